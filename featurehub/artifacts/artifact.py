@@ -1,0 +1,62 @@
+"""An artifact folder: ``manifest.json``, ``sae.safetensors`` and further files whose hashes the manifest keeps."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from featurehub.artifacts.files import sha256
+from featurehub.artifacts.manifest import Manifest
+from featurehub.errors import ArtifactNotFound, CorruptArtifact
+
+__all__ = ["MANIFEST", "WEIGHTS", "Artifact", "open_artifact", "seal", "verify"]
+
+MANIFEST = "manifest.json"
+WEIGHTS = "sae.safetensors"
+
+
+class Artifact(NamedTuple):
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / WEIGHTS
+
+
+def open_artifact(folder: Path) -> Artifact:
+    """Reads the manifest; the tensors stay on disk. Raises ArtifactNotFound, CorruptArtifact."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ArtifactNotFound(
+            f"no SAE artifact in {folder}: {MANIFEST} is missing. `featurehub build` makes one.", param="sae"
+        )
+    try:
+        return Artifact(folder, Manifest.model_validate_json(path.read_text()))
+    except ValidationError as error:
+        raise CorruptArtifact(
+            f"{path} is not a manifest of format 1: {error.errors()[0]['msg']}", param="sae"
+        ) from None
+
+
+def verify(artifact: Artifact) -> None:
+    """Compares every file's hash with the manifest's. Raises CorruptArtifact naming the file."""
+    expected = {**artifact.manifest.files, WEIGHTS: artifact.manifest.id}
+    for name, digest in expected.items():
+        path = artifact.folder / name
+        if not path.is_file():
+            raise CorruptArtifact(f"{path} is missing; build or fetch the artifact again", param="sae")
+        if sha256(path) != digest:
+            raise CorruptArtifact(
+                f"{path} does not match its hash in {MANIFEST}: the file was cut short or changed", param="sae"
+            )
+
+
+def seal(folder: Path, fields: Mapping[str, object]) -> Artifact:
+    """Writes the manifest over the files that lie in ``folder``: their hashes and, as id, that of the weights."""
+    files = {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.name not in (WEIGHTS, MANIFEST)}
+    manifest = Manifest.model_validate({**fields, "id": sha256(folder / WEIGHTS), "files": files})
+    (folder / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
+    return Artifact(folder, manifest)

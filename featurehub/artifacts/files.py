@@ -1,0 +1,41 @@
+"""Reading and writing files so that nothing is ever half-written."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["replace_folder", "sha256", "write_text"]
+
+_CHUNK = 1 << 20
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes to a temporary name beside ``path``, then renames."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(text)
+    os.replace(file.name, path)
+
+
+@contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder that becomes ``path`` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
+        fresh = Path(temporary) / "new"
+        fresh.mkdir()
+        yield fresh
+        if path.exists():
+            os.replace(path, Path(temporary) / "old")
+        os.replace(fresh, path)

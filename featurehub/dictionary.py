@@ -1,0 +1,87 @@
+"""The inference-side SAE: reads an artifact's tensors and encodes exactly as sae-lens does.
+
+    z = (x − b_dec) · W_enc + b_enc          pre-activations
+    a = z · [z > θ]                          θ per latent; θ = 0 is ReLU
+    x̂ = a · W_dec + b_dec
+
+The file keeps sae-lens' orientation (``W_enc [d_model, d_sae]``); in memory both weights are ``[d_sae, d_model]``, so
+that the rows of the few latents that steering needs lie together.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from featurehub.errors import CorruptArtifact
+from featurehub.shapes import DecoderWeight, EncoderWeight, LatentBias, Latents, Stream, StreamBias
+
+__all__ = ["Dictionary"]
+
+_TENSORS = ("W_enc", "W_dec", "b_enc", "b_dec", "threshold")
+
+
+class Dictionary(NamedTuple):
+    """All tensors are float32.
+
+    W_enc, W_dec: [d_sae, d_model];  b_enc, threshold: [d_sae];  b_dec: [d_model]
+    """
+
+    W_enc: EncoderWeight
+    W_dec: DecoderWeight
+    b_enc: LatentBias
+    b_dec: StreamBias
+    threshold: LatentBias
+
+    @property
+    def d_sae(self) -> int:
+        return self.W_dec.shape[0]
+
+    @property
+    def d_model(self) -> int:
+        return self.W_dec.shape[1]
+
+    def encode(self, x: Stream) -> Latents:
+        z = (x.float() - self.b_dec) @ self.W_enc.T + self.b_enc
+        return z * (z > self.threshold)
+
+    def decode(self, a: Latents) -> Stream:
+        return a @ self.W_dec + self.b_dec
+
+    def save(self, path: Path) -> None:
+        save_file({**self._asdict(), "W_enc": self.W_enc.T.contiguous()}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Dictionary":
+        """Raises CorruptArtifact for a damaged file, a missing tensor, shapes that do not fit, NaN or infinity."""
+        try:
+            tensors = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise CorruptArtifact(f"{path} cannot be read: {error}", param="sae") from None
+        missing = [name for name in _TENSORS if name not in tensors]
+        if missing:
+            raise CorruptArtifact(f"{path} lacks the tensor {missing[0]}", param="sae")
+        tensors["W_enc"] = tensors["W_enc"].T
+        check_tensors(path, tensors)
+        return cls(**{name: tensors[name].float().contiguous() for name in _TENSORS})
+
+
+def check_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    d_sae, d_model = tensors["W_dec"].shape
+    shapes = {
+        "W_enc": (d_sae, d_model),
+        "W_dec": (d_sae, d_model),
+        "b_enc": (d_sae,),
+        "threshold": (d_sae,),
+        "b_dec": (d_model,),
+    }
+    for name, shape in shapes.items():
+        if tuple(tensors[name].shape) != shape:
+            raise CorruptArtifact(
+                f"{path}: {name} has shape {tuple(tensors[name].shape)}, expected {shape}", param="sae"
+            )
+        if not torch.isfinite(tensors[name]).all():
+            raise CorruptArtifact(f"{path}: {name} holds NaN or infinity", param="sae")

@@ -1,0 +1,162 @@
+"""An engine in this process, for work that no client waits for: harvesting, calibration, drift checks.
+
+The same vLLM, the same hook and the same op as in serving. Starting the first one costs the imports of vLLM; each
+further one in the same process takes seconds.
+"""
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from torch import Tensor
+
+from featurehub.engine.config import KEY, EngineConfig
+from featurehub.engine.hook import HOOKS
+from featurehub.engine.plugin import check_architecture, register
+from featurehub.engine.report import SteerReport
+from featurehub.engine.worker import EXTENSION
+from featurehub.errors import SteeringLost, UnsupportedModel
+from featurehub.features import Steering
+from featurehub.settings import Frozen
+
+__all__ = ["Engine", "EngineOptions", "Generation", "Sampling"]
+
+
+class EngineOptions(Frozen):
+    """Size of the offline engine.
+
+    max_num_seqs:           requests that run side by side
+    max_num_batched_tokens: tokens per step
+    """
+
+    dtype: str = "float32"
+    max_model_len: int | None = None
+    max_num_seqs: int = 64
+    max_num_batched_tokens: int = 8192
+    enforce_eager: bool = True
+    enable_prefix_caching: bool = False
+    kv_cache_gib: int = 1
+
+
+class Sampling(Frozen):
+    """How answers are drawn. ``seed`` + the request's index seeds each request, so that a run can be repeated."""
+
+    temperature: float = 0.7
+    max_tokens: int = 96
+    seed: int = 0
+
+
+class Generation(NamedTuple):
+    """One answer; ``report`` is None where no steering was asked for."""
+
+    text: str
+    token_ids: list[int]
+    report: SteerReport | None
+
+
+class Engine:
+    """vLLM over ``model``, with a hook where ``config`` says. A context manager; ``close`` frees the memory."""
+
+    def __init__(self, model: Path, config: EngineConfig, options: EngineOptions | None = None) -> None:
+        options = options or EngineOptions()
+        prepare_environment(options)
+        from vllm import LLM
+
+        register()
+        HOOKS.clear()
+        self.config = config
+        self.keys = itertools.count()
+        self.llm = LLM(
+            str(model),
+            additional_config=config.to_additional_config(),
+            worker_extension_cls=EXTENSION,
+            disable_log_stats=True,
+            **options.model_dump(exclude={"kv_cache_gib"}),
+        )
+        check_architecture(self.llm.model_config.architecture)
+        if not all(self.llm.collective_rpc("featurehub_ready")):
+            raise UnsupportedModel(f"the hook did not reach the model in {model}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.llm.llm_engine.engine_core.shutdown()
+        HOOKS.clear()
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.llm.get_tokenizer()
+
+    def capture(self, documents: Sequence[Sequence[int]]) -> list[Tensor]:
+        """The stream at the hook point for every token of every document: one [tokens, d_model] float32 tensor each."""
+        keys = [f"capture-{next(self.keys)}" for _ in documents]
+        steerings = [Steering(hook="", report=key, capture=True) for key in keys]
+        self.run([list(document) for document in documents], steerings, Sampling(temperature=0.0, max_tokens=1))
+        [captured] = self.llm.collective_rpc("featurehub_captured", args=(keys,))
+        return captured
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], steerings: Sequence[Steering | None], sampling: Sampling
+    ) -> Iterator[Generation]:
+        """One answer per prompt (token ids), each under its own steering.
+
+        Raises SteeringLost where an answer's steered tokens are not the ones that were asked for.
+        """
+        keyed = [s and s.model_copy(update={"report": f"generate-{next(self.keys)}"}) for s in steerings]
+        outputs = self.run([list(prompt) for prompt in prompts], keyed, sampling)
+        for output, steering in zip(outputs, keyed, strict=True):
+            answer = output.outputs[0]
+            yield Generation(answer.text, list(answer.token_ids), self.report(steering))
+
+    def run(self, prompts: list[list[int]], steerings: Sequence[Steering | None], sampling: Sampling) -> list[Any]:
+        from vllm import SamplingParams, TokensPrompt
+
+        params = [
+            SamplingParams(
+                temperature=sampling.temperature,
+                max_tokens=sampling.max_tokens,
+                seed=sampling.seed + i,
+                extra_args={KEY: steering.to_json()} if steering else None,
+            )
+            for i, steering in enumerate(steerings)
+        ]
+        inputs = [
+            TokensPrompt(prompt_token_ids=prompt, **salted(steering))
+            for prompt, steering in zip(prompts, steerings, strict=True)
+        ]
+        return self.llm.generate(inputs, params, use_tqdm=False)
+
+    def report(self, steering: Steering | None) -> SteerReport | None:
+        if steering is None or not (steering.edits or steering.top_k):
+            return None
+        [wire] = self.llm.collective_rpc("featurehub_report", args=(steering.report,))
+        if wire is None:
+            raise SteeringLost("the engine knows nothing of a request that asked for steering")
+        report = SteerReport.model_validate(wire)
+        if report.steered_tokens != report.expected_tokens:
+            raise SteeringLost(
+                f"{report.steered_tokens} tokens were steered, {report.expected_tokens} should have been"
+            )
+        return report
+
+
+def salted(steering: Steering | None) -> dict[str, str]:
+    salt = steering.salt() if steering else ""
+    return {"cache_salt": salt} if salt else {}
+
+
+def prepare_environment(options: EngineOptions) -> None:
+    """vLLM reads these when it is imported or when the engine starts."""
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(options.kv_cache_gib))
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")

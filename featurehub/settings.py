@@ -1,0 +1,34 @@
+"""Frozen configuration values, and where featurehub keeps its files."""
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Frozen", "Limits", "home"]
+
+
+class Frozen(BaseModel):
+    """Base of every configuration and wire value: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Limits(Frozen):
+    """Bounds on what one request may ask for.
+
+    edits:      most edits in one request
+    weight:     largest |weight| on the calibrated scale
+    dose_max:   largest ‖Δ‖/‖x‖ that one token's stream may take; beyond it the guard scales Δ down and says so
+    name_chars: longest feature name
+    """
+
+    edits: int = 32
+    weight: float = 1.0
+    dose_max: float = 1.0
+    name_chars: int = 200
+
+
+def home() -> Path:
+    """The folder for built artifacts and databases: ``$FEATUREHUB_HOME`` or ``~/.cache/featurehub``."""
+    return Path(os.environ.get("FEATUREHUB_HOME") or Path.home() / ".cache" / "featurehub").expanduser()
