@@ -61,7 +61,7 @@ class Hook:
             steer(hidden, residual, self.step, self.table)
 
     def read(self, reading: Reading, hidden: Tensor, residual: Tensor) -> None:
-        rows = slice(reading.span.start, reading.span.start + reading.span.count)
+        rows = slice(reading.span.start, reading.span.start + reading.span.tokens)
         x = hidden[rows].float() + residual[rows].float()
         if not reading.top_k:
             self.captured.setdefault(reading.key, []).append(x)

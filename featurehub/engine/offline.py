@@ -129,10 +129,10 @@ class Engine:
             )
             for i, steering in enumerate(steerings)
         ]
-        inputs = [
-            TokensPrompt(prompt_token_ids=prompt, **salted(steering))
-            for prompt, steering in zip(prompts, steerings, strict=True)
-        ]
+        inputs = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
+        for prompt, steering in zip(inputs, steerings, strict=True):
+            if steering and (salt := steering.salt()):
+                prompt["cache_salt"] = salt
         return self.llm.generate(inputs, params, use_tqdm=False)
 
     def report(self, steering: Steering | None) -> SteerReport | None:
@@ -147,11 +147,6 @@ class Engine:
                 f"{report.steered_tokens} tokens were steered, {report.expected_tokens} should have been"
             )
         return report
-
-
-def salted(steering: Steering | None) -> dict[str, str]:
-    salt = steering.salt() if steering else ""
-    return {"cache_salt": salt} if salt else {}
 
 
 def prepare_environment(options: EngineOptions) -> None:

@@ -96,10 +96,10 @@ def spans(runner: GPUModelRunner, num_scheduled_tokens: np.ndarray) -> list[Span
     """Every request's tokens of this step, in batch order."""
     batch, start, result = runner.input_batch, 0, []
     for i, request_id in enumerate(batch.req_ids):
-        count = int(num_scheduled_tokens[i])
+        tokens = int(num_scheduled_tokens[i])
         computed = int(batch.num_computed_tokens_cpu[i])
-        result.append(Span(request_id, start, count, computed, int(batch.num_prompt_tokens[i])))
-        start += count
+        result.append(Span(request_id, start, tokens, computed, int(batch.num_prompt_tokens[i])))
+        start += tokens
     return result
 
 

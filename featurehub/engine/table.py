@@ -36,11 +36,11 @@ NOTHING = (0.0, 0.0)
 
 
 class Span(NamedTuple):
-    """A request's tokens in one step: ``count`` tokens at batch index ``start``, the first at ``position``."""
+    """A request's tokens in one step: ``tokens`` of them at batch index ``start``, the first at ``position``."""
 
     request: str
     start: int
-    count: int
+    tokens: int
     position: int
     prompt_len: int
 
@@ -163,7 +163,7 @@ def affine(edit: LatentEdit) -> tuple[float, float]:
 
 def steered_positions(positions: Positions, span: Span) -> np.ndarray:
     """Which of the span's tokens are steered, as offsets into the span."""
-    generated_from = min(max(span.prompt_len - span.position, 0), span.count)
+    generated_from = min(max(span.prompt_len - span.position, 0), span.tokens)
     first = generated_from if positions is Positions.GENERATED else 0
-    last = generated_from if positions is Positions.PROMPT else span.count
+    last = generated_from if positions is Positions.PROMPT else span.tokens
     return np.arange(first, last)

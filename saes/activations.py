@@ -1,0 +1,73 @@
+"""What an SAE's features do on documents, as one sparse matrix, and the statistics that follow from it."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix, vstack
+
+from featurehub.dictionary import Dictionary
+from saes.documents import Document
+from saes.stream import Reader, read_tokens
+
+__all__ = ["FeatureActivations", "encode_documents"]
+
+
+class FeatureActivations(NamedTuple):
+    """Activations of all latents on all tokens of all documents.
+
+    matrix:  [tokens, d_sae] float32; rows of special tokens are empty
+    offsets: [documents + 1]; document i's tokens are rows offsets[i] to offsets[i + 1]
+    norms:   [tokens], ‖x‖ of every ordinary token, 0 for special ones
+    """
+
+    documents: list[Document]
+    matrix: csr_matrix
+    offsets: np.ndarray
+    norms: np.ndarray
+
+    @property
+    def tokens(self) -> int:
+        """Ordinary tokens."""
+        return int((self.norms > 0).sum())
+
+    @property
+    def density(self) -> np.ndarray:
+        """P(a_i > 0) per latent, [d_sae]."""
+        return self.matrix.getnnz(axis=0) / max(1, self.tokens)
+
+    @property
+    def max_activation(self) -> np.ndarray:
+        """[d_sae]"""
+        return self.matrix.max(axis=0).toarray().ravel()
+
+    @property
+    def median_norm(self) -> float:
+        return float(np.median(self.norms[self.norms > 0]))
+
+    def document_max(self) -> np.ndarray:
+        """The largest activation of every latent in every document, [documents, d_sae] float32."""
+        return np.stack([self.rows(i).max(axis=0).toarray().ravel() for i in range(len(self.documents))])
+
+    def rows(self, document: int) -> csr_matrix:
+        return self.matrix[self.offsets[document] : self.offsets[document + 1]]
+
+
+def encode_documents(
+    reader: Reader,
+    dictionary: Dictionary,
+    documents: Sequence[Document],
+    special: Collection[int],
+    documents_per_read: int = 256,
+    progress: Callable[[int], None] = lambda documents: None,
+) -> FeatureActivations:
+    """Encodes every token. ``progress`` is called with 1 after each document."""
+    blocks, norms, offsets = [], [], [0]
+    for document, x, mask in read_tokens(reader, documents, special, documents_per_read):
+        a = dictionary.encode(x) * mask[:, None]
+        blocks.append(csr_matrix(a.numpy()))
+        norms.append(torch.where(mask, x.norm(dim=-1), 0.0).numpy())
+        offsets.append(offsets[-1] + len(document.token_ids))
+        progress(1)
+    return FeatureActivations(list(documents), csr_matrix(vstack(blocks)), np.array(offsets), np.concatenate(norms))

@@ -1,0 +1,93 @@
+"""Training a BatchTopK SAE (Bussmann et al., arXiv 2412.06410) with sae-lens' trainer on any stream of activations.
+
+1. sae-lens scales the activations so that E‖x‖² = d_model, and folds the scale into the weights at the end.
+2. Per batch of n tokens, the n · k largest pre-activations stay; the running minimum of what stayed becomes the
+   threshold θ, with which a token can later be encoded alone.
+3. sae-lens writes it as a JumpReLU SAE with unit decoder rows; ``to_dictionary`` turns that into ours.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from sae_lens.config import LoggingConfig, SAETrainerConfig
+from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
+from sae_lens.training.sae_trainer import SAETrainer
+from safetensors.torch import load_file
+from torch import Tensor
+
+from featurehub.dictionary import Dictionary
+from featurehub.errors import InvalidInput
+from featurehub.settings import Frozen
+
+__all__ = ["TrainConfig", "to_dictionary", "train"]
+
+
+class TrainConfig(Frozen):
+    """d_sae: latents;  k: mean number of active latents per token;  tokens: how many to train on, repeats counted."""
+
+    d_sae: int = Field(default=768, ge=2)
+    k: float = Field(default=12.0, gt=0)
+    tokens: int = Field(default=1_600_000, ge=1)
+    batch_tokens: int = Field(default=2048, ge=1)
+    lr: float = Field(default=2e-3, gt=0)
+    seed: int = 0
+
+
+def train(batches: Iterator[Tensor], d_model: int, config: TrainConfig) -> Dictionary:
+    """Trains on ``batches`` ([batch_tokens, d_model] float32 each). Raises InvalidInput where k is not below d_sae."""
+    if config.k >= config.d_sae:
+        raise InvalidInput(f"k = {config.k} must be below d_sae = {config.d_sae}", param="k")
+    torch.manual_seed(config.seed)
+    sae = BatchTopKTrainingSAE(
+        BatchTopKTrainingSAEConfig(
+            d_in=d_model, d_sae=config.d_sae, k=config.k, normalize_activations="expected_average_only_in"
+        )
+    )
+    trainer = SAETrainer(trainer_config(config), sae, batches)
+    trainer.fit()
+    with tempfile.TemporaryDirectory() as folder:
+        sae.save_inference_model(folder)
+        return to_dictionary(Path(folder))
+
+
+def trainer_config(config: TrainConfig) -> SAETrainerConfig:
+    steps = max(1, config.tokens // config.batch_tokens)
+    return SAETrainerConfig(
+        total_training_samples=steps * config.batch_tokens,
+        train_batch_size_samples=config.batch_tokens,
+        lr=config.lr,
+        lr_end=config.lr / 10,
+        lr_scheduler_name="cosineannealing",
+        lr_warm_up_steps=min(50, steps // 10),
+        dead_feature_window=100,
+        n_batches_for_norm_estimate=min(20, steps),
+        logger=LoggingConfig(log_to_wandb=False),
+    )
+
+
+def to_dictionary(folder: Path) -> Dictionary:
+    """Reads the JumpReLU or standard SAE that sae-lens wrote to ``folder``. Raises InvalidInput for any other kind.
+
+    Where the encoder does not subtract b_dec from its input, b_enc takes up the difference:
+    b_enc' = b_enc + b_dec · W_enc.
+    """
+    cfg = json.loads((folder / "cfg.json").read_text())
+    if cfg["architecture"] not in ("jumprelu", "standard") or cfg.get("normalize_activations", "none") == "layer_norm":
+        raise InvalidInput(
+            f"cannot read a {cfg['architecture']} SAE with {cfg.get('normalize_activations')} normalisation"
+        )
+    tensors = load_file(folder / "sae_weights.safetensors")
+    b_enc = tensors["b_enc"].float()
+    if not cfg.get("apply_b_dec_to_input", True):
+        b_enc = b_enc + tensors["b_dec"].float() @ tensors["W_enc"].float()
+    return Dictionary(
+        W_enc=tensors["W_enc"].float().T.contiguous(),
+        W_dec=tensors["W_dec"].float().contiguous(),
+        b_enc=b_enc,
+        b_dec=tensors["b_dec"].float(),
+        threshold=tensors.get("threshold", torch.zeros_like(b_enc)).float(),
+    )
