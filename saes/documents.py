@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from featurehub.errors import InvalidInput
 
-__all__ = ["Document", "Message", "read_texts", "tokenize"]
+__all__ = ["Document", "Message", "document_of", "read_texts", "tokenize"]
 
 MAX_FILE_BYTES = 2 << 30
 TEXT_PROMPT_TOKENS = 16
@@ -78,11 +78,15 @@ def text_of(entry: Any, path: Path) -> str | list[Message]:
 
 def tokenize(tokenizer: Any, entries: Sequence[str | list[Message]], max_tokens: int) -> Iterator[Document]:
     """Each entry cut to its first ``max_tokens`` tokens; entries of fewer than two tokens are left out."""
-    special = frozenset(tokenizer.all_special_ids)
     for entry in entries:
         ids, prompt_len = encode(tokenizer, entry)
         if len(ids) > 1:
-            yield Document(ids[:max_tokens], pieces(tokenizer, ids[:max_tokens], special), min(prompt_len, max_tokens))
+            yield document_of(tokenizer, ids[:max_tokens], min(prompt_len, max_tokens))
+
+
+def document_of(tokenizer: Any, token_ids: list[int], prompt_len: int) -> Document:
+    """The document of these tokens, with the text of each."""
+    return Document(token_ids, pieces(tokenizer, token_ids), prompt_len)
 
 
 def encode(tokenizer: Any, entry: str | list[Message]) -> tuple[list[int], int]:
@@ -97,8 +101,9 @@ def chat_ids(tokenizer: Any, messages: Sequence[Message], **options: bool) -> li
     return list(tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **options)["input_ids"])
 
 
-def pieces(tokenizer: Any, ids: Sequence[int], special: frozenset[int]) -> list[str]:
+def pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     """The text of every token, with its leading space where it has one."""
+    special = frozenset(tokenizer.all_special_ids)
     return [
         "" if token in special else BYTE.sub(lambda found: chr(int(found[1], 16)), piece.translate(SPACES))
         for token, piece in zip(ids, tokenizer.convert_ids_to_tokens(list(ids)), strict=True)

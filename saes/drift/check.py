@@ -1,0 +1,222 @@
+"""Runs a drift check: the three questions, cheapest first.
+
+1. *Is it the same function?* Weights, tokenizer and chat template equal: fresh by construction, and nothing is run.
+2. *Does it read the same?* One prefill pass of the new model over the canaries: reconstruction for the SAE; per feature
+   the correlation of its activations and the fall of its label's F1. Then the canaries' prompts are answered by the new
+   model and the labels are checked on those answers, since a label can go wrong while no activation on old text moves.
+3. *Does it still steer?* Not asked here; ``steers`` stays unchecked.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from featurehub.artifacts.artifact import Artifact
+from featurehub.artifacts.manifest import ModelIdentity
+from featurehub.dictionary import Dictionary
+from featurehub.engine.offline import Generation, Sampling
+from featurehub.features import State, Steering
+from featurehub.settings import Frozen
+from featurehub.verdicts import DriftReport, FeatureVerdict
+from saes.activations import FeatureActivations, encode_documents
+from saes.documents import Document, document_of
+from saes.drift.rules import Measured, Thresholds, judge_artifact, judge_feature
+from saes.drift.scores import best_threshold, correlation, f1
+from saes.evaluate import evaluate
+from saes.observed import Observed, observe
+from saes.stream import Reader, read_tokens
+
+__all__ = ["ANSWERS", "CANARIES", "CheckConfig", "Judge", "answer_prompts", "check", "same_function"]
+
+CANARIES = "canaries.safetensors"
+ANSWERS = "answers.safetensors"
+
+
+class Judge(Protocol):
+    """Says whether texts show what a label names."""
+
+    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        """[texts] bool"""
+        ...
+
+
+class Model(Reader, Protocol):
+    """The new model, behind the engine."""
+
+    @property
+    def tokenizer(self) -> Any: ...
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], steerings: Sequence[Steering | None], sampling: Sampling
+    ) -> Iterator[Generation]: ...
+
+
+class CheckConfig(Frozen):
+    """sampling draws the new model's answers; documents_per_read bounds memory."""
+
+    thresholds: Thresholds = Thresholds()
+    sampling: Sampling = Sampling(temperature=0.7, max_tokens=96, seed=17)
+    documents_per_read: int = 256
+
+
+class World(NamedTuple):
+    """Texts with what the features did on them: [documents] texts, [documents, d_sae] peaks over each answer."""
+
+    texts: list[str]
+    peaks: np.ndarray
+
+
+def same_function(artifact: Artifact, identity: ModelIdentity) -> bool:
+    """Question 1."""
+    known = artifact.manifest.model
+    return (known.whole, known.tokenizer, known.chat_template, known.dtype) == (
+        identity.whole,
+        identity.tokenizer,
+        identity.chat_template,
+        identity.dtype,
+    )
+
+
+def check(
+    artifact: Artifact,
+    identity: ModelIdentity,
+    model: Model | None,
+    labels: Mapping[int, str],
+    judge: Judge,
+    config: CheckConfig,
+    progress: Callable[[str], None] = lambda phase: None,
+) -> DriftReport:
+    """The report on ``artifact`` for the model of ``identity``. ``labels`` are the labelled latents.
+
+    ``model`` may be None where question 1 settles it. ``progress`` is called with the name of each phase.
+    """
+    if same_function(artifact, identity):
+        verdicts = [fresh(latent, label) for latent, label in labels.items()]
+        return report(artifact, identity, State.FRESH, "same weights, tokenizer and template", {}, verdicts)
+    assert model is not None
+    progress("reading the canaries")
+    old_texts = Observed.load(artifact.folder / CANARIES)
+    metrics, new_texts = read_canaries(artifact, model, old_texts, config)
+    progress("answering the canaries' prompts")
+    old_answers = Observed.load(artifact.folder / ANSWERS)
+    new_answers = answer_prompts(
+        model, Dictionary.load(artifact.weights), [old_answers.prompt(i) for i in range(len(old_answers))], config
+    )
+    progress("judging")
+    measured = measure(old_texts, new_texts, old_answers, observe(new_answers), labels, judge, model.tokenizer)
+    verdicts = [judge_feature(m, config.thresholds) for m in measured]
+    state, reason = judge_artifact(metrics, verdicts, config.thresholds)
+    if metrics["explained_variance_new"] < config.thresholds.ev_stale:
+        verdicts = [v.model_copy(update={"reads": State.STALE, "reason": f"the whole SAE: {reason}"}) for v in verdicts]
+    return report(artifact, identity, state, reason, metrics, verdicts)
+
+
+def fresh(latent: int, label: str) -> FeatureVerdict:
+    return FeatureVerdict(
+        latent=latent, label=label, reads=State.FRESH, steers=State.FRESH, reason="the model is the same function"
+    )
+
+
+def read_canaries(
+    artifact: Artifact, model: Model, old: Observed, config: CheckConfig
+) -> tuple[dict[str, float], FeatureActivations]:
+    """Question 2, first half: the SAE's quality on the canaries and every feature's activations."""
+    dictionary = Dictionary.load(artifact.weights)
+    documents = [document_of(model.tokenizer, old.document(i), int(old.prompt_lens[i])) for i in range(len(old))]
+    special = model.tokenizer.all_special_ids
+    activations = encode_documents(model, dictionary, documents, special, config.documents_per_read)
+    streams = read_tokens(model, documents, special, config.documents_per_read)
+    quality = evaluate(dictionary, (x[mask] for _, x, mask in streams))
+    l0_old = old.matrix.nnz / max(1, activations.tokens)
+    metrics = {
+        "explained_variance_old": artifact.manifest.metrics["canary_explained_variance"],
+        "explained_variance_new": quality.explained_variance,
+        "l0_old": l0_old,
+        "l0_new": quality.l0,
+        "canary_tokens": float(activations.tokens),
+    }
+    return metrics, activations
+
+
+def answer_prompts(
+    model: Model, dictionary: Dictionary, prompts: Sequence[list[int]], config: CheckConfig
+) -> FeatureActivations:
+    """The model's own answers to the prompts, with what the features did on them."""
+    answers = model.generate(prompts, [None] * len(prompts), config.sampling)
+    documents: list[Document] = [
+        document_of(model.tokenizer, prompt + answer.token_ids, len(prompt))
+        for prompt, answer in zip(prompts, answers, strict=True)
+    ]
+    return encode_documents(model, dictionary, documents, model.tokenizer.all_special_ids, config.documents_per_read)
+
+
+def measure(
+    old_texts: Observed,
+    new_texts: FeatureActivations,
+    old_answers: Observed,
+    new_answers: Observed,
+    labels: Mapping[int, str],
+    judge: Judge,
+    tokenizer: Any,
+) -> list[Measured]:
+    """All statistics of all labelled features. Texts are answers; what stands in a prompt proves nothing."""
+    new_observed = observe(new_texts)
+    r = correlation(old_texts.matrix, new_observed.matrix)
+    firings = old_texts.matrix.getnnz(axis=0)
+    text_old, text_new = world(old_texts, tokenizer), world(new_observed, tokenizer)
+    world_old, world_new = world(old_answers, tokenizer), world(new_answers, tokenizer)
+    return [
+        measure_feature(latent, label, judge, text_old, text_new, world_old, world_new)._replace(
+            r=float(r[latent]), firings=int(firings[latent])
+        )
+        for latent, label in labels.items()
+    ]
+
+
+def world(observed: Observed, tokenizer: Any) -> World:
+    texts = [tokenizer.decode(observed.answer(i), skip_special_tokens=True) for i in range(len(observed))]
+    return World(texts, observed.answer_max())
+
+
+def measure_feature(
+    latent: int, label: str, judge: Judge, text_old: World, text_new: World, world_old: World, world_new: World
+) -> Measured:
+    truth = judge.shows(label, text_old.texts)
+    level = best_threshold(truth, text_old.peaks[:, latent])
+    truth_old, truth_new = judge.shows(label, world_old.texts), judge.shows(label, world_new.texts)
+    return Measured(
+        latent=latent,
+        label=label,
+        f1_text_old=f1(truth, text_old.peaks[:, latent] > level),
+        f1_text_new=f1(truth, text_new.peaks[:, latent] > level),
+        f1_world_old=f1(truth_old, world_old.peaks[:, latent] > level),
+        f1_world_new=f1(truth_new, world_new.peaks[:, latent] > level),
+        positives_text=int(truth.sum()),
+        positives_world=int(max(truth_new.sum(), (world_new.peaks[:, latent] > level).sum())),
+        r=float("nan"),
+        firings=0,
+    )
+
+
+def report(
+    artifact: Artifact,
+    identity: ModelIdentity,
+    state: State,
+    reason: str,
+    metrics: dict[str, float],
+    verdicts: Sequence[FeatureVerdict],
+) -> DriftReport:
+    return DriftReport(
+        id=f"dr_{uuid.uuid4().hex[:12]}",
+        artifact=artifact.manifest.id,
+        model=identity.name,
+        fingerprint=identity.whole,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        state=state,
+        reason=reason,
+        metrics=metrics,
+        features=tuple(verdicts),
+    )

@@ -1,0 +1,122 @@
+"""Effect sizes into verdicts. Every threshold of a drift check stands here.
+
+A feature's reading is judged by what its label promises: the F1 between "the label is there" (the judge's word) and
+"the feature fires" (above the level that was best on the old canaries).
+
+1. Too little to judge: the label was never predicted well (F1 < ``f1_min``) or is there in too few answers. Then the
+   correlation of the activations decides alone: below ``r_stale`` stale, below ``r_suspect`` suspect, and without
+   enough firings suspect for lack of power.
+2. stale     the F1 fell by more than ``fall_text`` on the old canaries, or by more than ``fall_world`` on answers that
+             the new model gave to the canaries' prompts
+3. suspect   the F1 held, but the activations correlate below ``r_suspect``
+4. fresh     otherwise
+
+The artifact: stale where it no longer reconstructs (EV < ``ev_stale``; then every feature is) or most judged features
+are stale; suspect where more than ``share_suspect`` of them are not fresh; else fresh.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from featurehub.features import State
+from featurehub.settings import Frozen
+from featurehub.verdicts import Evidence, FeatureVerdict
+
+__all__ = ["Measured", "Thresholds", "judge_artifact", "judge_feature"]
+
+
+class Thresholds(Frozen):
+    """From the figures of a first experiment with fourteen retrained siblings; see the module's rules."""
+
+    f1_min: float = 0.6
+    positives_min: int = 8
+    fall_text: float = 0.10
+    fall_world: float = 0.15
+    r_suspect: float = 0.7
+    r_stale: float = 0.4
+    firings_min: int = 20
+    ev_stale: float = 0.5
+    share_stale: float = 0.5
+    share_suspect: float = 0.05
+
+
+class Measured(NamedTuple):
+    """Of one feature, old against new. F1s are nan where the label is there in too few answers to tell."""
+
+    latent: int
+    label: str
+    f1_text_old: float
+    f1_text_new: float
+    f1_world_old: float
+    f1_world_new: float
+    positives_text: int
+    positives_world: int
+    r: float
+    firings: int
+
+
+def judge_feature(m: Measured, t: Thresholds) -> FeatureVerdict:
+    state, reason = by_label(m, t) if has_label_power(m, t) else by_correlation(m, t)
+    evidence = [
+        Evidence(
+            statistic="f1_fall_text", value=m.f1_text_old - m.f1_text_new, threshold=t.fall_text, n=m.positives_text
+        ),
+        Evidence(
+            statistic="f1_fall_world",
+            value=m.f1_world_old - m.f1_world_new,
+            threshold=t.fall_world,
+            n=m.positives_world,
+        ),
+        Evidence(statistic="correlation", value=m.r, threshold=t.r_suspect, n=m.firings),
+    ]
+    return FeatureVerdict(
+        latent=m.latent,
+        label=m.label,
+        reads=state,
+        steers=State.UNCHECKED,
+        reason=reason,
+        evidence=tuple(item for item in evidence if np.isfinite(item.value)),
+    )
+
+
+def has_label_power(m: Measured, t: Thresholds) -> bool:
+    return m.positives_text >= t.positives_min and m.f1_text_old >= t.f1_min
+
+
+def by_label(m: Measured, t: Thresholds) -> tuple[State, str]:
+    if m.f1_text_old - m.f1_text_new > t.fall_text:
+        return State.STALE, f"on the old canaries its label's F1 fell from {m.f1_text_old:.2f} to {m.f1_text_new:.2f}"
+    if m.positives_world >= t.positives_min and m.f1_world_old - m.f1_world_new > t.fall_world:
+        fell = f"from {m.f1_world_old:.2f} to {m.f1_world_new:.2f}"
+        return State.STALE, f"on answers of the new model its label's F1 fell {fell}"
+    if m.positives_world < t.positives_min:
+        return State.SUSPECT, f"the new model's answers show the label only {m.positives_world} times: no power"
+    if m.r < t.r_suspect:
+        return State.SUSPECT, f"the label holds, but old and new activations correlate only {m.r:.2f}"
+    return State.FRESH, "label and activations hold"
+
+
+def by_correlation(m: Measured, t: Thresholds) -> tuple[State, str]:
+    if m.firings < t.firings_min or not np.isfinite(m.r):
+        return State.SUSPECT, f"it fired on {m.firings} canary tokens: no power"
+    if m.r < t.r_stale:
+        return State.STALE, f"old and new activations correlate only {m.r:.2f}"
+    if m.r < t.r_suspect:
+        return State.SUSPECT, f"old and new activations correlate only {m.r:.2f}"
+    return State.FRESH, "activations hold; the label was never exact enough to be judged by"
+
+
+def judge_artifact(
+    metrics: Mapping[str, float], verdicts: Sequence[FeatureVerdict], t: Thresholds
+) -> tuple[State, str]:
+    if metrics["explained_variance_new"] < t.ev_stale:
+        return State.STALE, f"it explains {metrics['explained_variance_new']:.2f} of the new model's variance"
+    judged = max(1, len(verdicts))
+    stale = sum(verdict.state is State.STALE for verdict in verdicts)
+    flagged = sum(verdict.state is not State.FRESH for verdict in verdicts)
+    found = f"{stale} of {len(verdicts)} labelled features are stale, {flagged - stale} suspect"
+    if stale / judged > t.share_stale:
+        return State.STALE, found
+    return (State.SUSPECT if flagged / judged > t.share_suspect else State.FRESH), found

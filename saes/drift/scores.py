@@ -1,0 +1,36 @@
+"""The statistics of a drift check, old against new."""
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+__all__ = ["best_threshold", "correlation", "f1"]
+
+
+def f1(truth: np.ndarray, fires: np.ndarray) -> float:
+    """2 TP / (2 TP + FP + FN) of two boolean arrays; 0 where neither ever holds."""
+    hits = int((truth & fires).sum())
+    total = int(truth.sum()) + int(fires.sum())
+    return 2 * hits / total if total else 0.0
+
+
+def best_threshold(truth: np.ndarray, peaks: np.ndarray) -> float:
+    """The level t ≥ 0 for which ``peaks > t`` predicts ``truth`` with the highest F1, halfway between two peaks."""
+    order = np.argsort(-peaks, kind="stable")
+    hits = np.cumsum(truth[order])
+    scores = 2 * hits / (np.arange(1, len(order) + 1) + max(1, truth.sum()))
+    scores[peaks[order] <= 0] = -1.0
+    best = int(scores.argmax())
+    sorted_peaks = np.append(np.maximum(peaks[order], 0.0), 0.0)
+    return float((sorted_peaks[best] + sorted_peaks[best + 1]) / 2)
+
+
+def correlation(old: csr_matrix, new: csr_matrix) -> np.ndarray:
+    """Pearson's r of every column of two matrices of the same shape, [columns]; nan where a column is constant."""
+    n = old.shape[0]
+    mean_old, mean_new = (np.asarray(m.mean(axis=0)).ravel() for m in (old, new))
+    covariance = np.asarray(old.multiply(new).sum(axis=0)).ravel() / n - mean_old * mean_new
+    spread = [
+        np.asarray(m.multiply(m).sum(axis=0)).ravel() / n - mean**2 for m, mean in ((old, mean_old), (new, mean_new))
+    ]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return covariance / np.sqrt(spread[0] * spread[1])
