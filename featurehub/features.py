@@ -88,6 +88,13 @@ class Feature(Frozen):
     relevance: float | None = None
     aliases: tuple[str, ...] = ()
 
+    def __eq__(self, other: object) -> bool:
+        """Two views of one feature are the same feature, whatever a search said of them."""
+        return isinstance(other, Feature) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
 
 class Edit(Frozen):
     """One feature's weight as a client writes it: ``0.7`` or ``{"mode": "pin", "weight": 0.5}``.

@@ -1,8 +1,8 @@
 """The canary set: a few documents on which every live feature fires, kept with the artifact.
 
 Greedy cover: of the documents left, take the one that fires the most features that still lack firings, until
-every live feature fires in ``firings`` documents (or in all it has) or the budget of tokens is spent. The same documents
-serve every later check, so that old and new are compared on the same tokens and sampling noise cancels.
+every live feature fires in ``firings`` documents (or in all it has) or the budget of tokens is spent. The same
+documents serve every later check, so that old and new are compared on the same tokens and sampling noise cancels.
 """
 
 import numpy as np

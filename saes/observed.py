@@ -32,6 +32,10 @@ class Observed(NamedTuple):
     def __len__(self) -> int:
         return len(self.prompt_lens)
 
+    @property
+    def d_sae(self) -> int:
+        return self.matrix.get_shape()[1]
+
     def document(self, i: int) -> list[int]:
         return self.token_ids[self.offsets[i] : self.offsets[i + 1]].tolist()
 
@@ -45,7 +49,8 @@ class Observed(NamedTuple):
         """The largest activation of every latent in every answer, [documents, d_sae]."""
         starts = self.offsets[:-1] + self.prompt_lens
         answers = zip(starts, self.offsets[1:], strict=True)
-        return np.stack([answer_peak(self.matrix[start:stop]) for start, stop in answers])
+        nothing = np.zeros(self.d_sae, np.float32)
+        return np.stack([answer_peak(self.matrix[start:stop]) if start < stop else nothing for start, stop in answers])
 
     def save(self, path: Path) -> None:
         arrays = {
@@ -71,7 +76,7 @@ class Observed(NamedTuple):
 
 
 def answer_peak(rows: csr_matrix) -> np.ndarray:
-    return rows.max(axis=0).toarray().ravel() if rows.shape[0] else np.zeros(rows.shape[1], np.float32)
+    return rows.max(axis=0).toarray().ravel()
 
 
 def observe(activations: FeatureActivations) -> Observed:

@@ -28,11 +28,15 @@ _ACTIVATIONS_KEPT = 256
 
 
 class Reading(NamedTuple):
-    """What to read of one request's tokens in this step. top_k 0 captures the stream itself."""
+    """What to read of one request's tokens in this step. top_k 0 captures the stream itself.
+
+    token_ids: [span.tokens]
+    """
 
     key: str
     span: Span
     top_k: int
+    token_ids: Tensor
 
 
 class Hook:
@@ -66,14 +70,7 @@ class Hook:
         if not reading.top_k:
             self.captured.setdefault(reading.key, []).append(x)
         elif self.dictionary is not None:
-            top = self.dictionary.encode(x).topk(reading.top_k, dim=-1)
-            self.keep_activations(
-                reading.key,
-                [
-                    TokenFeatures(position=reading.span.position + i, latents=tuple(latents), activations=tuple(values))
-                    for i, (values, latents) in enumerate(zip(top.values.tolist(), top.indices.tolist(), strict=True))
-                ],
-            )
+            self.keep_activations(reading.key, strongest(self.dictionary.encode(x), reading))
 
     def keep_activations(self, key: str, tokens: list[TokenFeatures]) -> None:
         """Until they are fetched; the oldest unclaimed ones are dropped."""
@@ -88,6 +85,21 @@ class Hook:
         if tokens is None:
             return report
         return (report or SteerReport()).model_copy(update={"activations": tuple(tokens)})
+
+
+def strongest(a: Tensor, reading: Reading) -> list[TokenFeatures]:
+    """The ``top_k`` latents of every token that are active at all."""
+    top = a.topk(min(reading.top_k, a.shape[1]), dim=-1)
+    tokens = zip(reading.token_ids.tolist(), top.indices.tolist(), top.values.tolist(), strict=True)
+    return [
+        TokenFeatures(
+            position=reading.span.position + i,
+            token=token,
+            latents=tuple(latent for latent, value in zip(latents, values, strict=True) if value > 0),
+            activations=tuple(value for value in values if value > 0),
+        )
+        for i, (token, latents, values) in enumerate(tokens)
+    ]
 
 
 def steer(hidden: Tensor, residual: Tensor, step: Step, table: EditTable) -> None:

@@ -8,9 +8,10 @@ __all__ = ["SteerReport", "TokenFeatures"]
 
 
 class TokenFeatures(Frozen):
-    """One token's strongest latents, strongest first."""
+    """One token's strongest latents, strongest first. token: its id."""
 
     position: int
+    token: int
     latents: tuple[int, ...]
     activations: tuple[float, ...]
 

@@ -49,7 +49,8 @@ class Adapter:
             if request.row:
                 steered.append((request.row, span))
             if request.steering is not None and request.steering.reads:
-                readings.append(Reading(request.steering.report, span, request.steering.top_k))
+                ids = runner.input_ids.gpu[span.start : span.start + span.tokens]
+                readings.append(Reading(request.steering.report, span, request.steering.top_k, ids))
         table = self.hook.table
         self.hook.begin_step(table.schedule(steered) if table and steered else None, readings)
 

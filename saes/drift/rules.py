@@ -16,9 +16,8 @@ are stale; suspect where more than ``share_suspect`` of them are not fresh; else
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import NamedTuple
-
-import numpy as np
 
 from featurehub.features import State
 from featurehub.settings import Frozen
@@ -59,17 +58,13 @@ class Measured(NamedTuple):
 
 def judge_feature(m: Measured, t: Thresholds) -> FeatureVerdict:
     state, reason = by_label(m, t) if has_label_power(m, t) else by_correlation(m, t)
+    compared = [
+        ("f1_fall_text", m.f1_text_old - m.f1_text_new, t.fall_text, m.positives_text),
+        ("f1_fall_world", m.f1_world_old - m.f1_world_new, t.fall_world, m.positives_world),
+        ("correlation", m.r, t.r_suspect, m.firings),
+    ]
     evidence = [
-        Evidence(
-            statistic="f1_fall_text", value=m.f1_text_old - m.f1_text_new, threshold=t.fall_text, n=m.positives_text
-        ),
-        Evidence(
-            statistic="f1_fall_world",
-            value=m.f1_world_old - m.f1_world_new,
-            threshold=t.fall_world,
-            n=m.positives_world,
-        ),
-        Evidence(statistic="correlation", value=m.r, threshold=t.r_suspect, n=m.firings),
+        Evidence(statistic=name, value=v, threshold=limit, n=n) for name, v, limit, n in compared if isfinite(v)
     ]
     return FeatureVerdict(
         latent=m.latent,
@@ -77,7 +72,7 @@ def judge_feature(m: Measured, t: Thresholds) -> FeatureVerdict:
         reads=state,
         steers=State.UNCHECKED,
         reason=reason,
-        evidence=tuple(item for item in evidence if np.isfinite(item.value)),
+        evidence=tuple(evidence),
     )
 
 
@@ -99,7 +94,7 @@ def by_label(m: Measured, t: Thresholds) -> tuple[State, str]:
 
 
 def by_correlation(m: Measured, t: Thresholds) -> tuple[State, str]:
-    if m.firings < t.firings_min or not np.isfinite(m.r):
+    if m.firings < t.firings_min or not isfinite(m.r):
         return State.SUSPECT, f"it fired on {m.firings} canary tokens: no power"
     if m.r < t.r_stale:
         return State.STALE, f"old and new activations correlate only {m.r:.2f}"

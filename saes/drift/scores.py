@@ -26,7 +26,7 @@ def best_threshold(truth: np.ndarray, peaks: np.ndarray) -> float:
 
 def correlation(old: csr_matrix, new: csr_matrix) -> np.ndarray:
     """Pearson's r of every column of two matrices of the same shape, [columns]; nan where a column is constant."""
-    n = old.shape[0]
+    n = max(1, len(old.indptr) - 1)
     mean_old, mean_new = (np.asarray(m.mean(axis=0)).ravel() for m in (old, new))
     covariance = np.asarray(old.multiply(new).sum(axis=0)).ravel() / n - mean_old * mean_new
     spread = [
