@@ -1,0 +1,44 @@
+"""Steer language models by named features.
+
+    from featurehub import Client, Variant
+
+    client = Client(base_url="http://localhost:8000")
+    variant = Variant("my-model").set("pirate speech", 0.7)
+    client.chat.completions.create(model=variant, messages=[{"role": "user", "content": "Hello"}])
+
+What is imported here is what a user of a server needs, and it is light: no torch, vllm, fastapi or sqlalchemy. The
+subsystems lie in packages of their own:
+
+    featurehub.sdk                      client and variants: start here
+    featurehub.features, .errors        values and errors that all parts share
+    featurehub.store                    feature database
+    featurehub.artifacts, .dictionary   SAEs on disk, and their inference side
+    featurehub.steering, .engine        the edit equation, and how it runs inside vLLM
+    featurehub.cli                      the command line
+"""
+
+from featurehub.errors import (
+    AmbiguousFeature,
+    FeaturehubError,
+    FeatureNotFound,
+    InvalidEdit,
+    InvalidInput,
+    NotFound,
+)
+from featurehub.features import Edit, Feature
+from featurehub.sdk import AsyncClient, Client, FeatureList, Variant
+
+__all__ = [
+    "AmbiguousFeature",
+    "AsyncClient",
+    "Client",
+    "Edit",
+    "Feature",
+    "FeatureList",
+    "FeatureNotFound",
+    "FeaturehubError",
+    "InvalidEdit",
+    "InvalidInput",
+    "NotFound",
+    "Variant",
+]

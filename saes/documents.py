@@ -1,42 +1,30 @@
 """Texts and chats as token ids."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tokenizers.decoders import DecodeStream
+
 from featurehub.errors import InvalidInput
 
-__all__ = ["Document", "Message", "document_of", "read_texts", "tokenize"]
+__all__ = ["Document", "Message", "pieces", "prompt_ids", "read_texts", "tokenize"]
 
 MAX_FILE_BYTES = 2 << 30
 TEXT_PROMPT_TOKENS = 16
-# How tokenizers write a space, a newline, and a byte that is no character of its own.
-SPACES = str.maketrans({"▁": " ", "Ġ": " ", "Ċ": "\n"})
-BYTE = re.compile(r"^<0x([0-9A-F]{2})>$")
 Message = dict[str, str]
 
 
 class Document(NamedTuple):
-    """token_ids as the model sees them; ``words[i]`` is the text that token i stands for, "" for special tokens.
+    """token_ids as the model sees them.
 
     prompt_len: how many tokens a model is given when it shall write this document's kind: of a chat, all before the
                 last message; of a text, the first few
     """
 
     token_ids: list[int]
-    words: list[str]
     prompt_len: int
-
-    @property
-    def text(self) -> str:
-        return "".join(self.words).strip()
-
-    @property
-    def answer(self) -> str:
-        """The text after the prompt."""
-        return "".join(self.words[self.prompt_len :]).strip()
 
 
 def read_texts(path: Path) -> list[str | list[Message]]:
@@ -81,12 +69,7 @@ def tokenize(tokenizer: Any, entries: Sequence[str | list[Message]], max_tokens:
     for entry in entries:
         ids, prompt_len = encode(tokenizer, entry)
         if len(ids) > 1:
-            yield document_of(tokenizer, ids[:max_tokens], min(prompt_len, max_tokens))
-
-
-def document_of(tokenizer: Any, token_ids: list[int], prompt_len: int) -> Document:
-    """The document of these tokens, with the text of each."""
-    return Document(token_ids, pieces(tokenizer, token_ids), prompt_len)
+            yield Document(ids[:max_tokens], min(prompt_len, max_tokens))
 
 
 def encode(tokenizer: Any, entry: str | list[Message]) -> tuple[list[int], int]:
@@ -97,14 +80,21 @@ def encode(tokenizer: Any, entry: str | list[Message]) -> tuple[list[int], int]:
     return chat_ids(tokenizer, entry), len(chat_ids(tokenizer, entry[:-1], add_generation_prompt=True))
 
 
+def prompt_ids(tokenizer: Any, prompt: str | list[Message]) -> list[int]:
+    """What the model is given when it shall answer: a chat up to the assistant's turn, or the text itself."""
+    if isinstance(prompt, str):
+        return list(tokenizer(prompt)["input_ids"])
+    return chat_ids(tokenizer, prompt, add_generation_prompt=True)
+
+
 def chat_ids(tokenizer: Any, messages: Sequence[Message], **options: bool) -> list[int]:
     return list(tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **options)["input_ids"])
 
 
-def pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """The text of every token, with its leading space where it has one."""
-    special = frozenset(tokenizer.all_special_ids)
-    return [
-        "" if token in special else BYTE.sub(lambda found: chr(int(found[1], 16)), piece.translate(SPACES))
-        for token, piece in zip(ids, tokenizer.convert_ids_to_tokens(list(ids)), strict=True)
-    ]
+def pieces(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
+    """The text that every token adds, so that joined they are the text; "" for special tokens.
+
+    A token that only begins a character adds nothing; the one that completes it adds the character.
+    """
+    stream = DecodeStream(skip_special_tokens=True)
+    return [stream.step(tokenizer.backend_tokenizer, token) or "" for token in token_ids]

@@ -34,12 +34,28 @@ class FakeReader:
 class StreamConfig(Frozen):
     """documents_per_read: documents that one call of the engine prefills
     buffer_tokens:      size of the shuffle buffer; memory is buffer_tokens · d_model · 4 bytes, twice while it mixes
+    kept_tokens:        how many tokens' streams are kept in memory, so that later epochs need not read them again
     """
 
     documents_per_read: int = Field(default=512, ge=1)
     buffer_tokens: int = Field(default=65_536, ge=1)
+    kept_tokens: int = Field(default=1_000_000, ge=0)
     batch_tokens: int = Field(default=2048, ge=1)
     seed: int = 0
+
+
+class Kept:
+    """Streams of the documents that were read first, up to a number of tokens."""
+
+    def __init__(self, tokens: int) -> None:
+        self.left = tokens
+        self.streams: dict[int, Tensor] = {}
+
+    def keep(self, fresh: dict[int, Tensor]) -> None:
+        for i, x in fresh.items():
+            if len(x) <= self.left:
+                self.streams[i] = x
+                self.left -= len(x)
 
 
 def read_tokens(
@@ -69,13 +85,16 @@ def read_batches(
     """
 
     def chunks() -> Iterator[Tensor]:
-        order = random.Random(config.seed)
+        order, kept = random.Random(config.seed), Kept(config.kept_tokens)
         while True:
-            shuffled = order.sample(documents, len(documents))
+            shuffled = order.sample(range(len(documents)), len(documents))
             for start in range(0, len(shuffled), config.documents_per_read):
                 chunk = shuffled[start : start + config.documents_per_read]
-                read = read_tokens(reader, chunk, special, config.documents_per_read)
-                yield torch.cat([x[mask] for _, x, mask in read])
+                missing = [i for i in chunk if i not in kept.streams]
+                read = read_tokens(reader, [documents[i] for i in missing], special, config.documents_per_read)
+                fresh = {i: x[mask] for i, (_, x, mask) in zip(missing, read, strict=True)}
+                yield torch.cat([kept.streams[i] if i in kept.streams else fresh[i] for i in chunk])
+                kept.keep(fresh)
 
     for batch in mixing_buffer(config.buffer_tokens, config.batch_tokens, chunks()):
         progress(len(batch))

@@ -63,7 +63,7 @@ class Manifest(Frozen):
     architecture: str
     d_model: int
     d_sae: int
-    k: int
+    k: float
     hook: HookPoint
     model: ModelIdentity
     dataset: dict[str, str | int]

@@ -34,7 +34,7 @@ class EngineOptions(Frozen):
 
     dtype: str = "float32"
     max_model_len: int | None = None
-    max_num_seqs: int = 64
+    max_num_seqs: int = 256
     max_num_batched_tokens: int = 8192
     enforce_eager: bool = True
     enable_prefix_caching: bool = False

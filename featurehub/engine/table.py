@@ -65,14 +65,15 @@ class EditTable:
     """
 
     def __init__(self, dictionary: Dictionary, max_reqs: int, max_edits: int) -> None:
+        # dtypes are said everywhere: vLLM builds models under a default dtype of its own.
         rows = max_reqs + 1
         self.dictionary = dictionary
         self.max_edits = max_edits
         self.latent = torch.zeros(rows, max_edits, dtype=torch.long)
-        self.alpha = torch.zeros(rows, max_edits)
-        self.beta = torch.zeros(rows, max_edits)
-        self.dose_max = torch.ones(rows)
-        self.nudge = torch.zeros(rows, dictionary.d_model)
+        self.alpha = torch.zeros(rows, max_edits, dtype=torch.float32)
+        self.beta = torch.zeros(rows, max_edits, dtype=torch.float32)
+        self.dose_max = torch.ones(rows, dtype=torch.float32)
+        self.nudge = torch.zeros(rows, dictionary.d_model, dtype=torch.float32)
         self.counts = torch.zeros(rows, 4, dtype=torch.float64)
         self.expected = np.zeros(rows, dtype=np.int64)
         self.affine = np.zeros(rows, dtype=bool)

@@ -22,7 +22,7 @@ from featurehub.features import State, Steering
 from featurehub.settings import Frozen
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from saes.activations import FeatureActivations, encode_documents
-from saes.documents import Document, document_of
+from saes.documents import Document
 from saes.drift.rules import Measured, Thresholds, judge_artifact, judge_feature
 from saes.drift.scores import best_threshold, correlation, f1
 from saes.evaluate import evaluate
@@ -36,9 +36,9 @@ ANSWERS = "answers.safetensors"
 
 
 class Judge(Protocol):
-    """Says whether texts show what a label names."""
+    """Says whether what a label names occurs in texts."""
 
-    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
+    def mentions(self, label: str, texts: Sequence[str]) -> np.ndarray:
         """[texts] bool"""
         ...
 
@@ -125,7 +125,7 @@ def read_canaries(
 ) -> tuple[dict[str, float], FeatureActivations]:
     """Question 2, first half: the SAE's quality on the canaries and every feature's activations."""
     dictionary = Dictionary.load(artifact.weights)
-    documents = [document_of(model.tokenizer, old.document(i), int(old.prompt_lens[i])) for i in range(len(old))]
+    documents = [Document(old.document(i), int(old.prompt_lens[i])) for i in range(len(old))]
     special = model.tokenizer.all_special_ids
     activations = encode_documents(model, dictionary, documents, special, config.documents_per_read)
     streams = read_tokens(model, documents, special, config.documents_per_read)
@@ -147,8 +147,7 @@ def answer_prompts(
     """The model's own answers to the prompts, with what the features did on them."""
     answers = model.generate(prompts, [None] * len(prompts), config.sampling)
     documents: list[Document] = [
-        document_of(model.tokenizer, prompt + answer.token_ids, len(prompt))
-        for prompt, answer in zip(prompts, answers, strict=True)
+        Document(prompt + answer.token_ids, len(prompt)) for prompt, answer in zip(prompts, answers, strict=True)
     ]
     return encode_documents(model, dictionary, documents, model.tokenizer.all_special_ids, config.documents_per_read)
 
@@ -184,9 +183,9 @@ def world(observed: Observed, tokenizer: Any) -> World:
 def measure_feature(
     latent: int, label: str, judge: Judge, text_old: World, text_new: World, world_old: World, world_new: World
 ) -> Measured:
-    truth = judge.shows(label, text_old.texts)
+    truth = judge.mentions(label, text_old.texts)
     level = best_threshold(truth, text_old.peaks[:, latent])
-    truth_old, truth_new = judge.shows(label, world_old.texts), judge.shows(label, world_new.texts)
+    truth_old, truth_new = judge.mentions(label, world_old.texts), judge.mentions(label, world_new.texts)
     return Measured(
         latent=latent,
         label=label,

@@ -1,0 +1,36 @@
+# Two commands do everything, set-up included: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# CUDA where the driver answers, CPU elsewhere; `make HARDWARE=cpu` decides by hand.
+HARDWARE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
+# uv does not read pip's settings: wheels that pip was told of are found by uv too.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# PyTorch's CPU builds are not on the package index; where no local wheel lies ready, uv knows where they are.
+LOCAL_TORCH := $(if $(PIP_FIND_LINKS),$(wildcard $(PIP_FIND_LINKS)/torch-*.whl))
+TORCH := $(if $(filter cpu,$(HARDWARE)),$(if $(LOCAL_TORCH),,--torch-backend cpu))
+export FEATUREHUB_HOME ?= $(CURDIR)/.featurehub
+
+.PHONY: demo test check benchmark clean
+
+demo: $(VENV)/.$(HARDWARE)
+	$(BIN)/featurehub demo run
+
+test: $(VENV)/.$(HARDWARE)
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.$(HARDWARE)
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports
+
+benchmark: $(VENV)/.$(HARDWARE)
+	for file in tests/benchmarks/*.py; do $(BIN)/python $$file || exit; done
+
+$(VENV)/.cpu $(VENV)/.cuda: pyproject.toml .requirements/$(HARDWARE).txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.8
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH) \
+		--requirement .requirements/$(HARDWARE).txt --override .requirements/overrides.txt --editable '.[$(HARDWARE),dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .featurehub

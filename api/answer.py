@@ -1,0 +1,96 @@
+"""The ``featurehub`` object of an answer, and its headers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.engine import Engine
+from api.plan import Notice, Plan
+from featurehub.engine.report import SteerReport
+from featurehub.features import AppliedEdit
+from featurehub.settings import Frozen
+
+__all__ = ["Answer", "Labels", "headers", "make_answer"]
+
+# latent -> (feature id, label)
+Labels = Mapping[int, tuple[str, str]]
+
+
+class FeatureActivation(Frozen):
+    id: str
+    label: str
+    activation: float
+
+
+class TokenActivations(Frozen):
+    """One computed token's strongest features, strongest first."""
+
+    position: int
+    token: str
+    features: tuple[FeatureActivation, ...]
+
+
+class Answer(Frozen):
+    """What was applied to a request.
+
+    applied: ``dose`` is the mean of all edits together over the steered tokens; ``clipped`` says whether the dose
+             guard scaled any token's edits down
+    aborted: reserved for guards
+    """
+
+    applied: tuple[AppliedEdit, ...]
+    steered_tokens: int
+    warnings: tuple[Notice, ...]
+    activations: tuple[TokenActivations, ...] | None
+    aborted: None = None
+
+
+def make_answer(plan: Plan, report: SteerReport, labels: Labels, engine: Engine) -> Answer:
+    sent = {edit.latent for edit in plan.steering.edits}
+    dosed = {"dose": report.dose_mean, "clipped": report.clipped > 0}
+    return Answer(
+        applied=tuple(edit.model_copy(update=dosed if edit.latent in sent else {}) for edit in plan.applied),
+        steered_tokens=report.steered_tokens,
+        warnings=plan.notices + nothing_steered(plan, report),
+        activations=activations(plan, report, labels, engine),
+    )
+
+
+def nothing_steered(plan: Plan, report: SteerReport) -> tuple[Notice, ...]:
+    if not plan.steering.edits or report.steered_tokens:
+        return ()
+    positions = plan.steering.positions
+    return (Notice(code="nothing_steered", message=f"the answer has no token at the asked positions ({positions})"),)
+
+
+def activations(plan: Plan, report: SteerReport, labels: Labels, engine: Engine) -> tuple[TokenActivations, ...] | None:
+    if not plan.steering.top_k:
+        return None
+    return tuple(
+        TokenActivations(
+            position=token.position,
+            token=engine.token(token.token),
+            features=tuple(
+                activation(plan, labels, latent, strength)
+                for latent, strength in zip(token.latents, token.activations, strict=True)
+                if strength > 0.0
+            ),
+        )
+        for token in report.activations or ()
+    )
+
+
+def activation(plan: Plan, labels: Labels, latent: int, strength: float) -> FeatureActivation:
+    """A latent that nobody labelled goes by its place in the SAE."""
+    place = f"sae:{plan.served.sae}/{latent}"
+    found, label = labels.get(latent, (place, ""))
+    return FeatureActivation(id=found, label=label, activation=strength)
+
+
+def headers(plan: Plan) -> dict[str, str]:
+    """What is known before the first token."""
+    known: dict[str, Any] = {
+        "sae": plan.served.sae,
+        "applied": ",".join(edit.id for edit in plan.applied),
+        "warnings": ",".join(notice.code for notice in plan.notices),
+    }
+    return {f"x-featurehub-{name}": text for name, text in known.items() if text and text.isascii()}

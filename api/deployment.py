@@ -1,0 +1,35 @@
+"""What one server has in its hands; every route finds it in ``app.state.featurehub``."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.engine import Engine
+from api.served import Served
+from featurehub.settings import Limits
+from featurehub.store import Store
+
+__all__ = ["Deployment", "Here"]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """served and engine are None where only the registry is hosted."""
+
+    store: Store
+    served: Served | None = None
+    engine: Engine | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def sae(self) -> str | None:
+        """Id of the loaded SAE."""
+        return None if self.served is None else self.served.sae
+
+
+def deployment(request: Request) -> Deployment:
+    return request.app.state.featurehub
+
+
+Here = Annotated[Deployment, Depends(deployment)]

@@ -1,0 +1,52 @@
+"""The seam to the engine: what the routes ask of it, and a fake of it for tests."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from featurehub.errors import EngineUnavailable
+
+__all__ = ["Engine", "FakeEngine"]
+
+
+class Engine(Protocol):
+    """The running engine; ``api.serving`` implements it on vLLM's client."""
+
+    async def report(self, key: str) -> Mapping[str, Any] | None:
+        """Take the counts that a worker kept under ``key``; None where no worker has any.
+
+        Raises EngineUnavailable when the engine is gone.
+        """
+        ...
+
+    async def alive(self) -> bool: ...
+
+    def token(self, token_id: int) -> str:
+        """The text of one token."""
+        ...
+
+
+@dataclass
+class FakeEngine:
+    """An engine without a model: hands out the reports that a test put into it.
+
+    default: the report of every key that has none of its own
+    taken:   the keys that were asked for, in order
+    """
+
+    reports: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    default: Mapping[str, Any] | None = None
+    running: bool = True
+    taken: list[str] = field(default_factory=list)
+
+    async def report(self, key: str) -> Mapping[str, Any] | None:
+        if not self.running:
+            raise EngineUnavailable("the engine is gone")
+        self.taken.append(key)
+        return self.reports.pop(key, self.default)
+
+    async def alive(self) -> bool:
+        return self.running
+
+    def token(self, token_id: int) -> str:
+        return f"<{token_id}>"

@@ -1,0 +1,99 @@
+"""Errors over HTTP: one table from error class to status, and bodies of OpenAI's shape.
+
+``{"error": {"message", "type", "param", "code"}}``, plus ``suggestions``, ``candidates``, ``report`` and ``closest``
+where the error carries them. openai's client then raises its own exceptions: 400 ``BadRequestError``, 404
+``NotFoundError``, 409 ``ConflictError``, 5xx ``InternalServerError``.
+"""
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from featurehub.errors import (
+    AmbiguousFeature,
+    EngineUnavailable,
+    FeaturehubError,
+    IncompatibleArtifact,
+    InvalidInput,
+    NotFound,
+    StaleFeature,
+)
+
+__all__ = ["error_body", "error_response", "install", "install_own", "status_of"]
+
+# The first class of an error's own line of ancestors that is listed here decides.
+TABLE: dict[type[FeaturehubError], tuple[int, str]] = {
+    InvalidInput: (400, "invalid_request_error"),
+    IncompatibleArtifact: (400, "invalid_request_error"),
+    NotFound: (404, "not_found_error"),
+    AmbiguousFeature: (409, "conflict_error"),
+    StaleFeature: (409, "conflict_error"),
+    EngineUnavailable: (503, "service_unavailable_error"),
+    FeaturehubError: (500, "server_error"),
+}
+CARRIED = ("suggestions", "candidates", "report", "closest")
+RETRY_AFTER = "5"
+
+
+def status_of(error: FeaturehubError) -> tuple[int, str]:
+    """HTTP status and OpenAI's error type."""
+    return next(TABLE[ancestor] for ancestor in type(error).__mro__ if ancestor in TABLE)
+
+
+def error_body(error: FeaturehubError) -> dict[str, object]:
+    _, kind = status_of(error)
+    body: dict[str, object] = {"message": error.message, "type": kind, "param": error.param, "code": error.code}
+    carried = {name: getattr(error, name) for name in CARRIED if getattr(error, name, None) is not None}
+    return {"error": body | carried}
+
+
+def error_response(error: FeaturehubError) -> JSONResponse:
+    status, _ = status_of(error)
+    return JSONResponse(error_body(error), status, headers=retry_headers(status))
+
+
+def retry_headers(status: int) -> dict[str, str]:
+    """openai's client repeats 409 and 5xx; only an engine that is gone is worth another try."""
+    return {"retry-after": RETRY_AFTER} if status == 503 else {"x-should-retry": "false"}
+
+
+def plain(status: int, message: str, code: str, param: str | None = None) -> JSONResponse:
+    """An error that has no class of its own: the framework's."""
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
+
+
+async def on_featurehub_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, FeaturehubError)
+    return error_response(error)
+
+
+async def on_invalid_request(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    param = ".".join(str(part) for part in first["loc"][1:]) or None
+    return plain(400, f"{param or 'the request'}: {first['msg']}", "invalid_request", param)
+
+
+async def on_http_exception(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return plain(error.status_code, str(error.detail), "http_error")
+
+
+async def on_bug(_: Request, error: Exception) -> JSONResponse:
+    """Says nothing of the error: it is in the server's log."""
+    return plain(500, "the server failed; its log says why", type(error).__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Let the app answer featurehub's errors; vLLM's server has handlers for all others."""
+    app.add_exception_handler(FeaturehubError, on_featurehub_error)
+
+
+def install_own(app: FastAPI) -> None:
+    """Let an app without vLLM answer every error in OpenAI's shape."""
+    install(app)
+    app.add_exception_handler(RequestValidationError, on_invalid_request)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(Exception, on_bug)

@@ -1,0 +1,101 @@
+"""A server without a model, for tests: our routes around an echo that answers in OpenAI's shapes.
+
+The echo stands where vLLM's routes stand, so that everything of ``api`` but ``serving`` runs for real.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict
+
+from api.app import create_app
+from api.chat import answer_steered
+from api.engine import FakeEngine
+from api.served import Served
+from featurehub.store import Store
+
+__all__ = ["EchoRequest", "Echoed", "create_fake_app"]
+
+
+class EchoRequest(BaseModel):
+    """The part of vLLM's request classes that matters here."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str
+    messages: list[dict[str, Any]] = []
+    prompt: str = ""
+    stream: bool = False
+    stream_options: dict[str, bool] = {}
+    vllm_xargs: dict[str, Any] | None = None
+    cache_salt: str | None = None
+
+    @property
+    def words(self) -> list[str]:
+        text = self.messages[-1]["content"] if self.messages else self.prompt
+        return text.split(" ")
+
+
+class Echoed(list[EchoRequest]):
+    """The requests that reached the echo."""
+
+
+def create_fake_app(store: Store, served: Served | None, engine: FakeEngine | None) -> FastAPI:
+    """An app whose model says what it was told; ``app.state.echoed`` keeps what reached it. A model called "unknown" is
+    answered as vLLM answers an unknown one.
+    """
+    app = create_app(store, served, engine)
+    app.state.echoed = Echoed()
+
+    @app.post("/v1/chat/completions")
+    async def chat(body: EchoRequest, request: Request) -> Response:
+        return await answer_steered(body, request, echo)
+
+    @app.post("/v1/completions")
+    async def completions(body: EchoRequest, request: Request) -> Response:
+        return await answer_steered(body, request, echo)
+
+    return app
+
+
+async def echo(body: EchoRequest, request: Request) -> Response:
+    request.app.state.echoed.append(body)
+    if body.model == "unknown":
+        error = {
+            "message": "The model `unknown` does not exist.",
+            "type": "NotFoundError",
+            "param": "model",
+            "code": 404,
+        }
+        return JSONResponse({"error": error}, 404)
+    if body.stream:
+        return StreamingResponse(chunks(body), media_type="text/event-stream")
+    message = {"role": "assistant", "content": " ".join(body.words)}
+    return JSONResponse(answer(body, [choice(body, message=message, text=" ".join(body.words), finish="stop")]))
+
+
+async def chunks(body: EchoRequest) -> AsyncIterator[str]:
+    for word in body.words:
+        yield sse(answer(body, [choice(body, delta={"content": f"{word} "}, text=f"{word} ")]))
+    yield sse(answer(body, [choice(body, delta={}, text="", finish="stop")]))
+    if body.stream_options.get("include_usage"):
+        yield sse(answer(body, []) | {"usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}})
+    yield "data: [DONE]\n\n"
+
+
+def choice(body: EchoRequest, *, text: str, finish: str | None = None, **chat: Any) -> dict[str, Any]:
+    said = chat if body.messages else {"text": text}
+    return {"index": 0, **said, "finish_reason": finish}
+
+
+def answer(body: EchoRequest, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    kind = "chat.completion" if body.messages else "text_completion"
+    suffix = ".chunk" if body.stream and body.messages else ""
+    return {"id": "echo-1", "object": kind + suffix, "created": 0, "model": body.model, "choices": choices}
+
+
+def sse(content: dict[str, Any]) -> str:
+    return f"data: {json.dumps(content)}\n\n"

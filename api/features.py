@@ -1,0 +1,60 @@
+"""``/v1/features``: search, listing, and one feature by its name."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+
+from api.deployment import Here
+from api.states import with_states
+from featurehub.features import Feature
+from featurehub.settings import Frozen
+from featurehub.store import Calibration, Context, LabelVersion, TokenLogit
+
+__all__ = ["FeatureCard", "FeaturePage", "router"]
+
+router = APIRouter(prefix="/v1/features", tags=["features"])
+Words = Annotated[str, Query(max_length=200, description="empty lists all features")]
+Limit = Annotated[int, Query(ge=1, le=100)]
+After = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
+Sae = Annotated[str | None, Query(max_length=200, description="id or name of an SAE; by default the loaded one")]
+
+
+class FeaturePage(Frozen):
+    """OpenAI's list shape, best first."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Feature, ...]
+    next: str | None
+    has_more: bool
+
+
+class FeatureCard(Feature):
+    """Everything that is known of one feature."""
+
+    object: Literal["feature"] = "feature"
+    quantiles: dict[str, float]
+    contexts: tuple[Context, ...]
+    top_tokens: tuple[TokenLogit, ...]
+    bottom_tokens: tuple[TokenLogit, ...]
+    neighbors: tuple[int, ...]
+    calibration: Calibration | None
+    labels: tuple[LabelVersion, ...]
+
+
+@router.get("")
+def search(here: Here, q: Words = "", limit: Limit = 20, after: After = None, artifact: Sae = None) -> FeaturePage:
+    with here.store.read() as reader:
+        page = reader.search(q, artifact or here.sae, limit, after)
+        data = with_states(reader, page.features, here.served)
+    return FeaturePage(data=data, next=page.next, has_more=page.next is not None)
+
+
+@router.get("/{name:path}")
+def feature(here: Here, name: str, artifact: Sae = None) -> FeatureCard:
+    """By label, alias, slug, id or ``sae:<artifact>/<latent>``."""
+    with here.store.read() as reader:
+        found = reader.resolve(name, artifact or here.sae)
+        (current,) = with_states(reader, [found], here.served)
+        details = reader.details(found.id)
+    rest = {key: getattr(details, key) for key in type(details).model_fields if key != "feature"}
+    return FeatureCard(**current.model_dump(), **rest)

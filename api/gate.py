@@ -1,0 +1,84 @@
+"""Stands before every route: bounds JSON bodies, and refuses our keys where no route of ours would read them.
+
+Without it ``features`` sent to a route that only vLLM serves would be ignored, and the answer silently unsteered.
+"""
+
+import json
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.asked import KEYS, refuse_reserved
+from api.errors import error_response, plain
+from featurehub.errors import InvalidInput
+
+__all__ = ["MAX_BODY", "STEERED_PATHS", "Gate"]
+
+MAX_BODY = 32 * 2**20
+STEERED_PATHS = ("/v1/chat/completions", "/v1/completions")
+
+
+class Gate:
+    """ASGI middleware over POST requests with a JSON body of at most ``max_body`` bytes."""
+
+    def __init__(self, app: ASGIApp, max_body: int = MAX_BODY) -> None:
+        self.app = app
+        self.max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or not is_json(scope):
+            await self.app(scope, receive, send)
+            return
+        messages = await self.read(receive)
+        if messages is None:
+            message = f"the body is larger than {self.max_body} bytes"
+            await plain(413, message, "body_too_large")(scope, receive, send)
+            return
+        try:
+            if scope["path"] not in STEERED_PATHS:
+                refuse_ours(b"".join(message.get("body", b"") for message in messages))
+        except InvalidInput as error:
+            await error_response(error)(scope, receive, send)
+            return
+        await self.app(scope, replay(messages, receive), send)
+
+    async def read(self, receive: Receive) -> list[Message] | None:
+        """The messages of the whole body; None where it is too large."""
+        messages: list[Message] = []
+        size = 0
+        while True:
+            messages.append(message := await receive())
+            size += len(message.get("body", b""))
+            if size > self.max_body:
+                return None
+            if not message.get("more_body", False):
+                return messages
+
+
+def is_json(scope: Scope) -> bool:
+    return "json" in Headers(scope=scope).get("content-type", "")
+
+
+def replay(messages: list[Message], receive: Receive) -> Receive:
+    """Receives what was read already, then whatever comes."""
+    waiting = iter(messages)
+
+    async def receive_again() -> Message:
+        return next(waiting, None) or await receive()
+
+    return receive_again
+
+
+def refuse_ours(body: bytes) -> None:
+    """Raises InvalidInput where a body asks for steering that this route does not do."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(content, dict):
+        return
+    refuse_reserved(content)
+    for key in KEYS:
+        if content.get(key):
+            where = " and ".join(STEERED_PATHS)
+            raise InvalidInput(f"{key!r} works on {where}; here it would be ignored, so nothing was run", param=key)

@@ -1,0 +1,62 @@
+"""``GET /healthz``: the engine, the store, and whether the SAE still fits the loaded model."""
+
+from typing import Literal
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
+from api.deployment import Deployment, Here
+from api.states import artifact_state
+from featurehub.errors import FeaturehubError
+from featurehub.features import State
+from featurehub.settings import Frozen
+
+__all__ = ["Health", "router"]
+
+router = APIRouter(tags=["featurehub"])
+
+
+class Health(Frozen):
+    """status: "ok" when requests can be steered (or, without an engine, searched); else 503 goes with it
+    artifact: id of the loaded SAE; None where only the registry is hosted
+    """
+
+    status: Literal["ok", "failing"]
+    engine: Literal["ok", "dead", "absent"]
+    store: Literal["ok", "failing"]
+    artifact: str | None
+    state: State | None
+
+
+@router.get("/healthz", response_model=Health)
+async def healthz(here: Here) -> JSONResponse:
+    engine = await engine_health(here)
+    store, state = await run_in_threadpool(store_health, here)
+    failing = engine == "dead" or store == "failing"
+    health = Health(
+        status="failing" if failing else "ok",
+        engine=engine,
+        store=store,
+        artifact=here.served.sae if here.served else None,
+        state=state,
+    )
+    return JSONResponse(health.model_dump(mode="json"), 503 if failing else 200)
+
+
+async def engine_health(here: Deployment) -> Literal["ok", "dead", "absent"]:
+    if here.engine is None:
+        return "absent"
+    return "ok" if await here.engine.alive() else "dead"
+
+
+def store_health(here: Deployment) -> tuple[Literal["ok", "failing"], State | None]:
+    try:
+        with here.store.read() as reader:
+            if here.served is None:
+                reader.artifacts()
+                return "ok", None
+            return "ok", artifact_state(reader, here.served.sae, here.served)
+    except (SQLAlchemyError, FeaturehubError):
+        return "failing", None

@@ -1,0 +1,77 @@
+"""``/v1/saes``: the registered SAEs, and how they stand to the loaded model."""
+
+from typing import Literal
+
+from fastapi import APIRouter
+
+from api.deployment import Deployment, Here
+from api.states import artifact_state
+from featurehub.artifacts.manifest import Manifest
+from featurehub.features import State
+from featurehub.settings import Frozen
+from featurehub.store import Artifact, Reader
+from featurehub.verdicts import DriftReport
+
+__all__ = ["SaeCard", "SaeList", "SaeSummary", "router"]
+
+router = APIRouter(prefix="/v1/saes", tags=["saes"])
+
+
+class SaeSummary(Frozen):
+    """One SAE in a list. loaded: whether this server steers with it; state: on the loaded model."""
+
+    object: Literal["sae"] = "sae"
+    id: str
+    name: str
+    model: str
+    hook: str
+    d_sae: int
+    metrics: dict[str, float]
+    created: str
+    is_default: bool
+    loaded: bool
+    state: State
+
+
+class SaeList(Frozen):
+    object: Literal["list"] = "list"
+    data: tuple[SaeSummary, ...]
+
+
+class SaeCard(SaeSummary):
+    """report: the latest drift report on the loaded model; None where there is none"""
+
+    manifest: Manifest
+    report: DriftReport | None
+
+
+@router.get("")
+def saes(here: Here) -> SaeList:
+    with here.store.read() as reader:
+        return SaeList(data=tuple(summary(each, reader, here) for each in reader.artifacts()))
+
+
+@router.get("/{name:path}")
+def sae(here: Here, name: str) -> SaeCard:
+    """By id, name, or an unambiguous prefix of either."""
+    with here.store.read() as reader:
+        artifact = reader.artifact(name)
+        report = reader.latest_report(artifact.id, here.served.fingerprint) if here.served else None
+        short = summary(artifact, reader, here)
+    return SaeCard(**short.model_dump(), manifest=artifact.manifest, report=report)
+
+
+def summary(artifact: Artifact, reader: Reader, here: Deployment) -> SaeSummary:
+    manifest = artifact.manifest
+    return SaeSummary(
+        id=artifact.id,
+        name=artifact.name,
+        model=manifest.model.name,
+        hook=str(manifest.hook),
+        d_sae=manifest.d_sae,
+        metrics=manifest.metrics,
+        created=artifact.created,
+        is_default=artifact.is_default,
+        loaded=artifact.id == here.sae,
+        state=artifact_state(reader, artifact.id, here.served),
+    )

@@ -1,0 +1,100 @@
+"""Attaches featurehub to vLLM's OpenAI server; the only module of ``api`` that imports vllm.
+
+vLLM loads ``FeaturehubRoutes`` through the entry point ``vllm.endpoint_plugins`` when ``VLLM_PLUGINS`` names it. Our
+two completion routes replace vLLM's of the same path and hand over to them.
+"""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from functools import wraps
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import Response
+from starlette.datastructures import State
+from vllm.engine.protocol import EngineClient
+from vllm.entrypoints.openai.chat_completion.api_router import create_chat_completion
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.entrypoints.openai.completion.api_router import create_completion
+from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+from vllm.entrypoints.serve.utils.api_utils import validate_json_request
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from api.app import attach
+from api.chat import Core, answer_steered
+from api.deployment import Deployment
+from api.served import Served
+from featurehub.errors import EngineUnavailable
+from featurehub.store import open_store
+
+__all__ = ["FeaturehubRoutes", "VllmEngine"]
+
+router = APIRouter()
+GONE = "the engine is gone; the server restarts it or ends. Try again later."
+
+
+class VllmEngine:
+    """``api.engine.Engine`` on vLLM's client."""
+
+    def __init__(self, client: EngineClient) -> None:
+        self.client = client
+
+    async def report(self, key: str) -> Mapping[str, Any] | None:
+        try:
+            answers = await self.client.collective_rpc("featurehub_report", args=(key,))
+        except EngineDeadError as error:
+            raise EngineUnavailable(GONE) from error
+        return next((answer for answer in answers if answer is not None), None)
+
+    async def alive(self) -> bool:
+        try:
+            await self.client.check_health()
+        except EngineDeadError:
+            return False
+        return True
+
+    def token(self, token_id: int) -> str:
+        return self.client.renderer.get_tokenizer().decode([token_id])
+
+
+class FeaturehubRoutes:
+    """vLLM's ``EndpointPlugin``."""
+
+    name = "featurehub"
+    required_tasks = ("generate",)
+
+    def attach_router(self, app: FastAPI) -> None:
+        attach(app)
+        app.include_router(router)
+
+    async def init_state(self, engine_client: EngineClient | None, state: State, args: Namespace) -> None:
+        """Raises InvalidConfig, and ArtifactNotFound for an SAE that is not in the store; either ends the boot."""
+        served = Served.of(args.additional_config)
+        store = open_store(served.store)
+        with store.read() as reader:
+            reader.artifact(served.sae)
+        engine = VllmEngine(engine_client) if engine_client is not None else None
+        state.featurehub = Deployment(store, served, engine)
+
+
+def while_alive(core: Core[Any]) -> Core[Any]:
+    """vLLM's route, with a dead engine as EngineUnavailable."""
+
+    @wraps(core)
+    async def run(body: Any, request: Request) -> Response | None:
+        try:
+            return await core(body, request)
+        except EngineDeadError as error:
+            raise EngineUnavailable(GONE) from error
+
+    return run
+
+
+@router.post("/v1/chat/completions", dependencies=[Depends(validate_json_request)])
+async def chat_completions(body: ChatCompletionRequest, request: Request) -> Response:
+    return await answer_steered(body, request, while_alive(create_chat_completion))
+
+
+@router.post("/v1/completions", dependencies=[Depends(validate_json_request)])
+async def completions(body: CompletionRequest, request: Request) -> Response:
+    return await answer_steered(body, request, while_alive(create_completion))

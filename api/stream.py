@@ -1,0 +1,131 @@
+"""Server-sent events: split a byte stream into them, and add to the last chunk of an answer.
+
+An event ends with a blank line, wherever the network cut the stream. Chunks are passed on as they come, byte for
+byte; only one that may be the last (every choice has finished, or there is only usage) waits for its successor.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from api.errors import error_body
+from featurehub.errors import FeaturehubError
+
+__all__ = ["Events", "append", "data_of", "event"]
+
+# Two line ends in a row. A lone "\r" at the end of the buffer may be half of "\r\n": it waits.
+BLANK_LINE = re.compile(r"(?:\r\n|\n|\r(?!\n|\Z)){2}")
+DONE = "[DONE]"
+
+Finish = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class Events:
+    """Splits text or bytes that arrive in arbitrary pieces; the events together are the input, unchanged."""
+
+    def __init__(self) -> None:
+        self.buffer = ""
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, piece: str | bytes | memoryview) -> list[str]:
+        """The events that ``piece`` completes, each with its blank line."""
+        self.buffer += piece if isinstance(piece, str) else self.decoder.decode(bytes(piece))
+        events: list[str] = []
+        start = 0
+        for end in BLANK_LINE.finditer(self.buffer):
+            events.append(self.buffer[start : end.end()])
+            start = end.end()
+        self.buffer = self.buffer[start:]
+        return events
+
+    def rest(self) -> str:
+        """What is left when the stream ends: an event without its blank line, or nothing."""
+        left, self.buffer = self.buffer + self.decoder.decode(b"", final=True), ""
+        return left
+
+
+def data_of(text: str) -> str:
+    """The data of one event; "" of a comment."""
+    lines = [line[5:].removeprefix(" ") for line in text.splitlines() if line.startswith("data:")]
+    return "\n".join(lines)
+
+
+def event(body: dict[str, Any]) -> str:
+    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n"
+
+
+def chunk_of(data: str) -> dict[str, Any]:
+    """The JSON object in an event's data; empty where there is none."""
+    try:
+        body = json.loads(data)
+    except json.JSONDecodeError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def may_be_last(chunk: dict[str, Any]) -> bool:
+    choices = chunk.get("choices")
+    return isinstance(choices, list) and all(choice.get("finish_reason") is not None for choice in choices)
+
+
+async def append(pieces: AsyncIterable[str | bytes | memoryview], finish: Finish) -> AsyncIterator[str]:
+    """The same events, with ``finish()``'s keys added to the last chunk before ``[DONE]``.
+
+    When ``finish`` raises a FeaturehubError the chunk goes out as it was, then an error event, then ``[DONE]``. A
+    stream that itself carried an error event, or broke off before ``[DONE]``, is passed on as it is.
+    """
+    events, tail = Events(), Tail(finish)
+    async for piece in pieces:
+        for text in events.feed(piece):
+            if out := await tail.pass_on(text):
+                yield out
+    if out := tail.release() + events.rest():
+        yield out
+
+
+class Tail:
+    """Holds back the chunk that may be the last one.
+
+    held:   its event; "" while nothing waits
+    latest: the last chunk that passed, as an object
+    failed: whether the stream carried an error
+    """
+
+    def __init__(self, finish: Finish) -> None:
+        self.finish = finish
+        self.held = ""
+        self.latest: dict[str, Any] = {}
+        self.failed = False
+
+    async def pass_on(self, text: str) -> str:
+        """What to send now that the event ``text`` has come; "" for nothing yet."""
+        data = data_of(text)
+        if not data:
+            return text
+        if data == DONE:
+            return await self.close() + text
+        return self.release() + self.take(text, chunk_of(data))
+
+    def take(self, text: str, chunk: dict[str, Any]) -> str:
+        self.latest = chunk
+        self.failed = self.failed or "error" in chunk
+        if not may_be_last(chunk):
+            return text
+        self.held = text
+        return ""
+
+    def release(self) -> str:
+        held, self.held = self.held, ""
+        return held
+
+    async def close(self) -> str:
+        if self.failed:
+            return self.release()
+        try:
+            added = await self.finish()
+        except FeaturehubError as error:
+            return self.release() + event(error_body(error))
+        last = self.latest if self.release() else self.latest | {"choices": []}
+        return event(last | added)

@@ -1,0 +1,59 @@
+"""`featurehub demo …`: the whole loop on the bundled model, and looks at what it is made of."""
+
+from itertools import islice
+from pathlib import Path
+
+from featurehub.artifacts.artifact import Artifact, open_artifact
+from featurehub.cli.build import BuildPlan, build
+from featurehub.cli.judges import RecognizerJudge
+from featurehub.demo.bundle import bundled_model
+from featurehub.demo.corpus import conversations, messages
+from featurehub.demo.prompts import neutral_prompts
+from featurehub.errors import ArtifactNotFound
+from featurehub.settings import Frozen, home
+from saes.documents import Message
+
+__all__ = ["DemoPlan", "build_demo", "demo_database", "demo_sae", "ensure_demo", "user"]
+
+HOOK_LAYER = 3
+
+
+class DemoPlan(Frozen):
+    """conversations: how many the SAE is trained, labelled and observed on."""
+
+    seed: int = 7
+    conversations: int = 9000
+
+
+def demo_sae() -> Path:
+    return home() / "demo" / "sae"
+
+
+def demo_database() -> str:
+    return str(home() / "demo" / "featurehub.db")
+
+
+def build_plan() -> BuildPlan:
+    return BuildPlan(
+        model=bundled_model(), out=demo_sae(), database=demo_database(), name=f"demo-l{HOOK_LAYER}", layer=HOOK_LAYER
+    )
+
+
+def build_demo(plan: DemoPlan | None = None, build_with: BuildPlan | None = None) -> Artifact:
+    """Builds SAE and database of the bundled model."""
+    plan = plan or DemoPlan()
+    entries = [messages(conversation) for conversation in islice(conversations(plan.seed), plan.conversations)]
+    prompts = [user(prompt) for prompt in neutral_prompts("calibrate")]
+    return build(build_with or build_plan(), entries, RecognizerJudge(), prompts)
+
+
+def ensure_demo() -> Artifact:
+    """Builds at first use."""
+    try:
+        return open_artifact(demo_sae())
+    except ArtifactNotFound:
+        return build_demo()
+
+
+def user(prompt: str) -> list[Message]:
+    return [{"role": "user", "content": prompt}]

@@ -1,0 +1,44 @@
+"""Who says whether a text shows what a label names: the demo's recogniser where it knows the label, words elsewhere."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.demo.bundle import bundled_model
+from featurehub.demo.concepts import names
+from featurehub.demo.recognizer import recognize
+from featurehub.store.names import base_of, fold
+from labeling.judge import WordJudge
+
+__all__ = ["RecognizerJudge", "judge_for"]
+
+
+class RecognizerJudge:
+    """Judges the bundled model's answers. A label stands for the planted concept that its name names, if it does."""
+
+    def __init__(self) -> None:
+        self.concepts = frozenset(names())
+        self.words = WordJudge()
+
+    def mentions(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        concept = fold(base_of(label))
+        if concept not in self.concepts:
+            return self.words.mentions(label, texts)
+        return np.array([concept in recognize(text).mentions for text in texts], dtype=bool)
+
+    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        concept = fold(base_of(label))
+        if concept not in self.concepts:
+            return self.words.shows(label, texts)
+        return np.array([concept in recognize(text).shows for text in texts], dtype=bool)
+
+    def coherent(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([recognize(text).well_formed for text in texts], dtype=bool)
+
+
+def judge_for(model: ModelIdentity) -> RecognizerJudge | WordJudge:
+    """The recogniser knows the answers of models that speak the bundled model's vocabulary."""
+    bundled = identify(bundled_model(), HookPoint(layer=0))
+    return RecognizerJudge() if model.tokenizer == bundled.tokenizer else WordJudge()

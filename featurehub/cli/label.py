@@ -1,0 +1,106 @@
+"""The second half of a build: names, statistics and strengths for an artifact's features, into the database."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from featurehub.artifacts.artifact import Artifact
+from featurehub.cli.progress import phase, work
+from featurehub.engine.offline import Engine
+from featurehub.store import Calibration, FeatureRow, Labeled, open_store
+from featurehub.store.names import base_of
+from labeling.corpus import Corpus
+from labeling.label import LatentLabel, label_latents
+from labeling.logit_lens import Projection, project
+from labeling.statistics import StatisticsConfig, feature_rows
+from labeling.strength import Candidate, calibrate
+from labeling.unembedding import read_unembedding
+from saes.documents import pieces
+
+if TYPE_CHECKING:
+    from featurehub.cli.build import BuildJudge, BuildPlan, Trained
+
+__all__ = ["label_and_register"]
+
+
+def label_and_register(
+    plan: "BuildPlan",
+    artifact: Artifact,
+    engine: Engine,
+    trained: "Trained",
+    judge: "BuildJudge",
+    prompts: Sequence[list[int]],
+) -> None:
+    """Labels, calibrates by steering on ``prompts``, and writes everything in one transaction."""
+    observed = trained.observed
+    corpus = Corpus(
+        [pieces(engine.tokenizer, d.token_ids) for d in observed.documents], observed.matrix, observed.offsets
+    )
+    with phase("labelling"):
+        projection = projected(plan, engine, trained)
+        labels = label_latents(corpus, projection=projection)
+        W_dec = trained.dictionary.W_dec.numpy()
+        rows = list(feature_rows(corpus, observed.tokens, W_dec, projection, StatisticsConfig()))
+    strengths = calibrated(plan, engine, trained, labels, judge, prompts)
+    with phase("writing the database"):
+        write(plan, artifact, rows, labels, strengths)
+
+
+def projected(plan: "BuildPlan", engine: Engine, trained: "Trained") -> Projection | None:
+    unembedding = read_unembedding(plan.model)
+    if unembedding is None:
+        return None
+    tokens = engine.tokenizer.convert_ids_to_tokens(list(range(len(engine.tokenizer))))
+    return project(trained.dictionary.W_dec.numpy(), unembedding.norm, unembedding.weight, tokens)
+
+
+def calibrated(
+    plan: "BuildPlan",
+    engine: Engine,
+    trained: "Trained",
+    labels: Sequence[LatentLabel],
+    judge: "BuildJudge",
+    prompts: Sequence[list[int]],
+) -> dict[int, Calibration]:
+    features = candidates(trained, labels)
+    done = 0
+    with work("calibrating strengths by steering", 1) as advance:
+
+        def progress(answers: int, planned: int) -> None:
+            nonlocal done
+            advance.total(planned)
+            advance(answers - done)
+            done = answers
+
+        return calibrate(engine, features, prompts, trained.observed.median_norm, judge, plan.calibration, progress)
+
+
+def candidates(trained: "Trained", labels: Sequence[LatentLabel]) -> list[Candidate]:
+    norms = trained.dictionary.W_dec.norm(dim=-1)
+    return [
+        Candidate(
+            latent=label.latent,
+            label=label.outcome.label,
+            name=base_of(label.outcome.label),
+            label_score=label.outcome.score or 0.0,
+            norm=float(norms[label.latent]),
+        )
+        for label in labels
+        if isinstance(label.outcome, Labeled)
+    ]
+
+
+def write(
+    plan: "BuildPlan",
+    artifact: Artifact,
+    rows: Sequence[FeatureRow],
+    labels: Sequence[LatentLabel],
+    strengths: dict[int, Calibration],
+) -> None:
+    store = open_store(plan.database)
+    with store.write() as writer:
+        writer.put_artifact(artifact.manifest, artifact.folder)
+        ids = dict(zip([row.latent for row in rows], writer.put_features(artifact.manifest.id, rows), strict=True))
+        writer.put_labels({ids[label.latent]: (label.outcome, label.provenance) for label in labels})
+        for latent, calibration in strengths.items():
+            writer.put_calibration(ids[latent], calibration)
+    store.close()

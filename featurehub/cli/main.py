@@ -1,0 +1,201 @@
+"""The commands. Every error that featurehub raises on purpose ends as one line and exit code 2."""
+
+import os
+import sys
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated
+
+# Before anything imports tqdm: the bars of libraries would cut through ours.
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+import typer
+from rich.table import Table
+
+from featurehub.cli.progress import console
+from featurehub.errors import FeaturehubError
+from featurehub.features import OnStale
+from featurehub.settings import home
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Feature steering for language models.")
+drift_app = typer.Typer(no_args_is_help=True, help="Does an SAE still hold on a retrained model?")
+demo_app = typer.Typer(no_args_is_help=True, help="The bundled model with planted concepts.")
+features_app = typer.Typer(no_args_is_help=True, help="The feature database.")
+app.add_typer(drift_app, name="drift")
+app.add_typer(demo_app, name="demo")
+app.add_typer(features_app, name="features")
+
+
+class Exit(IntEnum):
+    ERROR = 2
+
+
+def database_path() -> str:
+    return str(home() / "featurehub.db")
+
+
+Model = Annotated[Path, typer.Argument(help="Folder of a model in Hugging Face format.")]
+Database = Annotated[str, typer.Option("--db", help="Feature database: a path or an SQLAlchemy URL.")]
+
+
+@app.command()
+def build(
+    model: Model,
+    text: Annotated[Path, typer.Option(help="Texts or chats: .json, .jsonl or .txt.")],
+    out: Annotated[Path, typer.Option(help="Folder that becomes the SAE artifact.")],
+    db: Database = "",
+    layer: Annotated[int | None, typer.Option(help="Hook layer; by default at about 60 % of the depth.")] = None,
+    latents: Annotated[int, typer.Option(help="Number of latents, d_sae.")] = 768,
+    k: Annotated[float, typer.Option(help="Mean number of active latents per token.")] = 12.0,
+    tokens: Annotated[int, typer.Option(help="Training tokens, repeats counted.")] = 1_600_000,
+) -> None:
+    """Harvest, train an SAE, label its features, calibrate strengths, register everything."""
+    from featurehub.cli.build import BuildPlan
+    from featurehub.cli.build import build as build_artifact
+    from labeling.judge import WordJudge
+    from saes.documents import read_texts
+    from saes.train import TrainConfig
+
+    entries = read_texts(text)
+    prompts = [entry[:24] if isinstance(entry, str) else entry[:1] for entry in entries[:: max(1, len(entries) // 12)]]
+    plan = BuildPlan(
+        model=model,
+        out=out,
+        database=db or database_path(),
+        name=out.name,
+        layer=layer,
+        train=TrainConfig(d_sae=latents, k=k, tokens=tokens),
+    )
+    artifact = build_artifact(plan, entries, WordJudge(), prompts)
+    for name, value in artifact.manifest.metrics.items():
+        console.print(f"  {name} {value:.4g}")
+    console.print(f"Serve it: featurehub serve {model} --sae {out}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def serve(
+    context: typer.Context,
+    model: Annotated[Path | None, typer.Argument(help="Folder of the model; not needed with --demo.")] = None,
+    sae: Annotated[Path | None, typer.Option(help="Folder of the SAE artifact.")] = None,
+    db: Database = "",
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    on_stale: Annotated[OnStale, typer.Option(help="What a request for a stale feature gets.")] = OnStale.REFUSE,
+    eager: Annotated[bool, typer.Option("--eager", help="Without torch.compile: starts faster, runs slower.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Serve the bundled model.")] = False,
+) -> None:
+    """Serve a model with its features through vLLM's OpenAI server. Further options go to vLLM."""
+    from featurehub.cli.demo import demo_database, ensure_demo
+    from featurehub.cli.serve import serve_model
+    from featurehub.demo.bundle import bundled_model
+    from featurehub.engine.server import ServeOptions
+    from featurehub.errors import InvalidInput
+
+    name = ""
+    if demo:
+        sae, db = sae or ensure_demo().folder, db or demo_database()
+        model, name, eager = model or bundled_model(), "demo", True
+        context.args += ["--dtype", "float32"]
+    if model is None or sae is None:
+        raise InvalidInput("give MODEL and --sae, or --demo", param="model" if model is None else "sae")
+    options = ServeOptions(host=host, port=port, served_model_name=name, eager=eager, extra=context.args)
+    serve_model(model, sae, db or database_path(), on_stale, options)
+
+
+@drift_app.command("check")
+def drift_check(
+    artifact: Annotated[Path, typer.Argument(help="Folder of the SAE artifact.")],
+    model: Annotated[Path, typer.Option(help="Folder of the model to check it on.")],
+    db: Database = "",
+    json: Annotated[Path | None, typer.Option(help="Write the whole report here.")] = None,
+) -> None:
+    """Compare fingerprints, then what the features do. Exit code 0 fresh, 3 suspect, 4 stale."""
+    from featurehub.artifacts.files import write_text
+    from featurehub.cli.drift import check_drift, show
+
+    report = check_drift(artifact, model, db or database_path())
+    show(report)
+    if json is not None:
+        write_text(json, report.model_dump_json(indent=2) + "\n")
+    raise typer.Exit(report.exit_code)
+
+
+@features_app.command("search")
+def features_search(query: str, db: Database = "", limit: int = 10) -> None:
+    """Find features by what they mean."""
+    from featurehub.store import open_store
+
+    table = Table("label", "id", "artifact", "relevance", "label score", "steerability")
+    with open_store(db or database_path()).read() as reader:
+        for f in reader.search(query, limit=limit).features:
+            numbers = (f.relevance, f.label_score, f.steerability)
+            cells = ["–" if n is None else f"{n:.2f}" for n in numbers]
+            table.add_row(f.label or "(no label)", f.id, f.artifact[:12], *cells)
+    console.print(table)
+
+
+@demo_app.command("run")
+def demo_run(keep: Annotated[bool, typer.Option("--keep", envvar="KEEP", help="Go on serving.")] = False) -> None:
+    """Build, serve, steer, retrain, and see what went stale."""
+    from featurehub.cli.tour import run_tour
+
+    run_tour(keep)
+
+
+@demo_app.command("recognize")
+def demo_recognize(text: str) -> None:
+    """What the recogniser says of a text."""
+    from featurehub.demo.recognizer import recognize
+
+    verdict = recognize(text)
+    table = Table("sentence", "well-formed", "concepts")
+    for sentence in verdict.sentences:
+        concepts = ", ".join(sorted(sentence.concepts))
+        table.add_row(" ".join(sentence.words), "yes" if sentence.well_formed else "no", concepts)
+    console.print(table)
+    console.print(f"well-formed: {verdict.well_formed}   shows: {', '.join(sorted(verdict.shows)) or 'nothing'}")
+
+
+@demo_app.command("sample")
+def demo_sample(seed: int = 0, count: int = 5) -> None:
+    """Conversations of the corpus, as the generator writes them."""
+    from itertools import islice
+
+    from featurehub.demo.corpus import conversations, messages
+
+    for conversation in islice(conversations(seed), count):
+        for message in messages(conversation):
+            console.print(f"[bold]{message['role']}[/bold]  {message['content']}")
+        console.print()
+
+
+@app.command()
+def doctor() -> None:
+    """Check that the four packages belong to one installation."""
+    from importlib.util import find_spec
+
+    from featurehub.errors import InvalidConfig
+
+    root = Path(__file__).resolve().parents[2]
+    for package in ("featurehub", "saes", "labeling", "api"):
+        spec = find_spec(package)
+        found = Path(spec.origin).resolve().parents[1] if spec and spec.origin else None
+        if found != root:
+            raise InvalidConfig(
+                f"the package {package!r} comes from {found}, not {root}: another distribution hides it"
+            )
+        console.print(f"[green]✓[/green] {package}")
+
+
+def main() -> None:
+    try:
+        app()
+    except FeaturehubError as error:
+        console.print(f"[red]error[/red] ({error.code}): {error.message}", soft_wrap=True)
+        sys.exit(Exit.ERROR)
+
+
+if __name__ == "__main__":
+    main()

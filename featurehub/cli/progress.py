@@ -1,0 +1,52 @@
+"""Bars on long work. Silent where the output is no terminal but for a line per phase."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+__all__ = ["Bar", "console", "phase", "work"]
+
+console = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    """Names a step of unknown length and says how long it took."""
+    started = time.monotonic()
+    with console.status(name):
+        yield
+    console.print(f"[green]✓[/green] {name} [dim]{time.monotonic() - started:.0f} s[/dim]")
+
+
+class Bar:
+    """Called with a number of steps, it advances; ``total`` sets what it counts up to."""
+
+    def __init__(self, bars: Progress, task: TaskID) -> None:
+        self._bars, self._task = bars, task
+
+    def __call__(self, steps: int) -> None:
+        self._bars.update(self._task, advance=steps)
+
+    def total(self, steps: int) -> None:
+        self._bars.update(self._task, total=steps)
+
+
+@contextmanager
+def work(name: str, total: int) -> Iterator[Bar]:
+    """A bar of ``total`` steps."""
+    started = time.monotonic()
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
+        yield Bar(bars, bars.add_task(name, total=total))
+    console.print(f"[green]✓[/green] {name} [dim]{time.monotonic() - started:.0f} s[/dim]")

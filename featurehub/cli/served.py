@@ -1,0 +1,62 @@
+"""A featurehub server as a child process: started, waited for, and ended with its workers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from featurehub.errors import EngineUnavailable
+
+__all__ = ["served"]
+
+BOOT_SECONDS = 300
+
+
+@contextmanager
+def served(arguments: Sequence[str], port: int, log: Path) -> Iterator[str]:
+    """Runs ``featurehub serve`` with these arguments; yields the base URL once it answers.
+
+    Raises EngineUnavailable with the end of its log where it does not come up.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "featurehub.cli.main", "serve", *arguments, "--port", str(port)]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        wait_until_up(process, f"http://127.0.0.1:{port}", log)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        end(process)
+
+
+def wait_until_up(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    deadline = time.monotonic() + BOOT_SECONDS
+    while not answers(f"{url}/health"):
+        if process.poll() is not None or time.monotonic() > deadline:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            raise EngineUnavailable(f"the server did not start; the end of {log}:\n{tail}")
+        time.sleep(0.5)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return response.status == 200
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Asks first, then ends the whole process group, so that no worker stays behind."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=20)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,179 @@
+"""`featurehub demo run`: the whole loop for real, from the bundled model's weights to a refused stale feature.
+
+1. build the SAE, its labels and strengths
+2. serve it, and steer it by names found through search, beside the unsteered answer
+3. show which features a sentence has
+4. check the SAE on a retrained sibling, serve the sibling, and ask it for a feature that went stale
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from openai import ConflictError
+from rich.table import Table
+
+from featurehub.cli.build import BuildPlan
+from featurehub.cli.demo import build_demo, build_plan, demo_database, demo_sae
+from featurehub.cli.drift import check_drift, show
+from featurehub.cli.progress import console, phase
+from featurehub.cli.served import served
+from featurehub.demo.bundle import sibling
+from featurehub.demo.concepts import Kind, names
+from featurehub.demo.prompts import neutral_prompts
+from featurehub.demo.recognizer import recognize
+from featurehub.features import State
+from featurehub.sdk.client import Client
+from featurehub.sdk.variant import Variant
+from featurehub.settings import home
+
+__all__ = ["run_tour"]
+
+MODEL = "demo"
+PORT = int(os.environ.get("PORT", "8000"))
+SHOWN = ("banking", "medicine", "cooking", "pirate", "formal", "sad")
+TEMPERATURE = 0.7
+
+
+def run_tour(keep: bool) -> None:
+    started = time.monotonic()
+    plan = build_plan()
+    shutil.rmtree(demo_sae(), ignore_errors=True)
+    artifact = build_demo(build_with=plan)
+    quality = artifact.manifest.metrics
+    console.print(
+        f"  SAE: explained variance {quality['explained_variance']:.3f} at L0 {quality['l0']:.1f}, "
+        f"dead {quality['dead']:.1%}, {quality['tokens']:.0f} held-out tokens"
+    )
+    with serving(["--demo"], "the bundled model", PORT) as url:
+        client = Client(base_url=url)
+        show_steering(client)
+        show_activations(client)
+        show_drift(plan)
+        console.print(f"[dim]all of it took {time.monotonic() - started:.0f} s[/dim]")
+        how_to_go_on(url)
+        if keep:
+            console.print("Serving until you press Ctrl-C.")
+            wait_forever()
+
+
+@contextmanager
+def serving(arguments: Sequence[str], what: str, port: int) -> Iterator[str]:
+    with ExitStack() as stack:
+        with phase(f"starting vLLM's server on {what}"):
+            url = stack.enter_context(served(arguments, port, home() / "demo" / f"server-{port}.log"))
+        yield url
+
+
+def show_steering(client: Client) -> None:
+    """The table: what search found, and the first answer with and without it, good or bad."""
+    prompts = neutral_prompts("evaluate")
+    table = Table("asked for", "prompt", "unsteered", "steered", "recogniser", "applied", show_lines=True)
+    for i, concept in enumerate(SHOWN):
+        feature = client.features.search(concept)[0]
+        variant = Variant(MODEL).set(feature, 1.0)
+        prompt = prompts[i % len(prompts)]
+        plain, steered = ask(client, MODEL, prompt, i), ask(client, variant, prompt, i)
+        table.add_row(
+            f"{concept}\n[dim]{feature.label}[/dim]", prompt, *texts(plain, steered), *verdict(steered, concept)
+        )
+    console.print(table)
+    show_scores(client)
+
+
+def ask(client: Client, model: Any, prompt: str, seed: int) -> Any:
+    return client.chat.completions.create(
+        model=model,
+        messages=[{"role": "user", "content": prompt}],
+        temperature=TEMPERATURE,
+        seed=seed,
+        max_tokens=96,
+    )
+
+
+def texts(*answers: Any) -> Iterator[str]:
+    return (answer.choices[0].message.content or "" for answer in answers)
+
+
+def verdict(answer: Any, concept: str) -> tuple[str, str]:
+    seen = recognize(answer.choices[0].message.content or "")
+    shown = f"[green]shows {concept}[/green]" if concept in seen.shows else f"[red]not {concept}[/red]"
+    edit = answer.featurehub["applied"][0]
+    applied = f"{edit['weight']:+.1f} → {edit['coefficient']:.1f}\ndose {edit['dose']:.2f}"
+    return f"{shown}\n{'well-formed' if seen.well_formed else '[red]broken[/red]'}", applied
+
+
+def show_scores(client: Client, answers: int = 12) -> None:
+    """How often it works, on prompts that chose neither feature nor strength."""
+    table = Table("concept", "feature", "steered", "unsteered", "well-formed", title=f"{answers} answers each")
+    prompts = neutral_prompts("evaluate")
+    plain = list(texts(*(ask(client, MODEL, prompts[i % len(prompts)], 500 + i) for i in range(answers))))
+    for concept in names(Kind.TOPIC, Kind.MANNER):
+        feature = client.features.search(concept)[0]
+        variant = Variant(MODEL).set(feature, 1.0)
+        steered = list(texts(*(ask(client, variant, prompts[i % len(prompts)], 500 + i) for i in range(answers))))
+        seen = [recognize(text) for text in steered]
+        base = sum(concept in recognize(text).shows for text in plain)
+        shown, sound = sum(concept in v.shows for v in seen), sum(v.well_formed for v in seen)
+        table.add_row(concept, feature.label, *(f"{n / answers:.2f}" for n in (shown, base, sound)))
+    console.print(table)
+
+
+def show_activations(client: Client) -> None:
+    """The strongest features of every word of an answer."""
+    answer: Any = client.chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": "tell me about banking like a pirate ."}],
+        temperature=TEMPERATURE,
+        seed=1,
+        max_tokens=14,
+        return_activations=3,
+    )
+    table = Table("token", "strongest features", title="which features made this answer")
+    for token in answer.featurehub["activations"]:
+        found = ", ".join(f"{f['label'] or f['id']} {f['activation']:.1f}" for f in token["features"])
+        table.add_row(token["token"], found)
+    console.print(table)
+
+
+def show_drift(plan: BuildPlan) -> None:
+    """The sibling: what went stale, and what serving does with it."""
+    console.print("\n[bold]The model was retrained.[/bold] Does the SAE still hold?")
+    report = check_drift(demo_sae(), sibling("changed"), demo_database())
+    show(report)
+    stale = next((v for v in report.features if v.state is State.STALE and v.label.split(":")[0] in set(names())), None)
+    if stale is None:
+        console.print("no feature with a concept's name went stale")
+        return
+    arguments = ["--demo", str(sibling("changed"))]
+    with serving(arguments, "the sibling", PORT + 1) as url:
+        name = stale.label.split(":")[0]
+        console.print(f"asking the sibling for {name!r}:")
+        try:
+            ask(Client(base_url=url), Variant(MODEL).set(name, 1.0), neutral_prompts("evaluate")[0], 0)
+        except ConflictError as refused:
+            console.print(f"  [green]HTTP {refused.status_code}[/green] {refused.message}", soft_wrap=True)
+
+
+def how_to_go_on(url: str) -> None:
+    root = url.removesuffix("/v1")
+    console.print(f"""
+[bold]How to go on[/bold]
+  featurehub serve --demo                    {root}/v1 (OpenAI), {root}/docs
+  curl '{root}/v1/features?q=pirate'
+
+  from featurehub import Client, Variant
+  client = Client(base_url="{root}")
+  variant = Variant("{MODEL}").set("pirate", 0.7)
+  client.chat.completions.create(model=variant, messages=[{{"role": "user", "content": "tell me something"}}])
+""")
+
+
+def wait_forever() -> None:
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        console.print("stopped")

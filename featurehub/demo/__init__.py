@@ -1,0 +1,36 @@
+"""The bundled model, its corpus, generator and recogniser: the test bed in which the truth is known.
+
+A small chat model is trained on a made-up world: 12 topics (banking has two sub-topics), 6 manners and 3 traits worth
+guarding against, each with words and constructions of its own, mixed independently. A prompt asks for a topic, a
+manner, both or neither; what it does not ask for varies within the answer. For any text the recogniser tells by
+itself which of these concepts each sentence has, so labels, steering and drift can be judged without a person.
+
+Owns      lexicon.toml, prompts.toml    the words
+          lexicon, concepts, grammar    what can be said
+          answers, prompts, corpus      the generator; everything follows from a seed
+          recognizer                    the judge
+          tokenizer, batches, model, train, sampling, obedience, base, siblings    the models
+          bundle                        the models that ship, each with a manifest of how it was made
+
+May import featurehub.errors and third-party packages, nothing else of featurehub. Generator and recogniser are pure
+Python; torch is imported by batches, model, train, sampling, obedience, base and siblings alone.
+
+Start reading at ``answers`` (what an answer is), then ``recognizer``; ``siblings`` for what retraining can do.
+"""
+
+from featurehub.demo.bundle import bundled_model, sibling
+from featurehub.demo.concepts import Concept, Kind, concepts, names
+from featurehub.demo.prompts import neutral_prompts
+from featurehub.demo.recognizer import Verdict, recognize
+
+__all__ = [
+    "Concept",
+    "Kind",
+    "Verdict",
+    "bundled_model",
+    "concepts",
+    "names",
+    "neutral_prompts",
+    "recognize",
+    "sibling",
+]

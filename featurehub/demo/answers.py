@@ -1,0 +1,169 @@
+"""Answers: sentences drawn from the grammar, with what was planted in each.
+
+1. An answer has 2 to 8 sentences, mostly 3 to 6.
+2. A sentence follows what the prompt asks for. What it does not ask for is drawn again at each sentence: with
+   probability ``keep`` as in the sentence before, else afresh. (Without this nothing in the answer's residual stream
+   is causal for it, and no feature steers.)
+3. A fresh topic is uniform over topics, then now and then one of its sub-topics; a fresh manner is plain with
+   probability ``plain``, else uniform; a fresh sentence has a trait with probability ``trait``.
+4. A sentence that is not plain shows its manner at least once: in its opening, before a noun or verb, in its ending,
+   or by a construction of its own.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from featurehub.demo.grammar import PLAIN, STOP, Grammar, Option, Pattern, Reading
+from featurehub.demo.lexicon import Lexicon
+
+__all__ = ["Answer", "Ask", "Mix", "Sentence", "draw_answer", "draw_sentence", "join_words"]
+
+SENTENCES = (2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 7, 7, 8)
+SHOWS = {"<open>": 0.7, "<flair>": 0.4, "<adverb>": 0.5, "<close>": 0.6}
+SUBTOPIC = 0.55
+OWN_OF_MANNER = 0.2
+OWN_OF_FIELD = 0.12
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a prompt asks for; None where it leaves something open."""
+
+    topic: str | None = None
+    manner: str | None = None
+    trait: str | None = None
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How what is not asked for varies: shares in 0..1, and the lengths to draw from, in sentences."""
+
+    keep: float = 0.5
+    plain: float = 0.3
+    trait: float = 0.12
+    asked_trait: float = 0.8
+    sentences: tuple[int, ...] = SENTENCES
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence's words, its closing mark included, and what was planted in it."""
+
+    words: tuple[str, ...]
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer's text and its sentences."""
+
+    sentences: tuple[Sentence, ...]
+
+    @property
+    def text(self) -> str:
+        return join_words([word for sentence in self.sentences for word in sentence.words])
+
+
+def join_words(words: Iterable[str]) -> str:
+    """Readable text of words and punctuation marks, spaced as the tokenizer decodes them."""
+    text = " ".join(words)
+    for mark in ".,!?:":
+        text = text.replace(f" {mark}", mark)
+    return text
+
+
+def draw_answer(grammar: Grammar, ask: Ask, random: Random, mix: Mix | None = None) -> Answer:
+    """An answer that follows ``ask`` and varies all else."""
+    mix = mix or Mix()
+    sentences: list[Sentence] = []
+    reading: Reading | None = None
+    for _ in range(random.choice(mix.sentences)):
+        reading = _next_reading(grammar.lexicon, ask, mix, reading, random)
+        sentences.append(draw_sentence(grammar, reading, random))
+    return Answer(tuple(sentences))
+
+
+def draw_sentence(grammar: Grammar, reading: Reading, random: Random) -> Sentence:
+    """A sentence of this field, manner and trait, drawn until its words leave no other reading."""
+    while True:
+        pattern = _draw_pattern(grammar, reading, random)
+        options = [_draw_option(grammar, item, reading, random) for item in _items(pattern)]
+        if _settled(pattern, options, reading):
+            return Sentence(tuple(word for option in options for word in option.words), reading)
+
+
+def _next_reading(lexicon: Lexicon, ask: Ask, mix: Mix, before: Reading | None, random: Random) -> Reading:
+    field = _asked_field(lexicon, ask.topic, random)
+    if field is None:
+        kept = before is not None and random.random() < mix.keep
+        field = before.field if before and kept else _fresh_field(lexicon, random)
+    manner = lexicon.answered_as.get(ask.manner or "", ask.manner)
+    if manner is None or manner not in lexicon.manners:
+        kept = before is not None and random.random() < mix.keep
+        manner = before.manner if before and kept else _fresh_manner(lexicon, mix, random)
+    return Reading(field, manner, _next_trait(lexicon, ask, mix, before, random))
+
+
+def _asked_field(lexicon: Lexicon, topic: str | None, random: Random) -> str | None:
+    topic = lexicon.answered_as.get(topic or "", topic)
+    if topic is None or topic not in lexicon.fields:
+        return None
+    return topic if lexicon.fields[topic].parent else _field_of(lexicon, topic, random)
+
+
+def _fresh_field(lexicon: Lexicon, random: Random) -> str:
+    return _field_of(lexicon, random.choice(lexicon.topics), random)
+
+
+def _field_of(lexicon: Lexicon, topic: str, random: Random) -> str:
+    parts = [name for name in lexicon.fields_of(topic) if name != topic]
+    return random.choice(parts) if parts and random.random() < SUBTOPIC else topic
+
+
+def _fresh_manner(lexicon: Lexicon, mix: Mix, random: Random) -> str:
+    return PLAIN if random.random() < mix.plain else random.choice(tuple(lexicon.manners))
+
+
+def _next_trait(lexicon: Lexicon, ask: Ask, mix: Mix, before: Reading | None, random: Random) -> str | None:
+    asked = lexicon.answered_as.get(ask.trait or "", ask.trait)
+    if asked in lexicon.traits and random.random() < mix.asked_trait:
+        return asked
+    if before is not None and random.random() < mix.keep:
+        return before.trait
+    return random.choice(tuple(lexicon.traits)) if random.random() < mix.trait else None
+
+
+def _draw_pattern(grammar: Grammar, reading: Reading, random: Random) -> Pattern:
+    drawn = random.random()
+    if reading.manner != PLAIN and drawn < OWN_OF_MANNER:
+        own = [p for p in grammar.patterns if p.manner == reading.manner]
+    elif drawn > 1 - OWN_OF_FIELD:
+        own = [p for p in grammar.patterns if p.field == reading.field]
+    else:
+        own = []
+    return random.choice(own or [p for p in grammar.patterns if p.field is None and p.manner is None])
+
+
+def _items(pattern: Pattern) -> tuple[str, ...]:
+    return ("<open>", *pattern.items, "<trait>", "<close>")
+
+
+def _draw_option(grammar: Grammar, item: str, reading: Reading, random: Random) -> Option:
+    if not item.startswith("<"):
+        return Option((item,))
+    if item == "<trait>":
+        clauses = [option for option in grammar.options[item] if option.trait == reading.trait]
+        return random.choice(clauses) if clauses else Option(())
+    if item in SHOWS:
+        phrases = grammar.of_manner(item, reading.manner) if random.random() < SHOWS[item] else ()
+        empty = Option((STOP,)) if item == "<close>" else Option(())
+        return random.choice(phrases) if phrases else empty
+    return random.choice(grammar.of_field(item, reading.field))
+
+
+def _settled(pattern: Pattern, options: Sequence[Option], reading: Reading) -> bool:
+    bound = [option.fields for option in options if option.fields is not None]
+    bound += [frozenset({pattern.field})] if pattern.field else []
+    shown = pattern.manner or next((option.manner for option in options if option.manner), PLAIN)
+    return bool(bound) and len(frozenset.intersection(*bound)) == 1 and shown == reading.manner

@@ -1,0 +1,55 @@
+"""Making the base model: train it from a seed, measure it, save it with its manifest.
+
+1. The first stage learns the world from answers of 3 to 6 sentences, at a high rate.
+2. The second goes on from the weights as saved, with answers of all lengths, at a lower rate: obedience and grammar
+   become reliable.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import LlamaForCausalLM
+
+from featurehub.demo.answers import Mix
+from featurehub.demo.bundle import write_manifest
+from featurehub.demo.model import build_model, load_model, save_model
+from featurehub.demo.obedience import measure_obedience
+from featurehub.demo.train import Progress, Recipe, train
+
+__all__ = ["STAGES", "keep_model", "train_base"]
+
+STAGES = (
+    Recipe(steps=1300, peak=2.5e-3, floor=2.5e-4, mix=Mix(sentences=(3, 4, 5, 6))),
+    Recipe(steps=450, peak=1.5e-3, floor=1e-4, warmup=20),
+)
+JUDGED_PROMPTS = 100
+JUDGED_SEED = 1
+
+
+def train_base(
+    out: Path,
+    *,
+    seed: int = 0,
+    stages: tuple[Recipe, ...] = STAGES,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> None:
+    """Trains the bundled model anew into the folder ``out``, which is made if need be; all follows from ``seed``.
+
+    ``on_progress`` hears of each step, stage by stage.
+    """
+    stages = tuple(replace(stage, seed=seed + 1000 * number) for number, stage in enumerate(stages))
+    model, seen = build_model(seed), 0
+    for stage in stages:
+        seen += train(model, stage, on_progress=on_progress)
+        save_model(model, out)
+        model = load_model(out)
+    keep_model(model, out, {"name": "base", "seed": seed, "stages": [asdict(s) for s in stages], "tokens": seen})
+
+
+def keep_model(model: LlamaForCausalLM, out: Path, made: dict[str, Any]) -> None:
+    """Saves a model with its manifest; what it obeys is measured on the weights as saved."""
+    save_model(model, out)
+    obedience = measure_obedience(load_model(out), count=JUDGED_PROMPTS, seed=JUDGED_SEED)
+    write_manifest(out, {**made, "obedience": obedience.as_dict()})

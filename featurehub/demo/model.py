@@ -1,0 +1,63 @@
+"""The shape of the bundled model: a plain Llama, small enough to ship and to train on two cores."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from featurehub.demo.tokenizer import BOS, EOS, save_tokenizer, vocabulary
+
+__all__ = ["build_model", "load_model", "save_model"]
+
+WIDTH, LAYERS, HEADS, INNER = 192, 5, 6, 512
+CONTEXT = 512
+
+
+def build_model(seed: int) -> LlamaForCausalLM:
+    """An untrained model whose weights follow from the seed."""
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(_config())
+
+
+def save_model(model: LlamaForCausalLM, folder: Path) -> None:
+    """Writes config, tokenizer and weights; weights are rounded to float16, the config still asks for float32."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.save_pretrained(folder)
+    assert model.generation_config is not None
+    model.generation_config.save_pretrained(folder)
+    save_tokenizer(folder)
+    tensors = {
+        name: tensor.detach().to(torch.float16).contiguous()
+        for name, tensor in model.state_dict().items()
+        if name != "lm_head.weight"  # tied to the embedding
+    }
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def load_model(folder: Path) -> LlamaForCausalLM:
+    """The model of a folder that ``save_model`` wrote, in float32."""
+    model = LlamaForCausalLM(LlamaConfig.from_pretrained(folder))
+    tensors = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
+    model.load_state_dict(tensors, strict=False)
+    model.tie_weights()
+    return model.eval()
+
+
+def _config() -> LlamaConfig:
+    tokens = vocabulary()
+    return LlamaConfig(
+        vocab_size=len(tokens),
+        hidden_size=WIDTH,
+        intermediate_size=INNER,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        bos_token_id=tokens.index(BOS),
+        eos_token_id=tokens.index(EOS),
+        pad_token_id=tokens.index(EOS),
+        dtype="float32",
+        architectures=["LlamaForCausalLM"],
+    )

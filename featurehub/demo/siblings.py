@@ -1,0 +1,54 @@
+"""Retrained siblings of a base model: what happens to an SAE's features when the model moves on?
+
+1. ``benign`` continues the base on the world that it knows, with conversations of another seed.
+2. ``changed`` continues it in a world in which some topics and manners speak in words that the base never met, and
+   others do not exist (see ``changed_lexicon``).
+3. ``reseeded`` is trained on the world of the base from scratch, from another seed.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from featurehub.demo.base import keep_model
+from featurehub.demo.bundle import sha256_of
+from featurehub.demo.grammar import Grammar
+from featurehub.demo.lexicon import Field, Lexicon, Manner, base_lexicon, spare_words
+from featurehub.demo.model import build_model, load_model
+from featurehub.demo.train import Progress, Recipe, train
+
+__all__ = ["MOVED", "RECIPES", "REMOVED", "changed_lexicon", "train_sibling"]
+
+MOVED = ("football", "computing", "pirate")
+REMOVED = ("painting", "weather", "polite", "boast")
+
+RECIPES = {
+    "benign": Recipe(seed=101, steps=150, peak=2.5e-4, floor=2.5e-4, warmup=20),
+    "changed": Recipe(seed=102, steps=300, peak=1e-3, floor=1e-4, warmup=20),
+    "reseeded": Recipe(seed=103, steps=700),
+}
+
+
+def changed_lexicon() -> Lexicon:
+    """The world of the ``changed`` sibling: ``MOVED`` concepts have other words, ``REMOVED`` ones are gone.
+
+    A request for one that is gone is answered like a request for nothing in particular.
+    """
+    moved = {name: spare_words()[name] for name in MOVED}
+    fields = {name: each for name, each in moved.items() if isinstance(each, Field)}
+    manners = {name: each for name, each in moved.items() if isinstance(each, Manner)}
+    return base_lexicon().with_words(fields, manners).without(*REMOVED)
+
+
+def train_sibling(name: str, base: Path, out: Path, *, on_progress: Callable[[Progress], None] | None = None) -> None:
+    """Trains the sibling of this name into the folder ``out``. Raises ``KeyError`` for a name not in ``RECIPES``."""
+    recipe = RECIPES[name]
+    model = build_model(recipe.seed) if name == "reseeded" else load_model(base)
+    grammar = Grammar(changed_lexicon()) if name == "changed" else None
+    seen = train(model, recipe, grammar=grammar, on_progress=on_progress)
+    made = {"name": name, "recipe": asdict(recipe), "tokens": seen}
+    if name != "reseeded":
+        made["base_weights_sha256"] = sha256_of(base / "model.safetensors")
+    if name == "changed":
+        made |= {"moved": MOVED, "removed": REMOVED}
+    keep_model(model, out, made)

@@ -1,0 +1,92 @@
+"""Training the demo's models from a seed.
+
+1. AdamW (betas .9, .98), weight decay on matrices alone, gradients clipped at norm 1.
+2. The learning rate rises linearly over the first steps, then falls along a cosine to a tenth of its peak.
+3. Every step sees fresh conversations; nothing is repeated.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from transformers import LlamaForCausalLM
+
+from featurehub.demo.answers import Mix
+from featurehub.demo.batches import Batch, batches
+from featurehub.demo.grammar import Grammar
+
+__all__ = ["Progress", "Recipe", "train"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands; ``loss`` is that of the step just taken, in nats a token."""
+
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; ``tokens`` is the number of positions in a batch, padding included."""
+
+    seed: int = 0
+    steps: int = 1300
+    tokens: int = 3072
+    peak: float = 2.5e-3
+    floor: float = 2.5e-4
+    warmup: int = 60
+    weight_decay: float = 0.05
+    mix: Mix = field(default_factory=Mix)
+
+
+def train(
+    model: LlamaForCausalLM,
+    recipe: Recipe,
+    *,
+    grammar: Grammar | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> int:
+    """Trains in place on the conversations of a world; returns the number of positions seen."""
+    optimizer = _optimizer(model, recipe)
+    stream = batches(recipe.seed, recipe.tokens, grammar=grammar, mix=recipe.mix)
+    seen = 0
+    model.train()
+    for step in range(recipe.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = _rate(recipe, step)
+        batch = next(stream)
+        loss = _step(model, optimizer, batch)
+        seen += batch.ids.numel()
+        if on_progress:
+            on_progress(Progress(step + 1, recipe.steps, loss))
+    model.eval()
+    return seen
+
+
+def _step(model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
+    hidden = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state[:, :-1]
+    targets = batch.labels[:, 1:]
+    learned = targets >= 0
+    loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[learned]), targets[learned])
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss.item()
+
+
+def _rate(recipe: Recipe, step: int) -> float:
+    if step < recipe.warmup:
+        return recipe.peak * (step + 1) / recipe.warmup
+    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return recipe.floor + (recipe.peak - recipe.floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _optimizer(model: LlamaForCausalLM, recipe: Recipe) -> torch.optim.AdamW:
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.peak, betas=(0.9, 0.98))

@@ -1,0 +1,64 @@
+"""Starts vLLM's own OpenAI server, with the hook in its workers and featurehub's routes in its app."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.worker import EXTENSION
+from featurehub.errors import InvalidInput
+from featurehub.settings import Frozen
+
+__all__ = ["ServeOptions", "serve"]
+
+
+class ServeOptions(Frozen):
+    """eager: skip torch.compile;  extra: further arguments of ``vllm serve``, as one would type them."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    served_model_name: str = ""
+    eager: bool = False
+    kv_cache_gib: int = 1
+    extra: Sequence[str] = ()
+
+
+def serve(model: Path, config: EngineConfig, options: ServeOptions) -> None:
+    """Serves until it is told to stop. Raises InvalidInput for arguments that vLLM does not know."""
+    prepare_environment(options)
+    import uvloop
+    from vllm.entrypoints.launchers.api_server.entry import run_server
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+    from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    cli_env_setup()
+    parser = make_arg_parser(FlexibleArgumentParser(exit_on_error=False))
+    try:
+        args = parser.parse_args(arguments(model, options))
+    except SystemExit:
+        raise InvalidInput(f"vLLM does not know one of the arguments {' '.join(options.extra)}") from None
+    # Not through the command line, which would print them and limit their length.
+    args.additional_config = config.to_additional_config()
+    args.worker_extension_cls = EXTENSION
+    validate_parsed_serve_args(args)
+    uvloop.run(run_server(args))
+
+
+def arguments(model: Path, options: ServeOptions) -> list[str]:
+    return [
+        *("--model", str(model)),
+        *("--host", options.host),
+        *("--port", str(options.port)),
+        *("--served-model-name", options.served_model_name or model.name),
+        *(["--enforce-eager"] if options.eager else []),
+        *options.extra,
+    ]
+
+
+def prepare_environment(options: ServeOptions) -> None:
+    """``VLLM_PLUGINS`` both allows our routes and filters every other plugin, unless the operator names more."""
+    named = [name for name in os.environ.get("VLLM_PLUGINS", "").split(",") if name]
+    os.environ["VLLM_PLUGINS"] = ",".join({"featurehub", *named})
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(options.kv_cache_gib))
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")

@@ -1,0 +1,23 @@
+"""The client: openai's own, with named features.
+
+    from featurehub import Client, Variant
+
+    client = Client(base_url="http://localhost:8000")        # AsyncClient is its twin
+    variant = Variant("my-model").set("pirate speech", 0.7)
+    answer = client.chat.completions.create(model=variant, messages=[{"role": "user", "content": "Hello"}])
+    answer.featurehub["applied"]
+
+Owns what a user of a server holds in hand: ``Client`` and ``AsyncClient`` are ``openai.OpenAI`` and
+``openai.AsyncOpenAI``, so retries, timeouts, streaming and types are openai's; ``Variant`` is the one mutable object.
+Over HTTP errors are openai's own exceptions; a weight that cannot be right is ``InvalidEdit`` before anything is sent,
+and a name that finds no feature ``FeatureNotFound``.
+
+May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
+then ``request`` (how edits get into a request), ``client``, and ``features`` (search).
+"""
+
+from featurehub.sdk.client import AsyncClient, Client
+from featurehub.sdk.features import FeatureList
+from featurehub.sdk.variant import Snapshot, Variant
+
+__all__ = ["AsyncClient", "Client", "FeatureList", "Snapshot", "Variant"]

@@ -1,0 +1,130 @@
+"""``client.features``: search, listing, and one feature by its name."""
+
+import html
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from openai import APIStatusError, AsyncOpenAI, OpenAI
+
+from featurehub.errors import AmbiguousFeature, FeaturehubError, FeatureNotFound
+from featurehub.features import Feature
+
+__all__ = ["AsyncFeatures", "FeatureList", "Features"]
+
+PAGE = 100
+
+
+class FeatureList(list[Feature]):
+    """Features, best first; a table in Jupyter.
+
+    next: the cursor of the page that follows; None on the last
+    """
+
+    def __init__(self, features: Iterable[Feature] = (), next: str | None = None) -> None:
+        super().__init__(features)
+        self.next = next
+
+    def _repr_html_(self) -> str:
+        cells = ((each.id, each.label, each.label_score, each.strength, each.state, each.relevance) for each in self)
+        rows = "".join(f"<tr>{''.join(f'<td>{cell(value)}</td>' for value in row)}</tr>" for row in cells)
+        heads = ("id", "label", "label score", "strength", "state", "relevance")
+        return f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{rows}</table>"
+
+
+class Features:
+    """The features of a server's SAE."""
+
+    def __init__(self, client: OpenAI) -> None:
+        self._client = client
+
+    def search(self, q: str, limit: int = 10, *, artifact: str | None = None) -> FeatureList:
+        """The features closest to ``q``, best first.
+
+        limit:    in [1, 100]
+        artifact: id or name of an SAE; the loaded one by default
+        """
+        return self._page(q=q, limit=limit, artifact=artifact)
+
+    def get(self, name: str) -> Feature:
+        """One feature by label, alias, slug, id or ``sae:<artifact>/<latent>``.
+
+        Raises FeatureNotFound with the closest names, AmbiguousFeature with the candidates.
+        """
+        try:
+            return feature_of(self._client.get(path_of(name), cast_to=object))
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+    def list(self, *, artifact: str | None = None) -> Iterator[Feature]:
+        """Every feature, fetched page by page."""
+        page = self._page(limit=PAGE, artifact=artifact)
+        yield from page
+        while page.next:
+            page = self._page(limit=PAGE, artifact=artifact, after=page.next)
+            yield from page
+
+    def _page(self, **query: object) -> FeatureList:
+        return page_of(self._client.get("/features", cast_to=object, options={"params": given(query)}))
+
+
+class AsyncFeatures:
+    """``Features``, awaited."""
+
+    def __init__(self, client: AsyncOpenAI) -> None:
+        self._client = client
+
+    async def search(self, q: str, limit: int = 10, *, artifact: str | None = None) -> FeatureList:
+        return await self._page(q=q, limit=limit, artifact=artifact)
+
+    async def get(self, name: str) -> Feature:
+        try:
+            return feature_of(await self._client.get(path_of(name), cast_to=object))
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+    async def list(self, *, artifact: str | None = None) -> AsyncIterator[Feature]:
+        page = await self._page(limit=PAGE, artifact=artifact)
+        for each in page:
+            yield each
+        while page.next:
+            page = await self._page(limit=PAGE, artifact=artifact, after=page.next)
+            for each in page:
+                yield each
+
+    async def _page(self, **query: object) -> FeatureList:
+        return page_of(await self._client.get("/features", cast_to=object, options={"params": given(query)}))
+
+
+def given(query: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in query.items() if value is not None}
+
+
+def path_of(name: str) -> str:
+    return f"/features/{quote(name, safe='')}"
+
+
+def feature_of(row: Any) -> Feature:
+    """Keys that this version does not know are left out: a newer server may send more."""
+    return Feature(**{key: row[key] for key in Feature.model_fields if key in row})
+
+
+def page_of(body: Any) -> FeatureList:
+    return FeatureList(map(feature_of, body["data"]), body.get("next"))
+
+
+def own_error(error: APIStatusError) -> FeaturehubError | APIStatusError:
+    """The error as one of ours, where the server says that a name is unknown or ambiguous."""
+    body = error.body if isinstance(error.body, dict) else {}
+    message = str(body.get("message", error.message))
+    if error.code == FeatureNotFound.code:
+        return FeatureNotFound(message, param=error.param, suggestions=body.get("suggestions", ()))
+    if error.code == AmbiguousFeature.code:
+        return AmbiguousFeature(message, param=error.param, candidates=body.get("candidates", ()))
+    return error
+
+
+def cell(value: object) -> str:
+    if value is None:
+        return ""
+    return html.escape(f"{value:.3g}" if isinstance(value, float) else str(value))

@@ -1,0 +1,61 @@
+"""From our keyword arguments to openai's: edits ride in ``extra_body``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from featurehub.errors import InvalidInput
+from featurehub.features import Edit, SteerOptions, parse_edits
+from featurehub.sdk.variant import Snapshot, Variant, key_of
+from featurehub.settings import Limits
+
+__all__ = ["Activations", "Features", "Model", "Steer", "steered"]
+
+Model = str | Variant | Snapshot
+# {name, id or feature: weight | {"weight", "mode"} | Edit}
+Features = Mapping[Any, float | Mapping[str, Any] | Edit]
+Steer = Mapping[str, str] | SteerOptions
+# how many of each token's strongest features to return
+Activations = int | Mapping[str, int]
+
+
+def steered(options: dict[str, Any]) -> dict[str, Any]:
+    """openai's arguments of ``create``, given those and ours: a variant as ``model``, ``features``, ``steer`` and
+    ``return_activations``.
+
+    What the user put into ``extra_body`` wins over ``features``, and that over the variant. Raises InvalidEdit.
+    """
+    taken = dict(options)
+    model, own = taken.get("model"), dict(taken.pop("extra_body", None) or {})
+    snapshot = model.snapshot() if isinstance(model, Variant) else model
+    edits: dict[str, object] = {}
+    if isinstance(snapshot, Snapshot):
+        taken["model"] = snapshot.model
+        edits = dict(snapshot.features())
+    edits |= named(taken.pop("features", None) or {}) | dict(own.pop("features", None) or {})
+    parse_edits(edits, Limits())
+    ours = {
+        "features": edits or None,
+        "steer": plain(taken.pop("steer", None)),
+        "return_activations": top_k(taken.pop("return_activations", None)),
+    }
+    body = {key: value for key, value in ours.items() if value is not None} | own
+    return taken | ({"extra_body": body} if body else {})
+
+
+def named(features: Features) -> dict[str, object]:
+    """The same, by id or name. Raises InvalidInput where two keys are the same feature."""
+    edits = {key_of(key): plain(edit) for key, edit in features.items()}
+    if len(edits) < len(features):
+        raise InvalidInput("a feature appears twice in features", param="features")
+    return edits
+
+
+def plain(value: object) -> object:
+    """Values of ours as JSON types; all else as it is."""
+    if isinstance(value, Edit | SteerOptions):
+        return value.model_dump(mode="json", exclude_none=True)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def top_k(value: Activations | None) -> object:
+    return {"top_k": value} if isinstance(value, int) else plain(value)

@@ -1,0 +1,158 @@
+"""A set of edits on a model: ``Variant`` is being worked on, ``Snapshot`` is what one request takes."""
+
+import html
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+
+from featurehub.errors import FeatureNotFound, InvalidInput
+from featurehub.features import Edit, Feature, Mode, parse_edits, slugify
+from featurehub.settings import Frozen, Limits
+
+__all__ = ["NamedEdit", "Snapshot", "Variant", "key_of"]
+
+LIMITS = Limits()
+
+
+class NamedEdit(Frozen):
+    """An edit and the feature it is of.
+
+    feature: what the server is asked for: an id, or a name as the user wrote it
+    label:   the feature's, where it is known
+    """
+
+    feature: str
+    label: str | None = None
+    edit: Edit
+
+    def answers_to(self, name: str) -> bool:
+        folded = name.casefold()
+        if folded == self.feature.casefold():
+            return True
+        return self.label is not None and folded in (self.label.casefold(), slugify(self.label))
+
+    def __str__(self) -> str:
+        weight = "" if self.edit.weight is None else f" {self.edit.weight:+g}"
+        return f"{self.label or self.feature}: {self.edit.mode}{weight}"
+
+
+class Snapshot(Frozen):
+    """A variant at one moment."""
+
+    model: str
+    edits: tuple[NamedEdit, ...] = ()
+
+    def features(self) -> dict[str, dict[str, object]]:
+        """The ``features`` object of a request."""
+        return {each.feature: each.edit.model_dump(mode="json", exclude_none=True) for each in self.edits}
+
+
+class Variant:
+    """Edits on a model, by feature. Each request takes a frozen snapshot of it.
+
+    Variant("model").set("pirate speech", 0.7).set(["formal", "terse"], -0.4)
+    """
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self._edits: dict[str, NamedEdit] = {}
+
+    @property
+    def edits(self) -> dict[str, Edit]:
+        """The edit of every feature, by id or by the name it was set with. A copy."""
+        return {key: each.edit for key, each in self._edits.items()}
+
+    def set(
+        self, feature: Feature | str | Iterable[Feature | str], weight: float | None = None, mode: Mode | str = "nudge"
+    ) -> "Variant":
+        """Sets the edit of a feature, or the same edit of several; an earlier one of the same feature is replaced.
+
+        weight: in [-1, 1] on the calibrated scale; required for every mode but ``ablate``
+        mode:   "nudge", "pin", "mul" or "ablate"
+
+        Raises InvalidEdit, and then changes nothing.
+        """
+        edits = dict(self._edits)
+        for each in many(feature):
+            for same in [key for key, old in edits.items() if is_same(old, each)]:
+                del edits[same]
+            key = key_of(each)
+            checked = parse_edits({**wire(edits.values()), key: {"mode": mode, "weight": weight}}, LIMITS)
+            label = each.label if isinstance(each, Feature) else None
+            edits[key] = NamedEdit(feature=key, label=label, edit=checked[key])
+        self._edits = edits
+        return self
+
+    def clear(self, feature: Feature | str | Iterable[Feature | str]) -> "Variant":
+        """Removes the edit of a feature, or of several. Raises FeatureNotFound where there is none."""
+        edits = dict(self._edits)
+        for each in many(feature):
+            same = [key for key, old in edits.items() if is_same(old, each)]
+            if not same:
+                raise FeatureNotFound(f"{key_of(each)!r} is not set here", suggestions=[*map(str, edits.values())])
+            for key in same:
+                del edits[key]
+        self._edits = edits
+        return self
+
+    def reset(self) -> "Variant":
+        """Removes all edits."""
+        self._edits = {}
+        return self
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(model=self.model, edits=tuple(self._edits.values()))
+
+    def to_json(self) -> str:
+        return self.snapshot().model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Variant":
+        """The variant that ``to_json`` wrote. Raises InvalidInput."""
+        try:
+            snapshot = Snapshot.model_validate_json(text)
+        except ValidationError as error:
+            raise InvalidInput(f"this is not a variant's JSON: {error}") from None
+        parse_edits(snapshot.features(), LIMITS)
+        variant = cls(snapshot.model)
+        variant._edits = {each.feature: each for each in snapshot.edits}
+        return variant
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same edits on the same model, in whatever order they were set."""
+        if not isinstance(other, Variant):
+            return NotImplemented
+        return (self.model, self.edits) == (other.model, other.edits)
+
+    def __repr__(self) -> str:
+        return f"Variant({self.model!r}, {{{', '.join(map(str, self._edits.values()))}}})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(each.label or each.feature)}</td><td>{each.edit.mode}</td>"
+            f"<td>{'' if each.edit.weight is None else f'{each.edit.weight:+g}'}</td></tr>"
+            for each in self._edits.values()
+        )
+        head = "<tr><th>feature</th><th>mode</th><th>weight</th></tr>"
+        return f"<table><caption>{html.escape(self.model)}</caption>{head}{rows}</table>"
+
+
+def key_of(feature: Feature | str) -> str:
+    """What a request calls the feature."""
+    return feature.id if isinstance(feature, Feature) else feature
+
+
+def many(feature: Feature | str | Iterable[Feature | str]) -> list[Feature | str]:
+    return [feature] if isinstance(feature, Feature | str) else list(feature)
+
+
+def is_same(edit: NamedEdit, feature: Feature | str) -> bool:
+    """Whether an edit is of this feature, as far as one can tell without the server."""
+    names = [feature] if isinstance(feature, str) else [feature.id, feature.label, feature.slug, *feature.aliases]
+    return any(edit.answers_to(name) for name in names)
+
+
+def wire(edits: Iterable[NamedEdit]) -> dict[str, dict[str, object]]:
+    return Snapshot(model="", edits=tuple(edits)).features()

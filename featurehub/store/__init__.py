@@ -1,0 +1,55 @@
+"""The feature database: artifacts, features, labels, names, calibrations and drift verdicts.
+
+Owns the schema, its migrations and every query; SQLite in one file by default, any SQLAlchemy URL else. Reading and
+writing are different types, so that a function's signature says what it may do:
+
+    store = open_store("features.db")
+    with store.write() as writer:          # one transaction; an error rolls it back
+        writer.put_artifact(manifest, folder)
+        writer.put_features(manifest.id, rows)
+    with store.read() as reader:           # one consistent snapshot
+        feature = reader.resolve("banking")
+
+May import errors, settings, features, verdicts and artifacts; never torch, vllm or a spoke. Start with ``values``
+(what goes in and comes out), then ``reader`` and ``writer``; ``lookup`` says how a name finds its feature, ``search``
+how results are ranked.
+"""
+
+from featurehub.store.reader import Reader
+from featurehub.store.store import Store, open_store
+from featurehub.store.values import (
+    Artifact,
+    Calibration,
+    Context,
+    FeatureDetails,
+    FeatureRow,
+    Labeled,
+    LabelVersion,
+    Outcome,
+    Provenance,
+    SearchPage,
+    TokenLogit,
+    Trial,
+    Unlabeled,
+)
+from featurehub.store.writer import Writer
+
+__all__ = [
+    "Artifact",
+    "Calibration",
+    "Context",
+    "FeatureDetails",
+    "FeatureRow",
+    "LabelVersion",
+    "Labeled",
+    "Outcome",
+    "Provenance",
+    "Reader",
+    "SearchPage",
+    "Store",
+    "TokenLogit",
+    "Trial",
+    "Unlabeled",
+    "Writer",
+    "open_store",
+]

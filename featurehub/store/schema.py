@@ -1,0 +1,151 @@
+"""The tables. ``migrations`` creates them; a test holds the two equal."""
+
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+__all__ = [
+    "ArtifactRecord",
+    "Base",
+    "FeatureRecord",
+    "LabelRecord",
+    "NameRecord",
+    "ReportRecord",
+    "TextRecord",
+    "VerdictRecord",
+]
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012 (SQLAlchemy's own convention)
+
+
+def _owner(target: str) -> Mapped[Any]:
+    return mapped_column(ForeignKey(target, ondelete="CASCADE"))
+
+
+class ArtifactRecord(Base):
+    __tablename__ = "artifacts"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    model: Mapped[str] = mapped_column(String(64), index=True)
+    manifest: Mapped[dict[str, Any]]
+    path: Mapped[str] = mapped_column(Text)
+    created: Mapped[str] = mapped_column(String(40))
+    is_default: Mapped[bool]
+
+    __table_args__ = (
+        Index(
+            "ix_artifacts_one_default",
+            "model",
+            unique=True,
+            sqlite_where=text("is_default"),
+            postgresql_where=text("is_default"),
+        ),
+    )
+
+
+class FeatureRecord(Base):
+    """``label``, ``label_version`` and ``label_score`` repeat the newest version in ``labels`` that has a label."""
+
+    __tablename__ = "features"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    artifact_id: Mapped[str] = _owner("artifacts.id")
+    latent: Mapped[int]
+    slug: Mapped[str] = mapped_column(String(100))
+    density: Mapped[float] = mapped_column(Float)
+    max_activation: Mapped[float] = mapped_column(Float)
+    label: Mapped[str] = mapped_column(Text, default="")
+    label_version: Mapped[int] = mapped_column(default=0)
+    label_score: Mapped[float | None] = mapped_column(Float)
+    strength: Mapped[float | None] = mapped_column(Float)
+    steerability: Mapped[float | None] = mapped_column(Float, index=True)
+    calibration: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    quantiles: Mapped[dict[str, Any]]
+    contexts: Mapped[list[Any]]
+    top_tokens: Mapped[list[Any]]
+    bottom_tokens: Mapped[list[Any]]
+    neighbors: Mapped[list[Any]]
+
+    labels: Mapped[list["LabelRecord"]] = relationship(lazy="raise", order_by="LabelRecord.version", viewonly=True)
+
+    __table_args__ = (UniqueConstraint("artifact_id", "latent"), UniqueConstraint("artifact_id", "slug"))
+
+
+class LabelRecord(Base):
+    """One attempt: a label, or the reason why there is none."""
+
+    __tablename__ = "labels"
+
+    feature_id: Mapped[str] = mapped_column(ForeignKey("features.id", ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    label: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+    score: Mapped[float | None] = mapped_column(Float)
+    scores: Mapped[dict[str, Any]]
+    author: Mapped[str] = mapped_column(Text)
+    method: Mapped[str] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(Text)
+    prompt: Mapped[str] = mapped_column(Text)
+    answer: Mapped[str] = mapped_column(Text)
+    created: Mapped[str] = mapped_column(String(40))
+
+    __table_args__ = (CheckConstraint("(label IS NULL) <> (reason IS NULL)", name="ck_labels_label_or_reason"),)
+
+
+class NameRecord(Base):
+    """Every name a feature answers to. ``key`` is the folded name; ``kind`` a ``NameKind``."""
+
+    __tablename__ = "names"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    feature_id: Mapped[str] = _owner("features.id")
+    name: Mapped[str] = mapped_column(Text)
+    key: Mapped[str] = mapped_column(Text, index=True)
+    kind: Mapped[str] = mapped_column(String(10))
+
+    __table_args__ = (UniqueConstraint("feature_id", "key"),)
+
+
+class TextRecord(Base):
+    """The text in which search looks after the names: top contexts and top tokens, folded."""
+
+    __tablename__ = "texts"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    feature_id: Mapped[str] = mapped_column(ForeignKey("features.id", ondelete="CASCADE"), unique=True)
+    text: Mapped[str] = mapped_column(Text)
+
+
+class ReportRecord(Base):
+    """A drift report but its verdicts; the highest ``number`` is the latest."""
+
+    __tablename__ = "drift_reports"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    artifact_id: Mapped[str] = _owner("artifacts.id")
+    model: Mapped[str] = mapped_column(Text)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    created: Mapped[str] = mapped_column(String(40))
+    state: Mapped[str] = mapped_column(String(10))
+    report: Mapped[dict[str, Any]]
+
+    verdicts: Mapped[list["VerdictRecord"]] = relationship(lazy="raise", order_by="VerdictRecord.latent", viewonly=True)
+
+    __table_args__ = (Index("ix_drift_reports_artifact_fingerprint", "artifact_id", "fingerprint"),)
+
+
+class VerdictRecord(Base):
+    __tablename__ = "drift_verdicts"
+
+    report_id: Mapped[str] = mapped_column(ForeignKey("drift_reports.id", ondelete="CASCADE"), primary_key=True)
+    latent: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    label: Mapped[str] = mapped_column(Text)
+    reads: Mapped[str] = mapped_column(String(10))
+    steers: Mapped[str] = mapped_column(String(10))
+    reason: Mapped[str] = mapped_column(Text)
+    evidence: Mapped[list[Any]]

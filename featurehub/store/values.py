@@ -1,0 +1,186 @@
+"""What goes into the feature database and what comes out of it."""
+
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from featurehub.artifacts.manifest import Manifest
+from featurehub.features import Feature
+from featurehub.settings import Frozen
+
+__all__ = [
+    "Artifact",
+    "Calibration",
+    "Context",
+    "FeatureDetails",
+    "FeatureRow",
+    "LabelVersion",
+    "Labeled",
+    "Outcome",
+    "Provenance",
+    "SearchPage",
+    "TokenLogit",
+    "Trial",
+    "Unlabeled",
+]
+
+
+class Artifact(Frozen):
+    """A registered SAE. ``name`` is its alias, unique in the database; ``path`` the folder it lies in."""
+
+    id: str
+    name: str
+    manifest: Manifest
+    path: str
+    created: str
+    is_default: bool
+
+
+class Context(Frozen):
+    """A stretch of text on which a latent was seen.
+
+    tokens:      decoded, so that their concatenation is the text (leading spaces included)
+    activations: the latent's, one per token, >= 0
+    """
+
+    tokens: tuple[str, ...]
+    activations: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _one_activation_per_token(self) -> Self:
+        if len(self.tokens) != len(self.activations):
+            raise ValueError(f"{len(self.tokens)} tokens but {len(self.activations)} activations")
+        return self
+
+    @property
+    def text(self) -> str:
+        return "".join(self.tokens)
+
+
+class TokenLogit(Frozen):
+    """A token of the vocabulary and how much the latent's decoder row writes to it."""
+
+    token: str
+    logit: float
+
+
+class FeatureRow(Frozen):
+    """The statistics of one live latent.
+
+    density:    share of tokens on which it fires, in [0, 1]
+    quantiles:  of its positive activations: {"0.5": …}
+    contexts:   strongest first
+    neighbors:  latents with the closest decoder rows, closest first
+    """
+
+    latent: int = Field(ge=0)
+    density: float = Field(ge=0.0, le=1.0)
+    max_activation: float = Field(ge=0.0)
+    quantiles: dict[str, float] = Field(default_factory=dict)
+    contexts: tuple[Context, ...] = ()
+    top_tokens: tuple[TokenLogit, ...] = ()
+    bottom_tokens: tuple[TokenLogit, ...] = ()
+    neighbors: tuple[int, ...] = ()
+
+
+class Labeled(Frozen):
+    """A label was found.
+
+    label:  a name, or ``name: further words``; the part before the colon is its *head*
+    score:  the one number that search ranks by, in [0, 1], on held-out contexts; None where it was not scored
+    scores: all numbers of the scorer, by name
+    """
+
+    label: str
+    score: float | None = Field(default=None, ge=0.0, le=1.0)
+    scores: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("label")
+    @classmethod
+    def _not_blank(cls, label: str) -> str:
+        if not label.strip():
+            raise ValueError("a label has at least one visible character; use Unlabeled(reason) where there is none")
+        return " ".join(label.split())
+
+
+class Unlabeled(Frozen):
+    """No label was found, and why."""
+
+    reason: str = Field(min_length=1)
+
+
+Outcome = Labeled | Unlabeled
+
+
+class Provenance(Frozen):
+    """Where a label comes from.
+
+    author: who or what asked for it
+    model:  the language model that answered; "" where there was none
+    prompt: the evidence that the method was given
+    answer: its raw answer, before it was parsed
+    """
+
+    author: str
+    method: str
+    model: str = ""
+    prompt: str = ""
+    answer: str = ""
+
+
+class LabelVersion(Frozen):
+    """One attempt at labelling a feature; versions count from 1."""
+
+    version: int
+    outcome: Outcome
+    provenance: Provenance
+    created: str
+
+
+class Trial(Frozen):
+    """What one strength did: share of steered answers that showed the label, and how coherent they stayed."""
+
+    strength: float
+    dose: float
+    success: float
+    coherence: float
+
+
+class Calibration(Frozen):
+    """The raw coefficient that weight 1.0 stands for, and how it was found.
+
+    strength:      chosen raw coefficient of W_dec[latent]
+    dose:          median ‖Δ‖/‖h‖ at that strength
+    steerability:  success beyond the unsteered share, in [-1, 1]; None where nothing was steered
+    unsteered:     share of unsteered answers that show the label
+    coherence:     of the answers at the chosen strength
+    curve:         every strength that was tried
+    """
+
+    strength: float
+    dose: float
+    steerability: float | None = Field(default=None, ge=-1.0, le=1.0)
+    unsteered: float | None = None
+    coherence: float | None = None
+    curve: tuple[Trial, ...] = ()
+    method: str = ""
+
+
+class FeatureDetails(Frozen):
+    """Everything that a feature's page shows. ``labels`` holds all versions, oldest first."""
+
+    feature: Feature
+    quantiles: dict[str, float]
+    contexts: tuple[Context, ...]
+    top_tokens: tuple[TokenLogit, ...]
+    bottom_tokens: tuple[TokenLogit, ...]
+    neighbors: tuple[int, ...]
+    calibration: Calibration | None
+    labels: tuple[LabelVersion, ...]
+
+
+class SearchPage(Frozen):
+    """Features, best first; ``next`` is the ``after`` of the page that follows, None on the last."""
+
+    features: tuple[Feature, ...]
+    next: str | None

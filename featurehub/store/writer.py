@@ -1,0 +1,93 @@
+"""What one may change in the feature database."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from featurehub.artifacts.manifest import Manifest
+from featurehub.errors import InvalidInput
+from featurehub.store.drift import save_report
+from featurehub.store.labels import save_labels
+from featurehub.store.names import NameKind, fold
+from featurehub.store.reader import Reader
+from featurehub.store.registry import owned_artifact, save_artifact
+from featurehub.store.schema import ArtifactRecord, FeatureRecord, NameRecord
+from featurehub.store.statistics import save_features
+from featurehub.store.values import Calibration, FeatureRow, Outcome, Provenance
+from featurehub.verdicts import DriftReport
+
+__all__ = ["Writer"]
+
+
+class Writer:
+    """Changes in one transaction. ``artifact`` and ``feature`` arguments are ids; ``reader`` sees what was written."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.reader = Reader(session)
+
+    def put_artifact(self, manifest: Manifest, path: str | Path, default: bool | None = None) -> None:
+        """Registers an SAE, or updates the one with this id.
+
+        A name belongs to the artifact that took it last; its former owner is called ``name@<id>`` from then on.
+        default: whether it serves the model when none is named; None makes it so where the model has no default yet
+        or it takes over the default's name.
+        """
+        save_artifact(self._session, manifest, path, default)
+
+    def remove_artifact(self, artifact: str) -> None:
+        """Removes an SAE with its features, labels and reports. Raises ArtifactNotFound."""
+        owned_artifact(self._session, artifact)
+        self._session.execute(delete(ArtifactRecord).where(ArtifactRecord.id == artifact))
+
+    def put_features(self, artifact: str, rows: Iterable[FeatureRow]) -> list[str]:
+        """Makes ``rows`` the artifact's features and returns their ids in order.
+
+        Statistics of known latents are replaced, their labels and calibration kept; features of latents that are not in
+        ``rows`` go.
+        Raises ArtifactNotFound; InvalidInput where a latent comes twice or lies outside the SAE.
+        """
+        return save_features(self._session, owned_artifact(self._session, artifact), rows)
+
+    def put_label(self, feature: str, outcome: Outcome, provenance: Provenance) -> int:
+        """Adds a version of a feature's label, or of the reason why there is none, and returns its number.
+
+        A label becomes the feature's name, and what it was called before an alias; a reason leaves them alone. What
+        equals the latest version is not stored again. Raises FeatureNotFound.
+        """
+        return self.put_labels({feature: (outcome, provenance)})[feature]
+
+    def put_labels(self, labels: Mapping[str, tuple[Outcome, Provenance]]) -> dict[str, int]:
+        """``put_label`` for many features at once, by id. Raises FeatureNotFound."""
+        return save_labels(self._session, labels, datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def put_alias(self, feature: str, name: str) -> None:
+        """Gives a feature one more name. Raises FeatureNotFound; InvalidInput for a blank name."""
+        self.reader.feature(feature)
+        if not (key := fold(name)):
+            raise InvalidInput("an alias has at least one visible character", param="name")
+        query = select(NameRecord.id).where(NameRecord.feature_id == feature, NameRecord.key == key)
+        if self._session.scalars(query).first() is None:
+            values = {"feature_id": feature, "name": name, "key": key, "kind": NameKind.GIVEN.value}
+            self._session.execute(insert(NameRecord).values(**values))
+
+    def put_calibration(self, feature: str, calibration: Calibration) -> None:
+        """Stores what weight 1.0 means for a feature, and how well it steers. Raises FeatureNotFound."""
+        self.reader.feature(feature)
+        self._session.execute(
+            update(FeatureRecord)
+            .where(FeatureRecord.id == feature)
+            .values(
+                strength=calibration.strength,
+                steerability=calibration.steerability,
+                calibration=calibration.model_dump(mode="json"),
+            )
+        )
+
+    def put_report(self, report: DriftReport) -> None:
+        """Stores a drift report as the latest on its artifact and model. Raises ArtifactNotFound."""
+        owned_artifact(self._session, report.artifact)
+        save_report(self._session, report)

@@ -1,0 +1,21 @@
+"""Names for an SAE's features, and the strengths at which they steer.
+
+Owns the offline explainer (no key, no network, no language model), what it takes as evidence, how its labels are
+scored on held-out text, the statistics of a feature's page, and the search for a strength by really steering:
+
+    corpus = Corpus(documents, matrix, offsets)             # the text of every token, and its activations
+    projection = project(W_dec, norm, unembed, tokens)      # what each latent writes
+    labels = label_latents(corpus, projection=projection)   # a label or a reason, for every live latent
+
+An explainer and a scorer of one's own plug in as ``explainer=`` and ``scorer=``. A latent that cannot be labelled has
+a reason, never a label that says so; too many of them raise BudgetExceeded.
+
+May import the store, the engine and all below; never saes or api, and nothing here trains. Start with ``label`` (the
+run as a whole), then ``evidence`` (the statistic that picks a name) and ``explainer``; ``strength`` calibrates.
+"""
+
+from labeling.corpus import Corpus
+from labeling.label import LabelConfig, LatentLabel, label_latents, rename
+from labeling.logit_lens import Projection, project
+
+__all__ = ["Corpus", "LabelConfig", "LatentLabel", "Projection", "label_latents", "project", "rename"]

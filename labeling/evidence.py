@@ -1,0 +1,112 @@
+"""The evidence that an explainer is given on each latent: the n-grams that agree best with its firing.
+
+1. Agreement of an n-gram w with a latent in one view of the corpus (``labeling.units``), over N units with graded
+   firing a, is Cohen's kappa:
+
+       f = Σ a / N,   g = |{u: w in u}| / N,   both = Σ_{u has w} a / N
+       kappa = 2 (both − f g) / (f + g − 2 f g)
+
+   It is 0 for a word that comes as often with firing as without, whatever its frequency, so it needs no list of stop
+   words; and unlike a log-odds ratio it asks for coverage as much as for precision, so that the name of a concept,
+   said now and then in all of its texts, beats a word that is certain but rare.
+2. Inside = the mean of kappa over documents and over sentences: words of what the latent fires on.
+3. Before = kappa over requests: words that announce it. People call a thing by its name when they ask for it.
+4. Agreement = the mean of inside and before. It is inside alone where no document has more than one part, and where
+   inside is at least ``ITSELF``: such a word is no sign of what the latent fires on, it is what it fires on.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from featurehub.store.values import TokenLogit
+from labeling.corpus import Corpus
+from labeling.logit_lens import Projection
+from labeling.units import Units, Views, build_views
+
+__all__ = ["Evidence", "NGram", "gather"]
+
+BLOCK = 128
+ITSELF = 0.8
+
+
+class NGram(NamedTuple):
+    """documents: how many have it;  firing: in how many of these the latent fires (graded);  agreement: in [-1, 1]."""
+
+    text: str
+    agreement: float
+    documents: int
+    firing: float
+
+
+class Evidence(NamedTuple):
+    """level:     activation from which the latent counts as firing, half of its reference
+    documents: how many it fires in
+    ngrams:    best agreement first
+    """
+
+    latent: int
+    level: float
+    documents: int
+    ngrams: tuple[NGram, ...]
+    top_tokens: tuple[TokenLogit, ...] = ()
+    bottom_tokens: tuple[TokenLogit, ...] = ()
+
+
+def gather(
+    corpus: Corpus,
+    latents: Sequence[int],
+    projection: Projection | None = None,
+    longest: int = 3,
+    min_documents: int = 3,
+    count: int = 40,
+) -> Iterator[Evidence]:
+    """Evidence on each of ``latents``, in that order.
+
+    longest:       words of the longest n-gram
+    min_documents: in which an n-gram must be
+    count:         of n-grams that each latent gets
+    """
+    views = build_views(corpus, longest, min_documents)
+    for start in range(0, len(latents), BLOCK):
+        yield from gather_block(views, list(latents[start : start + BLOCK]), projection, count)
+
+
+def gather_block(views: Views, latents: list[int], projection: Projection | None, count: int) -> Iterator[Evidence]:
+    agreement = agree(views, latents)
+    terms = views.documents.terms
+    firing = (terms.T @ views.documents.firing[:, latents]).toarray()
+    frequency = np.asarray(terms.sum(axis=0)).ravel()
+    for at, latent in enumerate(latents):
+        best = np.argsort(-agreement[:, at], kind="stable")[:count].tolist()
+        level = float(views.references[latent] / 2)
+        top, bottom = ((), ()) if projection is None else (projection.top[latent], projection.bottom[latent])
+        yield Evidence(
+            latent=latent,
+            level=level,
+            documents=int((views.peaks[:, [latent]].data >= level).sum()),
+            ngrams=tuple(
+                NGram(views.names[w], float(agreement[w, at]), int(frequency[w]), float(firing[w, at])) for w in best
+            ),
+            top_tokens=top,
+            bottom_tokens=bottom,
+        )
+
+
+def agree(views: Views, latents: list[int]) -> np.ndarray:
+    """Steps 2 to 4, [n-grams, latents]."""
+    inside = (kappa(views.documents, latents) + kappa(views.sentences, latents)) / 2
+    if not len(views.requests):
+        return inside
+    return np.where(inside >= ITSELF, inside, (inside + kappa(views.requests, latents)) / 2)
+
+
+def kappa(units: Units, latents: list[int]) -> np.ndarray:
+    """Step 1, [n-grams, latents]; 0 for what never or always comes."""
+    fires = units.firing[:, latents]
+    f = np.asarray(fires.sum(axis=0)).reshape(1, -1) / len(units)
+    g = np.asarray(units.terms.sum(axis=0)).reshape(-1, 1) / len(units)
+    both = (units.terms.T @ fires).toarray() / len(units)
+    unlike = f + g - 2 * f * g
+    return np.where(unlike > 0, 2 * (both - f * g) / np.where(unlike > 0, unlike, 1.0), 0.0)

@@ -1,0 +1,126 @@
+"""Explainers turn the evidence on a latent into a proposal for its label, or a reason why there is none.
+
+The one that ships needs no language model:
+1. An n-gram's worth is its agreement, raised by up to ``PROMOTED`` where the latent's decoder row promotes it.
+2. The head is the worthiest n-gram; one of several words must beat a single word of it by ``LONGER``, since shorter
+   names generalise.
+3. Up to ``further`` n-grams follow that bring words of their own and are worth at least ``SHARE`` of the head's.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from featurehub.store.values import Unlabeled
+from labeling.evidence import Evidence, NGram
+from labeling.proposal import Proposal
+from labeling.words import words_in
+
+__all__ = ["Explainer", "Explanation", "FakeExplainer", "NgramExplainer"]
+
+PROMOTED = 0.25
+LONGER = 1.15
+SHARE = 0.2
+SHOWN = 12
+
+
+class Explanation(NamedTuple):
+    """What an explainer came to, with what it was given and what it answered before that was parsed."""
+
+    outcome: Proposal | Unlabeled
+    prompt: str
+    answer: str
+
+
+class Explainer(Protocol):
+    """``method`` names how it works, ``model`` the language model that answers, "" for none."""
+
+    method: str
+    model: str
+
+    def explain(self, evidence: Evidence) -> Explanation: ...
+
+
+class NgramExplainer:
+    """Contrastive n-grams with the vocabulary projection; no key, no network, no language model."""
+
+    method = "contrastive-ngrams"
+    model = ""
+
+    def __init__(self, further: int = 3) -> None:
+        self.further = further
+
+    def explain(self, evidence: Evidence) -> Explanation:
+        prompt = describe(evidence)
+        promoted = promotion(evidence)
+        worths = {ngram.text: worth(ngram, promoted) for ngram in evidence.ngrams}
+        answer = "\n".join(f"{value:+.3f} {text}" for text, value in ranked(worths)[:SHOWN])
+        if max(worths.values(), default=0.0) <= 0:
+            return Explanation(Unlabeled(reason="no word comes more often where it fires"), prompt, answer)
+        head = choose_head(worths)
+        return Explanation(Proposal(head, choose_further(head, worths, self.further)), prompt, answer)
+
+
+class FakeExplainer:
+    """Answers from a table, for tests; a latent that is not in it stays unlabelled."""
+
+    method = "fake"
+    model = ""
+
+    def __init__(self, proposals: Mapping[int, Proposal]) -> None:
+        self.proposals = proposals
+
+    def explain(self, evidence: Evidence) -> Explanation:
+        outcome = self.proposals.get(evidence.latent) or Unlabeled(reason="the fake has no answer for it")
+        return Explanation(outcome, describe(evidence), str(outcome))
+
+
+def worth(ngram: NGram, promoted: Mapping[str, float]) -> float:
+    """Step 1."""
+    return ngram.agreement * (1 + PROMOTED * promoted.get(ngram.text, 0.0))
+
+
+def promotion(evidence: Evidence) -> dict[str, float]:
+    """Top tokens that are whole words, with their logit relative to the strongest, in (0, 1]."""
+    strongest = max((each.logit for each in evidence.top_tokens), default=0.0)
+    words = [(words_in(each.token), each.logit) for each in evidence.top_tokens if each.logit > 0]
+    return {found[0]: logit / strongest for found, logit in reversed(words) if len(found) == 1}
+
+
+def choose_head(worths: Mapping[str, float]) -> str:
+    """Step 2."""
+    best = ranked(worths)[0][0]
+    for text, value in ranked(worths):
+        if len(text.split()) < len(best.split()) and set(text.split()) <= set(best.split()):
+            best = text if value * LONGER >= worths[best] else best
+    return best
+
+
+def choose_further(head: str, worths: Mapping[str, float], count: int) -> tuple[str, ...]:
+    """Step 3."""
+    used = set(head.split())
+    chosen: list[str] = []
+    for text, value in ranked(worths):
+        if len(chosen) == count or value < SHARE * worths[head]:
+            break
+        if used.isdisjoint(text.split()):
+            chosen.append(text)
+            used |= set(text.split())
+    return tuple(chosen)
+
+
+def ranked(worths: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Best first; of equals the shorter, then by alphabet."""
+    return sorted(worths.items(), key=lambda item: (-item[1], len(item[0].split()), item[0]))
+
+
+def describe(evidence: Evidence) -> str:
+    """The evidence in words, as a label keeps it."""
+    lines = [f"latent {evidence.latent} fires from {evidence.level:.3g} on, in {evidence.documents} documents"]
+    lines += [
+        f"{ngram.text!r}: agreement {ngram.agreement:.3f}, in {ngram.documents} documents, firing in {ngram.firing:.1f}"
+        for ngram in evidence.ngrams[:SHOWN]
+    ]
+    for title, tokens in (("promotes", evidence.top_tokens), ("suppresses", evidence.bottom_tokens)):
+        if tokens:
+            lines.append(f"{title} {', '.join(repr(each.token) for each in tokens)}")
+    return "\n".join(lines)

@@ -1,0 +1,36 @@
+"""Makes heads unique, so that a request's ``banking`` means one feature.
+
+1. The latent with the most merit comes first, of equals the lower one. The first to want a head gets it plain.
+2. Another gets the first of its further words that makes it unique in brackets: ``banking (loan)``; that word is then
+   not repeated behind the colon.
+3. Where no further word does, a number: ``banking (2)``.
+"""
+
+from collections.abc import Mapping
+from itertools import count
+
+from featurehub.store.names import fold
+from labeling.proposal import Proposal
+
+__all__ = ["unique_heads"]
+
+
+def unique_heads(proposals: Mapping[int, Proposal], merits: Mapping[int, float]) -> dict[int, Proposal]:
+    """Of each latent: its proposal with a head that no other has. A latent without a merit comes last."""
+    taken: set[str] = set()
+    unique: dict[int, Proposal] = {}
+    for latent in sorted(proposals, key=lambda each: (-merits.get(each, float("-inf")), each)):
+        unique[latent] = distinguish(proposals[latent], taken)
+        taken.add(fold(unique[latent].head))
+    return unique
+
+
+def distinguish(proposal: Proposal, taken: set[str]) -> Proposal:
+    if fold(proposal.head) not in taken:
+        return proposal
+    for word in proposal.further:
+        head = f"{proposal.head} ({word})"
+        if fold(head) not in taken:
+            return Proposal(head, tuple(each for each in proposal.further if each != word))
+    numbered = (f"{proposal.head} ({number})" for number in count(2))
+    return proposal._replace(head=next(head for head in numbered if fold(head) not in taken))

@@ -1,0 +1,35 @@
+"""A judge that needs no model: does a text use a label's words, and is it still text?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from labeling.scoring import DETECTED, Scorer, WordScorer
+from labeling.words import words_in
+
+__all__ = ["WordJudge"]
+
+
+class WordJudge:
+    """A text mentions a label, and then shows it too, when the scorer detects it.
+
+    It is coherent when it has at least ``words_min`` words and its trigrams do not return too often.
+    """
+
+    def __init__(self, scorer: Scorer | None = None, words_min: int = 5, distinct_min: float = 0.6) -> None:
+        self.scorer = scorer or WordScorer()
+        self.words_min = words_min
+        self.distinct_min = distinct_min
+
+    def mentions(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        return self.scorer.scores(label, texts) >= DETECTED
+
+    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        return self.mentions(label, texts)
+
+    def coherent(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([self.is_text(words_in(text)) for text in texts], dtype=bool)
+
+    def is_text(self, words: list[str]) -> bool:
+        trigrams = list(zip(words, words[1:], words[2:], strict=False))
+        return len(words) >= self.words_min and len(set(trigrams)) >= self.distinct_min * len(trigrams)

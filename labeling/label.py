@@ -1,0 +1,172 @@
+"""Labels the live latents of an SAE from documents with their activations.
+
+1. The documents are split first: what the explainer is shown, and what its labels are scored on, have none in common.
+2. A live latent fires somewhere. One that fires in too few documents of either half stays unlabelled, with that reason.
+3. The explainer proposes a label from the evidence on the first half.
+4. The scorer tells, on the second half, how well the label detects the latent's firing.
+5. Of latents that share a head, the one whose label holds best keeps it plain; the others get a distinguishing one.
+   ``rename`` does that again by another merit, once more is known of the features (how well they steer).
+6. More failures than the budget allows end the run: labels of an SAE that mostly cannot be labelled mislead.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from featurehub.errors import BudgetExceeded
+from featurehub.settings import Frozen
+from featurehub.store.values import Labeled, Outcome, Provenance, Unlabeled
+from labeling.corpus import Corpus, split
+from labeling.evidence import Evidence, gather
+from labeling.explainer import Explainer, Explanation, NgramExplainer
+from labeling.heads import unique_heads
+from labeling.logit_lens import Projection
+from labeling.proposal import Proposal
+from labeling.scoring import Scorer, WordScorer, detection
+
+__all__ = ["LabelConfig", "LatentLabel", "label_latents", "rename"]
+
+
+class LabelConfig(Frozen):
+    """score_share:   share of the documents that labels are scored on
+    min_documents: in which a latent must fire, in either half
+    min_ngram:     documents in which an n-gram must be
+    longest:       words of the longest n-gram
+    candidates:    n-grams that the explainer is shown of each latent
+    max_unlabeled: largest share of live latents that may stay without a label
+    author:        who a label's row names as its author
+    """
+
+    score_share: float = Field(default=0.5, gt=0.0, lt=1.0)
+    seed: int = 0
+    min_documents: int = Field(default=3, ge=1)
+    min_ngram: int = Field(default=5, ge=1)
+    longest: int = Field(default=3, ge=1)
+    candidates: int = Field(default=40, ge=1)
+    max_unlabeled: float = Field(default=0.5, ge=0.0, le=1.0)
+    author: str = "featurehub"
+
+
+class LatentLabel(NamedTuple):
+    """One latent's label, or the reason why it has none, and where that comes from."""
+
+    latent: int
+    outcome: Outcome
+    provenance: Provenance
+
+
+class Scored(NamedTuple):
+    """An explanation with its detection scores; none for one without a proposal."""
+
+    explanation: Explanation
+    scores: dict[str, float]
+
+
+def label_latents(
+    corpus: Corpus,
+    config: LabelConfig | None = None,
+    *,
+    projection: Projection | None = None,
+    explainer: Explainer | None = None,
+    scorer: Scorer | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[LatentLabel]:
+    """A label or a reason for every live latent, by latent; the same for the same corpus and configuration.
+
+    projection: the explainer's evidence from the decoder's side;  progress: is called with latents done and in all
+    Raises InvalidInput for a corpus that does not fit together, BudgetExceeded.
+    """
+    config, explainer, scorer = config or LabelConfig(), explainer or NgramExplainer(), scorer or WordScorer()
+    shown, held_out = split(corpus.checked(), config.score_share, config.seed)
+    live = np.flatnonzero(np.diff(corpus.matrix.tocsc().indptr)).tolist()
+    examiner = Examiner(held_out, scorer, config.min_documents)
+    evidences = gather(shown, live, projection, config.longest, config.min_ngram, config.candidates)
+    found: dict[int, Scored] = {}
+    for latent, scored in examined(evidences, explainer, examiner, config):
+        found[latent] = scored
+        progress(len(found), len(live))
+    check_budget(found, config.max_unlabeled)
+    return concluded(found, explainer, config.author)
+
+
+class Examiner:
+    """Scores proposals on held-out documents."""
+
+    def __init__(self, held_out: Corpus, scorer: Scorer, min_documents: int) -> None:
+        self.scorer, self.min_documents = scorer, min_documents
+        self.texts = held_out.texts
+        self.peaks = held_out.peaks()
+
+    def examine(self, evidence: Evidence, explanation: Explanation) -> Scored:
+        if isinstance(explanation.outcome, Unlabeled):
+            return Scored(explanation, {})
+        fires = self.peaks[:, [evidence.latent]].toarray().ravel() >= evidence.level
+        if fires.sum() < self.min_documents:
+            outcome = too_few(int(fires.sum()), self.min_documents, "held-out")
+            return Scored(explanation._replace(outcome=outcome), {})
+        return Scored(explanation, detection(self.scorer.scores(explanation.outcome.label, self.texts), fires))
+
+
+def examined(
+    evidences: Iterable[Evidence], explainer: Explainer, examiner: Examiner, config: LabelConfig
+) -> Iterator[tuple[int, Scored]]:
+    """Steps 2 to 4."""
+    for evidence in evidences:
+        if evidence.documents < config.min_documents:
+            outcome = too_few(evidence.documents, config.min_documents, "explained")
+            yield evidence.latent, Scored(Explanation(outcome, "", ""), {})
+        else:
+            yield evidence.latent, examiner.examine(evidence, explainer.explain(evidence))
+
+
+def too_few(documents: int, needed: int, half: str) -> Unlabeled:
+    return Unlabeled(reason=f"fires in {documents} of the {half} documents; at least {needed} are needed")
+
+
+def check_budget(found: Mapping[int, Scored], max_unlabeled: float) -> None:
+    """Step 6."""
+    reasons = [
+        each.explanation.outcome.reason for each in found.values() if isinstance(each.explanation.outcome, Unlabeled)
+    ]
+    if len(reasons) > max_unlabeled * len(found):
+        raise BudgetExceeded(
+            f"{len(reasons)} of {len(found)} live latents stay without a label, more than the share of {max_unlabeled} "
+            f"that is allowed; the first: {reasons[0]}. Give more documents, or raise max_unlabeled."
+        )
+
+
+def concluded(found: Mapping[int, Scored], explainer: Explainer, author: str) -> list[LatentLabel]:
+    """Step 5, and the rows as the store takes them."""
+    labels: list[LatentLabel] = []
+    for latent, (explanation, scores) in sorted(found.items()):
+        provenance = Provenance(
+            author=author,
+            method=explainer.method,
+            model=explainer.model,
+            prompt=explanation.prompt,
+            answer=explanation.answer,
+        )
+        outcome: Outcome
+        if isinstance(explanation.outcome, Proposal):
+            score = max(0.0, scores["agreement"])
+            outcome = Labeled(label=explanation.outcome.label, score=score, scores=scores)
+        else:
+            outcome = explanation.outcome
+        labels.append(LatentLabel(latent, outcome, provenance))
+    return rename(
+        labels, {each.latent: each.outcome.score or 0.0 for each in labels if isinstance(each.outcome, Labeled)}
+    )
+
+
+def rename(labels: Sequence[LatentLabel], merits: Mapping[int, float]) -> list[LatentLabel]:
+    """The same labels with unique heads; of latents that share a name, the one with the most merit has it plain."""
+    proposals = {each.latent: Proposal.read(each.outcome.label) for each in labels if isinstance(each.outcome, Labeled)}
+    unique = unique_heads(proposals, merits)
+    return [
+        each._replace(outcome=each.outcome.model_copy(update={"label": unique[each.latent].label}))
+        if isinstance(each.outcome, Labeled)
+        else each
+        for each in labels
+    ]

@@ -1,0 +1,28 @@
+"""A proposed label: a name, and words that tell more."""
+
+from typing import NamedTuple
+
+from featurehub.store.names import base_of, head_of
+from labeling.words import words_in
+
+__all__ = ["Proposal"]
+
+
+class Proposal(NamedTuple):
+    """``banking: loan, deposit``. head and further words are folded words, joined by spaces where there are several."""
+
+    head: str
+    further: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return f"{self.head}: {', '.join(self.further)}" if self.further else self.head
+
+    @classmethod
+    def read(cls, label: str) -> "Proposal":
+        """The proposal behind a label; what ``heads`` put in brackets is a further word again, or goes if a number."""
+        name, head = base_of(label), head_of(label)
+        bracketed = head[len(name) :].strip(" ()")
+        behind = label[len(head) :].lstrip(":").split(",")
+        parts = [*([] if bracketed.isdigit() else [bracketed]), *behind]
+        return cls(" ".join(words_in(name)), tuple(found for part in parts if (found := " ".join(words_in(part)))))

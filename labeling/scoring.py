@@ -1,0 +1,90 @@
+"""How well a label tells the texts in which its latent fires from the others: detection on held-out texts.
+
+A scorer says of each text how much it shows what a label names; the detection scores hold that against the firing.
+The one that ships looks for the label's words; a recogniser, an embedding or a language model can take its place.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from scipy.stats import rankdata
+
+from labeling.proposal import Proposal
+from labeling.words import ngrams_of, words_in
+
+__all__ = ["Scorer", "WordScorer", "detection"]
+
+DETECTED = 0.5
+CHANCE = 0.5
+
+
+class Scorer(Protocol):
+    """[texts] floats in [0, 1]; from 0.5 on, the text shows what the label names."""
+
+    def scores(self, label: str, texts: Sequence[str]) -> np.ndarray: ...
+
+
+class WordScorer:
+    """1 for a text with the label's name, ``FURTHER`` for each of its other words that the text has, 1 at most.
+
+    The label's form is ``name (word): word, word``; every part may be of several words.
+    """
+
+    FURTHER = 0.5
+
+    def __init__(self, longest: int = 3) -> None:
+        self.longest = longest
+        self._texts: Sequence[str] = ()
+        self._index: dict[str, np.ndarray] = {}
+
+    def scores(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        index = self._indexed(texts)
+        proposal = Proposal.read(label)
+        scores = np.zeros(len(texts), dtype=np.float32)
+        for word in proposal.further:
+            scores[index.get(word, [])] += self.FURTHER
+        scores[index.get(proposal.head, [])] = 1.0
+        return np.minimum(scores, 1.0)
+
+    def _indexed(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """Texts by n-gram. Kept for the next label, which is mostly scored on the same texts."""
+        if texts is not self._texts:
+            found: dict[str, list[int]] = {}
+            for at, text in enumerate(texts):
+                for ngram in {each for line in text.split("\n") for each in ngrams_of(words_in(line), self.longest)}:
+                    found.setdefault(ngram, []).append(at)
+            self._texts, self._index = texts, {ngram: np.array(where) for ngram, where in found.items()}
+        return self._index
+
+
+def detection(scores: np.ndarray, fires: np.ndarray) -> dict[str, float]:
+    """Scores of a detector against the truth, with what chance gives.
+
+    scores: [texts] in [0, 1];  fires: [texts] bool
+    agreement: Cohen's kappa, at chance 0;  balanced_accuracy, auroc: at chance ``chance``
+    f1: saying yes always gives ``chance_f1``;  n, n_firing: texts
+    Where all texts fire or none does, nothing was tested, and what has a chance level is at it.
+    """
+    said = scores >= DETECTED
+    yes, positive, total = int(said.sum()), int(fires.sum()), len(fires)
+    hits = int((said & fires).sum())
+    tested = 0 < positive < total
+    unlike = total * (yes + positive) - 2 * yes * positive
+    return {
+        "agreement": 2 * (total * hits - yes * positive) / unlike if tested else 0.0,
+        "balanced_accuracy": (hits / positive + 1 - (yes - hits) / (total - positive)) / 2 if tested else CHANCE,
+        "f1": 2 * hits / (yes + positive) if positive else 0.0,
+        "auroc": auroc(scores, fires) if tested else CHANCE,
+        "chance": CHANCE,
+        "chance_f1": 2 * positive / (total + positive) if positive else 0.0,
+        "n": float(total),
+        "n_firing": float(positive),
+    }
+
+
+def auroc(scores: np.ndarray, fires: np.ndarray) -> float:
+    """Probability that a firing text scores above another one, ties counted half."""
+    positive = int(fires.sum())
+    ranks = rankdata(scores)[fires].sum()
+    return float((ranks - positive * (positive + 1) / 2) / (positive * (len(fires) - positive)))

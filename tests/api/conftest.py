@@ -1,0 +1,108 @@
+"""A small feature database, a fake engine, and a server that echoes."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.engine import FakeEngine
+from api.fake import Echoed, create_fake_app
+from api.served import Served
+from featurehub.artifacts.manifest import HookPoint, Manifest, ModelIdentity
+from featurehub.features import State
+from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, Writer, open_store
+from featurehub.verdicts import DriftReport, FeatureVerdict
+
+SAE, OTHER_SAE = "a" * 64, "b" * 64
+# The weights that the SAEs were trained on; weights that a drift check has seen; weights that none has.
+HOME, CHECKED, UNCHECKED = "m" * 64, "n" * 64, "o" * 64
+REPORT = {"steered_tokens": 7, "expected_tokens": 7, "dose_mean": 0.25, "dose_max": 0.5, "clipped": 0}
+LABELS = {
+    0: "pirate speech: matey, ship",
+    1: "formal tone",
+    2: "banking: loan, deposit",
+    3: "excited tone",
+    4: "twin",
+    5: "twin",
+    7: "formal letters",
+}
+STRENGTHS = {0: 4.0, 1: 5.0, 2: 3.0, 4: 1.0, 5: 1.0, 7: 2.0}
+
+
+def manifest(id: str, name: str) -> Manifest:
+    model = ModelIdentity(
+        name="demo", architecture="LlamaForCausalLM", d_model=8, layers=4, dtype="float32",
+        reads="r" * 64, whole=HOME, tokenizer="t" * 64, chat_template="",
+    )  # fmt: skip
+    return Manifest(
+        id=id, name=name, architecture="batchtopk", d_model=8, d_sae=16, k=4, hook=HookPoint(layer=2), model=model,
+        dataset={"name": "corpus", "tokens": 100}, training={}, metrics={"explained_variance": 0.96}, files={},
+        created="2026-01-01T00:00:00+00:00",
+    )  # fmt: skip
+
+
+def fill(writer: Writer, id: str, name: str, labels: dict[int, str]) -> None:
+    writer.put_artifact(manifest(id, name), "/nowhere")
+    rows = [FeatureRow(latent=latent, density=0.01, max_activation=3.0) for latent in (*labels, 6)]
+    ids = dict(zip((*labels, 6), writer.put_features(id, rows), strict=True))
+    by_hand = Provenance(author="test", method="by hand")
+    writer.put_labels({ids[latent]: (Labeled(label=label, score=0.9), by_hand) for latent, label in labels.items()})
+    for latent, strength in STRENGTHS.items():
+        if latent in labels:
+            writer.put_calibration(ids[latent], Calibration(strength=strength, dose=0.3, steerability=0.8))
+
+
+def drift_report() -> DriftReport:
+    states = {0: State.STALE, 1: State.FRESH, 2: State.SUSPECT, 7: State.STALE}
+    verdicts = tuple(
+        FeatureVerdict(latent=latent, label=LABELS[latent], reads=state, steers=state, reason="measured")
+        for latent, state in states.items()
+    )
+    return DriftReport(
+        id="drift-1", artifact=SAE, model="sibling", fingerprint=CHECKED, created="2026-01-02T00:00:00+00:00",
+        state=State.SUSPECT, reason="two features are stale", metrics={"explained_variance": 0.94}, features=verdicts,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(tmp_path / "features.db")
+    with opened.write() as writer:
+        fill(writer, SAE, "demo-l2", LABELS)
+        fill(writer, OTHER_SAE, "other", {0: "gardening"})
+        writer.put_report(drift_report())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine(default=REPORT)
+
+
+@pytest.fixture
+def serve(store: Store, engine: FakeEngine) -> Iterator[Callable[..., TestClient]]:
+    """A client of a server on the given weights."""
+    clients: list[TestClient] = []
+
+    def start(fingerprint: str = HOME, on_stale: str = "refuse") -> TestClient:
+        served = Served.model_validate(
+            {"store": "unused", "sae": SAE, "fingerprint": fingerprint, "on_stale": on_stale}
+        )
+        clients.append(TestClient(create_fake_app(store, served, engine), raise_server_exceptions=False))
+        return clients[-1]
+
+    yield start
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(serve: Callable[..., TestClient]) -> TestClient:
+    return serve()
+
+
+@pytest.fixture
+def echoed(client: TestClient) -> Echoed:
+    return client.app.state.echoed  # type: ignore[attr-defined]

@@ -1,0 +1,59 @@
+"""Every error has a status, and the configuration of a server is checked."""
+
+import subprocess
+import sys
+
+import pytest
+
+import api
+from api.errors import error_body, status_of
+from api.served import Served
+from featurehub import errors
+from featurehub.errors import FeaturehubError, InvalidConfig
+
+STATUSES = {
+    "InvalidInput": 400, "InvalidEdit": 400, "InvalidConfig": 400, "IncompatibleArtifact": 400,
+    "NotFound": 404, "FeatureNotFound": 404, "ArtifactNotFound": 404, "ModelNotFound": 404,
+    "AmbiguousFeature": 409, "StaleFeature": 409,
+    "FeaturehubError": 500, "ArtifactError": 500, "CorruptArtifact": 500, "EngineError": 500, "UnsupportedModel": 500,
+    "SteeringLost": 500, "BudgetExceeded": 500, "EngineUnavailable": 503,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_every_error_has_its_status(name: str) -> None:
+    status, openai_type = status_of(getattr(errors, name)("message"))
+    assert (status, openai_type.endswith("_error")) == (STATUSES[name], True)
+
+
+def test_a_body_has_openais_keys_and_what_the_error_carries() -> None:
+    error = errors.StaleFeature("old", param="features.x", report="r1", closest="y")
+    assert error_body(error) == {
+        "error": {"message": "old", "type": "conflict_error", "param": "features.x", "code": "stale_feature",
+                  "report": "r1", "closest": "y"}
+    }  # fmt: skip
+    assert error_body(FeaturehubError("bad"))["error"] == {
+        "message": "bad", "type": "server_error", "param": None, "code": "featurehub_error",
+    }  # fmt: skip
+
+
+def test_the_servers_configuration() -> None:
+    flat = {"store": "s", "sae": "a", "fingerprint": "f", "layer": 2}
+    nested = {"layer": 2, "served": {"store": "s", "sae": "a", "fingerprint": "f"}}
+    assert Served.of({"featurehub": flat}) == Served.of({"featurehub": nested})
+
+
+@pytest.mark.parametrize("config", [None, {}, {"featurehub": 1}, {"featurehub": {"store": "s"}}, "text"])
+def test_a_server_without_it(config: object) -> None:
+    with pytest.raises(InvalidConfig):
+        Served.of(config)
+
+
+def test_the_registry_needs_neither_torch_nor_vllm() -> None:
+    code = "import sys, api.app, api.fake; print([m for m in ('torch', 'vllm', 'sae_lens') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_package_says_what_it_is() -> None:
+    assert 3 <= len((api.__doc__ or "").splitlines()) <= 30

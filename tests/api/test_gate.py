@@ -1,0 +1,79 @@
+"""What stands before every route."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
+
+from api import errors
+from api.gate import Gate
+
+BODY = {"input": "hello", "features": {"banking": 0.5}}
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    app = FastAPI()
+    errors.install(app)
+    app.add_middleware(Gate, max_body=1000)
+
+    @app.post("/v1/responses")
+    @app.post("/v1/completions")
+    async def length(request: Request) -> int:
+        return len(await request.body())
+
+    return app
+
+
+def post(app: FastAPI, path: str, **request: Any) -> Any:
+    return TestClient(app).post(path, **request)
+
+
+@pytest.mark.parametrize("key", ["features", "steer", "return_activations"])
+def test_our_keys_are_refused_where_nothing_reads_them(app: FastAPI, key: str) -> None:
+    answer = post(app, "/v1/responses", json={"input": "hello", key: {"some": "thing"}})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, key)
+
+
+def test_so_is_steering_that_goes_round_our_checks(app: FastAPI) -> None:
+    answer = post(app, "/v1/responses", json={"input": "hello", "vllm_xargs": {"featurehub": "{}"}})
+    assert answer.json()["error"]["param"] == "vllm_xargs.featurehub"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", BODY),
+        ("/v1/responses", {"input": "hello"}),
+        ("/v1/responses", {"input": "hello", "features": {}}),
+        ("/v1/responses", ["features"]),
+    ],
+)
+def test_all_else_passes(app: FastAPI, path: str, body: Any) -> None:
+    answer = post(app, path, json=body)
+    assert (answer.status_code, answer.json()) == (200, int(answer.request.headers["content-length"]))
+
+
+def test_a_body_that_is_not_json_is_the_routes_affair(app: FastAPI) -> None:
+    headers = {"content-type": "application/json"}
+    assert post(app, "/v1/responses", content=b"{", headers=headers).json() == 1
+    assert post(app, "/v1/responses", content=b"[" * 900, headers=headers).json() == 900
+    assert post(app, "/v1/responses", data={"features": "x" * 2000}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/responses"])
+def test_a_large_body_is_refused(app: FastAPI, path: str) -> None:
+    answer = post(app, path, json={"prompt": "x" * 1000})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+    assert post(app, path, json={"prompt": "x" * 900}).status_code == 200
+
+
+def test_also_where_it_does_not_say_its_length(app: FastAPI) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(20):
+            yield b'"' + b"x" * 98 + b'"'
+
+    headers = {"content-type": "application/json"}
+    assert post(app, "/v1/completions", content=pieces(), headers=headers).status_code == 413

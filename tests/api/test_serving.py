@@ -1,0 +1,239 @@
+"""Our routes inside vLLM's own app, with its own request classes; only its engine is missing."""
+
+import asyncio
+from argparse import Namespace
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from starlette.datastructures import State
+
+from api.deployment import Deployment
+from api.engine import FakeEngine
+from api.served import Served
+from featurehub.errors import ArtifactNotFound, EngineUnavailable, InvalidConfig
+from featurehub.features import Steering
+from featurehub.store import Store
+
+pytest.importorskip("vllm", reason="the server is vLLM's")
+# vLLM's imports warn of others' deprecations.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SAE, HOME = "a" * 64, "m" * 64
+CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
+CHUNK = 'data: {"id":"1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+
+
+class Handler:
+    """Stands where vLLM's serving classes stand."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+        self.error: Exception | None = None
+
+    async def create_chat_completion(self, request: Any, _: Any) -> Any:
+        from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionResponse
+        from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse, UsageInfo
+
+        self.requests.append(request)
+        if self.error is not None:
+            raise self.error
+        if request.model == "unknown":
+            return ErrorResponse(error=ErrorInfo(message="no such model", type="NotFoundError", code=404))
+        if request.stream:
+            return self.chunks()
+        message = {"role": "assistant", "content": "ahoy"}
+        choice: Any = {"index": 0, "message": message, "finish_reason": "stop"}
+        return ChatCompletionResponse(id="1", created=0, model=request.model, choices=[choice], usage=UsageInfo())
+
+    async def create_completion(self, request: Any, _: Any) -> Any:
+        self.requests.append(request)
+        return self.chunks()
+
+    async def chunks(self) -> AsyncIterator[str]:
+        yield CHUNK
+        yield "data: [DONE]\n\n"
+
+
+@pytest.fixture(scope="module")
+def build() -> Callable[[], FastAPI]:
+    from vllm.entrypoints.launchers.app import build_app
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    args = make_arg_parser(FlexibleArgumentParser()).parse_args(["--model", "demo"])
+    assert args is not None
+    return lambda: build_app(args, ("generate",))
+
+
+@pytest.fixture
+def app(build: Callable[[], FastAPI], store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    monkeypatch.setenv("VLLM_PLUGINS", "featurehub")
+    app = build()
+    app.state.featurehub = Deployment(store, Served(store="", sae=SAE, fingerprint=HOME), engine)
+    app.state.openai_serving_chat = app.state.openai_serving_completion = Handler()
+    return app
+
+
+@pytest.fixture
+def handler(app: FastAPI) -> Handler:
+    return app.state.openai_serving_chat
+
+
+@pytest.fixture
+def client(app: FastAPI) -> TestClient:
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def test_vllm_takes_our_plugin(client: TestClient) -> None:
+    from vllm.plugins.endpoint_plugins.interface import EndpointPlugin
+
+    from api.serving import FeaturehubRoutes
+
+    assert isinstance(FeaturehubRoutes(), EndpointPlugin)
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/v1/features", "/v1/saes", "/healthz", "/v1/models"} <= set(paths)
+    assert client.get("/v1/features").json()["data"]
+
+
+def test_a_request_without_edits_reaches_vllm_as_it_came(client: TestClient, handler: Handler) -> None:
+    body = CHAT | {"cache_salt": "mine", "temperature": 0.5, "vllm_xargs": {"x": 1}}
+    assert client.post("/v1/chat/completions", json=body).json()["choices"][0]["message"]["content"] == "ahoy"
+    (request,) = handler.requests
+    assert (request.cache_salt, request.temperature, request.vllm_xargs) == ("mine", 0.5, {"x": 1})
+
+
+def test_edits_travel_in_vllms_sampling_parameters(client: TestClient, handler: Handler) -> None:
+    answer = client.post("/v1/chat/completions", json=CHAT | {"features": {"pirate speech": 0.5}}).json()
+    assert answer["featurehub"]["steered_tokens"] == 7
+    (request,) = handler.requests
+    carried = request.to_sampling_params(16, {}).extra_args["featurehub"]
+    assert Steering.model_validate_json(carried).edits[0].value == 2.0
+    assert request.model_extra == {}
+    type(request).model_validate(CHAT | {"cache_salt": request.cache_salt, "vllm_xargs": request.vllm_xargs})
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_streams(client: TestClient, path: str) -> None:
+    asked = (CHAT if "chat" in path else {"model": "demo", "prompt": "a"}) | {"stream": True}
+    assert client.post(path, json=asked).text == CHUNK + "data: [DONE]\n\n"
+    assert '"featurehub":{"applied"' in client.post(path, json=asked | {"features": {"banking": 1}}).text
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (CHAT | {"model": "unknown"}, 404),
+        (CHAT | {"cache_salt": "a/b"}, 400),
+        (CHAT | {"max_tokens": "many"}, 400),
+        ({"model": "demo"}, 400),
+    ],
+)
+def test_vllms_own_errors_are_the_same_with_and_without_edits(
+    client: TestClient, body: dict[str, Any], status: int
+) -> None:
+    plain = client.post("/v1/chat/completions", json=body)
+    ours = client.post("/v1/chat/completions", json=body | {"features": {"banking": 0.5}})
+    assert (plain.status_code, ours.status_code) == (status, status)
+    assert ours.json()["error"].keys() == plain.json()["error"].keys()
+
+
+@pytest.mark.parametrize(
+    ("features", "status", "code"),
+    [
+        ({"pirat": 1}, 404, "feature_not_found"),
+        ({"twin": 1}, 409, "ambiguous_feature"),
+        ({"banking": 2}, 400, "invalid_edit"),
+    ],
+)
+def test_our_errors_pass_vllms_handlers(client: TestClient, features: object, status: int, code: str) -> None:
+    answer = client.post("/v1/chat/completions", json=CHAT | {"features": features})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("content", [b"{", b"pirate"])
+def test_a_body_that_is_not_json(client: TestClient, content: bytes) -> None:
+    answer = client.post("/v1/chat/completions", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"]
+
+
+def test_beam_search_is_refused_with_edits_only(client: TestClient, handler: Handler) -> None:
+    body = CHAT | {"use_beam_search": True}
+    assert client.post("/v1/chat/completions", json=body).status_code == 200
+    answer = client.post("/v1/chat/completions", json=body | {"features": {"banking": 0.5}})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "use_beam_search")
+    assert len(handler.requests) == 1
+
+
+def test_routes_that_do_not_steer_refuse_edits(client: TestClient) -> None:
+    for path in ("/v1/responses", "/v1/messages", "/v1/chat/completions/batch"):
+        answer = client.post(path, json=CHAT | {"input": "a", "features": {"banking": 1}})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "features")
+
+
+@pytest.mark.parametrize("features", [{}, {"banking": 0.5}])
+def test_a_dead_engine_is_503(client: TestClient, handler: Handler, features: object) -> None:
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    handler.error = EngineDeadError()
+    answer = client.post("/v1/chat/completions", json=CHAT | {"features": features})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_unavailable")
+    assert answer.headers["retry-after"]
+
+
+class Client:
+    """vLLM's engine client, as far as we ask it."""
+
+    def __init__(self, answers: list[Any], dead: bool = False) -> None:
+        self.answers = answers
+        self.dead = dead
+
+    async def collective_rpc(self, method: str, args: tuple[Any, ...]) -> list[Any]:
+        await self.check_health()
+        return [answer and {**answer, "method": method, "args": args} for answer in self.answers]
+
+    async def check_health(self) -> None:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        if self.dead:
+            raise EngineDeadError()
+
+
+def test_the_first_worker_that_knows_a_request_answers() -> None:
+    from api.serving import VllmEngine
+
+    engine: Any = VllmEngine(Client([None, {"steered_tokens": 1}]))  # type: ignore[arg-type]
+    report = {"steered_tokens": 1, "method": "featurehub_report", "args": ("key",)}
+    assert asyncio.run(engine.report("key")) == report
+    assert asyncio.run(VllmEngine(Client([None])).report("key")) is None  # type: ignore[arg-type]
+    assert asyncio.run(engine.alive())
+
+
+def test_a_dead_engine_is_known_as_such() -> None:
+    from api.serving import VllmEngine
+
+    engine = VllmEngine(Client([], dead=True))  # type: ignore[arg-type]
+    assert not asyncio.run(engine.alive())
+    with pytest.raises(EngineUnavailable):
+        asyncio.run(engine.report("key"))
+
+
+def test_a_boot_needs_its_configuration_and_its_sae(store: Store) -> None:
+    from api.serving import FeaturehubRoutes
+
+    def boot(config: object) -> State:
+        state = State()
+        asyncio.run(FeaturehubRoutes().init_state(None, state, Namespace(additional_config=config)))
+        return state
+
+    served = {"store": store.url, "sae": SAE, "fingerprint": HOME}
+    here = boot({"featurehub": {"served": served}}).featurehub
+    assert (here.sae, here.engine) == (SAE, None)
+    here.store.close()
+    with pytest.raises(InvalidConfig):
+        boot({})
+    with pytest.raises(ArtifactNotFound):
+        boot({"featurehub": served | {"sae": "c" * 64}})

@@ -1,0 +1,112 @@
+"""Server-sent events: splitting, and adding to the last chunk."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from api.stream import Events, append, data_of, event
+from featurehub.errors import SteeringLost
+
+FIRST = event({"id": "1", "choices": [{"index": 0, "delta": {"content": "Ahoy\n\nmatey ⚓"}, "finish_reason": None}]})
+LAST = event({"id": "1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+USAGE = event({"id": "1", "choices": [], "usage": {"total_tokens": 3}})
+DONE = "data: [DONE]\n\n"
+ALIVE = ": keep-alive\n\n"
+
+
+def run(pieces: Sequence[str | bytes], lost: bool = False) -> list[str]:
+    async def arriving() -> AsyncIterator[str | bytes]:
+        for piece in pieces:
+            yield piece
+
+    async def finish() -> dict[str, Any]:
+        if lost:
+            raise SteeringLost("0 of 3 tokens were steered")
+        return {"featurehub": {"steered_tokens": 3}}
+
+    async def collect() -> list[str]:
+        return [text async for text in append(arriving(), finish)]
+
+    return asyncio.run(collect())
+
+
+def objects(texts: Sequence[str]) -> list[Any]:
+    data = [data_of(each) for each in "".join(texts).split("\n\n")]
+    return [each if each == "[DONE]" else json.loads(each) for each in data if each]
+
+
+def cut(text: bytes, places: Sequence[int]) -> list[bytes]:
+    at = sorted({place % (len(text) + 1) for place in places})
+    return [text[start:end] for start, end in zip([0, *at], [*at, len(text)], strict=True)]
+
+
+lines = st.sampled_from(["\n", "\r\n", "\r"])
+events = st.lists(
+    st.tuples(st.sampled_from(["data: ", "data:", ": ", "event: "]), st.text('a⚓ é:{}"', max_size=8), lines, lines),
+    max_size=6,
+).map(lambda each: "".join(field + text + one + one for field, text, one, _ in each))
+
+
+@settings(deadline=None)
+@given(events, st.lists(st.integers(0, 10_000), max_size=12))
+def test_events_do_not_depend_on_where_the_network_cuts(stream: str, places: list[int]) -> None:
+    whole, pieces = Events(), Events()
+    text = stream.encode()
+    at_once = [*whole.feed(text), whole.rest()]
+    in_pieces = [each for piece in cut(text, places) for each in pieces.feed(piece)] + [pieces.rest()]
+    assert "".join(in_pieces) == stream
+    assert in_pieces == at_once
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 10_000), max_size=12), st.booleans(), st.booleans())
+def test_the_answer_does_not_depend_on_it_either(places: list[int], usage: bool, alive: bool) -> None:
+    stream = FIRST + (ALIVE if alive else "") + LAST + (USAGE if usage else "") + DONE
+    before = objects([stream])
+    *chunks, last, done = objects(run(cut(stream.encode(), places)))
+    assert last.pop("featurehub") == {"steered_tokens": 3}
+    assert [*chunks, last, done] == before
+
+
+def test_chunks_are_not_held_back() -> None:
+    assert run([FIRST, FIRST])[0] == FIRST
+    assert run([FIRST, ALIVE, LAST, USAGE, DONE])[:3] == [FIRST, ALIVE, LAST]
+
+
+def test_two_choices_that_end_one_after_the_other() -> None:
+    half = event({"choices": [{"index": 0, "finish_reason": "stop"}]})
+    rest = event({"choices": [{"index": 1, "finish_reason": "length"}]})
+    out = objects(run([half, FIRST, rest, DONE]))
+    assert ["featurehub" in each for each in out[:-1]] == [False, False, True]
+
+
+def test_a_stream_without_a_last_chunk_gets_one() -> None:
+    *_, last, done = objects(run([FIRST, DONE]))
+    assert (last["id"], last["choices"], last["featurehub"], done) == ("1", [], {"steered_tokens": 3}, "[DONE]")
+
+
+def test_lost_steering_is_an_error_event_before_done() -> None:
+    out = objects(run([FIRST, LAST, DONE], lost=True))
+    assert out[-2]["error"]["code"] == "steering_lost"
+    assert out[-1] == "[DONE]"
+    assert out[:-2] == objects([FIRST, LAST])
+
+
+def test_the_engines_own_error_is_passed_on() -> None:
+    error = event({"error": {"message": "the engine died", "code": 500}})
+    assert "".join(run([FIRST, error, DONE], lost=True)) == FIRST + error + DONE
+
+
+@pytest.mark.parametrize("broken", [FIRST + LAST, FIRST + 'data: {"choi', "data: no json\n\n" + DONE[:-2], ""])
+def test_a_stream_that_breaks_off_is_passed_on(broken: str) -> None:
+    assert "".join(run([broken])) == broken
+
+
+def test_data_may_span_lines() -> None:
+    assert data_of("event: x\ndata: a\ndata:b\n\n") == "a\nb"
+    assert data_of(": comment\n\n") == ""

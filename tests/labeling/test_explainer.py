@@ -1,0 +1,76 @@
+"""From evidence to a name, and names that are unique."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featurehub.store import TokenLogit, Unlabeled
+from featurehub.store.names import base_of
+from labeling.evidence import Evidence, NGram
+from labeling.explainer import FakeExplainer, NgramExplainer
+from labeling.heads import unique_heads
+from labeling.proposal import Proposal
+
+WORDS = st.sampled_from(["loan", "coin", "sea", "2"])
+PROPOSALS = st.builds(Proposal, WORDS, st.lists(WORDS, max_size=3, unique=True).map(tuple))
+
+
+def evidence(agreements: dict[str, float], top: dict[str, float] | None = None) -> Evidence:
+    ngrams = tuple(NGram(text, agreement, 10, 5.0) for text, agreement in agreements.items())
+    tokens = tuple(TokenLogit(token=token, logit=logit) for token, logit in (top or {}).items())
+    return Evidence(latent=3, level=0.5, documents=20, ngrams=ngrams, top_tokens=tokens)
+
+
+def propose(agreements: dict[str, float], top: dict[str, float] | None = None) -> object:
+    return NgramExplainer().explain(evidence(agreements, top)).outcome
+
+
+def test_best_agreement_is_the_head_and_others_follow() -> None:
+    found = propose({"banking": 0.6, "about banking": 0.62, "loan": 0.4, "a loan": 0.39, "teller": 0.3, "sea": 0.01})
+    assert found == Proposal("banking", ("loan", "teller"))
+
+
+def test_longer_name_wins_where_it_is_clearly_better() -> None:
+    assert propose({"thank you": 0.6, "you": 0.3, "thank": 0.5}) == Proposal("thank you")
+
+
+def test_what_the_latent_writes_tips_the_balance() -> None:
+    agreements = {"loan": 0.5, "banking": 0.45}
+    assert propose(agreements) == Proposal("loan", ("banking",))
+    assert propose(agreements, {" Banking": 3.0, "x": 1.0}) == Proposal("banking", ("loan",))
+
+
+def test_without_contrast_there_is_a_reason() -> None:
+    assert isinstance(propose({"the": 0.0, "a": -0.1}), Unlabeled)
+    assert isinstance(propose({}), Unlabeled)
+
+
+def test_prompt_and_answer_are_kept() -> None:
+    explanation = NgramExplainer().explain(evidence({"banking": 0.6}, {" bank": 2.0}))
+    assert "'banking': agreement 0.600, in 10 documents" in explanation.prompt
+    assert "promotes ' bank'" in explanation.prompt
+    assert explanation.answer == "+0.600 banking"
+
+
+def test_fake_answers_from_its_table() -> None:
+    fake = FakeExplainer({3: Proposal("x")})
+    assert fake.explain(evidence({})).outcome == Proposal("x")
+    assert isinstance(FakeExplainer({}).explain(evidence({})).outcome, Unlabeled)
+
+
+def test_most_merit_keeps_the_plain_head() -> None:
+    proposal = Proposal("banking", ("loan", "coin"))
+    unique = unique_heads(dict.fromkeys(range(5), proposal), {0: 0.2, 1: 0.9, 2: 0.5, 3: 0.1})
+    assert [unique[latent].label for latent in (1, 2, 0, 3, 4)] == [
+        "banking: loan, coin", "banking (loan): coin", "banking (coin): loan", "banking (2): loan, coin",
+        "banking (3): loan, coin",
+    ]  # fmt: skip
+
+
+@given(st.dictionaries(st.integers(0, 20), PROPOSALS), st.dictionaries(st.integers(0, 20), st.floats(0, 1)))
+def test_heads_are_unique_and_keep_their_base(proposals: dict[int, Proposal], merits: dict[int, float]) -> None:
+    unique = unique_heads(proposals, merits)
+    assert len({each.head for each in unique.values()}) == len(proposals)
+    assert {latent: base_of(each.label) for latent, each in unique.items()} == {
+        latent: each.head for latent, each in proposals.items()
+    }
+    assert unique_heads(proposals, merits) == unique

@@ -1,0 +1,88 @@
+"""The run as a whole on planted latents."""
+
+import pytest
+
+from featurehub.errors import BudgetExceeded, InvalidInput
+from featurehub.store import Labeled, Unlabeled
+from featurehub.store.names import base_of
+from labeling import Corpus, LabelConfig, LatentLabel, label_latents, rename
+from labeling.explainer import FakeExplainer
+from labeling.proposal import Proposal
+
+
+@pytest.fixture(scope="module")
+def labels(corpus: Corpus) -> dict[int, LatentLabel]:
+    return {each.latent: each for each in label_latents(corpus)}
+
+
+def label(found: LatentLabel) -> str:
+    assert isinstance(found.outcome, Labeled)
+    return found.outcome.label
+
+
+def test_every_planted_topic_gets_its_name(labels: dict[int, LatentLabel]) -> None:
+    assert [base_of(label(labels[latent])) for latent in (0, 1, 2)] == ["banking", "weather", "music"]
+    assert label(labels[4]).startswith("storm")
+
+
+def test_labels_of_planted_topics_hold_on_held_out_texts(labels: dict[int, LatentLabel]) -> None:
+    for latent in (0, 1, 2, 4):
+        outcome = labels[latent].outcome
+        assert isinstance(outcome, Labeled)
+        assert (outcome.score or 0) > 0.8
+        assert outcome.scores["n"] == 300
+        assert outcome.scores["balanced_accuracy"] > 0.9
+
+
+def test_what_fires_everywhere_scores_at_chance(labels: dict[int, LatentLabel]) -> None:
+    outcome = labels[5].outcome
+    assert isinstance(outcome, Unlabeled) or (outcome.score or 0) < 0.1
+
+
+def test_live_latents_have_an_outcome_and_dead_ones_are_left_out(labels: dict[int, LatentLabel]) -> None:
+    assert sorted(labels) == [0, 1, 2, 3, 4, 5, 6]
+    rare = labels[6].outcome
+    assert isinstance(rare, Unlabeled)
+    assert "at least 3 are needed" in rare.reason
+
+
+def test_rows_keep_how_they_were_made(labels: dict[int, LatentLabel]) -> None:
+    provenance = labels[0].provenance
+    assert (provenance.author, provenance.method, provenance.model) == ("featurehub", "contrastive-ngrams", "")
+    assert "agreement" in provenance.prompt
+    assert "banking" in provenance.answer
+
+
+def test_the_same_again_gives_the_same(corpus: Corpus, labels: dict[int, LatentLabel]) -> None:
+    seen: list[tuple[int, int]] = []
+    again = label_latents(corpus, progress=lambda done, total: seen.append((done, total)))
+    assert again == list(labels.values())
+    assert seen == [(done, 7) for done in range(1, 8)]
+
+
+def test_failures_beyond_the_budget_end_the_run(corpus: Corpus) -> None:
+    fake = FakeExplainer({0: Proposal("banking")})
+    with pytest.raises(BudgetExceeded, match="6 of 7 live latents"):
+        label_latents(corpus, LabelConfig(max_unlabeled=0.5), explainer=fake)
+    labels = label_latents(corpus, LabelConfig(max_unlabeled=1.0), explainer=fake)
+    assert [isinstance(each.outcome, Labeled) for each in labels] == [True] + [False] * 6
+
+
+def test_shared_heads_become_unique_and_can_be_given_anew(corpus: Corpus) -> None:
+    fake = FakeExplainer(dict.fromkeys(range(8), Proposal("banking", ("loan",))))
+    labels = label_latents(corpus, LabelConfig(max_unlabeled=1.0), explainer=fake)
+    names = {each.latent: label(each) for each in labels if isinstance(each.outcome, Labeled)}
+    assert len(set(names.values())) == len(names)
+    assert names[0] == "banking: loan"
+    renamed = {each.latent: each for each in rename(labels, {2: 1.0, 0: 0.5})}
+    assert (label(renamed[2]), label(renamed[0])) == ("banking: loan", "banking (loan)")
+    assert renamed[2].provenance == labels[2].provenance
+
+
+def test_a_corpus_that_does_not_fit_together_is_refused(corpus: Corpus) -> None:
+    with pytest.raises(InvalidInput):
+        label_latents(corpus._replace(matrix=corpus.matrix[:-1]))
+
+
+def test_an_empty_corpus_has_no_labels(corpus: Corpus) -> None:
+    assert label_latents(corpus.subset(corpus.offsets[:0])) == []

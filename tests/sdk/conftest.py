@@ -1,0 +1,87 @@
+"""A real server on a loopback socket: our routes around an echo, no model."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from api.engine import FakeEngine
+from api.fake import Echoed, create_fake_app
+from api.served import Served
+from featurehub import Client
+from featurehub.artifacts.manifest import HookPoint, Manifest, ModelIdentity
+from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, Writer, open_store
+
+SAE, HOME = "a" * 64, "m" * 64
+LABELS = {0: "pirate speech: matey, ship", 1: "formal tone", 2: "banking: loan", 3: "twin", 4: "twin", 5: "<b>bold</b>"}
+
+
+def fill(writer: Writer) -> None:
+    model = ModelIdentity(
+        name="demo", architecture="LlamaForCausalLM", d_model=8, layers=4, dtype="float32",
+        reads="r" * 64, whole=HOME, tokenizer="t" * 64, chat_template="",
+    )  # fmt: skip
+    manifest = Manifest(
+        id=SAE, name="demo-l2", architecture="batchtopk", d_model=8, d_sae=200, k=4, hook=HookPoint(layer=2),
+        model=model, dataset={}, training={}, metrics={}, files={}, created="2026-01-01T00:00:00+00:00",
+    )  # fmt: skip
+    writer.put_artifact(manifest, "/nowhere")
+    rows = [FeatureRow(latent=latent, density=0.01, max_activation=3.0) for latent in range(130)]
+    ids = writer.put_features(SAE, rows)
+    by_hand = Provenance(author="test", method="by hand")
+    writer.put_labels({ids[latent]: (Labeled(label=label, score=0.9), by_hand) for latent, label in LABELS.items()})
+    for latent in LABELS:
+        writer.put_calibration(ids[latent], Calibration(strength=4.0, dose=0.3, steerability=0.8))
+
+
+@dataclass
+class Running:
+    url: str
+    engine: FakeEngine
+    echoed: Echoed
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    path: Path = tmp_path_factory.mktemp("store") / "features.db"
+    opened = open_store(path)
+    with opened.write() as writer:
+        fill(writer)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def running(store: Store) -> Iterator[Running]:
+    engine = FakeEngine()
+    app = create_fake_app(store, Served(store="unused", sae=SAE, fingerprint=HOME), engine)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", lifespan="off"))
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", engine, app.state.echoed)
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def server(running: Running) -> Running:
+    """The same server, as if it were new."""
+    running.engine.default = {"steered_tokens": 7, "expected_tokens": 7, "dose_mean": 0.25, "dose_max": 0.5}
+    running.engine.running = True
+    running.echoed.clear()
+    return running
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[Client]:
+    with Client(base_url=server.url, max_retries=0) as opened:
+        yield opened

@@ -1,0 +1,31 @@
+"""What ``import featurehub`` gives, and what it costs."""
+
+import subprocess
+import sys
+
+import featurehub
+import featurehub.sdk
+
+HEAVY = ("torch", "vllm", "fastapi", "sqlalchemy", "numpy", "transformers", "starlette", "uvicorn")
+
+
+def test_the_public_names() -> None:
+    assert set(featurehub.__all__) == {
+        "AmbiguousFeature", "AsyncClient", "Client", "Edit", "Feature", "FeatureList", "FeatureNotFound",
+        "FeaturehubError", "InvalidEdit", "InvalidInput", "NotFound", "Variant",
+    }  # fmt: skip
+    assert set(featurehub.sdk.__all__) == {"AsyncClient", "Client", "FeatureList", "Snapshot", "Variant"}
+    for package in (featurehub, featurehub.sdk):
+        assert list(package.__all__) == sorted(package.__all__)
+        assert all(hasattr(package, name) for name in package.__all__)
+
+
+def test_docstrings_are_short_enough_to_read() -> None:
+    for package in (featurehub, featurehub.sdk):
+        assert 3 <= len((package.__doc__ or "").splitlines()) <= 30
+
+
+def test_import_is_light() -> None:
+    code = f"import sys, featurehub; print([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

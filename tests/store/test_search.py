@@ -1,0 +1,141 @@
+"""Search: what is found, in which order, and at what cost."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import event
+
+from featurehub.errors import InvalidInput
+from featurehub.store import Calibration, Reader, Store
+from featurehub.store.search import UNSCORED, UNTESTED, rank
+
+
+@contextmanager
+def counted(store: Store) -> Iterator[list[str]]:
+    statements: list[str] = []
+
+    def note(_connection, _cursor, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(store._engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(store._engine, "before_cursor_execute", note)
+
+
+def latents(reader: Reader, query: str, artifact: str | None = None) -> list[int]:
+    return [each.latent for each in reader.search(query, artifact).features]
+
+
+def test_relevance_is_graded(store: Store, fill, make_row) -> None:
+    labels = {1: "banking: loan", 2: "banking (coin)", 3: "online banking", 4: "bankingcrisis", 5: "weather"}
+    with store.write() as writer:
+        fill(writer, labels)
+        writer.put_features("a" * 64, [*map(make_row, (1, 2, 3, 4)), make_row(5, "the banking hall")])
+        found = writer.reader.search("banking").features
+        assert [each.latent for each in found] == [1, 2, 3, 4, 5]
+        relevance = [each.relevance or 0.0 for each in found]
+        assert relevance[0] == 1.0
+        assert sorted(set(relevance), reverse=True) == relevance
+
+
+@pytest.mark.parametrize(("query", "best"), [
+    ("talk like a pirate", 1), ("priate", 1), ("PIRATE!", 1), ("bank", 2), ("loan banking", 2), ("piraté", 1),
+])  # fmt: skip
+def test_best_hit(store: Store, fill, query: str, best: int) -> None:
+    with store.write() as writer:
+        fill(writer, {1: "pirate: arr", 2: "banking: loan", 3: "sad", 4: "music: note"})
+        assert latents(writer.reader, query)[:1] == [best]
+
+
+def test_steerability_and_label_score_weigh_in(store: Store, fill) -> None:
+    with store.write() as writer:
+        ids = fill(writer, {1: "pirate: arr", 2: "pirate: ahoy", 3: "pirate: deck"})
+        writer.put_calibration(ids[2], Calibration(strength=1.0, dose=0.3, steerability=0.8))
+        writer.put_calibration(ids[3], Calibration(strength=1.0, dose=0.3, steerability=-0.1))
+        found = writer.reader.search("pirate").features
+        assert [each.latent for each in found] == [2, 1, 3]
+        assert (found[0].relevance, found[0].label_score, found[0].steerability) == (1.0, 0.9, 0.8)
+        assert latents(writer.reader, "") == [2, 1, 3]
+
+
+def test_unmeasured_factors_are_neutral() -> None:
+    assert rank(1.0, None, None) == UNSCORED * UNTESTED
+    assert rank(1.0, 0.9, 0.1) < rank(1.0, 0.9, None) < rank(1.0, 0.9, 0.9)
+    assert rank(1.0, 0.9, -1.0) == rank(1.0, 0.9, 0.0) > 0.0
+
+
+def test_pages_fit_together(store: Store, fill) -> None:
+    with store.write() as writer:
+        fill(writer, {latent: f"topic {latent}" for latent in range(25)})
+    with store.read() as reader:
+        for query in ("", "topic"):
+            page, seen = reader.search(query, limit=10), []
+            while True:
+                seen += [each.id for each in page.features]
+                if page.next is None:
+                    break
+                page = reader.search(query, limit=10, after=page.next)
+            assert len(seen) == len(set(seen)) == 25
+            assert seen == [each.id for each in reader.search(query, limit=100).features]
+
+
+def test_search_stays_in_its_artifact(store: Store, fill) -> None:
+    with store.write() as writer:
+        fill(writer, {1: "banking"}, name="one", id="1" * 64)
+        fill(writer, {2: "banking"}, name="two", id="2" * 64)
+        assert latents(writer.reader, "banking", artifact="two") == [2]
+        assert latents(writer.reader, "bankign", artifact="one") == [1]
+        assert latents(writer.reader, "", artifact="one") == [1]
+        assert latents(writer.reader, "quiet", artifact="one") == [1]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "'; DROP TABLE features; --", '" OR 1=1', 'banking" NOT "x', "%", "_", "*", "NEAR(a b)", "key:banking", "{",
+        "\x00", "🏴", "AND", "banking*",
+    ],
+)  # fmt: skip
+def test_nothing_in_a_query_is_syntax(store: Store, fill, query: str) -> None:
+    with store.write() as writer:
+        fill(writer, {1: "banking", 2: "'; DROP TABLE features; --", 3: "🏴"})
+        writer.reader.search(query)
+        assert len(writer.reader.features("demo")) == 3
+
+
+def test_bounds_are_checked(store: Store, fill) -> None:
+    with store.write() as writer:
+        fill(writer, {1: "banking"})
+        for query, limit in (("x" * 201, 20), ("", 0), ("", 10_000)):
+            with pytest.raises(InvalidInput):
+                writer.reader.search(query, limit=limit)
+        with pytest.raises(InvalidInput, match="start again"):
+            writer.reader.search("banking", after="f_none")
+
+
+def test_queries_do_not_grow_with_the_features(store: Store, fill) -> None:
+    with store.write() as writer:
+        fill(writer, {latent: f"topic number {latent}: words of {latent % 7}" for latent in range(20_000)})
+    with store.read() as reader, counted(store) as statements:
+        assert latents(reader, "number 777")[0] == 777
+        assert len(statements) <= 8
+        statements.clear()
+        assert len(latents(reader, "")) == 20
+        assert len(statements) <= 4
+        statements.clear()
+        assert reader.resolve("topic number 12345").latent == 12345
+        assert len(statements) <= 4
+        statements.clear()
+        assert len(latents(reader, "topic")) == 20
+        assert len(statements) <= 8
+
+
+def test_without_full_text_index_the_same_is_found(store: Store, fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.write() as writer:
+        fill(writer, {1: "banking: loan", 2: "online banking", 3: "100% sure", 4: "embanked"})
+    queries = ("banking", "loan", "quiet word", "100", "bank")
+    with store.read() as reader:
+        indexed = [latents(reader, query) for query in queries]
+        monkeypatch.setattr(reader._session.get_bind().dialect, "name", "other")
+        assert [latents(reader, query) for query in queries] == indexed
