@@ -52,7 +52,9 @@ class Dictionary(NamedTuple):
         return a @ self.W_dec + self.b_dec
 
     def save(self, path: Path) -> None:
-        save_file({**self._asdict(), "W_enc": self.W_enc.T.contiguous()}, path)
+        tensors = {**self._asdict(), "W_enc": self.W_enc.T}
+        # Cloned, since safetensors refuses tensors that share memory.
+        save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, path)
 
     @classmethod
     def load(cls, path: Path) -> "Dictionary":
@@ -64,24 +66,28 @@ class Dictionary(NamedTuple):
         missing = [name for name in _TENSORS if name not in tensors]
         if missing:
             raise CorruptArtifact(f"{path} lacks the tensor {missing[0]}", param="sae")
-        tensors["W_enc"] = tensors["W_enc"].T
         check_tensors(path, tensors)
+        tensors["W_enc"] = tensors["W_enc"].T
         return cls(**{name: tensors[name].float().contiguous() for name in _TENSORS})
 
 
 def check_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Of the tensors as they lie in the file."""
+    if tensors["W_dec"].ndim != 2:
+        raise CorruptArtifact(f"{path}: W_dec has shape {tuple(tensors['W_dec'].shape)}, expected 2 sides", param="sae")
     d_sae, d_model = tensors["W_dec"].shape
     shapes = {
-        "W_enc": (d_sae, d_model),
+        "W_enc": (d_model, d_sae),
         "W_dec": (d_sae, d_model),
         "b_enc": (d_sae,),
         "threshold": (d_sae,),
         "b_dec": (d_model,),
     }
     for name, shape in shapes.items():
-        if tuple(tensors[name].shape) != shape:
-            raise CorruptArtifact(
-                f"{path}: {name} has shape {tuple(tensors[name].shape)}, expected {shape}", param="sae"
-            )
-        if not torch.isfinite(tensors[name]).all():
+        tensor = tensors[name]
+        if tuple(tensor.shape) != shape:
+            raise CorruptArtifact(f"{path}: {name} has shape {tuple(tensor.shape)}, expected {shape}", param="sae")
+        if not tensor.is_floating_point():
+            raise CorruptArtifact(f"{path}: {name} holds {tensor.dtype}, expected floats", param="sae")
+        if not torch.isfinite(tensor).all():
             raise CorruptArtifact(f"{path}: {name} holds NaN or infinity", param="sae")

@@ -7,13 +7,14 @@ import numpy as np
 from scipy.sparse import csc_matrix, csr_matrix
 
 from featurehub.errors import InvalidInput
+from labeling.words import BREAK
 
 __all__ = ["Corpus", "peak_levels", "pool", "split"]
 
 
 class Corpus(NamedTuple):
-    """documents: the text of each token, "" for special ones; concatenated they are the text
-    matrix:    [tokens, d_sae] activations >= 0 of all documents, one after the other
+    """documents: the text that each token adds, "" for special ones; concatenated they are the text
+    matrix:    [tokens, d_sae] activations >= 0 of all documents, one after the other; rows of special tokens are empty
     offsets:   [documents + 1] rows of ``matrix`` at which documents begin
     """
 
@@ -22,9 +23,16 @@ class Corpus(NamedTuple):
     offsets: np.ndarray
 
     @property
-    def texts(self) -> list[str]:
-        """Special tokens read as line breaks, since words do not reach across them."""
-        return ["".join(piece or "\n" for piece in document) for document in self.documents]
+    def pieces(self) -> list[list[str]]:
+        """The documents with special tokens as ``BREAK``.
+
+        A token that only begins a character adds no text either, but it has activations, which special tokens have not.
+        """
+        silent = np.diff(self.matrix.indptr) == 0
+        return [
+            [piece or (BREAK if silent[start + at] else "") for at, piece in enumerate(document)]
+            for start, document in zip(self.offsets, self.documents, strict=False)
+        ]
 
     def checked(self) -> "Corpus":
         """Itself. Raises InvalidInput where documents, rows and offsets do not fit together."""
@@ -32,11 +40,6 @@ class Corpus(NamedTuple):
         if not np.array_equal(np.diff(self.offsets), lengths) or self.offsets[-1] != self.matrix.get_shape()[0]:
             raise InvalidInput("the corpus has activations for other tokens than its documents have", param="corpus")
         return self
-
-    def peaks(self) -> csc_matrix:
-        """Largest activation of every latent in every document, [documents, d_sae]."""
-        owners = np.repeat(np.arange(len(self.documents)), np.diff(self.offsets))
-        return csc_matrix(pool(self.matrix, owners, len(self.documents)))
 
     def subset(self, chosen: np.ndarray) -> "Corpus":
         """The chosen documents, by index, in that order."""

@@ -9,7 +9,7 @@
    It is 0 for a word that comes as often with firing as without, whatever its frequency, so it needs no list of stop
    words; and unlike a log-odds ratio it asks for coverage as much as for precision, so that the name of a concept,
    said now and then in all of its texts, beats a word that is certain but rare.
-2. Inside = the mean of kappa over documents and over sentences: words of what the latent fires on.
+2. Inside = the mean of kappa over passages and over sentences: words of what the latent fires on.
 3. Before = kappa over requests: words that announce it. People call a thing by its name when they ask for it.
 4. Agreement = the mean of inside and before. It is inside alone where no document has more than one part, and where
    inside is at least ``ITSELF``: such a word is no sign of what the latent fires on, it is what it fires on.
@@ -32,23 +32,23 @@ ITSELF = 0.8
 
 
 class NGram(NamedTuple):
-    """documents: how many have it;  firing: in how many of these the latent fires (graded);  agreement: in [-1, 1]."""
+    """passages: how many have it;  firing: in how many of these the latent fires (graded);  agreement: in [-1, 1]."""
 
     text: str
     agreement: float
-    documents: int
+    passages: int
     firing: float
 
 
 class Evidence(NamedTuple):
-    """level:     activation from which the latent counts as firing, half of its reference
-    documents: how many it fires in
-    ngrams:    best agreement first
+    """level:    activation from which the latent counts as firing, half of its reference
+    passages: how many it fires in
+    ngrams:   best agreement first
     """
 
     latent: int
     level: float
-    documents: int
+    passages: int
     ngrams: tuple[NGram, ...]
     top_tokens: tuple[TokenLogit, ...] = ()
     bottom_tokens: tuple[TokenLogit, ...] = ()
@@ -75,8 +75,8 @@ def gather(
 
 def gather_block(views: Views, latents: list[int], projection: Projection | None, count: int) -> Iterator[Evidence]:
     agreement = agree(views, latents)
-    terms = views.documents.terms
-    firing = (terms.T @ views.documents.firing[:, latents]).toarray()
+    terms = views.passages.terms
+    firing = (terms.T @ views.passages.firing[:, latents]).toarray()
     frequency = np.asarray(terms.sum(axis=0)).ravel()
     for at, latent in enumerate(latents):
         best = np.argsort(-agreement[:, at], kind="stable")[:count].tolist()
@@ -85,7 +85,7 @@ def gather_block(views: Views, latents: list[int], projection: Projection | None
         yield Evidence(
             latent=latent,
             level=level,
-            documents=int((views.peaks[:, [latent]].data >= level).sum()),
+            passages=int((views.peaks[:, [latent]].data >= level).sum()),
             ngrams=tuple(
                 NGram(views.names[w], float(agreement[w, at]), int(frequency[w]), float(firing[w, at])) for w in best
             ),
@@ -96,7 +96,7 @@ def gather_block(views: Views, latents: list[int], projection: Projection | None
 
 def agree(views: Views, latents: list[int]) -> np.ndarray:
     """Steps 2 to 4, [n-grams, latents]."""
-    inside = (kappa(views.documents, latents) + kappa(views.sentences, latents)) / 2
+    inside = (kappa(views.passages, latents) + kappa(views.sentences, latents)) / 2
     if not len(views.requests):
         return inside
     return np.where(inside >= ITSELF, inside, (inside + kappa(views.requests, latents)) / 2)

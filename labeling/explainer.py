@@ -115,9 +115,9 @@ def ranked(worths: Mapping[str, float]) -> list[tuple[str, float]]:
 
 def describe(evidence: Evidence) -> str:
     """The evidence in words, as a label keeps it."""
-    lines = [f"latent {evidence.latent} fires from {evidence.level:.3g} on, in {evidence.documents} documents"]
+    lines = [f"latent {evidence.latent} fires from {evidence.level:.3g} on, in {evidence.passages} passages"]
     lines += [
-        f"{ngram.text!r}: agreement {ngram.agreement:.3f}, in {ngram.documents} documents, firing in {ngram.firing:.1f}"
+        f"{ngram.text!r}: agreement {ngram.agreement:.3f}, in {ngram.passages} passages, firing in {ngram.firing:.1f}"
         for ngram in evidence.ngrams[:SHOWN]
     ]
     for title, tokens in (("promotes", evidence.top_tokens), ("suppresses", evidence.bottom_tokens)):

@@ -1,7 +1,7 @@
 """Labels the live latents of an SAE from documents with their activations.
 
 1. The documents are split first: what the explainer is shown, and what its labels are scored on, have none in common.
-2. A live latent fires somewhere. One that fires in too few documents of either half stays unlabelled, with that reason.
+2. A live latent fires somewhere. One that fires in too few passages of either half stays unlabelled, with that reason.
 3. The explainer proposes a label from the evidence on the first half.
 4. The scorer tells, on the second half, how well the label detects the latent's firing.
 5. Of latents that share a head, the one whose label holds best keeps it plain; the others get a distinguishing one.
@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
+from scipy.sparse import csc_matrix
 
 from featurehub.errors import BudgetExceeded
 from featurehub.settings import Frozen
 from featurehub.store.values import Labeled, Outcome, Provenance, Unlabeled
-from labeling.corpus import Corpus, split
+from labeling.corpus import Corpus, pool, split
+from labeling.cutting import cut
 from labeling.evidence import Evidence, gather
 from labeling.explainer import Explainer, Explanation, NgramExplainer
 from labeling.heads import unique_heads
@@ -31,7 +33,7 @@ __all__ = ["LabelConfig", "LatentLabel", "label_latents", "rename"]
 
 class LabelConfig(Frozen):
     """score_share:   share of the documents that labels are scored on
-    min_documents: in which a latent must fire, in either half
+    min_passages:  in which a latent must fire, in either half
     min_ngram:     documents in which an n-gram must be
     longest:       words of the longest n-gram
     candidates:    n-grams that the explainer is shown of each latent
@@ -41,7 +43,7 @@ class LabelConfig(Frozen):
 
     score_share: float = Field(default=0.5, gt=0.0, lt=1.0)
     seed: int = 0
-    min_documents: int = Field(default=3, ge=1)
+    min_passages: int = Field(default=3, ge=1)
     min_ngram: int = Field(default=5, ge=1)
     longest: int = Field(default=3, ge=1)
     candidates: int = Field(default=40, ge=1)
@@ -81,7 +83,7 @@ def label_latents(
     config, explainer, scorer = config or LabelConfig(), explainer or NgramExplainer(), scorer or WordScorer()
     shown, held_out = split(corpus.checked(), config.score_share, config.seed)
     live = np.flatnonzero(np.diff(corpus.matrix.tocsc().indptr)).tolist()
-    examiner = Examiner(held_out, scorer, config.min_documents)
+    examiner = Examiner(held_out, scorer, config.min_passages)
     evidences = gather(shown, live, projection, config.longest, config.min_ngram, config.candidates)
     found: dict[int, Scored] = {}
     for latent, scored in examined(evidences, explainer, examiner, config):
@@ -92,19 +94,20 @@ def label_latents(
 
 
 class Examiner:
-    """Scores proposals on held-out documents."""
+    """Scores proposals on the passages of held-out documents."""
 
-    def __init__(self, held_out: Corpus, scorer: Scorer, min_documents: int) -> None:
-        self.scorer, self.min_documents = scorer, min_documents
-        self.texts = held_out.texts
-        self.peaks = held_out.peaks()
+    def __init__(self, held_out: Corpus, scorer: Scorer, min_passages: int) -> None:
+        self.scorer, self.min_passages = scorer, min_passages
+        pieces = cut(held_out)
+        self.texts = pieces.texts
+        self.peaks = csc_matrix(pool(held_out.matrix, pieces.passage_of, len(pieces.texts)))
 
     def examine(self, evidence: Evidence, explanation: Explanation) -> Scored:
         if isinstance(explanation.outcome, Unlabeled):
             return Scored(explanation, {})
         fires = self.peaks[:, [evidence.latent]].toarray().ravel() >= evidence.level
-        if fires.sum() < self.min_documents:
-            outcome = too_few(int(fires.sum()), self.min_documents, "held-out")
+        if fires.sum() < self.min_passages:
+            outcome = too_few(int(fires.sum()), self.min_passages, "held-out")
             return Scored(explanation._replace(outcome=outcome), {})
         return Scored(explanation, detection(self.scorer.scores(explanation.outcome.label, self.texts), fires))
 
@@ -114,15 +117,15 @@ def examined(
 ) -> Iterator[tuple[int, Scored]]:
     """Steps 2 to 4."""
     for evidence in evidences:
-        if evidence.documents < config.min_documents:
-            outcome = too_few(evidence.documents, config.min_documents, "explained")
+        if evidence.passages < config.min_passages:
+            outcome = too_few(evidence.passages, config.min_passages, "explained")
             yield evidence.latent, Scored(Explanation(outcome, "", ""), {})
         else:
             yield evidence.latent, examiner.examine(evidence, explainer.explain(evidence))
 
 
-def too_few(documents: int, needed: int, half: str) -> Unlabeled:
-    return Unlabeled(reason=f"fires in {documents} of the {half} documents; at least {needed} are needed")
+def too_few(passages: int, needed: int, half: str) -> Unlabeled:
+    return Unlabeled(reason=f"fires in {passages} of the {half} passages; at least {needed} are needed")
 
 
 def check_budget(found: Mapping[int, Scored], max_unlabeled: float) -> None:

@@ -1,8 +1,8 @@
 """Words and sentences of a text that is given as pieces of tokens.
 
 Tokens need not be words: a subword tokenizer cuts ``banking`` into ``▁b``, ``ank``, ``ing``. The pieces' concatenation
-is the text; words are found in it and point back to the token in which they begin. An empty piece stands for a special
-token: no word and no sentence reaches across it.
+is the text; words are found in it and point back to the token in which they begin. A piece may be empty (a token that
+only begins a character). ``BREAK`` stands for a special token: no word and no sentence reaches across it.
 """
 
 import re
@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Words", "find_words", "ngrams_of", "sentence_starts", "words_in"]
+__all__ = ["BREAK", "Words", "find_words", "ngrams_of", "sentence_starts", "words_in"]
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-SPECIAL = "\0"
+BREAK = "\0"
 ENDINGS = (".", "!", "?", "\n", "。")
 LONGEST_SENTENCE = 48
 
@@ -33,7 +33,7 @@ def words_in(text: str) -> list[str]:
 
 def find_words(pieces: Sequence[str]) -> Words:
     """The words of a text given as pieces, with the token in which each begins."""
-    folded = [piece.casefold() or SPECIAL for piece in pieces]
+    folded = [piece.casefold() for piece in pieces]
     ends = np.cumsum([len(piece) for piece in folded], dtype=np.int64)
     found = list(WORD.finditer("".join(folded)))
     starts = np.array([match.start() for match in found], dtype=np.int64)
@@ -44,7 +44,7 @@ def sentence_starts(pieces: Sequence[str]) -> list[int]:
     """The tokens at which a sentence begins; one that grows beyond ``LONGEST_SENTENCE`` tokens is cut."""
     starts = [0] if pieces else []
     for at, piece in enumerate(pieces[:-1], start=1):
-        ends = not piece or piece.rstrip(" ").endswith(ENDINGS)
+        ends = piece == BREAK or piece.rstrip(" ").endswith(ENDINGS)
         if ends or at - starts[-1] >= LONGEST_SENTENCE:
             starts.append(at)
     return starts

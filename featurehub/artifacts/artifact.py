@@ -34,7 +34,7 @@ def open_artifact(folder: Path) -> Artifact:
             f"no SAE artifact in {folder}: {MANIFEST} is missing. `featurehub build` makes one.", param="sae"
         )
     try:
-        return Artifact(folder, Manifest.model_validate_json(path.read_text()))
+        return Artifact(folder, Manifest.model_validate_json(path.read_bytes()))
     except ValidationError as error:
         raise CorruptArtifact(
             f"{path} is not a manifest of format 1: {error.errors()[0]['msg']}", param="sae"

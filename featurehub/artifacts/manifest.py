@@ -1,6 +1,7 @@
 """The manifest: everything about an SAE but its tensors."""
 
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import Field
 
@@ -57,7 +58,7 @@ class Manifest(Frozen):
     files:     sha256 of every other file in the folder
     """
 
-    format: int = FORMAT
+    format: Literal[1] = FORMAT
     id: str
     name: str
     architecture: str

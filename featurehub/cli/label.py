@@ -62,16 +62,9 @@ def calibrated(
     prompts: Sequence[list[int]],
 ) -> dict[int, Calibration]:
     features = candidates(trained, labels)
-    done = 0
     with work("calibrating strengths by steering", 1) as advance:
-
-        def progress(answers: int, planned: int) -> None:
-            nonlocal done
-            advance.total(planned)
-            advance(answers - done)
-            done = answers
-
-        return calibrate(engine, features, prompts, trained.observed.median_norm, judge, plan.calibration, progress)
+        norm = trained.observed.median_norm
+        return calibrate(engine, features, prompts, norm, judge, plan.calibration, advance.at)
 
 
 def candidates(trained: "Trained", labels: Sequence[LatentLabel]) -> list[Candidate]:

@@ -12,6 +12,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 import typer
 from rich.table import Table
 
+from featurehub.cli.planted import demo_app
 from featurehub.cli.progress import console
 from featurehub.errors import FeaturehubError
 from featurehub.features import OnStale
@@ -21,7 +22,6 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Feature steering for language models.")
 drift_app = typer.Typer(no_args_is_help=True, help="Does an SAE still hold on a retrained model?")
-demo_app = typer.Typer(no_args_is_help=True, help="The bundled model with planted concepts.")
 features_app = typer.Typer(no_args_is_help=True, help="The feature database.")
 app.add_typer(drift_app, name="drift")
 app.add_typer(demo_app, name="demo")
@@ -134,41 +134,6 @@ def features_search(query: str, db: Database = "", limit: int = 10) -> None:
             cells = ["–" if n is None else f"{n:.2f}" for n in numbers]
             table.add_row(f.label or "(no label)", f.id, f.artifact[:12], *cells)
     console.print(table)
-
-
-@demo_app.command("run")
-def demo_run(keep: Annotated[bool, typer.Option("--keep", envvar="KEEP", help="Go on serving.")] = False) -> None:
-    """Build, serve, steer, retrain, and see what went stale."""
-    from featurehub.cli.tour import run_tour
-
-    run_tour(keep)
-
-
-@demo_app.command("recognize")
-def demo_recognize(text: str) -> None:
-    """What the recogniser says of a text."""
-    from featurehub.demo.recognizer import recognize
-
-    verdict = recognize(text)
-    table = Table("sentence", "well-formed", "concepts")
-    for sentence in verdict.sentences:
-        concepts = ", ".join(sorted(sentence.concepts))
-        table.add_row(" ".join(sentence.words), "yes" if sentence.well_formed else "no", concepts)
-    console.print(table)
-    console.print(f"well-formed: {verdict.well_formed}   shows: {', '.join(sorted(verdict.shows)) or 'nothing'}")
-
-
-@demo_app.command("sample")
-def demo_sample(seed: int = 0, count: int = 5) -> None:
-    """Conversations of the corpus, as the generator writes them."""
-    from itertools import islice
-
-    from featurehub.demo.corpus import conversations, messages
-
-    for conversation in islice(conversations(seed), count):
-        for message in messages(conversation):
-            console.print(f"[bold]{message['role']}[/bold]  {message['content']}")
-        console.print()
 
 
 @app.command()

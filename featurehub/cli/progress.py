@@ -30,7 +30,7 @@ def phase(name: str) -> Iterator[None]:
 
 
 class Bar:
-    """Called with a number of steps, it advances; ``total`` sets what it counts up to."""
+    """Called with a number of steps, it advances; ``at`` says where it is, and of how many."""
 
     def __init__(self, bars: Progress, task: TaskID) -> None:
         self._bars, self._task = bars, task
@@ -38,8 +38,8 @@ class Bar:
     def __call__(self, steps: int) -> None:
         self._bars.update(self._task, advance=steps)
 
-    def total(self, steps: int) -> None:
-        self._bars.update(self._task, total=steps)
+    def at(self, done: int, total: int) -> None:
+        self._bars.update(self._task, completed=done, total=total)
 
 
 @contextmanager

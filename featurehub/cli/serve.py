@@ -37,9 +37,10 @@ def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, option
 def check_fits(artifact: Artifact, identity: ModelIdentity) -> None:
     check_architecture(identity.architecture)
     if artifact.manifest.d_model != identity.d_model:
+        widths = f"a stream of width {artifact.manifest.d_model}, {identity.name} has one of {identity.d_model}"
         raise IncompatibleArtifact(
-            f"the SAE {artifact.manifest.name} reads a stream of width {artifact.manifest.d_model}, {identity.name} has one "
-            f"of {identity.d_model}: it was trained on another model. `featurehub build` makes one for this model.",
+            f"the SAE {artifact.manifest.name} reads {widths}: it was trained on another model. "
+            "`featurehub build` makes one for this model.",
             param="sae",
         )
 

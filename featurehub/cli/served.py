@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,9 +14,16 @@ from pathlib import Path
 
 from featurehub.errors import EngineUnavailable
 
-__all__ = ["served"]
+__all__ = ["free_port", "served"]
 
 BOOT_SECONDS = 300
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from featurehub.engine.hook import HOOKS
 from featurehub.engine.plugin import check_architecture, register
 from featurehub.engine.report import SteerReport
 from featurehub.engine.worker import EXTENSION
-from featurehub.errors import SteeringLost, UnsupportedModel
+from featurehub.errors import EngineError, SteeringLost, UnsupportedModel
 from featurehub.features import Steering
 from featurehub.settings import Frozen
 
@@ -58,24 +58,31 @@ class Generation(NamedTuple):
 
 
 class Engine:
-    """vLLM over ``model``, with a hook where ``config`` says. A context manager; ``close`` frees the memory."""
+    """vLLM over ``model``, with a hook where ``config`` says. A context manager; ``close`` frees the memory.
+
+    One at a time in a process. Raises EngineError where another is open, UnsupportedModel, IncompatibleArtifact.
+    """
 
     def __init__(self, model: Path, config: EngineConfig, options: EngineOptions | None = None) -> None:
         options = options or EngineOptions()
         prepare_environment(options)
         from vllm import LLM
 
+        if HOOKS:
+            raise EngineError("this process has an engine already; close it first")
         register()
-        HOOKS.clear()
-        self.config = config
         self.keys = itertools.count()
-        self.llm = LLM(
-            str(model),
-            additional_config=config.to_additional_config(),
-            worker_extension_cls=EXTENSION,
-            disable_log_stats=True,
-            **options.model_dump(exclude={"kv_cache_gib"}),
-        )
+        try:
+            self.llm = LLM(
+                str(model),
+                additional_config=config.to_additional_config(),
+                worker_extension_cls=EXTENSION,
+                disable_log_stats=True,
+                **options.model_dump(exclude={"kv_cache_gib"}),
+            )
+        except BaseException:
+            HOOKS.clear()
+            raise
         check_architecture(self.llm.model_config.architecture)
         if not all(self.llm.collective_rpc("featurehub_ready")):
             raise UnsupportedModel(f"the hook did not reach the model in {model}")

@@ -15,6 +15,7 @@ from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
 from featurehub.engine.config import KEY
 from featurehub.engine.hook import HOOKS, RESID_POST, Hook, Reading
+from featurehub.engine.seeds import protect_generators
 from featurehub.engine.table import Span
 from featurehub.errors import FeaturehubError, UnsupportedModel
 from featurehub.features import Steering
@@ -115,6 +116,7 @@ def install() -> None:
     @wraps(original)
     def prepare_inputs(self: GPUModelRunner, scheduler_output: Any, num_scheduled_tokens: np.ndarray) -> Any:
         result = original(self, scheduler_output, num_scheduled_tokens)
+        protect_generators(self)
         hook = HOOKS.get(RESID_POST)
         if hook is not None:
             adapter_of(self, hook).fill(self, num_scheduled_tokens)

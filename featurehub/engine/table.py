@@ -33,6 +33,8 @@ __all__ = ["EditTable", "Span", "Step"]
 
 REPORTS_KEPT = 4096
 NOTHING = (0.0, 0.0)
+LARGEST = 1e9
+"""Largest |value| of an edit: any sum of such edits has a finite length in float32, so that the guard can scale it."""
 
 
 class Span(NamedTuple):
@@ -82,12 +84,14 @@ class EditTable:
         self.reports: OrderedDict[str, SteerReport] = OrderedDict()
 
     def check(self, steering: Steering) -> None:
-        """Raises InvalidEdit for too many edits or a latent that the SAE does not have."""
+        """Raises InvalidEdit for too many edits, a latent that the SAE does not have, or a value beyond ``LARGEST``."""
         if len(steering.edits) > self.max_edits:
             raise InvalidEdit(f"{len(steering.edits)} edits in one request; this engine takes at most {self.max_edits}")
         for edit in steering.edits:
             if edit.latent >= self.dictionary.d_sae:
                 raise InvalidEdit(f"latent {edit.latent}: the SAE has latents 0 to {self.dictionary.d_sae - 1}")
+            if abs(edit.value) > LARGEST:
+                raise InvalidEdit(f"latent {edit.latent}: the value {edit.value} is beyond ±{LARGEST:g}")
 
     def admit(self, steering: Steering) -> int:
         """The row that holds the steering from now on. Raises InvalidEdit."""

@@ -74,6 +74,8 @@ def _engine(location: str | Path) -> Engine:
         return create_engine(_url(location))
     except (ArgumentError, ModuleNotFoundError) as error:
         raise InvalidConfig(f"{str(location)!r} is neither a path nor the URL of a database: {error}") from error
+    except OSError as error:
+        raise InvalidConfig(f"cannot make the folder of the feature database {str(location)!r}: {error}") from error
 
 
 def _url(location: str | Path) -> URL:

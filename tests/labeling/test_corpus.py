@@ -9,6 +9,7 @@ from scipy.sparse import csc_matrix, csr_matrix
 from featurehub.errors import InvalidInput
 from labeling import Corpus
 from labeling.corpus import peak_levels, pool, split
+from labeling.words import BREAK
 
 
 @given(st.integers(0, 1000), st.integers(1, 30), st.integers(1, 5), st.integers(1, 6))
@@ -35,6 +36,13 @@ def test_halves_share_no_document_and_keep_their_activations(corpus: Corpus) -> 
 def test_levels_are_quantiles_of_positive_peaks() -> None:
     peaks = csc_matrix(np.array([[0.0, 1.0], [0.0, 3.0], [0.0, 0.0]]))
     assert peak_levels(peaks, 0.5).tolist() == [np.inf, 2.0]
+
+
+def test_special_tokens_are_those_without_text_and_activations() -> None:
+    matrix = csr_matrix(np.array([[0], [1], [1], [1], [0], [0]], dtype=np.float32))
+    corpus = Corpus([["", " na", "", "ïve"], ["", " x"]], matrix, np.array([0, 4, 6]))
+    assert corpus.pieces == [[BREAK, " na", "", "ïve"], [BREAK, " x"]]
+    assert corpus.texts == ["\n naïve", "\n x"]
 
 
 def test_a_corpus_that_does_not_fit_together_is_refused(corpus: Corpus) -> None:

@@ -26,12 +26,12 @@ def test_every_planted_topic_gets_its_name(labels: dict[int, LatentLabel]) -> No
 
 
 def test_labels_of_planted_topics_hold_on_held_out_texts(labels: dict[int, LatentLabel]) -> None:
-    for latent in (0, 1, 2, 4):
+    for latent, least in ((0, 0.95), (1, 0.95), (2, 0.95), (4, 0.7)):
         outcome = labels[latent].outcome
         assert isinstance(outcome, Labeled)
-        assert (outcome.score or 0) > 0.8
+        assert (outcome.score or 0) > least
         assert outcome.scores["n"] == 300
-        assert outcome.scores["balanced_accuracy"] > 0.9
+        assert outcome.scores["auroc"] > 0.95
 
 
 def test_what_fires_everywhere_scores_at_chance(labels: dict[int, LatentLabel]) -> None:

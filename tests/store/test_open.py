@@ -75,6 +75,14 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         open_store(tmp_path / "features.db")
 
 
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidConfig, match="cannot make the folder"):
+        open_store(tmp_path / "file" / "features.db")
+    with pytest.raises(InvalidConfig, match="cannot open"):
+        open_store(tmp_path)
+
+
 def test_foreign_keys_hold(store: Store) -> None:
     with pytest.raises(Exception, match="FOREIGN KEY"), store.write() as writer:
         writer._session.execute(text("INSERT INTO texts (feature_id, text) VALUES ('f_none', 'x')"))

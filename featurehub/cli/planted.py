@@ -1,0 +1,71 @@
+"""`featurehub demo …`: the whole loop, and looks at the bundled model and at what it was made from."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from featurehub.cli.progress import console, work
+
+__all__ = ["demo_app"]
+
+demo_app = typer.Typer(no_args_is_help=True, help="The bundled model with planted concepts.")
+
+
+@demo_app.command("run")
+def run(keep: Annotated[bool, typer.Option("--keep", envvar="KEEP", help="Go on serving.")] = False) -> None:
+    """Build, serve, steer, retrain, and see what went stale."""
+    from featurehub.cli.tour import run_tour
+
+    run_tour(keep)
+
+
+@demo_app.command("recognize")
+def recognize_text(text: str) -> None:
+    """What the recogniser says of a text."""
+    from featurehub.demo.recognizer import recognize
+
+    verdict = recognize(text)
+    table = Table("sentence", "well-formed", "concepts")
+    for sentence in verdict.sentences:
+        concepts = ", ".join(sorted(sentence.concepts))
+        table.add_row(" ".join(sentence.words), "yes" if sentence.well_formed else "no", concepts)
+    console.print(table)
+    console.print(f"well-formed: {verdict.well_formed}   shows: {', '.join(sorted(verdict.shows)) or 'nothing'}")
+
+
+@demo_app.command()
+def sample(seed: int = 0, count: int = 5) -> None:
+    """Conversations of the corpus, as the generator writes them."""
+    from itertools import islice
+
+    from featurehub.demo.corpus import conversations, messages
+
+    for conversation in islice(conversations(seed), count):
+        for message in messages(conversation):
+            console.print(f"[bold]{message['role']}[/bold]  {message['content']}")
+        console.print()
+
+
+@demo_app.command()
+def train(out: Annotated[Path, typer.Option(help="Folder that becomes the model.")], seed: int = 0) -> None:
+    """Train the bundled model again, from a seed."""
+    from featurehub.demo.base import train_base
+
+    with work("training the base model", 1) as advance:
+        train_base(out, seed=seed, on_progress=lambda step: advance.at(step.step, step.steps))
+
+
+@demo_app.command()
+def siblings(
+    base: Annotated[Path, typer.Option(help="Folder of the base model.")],
+    out: Annotated[Path, typer.Option(help="Folder that gets a folder per sibling.")],
+) -> None:
+    """Retrain the base model: a benign continuation, one with changed concepts, one from another seed."""
+    from featurehub.demo.bundle import SIBLINGS
+    from featurehub.demo.siblings import train_sibling
+
+    for name in SIBLINGS:
+        with work(f"training the sibling {name}", 1) as advance:
+            train_sibling(name, base, out / name, on_progress=lambda step, bar=advance: bar.at(step.step, step.steps))

@@ -1,0 +1,51 @@
+"""For all tests: shapes as types are checked, nothing reaches the network, files go to a temporary home.
+
+The import hook must be there before the hooked modules are, so it is installed when pytest reads this file. It lives in this
+process alone: servers and workers that tests start import the modules as users do.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+
+install_import_hook(["featurehub.dictionary", "featurehub.steering", "saes"], "beartype.beartype")
+
+# Machines differ in speed, so an example may take as long as it takes; which examples are drawn never differs.
+settings.register_profile(
+    "house", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("house")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def featurehub_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """``FEATUREHUB_HOME`` of this run."""
+    home = tmp_path_factory.mktemp("featurehub-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEATUREHUB_HOME", str(home))
+        yield home
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder beside the checkout with models that nobody here made."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip(f"{folder} is not there: this test needs the shared models")
+    return folder

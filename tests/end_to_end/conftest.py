@@ -1,0 +1,57 @@
+"""The product, built once for these tests: a smaller build of the demo than ``make demo`` makes, and its server."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from featurehub.artifacts.artifact import Artifact
+from featurehub.cli.build import BuildPlan
+from featurehub.cli.demo import DemoPlan, build_demo, demo_database, demo_sae
+from featurehub.cli.served import free_port, served
+from featurehub.demo.bundle import bundled_model
+from featurehub.sdk.client import Client
+from labeling.strength import CalibrationConfig
+from saes.train import TrainConfig
+
+
+class Built(NamedTuple):
+    artifact: Artifact
+    database: str
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    """SAE, labels and strengths of the bundled model. Enough to work with; benchmarks hold the figures."""
+    before = os.environ.get("FEATUREHUB_HOME")
+    os.environ["FEATUREHUB_HOME"] = str(tmp_path_factory.mktemp("home"))
+    plan = BuildPlan(
+        model=bundled_model(),
+        out=demo_sae(),
+        database=demo_database(),
+        name="demo-l3",
+        layer=3,
+        train=TrainConfig(d_sae=512, tokens=500_000),
+        calibration=CalibrationConfig(doses=(0.45, 0.65), names=24, candidates_per_name=3, answers=4, confirm=6),
+    )
+    artifact = build_demo(DemoPlan(conversations=3000), plan)
+    yield Built(artifact, demo_database())
+    os.environ.pop("FEATUREHUB_HOME")
+    if before is not None:
+        os.environ["FEATUREHUB_HOME"] = before
+
+
+@pytest.fixture(scope="module")
+def url(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The built demo behind ``featurehub serve --demo``."""
+    log: Path = tmp_path_factory.mktemp("log") / "server.log"
+    with served(["--demo"], free_port(), log) as url:
+        yield url
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Client]:
+    with Client(base_url=url, max_retries=0) as client:
+        yield client

@@ -1,0 +1,81 @@
+"""The model is retrained: what the check says of its siblings, and what serving does with it."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from openai import ConflictError
+from safetensors.torch import load_file, save_file
+
+from featurehub.cli.drift import check_drift
+from featurehub.cli.served import free_port, served
+from featurehub.demo.bundle import bundled_model, sibling
+from featurehub.demo.concepts import names
+from featurehub.features import State
+from featurehub.sdk.client import Client
+from featurehub.store import open_store
+from featurehub.store.names import base_of
+from featurehub.verdicts import DriftReport
+
+pytestmark = pytest.mark.engine
+
+
+def check(built: Any, model: Path) -> DriftReport:
+    return check_drift(built.artifact.folder, model, built.database)
+
+
+def flagged(report: DriftReport) -> list[str]:
+    """Of the features that a concept's name stands for."""
+    concepts = [verdict for verdict in report.features if base_of(verdict.label) in names()]
+    assert len(concepts) > 15
+    return [verdict.label for verdict in concepts if verdict.state is State.STALE]
+
+
+def test_the_unchanged_model_is_fresh_without_being_run(built: Any) -> None:
+    report = check(built, bundled_model())
+    assert report.state is State.FRESH
+    assert report.exit_code == 0
+    assert all(verdict.state is State.FRESH for verdict in report.features)
+
+
+def test_rounding_to_bf16_flags_nothing(built: Any, tmp_path: Path) -> None:
+    model = shutil.copytree(bundled_model(), tmp_path / "rounded")
+    weights = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(model / "model.safetensors").items()}
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    report = check(built, model)
+    assert "explained_variance_new" in report.metrics
+    assert flagged(report) == []
+
+
+def test_a_model_from_another_seed_is_stale_as_a_whole(built: Any) -> None:
+    report = check(built, sibling("reseeded"))
+    assert report.state is State.STALE
+    assert report.exit_code == 4
+    assert all(verdict.state is State.STALE for verdict in report.features)
+
+
+def test_a_changed_model_flags_some_features_and_serving_refuses_them(built: Any, tmp_path: Path) -> None:
+    report = check(built, sibling("changed"))
+    stale = flagged(report)
+    assert stale
+    assert len(stale) < len(report.features) / 2
+    with open_store(built.database).read() as reader:
+        stored = reader.latest_report(built.artifact.manifest.id, report.fingerprint)
+    assert stored == report
+    name = stale[0]
+    with (
+        served(["--demo", str(sibling("changed"))], free_port(), tmp_path / "log") as url,
+        Client(base_url=url, max_retries=0) as client,
+    ):
+        with pytest.raises(ConflictError, match=report.id):
+            ask(client, features={name: 0.5})
+        warned: Any = ask(client, features={name: 0.5}, steer={"on_stale": "warn"})
+        assert warned.featurehub["warnings"]
+        assert ask(client).choices[0].message.content
+
+
+def ask(client: Client, **options: Any) -> Any:
+    messages: Any = [{"role": "user", "content": "tell me something ."}]
+    return client.chat.completions.create(model="demo", messages=messages, max_tokens=16, **options)

@@ -1,0 +1,136 @@
+"""Named features through HTTP: the real server, openai's client, the SDK, and what happens to bad input."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from openai import BadRequestError, NotFoundError, OpenAI
+
+from featurehub.demo.prompts import neutral_prompts
+from featurehub.demo.recognizer import recognize
+from featurehub.sdk.client import Client
+from featurehub.sdk.variant import Variant
+
+pytestmark = pytest.mark.engine
+
+MODEL = "demo"
+PROMPTS = neutral_prompts("evaluate")
+
+
+def ask(client: OpenAI, prompt: str = PROMPTS[0], model: Any = MODEL, **options: Any) -> Any:
+    messages = [{"role": "user", "content": prompt}]
+    return client.chat.completions.create(model=model, messages=messages, max_tokens=64, **options)
+
+
+def text(answer: Any) -> str:
+    return answer.choices[0].message.content
+
+
+def test_a_name_found_through_search_steers(client: Client) -> None:
+    feature = client.features.search("weather")[0]
+    assert "weather" in feature.label
+    variant = Variant(MODEL).set(feature, 1.0)
+    steered = [text(ask(client, prompt, variant, temperature=0.7, seed=i)) for i, prompt in enumerate(PROMPTS)]
+    plain = [text(ask(client, prompt, temperature=0.7, seed=i)) for i, prompt in enumerate(PROMPTS)]
+    shown, unsteered = (sum("weather" in recognize(each).shows for each in answers) for answers in (steered, plain))
+    assert unsteered <= 2
+    assert shown >= unsteered + 3
+
+
+def test_plain_openai_clients_steer_with_extra_body(url: str) -> None:
+    client = OpenAI(base_url=url, api_key="none")
+    answer = ask(client, temperature=0, extra_body={"features": {"weather": 0.8}})
+    applied = answer.featurehub["applied"][0]
+    assert applied["weight"] == 0.8
+    assert applied["dose"] > 0.1
+    assert applied["state"] == "fresh"
+    assert answer.featurehub["steered_tokens"] > answer.usage.prompt_tokens
+    assert text(answer) != text(ask(client, temperature=0))
+
+
+def test_streaming_ends_with_what_was_applied(client: Client) -> None:
+    whole = ask(client, features={"weather": 0.8}, temperature=0)
+    chunks = list(ask(client, features={"weather": 0.8}, temperature=0, stream=True))
+    streamed = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert streamed == text(whole)
+    assert chunks[-1].featurehub["applied"][0]["label"] == whole.featurehub["applied"][0]["label"]
+
+
+def test_completions_take_features_too(client: Client) -> None:
+    steered = client.completions.create(
+        model=MODEL, prompt="the", max_tokens=16, temperature=0, extra_body={"features": {"weather": 1.0}}
+    )
+    assert steered.featurehub["steered_tokens"] > 0  # type: ignore[attr-defined]
+
+
+def test_weight_zero_is_byte_identical(client: Client) -> None:
+    zero = ask(client, features={"weather": 0}, temperature=0)
+    assert text(zero) == text(ask(client, temperature=0))
+    assert zero.featurehub["applied"][0]["coefficient"] == 0
+
+
+def test_an_answer_after_a_steered_one_is_not_contaminated(client: Client) -> None:
+    """The same long prompt, again and again: the second time its blocks come from the cache."""
+    prompt = " ".join([PROMPTS[0]] * 40)
+    plain = text(ask(client, prompt, temperature=0))
+    steered = text(ask(client, prompt, features={"weather": 1.0}, temperature=0))
+    assert steered != plain
+    for _ in range(2):
+        assert text(ask(client, prompt, temperature=0)) == plain
+        assert text(ask(client, prompt, features={"weather": 1.0}, temperature=0)) == steered
+
+
+def test_an_answer_says_which_features_made_it(client: Client) -> None:
+    answer = ask(client, "please tell me about the weather .", temperature=0, return_activations=5)
+    seen = {
+        feature["label"].split(":")[0] for token in answer.featurehub["activations"] for feature in token["features"]
+    }
+    assert any("weather" in label for label in seen)
+
+
+def test_unknown_names_get_the_closest(client: Client) -> None:
+    with pytest.raises(NotFoundError, match="weather"):
+        ask(client, features={"wether": 0.5})
+
+
+@pytest.mark.parametrize(
+    "features",
+    [{"weather": 7}, {"weather": "much"}, {"weather": {"mode": "shout", "weight": 1}}, [1, 2], {"weather": None}],
+)
+def test_bad_weights_are_refused(client: Client, features: Any) -> None:
+    with pytest.raises(BadRequestError) as refused:
+        ask(client, extra_body={"features": features})
+    assert refused.value.type
+    assert text(ask(client, temperature=0))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"this is not json",
+        b'{"model": "demo", "messages": [{"role": "user", "content": "x"}], "features": {"weather": NaN}}',
+        json.dumps({"model": MODEL, "messages": [], "features": {f"f{i}": 0.1 for i in range(1000)}}).encode(),
+    ],
+    ids=["not JSON", "NaN", "1000 edits"],
+)
+def test_bad_bodies_get_a_client_error_in_openais_shape(url: str, client: Client, body: bytes) -> None:
+    answer = httpx.post(f"{url}/chat/completions", content=body, headers={"content-type": "application/json"})
+    assert 400 <= answer.status_code < 500
+    assert {"message", "type", "param", "code"} <= answer.json()["error"].keys()
+    assert text(ask(client, temperature=0))
+
+
+def test_many_configurations_at_once_do_not_mix(client: Client) -> None:
+    weights = [i / 40 for i in range(40)]
+
+    def one(weight: float) -> str:
+        return text(ask(client, features={"weather": weight}, temperature=0))
+
+    with ThreadPoolExecutor(40) as pool:
+        together = list(pool.map(one, weights))
+    alone = [one(weight) for weight in weights[::8]]
+    agree = sum(a == b for a, b in zip(together[::8], alone, strict=True))
+    # Other batch shapes round differently, and a tie may then fall the other way.
+    assert agree >= len(alone) - 1

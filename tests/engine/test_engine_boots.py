@@ -1,0 +1,62 @@
+"""Engines of other shapes than the shared one, one after the other: a process holds one at a time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from featurehub.demo.bundle import bundled_model
+from featurehub.dictionary import Dictionary
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.offline import Engine, EngineOptions, Sampling
+from featurehub.errors import EngineError, IncompatibleArtifact, UnsupportedModel
+from featurehub.features import LatentEdit, Mode, Positions, Steering
+
+pytestmark = pytest.mark.engine
+
+SAMPLINGS = (Sampling(temperature=0.0, max_tokens=16), Sampling(temperature=0.7, max_tokens=16, seed=3))
+EDITS = (LatentEdit(latent=3, mode=Mode.NUDGE, value=40.0), LatentEdit(latent=7, mode=Mode.PIN, value=60.0))
+STEERINGS = (None, *(Steering(hook="test", edits=EDITS, positions=positions) for positions in Positions))
+
+
+def answers(config: EngineConfig, options: EngineOptions, steerings: Sequence[Steering | None] = STEERINGS) -> list:
+    """Of one engine: greedy and seeded answers under each steering, one request at a time."""
+    with Engine(bundled_model(), config, options) as engine:
+        prompt = engine.tokenizer("please tell me about banking like a pirate .")["input_ids"]
+        return [
+            answer.token_ids
+            for sampling in SAMPLINGS
+            for steering in steerings
+            for answer in engine.generate([prompt], [steering], sampling)
+        ]
+
+
+def test_one_token_prefill_chunks_steer_alike_seeded_or_not(config: EngineConfig) -> None:
+    """Seeded requests in chunks would end vLLM's CPU engine without ``featurehub.engine.seeds``."""
+    whole = answers(config, EngineOptions(max_num_seqs=4))
+    chunked = answers(config, EngineOptions(max_num_seqs=1, max_num_batched_tokens=2, max_model_len=128))
+    assert chunked == whole
+    assert whole[1] != whole[0]
+
+
+def test_bf16_streams_are_steered(config: EngineConfig) -> None:
+    plain, *steered = answers(config, EngineOptions(max_num_seqs=4, dtype="bfloat16"))[: len(STEERINGS)]
+    assert all(each != plain for each in steered)
+
+
+def test_a_second_engine_is_refused_while_one_is_open(config: EngineConfig) -> None:
+    with Engine(bundled_model(), config, EngineOptions()), pytest.raises(EngineError, match="close"):
+        Engine(bundled_model(), config, EngineOptions())
+
+
+def test_a_wrong_width_is_refused(tmp_path: Path) -> None:
+    rows, zeros = torch.nn.functional.normalize(torch.randn(8, 64), dim=-1), torch.zeros(8)
+    Dictionary(rows, rows, zeros, torch.zeros(64), zeros).save(tmp_path / "sae.safetensors")
+    with pytest.raises(IncompatibleArtifact, match="width 64"):
+        Engine(bundled_model(), EngineConfig(layer=3, artifact=tmp_path, d_sae=8))
+
+
+def test_a_layer_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UnsupportedModel, match="layers 0 to 4"):
+        Engine(bundled_model(), EngineConfig(layer=5))

@@ -1,0 +1,24 @@
+"""Documents, tokenizers and a small SAE for the tests of this folder; no engine."""
+
+import pytest
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from featurehub.demo.bundle import bundled_model
+from featurehub.dictionary import Dictionary
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerBase:
+    """The bundled model's."""
+    return AutoTokenizer.from_pretrained(bundled_model())
+
+
+@pytest.fixture(scope="session")
+def dictionary() -> Dictionary:
+    """24 latents on a stream of width 16, one of them dead."""
+    g = torch.Generator().manual_seed(0)
+    W = torch.nn.functional.normalize(torch.randn(24, 16, generator=g), dim=-1)
+    b_enc = torch.zeros(24)
+    b_enc[5] = -1e6
+    return Dictionary(W.clone(), W, b_enc, torch.zeros(16), torch.full((24,), 1.0))
