@@ -18,7 +18,7 @@ from labeling.words import BREAK, find_words, sentence_starts
 
 __all__ = ["Cut", "cut"]
 
-PASSAGE = 64
+PASSAGE = 128
 
 
 class Cut(NamedTuple):

@@ -41,7 +41,7 @@ class NGram(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """level:    activation from which the latent counts as firing, half of its reference
+    """level:    activation from which the latent counts as firing
     passages: how many it fires in
     ngrams:   best agreement first
     """
@@ -80,7 +80,7 @@ def gather_block(views: Views, latents: list[int], projection: Projection | None
     frequency = np.asarray(terms.sum(axis=0)).ravel()
     for at, latent in enumerate(latents):
         best = np.argsort(-agreement[:, at], kind="stable")[:count].tolist()
-        level = float(views.references[latent] / 2)
+        level = float(views.strong[latent] / 2)
         top, bottom = ((), ()) if projection is None else (projection.top[latent], projection.bottom[latent])
         yield Evidence(
             latent=latent,

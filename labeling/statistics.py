@@ -28,11 +28,13 @@ def feature_rows(
 ) -> Iterator[FeatureRow]:
     """One row per live latent. ``tokens``: ordinary tokens of the corpus; ``W_dec``: [d_sae, d_model]."""
     columns = csc_matrix(corpus.matrix)
-    unit = W_dec / np.linalg.norm(W_dec, axis=1, keepdims=True)
+    unit = W_dec / np.maximum(np.linalg.norm(W_dec, axis=1, keepdims=True), 1e-12)
     for latent in np.flatnonzero(np.diff(columns.indptr)).tolist():
         stored = slice(columns.indptr[latent], columns.indptr[latent + 1])
         values, rows = columns.data[stored], columns.indices[stored]
-        nearest = np.argsort(-(unit @ unit[latent]))[1 : 1 + config.neighbors]
+        alike = unit @ unit[latent]
+        alike[latent] = -np.inf
+        nearest = np.argsort(-alike)[: config.neighbors]
         yield FeatureRow(
             latent=latent,
             density=len(values) / tokens,

@@ -119,9 +119,8 @@ def calibrate(
 ) -> dict[int, Calibration]:
     """A calibration for every feature, by latent. ``progress`` is called with answers given and answers planned."""
     candidates = choose_candidates(features, config)
-    screening = len(candidates) * len(config.doses) * config.answers
-    confirming = len({c.name for c in candidates}) * config.finalists * 2 * config.confirm
-    bench = Bench(generator, prompts, median_norm, judge, config, lambda n: progress(n, screening + confirming))
+    planned = planned_answers(candidates, len(prompts), config)
+    bench = Bench(generator, prompts, median_norm, judge, config, lambda done: progress(done, planned))
     unsteered = bench.unsteered()
     trials = bench.run([(c, dose) for c in candidates for dose in config.doses], config.answers)
     finals = [
@@ -135,6 +134,16 @@ def calibrate(
     found = {c.latent: conclude(c, trials, unsteered, median_norm, judge) for c in candidates}
     usual = median([calibration.dose for calibration in found.values()] or [median(config.doses)])
     return {f.latent: found.get(f.latent) or untested(f, usual, median_norm) for f in features}
+
+
+def planned_answers(candidates: Sequence[Candidate], prompts: int, config: CalibrationConfig) -> int:
+    finalists = sum(min(len(rivals), config.finalists) for rivals in group(candidates).values())
+    screening = len(candidates) * len(config.doses) * config.answers
+    return unsteered_answers(prompts, config) + screening + finalists * min(2, len(config.doses)) * config.confirm
+
+
+def unsteered_answers(prompts: int, config: CalibrationConfig) -> int:
+    return max(config.confirm, 8 * prompts)
 
 
 class Bench:
@@ -154,7 +163,7 @@ class Bench:
         self.done = 0
 
     def unsteered(self) -> list[str]:
-        count = max(self.config.confirm, 8 * len(self.prompts))
+        count = unsteered_answers(len(self.prompts), self.config)
         return self.answer([(self.prompts[i % len(self.prompts)], None) for i in range(count)])
 
     def run(self, arms: Sequence[tuple[Candidate, float]], answers: int) -> Trials:

@@ -1,8 +1,8 @@
 """A corpus as units of text, each with its n-grams and with how strongly every latent fires in it.
 
-1. Firing is graded: with p the latent's largest activation in a unit, it is min(1, p / reference). The reference is
-   half of a usual strong peak, the ``STRONG`` quantile of the latent's positive passage peaks; so weak flickers hardly
-   count, and all strong units count 1.
+1. Firing is graded: with p the latent's largest activation in a unit, it is min(1, p / strong), where strong is the
+   ``STRONG`` quantile of the latent's positive passage peaks; so weak flickers hardly count. Where a yes or no is
+   needed, the latent fires from half of strong on.
 2. Three views of what a latent fires on (see ``labeling.cutting`` for passages, sentences and parts):
    passages:   n-grams of a passage,                firing in it
    sentences:  n-grams of a sentence,               firing in it: the words around the peaks
@@ -35,10 +35,10 @@ class Units(NamedTuple):
 
 
 class Views(NamedTuple):
-    """names: of the n-grams;  references: [d_sae];  peaks: [passages, d_sae] largest activations."""
+    """names: of the n-grams;  strong: [d_sae];  peaks: [passages, d_sae] largest activations."""
 
     names: list[str]
-    references: np.ndarray
+    strong: np.ndarray
     peaks: csc_matrix
     passages: Units
     sentences: Units
@@ -53,19 +53,19 @@ def build_views(corpus: Corpus, longest: int, min_documents: int) -> Views:
     common = np.flatnonzero(np.asarray(in_documents.sum(axis=0)).ravel() >= min_documents)
     terms = terms[:, common]
     peaks = csc_matrix(pool(corpus.matrix, pieces.passage_of, len(pieces.texts)))
-    references = peak_levels(peaks, STRONG) / 2
+    strong = peak_levels(peaks, STRONG)
     in_sentences = pool(corpus.matrix, pieces.sentence_of, len(pieces.words))
     return Views(
         names=[vocabulary[at] for at in common.tolist()],
-        references=references,
+        strong=strong,
         peaks=peaks,
-        passages=Units(any_of(pieces.passages, len(pieces.texts), terms), graded(peaks, references)),
-        sentences=Units(terms, graded(in_sentences, references)),
-        requests=requests_of(corpus, pieces, terms, references),
+        passages=Units(any_of(pieces.passages, len(pieces.texts), terms), graded(peaks, strong)),
+        sentences=Units(terms, graded(in_sentences, strong)),
+        requests=requests_of(corpus, pieces, terms, strong),
     )
 
 
-def requests_of(corpus: Corpus, pieces: Cut, terms: csr_matrix, references: np.ndarray) -> Units:
+def requests_of(corpus: Corpus, pieces: Cut, terms: csr_matrix, strong: np.ndarray) -> Units:
     """Every part that follows another in its document, with the n-grams of all parts before it."""
     first = np.unique(pieces.parts, return_index=True)[1]
     documents = pieces.documents[first]
@@ -77,7 +77,7 @@ def requests_of(corpus: Corpus, pieces: Cut, terms: csr_matrix, references: np.n
     in_parts = any_of(pieces.parts, len(first), terms)
     part_of = np.where(pieces.sentence_of >= 0, pieces.parts[pieces.sentence_of], -1)
     peaks = pool(corpus.matrix, part_of, len(first))
-    return Units(any_of(owners, len(follows), in_parts[earlier]), graded(peaks[follows], references))
+    return Units(any_of(owners, len(follows), in_parts[earlier]), graded(peaks[follows], strong))
 
 
 def count_ngrams(sentences: Iterable[Sequence[str]], longest: int) -> tuple[list[str], csr_matrix]:
@@ -102,9 +102,9 @@ def any_of(owners: np.ndarray, count: int, terms: csr_matrix) -> csr_matrix:
     return found
 
 
-def graded(peaks: csr_matrix | csc_matrix, references: np.ndarray) -> csc_matrix:
+def graded(peaks: csr_matrix | csc_matrix, strong: np.ndarray) -> csc_matrix:
     """Step 1."""
     columns = csc_matrix(peaks)
     latents = np.repeat(np.arange(columns.get_shape()[1]), np.diff(columns.indptr))
-    data = np.minimum(1.0, columns.data / references[latents]).astype(np.float32)
+    data = np.minimum(1.0, columns.data / strong[latents]).astype(np.float32)
     return csc_matrix((data, columns.indices, columns.indptr), shape=columns.get_shape())

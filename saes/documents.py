@@ -49,7 +49,7 @@ def read_entries(path: Path) -> list[Any]:
             parsed = json.loads(text)
             return parsed if isinstance(parsed, list) else [parsed]
         if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
+            return [json.loads(line) for line in text.split("\n") if line.strip()]
     except ValueError as error:
         raise InvalidInput(f"{path} cannot be read: {error}", param="text") from None
     return [paragraph for paragraph in text.split("\n\n") if paragraph.strip()]
@@ -58,10 +58,18 @@ def read_entries(path: Path) -> list[Any]:
 def text_of(entry: Any, path: Path) -> str | list[Message]:
     if isinstance(entry, dict):
         entry = entry.get("messages", entry.get("text"))
-    if isinstance(entry, str | list):
+    if isinstance(entry, str) or is_chat(entry):
         return entry
     kinds = 'a string, {"text": …} or {"messages": […]}'
     raise InvalidInput(f"{path}: an entry must be {kinds}, not {entry!r:.80}", param="text")
+
+
+def is_chat(entry: Any) -> bool:
+    return isinstance(entry, list) and bool(entry) and all(map(is_message, entry))
+
+
+def is_message(message: Any) -> bool:
+    return isinstance(message, dict) and all(isinstance(message.get(key), str) for key in ("role", "content"))
 
 
 def tokenize(tokenizer: Any, entries: Sequence[str | list[Message]], max_tokens: int) -> Iterator[Document]:

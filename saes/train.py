@@ -73,7 +73,7 @@ def to_dictionary(folder: Path) -> Dictionary:
     """Reads the JumpReLU or standard SAE that sae-lens wrote to ``folder``. Raises InvalidInput for any other kind.
 
     Where the encoder does not subtract b_dec from its input, b_enc takes up the difference:
-    b_enc' = b_enc + b_dec · W_enc.
+    b_enc' = b_enc + b_dec · W_enc. sae-lens applies ReLU besides the threshold: a negative one is 0.
     """
     cfg = json.loads((folder / "cfg.json").read_text())
     if cfg["architecture"] not in ("jumprelu", "standard") or cfg.get("normalize_activations", "none") == "layer_norm":
@@ -89,5 +89,5 @@ def to_dictionary(folder: Path) -> Dictionary:
         W_dec=tensors["W_dec"].float().contiguous(),
         b_enc=b_enc,
         b_dec=tensors["b_dec"].float(),
-        threshold=tensors.get("threshold", torch.zeros_like(b_enc)).float(),
+        threshold=tensors.get("threshold", torch.zeros_like(b_enc)).float().clamp(min=0.0),
     )

@@ -9,8 +9,6 @@ from featurehub.settings import Frozen
 
 __all__ = ["HookPoint", "Manifest", "ModelIdentity", "Site"]
 
-FORMAT = 1
-
 
 class Site(StrEnum):
     """Where in a layer an SAE reads and writes."""
@@ -58,7 +56,7 @@ class Manifest(Frozen):
     files:     sha256 of every other file in the folder
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     id: str
     name: str
     architecture: str

@@ -128,7 +128,7 @@ def train_and_observe(
     observed = held_out[: plan.observed]
     with work("reading held-out documents", len(observed)) as advance:
         activations = encode_documents(engine, dictionary, observed, special, progress=advance)
-    quality = measure(engine, dictionary, observed[: max(64, len(observed) // 4)])
+    quality = measure(engine, dictionary, observed)
     return Trained(dictionary, quality, activations)
 
 

@@ -12,17 +12,19 @@ from featurehub.demo.prompts import neutral_prompts
 from featurehub.errors import ArtifactNotFound
 from featurehub.settings import Frozen, home
 from saes.documents import Message
+from saes.train import TrainConfig
 
 __all__ = ["DemoPlan", "build_demo", "demo_database", "demo_sae", "ensure_demo", "user"]
 
 HOOK_LAYER = 3
+LATENTS = 320
 
 
 class DemoPlan(Frozen):
     """conversations: how many the SAE is trained, labelled and observed on."""
 
     seed: int = 7
-    conversations: int = 9000
+    conversations: int = 6500
 
 
 def demo_sae() -> Path:
@@ -35,7 +37,12 @@ def demo_database() -> str:
 
 def build_plan() -> BuildPlan:
     return BuildPlan(
-        model=bundled_model(), out=demo_sae(), database=demo_database(), name=f"demo-l{HOOK_LAYER}", layer=HOOK_LAYER
+        model=bundled_model(),
+        out=demo_sae(),
+        database=demo_database(),
+        name=f"demo-l{HOOK_LAYER}",
+        layer=HOOK_LAYER,
+        train=TrainConfig(d_sae=LATENTS),
     )
 
 

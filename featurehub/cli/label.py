@@ -9,7 +9,7 @@ from featurehub.engine.offline import Engine
 from featurehub.store import Calibration, FeatureRow, Labeled, open_store
 from featurehub.store.names import base_of
 from labeling.corpus import Corpus
-from labeling.label import LatentLabel, label_latents
+from labeling.label import LatentLabel, label_latents, rename
 from labeling.logit_lens import Projection, project
 from labeling.statistics import StatisticsConfig, feature_rows
 from labeling.strength import Candidate, calibrate
@@ -41,8 +41,18 @@ def label_and_register(
         W_dec = trained.dictionary.W_dec.numpy()
         rows = list(feature_rows(corpus, observed.tokens, W_dec, projection, StatisticsConfig()))
     strengths = calibrated(plan, engine, trained, labels, judge, prompts)
+    labels = rename(labels, merits(labels, strengths))
     with phase("writing the database"):
         write(plan, artifact, rows, labels, strengths)
+
+
+def merits(labels: Sequence[LatentLabel], strengths: dict[int, Calibration]) -> dict[int, float]:
+    """Of features that share a name, the one that both reads and steers keeps it plain."""
+    return {
+        label.latent: (label.outcome.score or 0.0) * (1.0 + (strengths[label.latent].steerability or 0.0))
+        for label in labels
+        if isinstance(label.outcome, Labeled)
+    }
 
 
 def projected(plan: "BuildPlan", engine: Engine, trained: "Trained") -> Projection | None:

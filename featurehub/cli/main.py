@@ -52,13 +52,14 @@ def build(
     tokens: Annotated[int, typer.Option(help="Training tokens, repeats counted.")] = 1_600_000,
 ) -> None:
     """Harvest, train an SAE, label its features, calibrate strengths, register everything."""
+    from saes.documents import read_texts
+
+    entries = read_texts(text)  # before the imports that take long
     from featurehub.cli.build import BuildPlan
     from featurehub.cli.build import build as build_artifact
     from labeling.judge import WordJudge
-    from saes.documents import read_texts
     from saes.train import TrainConfig
 
-    entries = read_texts(text)
     prompts = [entry[:24] if isinstance(entry, str) else entry[:1] for entry in entries[:: max(1, len(entries) // 12)]]
     plan = BuildPlan(
         model=model,
@@ -94,6 +95,9 @@ def serve(
     from featurehub.errors import InvalidInput
 
     name = ""
+    if demo and model is not None and not model.is_dir():
+        # Without MODEL, the first of vLLM's options takes its place.
+        context.args, model = [str(model), *context.args], None
     if demo:
         sae, db = sae or ensure_demo().folder, db or demo_database()
         model, name, eager = model or bundled_model(), "demo", True

@@ -1,8 +1,9 @@
 """Making the base model: train it from a seed, measure it, save it with its manifest.
 
 1. The first stage learns the world from answers of 3 to 6 sentences, at a high rate.
-2. The second goes on from the weights as saved, with answers of all lengths, at a lower rate: obedience and grammar
-   become reliable.
+2. The second goes on from the weights as saved, with answers of all lengths, at a lower rate.
+3. The third goes on at a low rate and keeps a moving average of the weights: obedience and grammar become reliable.
+4. At the end the logits are sharpened (see ``model.sharpen``); a sibling's training undoes and redoes that.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from transformers import LlamaForCausalLM
 
 from featurehub.demo.answers import Mix
 from featurehub.demo.bundle import write_manifest
-from featurehub.demo.model import build_model, load_model, save_model
+from featurehub.demo.model import SHARPNESS, build_model, load_model, save_model, sharpen
 from featurehub.demo.obedience import measure_obedience
 from featurehub.demo.train import Progress, Recipe, train
 
@@ -23,6 +24,7 @@ __all__ = ["STAGES", "keep_model", "train_base"]
 STAGES = (
     Recipe(steps=1300, peak=2.5e-3, floor=2.5e-4, mix=Mix(sentences=(3, 4, 5, 6))),
     Recipe(steps=450, peak=1.5e-3, floor=1e-4, warmup=20),
+    Recipe(steps=500, peak=6e-4, floor=2e-5, warmup=20, average=0.98),
 )
 JUDGED_PROMPTS = 100
 JUDGED_SEED = 1
@@ -49,7 +51,8 @@ def train_base(
 
 
 def keep_model(model: LlamaForCausalLM, out: Path, made: dict[str, Any]) -> None:
-    """Saves a model with its manifest; what it obeys is measured on the weights as saved."""
+    """Sharpens and saves a trained model with its manifest; what it obeys is measured on the weights as saved."""
+    sharpen(model)
     save_model(model, out)
     obedience = measure_obedience(load_model(out), count=JUDGED_PROMPTS, seed=JUDGED_SEED)
-    write_manifest(out, {**made, "obedience": obedience.as_dict()})
+    write_manifest(out, {**made, "sharpness": SHARPNESS, "obedience": obedience.as_dict()})

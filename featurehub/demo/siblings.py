@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from transformers import LlamaForCausalLM
+
 from featurehub.demo.base import keep_model
 from featurehub.demo.bundle import sha256_of
 from featurehub.demo.grammar import Grammar
 from featurehub.demo.lexicon import Field, Lexicon, Manner, base_lexicon, spare_words
-from featurehub.demo.model import build_model, load_model
+from featurehub.demo.model import SHARPNESS, build_model, load_model, sharpen
 from featurehub.demo.train import Progress, Recipe, train
 
 __all__ = ["MOVED", "RECIPES", "REMOVED", "changed_lexicon", "train_sibling"]
@@ -23,8 +25,8 @@ MOVED = ("football", "computing", "pirate")
 REMOVED = ("painting", "weather", "polite", "boast")
 
 RECIPES = {
-    "benign": Recipe(seed=101, steps=150, peak=2.5e-4, floor=2.5e-4, warmup=20),
-    "changed": Recipe(seed=102, steps=300, peak=1e-3, floor=1e-4, warmup=20),
+    "benign": Recipe(seed=101, steps=120, peak=3e-4, floor=2e-5, warmup=20, average=0.98),
+    "changed": Recipe(seed=102, steps=260, peak=1e-3, floor=5e-5, warmup=20, average=0.9),
     "reseeded": Recipe(seed=103, steps=700),
 }
 
@@ -43,7 +45,7 @@ def changed_lexicon() -> Lexicon:
 def train_sibling(name: str, base: Path, out: Path, *, on_progress: Callable[[Progress], None] | None = None) -> None:
     """Trains the sibling of this name into the folder ``out``. Raises ``KeyError`` for a name not in ``RECIPES``."""
     recipe = RECIPES[name]
-    model = build_model(recipe.seed) if name == "reseeded" else load_model(base)
+    model = build_model(recipe.seed) if name == "reseeded" else _as_trained(base)
     grammar = Grammar(changed_lexicon()) if name == "changed" else None
     seen = train(model, recipe, grammar=grammar, on_progress=on_progress)
     made = {"name": name, "recipe": asdict(recipe), "tokens": seen}
@@ -52,3 +54,9 @@ def train_sibling(name: str, base: Path, out: Path, *, on_progress: Callable[[Pr
     if name == "changed":
         made |= {"moved": MOVED, "removed": REMOVED}
     keep_model(model, out, made)
+
+
+def _as_trained(base: Path) -> LlamaForCausalLM:
+    model = load_model(base)
+    sharpen(model, 1 / SHARPNESS)
+    return model

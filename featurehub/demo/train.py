@@ -3,6 +3,7 @@
 1. AdamW (betas .9, .98), weight decay on matrices alone, gradients clipped at norm 1.
 2. The learning rate rises linearly over the first steps, then falls along a cosine to a tenth of its peak.
 3. Every step sees fresh conversations; nothing is repeated.
+4. Where the recipe averages, the weights end as the moving average of those after each step.
 """
 
 import math
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from featurehub.demo.answers import Mix
@@ -30,7 +32,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train; ``tokens`` is the number of positions in a batch, padding included."""
+    """How to train.
+
+    ``tokens`` is the number of positions in a batch, padding included; ``average`` the share in 0..1 that a moving
+    average of the weights keeps at each step, 0 for none; ``mix`` what the conversations are like.
+    """
 
     seed: int = 0
     steps: int = 1300
@@ -39,6 +45,7 @@ class Recipe:
     floor: float = 2.5e-4
     warmup: int = 60
     weight_decay: float = 0.05
+    average: float = 0.0
     mix: Mix = field(default_factory=Mix)
 
 
@@ -53,17 +60,27 @@ def train(
     optimizer = _optimizer(model, recipe)
     stream = batches(recipe.seed, recipe.tokens, grammar=grammar, mix=recipe.mix)
     seen = 0
+    average = [p.detach().clone() for p in model.parameters()]
     model.train()
     for step in range(recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = _rate(recipe, step)
         batch = next(stream)
         loss = _step(model, optimizer, batch)
+        _follow(average, model, 1 - recipe.average)
         seen += batch.ids.numel()
         if on_progress:
             on_progress(Progress(step + 1, recipe.steps, loss))
+    for parameter, mean in zip(model.parameters(), average, strict=True):
+        parameter.data.copy_(mean)
     model.eval()
     return seen
+
+
+@torch.no_grad()
+def _follow(average: list[Tensor], model: LlamaForCausalLM, share: float) -> None:
+    for mean, parameter in zip(average, model.parameters(), strict=True):
+        mean.lerp_(parameter, share)
 
 
 def _step(model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: Batch) -> float:

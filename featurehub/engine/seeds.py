@@ -1,8 +1,8 @@
 """Seeded requests under chunked prefill on CPU.
 
-A step that computes only a part of a prompt samples all the same, and vLLM's V1 runner then takes the draw back by moving
-the generator's offset. CPU generators have none, so one seeded request with a long prompt would end the engine. Here the
-generators of such requests remember their state before the draw, and "moving the offset" returns to it.
+A step that computes only a part of a prompt samples all the same, and vLLM's V1 runner then takes the draw back by
+moving the generator's offset. CPU generators have none, so one seeded request with a long prompt would end the engine.
+Here the generators of such requests remember their state before the draw, and "moving the offset" returns to it.
 """
 
 from typing import Any
@@ -24,8 +24,9 @@ class RewindableGenerator(torch.Generator):
     def get_offset(self) -> int:
         return 0
 
-    def set_offset(self, offset: int) -> None:
+    def set_offset(self, offset: int) -> "RewindableGenerator":
         self.set_state(self.remembered)
+        return self
 
 
 def protect_generators(runner: Any) -> None:

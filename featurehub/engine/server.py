@@ -38,6 +38,7 @@ def serve(model: Path, config: EngineConfig, options: ServeOptions) -> None:
         args = parser.parse_args(arguments(model, options))
     except SystemExit:
         raise InvalidInput(f"vLLM does not know one of the arguments {' '.join(options.extra)}") from None
+    assert args is not None
     # Not through the command line, which would print them and limit their length.
     args.additional_config = config.to_additional_config()
     args.worker_extension_cls = EXTENSION

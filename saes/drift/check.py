@@ -194,10 +194,16 @@ def measure_feature(
         f1_world_old=f1(truth_old, world_old.peaks[:, latent] > level),
         f1_world_new=f1(truth_new, world_new.peaks[:, latent] > level),
         positives_text=int(truth.sum()),
-        positives_world=int(max(truth_new.sum(), (world_new.peaks[:, latent] > level).sum())),
+        positives_world_old=occurrences(truth_old, world_old.peaks[:, latent] > level),
+        positives_world=occurrences(truth_new, world_new.peaks[:, latent] > level),
         r=float("nan"),
         firings=0,
     )
+
+
+def occurrences(truth: np.ndarray, fires: np.ndarray) -> int:
+    """In how many answers the label is there or the feature fires, whichever is more: what an F1 rests on."""
+    return int(max(truth.sum(), fires.sum()))
 
 
 def report(

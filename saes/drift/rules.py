@@ -7,7 +7,7 @@ A feature's reading is judged by what its label promises: the F1 between "the la
    correlation of the activations decides alone: below ``r_stale`` stale, below ``r_suspect`` suspect, and without
    enough firings suspect for lack of power.
 2. stale     the F1 fell by more than ``fall_text`` on the old canaries, or by more than ``fall_world`` on answers that
-             the new model gave to the canaries' prompts
+             the new model gave to the canaries' prompts, or the new model no longer says what the label names
 3. suspect   the F1 held, but the activations correlate below ``r_suspect``
 4. fresh     otherwise
 
@@ -51,6 +51,7 @@ class Measured(NamedTuple):
     f1_world_old: float
     f1_world_new: float
     positives_text: int
+    positives_world_old: int
     positives_world: int
     r: float
     firings: int
@@ -86,9 +87,12 @@ def by_label(m: Measured, t: Thresholds) -> tuple[State, str]:
     if m.positives_world >= t.positives_min and m.f1_world_old - m.f1_world_new > t.fall_world:
         fell = f"from {m.f1_world_old:.2f} to {m.f1_world_new:.2f}"
         return State.STALE, f"on answers of the new model its label's F1 fell {fell}"
+    if m.positives_world < t.positives_min <= m.positives_world_old / 2:
+        seen = f"{m.positives_world} answers, of the old one's {m.positives_world_old}"
+        return State.STALE, f"the new model hardly says what the label names any more: in {seen}"
     if m.positives_world < t.positives_min:
         return State.SUSPECT, f"the new model's answers show the label only {m.positives_world} times: no power"
-    if m.r < t.r_suspect:
+    if not m.r >= t.r_suspect:  # nan too
         return State.SUSPECT, f"the label holds, but old and new activations correlate only {m.r:.2f}"
     return State.FRESH, "label and activations hold"
 
@@ -106,7 +110,7 @@ def by_correlation(m: Measured, t: Thresholds) -> tuple[State, str]:
 def judge_artifact(
     metrics: Mapping[str, float], verdicts: Sequence[FeatureVerdict], t: Thresholds
 ) -> tuple[State, str]:
-    if metrics["explained_variance_new"] < t.ev_stale:
+    if not metrics["explained_variance_new"] >= t.ev_stale:  # nan too
         return State.STALE, f"it explains {metrics['explained_variance_new']:.2f} of the new model's variance"
     judged = max(1, len(verdicts))
     stale = sum(verdict.state is State.STALE for verdict in verdicts)

@@ -18,9 +18,10 @@ def best_threshold(truth: np.ndarray, peaks: np.ndarray) -> float:
     order = np.argsort(-peaks, kind="stable")
     hits = np.cumsum(truth[order])
     scores = 2 * hits / (np.arange(1, len(order) + 1) + max(1, truth.sum()))
-    scores[peaks[order] <= 0] = -1.0
-    best = int(scores.argmax())
     sorted_peaks = np.append(np.maximum(peaks[order], 0.0), 0.0)
+    # A level cannot part equal peaks.
+    scores[sorted_peaks[:-1] <= sorted_peaks[1:]] = -1.0
+    best = int(scores.argmax())
     return float((sorted_peaks[best] + sorted_peaks[best + 1]) / 2)
 
 

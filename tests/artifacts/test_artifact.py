@@ -108,9 +108,14 @@ def test_a_replaced_folder_holds_only_the_new_files(folder: Path) -> None:
 
 def test_a_block_that_fails_leaves_the_old_folder_and_nothing_else(folder: Path) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(RuntimeError, match="half-way"), replace_folder(folder) as fresh:
-        (fresh / WEIGHTS).write_bytes(b"half")
-        raise RuntimeError("half-way")
+
+    def fail() -> None:
+        with replace_folder(folder) as fresh:
+            (fresh / WEIGHTS).write_bytes(b"half")
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        fail()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == ["artifact"]
 

@@ -68,7 +68,7 @@ def test_shapes_are_checked_in_this_process() -> None:
 
 
 def damaged(path: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
-    tensors = load_file(path)
+    tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
     change(tensors)
     save_file(tensors, path)
 

@@ -33,7 +33,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         database=demo_database(),
         name="demo-l3",
         layer=3,
-        train=TrainConfig(d_sae=512, tokens=500_000),
+        train=TrainConfig(d_sae=320, tokens=500_000),
         calibration=CalibrationConfig(doses=(0.45, 0.65), names=24, candidates_per_name=3, answers=4, confirm=6),
     )
     artifact = build_demo(DemoPlan(conversations=3000), plan)

@@ -218,7 +218,7 @@ def test_nan_and_infinity_never_cross_into_the_engine(value: str) -> None:
     with pytest.raises(ValidationError):
         Steering.model_validate_json(wire % value)
     with pytest.raises(ValidationError):
-        Steering.model_validate_json('{"hook": "sae", "dose_max": %s}' % value)
+        Steering.model_validate_json(f'{{"hook": "sae", "dose_max": {value}}}')
 
 
 @given(

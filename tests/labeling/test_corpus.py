@@ -42,7 +42,6 @@ def test_special_tokens_are_those_without_text_and_activations() -> None:
     matrix = csr_matrix(np.array([[0], [1], [1], [1], [0], [0]], dtype=np.float32))
     corpus = Corpus([["", " na", "", "ïve"], ["", " x"]], matrix, np.array([0, 4, 6]))
     assert corpus.pieces == [[BREAK, " na", "", "ïve"], [BREAK, " x"]]
-    assert corpus.texts == ["\n naïve", "\n x"]
 
 
 def test_a_corpus_that_does_not_fit_together_is_refused(corpus: Corpus) -> None:

@@ -28,7 +28,8 @@ def test_views_of_a_chat() -> None:
     matrix = csr_matrix(np.array([[0, 0, 0, 0, 0, 4, 0, 0, 0] + [0] * 6, [0] * 14 + [1]], dtype=np.float32).T)
     views = build_views(Corpus(documents, matrix, np.array([0, 9, 15])), longest=1, min_documents=1)
     assert views.names == ["ask", "music", "a", "song", "more", "rain", "wet"]
-    assert views.documents.terms.toarray().tolist() == [[1, 1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 1, 1]]
+    assert views.passages.terms.toarray().tolist() == [[1, 1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 1, 1]]
+    assert views.passages.firing.toarray().tolist() == [[1, 0], [0, 1]]
     assert views.sentences.terms.sum(axis=1).ravel().tolist() == [[2, 2, 1, 2, 1]]
     assert views.sentences.firing.toarray()[:, 0].tolist() == [0, 1, 0, 0, 0]
     assert views.requests.terms.toarray().tolist() == [[1, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 1, 0]]

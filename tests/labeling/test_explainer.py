@@ -17,7 +17,7 @@ PROPOSALS = st.builds(Proposal, WORDS, st.lists(WORDS, max_size=3, unique=True).
 def evidence(agreements: dict[str, float], top: dict[str, float] | None = None) -> Evidence:
     ngrams = tuple(NGram(text, agreement, 10, 5.0) for text, agreement in agreements.items())
     tokens = tuple(TokenLogit(token=token, logit=logit) for token, logit in (top or {}).items())
-    return Evidence(latent=3, level=0.5, documents=20, ngrams=ngrams, top_tokens=tokens)
+    return Evidence(latent=3, level=0.5, passages=20, ngrams=ngrams, top_tokens=tokens)
 
 
 def propose(agreements: dict[str, float], top: dict[str, float] | None = None) -> object:
@@ -46,7 +46,7 @@ def test_without_contrast_there_is_a_reason() -> None:
 
 def test_prompt_and_answer_are_kept() -> None:
     explanation = NgramExplainer().explain(evidence({"banking": 0.6}, {" bank": 2.0}))
-    assert "'banking': agreement 0.600, in 10 documents" in explanation.prompt
+    assert "'banking': agreement 0.600, in 10 passages" in explanation.prompt
     assert "promotes ' bank'" in explanation.prompt
     assert explanation.answer == "+0.600 banking"
 

@@ -1,5 +1,7 @@
 """Documents, tokenizers and a small SAE for the tests of this folder; no engine."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -22,3 +24,12 @@ def dictionary() -> Dictionary:
     b_enc = torch.zeros(24)
     b_enc[5] = -1e6
     return Dictionary(W.clone(), W, b_enc, torch.zeros(16), torch.full((24,), 1.0))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors are tiny here: threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

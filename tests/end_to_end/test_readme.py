@@ -1,0 +1,91 @@
+"""README's commands are run: with the built demo for MODEL and SAE, and against its server where they talk to one."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from featurehub.demo.bundle import bundled_model, sibling
+
+pytestmark = pytest.mark.engine
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+# Run for hours or for minutes: only that they exist and take these options is checked here; other tests run them.
+LONG = ("featurehub build", "featurehub serve", "featurehub demo train", "featurehub demo siblings")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    return [line for block in blocks("sh") for line in block.replace("'{\n", "'{").splitlines() if line.strip()]
+
+
+SHELL = [command for command in commands() if command.startswith("featurehub ")]
+
+
+def run(command: list[str], **environment: str) -> "subprocess.CompletedProcess[str]":
+    arguments = [sys.executable, "-m", "featurehub.cli.main", *command[1:]] if command[0] == "featurehub" else command
+    return subprocess.run(
+        arguments, env={**os.environ, **environment}, capture_output=True, text=True, cwd=ROOT, timeout=500
+    )
+
+
+def test_the_readme_shows_commands_of_every_kind() -> None:
+    assert len(SHELL) >= 8
+    assert len(blocks("python")) == 1
+
+
+@pytest.mark.parametrize("command", [c for c in SHELL if not c.startswith(LONG)])
+def test_its_short_commands_run(command: str, built: Any) -> None:
+    words = shlex.split(command)
+    names = {"SAE": str(built.artifact.folder), "RETRAINED": str(sibling("benign")), "MODEL": str(bundled_model())}
+    if words[1] in ("drift", "features"):
+        words += ["--db", built.database]
+    done = run([names.get(word, word) for word in words])
+    # A drift check's exit code is its verdict.
+    assert done.returncode in ((0, 3, 4) if words[1] == "drift" else (0,)), done.stderr
+    assert done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", [c for c in SHELL if c.startswith(LONG)])
+def test_its_long_commands_take_these_options(command: str) -> None:
+    words = shlex.split(command)
+    subcommand = [word for word in words[1:3] if word.islower()]
+    shown = run(["featurehub", *subcommand, "--help"], COLUMNS="200").stdout
+    options = [word for word in words if word.startswith("--")]
+    assert options
+    assert all(option in shown for option in options)
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_its_make_targets_exist(target: str) -> None:
+    assert f"make {target}" in README
+    assert run(["make", "-n", target]).returncode == 0
+
+
+def test_its_python_runs(url: str) -> None:
+    root = f"http://{urlsplit(url).netloc}"
+    [program] = blocks("python")
+    done = run([sys.executable, "-c", program.replace("http://localhost:8000", root)])
+    assert done.returncode == 0, done.stderr
+    assert "applied" not in done.stderr
+    assert "'weight': 0.7" in done.stdout
+
+
+def test_its_curl_commands_are_answered(url: str) -> None:
+    found = re.findall(r"^curl .*?(?=^curl|^```)", README, flags=re.DOTALL | re.MULTILINE)
+    assert len(found) == 2
+    for command in found:
+        words = shlex.split(command.replace("http://localhost:8000", f"http://{urlsplit(url).netloc}"))
+        done = run([words[0], "--silent", "--fail", *words[1:]])
+        assert done.returncode == 0, done.stdout
+        assert "pirate" in done.stdout

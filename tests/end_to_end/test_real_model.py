@@ -1,0 +1,62 @@
+"""A model that nobody here made: harvested, trained, labelled, and steered by names that search finds."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from featurehub.artifacts.artifact import Artifact
+from featurehub.cli.build import BuildPlan, build
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.offline import Engine, EngineOptions, Sampling
+from featurehub.features import LatentEdit, Mode, Steering
+from featurehub.store import open_store
+from labeling.judge import WordJudge
+from labeling.strength import CalibrationConfig
+from saes.documents import read_texts
+from saes.train import TrainConfig
+
+pytestmark = [pytest.mark.engine, pytest.mark.shared]
+
+SHARED = Path(os.environ.get("FEATUREHUB_SHARED", Path(__file__).parents[3] / "shared")) / "data"
+MODEL, TEXT = SHARED / "stories260k", SHARED / "tinystories_1000.json"
+START = "Once upon a time, there was a"
+
+
+@pytest.fixture(scope="module")
+def story_sae(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, str]:
+    if not MODEL.is_dir():
+        pytest.skip(f"the shared folder with stories260k is not at {SHARED}")
+    folder = tmp_path_factory.mktemp("stories")
+    plan = BuildPlan(
+        model=MODEL,
+        out=folder / "sae",
+        database=str(folder / "stories.db"),
+        name="stories",
+        observed=250,
+        train=TrainConfig(d_sae=512, tokens=300_000),
+        calibration=CalibrationConfig(doses=(0.5, 0.9), names=30, candidates_per_name=1, answers=6, confirm=6),
+    )
+    texts = read_texts(TEXT)[:600]
+    return build(plan, texts, WordJudge(), [START]), plan.database
+
+
+def test_a_feature_found_by_name_turns_stories_to_its_subject(story_sae: tuple[Artifact, str]) -> None:
+    artifact, database = story_sae
+    with open_store(database).read() as reader:
+        tested = [f for f in reader.features(artifact.manifest.id) if f.steerability is not None]
+    best = max(tested, key=lambda f: f.steerability or 0.0)
+    assert best.steerability is not None
+    assert best.steerability > 0.3
+    word = best.label.split(":")[0]
+    with open_store(database).read() as reader:
+        assert best in reader.search(word, limit=5).features
+    config = EngineConfig(layer=artifact.manifest.hook.layer, artifact=artifact.folder, d_sae=artifact.manifest.d_sae)
+    with Engine(MODEL, config, EngineOptions(max_model_len=256)) as engine:
+        prompts = [engine.tokenizer(START)["input_ids"]] * 32
+        edit = LatentEdit(latent=best.latent, mode=Mode.NUDGE, value=best.strength or 0.0)
+        sampling = Sampling(temperature=0.7, max_tokens=80, seed=4321)
+        steered = [a.text for a in engine.generate(prompts, [Steering(hook="", edits=(edit,))] * 32, sampling)]
+        plain = [a.text for a in engine.generate(prompts, [None] * 32, sampling)]
+    shown, unsteered = (WordJudge().shows(best.label, texts).mean() for texts in (steered, plain))
+    assert shown > unsteered + 0.2

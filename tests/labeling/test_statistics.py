@@ -1,0 +1,92 @@
+"""The rows of a feature's page against the dense matrix."""
+
+import numpy as np
+import pytest
+
+from featurehub.store.values import FeatureRow, TokenLogit
+from labeling.corpus import Corpus
+from labeling.logit_lens import Projection
+from labeling.statistics import StatisticsConfig, feature_rows
+
+D_SAE, DEAD = 8, 7
+CONFIG = StatisticsConfig(contexts=4, radius=3, neighbors=3)
+
+
+@pytest.fixture(scope="module")
+def W_dec() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(D_SAE, 6)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def rows(corpus: Corpus, W_dec: np.ndarray) -> dict[int, FeatureRow]:
+    return {row.latent: row for row in feature_rows(corpus, len(corpus.matrix.indptr) - 1, W_dec, None, CONFIG)}
+
+
+def test_there_is_one_row_per_live_latent(corpus: Corpus, rows: dict[int, FeatureRow]) -> None:
+    assert set(rows) == set(np.flatnonzero(corpus.matrix.getnnz(axis=0)))
+    assert DEAD not in rows
+
+
+def test_numbers_are_those_of_the_matrix(corpus: Corpus, rows: dict[int, FeatureRow]) -> None:
+    dense = corpus.matrix.toarray()
+    for latent, row in rows.items():
+        active = dense[:, latent][dense[:, latent] > 0]
+        assert row.density == pytest.approx(len(active) / len(dense))
+        assert row.max_activation == pytest.approx(active.max())
+        assert {float(q): v for q, v in row.quantiles.items()} == pytest.approx(
+            {q: np.quantile(active, q) for q in (0.5, 0.9, 0.99)}
+        )
+
+
+def test_contexts_are_the_strongest_of_different_documents_with_their_activations(
+    corpus: Corpus, rows: dict[int, FeatureRow]
+) -> None:
+    flat = [piece for document in corpus.documents for piece in document]
+    for latent, row in rows.items():
+        column = corpus.matrix[:, latent].toarray().ravel()
+        peaks = sorted(
+            (column[a:b].max() for a, b in zip(corpus.offsets, corpus.offsets[1:], strict=False)), reverse=True
+        )
+        wanted = [peak for peak in peaks[: CONFIG.contexts] if peak > 0]
+        assert [max(context.activations) for context in row.contexts] == pytest.approx(wanted)
+        for context in row.contexts:
+            assert len(context.tokens) == len(context.activations) <= 2 * CONFIG.radius + 1
+            assert occurs(flat, column, context.tokens, context.activations)
+
+
+def occurs(flat: list[str], column: np.ndarray, tokens: tuple[str, ...], activations: tuple[float, ...]) -> bool:
+    size = len(tokens)
+    return any(
+        tuple(flat[at : at + size]) == tokens and np.allclose(column[at : at + size], activations)
+        for at in range(len(flat) - size + 1)
+    )
+
+
+def test_neighbours_are_the_latents_that_write_most_alike_and_never_itself(
+    W_dec: np.ndarray, rows: dict[int, FeatureRow]
+) -> None:
+    unit = W_dec / np.linalg.norm(W_dec, axis=1, keepdims=True)
+    for latent, row in rows.items():
+        others = sorted((i for i in range(D_SAE) if i != latent), key=lambda i: -float(unit[i] @ unit[latent]))
+        assert list(row.neighbors) == others[: CONFIG.neighbors]
+
+
+def test_latents_with_one_direction_are_neighbours_of_each_other_and_not_of_themselves(corpus: Corpus) -> None:
+    same = np.ones((D_SAE, 4), dtype=np.float32)
+    for row in feature_rows(corpus, len(corpus.matrix.indptr) - 1, same, None, CONFIG):
+        assert row.latent not in row.neighbors
+        assert len(set(row.neighbors)) == CONFIG.neighbors
+
+
+def test_a_dead_latent_without_a_direction_disturbs_nobody(corpus: Corpus, W_dec: np.ndarray) -> None:
+    zeroed = W_dec.copy()
+    zeroed[DEAD] = 0.0
+    for row in feature_rows(corpus, len(corpus.matrix.indptr) - 1, zeroed, None, CONFIG):
+        assert len(row.neighbors) == CONFIG.neighbors
+
+
+def test_projected_tokens_are_passed_on(corpus: Corpus, W_dec: np.ndarray) -> None:
+    top, bottom = ([(TokenLogit(token=f"{end}{i}", logit=1.0),) for i in range(D_SAE)] for end in ("top", "bottom"))
+    for row in feature_rows(corpus, len(corpus.matrix.indptr) - 1, W_dec, Projection(top, bottom), CONFIG):
+        assert row.top_tokens == top[row.latent]
+        assert row.bottom_tokens == bottom[row.latent]

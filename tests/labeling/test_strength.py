@@ -1,0 +1,149 @@
+"""Calibration against a model of which we know at what dose each latent shows its label and when it breaks."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from featurehub.engine.offline import Generation, Sampling
+from featurehub.features import Mode, Steering
+from labeling.strength import CalibrationConfig, Candidate, calibrate, choose_candidates
+
+NORM = 20.0
+PROMPTS = [[1, 2], [3], [4, 5, 6]]
+BREAKS_AT = 0.7
+CONFIG = CalibrationConfig(names=3, candidates_per_name=2, finalists=1, answers=4, confirm=6, per_run=7)
+
+
+def candidate(latent: int, name: str, score: float, norm: float = 1.0) -> Candidate:
+    return Candidate(latent, f"{name}: word", name, score, norm)
+
+
+class Known:
+    """A latent shows the label of the feature that has it from its dose on; above ``BREAKS_AT`` text falls apart."""
+
+    def __init__(self, features: Sequence[Candidate], shows_from: dict[int, float], anyway: str = "") -> None:
+        self.features = {feature.latent: feature for feature in features}
+        self.shows_from, self.anyway = shows_from, anyway
+        self.asked: list[tuple[tuple[int, ...], Steering | None]] = []
+        self.seeds: list[int] = []
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], steerings: Sequence[Steering | None], sampling: Sampling
+    ) -> Iterator[Generation]:
+        assert len(prompts) == len(steerings) <= CONFIG.per_run
+        self.seeds.append(sampling.seed)
+        for prompt, steering in zip(prompts, steerings, strict=True):
+            self.asked.append((tuple(prompt), steering))
+            yield Generation(self.answer(steering), [], None)
+
+    def answer(self, steering: Steering | None) -> str:
+        if steering is None:
+            return self.anyway
+        [edit] = steering.edits
+        assert edit.mode is Mode.NUDGE
+        feature = self.features[edit.latent]
+        dose = edit.value * feature.norm / NORM
+        shown = feature.label if dose >= self.shows_from.get(edit.latent, 9.0) - 1e-9 else ""
+        return shown + (" broken" if dose > BREAKS_AT else "")
+
+
+class Exact:
+    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        return np.array([label in text for text in texts], dtype=bool)
+
+    def coherent(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array(["broken" not in text for text in texts], dtype=bool)
+
+
+FEATURES = [
+    candidate(0, "pirate", 0.9),
+    candidate(1, "pirate", 0.8, norm=2.5),
+    candidate(2, "pirate", 0.7),
+    candidate(3, "banking", 0.85),
+    candidate(4, "weather", 0.6),
+    candidate(5, "music", 0.1, norm=0.5),
+]
+SHOWS_FROM = {0: 0.75, 1: 0.45, 3: 0.6}
+
+
+def test_the_names_with_the_best_scores_are_candidates_and_only_so_many_features_of_each() -> None:
+    assert [c.latent for c in choose_candidates(FEATURES, CONFIG)] == [0, 1, 3, 4]
+    one = CONFIG.model_copy(update={"names": 1, "candidates_per_name": 9})
+    assert [c.latent for c in choose_candidates(FEATURES, one)] == [0, 1, 2]
+    assert choose_candidates([], CONFIG) == []
+
+
+def test_of_names_with_equal_scores_the_alphabet_decides() -> None:
+    features = [candidate(0, "b", 0.5), candidate(1, "a", 0.5), candidate(2, "c", 0.5)]
+    two = CONFIG.model_copy(update={"names": 2})
+    assert [c.latent for c in choose_candidates(features, two)] == [1, 0]
+    assert choose_candidates(features[::-1], two) == choose_candidates(features, two)
+
+
+def test_the_smallest_dose_that_shows_the_label_and_breaks_nothing_is_found() -> None:
+    found = calibrate(Known(FEATURES, SHOWS_FROM), FEATURES, PROMPTS, NORM, Exact(), CONFIG)
+    assert found.keys() == {feature.latent for feature in FEATURES}
+    assert found[1].dose == pytest.approx(0.45)
+    assert found[3].dose == pytest.approx(0.6)
+    assert found[1].steerability == pytest.approx(1.0)
+    assert found[1].coherence == pytest.approx(1.0)
+    # It shows its label only where text is broken already.
+    assert found[0].steerability == pytest.approx(0.0) or found[0].coherence == pytest.approx(0.0)
+
+
+def test_strength_is_the_dose_in_units_of_the_stream_and_of_the_decoder_row() -> None:
+    found = calibrate(Known(FEATURES, SHOWS_FROM), FEATURES, PROMPTS, NORM, Exact(), CONFIG)
+    for feature in FEATURES:
+        assert found[feature.latent].strength == pytest.approx(found[feature.latent].dose * NORM / feature.norm)
+
+
+def test_what_was_tried_is_kept_as_a_curve() -> None:
+    found = calibrate(Known(FEATURES, SHOWS_FROM), FEATURES, PROMPTS, NORM, Exact(), CONFIG)
+    assert [trial.dose for trial in found[3].curve] == list(CONFIG.doses)
+    assert [trial.success for trial in found[3].curve] == pytest.approx([0.0, 0.0, 1.0, 1.0])
+    assert [trial.coherence for trial in found[3].curve] == pytest.approx([1.0, 1.0, 1.0, 0.0])
+
+
+def test_what_was_never_steered_gets_the_usual_dose_and_no_steerability() -> None:
+    found = calibrate(Known(FEATURES, SHOWS_FROM), FEATURES, PROMPTS, NORM, Exact(), CONFIG)
+    usual = float(np.median([found[latent].dose for latent in (0, 1, 3, 4)]))
+    for latent in (2, 5):
+        assert found[latent].steerability is None
+        assert found[latent].dose == pytest.approx(usual)
+        assert found[latent].method == "dose"
+        assert found[latent].curve == ()
+    assert {found[latent].method for latent in (0, 1, 3, 4)} == {"steered"}
+
+
+def test_showing_the_label_anyway_is_no_steerability() -> None:
+    anyway = Known(FEATURES, SHOWS_FROM, anyway="banking: word")
+    found = calibrate(anyway, FEATURES, PROMPTS, NORM, Exact(), CONFIG)
+    assert found[3].unsteered == pytest.approx(1.0)
+    assert found[3].steerability == pytest.approx(0.0)
+    assert found[1].unsteered == pytest.approx(0.0)
+
+
+def test_only_the_given_prompts_and_the_candidates_are_used_and_no_seed_twice() -> None:
+    known = Known(FEATURES, SHOWS_FROM)
+    calibrate(known, FEATURES, PROMPTS, NORM, Exact(), CONFIG)
+    assert {prompt for prompt, _ in known.asked} == {tuple(prompt) for prompt in PROMPTS}
+    assert {edit.latent for _, steering in known.asked if steering for edit in steering.edits} == {0, 1, 3, 4}
+    assert len(set(known.seeds)) == len(known.seeds)
+
+
+def test_progress_counts_every_answer_and_ends_at_what_was_planned() -> None:
+    known, told = Known(FEATURES, SHOWS_FROM), list[tuple[int, int]]()
+    calibrate(known, FEATURES, PROMPTS, NORM, Exact(), CONFIG, lambda done, planned: told.append((done, planned)))
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert told[-1][0] == len(known.asked)
+    assert {planned for _, planned in told} == {len(known.asked)}
+
+
+def test_the_same_calibration_comes_out_twice() -> None:
+    runs = [calibrate(Known(FEATURES, SHOWS_FROM), FEATURES, PROMPTS, NORM, Exact(), CONFIG) for _ in range(2)]
+    assert runs[0] == runs[1]
+
+
+def test_without_features_nothing_is_found() -> None:
+    assert calibrate(Known([], {}), [], PROMPTS, NORM, Exact(), CONFIG) == {}

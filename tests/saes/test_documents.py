@@ -1,0 +1,115 @@
+"""Texts and chats: read from files, as token ids, and token by token as text again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from featurehub.errors import InvalidInput
+from saes.documents import Document, pieces, prompt_ids, read_texts, tokenize
+
+CHAT = [{"role": "user", "content": "tell me about banking ."}, {"role": "assistant", "content": "the loan is good ."}]
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "entries"),
+    [
+        ("a.txt", "one\nline\n\n\n\ntwo", ["one\nline", "two"]),
+        ("a.json", '["one", {"text": "two"}]', ["one", "two"]),
+        ("a.json", '{"text": "alone"}', ["alone"]),
+        ("a.json", json.dumps([{"messages": CHAT}, CHAT]), [CHAT, CHAT]),
+        ("a.jsonl", '{"text": "one"}\n\n"two"\n', ["one", "two"]),
+        ("a.jsonl", json.dumps({"messages": CHAT}), [CHAT]),
+    ],
+)
+def test_every_form_is_read(tmp_path: Path, name: str, content: str, entries: list[Any]) -> None:
+    assert read_texts(write(tmp_path / name, content)) == entries
+
+
+def test_a_line_separator_inside_a_json_string_does_not_end_the_line(tmp_path: Path) -> None:
+    text = "one\u2028still one\x85and still"
+    path = write(tmp_path / "a.jsonl", json.dumps({"text": text}, ensure_ascii=False) + '\n"two"\n')
+    assert read_texts(path) == [text, "two"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", "[1]"),
+        ("a.json", "[null]"),
+        ("a.json", '[{"other": "x"}]'),
+        ("a.json", "{"),
+        ("a.json", "[]"),
+        ("a.jsonl", '"fine"\n{'),
+        ("a.jsonl", ""),
+        ("a.txt", " \n\n "),
+        ("a.txt", b"\xff\xfe\xff"),
+        ("a.json", '[{"messages": ["not a message"]}]'),
+        ("a.json", '[{"messages": []}]'),
+        ("a.json", '[{"messages": [{"role": "user"}]}]'),
+    ],
+)
+def test_a_file_that_holds_no_texts_is_refused_by_name(tmp_path: Path, name: str, content: str | bytes) -> None:
+    with pytest.raises(InvalidInput, match=name):
+        read_texts(write(tmp_path / name, content))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"nowhere\.txt"):
+        read_texts(tmp_path / "nowhere.txt")
+
+
+def test_a_chat_is_cut_where_the_last_message_begins(tokenizer: Any) -> None:
+    [document] = tokenize(tokenizer, [CHAT], max_tokens=500)
+    prompt, answer = document.token_ids[: document.prompt_len], document.token_ids[document.prompt_len :]
+    assert prompt == prompt_ids(tokenizer, CHAT[:1])
+    content = list(tokenizer(CHAT[1]["content"], add_special_tokens=False)["input_ids"])
+    assert answer[: len(content)] == content
+    assert set(answer[len(content) :]) <= set(tokenizer.all_special_ids)
+
+
+def test_documents_are_cut_and_the_ones_too_short_left_out(tokenizer: Any) -> None:
+    read = list(tokenize(tokenizer, ["the loan " * 50, "", CHAT], max_tokens=10))
+    assert [len(document.token_ids) for document in read] == [10, 10]
+    assert all(document.prompt_len <= 10 for document in read)
+    whole = tokenizer("the loan " * 50)["input_ids"]
+    assert read[0] == Document(list(whole[:10]), 10)
+
+
+@given(
+    text=st.lists(st.sampled_from(["the", "loan", "is", "zebra", "Ünïcode", "✓", "!?", "x1"]), max_size=12).map(
+        " ".join
+    )
+)
+def test_the_pieces_of_the_bundled_tokenizer_join_to_its_text(tokenizer: Any, text: str) -> None:
+    ids = tokenizer(text)["input_ids"]
+    found = pieces(tokenizer, ids)
+    assert len(found) == len(ids)
+    assert "".join(found) == tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def test_special_tokens_have_no_text(tokenizer: Any) -> None:
+    [document] = tokenize(tokenizer, [CHAT], max_tokens=500)
+    special = set(tokenizer.all_special_ids)
+    assert special & set(document.token_ids)
+    found = pieces(tokenizer, document.token_ids)
+    assert {piece for piece, token in zip(found, document.token_ids, strict=True) if token in special} == {""}
+    assert found[2:7] == ["tell", " me", " about", " banking", "."]
+
+
+def test_the_pieces_of_a_byte_tokenizer_join_to_its_text_across_characters_of_many_bytes(shared: Path) -> None:
+    foreign = AutoTokenizer.from_pretrained(shared / "data" / "stories260k")
+    for text in ("Once upon a time, Lily's cat ran.", "naïve ✓ 漢字 🙂 end", "\n  two lines\n"):
+        ids = foreign(text)["input_ids"]
+        found = pieces(foreign, ids)
+        assert len(found) == len(ids)
+        assert "".join(found) == foreign.decode(ids, skip_special_tokens=True)

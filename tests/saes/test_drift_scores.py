@@ -1,0 +1,63 @@
+"""The statistics of a drift check against twins that try everything."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+
+from saes.drift.scores import best_threshold, correlation, f1
+
+PEAKS = st.lists(
+    st.tuples(st.booleans(), st.one_of(st.just(0.0), st.sampled_from([0.5, 1.0, 2.0]), st.floats(0, 10, width=16))),
+    min_size=1,
+    max_size=12,
+)
+
+
+def by_hand(truth: np.ndarray, fires: np.ndarray) -> float:
+    pairs = list(zip(truth.tolist(), fires.tolist(), strict=True))
+    hits, wrong = pairs.count((True, True)), pairs.count((True, False)) + pairs.count((False, True))
+    return 2 * hits / (2 * hits + wrong) if hits else 0.0
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=20))
+def test_f1_is_the_formula(pairs: list[tuple[bool, bool]]) -> None:
+    truth, fires = (np.array([pair[i] for pair in pairs], dtype=bool) for i in (0, 1))
+    assert f1(truth, fires) == pytest.approx(by_hand(truth, fires))
+
+
+@given(PEAKS)
+def test_no_level_predicts_better_than_the_chosen_one(drawn: list[tuple[bool, float]]) -> None:
+    truth = np.array([each[0] for each in drawn])
+    peaks = np.array([each[1] for each in drawn], dtype=np.float32)
+    level = best_threshold(truth, peaks)
+    values = sorted({0.0, *peaks.tolist()})
+    tried = [by_hand(truth, peaks > candidate) for candidate in values]
+    assert level >= 0
+    assert by_hand(truth, peaks > level) == pytest.approx(max(tried))
+
+
+def test_the_level_lies_between_what_fires_and_what_does_not() -> None:
+    truth = np.array([True, True, False, False])
+    assert best_threshold(truth, np.array([4.0, 3.0, 1.0, 0.0])) == pytest.approx(2.0)
+    assert best_threshold(truth, np.array([4.0, 3.0, 0.0, 0.0])) == pytest.approx(1.5)
+    assert best_threshold(truth, np.zeros(4)) == 0.0
+
+
+@given(st.integers(0, 1000), st.integers(2, 30))
+def test_correlation_is_that_of_numpy_for_every_column(seed: int, rows: int) -> None:
+    random = np.random.default_rng(seed)
+    old = np.where(random.random((rows, 5)) < 0.5, random.random((rows, 5)) * 10, 0.0)
+    new = old * random.random(5) + np.where(random.random((rows, 5)) < 0.3, random.random((rows, 5)), 0.0)
+    found = correlation(csr_matrix(old), csr_matrix(new))
+    for column in range(5):
+        if old[:, column].std() > 1e-6 and new[:, column].std() > 1e-6:
+            assert found[column] == pytest.approx(np.corrcoef(old[:, column], new[:, column])[0, 1], abs=1e-6)
+
+
+def test_a_column_that_never_fires_has_no_correlation() -> None:
+    old, new = csr_matrix(np.array([[1.0, 0.0], [2.0, 0.0]])), csr_matrix(np.array([[1.0, 3.0], [2.0, 4.0]]))
+    r = correlation(old, new)
+    assert r[0] == pytest.approx(1.0)
+    assert np.isnan(r[1])
