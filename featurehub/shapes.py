@@ -4,6 +4,8 @@
 ``k`` the edits of one request.
 """
 
+# jaxtyping's shape strings are no forward references.
+# pyright: reportUndefinedVariable=false
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
