@@ -11,6 +11,7 @@ from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.prompts import neutral_prompts
 from featurehub.errors import ArtifactNotFound
 from featurehub.settings import Frozen, home
+from labeling.strength import CalibrationConfig
 from saes.documents import Message
 from saes.train import TrainConfig
 
@@ -24,7 +25,7 @@ class DemoPlan(Frozen):
     """conversations: how many the SAE is trained, labelled and observed on."""
 
     seed: int = 7
-    conversations: int = 6500
+    conversations: int = 5000
 
 
 def demo_sae() -> Path:
@@ -42,7 +43,8 @@ def build_plan() -> BuildPlan:
         database=demo_database(),
         name=f"demo-l{HOOK_LAYER}",
         layer=HOOK_LAYER,
-        train=TrainConfig(d_sae=LATENTS),
+        train=TrainConfig(d_sae=LATENTS, tokens=1_000_000),
+        calibration=CalibrationConfig(doses=(0.4, 0.55, 0.7), names=30, candidates_per_name=4),
     )
 
 
