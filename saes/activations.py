@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix, vstack
 
 from featurehub.dictionary import Dictionary
 from saes.documents import Document
+from saes.evaluate import Evaluation, Quality
 from saes.stream import Reader, read_tokens
 
 __all__ = ["FeatureActivations", "encode_documents"]
@@ -20,12 +21,14 @@ class FeatureActivations(NamedTuple):
     matrix:  [tokens, d_sae] float32; rows of special tokens are empty
     offsets: [documents + 1]; document i's tokens are rows offsets[i] to offsets[i + 1]
     norms:   [tokens], ‖x‖ of every ordinary token, 0 for special ones
+    quality: of the reconstruction of the ordinary tokens
     """
 
     documents: list[Document]
     matrix: csr_matrix
     offsets: np.ndarray
     norms: np.ndarray
+    quality: Quality
 
     @property
     def tokens(self) -> int:
@@ -62,12 +65,17 @@ def encode_documents(
     documents_per_read: int = 256,
     progress: Callable[[int], None] = lambda documents: None,
 ) -> FeatureActivations:
-    """Encodes every token. ``progress`` is called with 1 after each document."""
-    blocks, norms, offsets = [], [], [0]
+    """Encodes every token, and measures the reconstruction on the way.
+
+    ``progress`` is called with 1 after each document.
+    """
+    blocks, norms, offsets, evaluation = [], [], [0], Evaluation(dictionary)
     for document, x, mask in read_tokens(reader, documents, special, documents_per_read):
         a = dictionary.encode(x) * mask[:, None]
+        evaluation.add(x[mask], a[mask])
         blocks.append(csr_matrix(a.numpy()))
         norms.append(torch.where(mask, x.norm(dim=-1), 0.0).numpy())
         offsets.append(offsets[-1] + len(document.token_ids))
         progress(1)
-    return FeatureActivations(list(documents), csr_matrix(vstack(blocks)), np.array(offsets), np.concatenate(norms))
+    matrix = csr_matrix(vstack(blocks))
+    return FeatureActivations(list(documents), matrix, np.array(offsets), np.concatenate(norms), evaluation.quality())

@@ -33,9 +33,8 @@ from saes.activations import FeatureActivations, encode_documents
 from saes.canaries import CanaryConfig, choose_canaries
 from saes.documents import Document, Message, prompt_ids, tokenize
 from saes.drift.check import ANSWERS, CANARIES, CheckConfig, Judge, answer_prompts
-from saes.evaluate import Quality, evaluate
 from saes.observed import observe
-from saes.stream import StreamConfig, read_batches, read_tokens
+from saes.stream import StreamConfig, read_batches
 from saes.train import TrainConfig, train
 
 __all__ = ["BuildJudge", "BuildPlan", "Trained", "build"]
@@ -71,7 +70,6 @@ class BuildPlan(Frozen):
 
 class Trained(NamedTuple):
     dictionary: Dictionary
-    quality: Quality
     observed: FeatureActivations
 
 
@@ -128,13 +126,7 @@ def train_and_observe(
     observed = held_out[: plan.observed]
     with work("reading held-out documents", len(observed)) as advance:
         activations = encode_documents(engine, dictionary, observed, special, progress=advance)
-    quality = measure(engine, dictionary, observed)
-    return Trained(dictionary, quality, activations)
-
-
-def measure(engine: Engine, dictionary: Dictionary, documents: Sequence[Document]) -> Quality:
-    read = read_tokens(engine, documents, engine.tokenizer.all_special_ids, documents_per_read=256)
-    return evaluate(dictionary, (x[mask] for _, x, mask in read))
+    return Trained(dictionary, activations)
 
 
 def keep_baseline(plan: BuildPlan, engine: Engine, trained: Trained, folder: Path) -> dict[str, float]:
@@ -147,10 +139,9 @@ def keep_baseline(plan: BuildPlan, engine: Engine, trained: Trained, folder: Pat
         observe(canaries).save(folder / CANARIES)
         prompts = [document.token_ids[: document.prompt_len] for document in documents]
         observe(answer_prompts(engine, trained.dictionary, prompts, plan.check)).save(folder / ANSWERS)
-        reconstructed = measure(engine, trained.dictionary, documents)
     return {
-        **trained.quality.model_dump(),
-        "canary_explained_variance": reconstructed.explained_variance,
+        **trained.observed.quality.model_dump(),
+        "canary_explained_variance": canaries.quality.explained_variance,
         "median_norm": trained.observed.median_norm,
     }
 

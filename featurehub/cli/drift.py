@@ -8,7 +8,7 @@ from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import ModelIdentity
 from featurehub.cli.judges import judge_for
-from featurehub.cli.progress import console, phase
+from featurehub.cli.progress import console, output, phase
 from featurehub.cli.serve import check_fits
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
@@ -57,14 +57,14 @@ def run(
 
 def show(report: DriftReport, limit: int = 20) -> None:
     color = COLORS[report.state]
-    console.print(f"[{color}]{report.state}[/{color}]  {report.reason}  [dim]report {report.id}[/dim]")
+    output.print(f"[{color}]{report.state}[/{color}]  {report.reason}  [dim]report {report.id}[/dim]")
     for name, value in report.metrics.items():
-        console.print(f"  {name} {value:.4g}")
+        output.print(f"  {name} {value:.4g}")
     flagged = [verdict for verdict in report.features if verdict.state is not State.FRESH]
     if flagged:
-        console.print(table_of(sorted(flagged, key=lambda v: (v.state is not State.STALE, v.label))[:limit]))
+        output.print(table_of(sorted(flagged, key=lambda v: (v.state is not State.STALE, v.label))[:limit]))
     if len(flagged) > limit:
-        console.print(f"  … and {len(flagged) - limit} more; --json FILE has them all")
+        output.print(f"  … and {len(flagged) - limit} more; --json FILE has them all")
 
 
 def table_of(verdicts: list[FeatureVerdict]) -> Table:

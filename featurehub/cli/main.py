@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from featurehub.cli.planted import demo_app
-from featurehub.cli.progress import console
+from featurehub.cli.progress import console, output
 from featurehub.errors import FeaturehubError
 from featurehub.features import OnStale
 from featurehub.settings import home
@@ -71,8 +71,8 @@ def build(
     )
     artifact = build_artifact(plan, entries, WordJudge(), prompts)
     for name, value in artifact.manifest.metrics.items():
-        console.print(f"  {name} {value:.4g}")
-    console.print(f"Serve it: featurehub serve {model} --sae {out}")
+        output.print(f"  {name} {value:.4g}")
+    output.print(f"Serve it: featurehub serve {model} --sae {out}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -137,7 +137,7 @@ def features_search(query: str, db: Database = "", limit: int = 10) -> None:
             numbers = (f.relevance, f.label_score, f.steerability)
             cells = ["–" if n is None else f"{n:.2f}" for n in numbers]
             table.add_row(f.label or "(no label)", f.id, f.artifact[:12], *cells)
-    console.print(table)
+    output.print(table)
 
 
 @app.command()
@@ -155,7 +155,7 @@ def doctor() -> None:
             raise InvalidConfig(
                 f"the package {package!r} comes from {found}, not {root}: another distribution hides it"
             )
-        console.print(f"[green]✓[/green] {package}")
+        output.print(f"[green]✓[/green] {package}")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from featurehub.cli.progress import console, work
+from featurehub.cli.progress import output, work
 
 __all__ = ["demo_app"]
 
@@ -31,8 +31,8 @@ def recognize_text(text: str) -> None:
     for sentence in verdict.sentences:
         concepts = ", ".join(sorted(sentence.concepts))
         table.add_row(" ".join(sentence.words), "yes" if sentence.well_formed else "no", concepts)
-    console.print(table)
-    console.print(f"well-formed: {verdict.well_formed}   shows: {', '.join(sorted(verdict.shows)) or 'nothing'}")
+    output.print(table)
+    output.print(f"well-formed: {verdict.well_formed}   shows: {', '.join(sorted(verdict.shows)) or 'nothing'}")
 
 
 @demo_app.command()
@@ -44,8 +44,8 @@ def sample(seed: int = 0, count: int = 5) -> None:
 
     for conversation in islice(conversations(seed), count):
         for message in messages(conversation):
-            console.print(f"[bold]{message['role']}[/bold]  {message['content']}")
-        console.print()
+            output.print(f"[bold]{message['role']}[/bold]  {message['content']}")
+        output.print()
 
 
 @demo_app.command()

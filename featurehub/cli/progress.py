@@ -15,9 +15,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["Bar", "console", "phase", "work"]
+__all__ = ["Bar", "console", "output", "phase", "work"]
 
 console = Console(stderr=True, highlight=False)
+"""Progress and errors: standard error."""
+output = Console(highlight=False)
+"""What was asked for: standard output."""
 
 
 @contextmanager

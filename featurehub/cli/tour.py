@@ -10,25 +10,26 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from openai import ConflictError
 from rich.table import Table
 
-from featurehub.cli.build import BuildPlan
-from featurehub.cli.demo import build_demo, build_plan, demo_database, demo_sae
+from featurehub.cli.demo import build_demo, demo_database, demo_sae
 from featurehub.cli.drift import check_drift, show
-from featurehub.cli.progress import console, phase
+from featurehub.cli.progress import output, phase, work
 from featurehub.cli.served import served
 from featurehub.demo.bundle import sibling
 from featurehub.demo.concepts import Kind, names
 from featurehub.demo.prompts import neutral_prompts
-from featurehub.demo.recognizer import recognize
+from featurehub.demo.recognizer import Verdict, recognize
 from featurehub.features import State
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
 from featurehub.settings import home
+from featurehub.store.names import head_of
 
 __all__ = ["run_tour"]
 
@@ -40,11 +41,10 @@ TEMPERATURE = 0.7
 
 def run_tour(keep: bool) -> None:
     started = time.monotonic()
-    plan = build_plan()
     shutil.rmtree(demo_sae(), ignore_errors=True)
-    artifact = build_demo(build_with=plan)
+    artifact = build_demo()
     quality = artifact.manifest.metrics
-    console.print(
+    output.print(
         f"  SAE: explained variance {quality['explained_variance']:.3f} at L0 {quality['l0']:.1f}, "
         f"dead {quality['dead']:.1%}, {quality['tokens']:.0f} held-out tokens"
     )
@@ -52,11 +52,11 @@ def run_tour(keep: bool) -> None:
         client = Client(base_url=url)
         show_steering(client)
         show_activations(client)
-        show_drift(plan)
-        console.print(f"[dim]all of it took {time.monotonic() - started:.0f} s[/dim]")
+        show_drift()
+        output.print(f"[dim]all of it took {time.monotonic() - started:.0f} s[/dim]")
         how_to_go_on(url)
         if keep:
-            console.print("Serving until you press Ctrl-C.")
+            output.print("Serving until you press Ctrl-C.")
             wait_forever()
 
 
@@ -80,7 +80,7 @@ def show_steering(client: Client) -> None:
         table.add_row(
             f"{concept}\n[dim]{feature.label}[/dim]", prompt, *texts(plain, steered), *verdict(steered, concept)
         )
-    console.print(table)
+    output.print(table)
     show_scores(client)
 
 
@@ -109,17 +109,28 @@ def verdict(answer: Any, concept: str) -> tuple[str, str]:
 def show_scores(client: Client, answers: int = 12) -> None:
     """How often it works, on prompts that chose neither feature nor strength."""
     table = Table("concept", "feature", "steered", "unsteered", "well-formed", title=f"{answers} answers each")
+    plain = recognized(client, MODEL, answers)
+    concepts = names(Kind.TOPIC, Kind.MANNER)
+    with work("steering every concept", len(concepts)) as advance:
+        for concept in concepts:
+            feature = client.features.search(concept)[0]
+            steered = recognized(client, Variant(MODEL).set(feature, 1.0), answers)
+            counts = (
+                sum(concept in verdict.shows for verdict in steered),
+                sum(concept in verdict.shows for verdict in plain),
+                sum(verdict.well_formed for verdict in steered),
+            )
+            table.add_row(concept, feature.label, *(f"{count / answers:.2f}" for count in counts))
+            advance(1)
+    output.print(table)
+
+
+def recognized(client: Client, model: Any, answers: int) -> list[Verdict]:
+    """The recogniser's word on answers to neutral prompts, asked for side by side."""
     prompts = neutral_prompts("evaluate")
-    plain = list(texts(*(ask(client, MODEL, prompts[i % len(prompts)], 500 + i) for i in range(answers))))
-    for concept in names(Kind.TOPIC, Kind.MANNER):
-        feature = client.features.search(concept)[0]
-        variant = Variant(MODEL).set(feature, 1.0)
-        steered = list(texts(*(ask(client, variant, prompts[i % len(prompts)], 500 + i) for i in range(answers))))
-        seen = [recognize(text) for text in steered]
-        base = sum(concept in recognize(text).shows for text in plain)
-        shown, sound = sum(concept in v.shows for v in seen), sum(v.well_formed for v in seen)
-        table.add_row(concept, feature.label, *(f"{n / answers:.2f}" for n in (shown, base, sound)))
-    console.print(table)
+    with ThreadPoolExecutor(answers) as pool:
+        asked = pool.map(lambda i: ask(client, model, prompts[i % len(prompts)], 500 + i), range(answers))
+        return [recognize(text) for text in texts(*asked)]
 
 
 def show_activations(client: Client) -> None:
@@ -136,31 +147,31 @@ def show_activations(client: Client) -> None:
     for token in answer.featurehub["activations"]:
         found = ", ".join(f"{f['label'] or f['id']} {f['activation']:.1f}" for f in token["features"])
         table.add_row(token["token"], found)
-    console.print(table)
+    output.print(table)
 
 
-def show_drift(plan: BuildPlan) -> None:
+def show_drift() -> None:
     """The sibling: what went stale, and what serving does with it."""
-    console.print("\n[bold]The model was retrained.[/bold] Does the SAE still hold?")
+    output.print("\n[bold]The model was retrained.[/bold] Does the SAE still hold?")
     report = check_drift(demo_sae(), sibling("changed"), demo_database())
     show(report)
-    stale = next((v for v in report.features if v.state is State.STALE and v.label.split(":")[0] in set(names())), None)
-    if stale is None:
-        console.print("no feature with a concept's name went stale")
+    stale = [head_of(v.label) for v in report.features if v.state is State.STALE]
+    name = next((head for head in stale if head in names()), None)
+    if name is None:
+        output.print("no feature with a concept's name went stale")
         return
     arguments = ["--demo", str(sibling("changed"))]
     with serving(arguments, "the sibling", PORT + 1) as url:
-        name = stale.label.split(":")[0]
-        console.print(f"asking the sibling for {name!r}:")
+        output.print(f"asking the sibling for {name!r}:")
         try:
             ask(Client(base_url=url), Variant(MODEL).set(name, 1.0), neutral_prompts("evaluate")[0], 0)
         except ConflictError as refused:
-            console.print(f"  [green]HTTP {refused.status_code}[/green] {refused.message}", soft_wrap=True)
+            output.print(f"  [green]HTTP {refused.status_code}[/green] {refused.message}", soft_wrap=True)
 
 
 def how_to_go_on(url: str) -> None:
     root = url.removesuffix("/v1")
-    console.print(f"""
+    output.print(f"""
 [bold]How to go on[/bold]
   featurehub serve --demo                    {root}/v1 (OpenAI), {root}/docs
   curl '{root}/v1/features?q=pirate'
@@ -177,4 +188,4 @@ def wait_forever() -> None:
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:
-        console.print("stopped")
+        output.print("stopped")

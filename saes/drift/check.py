@@ -23,11 +23,10 @@ from featurehub.settings import Frozen
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document
-from saes.drift.rules import Measured, Thresholds, judge_artifact, judge_feature
+from saes.drift.rules import Measured, Thresholds, judge_artifact, judge_feature, reconstructs
 from saes.drift.scores import best_threshold, correlation, f1
-from saes.evaluate import evaluate
 from saes.observed import Observed, observe
-from saes.stream import Reader, read_tokens
+from saes.stream import Reader
 
 __all__ = ["ANSWERS", "CANARIES", "CheckConfig", "Judge", "answer_prompts", "check", "same_function"]
 
@@ -97,19 +96,19 @@ def check(
         verdicts = [fresh(latent, label) for latent, label in labels.items()]
         return report(artifact, identity, State.FRESH, "same weights, tokenizer and template", {}, verdicts)
     assert model is not None
+    dictionary = Dictionary.load(artifact.weights)
     progress("reading the canaries")
     old_texts = Observed.load(artifact.folder / CANARIES)
-    metrics, new_texts = read_canaries(artifact, model, old_texts, config)
+    metrics, new_texts = read_canaries(artifact, dictionary, model, old_texts, config)
     progress("answering the canaries' prompts")
     old_answers = Observed.load(artifact.folder / ANSWERS)
-    new_answers = answer_prompts(
-        model, Dictionary.load(artifact.weights), [old_answers.prompt(i) for i in range(len(old_answers))], config
-    )
+    prompts = [old_answers.prompt(i) for i in range(len(old_answers))]
+    new_answers = answer_prompts(model, dictionary, prompts, config)
     progress("judging")
     measured = measure(old_texts, new_texts, old_answers, observe(new_answers), labels, judge, model.tokenizer)
     verdicts = [judge_feature(m, config.thresholds) for m in measured]
     state, reason = judge_artifact(metrics, verdicts, config.thresholds)
-    if metrics["explained_variance_new"] < config.thresholds.ev_stale:
+    if not reconstructs(metrics, config.thresholds):
         verdicts = [v.model_copy(update={"reads": State.STALE, "reason": f"the whole SAE: {reason}"}) for v in verdicts]
     return report(artifact, identity, state, reason, metrics, verdicts)
 
@@ -121,21 +120,18 @@ def fresh(latent: int, label: str) -> FeatureVerdict:
 
 
 def read_canaries(
-    artifact: Artifact, model: Model, old: Observed, config: CheckConfig
+    artifact: Artifact, dictionary: Dictionary, model: Model, old: Observed, config: CheckConfig
 ) -> tuple[dict[str, float], FeatureActivations]:
     """Question 2, first half: the SAE's quality on the canaries and every feature's activations."""
-    dictionary = Dictionary.load(artifact.weights)
     documents = [Document(old.document(i), int(old.prompt_lens[i])) for i in range(len(old))]
     special = model.tokenizer.all_special_ids
     activations = encode_documents(model, dictionary, documents, special, config.documents_per_read)
-    streams = read_tokens(model, documents, special, config.documents_per_read)
-    quality = evaluate(dictionary, (x[mask] for _, x, mask in streams))
     l0_old = old.matrix.nnz / max(1, activations.tokens)
     metrics = {
         "explained_variance_old": artifact.manifest.metrics["canary_explained_variance"],
-        "explained_variance_new": quality.explained_variance,
+        "explained_variance_new": activations.quality.explained_variance,
         "l0_old": l0_old,
-        "l0_new": quality.l0,
+        "l0_new": activations.quality.l0,
         "canary_tokens": float(activations.tokens),
     }
     return metrics, activations

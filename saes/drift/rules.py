@@ -23,7 +23,7 @@ from featurehub.features import State
 from featurehub.settings import Frozen
 from featurehub.verdicts import Evidence, FeatureVerdict
 
-__all__ = ["Measured", "Thresholds", "judge_artifact", "judge_feature"]
+__all__ = ["Measured", "Thresholds", "judge_artifact", "judge_feature", "reconstructs"]
 
 
 class Thresholds(Frozen):
@@ -110,7 +110,7 @@ def by_correlation(m: Measured, t: Thresholds) -> tuple[State, str]:
 def judge_artifact(
     metrics: Mapping[str, float], verdicts: Sequence[FeatureVerdict], t: Thresholds
 ) -> tuple[State, str]:
-    if not metrics["explained_variance_new"] >= t.ev_stale:  # nan too
+    if not reconstructs(metrics, t):
         return State.STALE, f"it explains {metrics['explained_variance_new']:.2f} of the new model's variance"
     judged = max(1, len(verdicts))
     stale = sum(verdict.state is State.STALE for verdict in verdicts)
@@ -119,3 +119,8 @@ def judge_artifact(
     if stale / judged > t.share_stale:
         return State.STALE, found
     return (State.SUSPECT if flagged / judged > t.share_suspect else State.FRESH), found
+
+
+def reconstructs(metrics: Mapping[str, float], t: Thresholds) -> bool:
+    """Whether the SAE still explains enough; nan is not enough."""
+    return metrics["explained_variance_new"] >= t.ev_stale

@@ -14,10 +14,12 @@ from featurehub.errors import CorruptArtifact
 from saes.activations import FeatureActivations, encode_documents
 from saes.canaries import CanaryConfig, choose_canaries
 from saes.documents import Document
+from saes.evaluate import Quality, evaluate
 from saes.observed import Observed, observe
 from saes.stream import FakeReader
 
 SPECIAL = {0, 1}
+QUALITY = Quality(explained_variance=1.0, l0=1.0, dead=0.0, tokens=1)
 DOCUMENTS = [Document([0, *(2 + (3 * i + 5 * j) % 28 for j in range(3 + i % 5)), 1], 2 + i % 2) for i in range(20)]
 
 
@@ -51,6 +53,12 @@ def test_the_statistics_are_those_of_the_ordinary_tokens(activations: FeatureAct
     assert activations.density[5] == 0
 
 
+def test_the_quality_is_that_of_the_ordinary_tokens(activations: FeatureActivations, dictionary: Dictionary) -> None:
+    ordinary = [[token for token in document.token_ids if token not in SPECIAL] for document in DOCUMENTS]
+    by_hand = evaluate(dictionary, FakeReader(30, 16).capture(ordinary))
+    assert activations.quality.model_dump() == pytest.approx(by_hand.model_dump())
+
+
 def test_progress_is_told_of_every_document(dictionary: Dictionary) -> None:
     told: list[int] = []
     encode_documents(FakeReader(30, 16), dictionary, DOCUMENTS, SPECIAL, progress=told.append)
@@ -68,6 +76,7 @@ def test_every_live_feature_fires_in_as_many_canaries_as_asked_or_in_all_it_has(
         csr_matrix(dense),
         np.arange(0, 3 * documents + 1, 3),
         np.ones(3 * documents),
+        QUALITY,
     )
     chosen = choose_canaries(found, CanaryConfig(firings=firings))
     assert len(set(chosen)) == len(chosen)
