@@ -9,7 +9,7 @@ from tokenizers.decoders import DecodeStream
 
 from featurehub.errors import InvalidInput
 
-__all__ = ["Document", "Message", "pieces", "prompt_ids", "read_texts", "tokenize"]
+__all__ = ["Document", "Message", "pieces", "prompt_ids", "read_texts", "special_ids", "tokenize"]
 
 MAX_FILE_BYTES = 2 << 30
 TEXT_PROMPT_TOKENS = 16
@@ -97,6 +97,12 @@ def prompt_ids(tokenizer: Any, prompt: str | list[Message]) -> list[int]:
 
 def chat_ids(tokenizer: Any, messages: Sequence[Message], **options: bool) -> list[int]:
     return list(tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **options)["input_ids"])
+
+
+def special_ids(tokenizer: Any) -> frozenset[int]:
+    """Tokens that are no text: BOS and its like, and what a chat template marks turns with."""
+    marks = (i for i, token in tokenizer.added_tokens_decoder.items() if token.special)
+    return frozenset(tokenizer.all_special_ids).union(marks)
 
 
 def pieces(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:

@@ -27,13 +27,20 @@ __all__ = ["TrainConfig", "to_dictionary", "train"]
 
 
 class TrainConfig(Frozen):
-    """d_sae: latents;  k: mean number of active latents per token;  tokens: how many to train on, repeats counted."""
+    """What a training run depends on but its stream.
+
+    d_sae:      latents
+    k:          mean number of active latents per token
+    tokens:     how many to train on, repeats counted
+    dead_after: batches without firing after which a latent is dead for the trainer, whose auxiliary loss revives it
+    """
 
     d_sae: int = Field(default=768, ge=2)
     k: float = Field(default=12.0, gt=0)
     tokens: int = Field(default=1_600_000, ge=1)
     batch_tokens: int = Field(default=2048, ge=1)
     lr: float = Field(default=2e-3, gt=0)
+    dead_after: int = Field(default=20, ge=1)
     seed: int = 0
 
 
@@ -66,7 +73,7 @@ def trainer_config(config: TrainConfig) -> SAETrainerConfig:
         lr_end=config.lr / 10,
         lr_scheduler_name="cosineannealing",
         lr_warm_up_steps=min(50, steps // 10),
-        dead_feature_window=100,
+        dead_feature_window=config.dead_after,
         n_batches_for_norm_estimate=min(20, steps),
         logger=LoggingConfig(log_to_wandb=False),
     )

@@ -31,7 +31,7 @@ from featurehub.settings import Frozen
 from labeling.strength import CalibrationConfig, SteeringJudge
 from saes.activations import FeatureActivations, encode_documents
 from saes.canaries import CanaryConfig, choose_canaries
-from saes.documents import Document, Message, prompt_ids, tokenize
+from saes.documents import Document, Message, prompt_ids, special_ids, tokenize
 from saes.drift.check import ANSWERS, CANARIES, CheckConfig, Judge, answer_prompts
 from saes.observed import observe
 from saes.stream import StreamConfig, read_batches
@@ -119,7 +119,7 @@ def split(documents: Sequence[Document], held_out: float) -> tuple[list[Document
 def train_and_observe(
     plan: BuildPlan, engine: Engine, d_model: int, training: Sequence[Document], held_out: Sequence[Document]
 ) -> Trained:
-    special = engine.tokenizer.all_special_ids
+    special = special_ids(engine.tokenizer)
     with work("harvesting and training", plan.train.tokens) as advance:
         batches = read_batches(engine, training, special, plan.stream, advance)
         dictionary = train(batches, d_model, plan.train)
@@ -135,7 +135,7 @@ def keep_baseline(plan: BuildPlan, engine: Engine, trained: Trained, folder: Pat
     with phase("choosing canaries and answering their prompts"):
         chosen = choose_canaries(trained.observed, plan.canaries)
         documents = [trained.observed.documents[i] for i in chosen]
-        canaries = encode_documents(engine, trained.dictionary, documents, engine.tokenizer.all_special_ids)
+        canaries = encode_documents(engine, trained.dictionary, documents, special_ids(engine.tokenizer))
         observe(canaries).save(folder / CANARIES)
         prompts = [document.token_ids[: document.prompt_len] for document in documents]
         observe(answer_prompts(engine, trained.dictionary, prompts, plan.check)).save(folder / ANSWERS)

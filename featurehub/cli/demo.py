@@ -43,7 +43,7 @@ def build_plan() -> BuildPlan:
         database=demo_database(),
         name=f"demo-l{HOOK_LAYER}",
         layer=HOOK_LAYER,
-        train=TrainConfig(d_sae=LATENTS, tokens=1_000_000),
+        train=TrainConfig(d_sae=LATENTS, tokens=3_000_000),
         calibration=CalibrationConfig(doses=(0.4, 0.55, 0.7), names=30, candidates_per_name=4),
     )
 

@@ -19,6 +19,7 @@ from vllm.model_executor.models.mistral import MistralForCausalLM
 from vllm.model_executor.models.qwen2 import Qwen2ForCausalLM
 from vllm.model_executor.models.qwen3 import Qwen3ForCausalLM
 
+from featurehub.artifacts.artifact import WEIGHTS
 from featurehub.dictionary import Dictionary
 from featurehub.engine import runner_v1
 from featurehub.engine.config import EngineConfig
@@ -71,7 +72,7 @@ def attach(model: nn.Module, vllm_config: VllmConfig) -> None:
 def make_hook(config: EngineConfig, vllm_config: VllmConfig) -> Hook:
     if config.artifact is None:
         return Hook(None, None)
-    dictionary = Dictionary.load(config.artifact / "sae.safetensors")
+    dictionary = Dictionary.load(config.artifact / WEIGHTS)
     width = vllm_config.model_config.get_hidden_size()
     if dictionary.d_model != width:
         raise IncompatibleArtifact(

@@ -22,7 +22,7 @@ from featurehub.features import State, Steering
 from featurehub.settings import Frozen
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from saes.activations import FeatureActivations, encode_documents
-from saes.documents import Document
+from saes.documents import Document, special_ids
 from saes.drift.rules import Measured, Thresholds, judge_artifact, judge_feature, reconstructs
 from saes.drift.scores import best_threshold, correlation, f1
 from saes.observed import Observed, observe
@@ -124,7 +124,7 @@ def read_canaries(
 ) -> tuple[dict[str, float], FeatureActivations]:
     """Question 2, first half: the SAE's quality on the canaries and every feature's activations."""
     documents = [Document(old.document(i), int(old.prompt_lens[i])) for i in range(len(old))]
-    special = model.tokenizer.all_special_ids
+    special = special_ids(model.tokenizer)
     activations = encode_documents(model, dictionary, documents, special, config.documents_per_read)
     l0_old = old.matrix.nnz / max(1, activations.tokens)
     metrics = {
@@ -145,7 +145,7 @@ def answer_prompts(
     documents: list[Document] = [
         Document(prompt + answer.token_ids, len(prompt)) for prompt, answer in zip(prompts, answers, strict=True)
     ]
-    return encode_documents(model, dictionary, documents, model.tokenizer.all_special_ids, config.documents_per_read)
+    return encode_documents(model, dictionary, documents, special_ids(model.tokenizer), config.documents_per_read)
 
 
 def measure(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from featurehub.errors import InvalidInput
-from saes.documents import Document, pieces, prompt_ids, read_texts, tokenize
+from saes.documents import Document, pieces, prompt_ids, read_texts, special_ids, tokenize
 
 CHAT = [{"role": "user", "content": "tell me about banking ."}, {"role": "assistant", "content": "the loan is good ."}]
 
@@ -99,7 +99,8 @@ def test_the_pieces_of_the_bundled_tokenizer_join_to_its_text(tokenizer: Any, te
 
 def test_special_tokens_have_no_text(tokenizer: Any) -> None:
     [document] = tokenize(tokenizer, [CHAT], max_tokens=500)
-    special = set(tokenizer.all_special_ids)
+    special = special_ids(tokenizer)
+    assert set(tokenizer.convert_tokens_to_ids(["<s>", "<|user|>", "<|assistant|>"])) <= special
     assert special & set(document.token_ids)
     found = pieces(tokenizer, document.token_ids)
     assert {piece for piece, token in zip(found, document.token_ids, strict=True) if token in special} == {""}

@@ -1,6 +1,7 @@
 """The whole check, with a small model that has no engine: embeddings in, words out."""
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ class Words:
     """A tokenizer: token 0 begins, every other one is a word of a topic."""
 
     all_special_ids = (0,)
+    added_tokens_decoder: ClassVar[dict] = {}
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         return " ".join(f"topic{topic_of(token)}" for token in ids if token)

@@ -1,0 +1,89 @@
+"""Do the demo's features read what was planted? F1 against the recogniser on answers that nothing else used.
+
+A concept is recovered where a feature that carries its name tells the answers in which the recogniser finds it, with
+F1 >= 0.9. The level from which the feature fires, and which of the name's features is taken, are chosen on one half of
+the answers; F1 is measured on the other. Beside it, the best of as many features with other names: the control.
+
+    python tests/benchmarks/reading.py [--conversations 1500]
+"""
+
+import argparse
+from collections.abc import Sequence
+from itertools import islice
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from featurehub.artifacts.artifact import Artifact
+from featurehub.cli.demo import demo_database, ensure_demo
+from featurehub.cli.judges import RecognizerJudge
+from featurehub.demo.bundle import bundled_model
+from featurehub.demo.concepts import names
+from featurehub.demo.corpus import conversations, messages
+from featurehub.dictionary import Dictionary
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.offline import Engine, EngineOptions
+from featurehub.features import Feature
+from featurehub.store import open_store
+from featurehub.store.names import base_of
+from saes.activations import encode_documents
+from saes.documents import special_ids, tokenize
+from saes.drift.check import World, world
+from saes.drift.scores import best_threshold, f1
+from saes.observed import observe
+
+WANTED_F1, WANTED_SHARE = 0.9, 0.9
+console = Console()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--conversations", type=int, default=1500)
+    count = parser.parse_args().conversations
+    artifact = ensure_demo()
+    with open_store(demo_database()).read() as reader:
+        features = [feature for feature in reader.features(artifact.manifest.id) if feature.label]
+    report(read(artifact, count), features)
+
+
+def read(artifact: Artifact, count: int) -> World:
+    """Answers of the generator, with what the features did on them."""
+    entries = [messages(c) for c in islice(conversations(31337, split="held-out"), count)]
+    dictionary = Dictionary.load(artifact.weights)
+    with Engine(bundled_model(), EngineConfig(layer=artifact.manifest.hook.layer), EngineOptions()) as engine:
+        documents = list(tokenize(engine.tokenizer, entries, 256))
+        activations = encode_documents(engine, dictionary, documents, special_ids(engine.tokenizer))
+        quality = activations.quality
+        console.print(f"explained variance {quality.explained_variance:.3f}   L0 {quality.l0:.1f}")
+        console.print(f"dead {quality.dead:.1%} of {dictionary.d_sae}, on {quality.tokens} tokens")
+        return world(observe(activations), engine.tokenizer)
+
+
+def report(answers: World, features: Sequence[Feature]) -> None:
+    table = Table("concept", "feature", "F1", "best of other names", "answers with it")
+    scores: dict[str, float] = {}
+    for name in names():
+        truth = RecognizerJudge().mentions(name, answers.texts)
+        named = [feature for feature in features if base_of(feature.label) == name]
+        others = [feature for feature in features if base_of(feature.label) != name][: len(named)]
+        feature, scores[name] = best(named, truth, answers.peaks)
+        _, control = best(others, truth, answers.peaks)
+        table.add_row(name, feature, f"{scores[name]:.3f}", f"{control:.3f}", str(int(truth.sum())))
+    console.print(table)
+    recovered = sum(score >= WANTED_F1 for score in scores.values())
+    console.print(f"recovered {recovered} of {len(scores)}   ({WANTED_SHARE * len(scores):.1f})")
+
+
+def best(features: Sequence[Feature], truth: np.ndarray, peaks: np.ndarray) -> tuple[str, float]:
+    """The feature that is best on the even answers, and its F1 on the odd ones."""
+    found = ("-", -1.0, 0.0)
+    for feature in features:
+        level = best_threshold(truth[::2], peaks[::2, feature.latent])
+        chosen, measured = (f1(truth[half::2], peaks[half::2, feature.latent] > level) for half in (0, 1))
+        found = max(found, (feature.label, chosen, measured), key=lambda each: each[1])
+    return found[0], found[2]
+
+
+if __name__ == "__main__":
+    main()
