@@ -1,8 +1,12 @@
-"""The canary set: a few documents on which every live feature fires, kept with the artifact.
+"""The canary set: a few hundred documents on which every live feature fires, kept with the artifact.
 
-Greedy cover: of the documents left, take the one that fires the most features that still lack firings, until
-every live feature fires in ``firings`` documents (or in all it has) or the budget of tokens is spent. The same
-documents serve every later check, so that old and new are compared on the same tokens and sampling noise cancels.
+1. Cover: of the documents left, take the one that fires the most features that still lack firings, until every live
+   feature fires in ``firings`` documents (or in all it has).
+2. Fill: what is left of the budget of tokens goes to the other documents in their order. A verdict on a label rests on
+   how many documents show it, and what the cover takes is not how the documents are distributed.
+
+The same documents serve every later check, so that old and new are compared on the same tokens and sampling noise
+cancels.
 """
 
 import numpy as np
@@ -18,13 +22,24 @@ class CanaryConfig(Frozen):
     """firings: documents in which each live feature should fire;  max_tokens: size of the set."""
 
     firings: int = Field(default=12, ge=1)
-    max_tokens: int = Field(default=24_000, ge=1)
+    max_tokens: int = Field(default=48_000, ge=1)
 
 
 def choose_canaries(activations: FeatureActivations, config: CanaryConfig) -> list[int]:
     """Indices of the chosen documents, in the order of choice."""
-    fires = activations.document_max() > 0
     lengths = np.diff(activations.offsets)
+    chosen = cover(activations.document_max() > 0, lengths, config)
+    left = config.max_tokens - int(lengths[chosen].sum())
+    for i in sorted(set(range(len(lengths))) - set(chosen)):
+        if lengths[i] > left:
+            break
+        chosen.append(i)
+        left -= int(lengths[i])
+    return chosen
+
+
+def cover(fires: np.ndarray, lengths: np.ndarray, config: CanaryConfig) -> list[int]:
+    """Step 1. fires: [documents, d_sae] bool;  lengths: [documents], in tokens"""
     missing = np.minimum(fires.sum(axis=0), config.firings)
     left = np.ones(len(fires), dtype=bool)
     chosen: list[int] = []

@@ -92,6 +92,14 @@ def test_the_canaries_stay_within_their_budget_of_tokens(activations: FeatureAct
     assert sum(len(DOCUMENTS[i].token_ids) for i in chosen) <= budget
 
 
+@given(budget=st.integers(1, 200))
+def test_what_the_cover_leaves_of_the_budget_is_filled(activations: FeatureActivations, budget: int) -> None:
+    chosen = choose_canaries(activations, CanaryConfig(firings=1, max_tokens=budget))
+    left = budget - sum(len(DOCUMENTS[i].token_ids) for i in chosen)
+    others = [len(document.token_ids) for i, document in enumerate(DOCUMENTS) if i not in chosen]
+    assert not others or left < max(others)
+
+
 def test_observed_documents_come_back_from_disk_as_they_were(activations: FeatureActivations, tmp_path: Path) -> None:
     before = observe(activations)
     before.save(tmp_path / "o.safetensors")
