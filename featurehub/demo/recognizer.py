@@ -58,6 +58,7 @@ class Verdict:
         return frozenset(name for name, share in self.shares.items() if share > 0.5)
 
 
+@lru_cache(maxsize=8192)
 def recognize(text: str) -> Verdict:
     """The verdict on any text; never raises, and tolerates nothing that the grammar does not make."""
     return Verdict(tuple(_judge(words) for words in _split(words_of(text))))

@@ -161,11 +161,17 @@ def measure(
     new_observed = observe(new_texts)
     r = correlation(old_texts.matrix, new_observed.matrix)
     firings = old_texts.matrix.getnnz(axis=0)
-    text_old, text_new = world(old_texts, tokenizer), world(new_observed, tokenizer)
-    world_old, world_new = world(old_answers, tokenizer), world(new_answers, tokenizer)
+    worlds = [world(each, tokenizer) for each in (old_texts, new_observed, old_answers, new_answers)]
+    # World by world, since a judge may keep an index of the texts. Old texts are the same, whichever model reads them.
+    text, old, new = (judged(worlds[i], labels, judge) for i in (0, 2, 3))
     return [
-        measure_feature(latent, label, judge, text_old, text_new, world_old, world_new)._replace(
-            r=float(r[latent]), firings=int(firings[latent])
+        measure_feature(
+            latent,
+            label,
+            [truth[latent] for truth in (text, text, old, new)],
+            [each.peaks[:, latent] for each in worlds],
+            float(r[latent]),
+            int(firings[latent]),
         )
         for latent, label in labels.items()
     ]
@@ -176,24 +182,32 @@ def world(observed: Observed, tokenizer: Any) -> World:
     return World(texts, observed.answer_max())
 
 
+def judged(texts: World, labels: Mapping[int, str], judge: Judge) -> dict[int, np.ndarray]:
+    """By latent, in which of the texts its label is there."""
+    return {latent: judge.mentions(label, texts.texts) for latent, label in labels.items()}
+
+
 def measure_feature(
-    latent: int, label: str, judge: Judge, text_old: World, text_new: World, world_old: World, world_new: World
+    latent: int, label: str, truths: Sequence[np.ndarray], peaks: Sequence[np.ndarray], r: float, firings: int
 ) -> Measured:
-    truth = judge.mentions(label, text_old.texts)
-    level = best_threshold(truth, text_old.peaks[:, latent])
-    truth_old, truth_new = judge.mentions(label, world_old.texts), judge.mentions(label, world_new.texts)
+    """Where the label is there and how strongly the feature fires: on the old texts read by the old model, and by the
+    new one; on the old model's answers; on the new one's.
+    """
+    level = best_threshold(truths[0], peaks[0])
+    fires = [each > level for each in peaks]
+    text_old, text_new, world_old, world_new = map(f1, truths, fires)
     return Measured(
         latent=latent,
         label=label,
-        f1_text_old=f1(truth, text_old.peaks[:, latent] > level),
-        f1_text_new=f1(truth, text_new.peaks[:, latent] > level),
-        f1_world_old=f1(truth_old, world_old.peaks[:, latent] > level),
-        f1_world_new=f1(truth_new, world_new.peaks[:, latent] > level),
-        positives_text=int(truth.sum()),
-        positives_world_old=occurrences(truth_old, world_old.peaks[:, latent] > level),
-        positives_world=occurrences(truth_new, world_new.peaks[:, latent] > level),
-        r=float("nan"),
-        firings=0,
+        f1_text_old=text_old,
+        f1_text_new=text_new,
+        f1_world_old=world_old,
+        f1_world_new=world_new,
+        positives_text=int(truths[0].sum()),
+        positives_world_old=occurrences(truths[2], fires[2]),
+        positives_world=occurrences(truths[3], fires[3]),
+        r=r,
+        firings=firings,
     )
 
 
