@@ -11,17 +11,13 @@ LOCAL_TORCH := $(if $(PIP_FIND_LINKS),$(wildcard $(PIP_FIND_LINKS)/torch-*.whl))
 TORCH := $(if $(filter cpu,$(HARDWARE)),$(if $(LOCAL_TORCH),,--torch-backend cpu))
 export FEATUREHUB_HOME ?= $(CURDIR)/.featurehub
 
-.PHONY: demo test acceptance check benchmark clean
+.PHONY: demo test check benchmark clean
 
 demo: $(VENV)/.$(HARDWARE)
 	$(BIN)/featurehub demo run
 
 test: $(VENV)/.$(HARDWARE)
-	$(BIN)/python -m pytest --ignore tests/end_to_end --ignore tests/engine/test_compiled.py
-
-# Builds the demo, boots servers and compiles: minutes more than `make test`.
-acceptance: $(VENV)/.$(HARDWARE)
-	$(BIN)/python -m pytest tests/end_to_end tests/engine/test_compiled.py
+	$(BIN)/python -m pytest
 
 check: $(VENV)/.$(HARDWARE)
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports

@@ -33,7 +33,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         database=demo_database(),
         name="demo-l3",
         layer=3,
-        train=TrainConfig(d_sae=320, tokens=500_000),
+        train=TrainConfig(d_sae=320, tokens=1_000_000),
         calibration=CalibrationConfig(doses=(0.45, 0.65), names=24, candidates_per_name=3, answers=4, confirm=6),
     )
     artifact = build_demo(DemoPlan(conversations=3000), plan)
@@ -43,7 +43,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         os.environ["FEATUREHUB_HOME"] = before
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def url(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The built demo behind ``featurehub serve --demo``."""
     log: Path = tmp_path_factory.mktemp("log") / "server.log"
