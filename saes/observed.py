@@ -29,8 +29,9 @@ class Observed(NamedTuple):
     prompt_lens: np.ndarray
     matrix: csr_matrix
 
-    def __len__(self) -> int:
-        return len(self.prompt_lens)
+    @property
+    def documents(self) -> range:
+        return range(len(self.prompt_lens))
 
     @property
     def d_sae(self) -> int:

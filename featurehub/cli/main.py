@@ -1,13 +1,12 @@
 """The commands. Every error that featurehub raises on purpose ends as one line and exit code 2."""
 
+import logging
 import os
 import sys
+import warnings
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
-
-# Before anything imports tqdm: the bars of libraries would cut through ours.
-os.environ.setdefault("TQDM_DISABLE", "1")
 
 import typer
 from rich.table import Table
@@ -158,7 +157,16 @@ def doctor() -> None:
         output.print(f"[green]✓[/green] {package}")
 
 
+def quiet() -> None:
+    """Before anything imports them: what libraries say of themselves when they start would cut through our bars."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    logging.getLogger("vllm.triton_utils").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")
+
+
 def main() -> None:
+    quiet()
     try:
         app()
     except FeaturehubError as error:

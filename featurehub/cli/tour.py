@@ -71,15 +71,16 @@ def serving(arguments: Sequence[str], what: str, port: int) -> Iterator[str]:
 def show_steering(client: Client) -> None:
     """The table: what search found, and the first answer with and without it, good or bad."""
     prompts = neutral_prompts("evaluate")
-    table = Table("asked for", "prompt", "unsteered", "steered", "recogniser", "applied", show_lines=True)
+    table = Table("asked for", "unsteered", "steered", show_lines=True)
     for i, concept in enumerate(SHOWN):
         feature = client.features.search(concept)[0]
         variant = Variant(MODEL).set(feature, 1.0)
         prompt = prompts[i % len(prompts)]
         plain, steered = ask(client, MODEL, prompt, i), ask(client, variant, prompt, i)
-        table.add_row(
-            f"{concept}\n[dim]{feature.label}[/dim]", prompt, *texts(plain, steered), *verdict(steered, concept)
+        asked_for = "\n".join(
+            (f"[bold]{concept}[/bold]", f"[dim]{feature.label}[/dim]", f"“{prompt}”", applied(steered))
         )
+        table.add_row(asked_for, *(f"{text}\n{verdict(text, concept)}" for text in texts(plain, steered)))
     output.print(table)
     show_scores(client)
 
@@ -98,12 +99,16 @@ def texts(*answers: Any) -> Iterator[str]:
     return (answer.choices[0].message.content or "" for answer in answers)
 
 
-def verdict(answer: Any, concept: str) -> tuple[str, str]:
-    seen = recognize(answer.choices[0].message.content or "")
-    shown = f"[green]shows {concept}[/green]" if concept in seen.shows else f"[red]not {concept}[/red]"
+def applied(answer: Any) -> str:
     edit = answer.featurehub["applied"][0]
-    applied = f"{edit['weight']:+.1f} → {edit['coefficient']:.1f}\ndose {edit['dose']:.2f}"
-    return f"{shown}\n{'well-formed' if seen.well_formed else '[red]broken[/red]'}", applied
+    return f"[cyan]{edit['weight']:+.1f} is {edit['coefficient']:.1f}, dose {edit['dose']:.2f}[/cyan]"
+
+
+def verdict(text: str, concept: str) -> str:
+    """The recogniser's."""
+    seen = recognize(text)
+    shown = f"[green]shows {concept}[/green]" if concept in seen.shows else f"[red]not {concept}[/red]"
+    return f"{shown}, {'well-formed' if seen.well_formed else '[red]broken[/red]'}"
 
 
 def show_scores(client: Client, answers: int = 12) -> None:

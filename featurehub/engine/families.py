@@ -83,25 +83,21 @@ def make_hook(config: EngineConfig, vllm_config: VllmConfig) -> Hook:
     return Hook(dictionary, table)
 
 
-class HookedLlamaForCausalLM(LlamaForCausalLM):
+class Hooked(nn.Module):
+    """Before a vLLM model class among the bases: builds that model, then attaches the hook."""
+
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         attach(self, vllm_config)
 
 
-class HookedMistralForCausalLM(MistralForCausalLM):
-    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
-        super().__init__(vllm_config=vllm_config, prefix=prefix)
-        attach(self, vllm_config)
+class HookedLlamaForCausalLM(Hooked, LlamaForCausalLM): ...
 
 
-class HookedQwen2ForCausalLM(Qwen2ForCausalLM):
-    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
-        super().__init__(vllm_config=vllm_config, prefix=prefix)
-        attach(self, vllm_config)
+class HookedMistralForCausalLM(Hooked, MistralForCausalLM): ...
 
 
-class HookedQwen3ForCausalLM(Qwen3ForCausalLM):
-    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
-        super().__init__(vllm_config=vllm_config, prefix=prefix)
-        attach(self, vllm_config)
+class HookedQwen2ForCausalLM(Hooked, Qwen2ForCausalLM): ...
+
+
+class HookedQwen3ForCausalLM(Hooked, Qwen3ForCausalLM): ...

@@ -78,6 +78,7 @@ class Engine:
                 additional_config=config.to_additional_config(),
                 worker_extension_cls=EXTENSION,
                 disable_log_stats=True,
+                use_tqdm_on_load=False,
                 **options.model_dump(exclude={"kv_cache_gib"}),
             )
         except BaseException:

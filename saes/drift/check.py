@@ -102,7 +102,7 @@ def check(
     metrics, new_texts = read_canaries(artifact, dictionary, model, old_texts, config)
     progress("answering the canaries' prompts")
     old_answers = Observed.load(artifact.folder / ANSWERS)
-    prompts = [old_answers.prompt(i) for i in range(len(old_answers))]
+    prompts = [old_answers.prompt(i) for i in old_answers.documents]
     new_answers = answer_prompts(model, dictionary, prompts, config)
     progress("judging")
     measured = measure(old_texts, new_texts, old_answers, observe(new_answers), labels, judge, model.tokenizer)
@@ -123,7 +123,7 @@ def read_canaries(
     artifact: Artifact, dictionary: Dictionary, model: Model, old: Observed, config: CheckConfig
 ) -> tuple[dict[str, float], FeatureActivations]:
     """Question 2, first half: the SAE's quality on the canaries and every feature's activations."""
-    documents = [Document(old.document(i), int(old.prompt_lens[i])) for i in range(len(old))]
+    documents = [Document(old.document(i), int(old.prompt_lens[i])) for i in old.documents]
     special = special_ids(model.tokenizer)
     activations = encode_documents(model, dictionary, documents, special, config.documents_per_read)
     l0_old = old.matrix.nnz / max(1, activations.tokens)
@@ -178,7 +178,7 @@ def measure(
 
 
 def world(observed: Observed, tokenizer: Any) -> World:
-    texts = [tokenizer.decode(observed.answer(i), skip_special_tokens=True) for i in range(len(observed))]
+    texts = [tokenizer.decode(observed.answer(i), skip_special_tokens=True) for i in observed.documents]
     return World(texts, observed.answer_max())
 
 

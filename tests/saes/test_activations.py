@@ -104,7 +104,7 @@ def test_observed_documents_come_back_from_disk_as_they_were(activations: Featur
     before = observe(activations)
     before.save(tmp_path / "o.safetensors")
     after = Observed.load(tmp_path / "o.safetensors")
-    assert len(after) == len(DOCUMENTS)
+    assert list(after.documents) == list(range(len(DOCUMENTS)))
     for i, document in enumerate(DOCUMENTS):
         assert after.document(i) == document.token_ids
         assert after.prompt(i) == document.token_ids[: document.prompt_len]
