@@ -3,8 +3,9 @@
 A feature that reads well need not write well, so its strength is searched on prompts that no evaluation uses.
 
 1. The unsteered model answers every prompt; a label's unsteered share is how often its answers show it anyway.
-2. Candidates: the ``names`` whose best label score is highest, and of the features that share such a name, the
-   ``candidates_per_name`` with the best label score.
+2. promise = label score · (1 − unsteered share): what an answer shows anyway cannot be steered towards. Candidates: the
+   ``names`` whose best promise is highest, and of the features that share such a name, the ``candidates_per_name`` with
+   the best promise; none without any.
 3. Screening: every candidate answers under every dose in ``doses``, with few answers each. A dose d becomes the raw
    coefficient s = d · median‖x‖ / ‖W_dec[f]‖ of a nudge.
 4. Confirmation: of each name, the ``finalists`` with the best merit answer again, with more answers, at their two best
@@ -45,13 +46,18 @@ class CalibrationConfig(Frozen):
 
 
 class Candidate(NamedTuple):
-    """name: what features share that mean the same (the label's head);  norm: ‖W_dec[latent]‖."""
+    """name: what features share that mean the same (the label's head);  norm: ‖W_dec[latent]‖;  unsteered: share."""
 
     latent: int
     label: str
     name: str
     label_score: float
     norm: float
+    unsteered: float = 0.0
+
+    @property
+    def promise(self) -> float:
+        return self.label_score * (1.0 - self.unsteered)
 
 
 class Generator(Protocol):
@@ -98,13 +104,13 @@ Trials = dict[tuple[int, float], Tally]
 
 
 def choose_candidates(features: Sequence[Candidate], config: CalibrationConfig) -> list[Candidate]:
-    """Step 2. Of names with equal scores the alphabet decides."""
-    by_name = group(features)
-    best = sorted(by_name, key=lambda name: (-max(c.label_score for c in by_name[name]), name))
+    """Step 2. Of names with equal promise the alphabet decides."""
+    by_name = group([feature for feature in features if feature.promise > 0])
+    best = sorted(by_name, key=lambda name: (-max(c.promise for c in by_name[name]), name))
     return [
         candidate
         for name in best[: config.names]
-        for candidate in sorted(by_name[name], key=lambda c: -c.label_score)[: config.candidates_per_name]
+        for candidate in sorted(by_name[name], key=lambda c: -c.promise)[: config.candidates_per_name]
     ]
 
 
@@ -118,10 +124,12 @@ def calibrate(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[int, Calibration]:
     """A calibration for every feature, by latent. ``progress`` is called with answers given and answers planned."""
+    bench = Bench(generator, prompts, median_norm, judge, config)
+    unsteered = bench.unsteered()
+    features = [f._replace(unsteered=float(judge.shows(f.label, unsteered).mean())) for f in features]
     candidates = choose_candidates(features, config)
     planned = planned_answers(candidates, len(prompts), config)
-    bench = Bench(generator, prompts, median_norm, judge, config, lambda done: progress(done, planned))
-    unsteered = bench.unsteered()
+    bench.progress = lambda done: progress(done, planned)
     trials = bench.run([(c, dose) for c in candidates for dose in config.doses], config.answers)
     finals = [
         (finalist, dose)
@@ -131,7 +139,7 @@ def calibrate(
     ]
     for key, tally in bench.run(finals, config.confirm).items():
         trials[key] += tally
-    found = {c.latent: conclude(c, trials, unsteered, median_norm, judge) for c in candidates}
+    found = {c.latent: conclude(c, trials, median_norm) for c in candidates}
     usual = median([calibration.dose for calibration in found.values()] or [median(config.doses)])
     return {f.latent: found.get(f.latent) or untested(f, usual, median_norm) for f in features}
 
@@ -156,10 +164,10 @@ class Bench:
         median_norm: float,
         judge: SteeringJudge,
         config: CalibrationConfig,
-        progress: Callable[[int], None],
     ) -> None:
         self.generator, self.prompts, self.median_norm = generator, prompts, median_norm
-        self.judge, self.config, self.progress = judge, config, progress
+        self.judge, self.config = judge, config
+        self.progress: Callable[[int], None] = lambda done: None
         self.done = 0
 
     def unsteered(self) -> list[str]:
@@ -219,20 +227,17 @@ def best_merit(candidate: Candidate, trials: Trials) -> float:
     return trials[candidate.latent, best_doses(candidate, trials)[0]].merit
 
 
-def conclude(
-    candidate: Candidate, trials: Trials, unsteered: Sequence[str], median_norm: float, judge: SteeringJudge
-) -> Calibration:
+def conclude(candidate: Candidate, trials: Trials, median_norm: float) -> Calibration:
     """Step 5. Doses that were confirmed go before ones that were only screened."""
     doses = best_doses(candidate, trials)
     most = max(trials[candidate.latent, dose].answers for dose in doses)
     dose = next(dose for dose in doses if trials[candidate.latent, dose].answers == most)
     tally = trials[candidate.latent, dose]
-    base = float(judge.shows(candidate.label, unsteered).mean())
     return Calibration(
         strength=coefficient(candidate, dose, median_norm),
         dose=dose,
-        steerability=tally.success - base,
-        unsteered=base,
+        steerability=tally.success - candidate.unsteered,
+        unsteered=candidate.unsteered,
         coherence=tally.coherence,
         curve=tuple(trial(candidate, d, trials, median_norm) for d in sorted(doses)),
         method="steered",
@@ -246,4 +251,5 @@ def trial(candidate: Candidate, dose: float, trials: Trials, median_norm: float)
 
 
 def untested(candidate: Candidate, dose: float, median_norm: float) -> Calibration:
-    return Calibration(strength=coefficient(candidate, dose, median_norm), dose=dose, method="dose")
+    strength = coefficient(candidate, dose, median_norm)
+    return Calibration(strength=strength, dose=dose, unsteered=candidate.unsteered, method="dose")

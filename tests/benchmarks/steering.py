@@ -27,6 +27,7 @@ from featurehub.store import open_store
 from saes.documents import prompt_ids
 
 RANDOM_DIRECTIONS = 12
+UNSTEERED = 10
 console = Console()
 
 
@@ -38,7 +39,7 @@ def main() -> None:
     features = {name: first_found(name) for name in names(Kind.TOPIC, Kind.MANNER)}
     config = EngineConfig(layer=artifact.manifest.hook.layer, artifact=artifact.folder, d_sae=artifact.manifest.d_sae)
     with Engine(bundled_model(), config, EngineOptions()) as engine:
-        unsteered = answers(engine, None, 4 * count, seed=9000)
+        unsteered = answers(engine, None, UNSTEERED * count, seed=9000)
         steered = {
             name: answers(engine, nudge(feature), count, seed=20_000 + 100 * i)
             for i, (name, feature) in enumerate(features.items())

@@ -20,11 +20,16 @@ def candidate(latent: int, name: str, score: float, norm: float = 1.0) -> Candid
 
 
 class Known:
-    """A latent shows the label of the feature that has it from its dose on; above ``BREAKS_AT`` text falls apart."""
+    """A latent shows the label of the feature that has it from its dose on; above ``BREAKS_AT`` text falls apart.
 
-    def __init__(self, features: Sequence[Candidate], shows_from: dict[int, float], anyway: str = "") -> None:
+    anyway: what an unsteered answer says;  every: one of so many does
+    """
+
+    def __init__(
+        self, features: Sequence[Candidate], shows_from: dict[int, float], anyway: str = "", every: int = 1
+    ) -> None:
         self.features = {feature.latent: feature for feature in features}
-        self.shows_from, self.anyway = shows_from, anyway
+        self.shows_from, self.anyway, self.every = shows_from, anyway, every
         self.asked: list[tuple[tuple[int, ...], Steering | None]] = []
         self.seeds: list[int] = []
 
@@ -39,7 +44,7 @@ class Known:
 
     def answer(self, steering: Steering | None) -> str:
         if steering is None:
-            return self.anyway
+            return self.anyway if len(self.asked) % self.every == 0 else ""
         [edit] = steering.edits
         assert edit.mode is Mode.NUDGE
         feature = self.features[edit.latent]
@@ -72,6 +77,13 @@ def test_the_names_with_the_best_scores_are_candidates_and_only_so_many_features
     one = CONFIG.model_copy(update={"names": 1, "candidates_per_name": 9})
     assert [c.latent for c in choose_candidates(FEATURES, one)] == [0, 1, 2]
     assert choose_candidates([], CONFIG) == []
+
+
+def test_what_answers_show_anyway_promises_nothing() -> None:
+    often = [candidate(0, "the", 0.9)._replace(unsteered=0.9), candidate(1, "dog", 0.4), candidate(2, "and", 0.0)]
+    one = CONFIG.model_copy(update={"names": 1})
+    assert [c.latent for c in choose_candidates(often, one)] == [1]
+    assert [c.latent for c in choose_candidates(often, CONFIG)] == [1, 0]
 
 
 def test_of_names_with_equal_scores_the_alphabet_decides() -> None:
@@ -117,11 +129,18 @@ def test_what_was_never_steered_gets_the_usual_dose_and_no_steerability() -> Non
 
 
 def test_showing_the_label_anyway_is_no_steerability() -> None:
-    anyway = Known(FEATURES, SHOWS_FROM, anyway="banking: word")
-    found = calibrate(anyway, FEATURES, PROMPTS, NORM, Exact(), CONFIG)
-    assert found[3].unsteered == pytest.approx(1.0)
-    assert found[3].steerability == pytest.approx(0.0)
+    half = Known(FEATURES, SHOWS_FROM, anyway="banking: word", every=2)
+    found = calibrate(half, FEATURES, PROMPTS, NORM, Exact(), CONFIG)
+    assert found[3].unsteered == pytest.approx(0.5)
+    assert found[3].steerability == pytest.approx(0.5)
     assert found[1].unsteered == pytest.approx(0.0)
+
+
+def test_what_every_answer_shows_anyway_is_not_tried() -> None:
+    found = calibrate(Known(FEATURES, SHOWS_FROM, anyway="banking: word"), FEATURES, PROMPTS, NORM, Exact(), CONFIG)
+    assert found[3].unsteered == pytest.approx(1.0)
+    assert found[3].steerability is None
+    assert found[1].steerability is not None
 
 
 def test_only_the_given_prompts_and_the_candidates_are_used_and_no_seed_twice() -> None:
