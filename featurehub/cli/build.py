@@ -47,7 +47,7 @@ class BuildJudge(Judge, SteeringJudge, Protocol):
 class BuildPlan(Frozen):
     """Everything a build depends on but the text.
 
-    layer:    hook layer; None for the one at about 60 % of the depth
+    layer:    hook layer; None for the one at about 70 % of the depth
     held_out: share of the documents that training never sees, in (0, 1)
     observed: held-out documents that labels and statistics are made from, at most
     """
@@ -103,7 +103,7 @@ def build(
 def identify_hook(plan: BuildPlan) -> tuple[ModelIdentity, HookPoint]:
     first = identify(plan.model, HookPoint(layer=0))
     check_architecture(first.architecture)
-    layer = plan.layer if plan.layer is not None else round(0.6 * (first.layers - 1))
+    layer = plan.layer if plan.layer is not None else round(0.7 * (first.layers - 1))
     return identify(plan.model, HookPoint(layer=layer)), HookPoint(layer=layer)
 
 

@@ -45,7 +45,7 @@ def build(
     text: Annotated[Path, typer.Option(help="Texts or chats: .json, .jsonl or .txt.")],
     out: Annotated[Path, typer.Option(help="Folder that becomes the SAE artifact.")],
     db: Database = "",
-    layer: Annotated[int | None, typer.Option(help="Hook layer; by default at about 60 % of the depth.")] = None,
+    layer: Annotated[int | None, typer.Option(help="Hook layer; by default at about 70 % of the depth.")] = None,
     latents: Annotated[int, typer.Option(help="Number of latents, d_sae.")] = 768,
     k: Annotated[float, typer.Option(help="Mean number of active latents per token.")] = 12.0,
     tokens: Annotated[int, typer.Option(help="Training tokens, repeats counted.")] = 1_600_000,

@@ -5,11 +5,13 @@
 2. Candidates by text: features whose top contexts and top tokens hold every word of the query.
 3. Relevance of a name, in [0, 1]: 1 if it is the query, or has its words in order and no other; ``BASE`` if that holds
    of the part before its brackets (``banking (loan)`` for ``banking``: another feature of that name); else each word
-   counts ``WORD`` if the name has it, ``PREFIX`` if it begins one of the name's, ``ALIKE`` x likeness if it
-   resembles one, 0 else; the mean is weighted by how rare the word is among the candidates, and a name's further
-   words cost up to a tenth. A feature's relevance is that of its best name, or ``TEXT`` where only its text was found.
+   counts ``WORD`` if the name's head has it, ``PREFIX`` if it begins one of the head's, ``FURTHER`` if it is or begins
+   one after the head (``play: park`` for ``park``), ``ALIKE`` x likeness if it resembles one, 0 else; the mean is
+   weighted by how rare the word is among the candidates, and a name's further words cost up to a tenth. A feature's
+   relevance is that of its best name, or ``TEXT`` where only its text was found.
 4. Rank: relevance x label score x steerability, where a factor that was never measured counts as ``UNSCORED`` or
    ``UNTESTED``, and no factor counts less than ``FLOOR``: what does not steer comes last, but can still be found.
+   What was found by its text alone comes after all that has the word in a name, however well it steers.
 5. An empty query lists all features, relevance 1.
 """
 
@@ -24,7 +26,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from featurehub.errors import InvalidInput
 from featurehub.settings import Limits
-from featurehub.store.names import base_of, fold, words_of
+from featurehub.store.names import base_of, fold, head_of, words_of
 from featurehub.store.rows import batches, in_artifact, load_features
 from featurehub.store.schema import FeatureRecord, NameRecord, TextRecord
 from featurehub.store.values import SearchPage
@@ -35,6 +37,7 @@ CANDIDATES = 500
 BASE = 0.95
 WORD = 0.75
 PREFIX = 0.5
+FURTHER = 0.35
 ALIKE = 0.3
 TEXT = 0.1
 ALIKE_FROM = 70
@@ -84,15 +87,18 @@ def grade(query: Sequence[str], name: str, weight: Callable[[str], float]) -> fl
         return BASE
     if not query or not words:
         return 0.0
-    graded = sum(weight(word) * _grade_word(word, words) for word in query) / sum(map(weight, query))
+    head = words_of(head_of(name))
+    graded = sum(weight(word) * _grade_word(word, head, words) for word in query) / sum(map(weight, query))
     return graded * (0.9 + 0.1 * min(1.0, len(query) / len(words)))
 
 
-def _grade_word(word: str, name: Sequence[str]) -> float:
-    if word in name:
+def _grade_word(word: str, head: Sequence[str], name: Sequence[str]) -> float:
+    if word in head:
         return WORD
-    if any(each.startswith(word) for each in name):
+    if any(each.startswith(word) for each in head):
         return PREFIX
+    if any(each.startswith(word) for each in name):
+        return FURTHER
     likeness = max(fuzz.ratio(word, each) for each in name)
     return ALIKE * likeness / 100 if likeness >= ALIKE_FROM else 0.0
 
@@ -140,7 +146,7 @@ def _rarity(names: Iterable[Sequence[str]]) -> Callable[[str], float]:
 
 
 def _ranked(session: Session, relevance: Mapping[str, float] | None, artifact: str | None) -> list[str]:
-    """All found ids, best first; equal ones by id, so that pages fit together."""
+    """All found ids, best first, those of the text after those of the names; equal ones by id, so that pages fit."""
     factors = select(FeatureRecord.id, FeatureRecord.label_score, FeatureRecord.steerability)
     if relevance is None:
         rows = session.execute(factors.where(in_artifact(FeatureRecord.id, artifact))).all()
@@ -149,7 +155,8 @@ def _ranked(session: Session, relevance: Mapping[str, float] | None, artifact: s
         found = (session.execute(factors.where(FeatureRecord.id.in_(ids))) for ids in batches(relevance))
         rows = chain.from_iterable(found)
         scored = [(rank(relevance[row.id], row.label_score, row.steerability), row.id) for row in rows]
-    return [each for _, each in sorted(scored, key=lambda pair: (-pair[0], pair[1]))]
+    by_text = {each for each, graded in (relevance or {}).items() if graded <= TEXT}
+    return [each for _, each in sorted(scored, key=lambda pair: (pair[1] in by_text, -pair[0], pair[1]))]
 
 
 def _start(ranked: Sequence[str], after: str | None) -> int:

@@ -59,6 +59,15 @@ def test_steerability_and_label_score_weigh_in(store: Store, fill) -> None:
         assert latents(writer.reader, "") == [2, 1, 3]
 
 
+def test_a_name_goes_before_a_word_in_brackets_and_that_before_text(store: Store, fill, make_row) -> None:
+    with store.write() as writer:
+        ids = fill(writer, {1: "computing: excited, engineer", 2: "excited: wow", 3: "weather"})
+        writer.put_features("a" * 64, [make_row(1), make_row(2), make_row(3, "so excited now")])
+        for latent, steerability in ((1, 0.9), (2, 0.4), (3, 1.0)):
+            writer.put_calibration(ids[latent], Calibration(strength=1.0, dose=0.3, steerability=steerability))
+        assert latents(writer.reader, "excited") == [2, 1, 3]
+
+
 def test_unmeasured_factors_are_neutral() -> None:
     assert rank(1.0, None, None) == UNSCORED * UNTESTED
     assert rank(1.0, 0.9, 0.1) < rank(1.0, 0.9, None) < rank(1.0, 0.9, 0.9)
