@@ -36,7 +36,7 @@ class CalibrationConfig(Frozen):
     """answers: per candidate and dose, screening;  confirm: per finalist and dose;  per_run: per engine call."""
 
     doses: tuple[float, ...] = (0.3, 0.45, 0.6, 0.75)
-    names: int = Field(default=160, ge=1)
+    names: int = Field(default=80, ge=1)
     candidates_per_name: int = Field(default=2, ge=1)
     finalists: int = Field(default=2, ge=1)
     answers: int = Field(default=8, ge=1)

@@ -11,8 +11,10 @@ from featurehub.demo.concepts import names
 from featurehub.demo.recognizer import recognize
 from featurehub.store.names import base_of, fold
 from labeling.judge import WordJudge
+from labeling.words import words_in
+from saes.documents import Message
 
-__all__ = ["RecognizerJudge", "judge_for"]
+__all__ = ["RecognizerJudge", "judge_for", "judge_of"]
 
 
 class RecognizerJudge:
@@ -36,6 +38,14 @@ class RecognizerJudge:
 
     def coherent(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([recognize(text).well_formed for text in texts], dtype=bool)
+
+
+def judge_of(entries: Sequence[str | list[Message]]) -> WordJudge:
+    """A judge that knows the words of these texts and chats."""
+    texts = (
+        text for entry in entries for text in ([entry] if isinstance(entry, str) else (m["content"] for m in entry))
+    )
+    return WordJudge(vocabulary=frozenset(word for text in texts for word in words_in(text)))
 
 
 def judge_for(model: ModelIdentity) -> RecognizerJudge | WordJudge:

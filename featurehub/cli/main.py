@@ -27,6 +27,10 @@ app.add_typer(demo_app, name="demo")
 app.add_typer(features_app, name="features")
 
 
+PROMPTS = 12
+"""About so many beginnings of the texts are what strengths are calibrated on."""
+
+
 class Exit(IntEnum):
     ERROR = 2
 
@@ -56,10 +60,11 @@ def build(
     entries = read_texts(text)  # before the imports that take long
     from featurehub.cli.build import BuildPlan
     from featurehub.cli.build import build as build_artifact
-    from labeling.judge import WordJudge
+    from featurehub.cli.judges import judge_of
     from saes.train import TrainConfig
 
-    prompts = [entry[:24] if isinstance(entry, str) else entry[:1] for entry in entries[:: max(1, len(entries) // 12)]]
+    chosen = entries[:: max(1, len(entries) // PROMPTS)]
+    prompts = [" ".join(entry.split()[:5]) if isinstance(entry, str) else entry[:1] for entry in chosen]
     plan = BuildPlan(
         model=model,
         out=out,
@@ -68,7 +73,7 @@ def build(
         layer=layer,
         train=TrainConfig(d_sae=latents, k=k, tokens=tokens),
     )
-    artifact = build_artifact(plan, entries, WordJudge(), prompts)
+    artifact = build_artifact(plan, entries, judge_of(entries), prompts)
     for name, value in artifact.manifest.metrics.items():
         output.print(f"  {name} {value:.4g}")
     output.print(f"Serve it: featurehub serve {model} --sae {out}")

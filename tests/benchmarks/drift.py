@@ -61,7 +61,7 @@ def main() -> None:
     artifact = ensure_demo()
     features = concept_features(artifact)
     old = truth_world(artifact, bundled_model(), count)
-    table = Table("model", "state", "EV", "labelled flagged", "stale", "hold", "borderline", "precision", "recall")
+    table = Table("model", "state", "EV", "stale + suspect", "stale", "hold", "borderline", "precision", "recall")
     with tempfile.TemporaryDirectory() as folder:
         models = {"unchanged": bundled_model(), "bf16": rounded(Path(folder))} | {n: sibling(n) for n in SIBLINGS}
         for name, model in models.items():
@@ -110,6 +110,7 @@ def falls(features: list[Feature], old: World, new: World) -> dict[int, float]:
 
 def row(report: DriftReport, features: list[Feature], old: World, new: World) -> list[str]:
     flagged = {verdict.latent for verdict in report.features if verdict.state is State.STALE}
+    suspect = sum(verdict.state is State.SUSPECT for verdict in report.features)
     counted = count_outcomes(falls(features, old, new), flagged)
     precision = counted.hits / max(1, counted.hits + counted.false_alarms)
     recall = counted.hits / max(1, counted.hits + counted.missed)
@@ -117,7 +118,7 @@ def row(report: DriftReport, features: list[Feature], old: World, new: World) ->
     return [
         report.state,
         f"{report.metrics.get('explained_variance_new', float('nan')):.3f}",
-        f"{len(flagged)} of {len(report.features)}",
+        f"{len(flagged)} + {suspect} of {len(report.features)}",
         str(judged),
         str(counted.held + counted.false_alarms),
         str(counted.borderline),

@@ -7,6 +7,7 @@ import pytest
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.cli.build import BuildPlan, build
+from featurehub.cli.judges import judge_of
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import LatentEdit, Mode, Steering
@@ -38,7 +39,7 @@ def story_sae(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, str]:
         calibration=CalibrationConfig(doses=(0.5, 0.9), names=30, candidates_per_name=1, answers=6, confirm=6),
     )
     texts = read_texts(TEXT)[:600]
-    return build(plan, texts, WordJudge(), [START]), plan.database
+    return build(plan, texts, judge_of(texts), [START]), plan.database
 
 
 def test_a_feature_found_by_name_turns_stories_to_its_subject(story_sae: tuple[Artifact, str]) -> None:

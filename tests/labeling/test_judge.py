@@ -43,6 +43,13 @@ def test_text_that_is_too_short_or_repeats_itself_is_not_coherent(text: str, coh
     assert WordJudge().coherent([text]).tolist() == [coherent]
 
 
+def test_text_of_made_up_words_is_not_coherent() -> None:
+    judge = WordJudge(vocabulary=frozenset(["the", "cat", "sat", "on", "mat", "and", "slept"]))
+    texts = ["the cat sat on the mat and slept .", "the cat norlled on the mat and slept", "the dog runs to the door"]
+    assert judge.coherent(texts).tolist() == [True, False, False]
+    assert WordJudge().coherent(texts).all()
+
+
 def test_verdicts_are_one_bool_per_text_and_none_of_none() -> None:
     judge = WordJudge()
     for verdicts in (judge.shows(LABEL, ["a", "b"]), judge.coherent(["a", "b"])):
