@@ -57,8 +57,10 @@ def train(batches: Iterator[Tensor], d_model: int, config: TrainConfig) -> Dicti
     trainer = SAETrainer(trainer_config(config), sae, batches)
     # The moments of latents that no longer fire decay into denormal numbers, which a CPU handles many times slower.
     torch.set_flush_denormal(True)
-    trainer.fit()
-    torch.set_flush_denormal(False)
+    try:
+        trainer.fit()
+    finally:
+        torch.set_flush_denormal(False)
     with tempfile.TemporaryDirectory() as folder:
         sae.save_inference_model(folder)
         return to_dictionary(Path(folder))

@@ -161,9 +161,11 @@ def measure(
     new_observed = observe(new_texts)
     r = correlation(old_texts.matrix, new_observed.matrix)
     firings = old_texts.matrix.getnnz(axis=0)
-    worlds = [world(each, tokenizer) for each in (old_texts, new_observed, old_answers, new_answers)]
-    # World by world, since a judge may keep an index of the texts. Old texts are the same, whichever model reads them.
-    text, old, new = (judged(worlds[i], labels, judge) for i in (0, 2, 3))
+    text_old, world_old, world_new = (world(each, tokenizer) for each in (old_texts, old_answers, new_answers))
+    # The texts are the same, whichever model reads them.
+    worlds = [text_old, text_old._replace(peaks=new_observed.answer_max()), world_old, world_new]
+    # World by world, since a judge may keep an index of the texts.
+    text, old, new = (judged(each, labels, judge) for each in (text_old, world_old, world_new))
     return [
         measure_feature(
             latent,
