@@ -3,7 +3,7 @@
 Owns the routes, what a request may ask, and how errors look on the wire. Reading order:
 
     asked     featurehub's keys of a request body, checked
-    plan      names -> what the engine runs; staleness; the cache salt
+    plan      names -> what the engine runs; staleness
     chat      a steered completion around vLLM's own route
     report    whether the steering really ran
     answer    the ``featurehub`` object; ``stream`` puts it into the last chunk

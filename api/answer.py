@@ -29,30 +29,53 @@ class TokenActivations(Frozen):
     features: tuple[FeatureActivation, ...]
 
 
+class AbortedAnswer(Frozen):
+    """position: of the token that caused the event;  feature: the names of the features that were watched"""
+
+    event: str
+    feature: str
+    position: int
+
+
 class Answer(Frozen):
     """What was applied to a request.
 
     applied: ``dose`` is the mean of all edits together over the steered tokens; ``clipped`` says whether the dose
              guard scaled any token's edits down
-    aborted: reserved for guards
+    aborted: the abort that ended the answer, if one did
     """
 
     applied: tuple[AppliedEdit, ...]
     steered_tokens: int
     warnings: tuple[Notice, ...]
     activations: tuple[TokenActivations, ...] | None
-    aborted: None = None
+    aborted: AbortedAnswer | None = None
 
 
 def make_answer(plan: Plan, report: SteerReport, labels: Labels, engine: Engine) -> Answer:
-    sent = {edit.latent for edit in plan.steering.edits}
-    dosed = {"dose": report.dose_mean, "clipped": report.clipped > 0}
     return Answer(
-        applied=tuple(edit.model_copy(update=dosed if edit.latent in sent else {}) for edit in plan.applied),
+        applied=tuple(dosed(edit, plan, report) for edit in plan.applied),
         steered_tokens=report.steered_tokens,
         warnings=plan.notices + nothing_steered(plan, report),
         activations=activations(plan, report, labels, engine),
+        aborted=aborted(plan, report),
     )
+
+
+def dosed(edit: AppliedEdit, plan: Plan, report: SteerReport) -> AppliedEdit:
+    """With what the engine counted; an edit that came to nothing was not sent, and stays as it is."""
+    sent = [(each.sae, each.latent) for each in plan.steering.edits]
+    if (edit.sae, edit.latent) not in sent:
+        return edit
+    tokens = report.tokens_in_force(sent.index((edit.sae, edit.latent)))
+    return edit.model_copy(update={"dose": report.dose_mean, "clipped": report.clipped > 0, "tokens": tokens})
+
+
+def aborted(plan: Plan, report: SteerReport) -> AbortedAnswer | None:
+    if report.aborted is None:
+        return None
+    event, position = report.aborted.event, report.aborted.position
+    return AbortedAnswer(event=event, feature=plan.watching.get(event, ""), position=position)
 
 
 def nothing_steered(plan: Plan, report: SteerReport) -> tuple[Notice, ...]:
@@ -63,7 +86,7 @@ def nothing_steered(plan: Plan, report: SteerReport) -> tuple[Notice, ...]:
 
 
 def activations(plan: Plan, report: SteerReport, labels: Labels, engine: Engine) -> tuple[TokenActivations, ...] | None:
-    if not plan.steering.top_k:
+    if not plan.steering.reads:
         return None
     return tuple(
         TokenActivations(

@@ -1,19 +1,18 @@
 """featurehub's keys of a request body: taken out and checked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
+from featurehub.conditions import FeatureAbort, FeatureCondition
 from featurehub.errors import InvalidInput
 from featurehub.features import Edit, SteerOptions, parse_edits
 from featurehub.settings import Frozen, Limits
 
 __all__ = ["KEYS", "XARGS_KEY", "Asked", "refuse_reserved"]
 
-KEYS = ("features", "steer", "return_activations")
-# Keys of a later version. Ignoring one would leave a client without a guard that it believes in.
-LATER = ("abort_when",)
+KEYS = ("features", "steer", "return_activations", "abort_when")
 XARGS_KEY = "featurehub"
 
 T = TypeVar("T", bound=Frozen)
@@ -31,29 +30,40 @@ class Asked(Frozen):
     edits: dict[str, Edit]
     steer: SteerOptions
     top_k: int
+    aborts: tuple[FeatureAbort, ...] = ()
 
     @classmethod
     def take(cls, body: dict[str, Any], limits: Limits) -> "Asked | None":
         """Removes our keys from ``body``; None where nothing is left to do. Raises InvalidInput."""
-        features, steer, activations = (body.pop(key, None) for key in KEYS)
+        features, steer, activations, aborts = (body.pop(key, None) for key in KEYS)
         asked = cls(
             edits=parse_edits({} if features is None else features, limits),
             steer=parse("steer", SteerOptions, {} if steer is None else steer),
             top_k=0 if activations is None else parse("return_activations", ReturnActivations, activations).top_k,
+            aborts=parse_aborts([] if aborts is None else aborts, limits),
         )
-        return asked if asked.edits or asked.top_k else None
+        return asked if asked.edits or asked.top_k or asked.aborts else None
+
+    @property
+    def conditions(self) -> Iterator[FeatureCondition]:
+        for when in (*(edit.when for edit in self.edits.values()), *(abort.when for abort in self.aborts)):
+            yield from when or ()
 
 
 def refuse_reserved(body: Mapping[str, Any]) -> None:
-    """Raises InvalidInput for keys that would be ignored, or that would get past our checks."""
-    for key in LATER:
-        if body.get(key) is not None:
-            raise InvalidInput(
-                f"this version does not know {key!r}; it would be ignored, so nothing was run", param=key
-            )
+    """Raises InvalidInput for a key that would get past our checks."""
     carried = body.get("vllm_xargs")
     if isinstance(carried, Mapping) and XARGS_KEY in carried:
         raise InvalidInput('steering goes into "features", not into vllm_xargs', param=f"vllm_xargs.{XARGS_KEY}")
+
+
+def parse_aborts(value: object, limits: Limits) -> tuple[FeatureAbort, ...]:
+    """Raises InvalidInput."""
+    if not isinstance(value, list):
+        raise InvalidInput('"abort_when" must be a list of conditions', param="abort_when")
+    if len(value) > limits.aborts:
+        raise InvalidInput(f"{len(value)} aborts in one request; send at most {limits.aborts}", param="abort_when")
+    return tuple(parse(f"abort_when.{i}", FeatureAbort, each) for i, each in enumerate(value))
 
 
 def parse(key: str, kind: type[T], value: object) -> T:

@@ -20,7 +20,7 @@ from api.deployment import Deployment
 from api.engine import Engine
 from api.plan import Plan, make_plan
 from api.report import read_report
-from api.stream import append
+from api.stream import Ending, append, say_aborted
 from featurehub.engine.report import SteerReport
 from featurehub.errors import EngineUnavailable, InvalidInput
 
@@ -33,7 +33,6 @@ class Body(Protocol):
     """What we need of vLLM's request classes."""
 
     vllm_xargs: dict[str, Any] | None
-    cache_salt: str | None
 
     @property
     def model_extra(self) -> dict[str, Any] | None: ...
@@ -57,7 +56,6 @@ async def answer_steered(body: B, request: Request, core: Core[B]) -> Response:
     plan = await run_in_threadpool(plan_of, asked, here)
     if plan.reaches_engine:
         body.vllm_xargs = {**(body.vllm_xargs or {}), **plan.xargs}
-        body.cache_salt = plan.salt(body.cache_salt)
     return await Steered(plan, here).around(await core(body, request))
 
 
@@ -94,6 +92,8 @@ class Steered:
     async def extend(self, response: Response) -> Response:
         answer = await self.answer()
         content = json.loads(bytes(response.body)) | {"featurehub": answer.model_dump(mode="json")}
+        if answer.aborted is not None:
+            say_aborted(content)
         extended = JSONResponse(content, response.status_code, background=response.background)
         length = extended.headers["content-length"]
         extended.headers.update(response.headers | headers(self.plan) | {"content-length": length})
@@ -105,8 +105,9 @@ class Steered:
         response.headers.update(headers(self.plan))
         return response
 
-    async def last_words(self) -> dict[str, Any]:
-        return {"featurehub": (await self.answer()).model_dump(mode="json")}
+    async def last_words(self) -> Ending:
+        answer = await self.answer()
+        return Ending({"featurehub": answer.model_dump(mode="json")}, answer.aborted is not None)
 
     async def answer(self) -> Answer:
         """Raises SteeringLost."""

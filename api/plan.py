@@ -2,25 +2,26 @@
 
 1. Every name is resolved to a feature of the loaded SAE.
 2. A stale feature is refused, or warned of; one that was not checked is warned of.
-3. A weight on the calibrated scale becomes the raw number of its mode:
+3. A weight on the calibrated scale becomes the raw number of its mode, and a condition's value an activation:
        nudge   weight · strength          pin   weight · max_activation
        mul     1 + weight                 ablate   0
+       condition   value · max_activation
 4. An edit that changes nothing (nudge or mul of weight 0) is reported but not sent, so that the answer and its cache
    are those of an unsteered request.
-5. The cache salt separates this request's KV blocks by client, edits, SAE and loaded weights.
+The engine itself separates the KV blocks of requests by what they ask for (``featurehub.engine.admission``).
 """
 
-import hashlib
-import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from api.asked import XARGS_KEY, Asked
 from api.served import Served
 from api.states import feature_state, with_states
+from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen
+from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, InvalidEdit, StaleFeature
-from featurehub.features import AppliedEdit, Edit, Feature, LatentEdit, Mode, OnStale, State, Steering
+from featurehub.features import AppliedEdit, Edit, Feature, Mode, OnStale, State
 from featurehub.settings import Frozen, Limits
 from featurehub.store import Reader
 
@@ -41,50 +42,46 @@ class Notice(Frozen):
 class Plan:
     """One request's steering, and what the answer will say of it.
 
-    applied: in the order of the request, with dose 0 until the engine has reported
+    applied:  in the order of the request, with dose 0 until the engine has reported
+    watching: the features that each abort's event watches
     """
 
     served: Served
     steering: Steering
     applied: tuple[AppliedEdit, ...]
     notices: tuple[Notice, ...]
+    watching: Mapping[str, str]
 
     @property
     def reaches_engine(self) -> bool:
-        return bool(self.steering.edits) or self.steering.reads
+        return not self.steering.is_nothing
 
     @property
     def xargs(self) -> dict[str, str]:
         """What vLLM's request carries to the worker."""
         return {XARGS_KEY: self.steering.to_json()}
 
-    def salt(self, own: str | None) -> str | None:
-        """vLLM's ``cache_salt``, 64 hexadecimal digits; the client's own where the stream is left alone."""
-        steered = self.steering.salt()
-        if not steered:
-            return own
-        parts = json.dumps([own, steered, self.served.sae, self.served.fingerprint])
-        return hashlib.sha256(parts.encode()).hexdigest()
-
 
 def make_plan(asked: Asked, reader: Reader, served: Served, limits: Limits) -> Plan:
     """Raises FeatureNotFound, AmbiguousFeature, StaleFeature and InvalidEdit, each naming the key at fault."""
     features = resolve(asked.edits, reader, served)
+    watched = {each.feature: feature_called(each.feature, reader, served) for each in asked.conditions}
     on_stale = asked.steer.on_stale or served.on_stale
-    notices = [judge(name, feature, on_stale, reader, served) for name, feature in features.items()]
-    edits = {name: latent_edit(name, edit, features[name]) for name, edit in asked.edits.items()}
+    notices = [judge(name, feature, on_stale, reader, served) for name, feature in (watched | features).items()]
+    edits = {name: latent_edit(name, edit, features[name], watched) for name, edit in asked.edits.items()}
     return Plan(
         served=served,
         steering=Steering(
-            hook=served.sae,
             edits=tuple(edit for edit in edits.values() if moves(edit)),
             positions=asked.steer.positions,
             dose_max=limits.dose_max,
+            aborts=tuple(raw_abort(abort, watched) for abort in asked.aborts),
             report=uuid.uuid4().hex,
-            top_k=asked.top_k,
+            reads=(Read(sae=served.sae, top_k=asked.top_k),) if asked.top_k else (),
         ),
         applied=tuple(applied(features[name], asked.edits[name], edits[name]) for name in edits),
         notices=tuple(notice for notice in notices if notice is not None),
+        watching={abort.name: ", ".join(each.feature for each in abort.when) for abort in asked.aborts},
     )
 
 
@@ -146,9 +143,33 @@ def refusal(name: str, feature: Feature, report: str | None, reader: Reader, ser
     )
 
 
-def latent_edit(name: str, edit: Edit, feature: Feature) -> LatentEdit:
+def latent_edit(name: str, edit: Edit, feature: Feature, watched: Mapping[str, Feature]) -> LatentEdit:
     """The edit on the raw scale. Raises InvalidEdit for a feature whose strength nobody has measured."""
-    return LatentEdit(latent=feature.latent, mode=edit.mode, value=value(name, edit, feature))
+    return LatentEdit(
+        sae=feature.artifact,
+        latent=feature.latent,
+        mode=edit.mode,
+        value=value(name, edit, feature),
+        when=raw_when(edit.when, watched) if edit.when is not None else None,
+    )
+
+
+def raw_abort(abort: FeatureAbort, watched: Mapping[str, Feature]) -> Abort:
+    return Abort(event=abort.name, when=raw_when(abort.when, watched), positions=abort.positions)
+
+
+def raw_when(when: FeatureWhen, watched: Mapping[str, Feature]) -> When:
+    return When(conditions=tuple(raw_condition(each, watched[each.feature]) for each in when), any=bool(when.any))
+
+
+def raw_condition(condition: FeatureCondition, feature: Feature) -> Condition:
+    return Condition(
+        sae=feature.artifact,
+        latent=feature.latent,
+        op=condition.op,
+        value=condition.value * feature.max_activation,
+        so_far=condition.so_far,
+    )
 
 
 def value(name: str, edit: Edit, feature: Feature) -> float:

@@ -5,9 +5,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from featurehub.conditions import Positions
+from featurehub.edits import Steering
 from featurehub.engine.report import SteerReport
 from featurehub.errors import SteeringLost
-from featurehub.features import Positions, Steering
 
 __all__ = ["read_report"]
 
@@ -24,11 +25,12 @@ def read_report(raw: Mapping[str, Any] | None, steering: Steering) -> SteerRepor
         report = SteerReport.model_validate(raw)
     except ValidationError as error:
         raise SteeringLost(f"the engine's report of this request cannot be read: {error}") from error
-    nothing_due = steering.positions is Positions.GENERATED and report.expected_tokens == 0
-    complete = report.steered_tokens == report.expected_tokens and (report.steered_tokens > 0 or nothing_due)
-    if steering.edits and not complete:
+    nothing_due = steering.positions is Positions.GENERATED
+    if steering.edits and not (report.complete and (report.seen_tokens > 0 or nothing_due)):
         raise SteeringLost(
-            f"{report.steered_tokens} of {report.expected_tokens} tokens were steered; the answer is withheld. "
+            f"the hooks ran over {report.seen_tokens} of {report.expected_tokens} tokens; the answer is withheld. "
             "Try again; if it stays, restart the server."
         )
+    if steering.reads and (report.activations is None or report.reads_lost):
+        raise SteeringLost("the activations were dropped, since too many answers wait for theirs; send fewer at once")
     return report

@@ -1,25 +1,42 @@
 """Server-sent events: split a byte stream into them, and add to the last chunk of an answer.
 
 An event ends with a blank line, wherever the network cut the stream. Chunks are passed on as they come, byte for
-byte; only one that may be the last (every choice has finished, or there is only usage) waits for its successor.
+byte; only those that may be the last (every choice has finished, or there is only usage) wait for what follows.
 """
 
 import codecs
 import json
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from api.errors import error_body
 from featurehub.errors import FeaturehubError
 
-__all__ = ["Events", "append", "data_of", "event"]
+__all__ = ["Ending", "Events", "append", "data_of", "event", "say_aborted"]
 
 # Two line ends in a row. A lone "\r" at the end of the buffer may be half of "\r\n": it waits.
 BLANK_LINE = re.compile(r"(?:\r\n|\n|\r(?!\n|\Z)){2}")
 DONE = "[DONE]"
+ABORTED = "content_filter"
+"""OpenAI's word for an answer that was cut off because of what it says."""
 
-Finish = Callable[[], Awaitable[dict[str, Any]]]
+
+class Ending(NamedTuple):
+    """What an answer ends with: keys for its last chunk, and whether it was aborted."""
+
+    added: dict[str, Any]
+    aborted: bool = False
+
+
+Finish = Callable[[], Awaitable[Ending]]
+
+
+def say_aborted(chunk: dict[str, Any]) -> None:
+    """Puts the reason into a chunk, or a whole answer, that says that it has finished."""
+    for choice in chunk.get("choices", ()):
+        if choice.get("finish_reason") is not None:
+            choice["finish_reason"] = ABORTED
 
 
 class Events:
@@ -86,16 +103,16 @@ async def append(pieces: AsyncIterable[str | bytes | memoryview], finish: Finish
 
 
 class Tail:
-    """Holds back the chunk that may be the last one.
+    """Holds back the chunks that may be the last ones.
 
-    held:   its event; "" while nothing waits
-    latest: the last chunk that passed, as an object
+    held:   their events, with their data
+    latest: the last chunk that came, as an object
     failed: whether the stream carried an error
     """
 
     def __init__(self, finish: Finish) -> None:
         self.finish = finish
-        self.held = ""
+        self.held: list[tuple[str, dict[str, Any]]] = []
         self.latest: dict[str, Any] = {}
         self.failed = False
 
@@ -106,26 +123,34 @@ class Tail:
             return text
         if data == DONE:
             return await self.close() + text
-        return self.release() + self.take(text, chunk_of(data))
+        return self.take(text, chunk_of(data))
 
     def take(self, text: str, chunk: dict[str, Any]) -> str:
         self.latest = chunk
         self.failed = self.failed or "error" in chunk
-        if not may_be_last(chunk):
-            return text
-        self.held = text
-        return ""
+        if may_be_last(chunk):
+            released = self.release() if chunk["choices"] else ""
+            self.held.append((text, chunk))
+            return released
+        return self.release() + text
 
     def release(self) -> str:
-        held, self.held = self.held, ""
-        return held
+        held, self.held = self.held, []
+        return "".join(text for text, _ in held)
 
     async def close(self) -> str:
         if self.failed:
             return self.release()
         try:
-            added = await self.finish()
+            ending = await self.finish()
         except FeaturehubError as error:
             return self.release() + event(error_body(error))
-        last = self.latest if self.release() else self.latest | {"choices": []}
-        return event(last | added)
+        held, self.held = self.held, []
+        if not held:
+            return event(self.latest | {"choices": []} | ending.added)
+        if ending.aborted:
+            for _, chunk in held:
+                say_aborted(chunk)
+            held = [(event(chunk), chunk) for _, chunk in held]
+        *before, (_, last) = held
+        return "".join(text for text, _ in before) + event(last | ending.added)

@@ -1,8 +1,12 @@
 """The inference-side SAE: reads an artifact's tensors and encodes exactly as sae-lens does.
 
     z = (x − b_dec) · W_enc + b_enc          pre-activations
-    a = z · [z > θ]                          θ per latent; θ = 0 is ReLU
+    a = (gain · z + offset)⁺ · [z > θ]       θ per latent
     x̂ = a · W_dec + b_dec
+
+Every architecture is an instance: θ = 0 is ReLU (standard); a θ of its own is JumpReLU, and what BatchTopK and
+Matryoshka SAEs become once trained; a gated SAE decides by z and reads its magnitude from gain and offset, which are 1
+and 0 elsewhere. A TopK SAE needs a θ that was measured, since its own rule looks at all latents of a token at once.
 
 The file keeps sae-lens' orientation (``W_enc [d_model, d_sae]``); in memory both weights are ``[d_sae, d_model]``, so
 that the rows of the few latents that steering needs lie together.
@@ -28,6 +32,7 @@ class Dictionary(NamedTuple):
     """All tensors are float32.
 
     W_enc, W_dec: [d_sae, d_model];  b_enc, threshold: [d_sae];  b_dec: [d_model]
+    gain, offset: [d_sae]; None stands for 1 and 0
     """
 
     W_enc: EncoderWeight
@@ -35,6 +40,8 @@ class Dictionary(NamedTuple):
     b_enc: LatentBias
     b_dec: StreamBias
     threshold: LatentBias
+    gain: LatentBias | None = None
+    offset: LatentBias | None = None
 
     @property
     def d_sae(self) -> int:
@@ -46,13 +53,19 @@ class Dictionary(NamedTuple):
 
     def encode(self, x: Stream) -> Latents:
         z = (x.float() - self.b_dec) @ self.W_enc.T + self.b_enc
-        return z * (z > self.threshold)
+        return self.magnitude(z) * (z > self.threshold)
+
+    def magnitude(self, z: Tensor, latents: int | slice = slice(None)) -> Tensor:
+        """(gain · z + offset)⁺, where ``z`` holds the pre-activations of these latents."""
+        scaled = z if self.gain is None else self.gain[latents] * z
+        return torch.relu(scaled if self.offset is None else scaled + self.offset[latents])
 
     def decode(self, a: Latents) -> Stream:
         return a @ self.W_dec + self.b_dec
 
     def save(self, path: Path) -> None:
-        tensors = {**self._asdict(), "W_enc": self.W_enc.T}
+        tensors = {name: tensor for name, tensor in self._asdict().items() if tensor is not None}
+        tensors["W_enc"] = self.W_enc.T
         # Cloned, since safetensors refuses tensors that share memory.
         save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, path)
 
@@ -68,7 +81,7 @@ class Dictionary(NamedTuple):
             raise CorruptArtifact(f"{path} lacks the tensor {missing[0]}", param="sae")
         check_tensors(path, tensors)
         tensors["W_enc"] = tensors["W_enc"].T
-        return cls(**{name: tensors[name].float().contiguous() for name in _TENSORS})
+        return cls(**{name: tensor.float().contiguous() for name, tensor in tensors.items() if name in cls._fields})
 
 
 def check_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -82,9 +95,11 @@ def check_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         "b_enc": (d_sae,),
         "threshold": (d_sae,),
         "b_dec": (d_model,),
+        "gain": (d_sae,),
+        "offset": (d_sae,),
     }
-    for name, shape in shapes.items():
-        tensor = tensors[name]
+    for name in tensors.keys() & shapes.keys():
+        tensor, shape = tensors[name], shapes[name]
         if tuple(tensor.shape) != shape:
             raise CorruptArtifact(f"{path}: {name} has shape {tuple(tensor.shape)}, expected {shape}", param="sae")
         if not tensor.is_floating_point():

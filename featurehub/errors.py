@@ -58,7 +58,9 @@ class FeaturehubError(Exception):
         self.param = param
 
 
-class InvalidInput(FeaturehubError):
+class InvalidInput(FeaturehubError, ValueError):
+    """A ValueError too: vLLM's frontends answer one with HTTP 400."""
+
     code = "invalid_input"
 
 

@@ -1,10 +1,9 @@
-"""Values that every part of featurehub shares: features, edits as people write them, edits as the engine runs them.
+"""Values that every part of featurehub shares: features, and edits as people write them.
 
-An *edit* names a feature and a weight on the calibrated scale; the store resolves it to a *latent edit*, which names
-an index in one SAE and the raw number that the forward pass uses. A *steering* is all latent edits of one request.
+An *edit* names a feature and a weight on the calibrated scale; it is resolved to a *latent edit*
+(``featurehub.edits``), which names an index in one SAE and the raw number that the forward pass uses.
 """
 
-import hashlib
 import math
 import re
 import unicodedata
@@ -14,6 +13,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from featurehub.conditions import FeatureWhen, Positions
 from featurehub.errors import InvalidEdit
 from featurehub.settings import Frozen, Limits
 
@@ -21,13 +21,10 @@ __all__ = [
     "AppliedEdit",
     "Edit",
     "Feature",
-    "LatentEdit",
     "Mode",
     "OnStale",
-    "Positions",
     "State",
     "SteerOptions",
-    "Steering",
     "parse_edits",
     "slugify",
 ]
@@ -40,14 +37,6 @@ class Mode(StrEnum):
     PIN = "pin"
     MUL = "mul"
     ABLATE = "ablate"
-
-
-class Positions(StrEnum):
-    """Which tokens of a request are steered; decided per token by its position, not by the scheduler's phase."""
-
-    ALL = "all"
-    PROMPT = "prompt"
-    GENERATED = "generated"
 
 
 class State(StrEnum):
@@ -100,10 +89,12 @@ class Edit(Frozen):
     """One feature's weight as a client writes it: ``0.7`` or ``{"mode": "pin", "weight": 0.5}``.
 
     weight: in [-1, 1]; required for every mode but ``ablate``
+    when:   the tokens at which it is in force; None for all
     """
 
     mode: Mode = Mode.NUDGE
     weight: float | None = None
+    when: FeatureWhen | None = None
 
 
 class SteerOptions(Frozen):
@@ -113,58 +104,8 @@ class SteerOptions(Frozen):
     on_stale: OnStale | None = None
 
 
-class LatentEdit(Frozen):
-    """One edit as the forward pass runs it.
-
-    latent: index in the SAE of the hook point
-    value:  nudge: coefficient of W_dec[latent]; pin: target activation; mul: factor; ablate: unused, 0
-    """
-
-    latent: int = Field(ge=0)
-    mode: Mode
-    value: float = 0.0
-
-
-class Steering(Frozen):
-    """All latent edits of one request, in the canonical form that crosses into the engine.
-
-    hook:     id of the SAE (its content hash) whose hook point is edited
-    edits:    at most ``Limits.edits``
-    dose_max: bound on ‖Δ‖/‖x‖ per token
-    report:   key under which the worker keeps this request's counts until they are fetched; "" for none
-    top_k:    how many of each token's strongest features to report; 0 for none
-    capture:  whether to keep the stream itself of every token, for whoever runs the engine in its own process
-    """
-
-    hook: str
-    edits: tuple[LatentEdit, ...] = ()
-    positions: Positions = Positions.ALL
-    dose_max: float = Field(default=1.0, gt=0.0)
-    report: str = ""
-    top_k: int = Field(default=0, ge=0, le=64)
-    capture: bool = False
-
-    @property
-    def reads(self) -> bool:
-        return self.capture or self.top_k > 0
-
-    def to_json(self) -> str:
-        return self.model_dump_json()
-
-    def salt(self) -> str:
-        """Names the KV blocks that this steering produces: equal edits share a cache, others never do.
-
-        Empty when the stream is left alone, so that such a request shares the unsteered cache. A request that reads
-        has a salt of its own: every one of its tokens must be computed.
-        """
-        if not self.edits and not self.reads:
-            return ""
-        own = {} if self.reads else {"report": ""}
-        return hashlib.sha256(self.model_copy(update=own).to_json().encode()).hexdigest()
-
-
 class AppliedEdit(Frozen):
-    """What one edit of a request came to, for the response."""
+    """What one edit of a request came to, for the response. tokens: at which it was in force"""
 
     id: str
     label: str
@@ -176,6 +117,7 @@ class AppliedEdit(Frozen):
     coefficient: float
     dose: float
     clipped: bool
+    tokens: int = 0
     state: State
 
 

@@ -18,12 +18,14 @@ class Limits(Frozen):
     """Bounds on what one request may ask for.
 
     edits:      most edits in one request
+    aborts:     most entries of ``abort_when``
     weight:     largest |weight| on the calibrated scale
     dose_max:   largest ‖Δ‖/‖x‖ that one token's stream may take; beyond it the guard scales Δ down and says so
     name_chars: longest feature name
     """
 
     edits: int = 32
+    aborts: int = 8
     weight: float = 1.0
     dose_max: float = 1.0
     name_chars: int = 200

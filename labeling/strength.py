@@ -24,8 +24,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from pydantic import Field
 
+from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.offline import Generation, Sampling
-from featurehub.features import LatentEdit, Mode, Steering
+from featurehub.features import Mode
 from featurehub.settings import Frozen
 from featurehub.store.values import Calibration, Trial
 
@@ -203,7 +204,7 @@ class Bench:
 
 def nudge(candidate: Candidate, dose: float, median_norm: float) -> Steering:
     edit = LatentEdit(latent=candidate.latent, mode=Mode.NUDGE, value=coefficient(candidate, dose, median_norm))
-    return Steering(hook="", edits=(edit,))
+    return Steering(edits=(edit,))
 
 
 def coefficient(candidate: Candidate, dose: float, median_norm: float) -> float:

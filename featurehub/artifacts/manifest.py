@@ -11,16 +11,29 @@ __all__ = ["HookPoint", "Manifest", "ModelIdentity", "Site"]
 
 
 class Site(StrEnum):
-    """Where in a layer an SAE reads and writes."""
+    """Where in a layer an SAE reads and writes, in the order in which a token passes them.
 
+    resid_pre, resid_mid, resid_post: the stream before the layer, between attention and MLP, and after the layer
+    attn_out, mlp_out: what attention and MLP add to the stream, after the norm that some families put behind them
+    """
+
+    RESID_PRE = "resid_pre"
+    ATTN_OUT = "attn_out"
+    RESID_MID = "resid_mid"
+    MLP_OUT = "mlp_out"
     RESID_POST = "resid_post"
 
 
 class HookPoint(Frozen):
-    """A place in the model: the stream after layer ``layer`` (0 is the first)."""
+    """A place in the model: a site of layer ``layer`` (0 is the first)."""
 
     layer: int = Field(ge=0)
     site: Site = Site.RESID_POST
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Sorts hook points as a token passes them."""
+        return self.layer, list(Site).index(self.site)
 
     def __str__(self) -> str:
         return f"layers.{self.layer}.{self.site}"

@@ -83,7 +83,7 @@ def build(
     with phase("identifying the model"):
         identity, hook = identify_hook(plan)
     with phase("starting the engine"):
-        engine = Engine(plan.model, EngineConfig(layer=hook.layer), plan.engine)
+        engine = Engine(plan.model, EngineConfig.capturing(hook), plan.engine)
     with engine, replace_folder(plan.out) as folder:
         documents = list(tokenize(engine.tokenizer, entries, plan.max_tokens))
         training, held_out = split(documents, plan.held_out)
@@ -93,8 +93,7 @@ def build(
         calibration_prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in prompts]
     artifact = open_artifact(plan.out)
     with phase("starting the engine with the SAE"):
-        config = EngineConfig(layer=hook.layer, artifact=plan.out, d_sae=trained.dictionary.d_sae)
-        engine = Engine(plan.model, config, plan.engine)
+        engine = Engine(plan.model, EngineConfig.holding(artifact), plan.engine)
     with engine:
         label_and_register(plan, artifact, engine, trained, judge, calibration_prompts)
     return artifact

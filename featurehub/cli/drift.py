@@ -50,7 +50,7 @@ def run(
     if same_function(artifact, identity):
         return check(artifact, identity, None, labels, judge, config)
     with phase("starting the engine"):
-        engine = Engine(model, EngineConfig(layer=artifact.manifest.hook.layer), EngineOptions())
+        engine = Engine(model, EngineConfig.capturing(artifact.manifest.hook), EngineOptions())
     with engine:
         return check(artifact, identity, engine, labels, judge, config, lambda name: console.print(f"  {name}"))
 

@@ -70,10 +70,9 @@ def freshness(reader: Reader, artifact: Artifact, identity: ModelIdentity) -> st
 
 
 def engine_config(artifact: Artifact, identity: ModelIdentity, database: str, on_stale: OnStale) -> EngineConfig:
-    return EngineConfig(
-        layer=artifact.manifest.hook.layer,
-        artifact=artifact.folder,
-        d_sae=artifact.manifest.d_sae,
+    return EngineConfig.holding(
+        artifact,
+        weights=identity.whole,
         served={
             "store": database,
             "sae": artifact.manifest.id,

@@ -1,41 +1,91 @@
-"""What the engine is told: which SAE at which hook point. Travels in vLLM's ``additional_config``.
+"""What the engine is told: which SAEs at which hook points. Travels in vLLM's ``additional_config``.
 
 vLLM's compile cache hashes ``additional_config``, so everything that changes the compiled graph stands here: the
-engine's version, the hooked layer, and the buffers' shapes.
+engine's version, the hook points, and the buffers' shapes.
 """
 
+import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
+from featurehub.artifacts.artifact import Artifact
+from featurehub.artifacts.manifest import HookPoint
 from featurehub.errors import InvalidConfig
 from featurehub.settings import Frozen
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
-__all__ = ["KEY", "VERSION", "EngineConfig"]
+__all__ = ["KEY", "VERSION", "EngineConfig", "HookConfig", "SaeConfig"]
 
 KEY = "featurehub"
-VERSION = 1
+VERSION = 2
+
+
+class SaeConfig(Frozen):
+    """An SAE that the engine holds. id: content hash of its weights;  folder: where its artifact lies"""
+
+    id: str
+    folder: Path
+    d_sae: int = Field(ge=1)
+
+
+class HookConfig(Frozen):
+    """One hook point, with the SAEs that read and write there: none where it is only captured."""
+
+    point: HookPoint
+    saes: tuple[SaeConfig, ...] = ()
 
 
 class EngineConfig(Frozen):
-    """One hook point, with or without an SAE: an engine that only harvests needs none.
+    """The hook points of one engine, in the order in which a token passes them.
 
-    artifact:  folder of the SAE, or None
-    d_sae:     its number of latents, 0 where there is none
-    max_edits: K, the width of the edit table
-    served:    what the frontend needs to know and the worker ignores (see ``featurehub.engine.server``)
+    max_edits:      K, the most edits of one request
+    max_conditions: C, the most conditions of one request, those of its aborts among them
+    weights:        fingerprint of the loaded weights; separates KV blocks that another engine may share
+    served:         what the frontend needs to know and the worker ignores (see ``featurehub.engine.server``)
     """
 
     version: int = VERSION
-    layer: int = Field(ge=0)
-    artifact: Path | None = None
-    d_sae: int = 0
+    hooks: tuple[HookConfig, ...] = Field(min_length=1)
     max_edits: int = Field(default=32, ge=1, le=256)
+    max_conditions: int = Field(default=16, ge=1, le=32)
+    weights: str = ""
     served: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        points = [hook.point for hook in self.hooks]
+        if any(a.order >= b.order for a, b in itertools.pairwise(points)):
+            raise ValueError("hook points must differ, and stand in the order in which a token passes them")
+        if len(self.saes) != sum(len(hook.saes) for hook in self.hooks):
+            raise ValueError("the same SAE is named twice")
+        return self
+
+    @property
+    def saes(self) -> dict[str, SaeConfig]:
+        return {sae.id: sae for hook in self.hooks for sae in hook.saes}
+
+    @classmethod
+    def capturing(cls, *points: HookPoint) -> Self:
+        """An engine without SAEs, for harvesting."""
+        return cls(hooks=tuple(HookConfig(point=point) for point in points))
+
+    @classmethod
+    def holding(cls, *artifacts: Artifact, **fields: Any) -> Self:
+        """An engine with these SAEs, each at the hook point that it was trained at. Raises InvalidConfig."""
+        found = {str(artifact.manifest.hook): artifact.manifest.hook for artifact in artifacts}
+        points = sorted(found.values(), key=lambda point: point.order)
+        hooks = (
+            HookConfig(point=point, saes=tuple(sae_config(a) for a in artifacts if a.manifest.hook == point))
+            for point in points
+        )
+        try:
+            return cls(hooks=tuple(hooks), **fields)
+        except ValidationError as error:
+            raise InvalidConfig(error.errors()[0]["msg"]) from None
 
     def to_additional_config(self) -> dict[str, Any]:
         return {KEY: self.model_dump(mode="json")}
@@ -50,3 +100,7 @@ class EngineConfig(Frozen):
             return cls.model_validate(additional[KEY])
         except ValidationError as error:
             raise InvalidConfig(f"additional_config.{KEY}: {error.errors()[0]}") from None
+
+
+def sae_config(artifact: Artifact) -> SaeConfig:
+    return SaeConfig(id=artifact.manifest.id, folder=artifact.folder, d_sae=artifact.manifest.d_sae)

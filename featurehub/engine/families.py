@@ -1,94 +1,176 @@
-"""The architectures that the engine knows, and how a hook is put into them.
+"""The architectures that the engine knows, and how hooks are put into them.
 
-A hooked model is a subclass of vLLM's own, registered under the same architecture. After vLLM has built the layers, the
-hooked one changes its class to a subclass whose ``forward`` ends with the op; parameters keep their names, so weights
-load as ever, and torch.compile traces the op with the layer.
+A hooked model is a subclass of vLLM's own, registered under the same architecture. After vLLM has built the layers,
+the modules beside a hook point change their class to a subclass whose ``forward`` calls the op; parameters keep their
+names, so weights load as ever, and torch.compile traces the op with the layer.
 
-Layers of the Llama type return ``(mlp_delta, residual)``: the stream is their sum. A layer that returns anything else
-is refused, since an SAE would read and write the wrong tensor.
+Layers of the Llama type hand on ``(delta, residual)``: the stream is their sum. Those of the GPT-2 type hand on the
+stream itself. A family's row says which, and which modules lie beside its hook points. An architecture without a row is
+refused, since an SAE would read and write the wrong tensor.
 """
 
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from vllm.config import VllmConfig
 from vllm.distributed import get_pp_group
+from vllm.model_executor.models.gemma2 import Gemma2ForCausalLM
+from vllm.model_executor.models.gemma3 import Gemma3ForCausalLM
+from vllm.model_executor.models.gpt2 import GPT2LMHeadModel
 from vllm.model_executor.models.llama import LlamaForCausalLM
 from vllm.model_executor.models.mistral import MistralForCausalLM
+from vllm.model_executor.models.opt import OPTForCausalLM
+from vllm.model_executor.models.phi3 import Phi3ForCausalLM
 from vllm.model_executor.models.qwen2 import Qwen2ForCausalLM
 from vllm.model_executor.models.qwen3 import Qwen3ForCausalLM
+from vllm.model_executor.models.transformers import TransformersForCausalLM
+from vllm.model_executor.models.utils import PPMissingLayer
 
-from featurehub.artifacts.artifact import WEIGHTS
-from featurehub.dictionary import Dictionary
+from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.engine import runner_v1
 from featurehub.engine.config import EngineConfig
-from featurehub.engine.hook import HOOKS, RESID_POST, Hook, register_op
-from featurehub.engine.table import EditTable
-from featurehub.errors import IncompatibleArtifact, UnsupportedModel
+from featurehub.engine.hook import register_op
+from featurehub.engine.hookset import HookSet, install
+from featurehub.errors import UnsupportedModel
 
-__all__ = ["HookedLlamaForCausalLM", "HookedMistralForCausalLM", "HookedQwen2ForCausalLM", "HookedQwen3ForCausalLM"]
-
-
-def hooked_layer(layer_class: type[nn.Module], hook: str) -> type[nn.Module]:
-    """A subclass of a decoder layer of the ``(delta, residual)`` type, with the op after its forward."""
-
-    class HookedLayer(layer_class):
-        def forward(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-            output = super().forward(*args, **kwargs)
-            if not (isinstance(output, tuple) and len(output) == 2):
-                raise UnsupportedModel(
-                    f"{layer_class.__name__} does not return (delta, residual); featurehub cannot hook it"
-                )
-            hidden, residual = output
-            torch.ops.featurehub.edit_stream(hidden, residual, hook)
-            return hidden, residual
-
-    HookedLayer.__name__ = HookedLayer.__qualname__ = f"Hooked{layer_class.__name__}"
-    return HookedLayer
+__all__ = [
+    "HookedGPT2LMHeadModel",
+    "HookedGPTNeoXForCausalLM",
+    "HookedGemma2ForCausalLM",
+    "HookedGemma3ForCausalLM",
+    "HookedLlamaForCausalLM",
+    "HookedMistralForCausalLM",
+    "HookedOPTForCausalLM",
+    "HookedPhi3ForCausalLM",
+    "HookedQwen2ForCausalLM",
+    "HookedQwen3ForCausalLM",
+]
 
 
-def attach(model: nn.Module, vllm_config: VllmConfig) -> None:
-    """Puts the configured hook into a freshly built model; does nothing where featurehub was not asked for.
+class Family(NamedTuple):
+    """How an architecture's layers are made.
+
+    layers:   path of the list of layers
+    pair:     whether they hand on (delta, residual); else the stream
+    stream:   index of the first of these among a layer's arguments
+    attn_out: module in a layer whose output attention adds to the stream
+    mlp_out:  module whose output the MLP adds
+    mid:      norm that reads the stream between the two
+    """
+
+    layers: str = "model.layers"
+    pair: bool = True
+    stream: int = 1
+    attn_out: str = "self_attn"
+    mlp_out: str = "mlp"
+    mid: str = "post_attention_layernorm"
+
+
+LLAMA = Family()
+# What Gemma adds to the stream has passed a second norm.
+GEMMA = Family(
+    attn_out="post_attention_layernorm", mlp_out="post_feedforward_layernorm", mid="pre_feedforward_layernorm"
+)
+GPT2 = Family("transformer.h", pair=False, stream=0, attn_out="attn", mid="ln_2")
+NEOX = Family("model.layers", pair=False, stream=0, attn_out="attention")
+OPT = Family("model.decoder.layers", pair=False, stream=0, mlp_out="fc2", mid="final_layer_norm")
+
+
+def attach(model: nn.Module, family: Family, vllm_config: VllmConfig) -> None:
+    """Puts the configured hooks into a freshly built model; does nothing where featurehub was not asked for.
 
     Raises UnsupportedModel, IncompatibleArtifact.
     """
     config = EngineConfig.of(vllm_config)
     if config is None:
         return
-    inner: Any = model.model
-    if config.layer >= len(inner.layers):
-        raise UnsupportedModel(f"hook layer {config.layer}: the model has layers 0 to {len(inner.layers) - 1}")
+    if vllm_config.speculative_config is not None:
+        raise UnsupportedModel("speculative decoding computes tokens that it then rejects; steering cannot count them")
+    layers = attrgetter(family.layers)(model)
     register_op()
     runner_v1.install()
-    HOOKS[RESID_POST] = make_hook(config, vllm_config)
-    if inner.start_layer <= config.layer < inner.end_layer:
-        layer = inner.layers[config.layer]
-        layer.__class__ = hooked_layer(type(layer), RESID_POST)
-    elif get_pp_group().world_size == 1:
-        raise UnsupportedModel(f"layer {config.layer} does not lie on this worker")
-
-
-def make_hook(config: EngineConfig, vllm_config: VllmConfig) -> Hook:
-    if config.artifact is None:
-        return Hook(None, None)
-    dictionary = Dictionary.load(config.artifact / WEIGHTS)
+    scheduler = vllm_config.scheduler_config
     width = vllm_config.model_config.get_hidden_size()
-    if dictionary.d_model != width:
-        raise IncompatibleArtifact(
-            f"the SAE reads a stream of width {dictionary.d_model}, the model's is {width}: "
-            "it was trained on another model"
-        )
-    table = EditTable(dictionary, vllm_config.scheduler_config.max_num_seqs, config.max_edits)
-    return Hook(dictionary, table)
+    install(HookSet(config, scheduler.max_num_seqs, scheduler.max_num_batched_tokens, width))
+    for hook in config.hooks:
+        put(hook.point, layers, family, vllm_config.model_config.hf_text_config)
+
+
+def put(point: HookPoint, layers: nn.ModuleList, family: Family, hf_config: Any) -> None:
+    """Raises UnsupportedModel for a hook point that the model does not have."""
+    if point.layer >= len(layers):
+        raise UnsupportedModel(f"hook point {point}: the model has layers 0 to {len(layers) - 1}")
+    layer = layers[point.layer]
+    if isinstance(layer, PPMissingLayer):
+        if get_pp_group().world_size == 1:
+            raise UnsupportedModel(f"{point} does not lie on this worker")
+        return
+    name = str(point)
+    match point.site:
+        case Site.RESID_PRE:
+            hook_before(layer, name, family.stream, family.pair and point.layer > 0)
+        case Site.RESID_MID:
+            check_mid(point, hf_config)
+            hook_before(getattr(layer, family.mid), name, 0, family.pair)
+        case Site.ATTN_OUT:
+            hook_after(getattr(layer, family.attn_out), name, pair=False)
+        case Site.MLP_OUT:
+            hook_after(getattr(layer, family.mlp_out), name, pair=False)
+        case Site.RESID_POST:
+            hook_after(layer, name, family.pair)
+
+
+def check_mid(point: HookPoint, hf_config: Any) -> None:
+    if getattr(hf_config, "use_parallel_residual", False):
+        raise UnsupportedModel(f"{point}: attention and MLP of this model run side by side, so there is no resid_mid")
+    if not getattr(hf_config, "do_layer_norm_before", True):
+        raise UnsupportedModel(f"{point}: this model's norm stands behind its MLP; hook resid_post instead")
+
+
+def hook_before(module: nn.Module, name: str, at: int, pair: bool) -> None:
+    """The op sees the module's arguments ``at`` and, of a pair, ``at + 1``, before the module does."""
+
+    class Hooked(type(module)):
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            torch.ops.featurehub.edit_stream(args[at], args[at + 1] if pair else None, name)
+            return super().forward(*args, **kwargs)
+
+    change_class(module, Hooked)
+
+
+def hook_after(module: nn.Module, name: str, pair: bool) -> None:
+    """The op sees the module's output: the tensor, the first of a tuple, or the two of a pair."""
+
+    class Hooked(type(module)):
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            output = super().forward(*args, **kwargs)
+            if pair and not (isinstance(output, tuple) and len(output) == 2):
+                raise UnsupportedModel(f"{name}: the layer does not return (delta, residual); it cannot be hooked")
+            first = output[0] if isinstance(output, tuple) else output
+            torch.ops.featurehub.edit_stream(first, output[1] if pair else None, name)
+            return output
+
+    change_class(module, Hooked)
+
+
+def change_class(module: nn.Module, hooked: type[nn.Module]) -> None:
+    original = type(module).__name__
+    if "forward" in vars(module):
+        raise UnsupportedModel(f"this {original} has a forward of its own, which would pass the hook by")
+    hooked.__name__ = hooked.__qualname__ = original
+    module.__class__ = hooked
 
 
 class Hooked(nn.Module):
-    """Before a vLLM model class among the bases: builds that model, then attaches the hook."""
+    """Before a vLLM model class among the bases: builds that model, then attaches the hooks."""
+
+    family = LLAMA
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
-        attach(self, vllm_config)
+        attach(self, self.family, vllm_config)
 
 
 class HookedLlamaForCausalLM(Hooked, LlamaForCausalLM): ...
@@ -97,7 +179,32 @@ class HookedLlamaForCausalLM(Hooked, LlamaForCausalLM): ...
 class HookedMistralForCausalLM(Hooked, MistralForCausalLM): ...
 
 
+class HookedPhi3ForCausalLM(Hooked, Phi3ForCausalLM): ...
+
+
 class HookedQwen2ForCausalLM(Hooked, Qwen2ForCausalLM): ...
 
 
 class HookedQwen3ForCausalLM(Hooked, Qwen3ForCausalLM): ...
+
+
+class HookedGemma2ForCausalLM(Hooked, Gemma2ForCausalLM):
+    family = GEMMA
+
+
+class HookedGemma3ForCausalLM(Hooked, Gemma3ForCausalLM):
+    family = GEMMA
+
+
+class HookedGPT2LMHeadModel(Hooked, GPT2LMHeadModel):
+    family = GPT2
+
+
+class HookedGPTNeoXForCausalLM(Hooked, TransformersForCausalLM):
+    """vLLM runs GPT-NeoX on transformers' own layers."""
+
+    family = NEOX
+
+
+class HookedOPTForCausalLM(Hooked, OPTForCausalLM):
+    family = OPT

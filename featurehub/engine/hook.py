@@ -2,128 +2,131 @@
 
 1. x = hidden + residual, in float32, for the tokens concerned
 2. reading: tokens of requests that asked for it are captured, or encoded and their strongest latents kept
-3. steering: the edit equation of ``featurehub.steering`` for the steered tokens of all requests at once
-4. writing: the stream is written once, into ``residual``, and ``hidden`` becomes zero, so that the sum is x' rounded
-   to the model's dtype exactly once. Tokens without edits are not touched at all.
+3. conditions: those that read here are decided (``featurehub.engine.conditions``)
+4. steering: the edit equation of ``featurehub.steering`` for the steered tokens of all requests at once
+5. writing: the stream is written once, into ``residual``, and ``hidden`` becomes zero, so that the sum is x' rounded
+   to the model's dtype exactly once. Tokens whose Δ is nothing are not touched at all.
+
+Where layers hand on a single tensor, that tensor is the stream, and it is written in place.
 """
 
-from collections import OrderedDict
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.library import Library
 from vllm.utils.torch_utils import direct_register_custom_op
 
-from featurehub.dictionary import Dictionary
-from featurehub.engine.report import SteerReport, TokenFeatures
-from featurehub.engine.table import EditTable, Span, Step
+from featurehub.edits import Read
+from featurehub.engine.bank import Bank
+from featurehub.engine.conditions import Conditions, Tensors, is_met
+from featurehub.engine.reading import Activations, Captures, Wanted
+from featurehub.engine.rows import Step
+from featurehub.engine.table import EditTable
 
-__all__ = ["HOOKS", "RESID_POST", "Hook", "Reading", "register_op"]
-
-RESID_POST = "resid_post"
+__all__ = ["HOOKS", "Hook", "register_op"]
 
 _GATHERED_FLOATS = 1 << 24
-_ACTIVATIONS_KEPT = 256
-
-
-class Reading(NamedTuple):
-    """What to read of one request's tokens in this step. top_k 0 captures the stream itself.
-
-    token_ids: [span.tokens]
-    """
-
-    key: str
-    span: Span
-    top_k: int
-    token_ids: Tensor
 
 
 class Hook:
     """State of one hook point in one worker.
 
-    table: None for an engine without an SAE, which can only capture
+    index:       its place among the engine's hook points
+    bank, table: None where there is no SAE: then it can only capture
     """
 
-    def __init__(self, dictionary: Dictionary | None, table: EditTable | None) -> None:
-        self.dictionary = dictionary
+    def __init__(self, index: int, name: str, table: EditTable | None, conditions: Conditions) -> None:
+        self.index = index
+        self.name = name
         self.table = table
-        self.step: Step | None = None
-        self.readings: list[Reading] = []
-        self.captured: dict[str, list[Tensor]] = {}
-        self.activations: OrderedDict[str, list[TokenFeatures]] = OrderedDict()
+        self.conditions = conditions
+        self.captures = Captures()
+        self.activations = Activations()
+        self.steered: Tensors | None = None
+        self.deciding: Tensors | None = None
+        self.capturing: Sequence[Wanted] = ()
+        self.readers: Mapping[str, Sequence[tuple[Wanted, Read]]] = {}
 
-    def begin_step(self, step: Step | None, readings: list[Reading]) -> None:
-        self.step = step if step is not None and len(step.tokens) else None
-        self.readings = readings
+    @property
+    def bank(self) -> Bank | None:
+        return self.table.bank if self.table is not None else None
 
-    def run(self, hidden: Tensor, residual: Tensor) -> None:
+    def rest(self) -> None:
+        """A step without work: tokens pass."""
+        self.steered = self.deciding = None
+        self.capturing, self.readers = (), {}
+
+    def begin_step(
+        self, step: Step, capturing: Sequence[Wanted], readers: Mapping[str, Sequence[tuple[Wanted, Read]]]
+    ) -> None:
+        """readers: by SAE"""
+        self.capturing, self.readers = capturing, readers
+        self.steered = some(self.table.steered(step)) if self.table is not None else None
+        held = self.conditions.at.get(self.index)
+        self.deciding = some(step.only(held[step.rows])) if held is not None else None
+
+    def run(self, hidden: Tensor, residual: Tensor | None) -> None:
         """The op's body. ``hidden`` and ``residual`` ([tokens, d_model], any float dtype) are edited in place."""
-        for reading in self.readings:
-            self.read(reading, hidden, residual)
-        if self.step is not None and self.table is not None:
-            steer(hidden, residual, self.step, self.table)
+        if self.capturing or self.readers:
+            self.read(hidden, residual)
+        if self.deciding is not None and self.bank is not None:
+            self.conditions.decide(self.index, stream(hidden, residual, self.deciding.tokens), self.deciding, self.bank)
+        if self.steered is not None and self.table is not None:
+            steer(hidden, residual, self.steered, self.table, self.conditions)
 
-    def read(self, reading: Reading, hidden: Tensor, residual: Tensor) -> None:
-        rows = slice(reading.span.start, reading.span.start + reading.span.tokens)
-        x = hidden[rows].float() + residual[rows].float()
-        if not reading.top_k:
-            self.captured.setdefault(reading.key, []).append(x)
-        elif self.dictionary is not None:
-            self.keep_activations(reading.key, strongest(self.dictionary.encode(x), reading))
-
-    def keep_activations(self, key: str, tokens: list[TokenFeatures]) -> None:
-        """Until they are fetched; the oldest unclaimed ones are dropped."""
-        self.activations.setdefault(key, []).extend(tokens)
-        while len(self.activations) > _ACTIVATIONS_KEPT:
-            self.activations.popitem(last=False)
-
-    def report(self, key: str) -> SteerReport | None:
-        """Takes everything that is known of the request with this key; None where nothing is."""
-        report = self.table.report(key) if self.table is not None else None
-        tokens = self.activations.pop(key, None)
-        if tokens is None:
-            return report
-        return (report or SteerReport()).model_copy(update={"activations": tuple(tokens)})
+    def read(self, hidden: Tensor, residual: Tensor | None) -> None:
+        x = hidden.float() if residual is None else hidden.float() + residual.float()
+        for wanted in self.capturing:
+            self.captures.add(wanted, x)
+        for readers in self.readers.values():
+            assert self.bank is not None
+            self.activations.add(readers, x, self.bank)
 
 
-def strongest(a: Tensor, reading: Reading) -> list[TokenFeatures]:
-    """The ``top_k`` latents of every token that are active at all."""
-    top = a.topk(min(reading.top_k, a.shape[1]), dim=-1)
-    tokens = zip(reading.token_ids.tolist(), top.indices.tolist(), top.values.tolist(), strict=True)
-    return [
-        TokenFeatures(
-            position=reading.span.position + i,
-            token=token,
-            latents=tuple(latent for latent, value in zip(latents, values, strict=True) if value > 0),
-            activations=tuple(value for value in values if value > 0),
-        )
-        for i, (token, latents, values) in enumerate(tokens)
-    ]
+def some(step: Step) -> Tensors | None:
+    return Tensors.of(step) if len(step.tokens) else None
 
 
-def steer(hidden: Tensor, residual: Tensor, step: Step, table: EditTable) -> None:
-    """Steps 1, 3 and 4 for the steered tokens, in chunks that bound the gathered decoder rows."""
-    chunk = (
-        max(1, _GATHERED_FLOATS // (table.max_edits * table.dictionary.d_model)) if step.affine else len(step.tokens)
-    )
-    for tokens, rows in zip(step.tokens.split(chunk), step.rows.split(chunk), strict=True):
-        x = hidden[tokens].float() + residual[tokens].float()
-        delta = table.nudge[rows]
-        if step.affine:
-            delta = delta + affine_part(x, rows, table)
-        scale, dose = guard(x, delta, table.dose_max[rows])
-        residual[tokens] = (x + scale * delta).to(residual.dtype)
-        hidden[tokens] = 0
-        count(table.counts, rows, dose, scale[:, 0] < 1.0)
+def stream(hidden: Tensor, residual: Tensor | None, tokens: Tensor) -> Tensor:
+    """x of these tokens, float32."""
+    return hidden[tokens].float() if residual is None else hidden[tokens].float() + residual[tokens].float()
 
 
-def affine_part(x: Tensor, rows: Tensor, table: EditTable) -> Tensor:
-    """Σ_k alpha_k · a_k · W_dec[k] per token, encoding only the edited latents."""
-    sae, latents = table.dictionary, table.latent[rows]
-    z = torch.einsum("td,tkd->tk", x - sae.b_dec, sae.W_enc[latents]) + sae.b_enc[latents]
-    a = z * (z > sae.threshold[latents])
-    return torch.einsum("tk,tkd->td", table.alpha[rows] * a, sae.W_dec[latents])
+def steer(hidden: Tensor, residual: Tensor | None, steered: Tensors, table: EditTable, conditions: Conditions) -> None:
+    """Steps 1, 4 and 5, in chunks that bound the gathered rows of the bank."""
+    slots = int(table.used[steered.rows.numpy()].max())
+    chunk = max(1, _GATHERED_FLOATS // (max(slots, 1) * table.bank.d_model))
+    for part in zip(*(column.split(chunk) for column in steered), strict=True):
+        step = Tensors(*part)
+        x = stream(hidden, residual, step.tokens)
+        delta, in_force = change(x, step, slots, table, conditions)
+        scale, dose = guard(x, delta, table.dose_max[step.rows])
+        moved = delta.any(-1, keepdim=True)
+        write(hidden, residual, step.tokens, x + scale * delta, moved)
+        table.tally(step.rows, step.first, in_force, dose, scale[:, 0] < 1.0)
+
+
+def change(x: Tensor, step: Tensors, slots: int, table: EditTable, conditions: Conditions) -> tuple[Tensor, Tensor]:
+    """Δ ([tokens, d_model]), and the tokens at which any edit is in force."""
+    delta = table.nudge[step.rows]
+    if not slots:
+        return delta, torch.ones(len(x), dtype=torch.bool)
+    latents, alpha, beta = (column[step.rows, :slots] for column in (table.latent, table.alpha, table.beta))
+    coefficient = alpha * table.bank.activations(x, latents) + beta
+    in_force = table.always[step.rows]
+    if table.conditional:
+        met = conditions_met(step, slots, table, conditions)
+        coefficient, in_force = coefficient * met, in_force | met.any(-1)
+        table.in_force[:, :slots].index_add_(0, step.rows, (met & step.first[:, None]).double())
+    return delta + torch.einsum("tk,tkd->td", coefficient, table.bank.W_dec[latents]), in_force
+
+
+def conditions_met(step: Tensors, slots: int, table: EditTable, conditions: Conditions) -> Tensor:
+    """Whether each slot that an edit has taken is in force: [tokens, slots]."""
+    bits, any_of = table.bits[step.rows, :slots], table.any_of[step.rows, :slots]
+    taken = torch.arange(slots) < torch.from_numpy(table.used)[step.rows][:, None]
+    return taken & is_met(conditions.truths[step.tokens][:, None], bits, any_of)
 
 
 def guard(x: Tensor, delta: Tensor, dose_max: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,13 +136,12 @@ def guard(x: Tensor, delta: Tensor, dose_max: Tensor) -> tuple[Tensor, Tensor]:
     return scale[:, None], torch.where(norm > 0, scale * size / norm, 0.0)
 
 
-def count(counts: Tensor, rows: Tensor, dose: Tensor, clipped: Tensor) -> None:
-    """Adds to the rows' counters, without reading any of them back."""
-    dose = dose.double()
-    counts[:, 0].index_add_(0, rows, torch.ones_like(dose))
-    counts[:, 1].index_add_(0, rows, dose)
-    counts[:, 2].scatter_reduce_(0, rows, dose, "amax")
-    counts[:, 3].index_add_(0, rows, clipped.double())
+def write(hidden: Tensor, residual: Tensor | None, tokens: Tensor, x: Tensor, moved: Tensor) -> None:
+    """Puts the stream back for the tokens that moved."""
+    target = hidden if residual is None else residual
+    target[tokens] = torch.where(moved, x.to(target.dtype), target[tokens])
+    if residual is not None:
+        hidden[tokens] = torch.where(moved, 0, hidden[tokens])
 
 
 HOOKS: dict[str, Hook] = {}
@@ -148,11 +150,12 @@ HOOKS: dict[str, Hook] = {}
 _LIBRARY = Library("featurehub", "FRAGMENT")
 
 
-def edit_stream(hidden: Tensor, residual: Tensor, hook: str) -> None:
-    HOOKS[hook].run(hidden, residual)
+def edit_stream(hidden: Tensor, residual: Tensor | None, hook: str) -> None:
+    width = hidden.shape[-1]
+    HOOKS[hook].run(hidden.view(-1, width), residual.view(-1, width) if residual is not None else None)
 
 
-def edit_stream_fake(hidden: Tensor, residual: Tensor, hook: str) -> None:
+def edit_stream_fake(hidden: Tensor, residual: Tensor | None, hook: str) -> None:
     """Nothing to infer: the op only mutates its arguments."""
 
 

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple, Self
 
 from torch import Tensor
 
+from featurehub.artifacts.manifest import HookPoint
+from featurehub.edits import Steering
 from featurehub.engine.config import KEY, EngineConfig
-from featurehub.engine.hook import HOOKS
+from featurehub.engine.hookset import current, install
 from featurehub.engine.plugin import check_architecture, register
 from featurehub.engine.report import SteerReport
 from featurehub.engine.worker import EXTENSION
 from featurehub.errors import EngineError, SteeringLost, UnsupportedModel
-from featurehub.features import Steering
 from featurehub.settings import Frozen
 
 __all__ = ["Engine", "EngineOptions", "Generation", "Sampling"]
@@ -58,7 +59,7 @@ class Generation(NamedTuple):
 
 
 class Engine:
-    """vLLM over ``model``, with a hook where ``config`` says. A context manager; ``close`` frees the memory.
+    """vLLM over ``model``, with hooks where ``config`` says. A context manager; ``close`` frees the memory.
 
     One at a time in a process. Raises EngineError where another is open, UnsupportedModel, IncompatibleArtifact.
     """
@@ -68,9 +69,10 @@ class Engine:
         prepare_environment(options)
         from vllm import LLM
 
-        if HOOKS:
+        if current() is not None:
             raise EngineError("this process has an engine already; close it first")
         register()
+        self.config = config
         self.keys = itertools.count()
         try:
             self.llm = LLM(
@@ -82,7 +84,7 @@ class Engine:
                 **options.model_dump(exclude={"kv_cache_gib"}),
             )
         except BaseException:
-            HOOKS.clear()
+            install(None)
             raise
         check_architecture(self.llm.model_config.architecture)
         if not all(self.llm.collective_rpc("featurehub_ready")):
@@ -98,18 +100,22 @@ class Engine:
 
     def close(self) -> None:
         self.llm.llm_engine.engine_core.shutdown()
-        HOOKS.clear()
+        install(None)
 
     @property
     def tokenizer(self) -> Any:
         return self.llm.get_tokenizer()
 
-    def capture(self, documents: Sequence[Sequence[int]]) -> list[Tensor]:
-        """The stream at the hook point for every token of every document: one [tokens, d_model] float32 tensor each."""
+    def capture(self, documents: Sequence[Sequence[int]], point: HookPoint | None = None) -> list[Tensor]:
+        """The stream at a hook point (the first, unless one is named) for every token of every document.
+
+        One [tokens, d_model] float32 tensor each.
+        """
+        name = str(point or self.config.hooks[0].point)
         keys = [f"capture-{next(self.keys)}" for _ in documents]
-        steerings = [Steering(hook="", report=key, capture=True) for key in keys]
+        steerings = [Steering(report=key, capture=(name,)) for key in keys]
         self.run([list(document) for document in documents], steerings, Sampling(temperature=0.0, max_tokens=1))
-        [captured] = self.llm.collective_rpc("featurehub_captured", args=(keys,))
+        [captured] = self.llm.collective_rpc("featurehub_captured", args=(keys, name))
         return captured
 
     def generate(
@@ -117,7 +123,8 @@ class Engine:
     ) -> Iterator[Generation]:
         """One answer per prompt (token ids), each under its own steering.
 
-        Raises SteeringLost where an answer's steered tokens are not the ones that were asked for.
+        Raises InvalidEdit for edits that the engine cannot do, and SteeringLost where an answer's steered tokens are
+        not the ones that were asked for.
         """
         keyed = [s and s.model_copy(update={"report": f"generate-{next(self.keys)}"}) for s in steerings]
         outputs = self.run([list(prompt) for prompt in prompts], keyed, sampling)
@@ -138,21 +145,18 @@ class Engine:
             for i, steering in enumerate(steerings)
         ]
         inputs = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
-        for prompt, steering in zip(inputs, steerings, strict=True):
-            if steering and (salt := steering.salt()):
-                prompt["cache_salt"] = salt
         return self.llm.generate(inputs, params, use_tqdm=False)
 
     def report(self, steering: Steering | None) -> SteerReport | None:
-        if steering is None or not (steering.edits or steering.top_k):
+        if steering is None or steering.is_nothing:
             return None
         [wire] = self.llm.collective_rpc("featurehub_report", args=(steering.report,))
         if wire is None:
             raise SteeringLost("the engine knows nothing of a request that asked for steering")
         report = SteerReport.model_validate(wire)
-        if report.steered_tokens != report.expected_tokens:
+        if not report.complete:
             raise SteeringLost(
-                f"{report.steered_tokens} tokens were steered, {report.expected_tokens} should have been"
+                f"the hooks ran over {report.seen_tokens} tokens, {report.expected_tokens} should have been steered"
             )
         return report
 

@@ -1,11 +1,14 @@
-"""Fills the edit table for vLLM's V1 model runner, which the CPU backend uses.
+"""Drives the hooks from vLLM's V1 model runner, which the CPU backend uses.
 
 vLLM offers no official place where a V1 runner's batch is known before its forward pass. ``_prepare_inputs`` runs after
 ``_update_states``, so the batch is this step's (before it, one would steer by the previous step's). This module wraps
-that one method, once, and refuses to start where its signature is not the one it knows.
+that method, and ``_sample`` for aborts, once, and refuses to start where their signatures are not those it knows.
+
+A step without steered requests costs one look at its new requests.
 """
 
 import inspect
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -13,120 +16,144 @@ import numpy as np
 from vllm.logger import init_logger
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
-from featurehub.engine.config import KEY
-from featurehub.engine.hook import HOOKS, RESID_POST, Hook, Reading
+from featurehub.edits import Steering
+from featurehub.engine.admission import carried
+from featurehub.engine.hookset import HookSet, Parked, current
+from featurehub.engine.rows import Batch
 from featurehub.engine.seeds import protect_generators
-from featurehub.engine.table import Span
 from featurehub.errors import FeaturehubError, UnsupportedModel
-from featurehub.features import Steering
 
 __all__ = ["install"]
 
 logger = init_logger(__name__)
-_SIGNATURE = ["self", "scheduler_output", "num_scheduled_tokens"]
-
-
-class Admitted:
-    """A request as the adapter knows it: vLLM's own state (its identity tells a reused id apart), steering and row."""
-
-    def __init__(self, state: Any, steering: Steering | None, row: int) -> None:
-        self.state = state
-        self.steering = steering
-        self.row = row
 
 
 class Adapter:
-    """Keeps one hook's table in step with one runner's batch."""
+    """Keeps a hook set in step with one runner's batch.
 
-    def __init__(self, hook: Hook) -> None:
-        self.hook = hook
-        self.admitted: dict[str, Admitted] = {}
+    rows:      by id, of requests that ask for anything; 0 where the worker refuses what they ask for
+    steerings: of the same requests, with the length of the prompt
+    parked:    what preempted requests left behind
+    """
 
-    def fill(self, runner: GPUModelRunner, num_scheduled_tokens: np.ndarray) -> None:
-        self.release_gone(runner.requests)
-        steered, readings = [], []
-        for span in spans(runner, num_scheduled_tokens):
-            request = self.admit(span.request, runner.requests[span.request])
-            if request.row:
-                steered.append((request.row, span))
-            if request.steering is not None and request.steering.reads:
-                ids = runner.input_ids.gpu[span.start : span.start + span.tokens]
-                readings.append(Reading(request.steering.report, span, request.steering.top_k, ids))
-        table = self.hook.table
-        self.hook.begin_step(table.schedule(steered) if table and steered else None, readings)
+    def __init__(self, hooks: HookSet) -> None:
+        self.hooks = hooks
+        self.rows: dict[str, int] = {}
+        self.steerings: dict[str, tuple[Steering, int]] = {}
+        self.parked: dict[str, Parked] = {}
 
-    def admit(self, request_id: str, state: Any) -> Admitted:
-        known = self.admitted.get(request_id)
-        if known is not None and known.state is state:
-            return known
-        if known is not None:
-            self.release(request_id)
-        steering = parse(state)
-        row = 0
-        if steering is not None and self.hook.table is not None:
-            row = self.row(request_id, steering)
-        self.admitted[request_id] = Admitted(state, steering, row)
-        return self.admitted[request_id]
+    def begin_step(self, runner: Any, scheduler_output: Any, num_scheduled_tokens: np.ndarray) -> None:
+        for request in scheduler_output.scheduled_new_reqs:
+            self.forget(request.req_id)
+            self.learn(request.req_id, request.sampling_params, runner.requests[request.req_id].num_prompt_tokens)
+        if not self.steerings:
+            self.hooks.begin_step(None, runner.input_ids.cpu)
+            return
+        self.forget_finished(runner.requests)
+        batch = self.batch(runner.input_batch, num_scheduled_tokens)
+        self.hooks.begin_step(batch, runner.input_ids.gpu)
 
-    def row(self, request_id: str, steering: Steering) -> int:
-        """Row 0 where the edits are not valid: no report will be found for them, which ends the request in an error."""
-        assert self.hook.table is not None
+    def learn(self, request_id: str, params: Any, prompt_len: int) -> None:
+        """No report will be found for a request whose steering the worker refuses, which ends it in an error."""
         try:
-            return self.hook.table.admit(steering)
+            steering = carried(params.extra_args) if params is not None else None
+        except FeaturehubError as error:
+            logger.error("request %s carries a steering that the worker cannot read: %s", request_id, error)
+            return
+        if steering is not None:
+            self.steerings[request_id] = steering, prompt_len
+
+    def batch(self, input_batch: Any, num_scheduled_tokens: np.ndarray) -> Batch | None:
+        """The step's requests that hold a row, which is given to them if need be."""
+        indices = [i for i, request_id in enumerate(input_batch.req_ids) if request_id in self.steerings]
+        rows = [self.row(input_batch.req_ids[i], input_batch.req_id_to_index) for i in indices]
+        starts = num_scheduled_tokens.cumsum() - num_scheduled_tokens
+        at, row = np.array(indices, np.int64), np.array(rows, np.int64)
+        at, row = at[row > 0], row[row > 0]
+        if not len(at):
+            return None
+        positions = input_batch.num_computed_tokens_cpu[at]
+        return Batch(row, *(column.astype(np.int64) for column in (starts[at], num_scheduled_tokens[at], positions)))
+
+    def row(self, request_id: str, running: dict[str, int]) -> int:
+        known = self.rows.get(request_id)
+        if known is not None:
+            return known
+        if not self.hooks.rows.free:
+            self.park_others(running)
+        self.rows[request_id] = self.admit(request_id)
+        return self.rows[request_id]
+
+    def admit(self, request_id: str) -> int:
+        steering, prompt_len = self.steerings[request_id]
+        try:
+            return self.hooks.admit(steering, prompt_len, self.parked.pop(request_id, None))
         except FeaturehubError as error:
             logger.error("request %s asked for edits that the worker refuses: %s", request_id, error)
             return 0
 
-    def release_gone(self, requests: dict[str, Any]) -> None:
-        for request_id in self.admitted.keys() - requests.keys():
-            self.release(request_id)
+    def park_others(self, running: dict[str, int]) -> None:
+        """Takes the rows of requests that are not in the batch: preempted ones, which may come back."""
+        for request_id in self.rows.keys() - running.keys():
+            if row := self.rows.pop(request_id):
+                self.parked[request_id] = self.hooks.release(row)
 
-    def release(self, request_id: str) -> None:
-        row = self.admitted.pop(request_id).row
-        if row and self.hook.table is not None:
-            self.hook.table.release(row)
+    def forget_finished(self, requests: dict[str, Any]) -> None:
+        for request_id in self.steerings.keys() - requests.keys():
+            self.forget(request_id)
 
+    def forget(self, request_id: str) -> None:
+        self.steerings.pop(request_id, None)
+        self.parked.pop(request_id, None)
+        if row := self.rows.pop(request_id, 0):
+            self.hooks.release(row)
 
-def parse(state: Any) -> Steering | None:
-    """The steering that a request carries in its sampling parameters."""
-    params = state.sampling_params
-    carried = (params.extra_args or {}).get(KEY) if params is not None else None
-    return Steering.model_validate_json(carried) if carried else None
-
-
-def spans(runner: GPUModelRunner, num_scheduled_tokens: np.ndarray) -> list[Span]:
-    """Every request's tokens of this step, in batch order."""
-    batch, start, result = runner.input_batch, 0, []
-    for i, request_id in enumerate(batch.req_ids):
-        tokens = int(num_scheduled_tokens[i])
-        computed = int(batch.num_computed_tokens_cpu[i])
-        result.append(Span(request_id, start, tokens, computed, int(batch.num_prompt_tokens[i])))
-        start += tokens
-    return result
+    def end_step(self, runner: Any, sampled_token_ids: Any) -> None:
+        """Puts the end-of-sequence token where an abort ends the generation."""
+        if not (ending := set(self.hooks.end_step())):
+            return
+        index = runner.input_batch.req_id_to_index
+        for request_id, row in self.rows.items():
+            if row in ending and request_id in index:
+                sampled_token_ids[index[request_id], 0] = self.steerings[request_id][0].stop_token
 
 
 def install() -> None:
-    """Wraps ``GPUModelRunner._prepare_inputs``. Safe to call again. Raises UnsupportedModel for an unknown vLLM."""
-    original = GPUModelRunner._prepare_inputs
+    """Wraps two methods of ``GPUModelRunner``. Safe to call again. Raises UnsupportedModel for an unknown vLLM."""
+    wrap("_prepare_inputs", ["self", "scheduler_output", "num_scheduled_tokens"], begin_step)
+    wrap("_sample", ["self", "logits", "spec_decode_metadata"], end_step)
+
+
+def wrap(name: str, parameters: list[str], after: Callable[..., None]) -> None:
+    """Calls ``after`` with the method's result and arguments once it has run."""
+    original = getattr(GPUModelRunner, name)
     if hasattr(original, "__wrapped__"):
         return
-    if list(inspect.signature(original).parameters) != _SIGNATURE:
-        raise UnsupportedModel("this vLLM's V1 runner prepares its inputs in a way that featurehub does not know")
+    if list(inspect.signature(original).parameters) != parameters:
+        raise UnsupportedModel(f"this vLLM's V1 runner has a {name} that featurehub does not know")
 
     @wraps(original)
-    def prepare_inputs(self: GPUModelRunner, scheduler_output: Any, num_scheduled_tokens: np.ndarray) -> Any:
-        result = original(self, scheduler_output, num_scheduled_tokens)
-        protect_generators(self)
-        hook = HOOKS.get(RESID_POST)
-        if hook is not None:
-            adapter_of(self, hook).fill(self, num_scheduled_tokens)
+    def wrapped(self: GPUModelRunner, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        after(self, result, *args, **kwargs)
         return result
 
-    GPUModelRunner._prepare_inputs = prepare_inputs  # type: ignore[method-assign]
+    setattr(GPUModelRunner, name, wrapped)
 
 
-def adapter_of(runner: Any, hook: Hook) -> Adapter:
+def begin_step(runner: Any, result: Any, scheduler_output: Any, num_scheduled_tokens: np.ndarray) -> None:
+    protect_generators(runner)
+    if (hooks := current()) is not None:
+        adapter_of(runner, hooks).begin_step(runner, scheduler_output, num_scheduled_tokens)
+
+
+def end_step(runner: Any, result: Any, logits: Any, spec_decode_metadata: Any) -> None:
+    if (hooks := current()) is not None:
+        adapter_of(runner, hooks).end_step(runner, result.sampled_token_ids)
+
+
+def adapter_of(runner: Any, hooks: HookSet) -> Adapter:
     adapter = getattr(runner, "_featurehub_adapter", None)
-    if adapter is None or adapter.hook is not hook:
-        adapter = runner._featurehub_adapter = Adapter(hook)
+    if adapter is None or adapter.hooks is not hooks:
+        adapter = runner._featurehub_adapter = Adapter(hooks)
     return adapter

@@ -1,4 +1,4 @@
-"""Per-request edits as table rows, and the rows of the tokens that a step computes.
+"""The edits of one hook point as table rows.
 
 An edit changes its latent's activation a by an affine amount, so every mode is two numbers:
 
@@ -8,152 +8,125 @@ An edit changes its latent's activation a by an affine amount, so every mode is 
     mul     alpha = value − 1   beta = 0
     ablate  alpha = −1          beta = 0
 
-1. ``admit`` gives a request a row; row 0 belongs to nobody and changes nothing. Edits that come to nothing get row 0
-   too, so that weight 0 is exactly no edit.
-2. ``schedule`` writes, per step, which token runs under which row. Whether a token is prompt or generated is decided
-   by its position, never by the scheduler's phase: after a preemption,
-   generated tokens are computed as if they were prompt.
-3. ``release`` frees the row when its request is gone; its counts wait in ``reports`` until they are fetched.
+1. Of an edit without a condition, ``beta · W_dec`` is the same for every token: it is summed once, into ``nudge``.
+2. What is left (alpha, and everything of an edit with a condition) takes a slot k of the row: K dot products and K
+   axpys per token, whatever the size of the SAE.
+3. Edits that come to nothing take neither, so that weight 0 is exactly no edit.
 """
 
-from collections import OrderedDict
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from featurehub.dictionary import Dictionary
-from featurehub.engine.report import SteerReport
-from featurehub.errors import InvalidEdit
-from featurehub.features import LatentEdit, Mode, Positions, Steering
+from featurehub.edits import LatentEdit, Steering, When
+from featurehub.engine.bank import Bank
+from featurehub.engine.conditions import Mask
+from featurehub.engine.report import HookCounts
+from featurehub.engine.rows import Step
+from featurehub.features import Mode
 
-__all__ = ["EditTable", "Span", "Step"]
+__all__ = ["EditTable"]
 
-REPORTS_KEPT = 4096
 NOTHING = (0.0, 0.0)
-LARGEST = 1e9
-"""Largest |value| of an edit: any sum of such edits has a finite length in float32, so that the guard can scale it."""
-
-
-class Span(NamedTuple):
-    """A request's tokens in one step: ``tokens`` of them at batch index ``start``, the first at ``position``."""
-
-    request: str
-    start: int
-    tokens: int
-    position: int
-    prompt_len: int
-
-
-class Step(NamedTuple):
-    """What the op does to the step's tokens.
-
-    tokens, rows: indices of the steered tokens and their rows, [steered]
-    affine:       whether any of those rows needs its latents' activations
-    """
-
-    tokens: Tensor
-    rows: Tensor
-    affine: bool
+SEEN, STEERED, DOSE_SUM, DOSE_MAX, CLIPPED = range(5)
 
 
 class EditTable:
-    """The edits of all running requests. ``max_reqs`` rows of ``max_edits`` edits, and row 0.
+    """[rows, K] arrays: latent, alpha, beta, bits, any_of (the condition), in_force (tokens, counted by the op).
 
-    latent, alpha, beta: [rows, K];  dose_max: [rows];  nudge: [rows, d_model], the part of Δ that is the same for every
-    token;  counts: [rows, 4], written by the op: steered tokens, sum of doses, largest dose, clipped tokens.
+    first, last: [rows] positions that are steered;  dose_max: [rows];  nudge: [rows, d_model]
+    used:        [rows] slots;  holds, always: [rows] whether the row has any edit here, and one without a condition
+    counts:      [rows, 5], written by the op;  expected: [rows], what its SEEN must come to
     """
 
-    def __init__(self, dictionary: Dictionary, max_reqs: int, max_edits: int) -> None:
+    def __init__(self, bank: Bank, rows: int, max_edits: int) -> None:
         # dtypes are said everywhere: vLLM builds models under a default dtype of its own.
-        rows = max_reqs + 1
-        self.dictionary = dictionary
-        self.max_edits = max_edits
-        self.latent = torch.zeros(rows, max_edits, dtype=torch.long)
-        self.alpha = torch.zeros(rows, max_edits, dtype=torch.float32)
-        self.beta = torch.zeros(rows, max_edits, dtype=torch.float32)
+        slots = (rows, max_edits)
+        self.bank = bank
+        self.latent = torch.zeros(slots, dtype=torch.long)
+        self.alpha = torch.zeros(slots, dtype=torch.float32)
+        self.beta = torch.zeros(slots, dtype=torch.float32)
+        self.bits = torch.zeros(slots, dtype=torch.long)
+        self.any_of = torch.zeros(slots, dtype=torch.bool)
+        self.in_force = torch.zeros(slots, dtype=torch.float64)
         self.dose_max = torch.ones(rows, dtype=torch.float32)
-        self.nudge = torch.zeros(rows, dictionary.d_model, dtype=torch.float32)
-        self.counts = torch.zeros(rows, 4, dtype=torch.float64)
+        self.nudge = torch.zeros(rows, bank.d_model, dtype=torch.float32)
+        self.always = torch.zeros(rows, dtype=torch.bool)
+        self.counts = torch.zeros(rows, 5, dtype=torch.float64)
         self.expected = np.zeros(rows, dtype=np.int64)
-        self.affine = np.zeros(rows, dtype=bool)
-        self.free = list(range(rows - 1, 0, -1))
-        self.steerings: dict[int, Steering] = {}
-        self.reports: OrderedDict[str, SteerReport] = OrderedDict()
+        self.first = np.zeros(rows, dtype=np.int64)
+        self.last = np.zeros(rows, dtype=np.int64)
+        self.used = np.zeros(rows, dtype=np.int64)
+        self.holds = np.zeros(rows, dtype=bool)
+        self.conditional: dict[int, list[tuple[int, int]]] = {}
 
-    def check(self, steering: Steering) -> None:
-        """Raises InvalidEdit for too many edits, a latent that the SAE does not have, or a value beyond ``LARGEST``."""
-        if len(steering.edits) > self.max_edits:
-            raise InvalidEdit(f"{len(steering.edits)} edits in one request; this engine takes at most {self.max_edits}")
-        for edit in steering.edits:
-            if edit.latent >= self.dictionary.d_sae:
-                raise InvalidEdit(f"latent {edit.latent}: the SAE has latents 0 to {self.dictionary.d_sae - 1}")
-            if abs(edit.value) > LARGEST:
-                raise InvalidEdit(f"latent {edit.latent}: the value {edit.value} is beyond ±{LARGEST:g}")
-
-    def admit(self, steering: Steering) -> int:
-        """The row that holds the steering from now on. Raises InvalidEdit."""
-        self.check(steering)
-        if not any(affine(edit) != NOTHING for edit in steering.edits):
-            self.keep(steering.report, SteerReport())
-            return 0
-        row = self.free.pop()
-        self.steerings[row] = steering
-        for k, edit in enumerate(steering.edits):
-            self.latent[row, k] = edit.latent
-            self.alpha[row, k], self.beta[row, k] = affine(edit)
+    def admit(
+        self, row: int, steering: Steering, edits: Sequence[tuple[int, LatentEdit]], prompt_len: int,
+        mask: Callable[[When | None], Mask],
+    ) -> None:  # fmt: skip
+        """Fills the row with the request's edits at this hook point, each with its index in the request."""
+        moving = [(index, edit) for index, edit in edits if affine(edit) != NOTHING]
+        for index, edit in moving:
+            self.place(row, index, edit, mask(edit.when))
+        self.first[row], self.last[row] = steering.positions.bounds(prompt_len)
         self.dose_max[row] = steering.dose_max
-        self.nudge[row] = self.beta[row] @ self.dictionary.W_dec[self.latent[row]]
-        self.affine[row] = bool(self.alpha[row].any())
-        return row
+        self.holds[row] = bool(moving)
+        self.always[row] = any(edit.when is None for _, edit in moving)
 
-    def release(self, row: int) -> None:
-        """Frees a row and keeps its counts for whoever asks for them."""
-        steering = self.steerings.pop(row)
-        self.keep(steering.report, self.count(row))
-        for column in (self.latent, self.alpha, self.beta, self.counts, self.nudge):
+    def place(self, row: int, index: int, edit: LatentEdit, condition: Mask) -> None:
+        latent, (alpha, beta) = self.bank.row(edit.sae, edit.latent), affine(edit)
+        if edit.when is None:
+            self.nudge[row] += beta * self.bank.W_dec[latent]
+            beta = 0.0
+        if (alpha, beta) == NOTHING:
+            return
+        k = int(self.used[row])
+        self.latent[row, k], self.alpha[row, k], self.beta[row, k] = latent, alpha, beta
+        self.bits[row, k], self.any_of[row, k] = condition
+        self.used[row] += 1
+        if edit.when is not None:
+            self.conditional.setdefault(row, []).append((index, k))
+
+    def release(self, row: int) -> HookCounts | None:
+        """Clears the row; its counts, where it held an edit."""
+        counts = self.count(row) if self.holds[row] else None
+        for column in (self.latent, self.alpha, self.beta, self.bits, self.any_of, self.in_force, self.nudge):
             column[row] = 0
-        self.expected[row], self.affine[row] = 0, False
-        self.free.append(row)
+        self.counts[row] = self.expected[row] = self.used[row] = 0
+        self.holds[row] = self.always[row] = False
+        self.conditional.pop(row, None)
+        return counts
 
-    def schedule(self, spans: Sequence[tuple[int, Span]]) -> Step:
-        """Lays the step out, given each steered request's row and span, and counts what the op must come to."""
-        tokens, rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for row, span in spans:
-            indices = span.start + steered_positions(self.steerings[row].positions, span)
-            self.expected[row] += len(indices)
-            tokens.append(indices)
-            rows.append(np.full(len(indices), row))
-        used = np.concatenate(rows)
-        return Step(torch.from_numpy(np.concatenate(tokens)), torch.from_numpy(used), bool(self.affine[used].any()))
+    def steered(self, step: Step) -> Step:
+        """Those of the step's tokens that are edited here. Counts what the op must come to."""
+        chosen = self.holds[step.rows]
+        if chosen.any():
+            chosen &= (step.positions >= self.first[step.rows]) & (step.positions < self.last[step.rows])
+        selected = step.only(chosen)
+        np.add.at(self.expected, selected.rows, 1)
+        return selected
 
-    def count(self, row: int) -> SteerReport:
-        steered, dose_sum, dose_max, clipped = self.counts[row].tolist()
-        return SteerReport(
-            steered_tokens=int(steered),
+    def count(self, row: int) -> HookCounts:
+        seen, steered, dose_sum, dose_max, clipped = self.counts[row].tolist()
+        return HookCounts(
+            seen_tokens=int(seen),
             expected_tokens=int(self.expected[row]),
-            dose_mean=dose_sum / steered if steered else 0.0,
+            steered_tokens=int(steered),
+            dose_sum=dose_sum,
             dose_max=dose_max,
             clipped=int(clipped),
+            in_force={index: int(self.in_force[row, k]) for index, k in self.conditional.get(row, [])},
         )
 
-    def keep(self, key: str, report: SteerReport) -> None:
-        """Requests that share a key (``n`` > 1) add up. The oldest unclaimed reports are dropped."""
-        if not key:
-            return
-        self.reports[key] = self.reports[key] + report if key in self.reports else report
-        while len(self.reports) > REPORTS_KEPT:
-            self.reports.popitem(last=False)
-
-    def report(self, key: str) -> SteerReport | None:
-        """Takes the counts under ``key``, of requests that are released and of those that still hold a row."""
-        for row, steering in list(self.steerings.items()):
-            if steering.report == key:
-                self.keep(key, self.count(row))
-                self.steerings[row] = steering.model_copy(update={"report": ""})
-        return self.reports.pop(key, None)
+    def tally(self, rows: Tensor, first: Tensor, in_force: Tensor, dose: Tensor, clipped: Tensor) -> None:
+        """Adds a step's tokens to their rows' counts, without reading any of them back."""
+        steered = (first & in_force).double()
+        dose = dose.double() * steered
+        columns = torch.stack([torch.ones_like(dose), steered, dose, torch.zeros_like(dose), clipped * steered], dim=1)
+        self.counts.index_add_(0, rows, columns)
+        self.counts[:, DOSE_MAX].scatter_reduce_(0, rows, dose, "amax")
 
 
 def affine(edit: LatentEdit) -> tuple[float, float]:
@@ -164,11 +137,3 @@ def affine(edit: LatentEdit) -> tuple[float, float]:
         Mode.MUL: (edit.value - 1.0, 0.0),
         Mode.ABLATE: (-1.0, 0.0),
     }[edit.mode]
-
-
-def steered_positions(positions: Positions, span: Span) -> np.ndarray:
-    """Which of the span's tokens are steered, as offsets into the span."""
-    generated_from = min(max(span.prompt_len - span.position, 0), span.tokens)
-    first = generated_from if positions is Positions.GENERATED else 0
-    last = generated_from if positions is Positions.PROMPT else span.tokens
-    return np.arange(first, last)

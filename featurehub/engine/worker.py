@@ -5,10 +5,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from featurehub.engine.hook import HOOKS, RESID_POST
+from featurehub.engine.hookset import current
 
 __all__ = ["EXTENSION", "HookWorker"]
 
@@ -17,15 +16,16 @@ EXTENSION = "featurehub.engine.worker.HookWorker"
 
 class HookWorker:
     def featurehub_ready(self) -> bool:
-        """Whether this worker's model carries the hook."""
-        return RESID_POST in HOOKS
+        """Whether this worker's model carries the hooks."""
+        return current() is not None
 
     def featurehub_report(self, key: str) -> dict[str, Any] | None:
         """Takes the ``SteerReport`` of the request with this key, as JSON types; None where nothing is known of it."""
-        hook = HOOKS.get(RESID_POST)
-        report = hook.report(key) if hook is not None else None
+        hooks = current()
+        report = hooks.report(key) if hooks is not None else None
         return report.to_wire() if report is not None else None
 
-    def featurehub_captured(self, keys: Sequence[str]) -> list[Tensor]:
-        """Takes the captured streams, one [tokens, d_model] float32 tensor per key. Raises KeyError."""
-        return [torch.cat(HOOKS[RESID_POST].captured.pop(key)) for key in keys]
+    def featurehub_captured(self, keys: Sequence[str], point: str) -> list[Tensor]:
+        """Takes the streams captured at a hook point, one [tokens, d_model] float32 tensor per key. Raises KeyError."""
+        hooks = current()
+        return [hooks.captured(key, point) for key in keys] if hooks is not None else []

@@ -17,8 +17,9 @@ import numpy as np
 from featurehub.artifacts.artifact import Artifact
 from featurehub.artifacts.manifest import ModelIdentity
 from featurehub.dictionary import Dictionary
+from featurehub.edits import Steering
 from featurehub.engine.offline import Generation, Sampling
-from featurehub.features import State, Steering
+from featurehub.features import State
 from featurehub.settings import Frozen
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from saes.activations import FeatureActivations, encode_documents

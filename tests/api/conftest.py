@@ -13,11 +13,12 @@ from featurehub.artifacts.manifest import HookPoint, Manifest, ModelIdentity
 from featurehub.features import State
 from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, Writer, open_store
 from featurehub.verdicts import DriftReport, FeatureVerdict
+from tests.api.reports import report
 
 SAE, OTHER_SAE = "a" * 64, "b" * 64
 # The weights that the SAEs were trained on; weights that a drift check has seen; weights that none has.
 HOME, CHECKED, UNCHECKED = "m" * 64, "n" * 64, "o" * 64
-REPORT = {"steered_tokens": 7, "expected_tokens": 7, "dose_mean": 0.25, "dose_max": 0.5, "clipped": 0}
+REPORT = report(7)
 LABELS = {
     0: "pirate speech: matey, ship",
     1: "formal tone",

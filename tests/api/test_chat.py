@@ -9,14 +9,14 @@ from fastapi.testclient import TestClient
 
 from api.engine import FakeEngine
 from api.fake import Echoed, EchoRequest
-from featurehub.features import Positions, Steering
+from featurehub.conditions import Positions
+from featurehub.edits import Steering
+from tests.api.reports import report
 
 SAE, CHECKED, UNCHECKED = "a" * 64, "n" * 64, "o" * 64
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
 
-READING = {
-    "steered_tokens": 0,
-    "expected_tokens": 0,
+READING: dict[str, Any] = {
     "activations": [
         {"position": 0, "token": 11, "latents": [2, 6], "activations": [1.5, 0.25]},
         {"position": 1, "token": 12, "latents": [9, 1], "activations": [0.5, 0.0]},
@@ -85,7 +85,8 @@ def test_the_answer_says_what_was_applied(client: TestClient, echoed: Echoed) ->
     pirate, formal = ours["applied"]
     assert pirate == {
         "id": pirate["id"], "label": "pirate speech: matey, ship", "label_version": 1, "sae": SAE, "latent": 0,
-        "mode": "nudge", "weight": 0.5, "coefficient": 2.0, "dose": 0.25, "clipped": False, "state": "fresh",
+        "mode": "nudge", "weight": 0.5, "coefficient": 2.0, "dose": 0.25, "clipped": False, "tokens": 7,
+        "state": "fresh",
     }  # fmt: skip
     assert (formal["weight"], formal["dose"], formal["clipped"]) == (0.0, 0.0, False)
     assert steering(echoed[0]).positions is Positions.GENERATED
@@ -101,7 +102,9 @@ def test_headers_say_what_was_applied(client: TestClient) -> None:
 
 
 def test_clipping_is_reported(client: TestClient, engine: FakeEngine) -> None:
-    engine.default = {**(engine.default or {}), "clipped": 3}
+    clipped = report(7)
+    clipped["hooks"]["layers.3.resid_post"]["clipped"] = 3
+    engine.default = clipped
     assert ask(client, {"pirate speech": 1.0})["featurehub"]["applied"][0]["clipped"] is True
 
 
@@ -130,20 +133,21 @@ def test_other_arguments_of_the_engine_are_kept(client: TestClient, echoed: Echo
     assert echoed[0].vllm_xargs.keys() == {"other", "featurehub"}
 
 
-class TestSalt:
-    def salts(self, client: TestClient, *bodies: dict[str, Any]) -> list[str]:
+class TestSteering:
+    """What reaches the engine, which separates KV blocks by it."""
+
+    def sent(self, client: TestClient, *bodies: dict[str, Any]) -> list[Steering]:
         client.app.state.echoed.clear()  # type: ignore[attr-defined]
         for body in bodies:
             ask(client, **body)
-        return [request.cache_salt for request in client.app.state.echoed]  # type: ignore[attr-defined]
+        return [steering(request) for request in client.app.state.echoed]  # type: ignore[attr-defined]
 
-    def test_equal_edits_share_a_cache(self, client: TestClient) -> None:
-        one, two = self.salts(client, {"features": {"pirate speech": 0.5}}, {"features": {"sae:demo-l2/0": 0.5}})
-        assert one == two
-        assert len(one) <= 128
-        assert one.isalnum()
+    def test_equal_edits_are_equal_however_they_were_named(self, client: TestClient) -> None:
+        one, two = self.sent(client, {"features": {"pirate speech": 0.5}}, {"features": {"sae:demo-l2/0": 0.5}})
+        assert one.digest() == two.digest()
+        assert one.report != two.report
 
-    def test_others_never_do(self, client: TestClient, serve: Callable[..., TestClient]) -> None:
+    def test_others_never_are(self, client: TestClient) -> None:
         bodies: list[dict[str, Any]] = [
             {"features": {"pirate speech": 0.5}},
             {"features": {"pirate speech": 0.6}},
@@ -151,17 +155,14 @@ class TestSalt:
             {"features": {"formal tone": 0.5}},
             {"features": {"pirate speech": 0.5, "formal tone": 0.5}},
             {"features": {"pirate speech": 0.5}, "steer": {"positions": "prompt"}},
-            {"features": {"pirate speech": 0.5}, "cache_salt": "tenant"},
         ]
-        salts = self.salts(client, *bodies) + self.salts(serve(UNCHECKED), bodies[0])
-        assert len(set(salts)) == len(salts)
+        digests = [each.digest() for each in self.sent(client, *bodies)]
+        assert len(set(digests)) == len(digests)
 
-    def test_the_clients_own_stays_where_nothing_is_edited(self, client: TestClient) -> None:
-        assert self.salts(client, {"cache_salt": "tenant"}, {"features": {"pirate speech": 0}}) == ["tenant", None]
-
-    def test_requests_that_read_share_no_cache(self, client: TestClient) -> None:
-        body = {"return_activations": {"top_k": 2}}
-        assert len(set(self.salts(client, body, body))) == 2
+    def test_the_clients_own_salt_is_left_to_the_engine(self, client: TestClient, echoed: Echoed) -> None:
+        ask(client, {"pirate speech": 0.5}, cache_salt="tenant")
+        ask(client, {"pirate speech": 0}, cache_salt="tenant")
+        assert [each.cache_salt for each in echoed] == ["tenant", "tenant"]
 
 
 class TestActivations:
@@ -178,10 +179,10 @@ class TestActivations:
         assert second["features"] == [{"id": f"sae:{SAE}/9", "label": "", "activation": 0.5}]
 
     def test_they_come_beside_edits(self, client: TestClient, engine: FakeEngine, echoed: Echoed) -> None:
-        engine.default = READING | {"steered_tokens": 2, "expected_tokens": 2}
+        engine.default = READING | report(2)
         ours = ask(client, {"formal tone": 0.5}, return_activations={"top_k": 2})["featurehub"]
         assert (ours["steered_tokens"], len(ours["activations"])) == (2, 2)
-        assert steering(echoed[0]).top_k == 2
+        assert [read.top_k for read in steering(echoed[0]).reads] == [2]
 
 
 class TestStaleness:
@@ -242,7 +243,7 @@ class TestErrors:
             ({"return_activations": {"top_k": 65}}, 400, "invalid_input", "return_activations.top_k"),
             ({"return_activations": {"top_k": True}}, 400, "invalid_input", "return_activations.top_k"),
             ({"return_activations": ["banking"]}, 400, "invalid_input", "return_activations"),
-            ({"abort_when": [{"feature": "banking"}]}, 400, "invalid_input", "abort_when"),
+            ({"abort_when": {"feature": "banking"}}, 400, "invalid_input", "abort_when"),
             ({"vllm_xargs": {"featurehub": "{}"}}, 400, "invalid_input", "vllm_xargs.featurehub"),
         ],
     )
@@ -295,11 +296,12 @@ class TestSteeringLost:
         "report",
         [
             None,
-            {"steered_tokens": 0, "expected_tokens": 0},
-            {"steered_tokens": 0, "expected_tokens": 7},
-            {"steered_tokens": 6, "expected_tokens": 7},
-            {"steered_tokens": 7, "expected_tokens": 7, "unknown": 1},
-            {"steered_tokens": "many"},
+            {"hooks": {}},
+            report(0, 0),
+            report(0, 7),
+            report(6, 7),
+            report(7, 7, unknown=1),
+            {"recomputed_tokens": "many"},
         ],
     )
     def test_an_answer_that_was_not_steered_is_withheld(
@@ -313,12 +315,15 @@ class TestSteeringLost:
         assert answer.headers["x-should-retry"] == "false"
 
     def test_an_answer_of_one_token_has_none_to_steer(self, client: TestClient, engine: FakeEngine) -> None:
-        engine.default = {"steered_tokens": 0, "expected_tokens": 0}
+        engine.default = report(0)
         ours = ask(client, {"banking": 0.5}, steer={"positions": "generated"})["featurehub"]
         assert [warning["code"] for warning in ours["warnings"]] == ["nothing_steered"]
 
-    def test_activations_that_are_missing_are_an_error_too(self, client: TestClient, engine: FakeEngine) -> None:
-        engine.default = None
+    @pytest.mark.parametrize("lost", [None, {}, READING | {"reads_lost": True}])
+    def test_activations_that_are_missing_are_an_error_too(
+        self, client: TestClient, engine: FakeEngine, lost: dict[str, Any] | None
+    ) -> None:
+        engine.default = lost
         assert ask(client, status=500, return_activations={"top_k": 1})["error"]["code"] == "steering_lost"
 
     def test_an_engine_that_is_gone(self, client: TestClient, engine: FakeEngine) -> None:

@@ -13,8 +13,8 @@ from starlette.datastructures import State
 from api.deployment import Deployment
 from api.engine import FakeEngine
 from api.served import Served
+from featurehub.edits import Steering
 from featurehub.errors import ArtifactNotFound, EngineUnavailable, InvalidConfig
-from featurehub.features import Steering
 from featurehub.store import Store
 
 pytest.importorskip("vllm", reason="the server is vLLM's")

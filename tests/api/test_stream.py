@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.stream import Events, append, data_of, event
+from api.stream import Ending, Events, append, data_of, event
 from featurehub.errors import SteeringLost
 
 FIRST = event({"id": "1", "choices": [{"index": 0, "delta": {"content": "Ahoy\n\nmatey ⚓"}, "finish_reason": None}]})
@@ -19,15 +19,15 @@ DONE = "data: [DONE]\n\n"
 ALIVE = ": keep-alive\n\n"
 
 
-def run(pieces: Sequence[str | bytes], lost: bool = False) -> list[str]:
+def run(pieces: Sequence[str | bytes], lost: bool = False, aborted: bool = False) -> list[str]:
     async def arriving() -> AsyncIterator[str | bytes]:
         for piece in pieces:
             yield piece
 
-    async def finish() -> dict[str, Any]:
+    async def finish() -> Ending:
         if lost:
             raise SteeringLost("0 of 3 tokens were steered")
-        return {"featurehub": {"steered_tokens": 3}}
+        return Ending({"featurehub": {"steered_tokens": 3}}, aborted)
 
     async def collect() -> list[str]:
         return [text async for text in append(arriving(), finish)]
@@ -75,7 +75,16 @@ def test_the_answer_does_not_depend_on_it_either(places: list[int], usage: bool,
 
 def test_chunks_are_not_held_back() -> None:
     assert run([FIRST, FIRST])[0] == FIRST
-    assert run([FIRST, ALIVE, LAST, USAGE, DONE])[:3] == [FIRST, ALIVE, LAST]
+    assert run([FIRST, ALIVE, LAST, USAGE, DONE])[:2] == [FIRST, ALIVE]
+
+
+def test_an_aborted_answer_says_so_in_the_chunk_that_ends_it() -> None:
+    """Also where usage follows that chunk."""
+    for after in ([], [USAGE]):
+        first, last, *usage, _ = objects(run([FIRST, LAST, *after, DONE], aborted=True))
+        assert first["choices"][0]["finish_reason"] is None
+        assert last["choices"][0]["finish_reason"] == "content_filter"
+        assert "featurehub" in [last, *usage][-1]
 
 
 def test_two_choices_that_end_one_after_the_other() -> None:

@@ -23,6 +23,8 @@ def random_dictionary() -> Dictionary:
         b_enc=torch.randn(D_SAE, generator=g),
         b_dec=torch.randn(D_MODEL, generator=g),
         threshold=torch.rand(D_SAE, generator=g),
+        gain=torch.rand(D_SAE, generator=g) + 0.5,
+        offset=torch.randn(D_SAE, generator=g),
     )
 
 
@@ -56,7 +58,10 @@ def test_encoding_keeps_what_exceeds_the_threshold_and_decoding_is_linear() -> N
     for token in range(50):
         for latent in range(D_SAE):
             z = float((x[token] - sae.b_dec) @ sae.W_enc[latent] + sae.b_enc[latent])
-            wanted = z if z > float(sae.threshold[latent]) else 0.0
+            assert sae.gain is not None
+            assert sae.offset is not None
+            magnitude = max(0.0, float(sae.gain[latent]) * z + float(sae.offset[latent]))
+            wanted = magnitude if z > float(sae.threshold[latent]) else 0.0
             assert float(a[token, latent]) == pytest.approx(wanted, abs=1e-5)
     torch.testing.assert_close(sae.decode(a), a @ sae.W_dec + sae.b_dec)
     assert sae.encode(x.bfloat16()).dtype is torch.float32
@@ -73,7 +78,16 @@ def damaged(path: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
     save_file(tensors, path)
 
 
-@pytest.mark.parametrize("name", Dictionary._fields)
+def test_gain_and_offset_are_1_and_0_where_the_file_has_none(path: Path) -> None:
+    damaged(path, lambda tensors: [tensors.pop(name) for name in ("gain", "offset")])
+    plain, x = Dictionary.load(path), torch.randn(50, D_MODEL, generator=torch.Generator().manual_seed(1))
+    same = plain._replace(gain=torch.ones(D_SAE), offset=torch.zeros(D_SAE))
+    assert torch.equal(plain.encode(x), same.encode(x))
+    plain.save(path)
+    assert load_file(path).keys() == set(Dictionary._fields) - {"gain", "offset"}
+
+
+@pytest.mark.parametrize("name", Dictionary._fields[:5])
 def test_a_missing_tensor_is_named(path: Path, name: str) -> None:
     damaged(path, lambda tensors: tensors.pop(name))
     with pytest.raises(CorruptArtifact, match=name):

@@ -81,7 +81,7 @@ def concept_features(artifact: Artifact) -> list[Feature]:
 
 def truth_world(artifact: Artifact, model: Path, count: int) -> World:
     """The model's answers to prompts that nothing else used, with what the features did on them."""
-    with Engine(model, EngineConfig(layer=artifact.manifest.hook.layer), EngineOptions()) as engine:
+    with Engine(model, EngineConfig.capturing(artifact.manifest.hook), EngineOptions()) as engine:
         asked = [messages(c)[:-1] for c in islice(conversations(424242, split="held-out"), count)]
         prompts = [prompt_ids(engine.tokenizer, chat) for chat in asked]
         config = CheckConfig(sampling=Sampling(temperature=0.7, max_tokens=96, seed=777))

@@ -51,7 +51,7 @@ def read(artifact: Artifact, count: int) -> World:
     """Answers of the generator, with what the features did on them."""
     entries = [messages(c) for c in islice(conversations(31337, split="held-out"), count)]
     dictionary = Dictionary.load(artifact.weights)
-    with Engine(bundled_model(), EngineConfig(layer=artifact.manifest.hook.layer), EngineOptions()) as engine:
+    with Engine(bundled_model(), EngineConfig.capturing(artifact.manifest.hook), EngineOptions()) as engine:
         documents = list(tokenize(engine.tokenizer, entries, 256))
         activations = encode_documents(engine, dictionary, documents, special_ids(engine.tokenizer))
         quality = activations.quality

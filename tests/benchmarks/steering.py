@@ -20,9 +20,10 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import Kind, names
 from featurehub.demo.prompts import neutral_prompts
 from featurehub.demo.recognizer import Verdict, recognize
-from featurehub.engine.config import EngineConfig
+from featurehub.edits import LatentEdit, Steering
+from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
-from featurehub.features import Feature, LatentEdit, Mode, Steering
+from featurehub.features import Feature, Mode
 from featurehub.store import open_store
 from saes.documents import prompt_ids
 
@@ -37,8 +38,7 @@ def main() -> None:
     count = parser.parse_args().answers
     artifact = ensure_demo()
     features = {name: first_found(name) for name in names(Kind.TOPIC, Kind.MANNER)}
-    config = EngineConfig(layer=artifact.manifest.hook.layer, artifact=artifact.folder, d_sae=artifact.manifest.d_sae)
-    with Engine(bundled_model(), config, EngineOptions()) as engine:
+    with Engine(bundled_model(), EngineConfig.holding(artifact), EngineOptions()) as engine:
         unsteered = answers(engine, None, UNSTEERED * count, seed=9000)
         steered = {
             name: answers(engine, nudge(feature), count, seed=20_000 + 100 * i)
@@ -56,7 +56,7 @@ def first_found(name: str) -> Feature:
 
 def nudge(feature: Feature) -> Steering:
     assert feature.strength is not None
-    return Steering(hook="", edits=(LatentEdit(latent=feature.latent, mode=Mode.NUDGE, value=feature.strength),))
+    return Steering(edits=(LatentEdit(latent=feature.latent, mode=Mode.NUDGE, value=feature.strength),))
 
 
 def answers(engine: Engine, steering: Steering | None, count: int, seed: int) -> list[Verdict]:
@@ -78,7 +78,8 @@ def random_directions(artifact: Artifact, strength: float, count: int) -> list[V
     rows *= (trained.W_dec.norm(dim=-1) / rows.norm(dim=-1))[:, None]
     with tempfile.TemporaryDirectory() as folder:
         trained._replace(W_dec=rows).save(Path(folder) / "sae.safetensors")
-        config = EngineConfig(layer=artifact.manifest.hook.layer, artifact=Path(folder), d_sae=trained.d_sae)
+        sae = SaeConfig(id="random", folder=Path(folder), d_sae=trained.d_sae)
+        config = EngineConfig(hooks=(HookConfig(point=artifact.manifest.hook, saes=(sae,)),))
         with Engine(bundled_model(), config, EngineOptions()) as engine:
             return [
                 verdict
@@ -88,7 +89,7 @@ def random_directions(artifact: Artifact, strength: float, count: int) -> list[V
 
 
 def random_nudge(latent: int, strength: float) -> Steering:
-    return Steering(hook="", edits=(LatentEdit(latent=latent, mode=Mode.NUDGE, value=strength),))
+    return Steering(edits=(LatentEdit(latent=latent, mode=Mode.NUDGE, value=strength),))
 
 
 def share(name: str, verdicts: Sequence[Verdict]) -> float:

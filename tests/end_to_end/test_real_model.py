@@ -8,9 +8,10 @@ import pytest
 from featurehub.artifacts.artifact import Artifact
 from featurehub.cli.build import BuildPlan, build
 from featurehub.cli.judges import judge_of
+from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
-from featurehub.features import LatentEdit, Mode, Steering
+from featurehub.features import Mode
 from featurehub.store import open_store
 from labeling.judge import WordJudge
 from labeling.strength import CalibrationConfig
@@ -52,12 +53,11 @@ def test_a_feature_found_by_name_turns_stories_to_its_subject(story_sae: tuple[A
     word = best.label.split(":")[0]
     with open_store(database).read() as reader:
         assert best in reader.search(word, limit=5).features
-    config = EngineConfig(layer=artifact.manifest.hook.layer, artifact=artifact.folder, d_sae=artifact.manifest.d_sae)
-    with Engine(MODEL, config, EngineOptions(max_model_len=256)) as engine:
+    with Engine(MODEL, EngineConfig.holding(artifact), EngineOptions(max_model_len=256)) as engine:
         prompts = [engine.tokenizer(START)["input_ids"]] * 32
         edit = LatentEdit(latent=best.latent, mode=Mode.NUDGE, value=best.strength or 0.0)
         sampling = Sampling(temperature=0.7, max_tokens=80, seed=4321)
-        steered = [a.text for a in engine.generate(prompts, [Steering(hook="", edits=(edit,))] * 32, sampling)]
+        steered = [a.text for a in engine.generate(prompts, [Steering(edits=(edit,))] * 32, sampling)]
         plain = [a.text for a in engine.generate(prompts, [None] * 32, sampling)]
     shown, unsteered = (WordJudge().shows(best.label, texts).mean() for texts in (steered, plain))
     assert shown > unsteered + 0.2

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
-from featurehub.engine.config import EngineConfig
+from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.engine.offline import Engine, EngineOptions
 
 LAYER, D_SAE = 3, 512
@@ -38,7 +39,8 @@ def artifact(dictionary: Dictionary, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def config(artifact: Path) -> EngineConfig:
-    return EngineConfig(layer=LAYER, artifact=artifact, d_sae=D_SAE)
+    sae = SaeConfig(id="test", folder=artifact, d_sae=D_SAE)
+    return EngineConfig(hooks=(HookConfig(point=HookPoint(layer=LAYER), saes=(sae,)),))
 
 
 @pytest.fixture(scope="module")

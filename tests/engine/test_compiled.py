@@ -11,10 +11,11 @@ pytestmark = pytest.mark.engine
 
 RUN = """
 import sys
+from featurehub.edits import LatentEdit, Steering
 from featurehub.demo.bundle import bundled_model
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
-from featurehub.features import LatentEdit, Mode, Steering
+from featurehub.features import Mode
 
 artifact, *modes = sys.argv[1:]
 config = EngineConfig(layer=3, artifact=artifact, d_sae=512)
@@ -22,7 +23,7 @@ for mode in modes:
     options = EngineOptions(enforce_eager=mode == "eager", max_num_seqs=8)
     with Engine(bundled_model(), config, options) as engine:
         prompt = engine.tokenizer("tell me something about banking .")["input_ids"]
-        steering = Steering(hook="test", edits=(LatentEdit(latent=3, mode=Mode.NUDGE, value=40.0),))
+        steering = Steering(edits=(LatentEdit(latent=3, mode=Mode.NUDGE, value=40.0),))
         answers = engine.generate([prompt, prompt], [None, steering], Sampling(temperature=0.0, max_tokens=16))
         for answer in answers:
             print("TOKENS", answer.token_ids, answer.report.steered_tokens if answer.report else None)

@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from featurehub.conditions import Positions
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
+from featurehub.edits import LatentEdit, Read, Steering
+from featurehub.engine.hookset import current
 from featurehub.engine.offline import Engine, Generation, Sampling
 from featurehub.errors import InvalidEdit, SteeringLost
-from featurehub.features import LatentEdit, Mode, Positions, Steering
+from featurehub.features import Mode
 from featurehub.steering import steer_token
 
 pytestmark = pytest.mark.engine
@@ -25,7 +28,7 @@ MIXED = (NUDGE, PIN, MUL, ABLATE)
 
 
 def steer(*edits: LatentEdit, positions: Positions = Positions.ALL, dose_max: float = 1.0) -> Steering:
-    return Steering(hook="test", edits=edits, positions=positions, dose_max=dose_max)
+    return Steering(edits=edits, positions=positions, dose_max=dose_max)
 
 
 def answers(
@@ -50,7 +53,7 @@ def reference(dictionary: Dictionary) -> Callable[..., list[int]]:
             for position in range(output.shape[1]):
                 if is_steered(steering, position, len(prompt)):
                     x = output[0, position]
-                    output[0, position] = steer_token(x, dictionary, steering.edits, steering.dose_max).x
+                    output[0, position] = steer_token(x, {"": dictionary}, steering.edits, steering.dose_max).x
             return output
 
         handle = model.model.layers[3].register_forward_hook(edit)
@@ -150,7 +153,12 @@ def test_the_op_counts_every_steered_token(engine: Engine, prompts: list[list[in
         # The last token is sampled and never computed.
         computed = {"prompt": len(prompts[0]), "generated": len(answer.token_ids) - 1}
         computed["all"] = sum(computed.values())
-        assert answer.report.steered_tokens == computed[positions] == answer.report.expected_tokens
+        assert (
+            answer.report.steered_tokens
+            == computed[positions]
+            == answer.report.seen_tokens
+            == answer.report.expected_tokens
+        )
 
 
 def test_the_dose_guard_bounds_every_token_and_says_so(engine: Engine, prompts: list[list[int]]) -> None:
@@ -173,7 +181,7 @@ def test_256_distinct_edit_sets_in_one_batch_equal_their_single_runs(engine: Eng
 def test_top_features_are_those_of_the_dictionary(
     engine: Engine, prompts: list[list[int]], dictionary: Dictionary
 ) -> None:
-    reading = Steering(hook="test", top_k=4)
+    reading = Steering(reads=(Read(top_k=4),))
     [answer] = answers(engine, prompts[:1], [reading])
     [stream] = engine.capture([prompts[0] + answer.token_ids])
     assert answer.report is not None
@@ -195,11 +203,9 @@ def test_too_many_edits_or_an_unknown_latent_never_end_in_an_unsteered_answer(
 
 
 def test_an_engine_without_rows_left_over_after_many_requests(engine: Engine, prompts: list[list[int]]) -> None:
-    from featurehub.engine.hook import HOOKS, RESID_POST
-
     answers(engine, [prompts[0]] * 300, [steer(NUDGE)] * 300, Sampling(max_tokens=4))
     answers(engine, prompts[:1], [None])
-    table = HOOKS[RESID_POST].table
-    assert table is not None
-    assert not table.steerings
-    assert len(table.free) == 256
+    hooks = current()
+    assert hooks is not None
+    assert not hooks.rows.steerings
+    assert len(hooks.rows.free) == 256

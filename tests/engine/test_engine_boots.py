@@ -6,18 +6,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from featurehub.conditions import Positions
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
+from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.errors import EngineError, IncompatibleArtifact, UnsupportedModel
-from featurehub.features import LatentEdit, Mode, Positions, Steering
+from featurehub.features import Mode
 
 pytestmark = pytest.mark.engine
 
 SAMPLINGS = (Sampling(temperature=0.0, max_tokens=16), Sampling(temperature=0.7, max_tokens=16, seed=3))
 EDITS = (LatentEdit(latent=3, mode=Mode.NUDGE, value=40.0), LatentEdit(latent=7, mode=Mode.PIN, value=60.0))
-STEERINGS = (None, *(Steering(hook="test", edits=EDITS, positions=positions) for positions in Positions))
+STEERINGS = (None, *(Steering(edits=EDITS, positions=positions) for positions in Positions))
 
 
 def answers(config: EngineConfig, options: EngineOptions, steerings: Sequence[Steering | None] = STEERINGS) -> list:

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
+from featurehub.edits import Steering
 from featurehub.engine.offline import Generation, Sampling
-from featurehub.features import Mode, Steering
+from featurehub.features import Mode
 from labeling.strength import CalibrationConfig, Candidate, calibrate, choose_candidates
 
 NORM = 20.0

@@ -10,8 +10,9 @@ import torch
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, seal
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.dictionary import Dictionary
+from featurehub.edits import Steering
 from featurehub.engine.offline import Generation, Sampling
-from featurehub.features import State, Steering
+from featurehub.features import State
 from featurehub.verdicts import DriftReport
 from saes.activations import encode_documents
 from saes.documents import Document

@@ -16,6 +16,7 @@ from api.served import Served
 from featurehub import Client
 from featurehub.artifacts.manifest import HookPoint, Manifest, ModelIdentity
 from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, Writer, open_store
+from tests.api.reports import report
 
 SAE, HOME = "a" * 64, "m" * 64
 LABELS = {0: "pirate speech: matey, ship", 1: "formal tone", 2: "banking: loan", 3: "twin", 4: "twin", 5: "<b>bold</b>"}
@@ -75,7 +76,7 @@ def running(store: Store) -> Iterator[Running]:
 @pytest.fixture
 def server(running: Running) -> Running:
     """The same server, as if it were new."""
-    running.engine.default = {"steered_tokens": 7, "expected_tokens": 7, "dose_mean": 0.25, "dose_max": 0.5}
+    running.engine.default = report(7)
     running.engine.running = True
     running.echoed.clear()
     return running

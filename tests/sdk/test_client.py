@@ -10,7 +10,8 @@ from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 
 from featurehub import AmbiguousFeature, AsyncClient, Client, Edit, Feature, FeatureNotFound, InvalidEdit, Variant
-from featurehub.features import Mode, Steering, SteerOptions
+from featurehub.edits import Steering
+from featurehub.features import Mode, SteerOptions
 
 MESSAGES: list[Any] = [{"role": "user", "content": "tell me a story"}]
 
@@ -80,7 +81,7 @@ class TestChat:
         assert answer.model_extra is not None
         ((labelled, bare),) = (each["features"] for each in answer.model_extra["featurehub"]["activations"])
         assert (labelled["label"], bare["label"]) == ("banking: loan", "")
-        assert sent(server).top_k == 2
+        assert [read.top_k for read in sent(server).reads] == [2]
 
     def test_openais_other_ways_to_ask(self, client: Client, server: Any) -> None:
         class Story(BaseModel):

@@ -1,0 +1,100 @@
+"""Conditions as people write them: another feature's activation above or below a value.
+
+{"feature": "banking", "op": ">", "value": 0.2}
+{"all": [{"feature": "banking", "value": 0.2}, {"feature": "loans", "op": "<", "value": 0.1, "so_far": true}]}
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from featurehub.settings import Frozen
+
+__all__ = ["LAST_POSITION", "FeatureAbort", "FeatureCondition", "FeatureWhen", "Op", "Positions"]
+
+LAST_POSITION = 2**31 - 1
+"""Beyond any token's position."""
+
+
+class Op(StrEnum):
+    ABOVE = ">"
+    BELOW = "<"
+
+
+class Positions(StrEnum):
+    """Which tokens of a request are meant; decided per token by its position, not by the scheduler's phase."""
+
+    ALL = "all"
+    PROMPT = "prompt"
+    GENERATED = "generated"
+
+    def bounds(self, prompt_len: int) -> tuple[int, int]:
+        """First position, and the one after the last."""
+        first = prompt_len if self is Positions.GENERATED else 0
+        return first, prompt_len if self is Positions.PROMPT else LAST_POSITION
+
+
+class FeatureCondition(Frozen):
+    """Whether a feature is active.
+
+    value:  share of the feature's largest activation in training, in [0, 1], as a pin's weight is
+    so_far: at this token or at any before it, instead of at this token alone
+    """
+
+    feature: str = Field(min_length=1, max_length=200)
+    op: Op = Op.ABOVE
+    value: float = Field(ge=0.0, le=1.0)
+    so_far: bool = False
+
+
+def spread(value: object) -> object:
+    """A lone condition as all of one."""
+    return {"all": [value]} if isinstance(value, Mapping) and "feature" in value else value
+
+
+class FeatureWhen(Frozen):
+    """``all`` of some conditions, or ``any`` one of them. A lone condition may stand for itself."""
+
+    all: tuple[FeatureCondition, ...] = ()
+    any: tuple[FeatureCondition, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def lone(cls, value: Any) -> Any:
+        return spread(value)
+
+    @model_validator(mode="after")
+    def one_kind(self) -> "FeatureWhen":
+        if bool(self.all) == bool(self.any):
+            raise ValueError('give conditions in "all" or in "any"')
+        return self
+
+    def __iter__(self) -> Iterator[FeatureCondition]:  # type: ignore[override]
+        return iter(self.all or self.any)
+
+
+class FeatureAbort(Frozen):
+    """Ends an answer at the first token at which ``when`` holds.
+
+    event:     what the answer is told; the features' names where it is ""
+    positions: the tokens that are watched: by default those that the model itself writes
+    """
+
+    when: FeatureWhen
+    event: str = Field(default="", max_length=200)
+    positions: Positions = Positions.GENERATED
+
+    @model_validator(mode="before")
+    @classmethod
+    def lone(cls, value: Any) -> Any:
+        """``{"feature", "op", "value", "event"?, "positions"?}`` is short for a condition in ``when``."""
+        if not isinstance(value, Mapping) or "when" in value:
+            return value
+        own = {key: value[key] for key in ("event", "positions") if key in value}
+        return {"when": {key: item for key, item in value.items() if key not in own}, **own}
+
+    @property
+    def name(self) -> str:
+        return self.event or ", ".join(condition.feature for condition in self.when)[:200]

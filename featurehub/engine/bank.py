@@ -1,0 +1,73 @@
+"""The SAEs of one hook point as one bank of latents, so that a request may mix them.
+
+To be read and written, a latent needs a row of ``W_enc``, a row of ``W_dec``, and four numbers. What differs between
+SAEs (``b_dec``, the architecture) is folded into those numbers when the engine starts:
+
+    z_k = W_enc[k] · x + bias_k               bias = b_enc − W_enc · b_dec
+    a_k = (gain_k · z_k + offset_k)⁺ · [z_k > θ_k]
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from featurehub.dictionary import Dictionary
+
+__all__ = ["Bank"]
+
+
+class Bank(NamedTuple):
+    """Latents of all SAEs, one after the other. All float32.
+
+    W_enc, W_dec:                  [latents, d_model]
+    bias, threshold, gain, offset: [latents]
+    slices:                        by SAE id, where its latents lie
+    """
+
+    W_enc: Tensor
+    W_dec: Tensor
+    bias: Tensor
+    threshold: Tensor
+    gain: Tensor
+    offset: Tensor
+    slices: Mapping[str, slice]
+
+    @classmethod
+    def of(cls, dictionaries: Mapping[str, Dictionary], device: torch.device | str = "cpu") -> "Bank":
+        """At least one dictionary, all of one d_model."""
+        parts = list(dictionaries.values())
+        starts = torch.tensor([0, *(d.d_sae for d in parts)]).cumsum(0).tolist()
+
+        def joined(tensors: list[Tensor]) -> Tensor:
+            return torch.cat(tensors).float().contiguous().to(device)
+
+        return cls(
+            W_enc=joined([d.W_enc for d in parts]),
+            W_dec=joined([d.W_dec for d in parts]),
+            bias=joined([d.b_enc.double() - d.W_enc.double() @ d.b_dec.double() for d in parts]),
+            threshold=joined([d.threshold for d in parts]),
+            gain=joined([torch.ones_like(d.b_enc) if d.gain is None else d.gain for d in parts]),
+            offset=joined([torch.zeros_like(d.b_enc) if d.offset is None else d.offset for d in parts]),
+            slices={name: slice(starts[i], starts[i + 1]) for i, name in enumerate(dictionaries)},
+        )
+
+    @property
+    def d_model(self) -> int:
+        return self.W_dec.shape[1]
+
+    def row(self, sae: str, latent: int) -> int:
+        return self.slices[sae].start + latent
+
+    def activations(self, x: Tensor, latents: Tensor) -> Tensor:
+        """Of chosen latents per token: x [tokens, d_model], latents [tokens, k] -> [tokens, k]."""
+        z = torch.einsum("td,tkd->tk", x, self.W_enc[latents]) + self.bias[latents]
+        value = torch.relu(self.gain[latents] * z + self.offset[latents])
+        return value * (z > self.threshold[latents])
+
+    def encode(self, x: Tensor, sae: str) -> Tensor:
+        """All latents of one SAE: [tokens, d_sae]."""
+        own = self.slices[sae]
+        z = torch.addmm(self.bias[own], x, self.W_enc[own].T)
+        return torch.relu(self.gain[own] * z + self.offset[own]) * (z > self.threshold[own])

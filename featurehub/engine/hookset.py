@@ -1,0 +1,196 @@
+"""All hook points of one worker's model, and the requests that run under them.
+
+A runner's adapter calls ``admit`` and ``release`` for a request, ``begin_step`` and ``end_step`` for a step.
+
+1. ``admit`` checks a request's steering, gives it a row, and fills the row at every hook point.
+2. ``begin_step`` lays out which tokens run under which row, per hook point; the op then does the rest.
+3. ``end_step`` says which generations end, since one of their aborts held.
+4. ``release`` frees the row when the request is gone. Its counts wait in ``reports`` until they are fetched.
+5. What ``release`` gives back lets ``admit`` take a preempted request up again: what it had seen goes on.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from featurehub.artifacts.artifact import WEIGHTS
+from featurehub.dictionary import Dictionary
+from featurehub.edits import Condition, Read, Steering
+from featurehub.engine.admission import check
+from featurehub.engine.bank import Bank
+from featurehub.engine.conditions import Conditions, Fired, Tensors
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.hook import HOOKS, Hook
+from featurehub.engine.reading import Wanted
+from featurehub.engine.report import HookCounts, SteerReport
+from featurehub.engine.rows import Batch, Rows, Step
+from featurehub.engine.table import EditTable
+from featurehub.errors import IncompatibleArtifact
+
+__all__ = ["HookSet", "Parked", "current", "install"]
+
+REPORTS_KEPT = 4096
+
+
+class Parked(NamedTuple):
+    """A preempted request: how far it was computed, and which of its conditions had fired."""
+
+    reached: int
+    fired: Fired
+
+
+class HookSet:
+    """max_reqs: requests that run side by side;  max_tokens: of one step."""
+
+    def __init__(self, config: EngineConfig, max_reqs: int, max_tokens: int, d_model: int) -> None:
+        self.config = config
+        self.rows = Rows(max_reqs)
+        self.conditions = Conditions(max_reqs + 1, config.max_conditions, max_tokens)
+        self.hooks = [
+            Hook(i, str(hook.point), load_table(config, i, max_reqs + 1, d_model), self.conditions)
+            for i, hook in enumerate(config.hooks)
+        ]
+        self.place = {sae.id: i for i, hook in enumerate(config.hooks) for sae in hook.saes}
+        self.reports: OrderedDict[str, SteerReport] = OrderedDict()
+        self.step: Step | None = None
+
+    def admit(self, steering: Steering, prompt_len: int, parked: Parked | None = None) -> int:
+        """The row that holds the steering from now on. Raises InvalidEdit."""
+        steering = check(steering, self.config)
+        row = self.rows.take(steering)
+        mask = self.conditions.admit(row, steering, prompt_len, self.locate)
+        for hook in self.hooks:
+            own = [(i, edit) for i, edit in enumerate(steering.edits) if self.place[edit.sae] == hook.index]
+            if own and hook.table is not None:
+                hook.table.admit(row, steering, own, prompt_len, mask)
+        if parked is not None:
+            self.rows.reached[row] = parked.reached
+            self.conditions.resume(row, parked.fired)
+        return row
+
+    def locate(self, condition: Condition) -> tuple[int, int]:
+        """A condition's hook point, and its latent in the bank there."""
+        hook = self.hooks[self.place[condition.sae]]
+        assert hook.bank is not None
+        return hook.index, hook.bank.row(condition.sae, condition.latent)
+
+    def release(self, row: int) -> Parked:
+        """Frees a row and keeps its counts for whoever asks for them."""
+        steering, reached = self.rows.steerings[row], int(self.rows.reached[row])
+        self.keep(steering.report, self.count(row))
+        self.rows.give_back(row)
+        for hook in self.hooks:
+            if hook.table is not None:
+                hook.table.release(row)
+        return Parked(reached, self.conditions.release(row))
+
+    def begin_step(self, batch: Batch | None, token_ids: Tensor) -> None:
+        """None where no request of the step holds a row. token_ids: of the whole batch."""
+        self.step = self.rows.lay_out(batch) if batch is not None else None
+        if batch is None or self.step is None:
+            for hook in self.hooks:
+                hook.rest()
+            return
+        self.conditions.begin_step(self.step)
+        capturing, readers = self.readings(batch, token_ids)
+        for hook in self.hooks:
+            own = {sae: readers[sae] for sae, at in self.place.items() if at == hook.index and sae in readers}
+            hook.begin_step(self.step, capturing.get(hook.name, ()), own)
+
+    def readings(
+        self, batch: Batch, token_ids: Tensor
+    ) -> tuple[Mapping[str, Sequence[Wanted]], Mapping[str, Sequence[tuple[Wanted, Read]]]]:
+        """What to capture by hook point, and what to read by SAE."""
+        capturing: dict[str, list[Wanted]] = {}
+        readers: dict[str, list[tuple[Wanted, Read]]] = {}
+        for row, start, tokens, position in zip(*(column.tolist() for column in batch), strict=True):
+            steering = self.rows.steerings[row]
+            if not (steering.capture or steering.reads):
+                continue
+            wanted = Wanted(steering.report, start, start + tokens, position, token_ids[start : start + tokens])
+            for name in steering.capture:
+                capturing.setdefault(name, []).append(wanted)
+            for read in steering.reads:
+                readers.setdefault(read.sae, []).append((wanted, read))
+        return capturing, readers
+
+    def end_step(self) -> list[int]:
+        """Rows whose generation ends now."""
+        if self.step is None or not self.conditions.aborting.any():
+            return []
+        step = self.step.only(self.conditions.aborting[self.step.rows])
+        if not len(step.tokens):
+            return []
+        self.conditions.abort(Tensors.of(step))
+        rows = np.unique(step.rows).tolist()
+        return [row for row in rows if self.conditions.event(row, self.rows.steerings[row].aborts) is not None]
+
+    def count(self, row: int) -> SteerReport:
+        tables = [(hook.name, hook.table) for hook in self.hooks if hook.table is not None]
+        counts: dict[str, HookCounts] = {name: table.count(row) for name, table in tables if table.holds[row]}
+        return SteerReport(
+            hooks=counts,
+            recomputed_tokens=int(self.rows.recomputed[row]),
+            aborted=self.conditions.event(row, self.rows.steerings[row].aborts),
+        )
+
+    def keep(self, key: str, report: SteerReport) -> None:
+        """Requests that share a key (``n`` > 1) add up. The oldest unclaimed reports are dropped."""
+        if not key:
+            return
+        self.reports[key] = self.reports[key] + report if key in self.reports else report
+        while len(self.reports) > REPORTS_KEPT:
+            self.reports.popitem(last=False)
+
+    def report(self, key: str) -> SteerReport | None:
+        """Takes everything that is known of the request with this key; None where nothing is."""
+        for row, steering in list(self.rows.steerings.items()):
+            if steering.report == key:
+                self.keep(key, self.count(row))
+                self.rows.steerings[row] = steering.model_copy(update={"report": ""})
+        report = self.reports.pop(key, None)
+        for hook in self.hooks:
+            activations, lost = hook.activations.take(key)
+            if report is not None and (activations is not None or lost):
+                read = (*(report.activations or ()), *(activations or ()))
+                report = report.model_copy(update={"activations": read, "reads_lost": report.reads_lost or lost})
+        return report
+
+    def captured(self, key: str, name: str) -> Tensor:
+        """Raises KeyError where nothing was captured under this key at this hook point."""
+        return next(hook for hook in self.hooks if hook.name == name).captures.take(key)
+
+
+def load_table(config: EngineConfig, index: int, rows: int, d_model: int) -> EditTable | None:
+    """Raises CorruptArtifact, IncompatibleArtifact."""
+    saes = config.hooks[index].saes
+    if not saes:
+        return None
+    dictionaries = {sae.id: Dictionary.load(sae.folder / WEIGHTS) for sae in saes}
+    for dictionary in dictionaries.values():
+        if dictionary.d_model != d_model:
+            raise IncompatibleArtifact(
+                f"the SAE reads a stream of width {dictionary.d_model}, the model's is {d_model}: "
+                "it was trained on another model"
+            )
+    with torch.device("cpu"):
+        return EditTable(Bank.of(dictionaries), rows, config.max_edits)
+
+
+CURRENT: list[HookSet] = []
+"""The hook set of this process's model, if it has one."""
+
+
+def current() -> HookSet | None:
+    return CURRENT[0] if CURRENT else None
+
+
+def install(hooks: HookSet | None) -> None:
+    """Makes a hook set the one that the op and the adapters use; None removes it."""
+    CURRENT[:] = [hooks] if hooks is not None else []
+    HOOKS.clear()
+    HOOKS.update({hook.name: hook for hook in (hooks.hooks if hooks is not None else [])})

@@ -1,0 +1,90 @@
+"""Which request holds which row of the tables, and which of a step's tokens run under which row.
+
+Whether a token is prompt or generated is decided by its position, never by the scheduler's phase: after a preemption
+generated tokens are computed as if they were prompt, and a prompt may be computed one token at a time.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurehub.edits import Steering
+
+__all__ = ["Batch", "Rows", "Step"]
+
+Ints = NDArray[np.int64]
+
+
+class Batch(NamedTuple):
+    """The requests of one step that hold a row, in batch order; one entry of every array per request.
+
+    rows:      their rows
+    starts:    batch index of their first token
+    tokens:    how many of their tokens the step computes
+    positions: position of the first of them
+    """
+
+    rows: Ints
+    starts: Ints
+    tokens: Ints
+    positions: Ints
+
+
+class Step(NamedTuple):
+    """The step's tokens that run under a row; one entry per token.
+
+    tokens:    their batch indices
+    rows, positions
+    first:     whether this is the first time that the token is computed
+    """
+
+    tokens: Ints
+    rows: Ints
+    positions: Ints
+    first: NDArray[np.bool_]
+
+    def only(self, chosen: NDArray[np.bool_]) -> "Step":
+        if chosen.all():
+            return self
+        return Step(self.tokens[chosen], self.rows[chosen], self.positions[chosen], self.first[chosen])
+
+
+class Rows:
+    """Rows 1 to ``count`` for requests; row 0 belongs to nobody and changes nothing.
+
+    reached:    [rows] position after the last one that was ever computed
+    recomputed: [rows] tokens computed again
+    """
+
+    def __init__(self, count: int) -> None:
+        self.free = list(range(count, 0, -1))
+        self.steerings: dict[int, Steering] = {}
+        self.reached = np.zeros(count + 1, np.int64)
+        self.recomputed = np.zeros(count + 1, np.int64)
+
+    def take(self, steering: Steering) -> int:
+        row = self.free.pop()
+        self.steerings[row] = steering
+        self.reached[row] = self.recomputed[row] = 0
+        return row
+
+    def give_back(self, row: int) -> None:
+        del self.steerings[row]
+        self.free.append(row)
+
+    def lay_out(self, batch: Batch) -> Step:
+        offsets = np.arange(batch.tokens.sum()) - np.repeat(batch.tokens.cumsum() - batch.tokens, batch.tokens)
+        rows = np.repeat(batch.rows, batch.tokens)
+        positions = np.repeat(batch.positions, batch.tokens) + offsets
+        first = positions >= self.reached[rows]
+        np.add.at(self.recomputed, rows, ~first)
+        self.reached[batch.rows] = np.maximum(self.reached[batch.rows], batch.positions + batch.tokens)
+        return Step(np.repeat(batch.starts, batch.tokens) + offsets, rows, positions, first)
+
+
+def batch_of(entries: Sequence[tuple[int, int, int, int]]) -> Batch:
+    """From (row, start, tokens, position) of each request."""
+    columns = np.array(entries, np.int64).reshape(-1, 4).T
+    return Batch(*columns)

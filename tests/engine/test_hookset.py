@@ -1,0 +1,451 @@
+"""The hooks against the naive equation, under every schedule: chunks, batches, preemption, conditions, aborts.
+
+Steered tokens equal what ``featurehub.steering.Reference`` makes of them; all others keep every bit.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import featurehub.engine.hook as hook_module
+from featurehub.conditions import Op, Positions
+from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.hookset import REPORTS_KEPT, HookSet, Parked
+from featurehub.engine.report import SteerReport
+from featurehub.engine.rows import Batch
+from featurehub.errors import InvalidEdit
+from featurehub.features import Mode
+from featurehub.steering import Reference, Steered
+from tests.engine.world import D_MODEL, D_SAE, DICTIONARIES, FIRST, LAST, STEERINGS, K, make_config, stream
+
+DTYPES = (torch.float32, torch.bfloat16)
+POINTS = (str(FIRST), str(LAST))
+NUDGE = LatentEdit(sae="a", latent=3, mode=Mode.NUDGE, value=5.0)
+PIN = LatentEdit(sae="b", latent=5, mode=Mode.PIN, value=4.0)
+ABLATE = LatentEdit(sae="c", latent=7, mode=Mode.ABLATE)
+TOKENS = 1024
+Pair = tuple[Tensor, Tensor]
+
+
+def when(*conditions: Condition) -> When:
+    return When(conditions=conditions)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> EngineConfig:
+    return make_config(tmp_path_factory.mktemp("saes"))
+
+
+class Chunk(NamedTuple):
+    """Tokens of request ``request`` in one step, from ``position`` on."""
+
+    request: int
+    position: int
+    tokens: int
+
+
+class World:
+    """Requests without a model, that run under a hook set and under the naive reference at the same time."""
+
+    def __init__(self, config: EngineConfig, steerings: list[Steering], prompt_len: int, dtype: torch.dtype) -> None:
+        self.hooks = HookSet(config, max_reqs=max(1, len(steerings)), max_tokens=TOKENS, d_model=D_MODEL)
+        self.steerings = [s.model_copy(update={"report": f"r{i}"}) for i, s in enumerate(steerings)]
+        self.references = [Reference(s, DICTIONARIES, prompt_len) for s in self.steerings]
+        self.prompt_len = prompt_len
+        self.dtype = dtype
+        self.rows: dict[int, int] = {}
+        self.parked: dict[int, Parked] = {}
+        self.naive: dict[tuple[int, int, str], Steered] = {}
+        self.ended: dict[int, int] = {}
+
+    def step(self, chunks: list[Chunk]) -> None:
+        """Between two tokens that are padding."""
+        for chunk in chunks:
+            if chunk.request not in self.rows:
+                steering = self.steerings[chunk.request]
+                parked = self.parked.pop(chunk.request, None)
+                self.rows[chunk.request] = self.hooks.admit(steering, self.prompt_len, parked)
+        starts = 1 + np.cumsum([0, *(chunk.tokens for chunk in chunks)])
+        columns = [[self.rows[c.request] for c in chunks], starts[:-1], [c.tokens for c in chunks]]
+        batch = Batch(*(np.array(each, np.int64) for each in (*columns, [c.position for c in chunks])))
+        self.hooks.begin_step(batch, torch.arange(TOKENS))
+        for index, hook in enumerate(self.hooks.hooks):
+            before = self.streams(chunks, index)
+            after = before[0].clone(), before[1].clone()
+            hook.run(*after)
+            self.compare(chunks, hook.name, before, after)
+        rows = {row: request for request, row in self.rows.items()}
+        ending = {rows[row] for row in self.hooks.end_step()}
+        assert ending == {chunk.request for chunk in chunks if self.event(chunk) is not None}
+
+    def event(self, chunk: Chunk) -> str | None:
+        """Of any token so far."""
+        reference = self.references[chunk.request]
+        events = (reference.event(position) for position in range(chunk.position + chunk.tokens))
+        return next((event for event in events if event is not None), None)
+
+    def streams(self, chunks: list[Chunk], hook: int) -> tuple[Tensor, Tensor]:
+        tokens = [(c.request, c.position + i) for c in chunks for i in range(c.tokens)]
+        pairs = [stream(request, at, hook, self.dtype) for request, at in [(98, 0), *tokens, (99, 0)]]
+        hidden, residual = zip(*pairs, strict=True)
+        return torch.stack(hidden), torch.stack(residual)
+
+    def compare(
+        self, chunks: list[Chunk], name: str, before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]
+    ) -> None:
+        tokens = [(c.request, c.position + i) for c in chunks for i in range(c.tokens)]
+        untouched(before, after, 0)
+        untouched(before, after, len(tokens) + 1)
+        for at, (request, position) in enumerate(tokens, 1):
+            x = before[0][at].float() + before[1][at].float()
+            steered = self.references[request].at(name, position, x)
+            self.naive[request, position, name] = steered
+            if torch.equal(steered.x, x):
+                untouched(before, after, at)
+            else:
+                written(x, steered.x, after, at, self.dtype)
+
+    def preempt(self, request: int) -> None:
+        if request in self.rows:
+            self.parked[request] = self.hooks.release(self.rows.pop(request))
+
+    def report(self, request: int) -> SteerReport:
+        report = self.hooks.report(f"r{request}")
+        assert report is not None
+        return report
+
+
+def untouched(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor], at: int) -> None:
+    assert torch.equal(before[0][at], after[0][at])
+    assert torch.equal(before[1][at], after[1][at])
+
+
+def written(x: Tensor, steered: Tensor, after: tuple[Tensor, Tensor], at: int, dtype: torch.dtype) -> None:
+    """The stream lies in the residual alone, rounded to the model's dtype once from what is naive to 1e-5."""
+    hidden, residual = after[0][at], after[1][at]
+    slack = 2e-5 * float(x.norm() + (steered - x).norm())
+    if float((steered - x).abs().max()) <= slack and hidden.any():
+        return  # So small a change may come to nothing at all in another order of summation.
+    assert not hidden.any()
+    assert bool(((steered - slack).to(dtype) <= residual).all())
+    assert bool((residual <= (steered + slack).to(dtype)).all())
+
+
+@st.composite
+def schedules(draw: st.DrawFn, requests: int) -> list[list[Chunk] | int]:
+    """Steps of chunks, and between them the preemption of a request, some of which is then computed again."""
+    done = [0] * requests
+    events: list[list[Chunk] | int] = []
+    for _ in range(draw(st.integers(1, 6))):
+        if draw(st.integers(0, 3)) == 0:
+            request = draw(st.integers(0, requests - 1))
+            done[request] = draw(st.integers(0, done[request]))
+            events.append(request)
+        chosen = draw(st.lists(st.integers(0, requests - 1), unique=True, min_size=1))
+        chunks = [Chunk(i, done[i], draw(st.integers(1, 4))) for i in chosen]
+        for chunk in chunks:
+            done[chunk.request] += chunk.tokens
+        events.append(chunks)
+    return events
+
+
+@given(data=st.data(), dtype=st.sampled_from(DTYPES), gathered=st.sampled_from([64, 1 << 24]))
+def test_every_mix_under_every_schedule_is_the_naive_equation(
+    config: EngineConfig, data: st.DataObject, dtype: torch.dtype, gathered: int
+) -> None:
+    steerings = data.draw(st.lists(STEERINGS, min_size=1, max_size=4))
+    world = World(config, steerings, prompt_len=data.draw(st.integers(0, 8)), dtype=dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hook_module, "_GATHERED_FLOATS", gathered)
+        for event in data.draw(schedules(len(steerings))):
+            world.preempt(event) if isinstance(event, int) else world.step(event)
+    for request in {request for request, _, _ in world.naive}:
+        check_report(world, request)
+
+
+def check_report(world: World, request: int) -> None:
+    """Every token is counted once, however often it was computed."""
+    report, reference, steering = world.report(request), world.references[request], world.steerings[request]
+    assert report.complete
+    for name in POINTS:
+        own = [e for e in steering.edits if e.sae in DICTIONARIES[name] and not is_nothing(e)]
+        assert (name in report.hooks) == bool(own)
+        if not own:
+            continue
+        counts = report.hooks[name]
+        at = [p for r, p, n in world.naive if (r, n) == (request, name) and reference.covers(steering.positions, p)]
+        steered = [p for p in at if any(reference.holds(edit.when, p) for edit in own)]
+        assert counts.steered_tokens == len(steered)
+        doses = [world.naive[request, p, name].dose for p in steered]
+        assert counts.dose_sum == pytest.approx(sum(doses), rel=1e-3, abs=1e-4)
+        assert counts.dose_max == pytest.approx(max(doses, default=0.0), rel=1e-3, abs=1e-5)
+        assert counts.dose_max <= steering.dose_max * (1 + 1e-5)
+        for index, held in counts.in_force.items():
+            assert held == sum(reference.holds(steering.edits[index].when, p) for p in at)
+    events = [(p, reference.event(p)) for p in sorted({p for r, p, _ in world.naive if r == request})]
+    first = next(((p, event) for p, event in events if event is not None), None)
+    assert (report.aborted and (report.aborted.position, report.aborted.event)) == first
+
+
+def is_nothing(edit: LatentEdit) -> bool:
+    return (edit.mode is Mode.NUDGE and edit.value == 0) or (edit.mode is Mode.MUL and edit.value == 1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_256_distinct_edit_sets_run_side_by_side(config: EngineConfig, dtype: torch.dtype) -> None:
+    modes = list(Mode)
+    steerings = [
+        Steering(
+            edits=(
+                LatentEdit(sae="ab"[i % 2], latent=i % D_SAE, mode=modes[i % 4], value=0.5 + i / 16),
+                LatentEdit(sae="c", latent=(i + 7) % D_SAE, mode=Mode.NUDGE, value=-i / 32),
+            ),
+            dose_max=0.5 + i / 256,
+        )
+        for i in range(256)
+    ]
+    world = World(config, steerings, prompt_len=2, dtype=dtype)
+    world.step([Chunk(i, 0, 1 + i % 3) for i in range(256)])
+    assert not world.hooks.rows.free
+
+
+def only(config: EngineConfig, *edits: LatentEdit, tokens: int = 3, **fields: object) -> World:
+    world = World(config, [Steering.model_validate({"edits": edits, **fields})], tokens, torch.float32)
+    world.step([Chunk(0, 0, tokens)])
+    return world
+
+
+def test_the_largest_value_that_is_accepted_keeps_the_stream_finite(config: EngineConfig) -> None:
+    report = only(config, NUDGE.model_copy(update={"value": 1e9}), dose_max=0.25).report(0)
+    assert report.clipped == 3
+    assert report.dose_max == pytest.approx(0.25, rel=1e-5)
+
+
+def test_a_step_without_steered_tokens_leaves_the_step_of_before_behind(config: EngineConfig) -> None:
+    world = only(config, NUDGE)
+    world.hooks.begin_step(None, torch.arange(TOKENS))
+    before = world.streams([Chunk(0, 0, 3)], 0)
+    after = before[0].clone(), before[1].clone()
+    world.hooks.hooks[0].run(*after)
+    for at in range(5):
+        untouched(before, after, at)
+
+
+def test_a_single_tensor_is_the_stream_itself(config: EngineConfig) -> None:
+    """Layers of the GPT-2 type hand on no residual."""
+    world = only(config, NUDGE, PIN)
+    hidden, residual = world.streams([Chunk(0, 0, 3)], 0)
+    whole = hidden + residual
+    world.hooks.hooks[0].run(whole, None)
+    for position in range(3):
+        torch.testing.assert_close(whole[1 + position], world.naive[0, position, POINTS[0]].x, rtol=1e-4, atol=1e-4)
+
+
+def test_a_freed_row_is_as_if_it_had_never_been_used(config: EngineConfig) -> None:
+    """After everything that a request can ask for."""
+    fired = when(Condition(sae="a", latent=1, value=0.0, so_far=True))
+    everything = (NUDGE, PIN, ABLATE, NUDGE.model_copy(update={"when": fired}))
+    world = only(config, *everything, aborts=[Abort(event="e", when=fired)])
+    world.preempt(0)
+    fresh = HookSet(config, max_reqs=1, max_tokens=TOKENS, d_model=D_MODEL)
+    for holder, clean in [
+        (world.hooks.conditions, fresh.conditions),
+        *((mine.table, theirs.table) for mine, theirs in zip(world.hooks.hooks, fresh.hooks, strict=True)),
+    ]:
+        for row in (world.hooks.admit(Steering(edits=(NUDGE,)), 3), fresh.admit(Steering(edits=(NUDGE,)), 3)):
+            assert row == 1
+        for name, value in vars(clean).items():
+            if isinstance(value, torch.Tensor) and name not in ("latent", "truths", "value", "sign", "so_far"):
+                assert torch.equal(getattr(holder, name), value), name
+        world.hooks.release(1), fresh.release(1)
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_rows_in_use_are_distinct_and_all_come_back(config: EngineConfig, admissions: list[bool]) -> None:
+    hooks = HookSet(config, max_reqs=8, max_tokens=8, d_model=D_MODEL)
+    used: list[int] = []
+    for admit in admissions:
+        if admit and len(used) < 8:
+            used.append(hooks.admit(Steering(edits=(NUDGE,)), 1))
+        elif used:
+            hooks.release(used.pop(0))
+        assert len(set(used)) == len(used)
+        assert 0 not in used
+        assert sorted([*used, *hooks.rows.free]) == list(range(1, 9))
+
+
+def test_reports_of_requests_with_one_key_add_up(config: EngineConfig) -> None:
+    world = World(config, [Steering(edits=(NUDGE,))] * 2, 4, torch.float32)
+    world.steerings = [s.model_copy(update={"report": "shared"}) for s in world.steerings]
+    world.step([Chunk(0, 0, 3), Chunk(1, 0, 1)])
+    world.preempt(0)
+    report = world.hooks.report("shared")
+    assert report is not None
+    assert (report.steered_tokens, report.seen_tokens, report.expected_tokens) == (4, 4, 4)
+
+
+def test_a_request_that_still_runs_reports_what_it_came_to_so_far_and_only_once(config: EngineConfig) -> None:
+    world = only(config, NUDGE)
+    assert world.report(0).steered_tokens == 3
+    world.preempt(0)
+    assert world.hooks.report("r0") is None
+    assert world.hooks.report("") is None
+    assert not world.hooks.reports
+
+
+def test_a_token_that_the_op_never_saw_makes_the_report_incomplete(config: EngineConfig) -> None:
+    world = World(config, [Steering(edits=(NUDGE, ABLATE))], 3, torch.float32)
+    row = world.hooks.admit(world.steerings[0], 3)
+    columns = (np.array([each], np.int64) for each in (row, 0, 3, 0))
+    world.hooks.begin_step(Batch(*columns), torch.arange(TOKENS))
+    world.hooks.hooks[0].run(*world.streams([Chunk(0, 0, 3)], 0))
+    report = world.report(0)
+    assert not report.complete
+    assert (report.seen_tokens, report.expected_tokens) == (3, 6)
+
+
+def test_reports_that_nobody_fetches_are_bounded(config: EngineConfig) -> None:
+    hooks = HookSet(config, max_reqs=1, max_tokens=8, d_model=D_MODEL)
+    for i in range(REPORTS_KEPT + 10):
+        hooks.release(hooks.admit(Steering(edits=(NUDGE,), report=f"r{i}"), 1))
+    assert len(hooks.reports) == REPORTS_KEPT
+    assert hooks.report("r0") is None
+    assert hooks.report(f"r{REPORTS_KEPT + 9}") is not None
+
+
+def readings(seed: int) -> Iterator[tuple[Steering, list[Chunk]]]:
+    generator = np.random.default_rng(seed)
+    for request in range(3):
+        reads = tuple(
+            Read(sae=sae, top_k=int(generator.integers(0, 30)), latents=tuple(generator.integers(0, D_SAE, 2).tolist()))
+            for sae in "abc"[: 1 + request]
+        )
+        steering = Steering(reads=reads, capture=(POINTS[request % 2],), edits=(NUDGE,))
+        yield steering, [Chunk(request, 0, 3), Chunk(request, 3, 1), Chunk(request, 2, 4)]
+
+
+def whole_stream(request: int, hook: int, tokens: int) -> Tensor:
+    return torch.stack([sum(stream(request, p, hook, torch.float32), torch.zeros(D_MODEL)) for p in range(tokens)])
+
+
+@given(seed=st.integers(0, 100))
+def test_what_is_read_is_the_dictionary_s_own_encoding_before_steering(config: EngineConfig, seed: int) -> None:
+    """In chunks, some tokens twice; every position is reported once."""
+    steerings, chunks = zip(*readings(seed), strict=True)
+    world = World(config, list(steerings), 4, torch.float32)
+    for step in zip(*chunks, strict=True):
+        world.step(list(step))
+    for request, steering in enumerate(steerings):
+        streams = {name: whole_stream(request, h, 6) for h, name in enumerate(POINTS)}
+        for name in steering.capture:
+            torch.testing.assert_close(world.hooks.captured(f"r{request}", name), streams[name])
+        check_activations(world.report(request), steering, streams)
+
+
+def check_activations(report: SteerReport, steering: Steering, streams: dict[str, Tensor]) -> None:
+    assert report.activations is not None
+    by_token = {(token.sae, token.position): token for token in report.activations}
+    assert len(by_token) == len(report.activations) == 6 * len(steering.reads)
+    for read in steering.reads:
+        name = next(name for name in POINTS if read.sae in DICTIONARIES[name])
+        a = DICTIONARIES[name][read.sae].encode(streams[name])
+        for position in range(6):
+            token = by_token[read.sae, position]
+            values = sorted(((float(v), -i) for i, v in enumerate(a[position]) if v > 0), reverse=True)[: read.top_k]
+            wanted = [-i for _, i in values] + list(read.latents)
+            assert list(token.latents) == wanted
+            assert token.activations == pytest.approx([float(a[position, i]) for i in wanted], rel=1e-4, abs=1e-4)
+
+
+def test_activations_beyond_the_bound_are_lost_and_said_so(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featurehub.engine.reading.BYTES_KEPT", 300)
+    world = World(config, [Steering(reads=(Read(sae="a", top_k=4),))] * 2, 4, torch.float32)
+    world.step([Chunk(0, 0, 4)])
+    world.step([Chunk(1, 0, 4)])
+    assert (world.report(0).reads_lost, world.report(1).reads_lost) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("steering", "named"),
+    [
+        (Steering(edits=(NUDGE,) * (K + 1)), f"{K + 1} edits"),
+        (Steering(edits=(NUDGE.model_copy(update={"latent": D_SAE}),)), f"latent {D_SAE}"),
+        (Steering(edits=(NUDGE.model_copy(update={"value": 1e39}),)), "1e\\+39"),
+        (Steering(edits=(NUDGE.model_copy(update={"sae": "z"}),)), "SAE z"),
+        (Steering(reads=(Read(sae="a", latents=(D_SAE,)),), report="r"), f"latent {D_SAE}"),
+        (Steering(reads=(Read(sae="a", top_k=1),)), "report key"),
+        (Steering(capture=("layers.9.resid_post",), report="r"), "layers.9.resid_post"),
+        (
+            Steering(edits=(NUDGE.model_copy(update={"when": when(Condition(sae="c", latent=1, value=0.0))}),)),
+            "reaches later",
+        ),
+        (
+            Steering(aborts=tuple(Abort(event="e", when=when(Condition(latent=i, value=0.0))) for i in range(9))),
+            "9 conditions",
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_engine_cannot_do_is_refused_and_takes_no_row(
+    config: EngineConfig, steering: Steering, named: str
+) -> None:
+    hooks = HookSet(config, max_reqs=2, max_tokens=8, d_model=D_MODEL)
+    with pytest.raises(InvalidEdit, match=named):
+        hooks.admit(steering, 3)
+    assert len(hooks.rows.free) == 2
+
+
+@pytest.mark.parametrize("any_of", [True, False])
+@pytest.mark.parametrize("so_far", [True, False])
+def test_conditions_decide_where_an_edit_is_in_force(config: EngineConfig, so_far: bool, any_of: bool) -> None:
+    """The reference itself, against activations read by hand."""
+    pairs = [Condition(sae="a", latent=i, op=Op.ABOVE, value=0.5, so_far=so_far) for i in (1, 2)]
+    decided = When(conditions=tuple(pairs), any=any_of)
+    world = only(config, NUDGE.model_copy(update={"when": decided}), tokens=12, dose_max=1000.0)
+    x = whole_stream(0, 0, 12)
+    met = DICTIONARIES[POINTS[0]]["a"].encode(x)[:, [1, 2]] > 0.5
+    met = met.cummax(0).values if so_far else met
+    wanted = met.any(1) if any_of else met.all(1)
+    moved = [not torch.equal(world.naive[0, p, POINTS[0]].x, x[p]) for p in range(12)]
+    assert moved == wanted.tolist()
+    assert world.report(0).hooks[POINTS[0]].in_force == {0: int(wanted.sum())}
+
+
+def test_positions_bound_what_an_abort_sees(config: EngineConfig) -> None:
+    always = when(Condition(sae="a", latent=1, op=Op.BELOW, value=1e6))
+    for positions, at in [(Positions.ALL, 0), (Positions.PROMPT, 0), (Positions.GENERATED, 4)]:
+        world = World(
+            config, [Steering(aborts=(Abort(event="e", when=always, positions=positions),))], 4, torch.float32
+        )
+        world.step([Chunk(0, 0, 6)])
+        aborted = world.report(0).aborted
+        assert aborted is not None
+        assert aborted.position == at
+
+
+def test_the_same_steering_is_the_same_digest_and_nothing_has_none() -> None:
+    assert Steering(report="r").digest() == ""
+    other = [
+        Steering(edits=(PIN,)),
+        Steering(edits=(NUDGE,), positions=Positions.PROMPT),
+        Steering(edits=(NUDGE,), dose_max=0.5),
+        Steering(reads=(Read(sae="a", top_k=1),)),
+    ]
+    assert len({each.digest() for each in [Steering(edits=(NUDGE,)), *other]}) == 5
+    assert Steering(edits=(NUDGE,), report="a").digest() == Steering(edits=(NUDGE,), report="b").digest()
+
+
+def test_a_folder_without_its_sae_is_refused(config: EngineConfig, tmp_path: Path) -> None:
+    hook = config.hooks[0]
+    broken = hook.model_copy(update={"saes": (hook.saes[0].model_copy(update={"folder": tmp_path}),)})
+    with pytest.raises(Exception, match="cannot be read"):
+        HookSet(config.model_copy(update={"hooks": (broken,)}), 1, 8, D_MODEL)
