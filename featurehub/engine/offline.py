@@ -31,6 +31,8 @@ class EngineOptions(Frozen):
 
     max_num_seqs:           requests that run side by side
     max_num_batched_tokens: tokens per step
+    block_size, num_gpu_blocks_override: tokens of a KV block, and how many blocks there are; None is vLLM's choice
+    skip_tokenizer_init:    token ids only, for models without a tokenizer
     """
 
     dtype: str = "float32"
@@ -40,6 +42,9 @@ class EngineOptions(Frozen):
     enforce_eager: bool = True
     enable_prefix_caching: bool = False
     kv_cache_gib: int = 1
+    block_size: int | None = None
+    num_gpu_blocks_override: int | None = None
+    skip_tokenizer_init: bool = False
 
 
 class Sampling(Frozen):

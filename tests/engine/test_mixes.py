@@ -1,0 +1,175 @@
+"""Random mixes of requests on the real engine, each against its naive twin: edits, conditions, aborts, positions,
+lengths, arrivals, one engine with room and one that preempts, chunks prompts, and shares prefixes.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from vllm import SamplingParams, TokensPrompt
+
+from featurehub.artifacts.manifest import HookPoint
+from featurehub.conditions import Op, Positions
+from featurehub.demo.bundle import bundled_model
+from featurehub.dictionary import Dictionary
+from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
+from featurehub.engine.config import KEY, EngineConfig, HookConfig, SaeConfig
+from featurehub.engine.offline import Engine, EngineOptions
+from featurehub.engine.report import SteerReport
+from featurehub.features import Mode
+from tests.engine import twin
+
+pytestmark = pytest.mark.engine
+
+D_MODEL, D_SAE, MAX_TOKENS = 192, 64, 20
+EARLY, LATE = HookPoint(layer=1), HookPoint(layer=3)
+ROOMY = EngineOptions(max_num_seqs=8, max_num_batched_tokens=512, enable_prefix_caching=True)
+# One token of a prompt at a time where others decode, and memory for two or three of the six requests.
+PRESSED = EngineOptions(
+    max_num_seqs=6, max_num_batched_tokens=7, max_model_len=128, enable_prefix_caching=True, block_size=32,
+    num_gpu_blocks_override=7,
+)  # fmt: skip
+
+
+def dictionary(seed: int) -> Dictionary:
+    generator = torch.Generator().manual_seed(seed)
+    W_dec = torch.nn.functional.normalize(torch.randn(D_SAE, D_MODEL, generator=generator), dim=-1)
+    noise = torch.randn(D_SAE, generator=generator) * 0.1
+    return Dictionary(W_dec.clone(), W_dec, noise, torch.zeros(D_MODEL), torch.full((D_SAE,), 0.5))
+
+
+DICTIONARIES = {str(EARLY): {"a": dictionary(1), "b": dictionary(2)}, str(LATE): {"c": dictionary(3)}}
+
+
+def make_config(folder: Path) -> EngineConfig:
+    hooks = []
+    for point in (EARLY, LATE):
+        for name, each in DICTIONARIES[str(point)].items():
+            (folder / name).mkdir(exist_ok=True)
+            each.save(folder / name / "sae.safetensors")
+        saes = tuple(SaeConfig(id=name, folder=folder / name, d_sae=D_SAE) for name in DICTIONARIES[str(point)])
+        hooks.append(HookConfig(point=point, saes=saes))
+    return EngineConfig(hooks=tuple(hooks))
+
+
+class Asked(NamedTuple):
+    """arrival: the engine step at which the request comes"""
+
+    prompt: tuple[int, ...]
+    steering: Steering
+    arrival: int
+
+
+CONDITIONS = st.builds(
+    Condition,
+    sae=st.sampled_from("ab"),
+    latent=st.integers(0, D_SAE - 1),
+    op=st.sampled_from(Op),
+    value=st.sampled_from([0.5, 2.0, 4.0]),
+    so_far=st.booleans(),
+)
+WHEN = st.builds(When, conditions=st.lists(CONDITIONS, min_size=1, max_size=2).map(tuple), any=st.booleans())
+EDITS = st.builds(
+    LatentEdit,
+    sae=st.sampled_from("abc"),
+    latent=st.integers(0, D_SAE - 1),
+    mode=st.sampled_from(Mode),
+    value=st.sampled_from([-30.0, -2.0, 0.0, 20.0, 60.0]),
+    when=st.one_of(st.none(), WHEN),
+)
+ABORTS = st.builds(Abort, event=st.just("stop"), when=WHEN, positions=st.sampled_from(Positions))
+STEERINGS = st.builds(
+    Steering,
+    edits=st.lists(EDITS, max_size=4).map(tuple),
+    positions=st.sampled_from(Positions),
+    dose_max=st.sampled_from([0.3, 1.0]),
+    aborts=st.one_of(st.just(()), st.just(()), ABORTS.map(lambda abort: (abort,))),
+    reads=st.sampled_from([(), (), (Read(sae="c", top_k=3), Read(sae="a", latents=(1, 2)))]),
+)
+# Some share a long prefix, so that blocks of the cache are there to be taken wrongly.
+SHARED = tuple(range(20, 60))
+PROMPTS = st.one_of(
+    st.lists(st.integers(10, 400), min_size=1, max_size=40).map(tuple),
+    st.lists(st.integers(10, 400), min_size=1, max_size=6).map(lambda tail: SHARED + tuple(tail)),
+)
+MIXES = st.lists(
+    st.builds(Asked, prompt=PROMPTS, steering=STEERINGS, arrival=st.integers(0, 30)), min_size=4, max_size=6
+)
+
+
+@pytest.fixture(scope="module", params=[ROOMY, PRESSED], ids=["roomy", "pressed"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with Engine(bundled_model(), make_config(tmp_path_factory.mktemp("saes")), request.param) as engine:
+        yield engine
+
+
+class Answered(NamedTuple):
+    token_ids: list[int]
+    report: SteerReport | None
+
+
+def run(engine: Engine, asked: Sequence[Asked]) -> list[Answered]:
+    """All requests, each added at its step."""
+    core: Any = engine.llm.llm_engine
+    keys = [f"mix-{next(engine.keys)}" for _ in asked]
+    waiting = sorted(range(len(asked)), key=lambda i: asked[i].arrival)
+    done: dict[str, list[int]] = {}
+    step = 0
+    while len(done) < len(asked):
+        while waiting and (asked[waiting[0]].arrival <= step or not core.has_unfinished_requests()):
+            i = waiting.pop(0)
+            steering = asked[i].steering.model_copy(update={"report": keys[i]})
+            params = SamplingParams(temperature=0.0, max_tokens=MAX_TOKENS, extra_args={KEY: steering.to_json()})
+            core.add_request(keys[i], TokensPrompt(prompt_token_ids=list(asked[i].prompt)), params)
+        for output in core.step():
+            if output.finished:
+                done[output.request_id] = list(output.outputs[0].token_ids)
+        step += 1
+    reports = [engine.llm.collective_rpc("featurehub_report", args=(key,))[0] for key in keys]
+    return [
+        Answered(done[key], report and SteerReport.model_validate(report))
+        for key, report in zip(keys, reports, strict=True)
+    ]
+
+
+recomputed: list[int] = []
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(asked=MIXES)
+def test_every_request_is_its_naive_twin(engine: Engine, asked: list[Asked]) -> None:
+    for request, answered in zip(asked, run(engine, asked), strict=True):
+        naive = twin.decode(list(request.prompt), request.steering, DICTIONARIES, MAX_TOKENS)
+        check(request, answered, naive)
+
+
+def check(request: Asked, answered: Answered, naive: twin.Twin) -> None:
+    ids = answered.token_ids
+    report = answered.report
+    aborted = report.aborted if report is not None else None
+    if aborted is not None and ids[-1] == twin.eos():
+        ids = ids[:-1]
+    assert naive.agrees(ids), (ids, naive.token_ids, naive.close)
+    if request.steering.is_nothing or len(ids) > naive.close:
+        return
+    assert report is not None
+    assert report.complete
+    recomputed.append(report.recomputed_tokens)
+    tokens = range(len(request.prompt) + len(naive.token_ids) - 1)
+    events = [position for position in tokens if naive.reference.event(position)]
+    assert (aborted and aborted.position) == (events[0] if events else None)
+    if request.steering.reads:
+        assert report.activations is not None
+        assert [t.position for t in report.activations if t.sae == "c"] == list(range(len(tokens)))
+
+
+def test_the_pressed_engine_did_preempt(engine: Engine) -> None:
+    """Otherwise the test above would say nothing of preemption. It runs after it, on the same engine."""
+    pressed = engine.llm.llm_engine.vllm_config.cache_config.num_gpu_blocks == PRESSED.num_gpu_blocks_override
+    if pressed:
+        assert sum(recomputed) > 0
+    recomputed.clear()

@@ -1,0 +1,78 @@
+"""The bundled model in transformers, with the naive equation in forward hooks: the twin of the whole engine."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from featurehub.demo.bundle import bundled_model
+from featurehub.dictionary import Dictionary
+from featurehub.edits import Steering
+from featurehub.steering import Reference
+
+Dictionaries = Mapping[str, Mapping[str, Dictionary]]
+CLOSE = 0.02
+"""A difference of logits below which rounding may decide which token is chosen."""
+
+
+class Twin(NamedTuple):
+    """A greedy answer. close: how many tokens came before one that was nearly a tie; the rest is not to be compared."""
+
+    token_ids: list[int]
+    close: int
+    reference: Reference
+
+    def agrees(self, token_ids: list[int]) -> bool:
+        return token_ids[: self.close] == self.token_ids[: self.close]
+
+
+@cache
+def model() -> nn.Module:
+    return AutoModelForCausalLM.from_pretrained(bundled_model(), dtype=torch.float32)
+
+
+def decode(prompt: list[int], steering: Steering, dictionaries: Dictionaries, max_tokens: int) -> Twin:
+    """Without a cache: the whole text runs again for every token, so nothing can be left over from before."""
+    reference = Reference(steering, dictionaries, len(prompt))
+    ids, close = list(prompt), max_tokens
+    handles = [
+        layer.register_forward_hook(edit(f"layers.{i}.resid_post", reference)) for i, layer in layers(dictionaries)
+    ]
+    try:
+        while len(ids) < len(prompt) + max_tokens:
+            best = logits(ids).topk(2)
+            if float(best.values[0] - best.values[1]) < CLOSE:
+                close = min(close, len(ids) - len(prompt))
+            ids.append(int(best.indices[0]))
+            if ids[-1] == eos() or any(reference.event(position) for position in range(len(ids) - 1)):
+                break
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Twin(ids[len(prompt) :], close, reference)
+
+
+def eos() -> int:
+    return int(model().config.eos_token_id)  # type: ignore[union-attr,arg-type]
+
+
+@torch.no_grad()
+def logits(ids: list[int]) -> Tensor:
+    return model()(torch.tensor([ids]), use_cache=False).logits[0, -1]
+
+
+def layers(dictionaries: Dictionaries) -> list[tuple[str, nn.Module]]:
+    """By the hook points' names, ``layers.N.resid_post``."""
+    return [(name, model().get_submodule("model." + name.removesuffix(".resid_post"))) for name in dictionaries]
+
+
+def edit(name: str, reference: Reference) -> Any:
+    def hook(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
+        for position in range(output.shape[1]):
+            output[0, position] = reference.at(name, position, output[0, position]).x
+        return output
+
+    return hook
