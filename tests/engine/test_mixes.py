@@ -1,5 +1,5 @@
 """Random mixes of requests on the real engine, each against its naive twin: edits, conditions, aborts, positions,
-lengths, arrivals, one engine with room and one that preempts, chunks prompts, and shares prefixes.
+lengths, arrivals, an engine with room that shares prefixes, and one that preempts, chunks prompts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from vllm import SamplingParams, TokensPrompt
 
@@ -25,13 +25,13 @@ from tests.engine import twin
 
 pytestmark = pytest.mark.engine
 
-D_MODEL, D_SAE, MAX_TOKENS = 192, 64, 20
+D_MODEL, D_SAE, MAX_TOKENS = 192, 64, 32
 EARLY, LATE = HookPoint(layer=1), HookPoint(layer=3)
 ROOMY = EngineOptions(max_num_seqs=8, max_num_batched_tokens=512, enable_prefix_caching=True)
-# One token of a prompt at a time where others decode, and memory for two or three of the six requests.
+# A few tokens of a prompt at a time where others decode, and memory for two or three of the six requests.
 PRESSED = EngineOptions(
-    max_num_seqs=6, max_num_batched_tokens=7, max_model_len=128, enable_prefix_caching=True, block_size=32,
-    num_gpu_blocks_override=7,
+    max_num_seqs=6, max_num_batched_tokens=7, max_model_len=96, block_size=32,
+    num_gpu_blocks_override=6,
 )  # fmt: skip
 
 
@@ -123,23 +123,33 @@ def run(engine: Engine, asked: Sequence[Asked]) -> list[Answered]:
         while waiting and (asked[waiting[0]].arrival <= step or not core.has_unfinished_requests()):
             i = waiting.pop(0)
             steering = asked[i].steering.model_copy(update={"report": keys[i]})
-            params = SamplingParams(temperature=0.0, max_tokens=MAX_TOKENS, extra_args={KEY: steering.to_json()})
-            core.add_request(keys[i], TokensPrompt(prompt_token_ids=list(asked[i].prompt)), params)
+            core.add_request(keys[i], TokensPrompt(prompt_token_ids=list(asked[i].prompt)), params_of(steering))
         for output in core.step():
             if output.finished:
                 done[output.request_id] = list(output.outputs[0].token_ids)
         step += 1
-    reports = [engine.llm.collective_rpc("featurehub_report", args=(key,))[0] for key in keys]
-    return [
-        Answered(done[key], report and SteerReport.model_validate(report))
-        for key, report in zip(keys, reports, strict=True)
-    ]
+    return [Answered(done[key], report_of(engine, key)) for key in keys]
 
 
-recomputed: list[int] = []
+def params_of(steering: Steering) -> SamplingParams:
+    return SamplingParams(
+        temperature=0.0,
+        max_tokens=MAX_TOKENS,
+        ignore_eos=not steering.aborts,
+        extra_args={KEY: steering.to_json()},
+    )
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def report_of(engine: Engine, key: str) -> SteerReport | None:
+    [wire] = engine.llm.collective_rpc("featurehub_report", args=(key,))
+    return SteerReport.model_validate(wire) if wire is not None else None
+
+
+@settings(
+    max_examples=8,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(asked=MIXES)
 def test_every_request_is_its_naive_twin(engine: Engine, asked: list[Asked]) -> None:
     for request, answered in zip(asked, run(engine, asked), strict=True):
@@ -158,18 +168,34 @@ def check(request: Asked, answered: Answered, naive: twin.Twin) -> None:
         return
     assert report is not None
     assert report.complete
-    recomputed.append(report.recomputed_tokens)
-    tokens = range(len(request.prompt) + len(naive.token_ids) - 1)
-    events = [position for position in tokens if naive.reference.event(position)]
+    events = [position for position in range(naive.computed) if naive.reference.event(position)]
     assert (aborted and aborted.position) == (events[0] if events else None)
     if request.steering.reads:
         assert report.activations is not None
-        assert [t.position for t in report.activations if t.sae == "c"] == list(range(len(tokens)))
+        assert [t.position for t in report.activations if t.sae == "c"] == list(range(naive.computed))
 
 
-def test_the_pressed_engine_did_preempt(engine: Engine) -> None:
-    """Otherwise the test above would say nothing of preemption. It runs after it, on the same engine."""
-    pressed = engine.llm.llm_engine.vllm_config.cache_config.num_gpu_blocks == PRESSED.num_gpu_blocks_override
-    if pressed:
-        assert sum(recomputed) > 0
-    recomputed.clear()
+def burst() -> list[Asked]:
+    """Six requests one after the other, each in need of a second block of memory before it is done."""
+    lasting = When(conditions=(Condition(sae="a", latent=4, value=0.5, so_far=True),))
+    nudge = LatentEdit(sae="a", latent=3, mode=Mode.NUDGE, value=20.0)
+    steerings = [
+        Steering(edits=(nudge,), positions=Positions.GENERATED),
+        Steering(edits=(nudge.model_copy(update={"when": lasting}),)),
+        Steering(edits=(LatentEdit(sae="c", latent=9, mode=Mode.PIN, value=60.0), nudge)),
+        Steering(edits=(nudge,), reads=(Read(sae="c", top_k=3), Read(sae="a", latents=(1, 2)))),
+        Steering(edits=(nudge,), positions=Positions.PROMPT),
+        Steering(),
+    ]
+    return [Asked(tuple(range(20 + i, 50 + i)), steering, i) for i, steering in enumerate(steerings)]
+
+
+def test_what_a_preempted_request_computes_again_is_steered_again_and_counted_once(engine: Engine) -> None:
+    asked = burst()
+    answers = run(engine, asked)
+    for request, answered in zip(asked, answers, strict=True):
+        check(request, answered, twin.decode(list(request.prompt), request.steering, DICTIONARIES, MAX_TOKENS))
+    everywhere = [answers[i].report for i in (2, 3)]
+    assert [report and report.steered_tokens for report in everywhere] == [30 + MAX_TOKENS - 1] * 2
+    if engine.llm.llm_engine.vllm_config.cache_config.num_gpu_blocks == PRESSED.num_gpu_blocks_override:
+        assert sum(answered.report.recomputed_tokens for answered in answers if answered.report is not None) > 0

@@ -19,10 +19,15 @@ CLOSE = 0.02
 
 
 class Twin(NamedTuple):
-    """A greedy answer. close: how many tokens came before one that was nearly a tie; the rest is not to be compared."""
+    """A greedy answer.
+
+    close:    how many tokens came before one that was nearly a tie; what follows is not to be compared
+    computed: tokens of prompt and answer that the model ran over
+    """
 
     token_ids: list[int]
     close: int
+    computed: int
     reference: Reference
 
     def agrees(self, token_ids: list[int]) -> bool:
@@ -35,24 +40,28 @@ def model() -> nn.Module:
 
 
 def decode(prompt: list[int], steering: Steering, dictionaries: Dictionaries, max_tokens: int) -> Twin:
-    """Without a cache: the whole text runs again for every token, so nothing can be left over from before."""
+    """Without a cache: the whole text runs again for every token, so nothing can be left over from before.
+
+    Only an answer with aborts, which need it, heeds the end of sequence; others go on to their full length.
+    """
     reference = Reference(steering, dictionaries, len(prompt))
-    ids, close = list(prompt), max_tokens
-    handles = [
-        layer.register_forward_hook(edit(f"layers.{i}.resid_post", reference)) for i, layer in layers(dictionaries)
-    ]
+    ids, close, computed = list(prompt), max_tokens, 0
+    handles = [layer.register_forward_hook(edit(name, reference)) for name, layer in layers(dictionaries)]
     try:
         while len(ids) < len(prompt) + max_tokens:
             best = logits(ids).topk(2)
+            computed = len(ids)
+            if any(reference.event(position) for position in range(computed)):
+                break
             if float(best.values[0] - best.values[1]) < CLOSE:
                 close = min(close, len(ids) - len(prompt))
             ids.append(int(best.indices[0]))
-            if ids[-1] == eos() or any(reference.event(position) for position in range(len(ids) - 1)):
+            if steering.aborts and ids[-1] == eos():
                 break
     finally:
         for handle in handles:
             handle.remove()
-    return Twin(ids[len(prompt) :], close, reference)
+    return Twin(ids[len(prompt) :], close, computed, reference)
 
 
 def eos() -> int:
