@@ -5,6 +5,7 @@ this process alone: servers and workers that tests start import the modules as u
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+# Without a GPU, Triton's kernels are interpreted. Read when Triton is imported, and then by whatever it has defined.
+if shutil.which("nvidia-smi") is None:
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # Modules whose functions take protocols are left out: beartype refuses those that cannot be checked at run time.
 CHECKED = ("featurehub.dictionary", "featurehub.steering", "saes.evaluate", "saes.train", "saes.drift.scores")

@@ -21,7 +21,7 @@ from featurehub.engine.bank import Bank
 from featurehub.engine.report import Aborted
 from featurehub.engine.rows import Step
 
-__all__ = ["NO_CONDITION", "Conditions", "Fired", "Mask"]
+__all__ = ["NEVER", "NO_CONDITION", "Conditions", "Fired", "Mask"]
 
 NEVER = LAST_POSITION
 
@@ -49,22 +49,22 @@ class Conditions:
     fired_at; for aborts abort_bits, abort_any, abort_first, abort_last, aborted_at; and truths [max_tokens].
     """
 
-    def __init__(self, rows: int, columns: int, max_tokens: int) -> None:
+    def __init__(self, rows: int, columns: int, max_tokens: int, device: torch.device | str = "cpu") -> None:
         shape = (rows, columns)
         self.columns = columns
-        self.hook = torch.full(shape, -1, dtype=torch.long)
-        self.latent = torch.zeros(shape, dtype=torch.long)
-        self.value = torch.zeros(shape, dtype=torch.float32)
-        self.sign = torch.ones(shape, dtype=torch.float32)
-        self.so_far = torch.zeros(shape, dtype=torch.bool)
-        self.fired_at = torch.full(shape, NEVER, dtype=torch.long)
-        self.abort_bits = torch.zeros(shape, dtype=torch.long)
-        self.abort_any = torch.zeros(shape, dtype=torch.bool)
-        self.abort_first = torch.zeros(shape, dtype=torch.long)
-        self.abort_last = torch.zeros(shape, dtype=torch.long)
-        self.aborted_at = torch.full(shape, NEVER, dtype=torch.long)
-        self.truths = torch.zeros(max_tokens, dtype=torch.long)
-        self.weights = 2 ** torch.arange(columns)
+        self.hook = torch.full(shape, -1, dtype=torch.long, device=device)
+        self.latent = torch.zeros(shape, dtype=torch.long, device=device)
+        self.value = torch.zeros(shape, dtype=torch.float32, device=device)
+        self.sign = torch.ones(shape, dtype=torch.float32, device=device)
+        self.so_far = torch.zeros(shape, dtype=torch.bool, device=device)
+        self.fired_at = torch.full(shape, NEVER, dtype=torch.long, device=device)
+        self.abort_bits = torch.zeros(shape, dtype=torch.long, device=device)
+        self.abort_any = torch.zeros(shape, dtype=torch.bool, device=device)
+        self.abort_first = torch.zeros(shape, dtype=torch.long, device=device)
+        self.abort_last = torch.zeros(shape, dtype=torch.long, device=device)
+        self.aborted_at = torch.full(shape, NEVER, dtype=torch.long, device=device)
+        self.truths = torch.zeros(max_tokens, dtype=torch.long, device=device)
+        self.weights = 2 ** torch.arange(columns, device=device)
         self.held = np.zeros(rows, dtype=bool)
         self.aborting = np.zeros(rows, dtype=bool)
         self.at: dict[int, np.ndarray] = {}
@@ -133,12 +133,17 @@ class Conditions:
         holds &= (positions >= self.abort_first[rows]) & (positions < self.abort_last[rows])
         keep_first(self.aborted_at, rows, torch.where(holds, positions, NEVER))
 
-    def event(self, row: int, aborts: Sequence[Abort]) -> Aborted | None:
-        """The first abort of the row that held."""
-        at = self.aborted_at[row, : len(aborts)].tolist()
-        if not at or min(at) == NEVER:
-            return None
-        return Aborted(event=aborts[at.index(min(at))].event, position=min(at))
+    def snapshot(self, row: int, aborts: Sequence[Abort]) -> Callable[[], Aborted | None]:
+        """The first abort of the row that held, to be read when somebody asks."""
+        if not aborts:
+            return lambda: None
+        positions = self.aborted_at[row, : len(aborts)].clone()
+
+        def read() -> Aborted | None:
+            at = positions.tolist()
+            return Aborted(event=aborts[at.index(min(at))].event, position=min(at)) if min(at) < NEVER else None
+
+        return read
 
 
 class Tensors(NamedTuple):

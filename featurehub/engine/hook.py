@@ -11,6 +11,7 @@ Where layers hand on a single tensor, that tensor is the stream, and it is writt
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ from featurehub.engine.conditions import Conditions, Tensors, is_met
 from featurehub.engine.reading import Activations, Captures, Wanted
 from featurehub.engine.rows import Step
 from featurehub.engine.table import EditTable
+
+if TYPE_CHECKING:
+    from featurehub.engine.graph import GraphHook
 
 __all__ = ["HOOKS", "Hook", "register_op"]
 
@@ -66,6 +70,15 @@ class Hook:
         held = self.conditions.at.get(self.index)
         self.deciding = some(step.only(held[step.rows])) if held is not None else None
 
+    def admit(self, row: int, reads: bool) -> None:
+        """Nothing to prepare: each step names its readers."""
+
+    def release(self, row: int) -> None:
+        """Nothing to undo."""
+
+    def drain(self) -> None:
+        """Nothing is left behind: what is read is kept at once."""
+
     def run(self, hidden: Tensor, residual: Tensor | None) -> None:
         """The op's body. ``hidden`` and ``residual`` ([tokens, d_model], any float dtype) are edited in place."""
         if self.capturing or self.readers:
@@ -76,7 +89,7 @@ class Hook:
             steer(hidden, residual, self.steered, self.table, self.conditions)
 
     def read(self, hidden: Tensor, residual: Tensor | None) -> None:
-        x = hidden.float() if residual is None else hidden.float() + residual.float()
+        x = hidden.to(torch.float32, copy=True) if residual is None else hidden.float() + residual.float()
         for wanted in self.capturing:
             self.captures.add(wanted, x)
         for readers in self.readers.values():
@@ -95,7 +108,7 @@ def stream(hidden: Tensor, residual: Tensor | None, tokens: Tensor) -> Tensor:
 
 def steer(hidden: Tensor, residual: Tensor | None, steered: Tensors, table: EditTable, conditions: Conditions) -> None:
     """Steps 1, 4 and 5, in chunks that bound the gathered rows of the bank."""
-    slots = int(table.used[steered.rows.numpy()].max())
+    slots = int(table.slots[steered.rows.numpy()].max())
     chunk = max(1, _GATHERED_FLOATS // (max(slots, 1) * table.bank.d_model))
     for part in zip(*(column.split(chunk) for column in steered), strict=True):
         step = Tensors(*part)
@@ -118,14 +131,14 @@ def change(x: Tensor, step: Tensors, slots: int, table: EditTable, conditions: C
     if table.conditional:
         met = conditions_met(step, slots, table, conditions)
         coefficient, in_force = coefficient * met, in_force | met.any(-1)
-        table.in_force[:, :slots].index_add_(0, step.rows, (met & step.first[:, None]).double())
+        table.in_force[:, :slots].index_add_(0, step.rows, (met & step.first[:, None]).float())
     return delta + torch.einsum("tk,tkd->td", coefficient, table.bank.W_dec[latents]), in_force
 
 
 def conditions_met(step: Tensors, slots: int, table: EditTable, conditions: Conditions) -> Tensor:
     """Whether each slot that an edit has taken is in force: [tokens, slots]."""
     bits, any_of = table.bits[step.rows, :slots], table.any_of[step.rows, :slots]
-    taken = torch.arange(slots) < torch.from_numpy(table.used)[step.rows][:, None]
+    taken = torch.arange(slots) < table.used[step.rows][:, None]
     return taken & is_met(conditions.truths[step.tokens][:, None], bits, any_of)
 
 
@@ -144,7 +157,7 @@ def write(hidden: Tensor, residual: Tensor | None, tokens: Tensor, x: Tensor, mo
         hidden[tokens] = torch.where(moved, 0, hidden[tokens])
 
 
-HOOKS: dict[str, Hook] = {}
+HOOKS: dict[str, "Hook | GraphHook"] = {}
 """The hooks of this process's model, by name: the op finds its state here, as vLLM's attention op finds its layer."""
 
 _LIBRARY = Library("featurehub", "FRAGMENT")

@@ -10,8 +10,10 @@ A runner's adapter calls ``admit`` and ``release`` for a request, ``begin_step``
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -22,14 +24,17 @@ from featurehub.dictionary import Dictionary
 from featurehub.edits import Condition, Read, Steering
 from featurehub.engine.admission import check
 from featurehub.engine.bank import Bank
-from featurehub.engine.conditions import Conditions, Fired, Tensors
+from featurehub.engine.conditions import NEVER, Conditions, Fired, Tensors
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.hook import HOOKS, Hook
 from featurehub.engine.reading import Wanted
-from featurehub.engine.report import HookCounts, SteerReport
+from featurehub.engine.report import SteerReport
 from featurehub.engine.rows import Batch, Rows, Step
 from featurehub.engine.table import EditTable
 from featurehub.errors import IncompatibleArtifact
+
+if TYPE_CHECKING:
+    from featurehub.engine.graph import Buffers, GraphHook
 
 __all__ = ["HookSet", "Parked", "current", "install"]
 
@@ -44,18 +49,25 @@ class Parked(NamedTuple):
 
 
 class HookSet:
-    """max_reqs: requests that run side by side;  max_tokens: of one step."""
+    """max_reqs: requests that run side by side;  max_tokens: of one step
 
-    def __init__(self, config: EngineConfig, max_reqs: int, max_tokens: int, d_model: int) -> None:
+    graphs: whether the op must be the same launches in every step (``featurehub.engine.graph``)
+    """
+
+    def __init__(
+        self, config: EngineConfig, max_reqs: int, max_tokens: int, d_model: int,
+        device: torch.device | str = "cpu", graphs: bool = False,
+    ) -> None:  # fmt: skip
         self.config = config
         self.rows = Rows(max_reqs)
-        self.conditions = Conditions(max_reqs + 1, config.max_conditions, max_tokens)
+        self.conditions = Conditions(max_reqs + 1, config.max_conditions, max_tokens, device)
+        self.buffers = make_buffers(max_tokens, device) if graphs else None
         self.hooks = [
-            Hook(i, str(hook.point), load_table(config, i, max_reqs + 1, d_model), self.conditions)
+            make_hook(i, str(hook.point), load_table(config, i, max_reqs + 1, d_model, device), self, d_model)
             for i, hook in enumerate(config.hooks)
         ]
         self.place = {sae.id: i for i, hook in enumerate(config.hooks) for sae in hook.saes}
-        self.reports: OrderedDict[str, SteerReport] = OrderedDict()
+        self.reports: OrderedDict[str, list[Callable[[], SteerReport]]] = OrderedDict()
         self.step: Step | None = None
 
     def admit(self, steering: Steering, prompt_len: int, parked: Parked | None = None) -> int:
@@ -67,6 +79,8 @@ class HookSet:
             own = [(i, edit) for i, edit in enumerate(steering.edits) if self.place[edit.sae] == hook.index]
             if own and hook.table is not None:
                 hook.table.admit(row, steering, own, prompt_len, mask)
+            reads = hook.name in steering.capture or any(self.place[r.sae] == hook.index for r in steering.reads)
+            hook.admit(row, reads)
         if parked is not None:
             self.rows.reached[row] = parked.reached
             self.conditions.resume(row, parked.fired)
@@ -81,16 +95,19 @@ class HookSet:
     def release(self, row: int) -> Parked:
         """Frees a row and keeps its counts for whoever asks for them."""
         steering, reached = self.rows.steerings[row], int(self.rows.reached[row])
-        self.keep(steering.report, self.count(row))
+        self.keep(steering.report, self.snapshot(row))
         self.rows.give_back(row)
         for hook in self.hooks:
             if hook.table is not None:
                 hook.table.release(row)
+            hook.release(row)
         return Parked(reached, self.conditions.release(row))
 
     def begin_step(self, batch: Batch | None, token_ids: Tensor) -> None:
         """None where no request of the step holds a row. token_ids: of the whole batch."""
         self.step = self.rows.lay_out(batch) if batch is not None else None
+        if self.buffers is not None:
+            self.buffers.fill(self.step)
         if batch is None or self.step is None:
             for hook in self.hooks:
                 hook.rest()
@@ -126,23 +143,27 @@ class HookSet:
         if not len(step.tokens):
             return []
         self.conditions.abort(Tensors.of(step))
-        rows = np.unique(step.rows).tolist()
-        return [row for row in rows if self.conditions.event(row, self.rows.steerings[row].aborts) is not None]
+        rows = np.unique(step.rows)
+        return rows[(self.conditions.aborted_at[rows] < NEVER).any(-1).numpy()].tolist()
 
-    def count(self, row: int) -> SteerReport:
+    def snapshot(self, row: int) -> Callable[[], SteerReport]:
+        """What the row has come to, to be read when somebody asks."""
+        recomputed = int(self.rows.recomputed[row])
+        aborted = self.conditions.snapshot(row, self.rows.steerings[row].aborts)
         tables = [(hook.name, hook.table) for hook in self.hooks if hook.table is not None]
-        counts: dict[str, HookCounts] = {name: table.count(row) for name, table in tables if table.holds[row]}
-        return SteerReport(
-            hooks=counts,
-            recomputed_tokens=int(self.rows.recomputed[row]),
-            aborted=self.conditions.event(row, self.rows.steerings[row].aborts),
-        )
+        counts = {name: table.snapshot(row) for name, table in tables if table.holds[row]}
 
-    def keep(self, key: str, report: SteerReport) -> None:
+        def read() -> SteerReport:
+            hooks = {name: each() for name, each in counts.items()}
+            return SteerReport(hooks=hooks, recomputed_tokens=recomputed, aborted=aborted())
+
+        return read
+
+    def keep(self, key: str, snapshot: Callable[[], SteerReport]) -> None:
         """Requests that share a key (``n`` > 1) add up. The oldest unclaimed reports are dropped."""
         if not key:
             return
-        self.reports[key] = self.reports[key] + report if key in self.reports else report
+        self.reports.setdefault(key, []).append(snapshot)
         while len(self.reports) > REPORTS_KEPT:
             self.reports.popitem(last=False)
 
@@ -150,22 +171,47 @@ class HookSet:
         """Takes everything that is known of the request with this key; None where nothing is."""
         for row, steering in list(self.rows.steerings.items()):
             if steering.report == key:
-                self.keep(key, self.count(row))
+                self.keep(key, self.snapshot(row))
                 self.rows.steerings[row] = steering.model_copy(update={"report": ""})
-        report = self.reports.pop(key, None)
+        snapshots = self.reports.pop(key, None)
+        if snapshots is None:
+            return None
+        return self.with_readings(key, reduce(add, (read() for read in snapshots)))
+
+    def with_readings(self, key: str, report: SteerReport) -> SteerReport:
         for hook in self.hooks:
+            hook.drain()
             activations, lost = hook.activations.take(key)
-            if report is not None and (activations is not None or lost):
+            if activations is not None or lost:
                 read = (*(report.activations or ()), *(activations or ()))
                 report = report.model_copy(update={"activations": read, "reads_lost": report.reads_lost or lost})
         return report
 
     def captured(self, key: str, name: str) -> Tensor:
         """Raises KeyError where nothing was captured under this key at this hook point."""
-        return next(hook for hook in self.hooks if hook.name == name).captures.take(key)
+        hook = next(hook for hook in self.hooks if hook.name == name)
+        hook.drain()
+        return hook.captures.take(key)
 
 
-def load_table(config: EngineConfig, index: int, rows: int, d_model: int) -> EditTable | None:
+def make_buffers(max_tokens: int, device: torch.device | str) -> "Buffers":
+    from featurehub.engine.graph import Buffers
+
+    return Buffers(max_tokens, device)
+
+
+def make_hook(index: int, name: str, table: EditTable | None, hooks: HookSet, d_model: int) -> "Hook | GraphHook":
+    """Triton is imported only where it is used."""
+    if hooks.buffers is None:
+        return Hook(index, name, table, hooks.conditions)
+    from featurehub.engine.graph import GraphHook
+
+    return GraphHook(index, name, table, hooks.conditions, hooks.buffers, d_model)
+
+
+def load_table(
+    config: EngineConfig, index: int, rows: int, d_model: int, device: torch.device | str
+) -> EditTable | None:
     """Raises CorruptArtifact, IncompatibleArtifact."""
     saes = config.hooks[index].saes
     if not saes:
@@ -178,7 +224,7 @@ def load_table(config: EngineConfig, index: int, rows: int, d_model: int) -> Edi
                 "it was trained on another model"
             )
     with torch.device("cpu"):
-        return EditTable(Bank.of(dictionaries), rows, config.max_edits)
+        return EditTable(Bank.of(dictionaries, device), rows, config.max_edits)
 
 
 CURRENT: list[HookSet] = []

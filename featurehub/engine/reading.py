@@ -41,7 +41,7 @@ class Captures:
         self.pieces: dict[str, list[tuple[int, Tensor]]] = {}
 
     def add(self, wanted: Wanted, x: Tensor) -> None:
-        self.pieces.setdefault(wanted.key, []).append((wanted.position, x[wanted.start : wanted.stop].float()))
+        self.pieces.setdefault(wanted.key, []).append((wanted.position, x[wanted.start : wanted.stop]))
 
     def take(self, key: str) -> Tensor:
         """[tokens, d_model], float32, every position once. Raises KeyError."""
@@ -77,7 +77,7 @@ class Activations:
 
     def add(self, readers: Sequence[tuple[Wanted, Read]], x: Tensor, bank: Bank) -> None:
         """Of requests that read the same SAE; x: the batch's stream [tokens, d_model], float32"""
-        at = torch.cat([torch.arange(wanted.start, wanted.stop) for wanted, _ in readers])
+        at = torch.cat([torch.arange(wanted.start, wanted.stop) for wanted, _ in readers]).to(x.device)
         named = sorted({latent for _, read in readers for latent in read.latents})
         top_k = max(read.top_k for _, read in readers)
         everything = encoded(x[at], bank, readers[0][1].sae, top_k, named)

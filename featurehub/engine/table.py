@@ -36,30 +36,36 @@ SEEN, STEERED, DOSE_SUM, DOSE_MAX, CLIPPED = range(5)
 class EditTable:
     """[rows, K] arrays: latent, alpha, beta, bits, any_of (the condition), in_force (tokens, counted by the op).
 
-    first, last: [rows] positions that are steered;  dose_max: [rows];  nudge: [rows, d_model]
-    used:        [rows] slots;  holds, always: [rows] whether the row has any edit here, and one without a condition
-    counts:      [rows, 5], written by the op;  expected: [rows], what its SEEN must come to
+    bounds:   [rows, 2] positions that are steered: the first, and the one after the last
+    dose_max: [rows];  nudge: [rows, d_model];  used: [rows] slots taken
+    always:   [rows] whether there is an edit without a condition
+    counts:   [rows, 5], written by the op;  expected: [rows], what its SEEN must come to
+    holds:    [rows] whether there is any edit here;  host_bounds: the same as ``bounds``, for laying out steps
+
+    All tensors lie in the bank's memory, ``expected``, ``holds`` and ``host_bounds`` in the host's.
     """
 
     def __init__(self, bank: Bank, rows: int, max_edits: int) -> None:
         # dtypes are said everywhere: vLLM builds models under a default dtype of its own.
-        slots = (rows, max_edits)
+        slots, device = (rows, max_edits), bank.W_dec.device
         self.bank = bank
-        self.latent = torch.zeros(slots, dtype=torch.long)
-        self.alpha = torch.zeros(slots, dtype=torch.float32)
-        self.beta = torch.zeros(slots, dtype=torch.float32)
-        self.bits = torch.zeros(slots, dtype=torch.long)
-        self.any_of = torch.zeros(slots, dtype=torch.bool)
-        self.in_force = torch.zeros(slots, dtype=torch.float64)
-        self.dose_max = torch.ones(rows, dtype=torch.float32)
-        self.nudge = torch.zeros(rows, bank.d_model, dtype=torch.float32)
-        self.always = torch.zeros(rows, dtype=torch.bool)
-        self.counts = torch.zeros(rows, 5, dtype=torch.float64)
+        self.max_edits = max_edits
+        self.latent = torch.zeros(slots, dtype=torch.long, device=device)
+        self.alpha = torch.zeros(slots, dtype=torch.float32, device=device)
+        self.beta = torch.zeros(slots, dtype=torch.float32, device=device)
+        self.bits = torch.zeros(slots, dtype=torch.long, device=device)
+        self.any_of = torch.zeros(slots, dtype=torch.bool, device=device)
+        self.in_force = torch.zeros(slots, dtype=torch.float32, device=device)
+        self.bounds = torch.zeros(rows, 2, dtype=torch.long, device=device)
+        self.dose_max = torch.ones(rows, dtype=torch.float32, device=device)
+        self.nudge = torch.zeros(rows, bank.d_model, dtype=torch.float32, device=device)
+        self.used = torch.zeros(rows, dtype=torch.long, device=device)
+        self.always = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.counts = torch.zeros(rows, 5, dtype=torch.float32, device=device)
         self.expected = np.zeros(rows, dtype=np.int64)
-        self.first = np.zeros(rows, dtype=np.int64)
-        self.last = np.zeros(rows, dtype=np.int64)
-        self.used = np.zeros(rows, dtype=np.int64)
         self.holds = np.zeros(rows, dtype=bool)
+        self.host_bounds = np.zeros((rows, 2), dtype=np.int64)
+        self.slots = np.zeros(rows, dtype=np.int64)
         self.conditional: dict[int, list[tuple[int, int]]] = {}
 
     def admit(
@@ -68,62 +74,81 @@ class EditTable:
     ) -> None:  # fmt: skip
         """Fills the row with the request's edits at this hook point, each with its index in the request."""
         moving = [(index, edit) for index, edit in edits if affine(edit) != NOTHING]
-        for index, edit in moving:
-            self.place(row, index, edit, mask(edit.when))
-        self.first[row], self.last[row] = steering.positions.bounds(prompt_len)
-        self.dose_max[row] = steering.dose_max
-        self.holds[row] = bool(moving)
+        slotted = [(index, edit) for index, edit in moving if edit.when is not None or affine(edit)[0]]
+        self.nudge[row] = self.summed([edit for _, edit in moving if edit.when is None])
+        self.fill(row, [edit for _, edit in slotted], [mask(edit.when) for _, edit in slotted])
+        if any(edit.when is not None for _, edit in slotted):
+            self.conditional[row] = [(index, k) for k, (index, edit) in enumerate(slotted) if edit.when is not None]
+        self.slots[row] = len(slotted)
         self.always[row] = any(edit.when is None for _, edit in moving)
+        self.holds[row] = bool(moving)
+        self.host_bounds[row] = steering.positions.bounds(prompt_len)
+        self.bounds[row] = torch.from_numpy(self.host_bounds[row] * self.holds[row])
+        self.dose_max[row] = steering.dose_max
 
-    def place(self, row: int, index: int, edit: LatentEdit, condition: Mask) -> None:
-        latent, (alpha, beta) = self.bank.row(edit.sae, edit.latent), affine(edit)
-        if edit.when is None:
-            self.nudge[row] += beta * self.bank.W_dec[latent]
-            beta = 0.0
-        if (alpha, beta) == NOTHING:
-            return
-        k = int(self.used[row])
-        self.latent[row, k], self.alpha[row, k], self.beta[row, k] = latent, alpha, beta
-        self.bits[row, k], self.any_of[row, k] = condition
-        self.used[row] += 1
-        if edit.when is not None:
-            self.conditional.setdefault(row, []).append((index, k))
+    def summed(self, edits: Sequence[LatentEdit]) -> Tensor:
+        """Σ beta · W_dec over edits without a condition: [d_model]."""
+        device = self.nudge.device
+        latents = torch.tensor([self.bank.row(edit.sae, edit.latent) for edit in edits], dtype=torch.long)
+        beta = torch.tensor([affine(edit)[1] for edit in edits], dtype=torch.float32)
+        return beta.to(device) @ self.bank.W_dec[latents.to(device)]
 
-    def release(self, row: int) -> HookCounts | None:
-        """Clears the row; its counts, where it held an edit."""
-        counts = self.count(row) if self.holds[row] else None
+    def fill(self, row: int, edits: Sequence[LatentEdit], conditions: Sequence[Mask]) -> None:
+        """Writes the row's slots, column by column."""
+        free = [0] * (self.max_edits - len(edits))
+        numbers = [affine(edit) for edit in edits]
+        columns = {
+            self.latent: [self.bank.row(edit.sae, edit.latent) for edit in edits],
+            self.alpha: [alpha for alpha, _ in numbers],
+            self.beta: [beta if edit.when else 0.0 for (_, beta), edit in zip(numbers, edits, strict=True)],
+            self.bits: [condition.bits for condition in conditions],
+            self.any_of: [condition.any for condition in conditions],
+        }
+        for column, values in columns.items():
+            column[row] = torch.tensor(values + free, dtype=column.dtype)
+        self.used[row] = len(edits)
+
+    def release(self, row: int) -> None:
+        """Clears the row."""
         for column in (self.latent, self.alpha, self.beta, self.bits, self.any_of, self.in_force, self.nudge):
             column[row] = 0
-        self.counts[row] = self.expected[row] = self.used[row] = 0
+        self.counts[row] = self.bounds[row] = self.used[row] = self.expected[row] = self.slots[row] = 0
         self.holds[row] = self.always[row] = False
         self.conditional.pop(row, None)
-        return counts
 
     def steered(self, step: Step) -> Step:
         """Those of the step's tokens that are edited here. Counts what the op must come to."""
         chosen = self.holds[step.rows]
         if chosen.any():
-            chosen &= (step.positions >= self.first[step.rows]) & (step.positions < self.last[step.rows])
+            first, last = self.host_bounds[step.rows].T
+            chosen &= (step.positions >= first) & (step.positions < last)
         selected = step.only(chosen)
         np.add.at(self.expected, selected.rows, 1)
         return selected
 
-    def count(self, row: int) -> HookCounts:
-        seen, steered, dose_sum, dose_max, clipped = self.counts[row].tolist()
-        return HookCounts(
-            seen_tokens=int(seen),
-            expected_tokens=int(self.expected[row]),
-            steered_tokens=int(steered),
-            dose_sum=dose_sum,
-            dose_max=dose_max,
-            clipped=int(clipped),
-            in_force={index: int(self.in_force[row, k]) for index, k in self.conditional.get(row, [])},
-        )
+    def snapshot(self, row: int) -> Callable[[], HookCounts]:
+        """The row's counts, to be read when somebody asks: on CUDA, reading them waits for the device."""
+        counts, in_force, expected = self.counts[row].clone(), self.in_force[row].clone(), int(self.expected[row])
+        conditional = self.conditional.get(row, [])
+
+        def read() -> HookCounts:
+            seen, steered, dose_sum, dose_max, clipped = counts.tolist()
+            return HookCounts(
+                seen_tokens=int(seen),
+                expected_tokens=expected,
+                steered_tokens=int(steered),
+                dose_sum=dose_sum,
+                dose_max=dose_max,
+                clipped=int(clipped),
+                in_force={index: int(in_force[k]) for index, k in conditional},
+            )
+
+        return read
 
     def tally(self, rows: Tensor, first: Tensor, in_force: Tensor, dose: Tensor, clipped: Tensor) -> None:
         """Adds a step's tokens to their rows' counts, without reading any of them back."""
-        steered = (first & in_force).double()
-        dose = dose.double() * steered
+        steered = (first & in_force).float()
+        dose = dose * steered
         columns = torch.stack([torch.ones_like(dose), steered, dose, torch.zeros_like(dose), clipped * steered], dim=1)
         self.counts.index_add_(0, rows, columns)
         self.counts[:, DOSE_MAX].scatter_reduce_(0, rows, dose, "amax")

@@ -5,7 +5,6 @@ Steered tokens equal what ``featurehub.steering.Reference`` makes of them; all o
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -18,21 +17,32 @@ import featurehub.engine.hook as hook_module
 from featurehub.conditions import Op, Positions
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
 from featurehub.engine.config import EngineConfig
-from featurehub.engine.hookset import REPORTS_KEPT, HookSet, Parked
+from featurehub.engine.hookset import REPORTS_KEPT, HookSet
 from featurehub.engine.report import SteerReport
 from featurehub.engine.rows import Batch
 from featurehub.errors import InvalidEdit
 from featurehub.features import Mode
-from featurehub.steering import Reference, Steered
-from tests.engine.world import D_MODEL, D_SAE, DICTIONARIES, FIRST, LAST, STEERINGS, K, make_config, stream
+from tests.engine.world import (
+    D_MODEL,
+    D_SAE,
+    DICTIONARIES,
+    POINTS,
+    STEERINGS,
+    TOKENS,
+    Chunk,
+    K,
+    World,
+    check_report,
+    make_config,
+    schedules,
+    stream,
+    untouched,
+)  # fmt: skip
 
 DTYPES = (torch.float32, torch.bfloat16)
-POINTS = (str(FIRST), str(LAST))
 NUDGE = LatentEdit(sae="a", latent=3, mode=Mode.NUDGE, value=5.0)
 PIN = LatentEdit(sae="b", latent=5, mode=Mode.PIN, value=4.0)
 ABLATE = LatentEdit(sae="c", latent=7, mode=Mode.ABLATE)
-TOKENS = 1024
-Pair = tuple[Tensor, Tensor]
 
 
 def when(*conditions: Condition) -> When:
@@ -42,119 +52,6 @@ def when(*conditions: Condition) -> When:
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> EngineConfig:
     return make_config(tmp_path_factory.mktemp("saes"))
-
-
-class Chunk(NamedTuple):
-    """Tokens of request ``request`` in one step, from ``position`` on."""
-
-    request: int
-    position: int
-    tokens: int
-
-
-class World:
-    """Requests without a model, that run under a hook set and under the naive reference at the same time."""
-
-    def __init__(self, config: EngineConfig, steerings: list[Steering], prompt_len: int, dtype: torch.dtype) -> None:
-        self.hooks = HookSet(config, max_reqs=max(1, len(steerings)), max_tokens=TOKENS, d_model=D_MODEL)
-        self.steerings = [s.model_copy(update={"report": f"r{i}"}) for i, s in enumerate(steerings)]
-        self.references = [Reference(s, DICTIONARIES, prompt_len) for s in self.steerings]
-        self.prompt_len = prompt_len
-        self.dtype = dtype
-        self.rows: dict[int, int] = {}
-        self.parked: dict[int, Parked] = {}
-        self.naive: dict[tuple[int, int, str], Steered] = {}
-        self.ended: dict[int, int] = {}
-
-    def step(self, chunks: list[Chunk]) -> None:
-        """Between two tokens that are padding."""
-        for chunk in chunks:
-            if chunk.request not in self.rows:
-                steering = self.steerings[chunk.request]
-                parked = self.parked.pop(chunk.request, None)
-                self.rows[chunk.request] = self.hooks.admit(steering, self.prompt_len, parked)
-        starts = 1 + np.cumsum([0, *(chunk.tokens for chunk in chunks)])
-        columns = [[self.rows[c.request] for c in chunks], starts[:-1], [c.tokens for c in chunks]]
-        batch = Batch(*(np.array(each, np.int64) for each in (*columns, [c.position for c in chunks])))
-        self.hooks.begin_step(batch, torch.arange(TOKENS))
-        for index, hook in enumerate(self.hooks.hooks):
-            before = self.streams(chunks, index)
-            after = before[0].clone(), before[1].clone()
-            hook.run(*after)
-            self.compare(chunks, hook.name, before, after)
-        rows = {row: request for request, row in self.rows.items()}
-        ending = {rows[row] for row in self.hooks.end_step()}
-        assert ending == {chunk.request for chunk in chunks if self.event(chunk) is not None}
-
-    def event(self, chunk: Chunk) -> str | None:
-        """Of any token so far."""
-        reference = self.references[chunk.request]
-        events = (reference.event(position) for position in range(chunk.position + chunk.tokens))
-        return next((event for event in events if event is not None), None)
-
-    def streams(self, chunks: list[Chunk], hook: int) -> tuple[Tensor, Tensor]:
-        tokens = [(c.request, c.position + i) for c in chunks for i in range(c.tokens)]
-        pairs = [stream(request, at, hook, self.dtype) for request, at in [(98, 0), *tokens, (99, 0)]]
-        hidden, residual = zip(*pairs, strict=True)
-        return torch.stack(hidden), torch.stack(residual)
-
-    def compare(
-        self, chunks: list[Chunk], name: str, before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]
-    ) -> None:
-        tokens = [(c.request, c.position + i) for c in chunks for i in range(c.tokens)]
-        untouched(before, after, 0)
-        untouched(before, after, len(tokens) + 1)
-        for at, (request, position) in enumerate(tokens, 1):
-            x = before[0][at].float() + before[1][at].float()
-            steered = self.references[request].at(name, position, x)
-            self.naive[request, position, name] = steered
-            if torch.equal(steered.x, x):
-                untouched(before, after, at)
-            else:
-                written(x, steered.x, after, at, self.dtype)
-
-    def preempt(self, request: int) -> None:
-        if request in self.rows:
-            self.parked[request] = self.hooks.release(self.rows.pop(request))
-
-    def report(self, request: int) -> SteerReport:
-        report = self.hooks.report(f"r{request}")
-        assert report is not None
-        return report
-
-
-def untouched(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor], at: int) -> None:
-    assert torch.equal(before[0][at], after[0][at])
-    assert torch.equal(before[1][at], after[1][at])
-
-
-def written(x: Tensor, steered: Tensor, after: tuple[Tensor, Tensor], at: int, dtype: torch.dtype) -> None:
-    """The stream lies in the residual alone, rounded to the model's dtype once from what is naive to 1e-5."""
-    hidden, residual = after[0][at], after[1][at]
-    slack = 2e-5 * float(x.norm() + (steered - x).norm())
-    if float((steered - x).abs().max()) <= slack and hidden.any():
-        return  # So small a change may come to nothing at all in another order of summation.
-    assert not hidden.any()
-    assert bool(((steered - slack).to(dtype) <= residual).all())
-    assert bool((residual <= (steered + slack).to(dtype)).all())
-
-
-@st.composite
-def schedules(draw: st.DrawFn, requests: int) -> list[list[Chunk] | int]:
-    """Steps of chunks, and between them the preemption of a request, some of which is then computed again."""
-    done = [0] * requests
-    events: list[list[Chunk] | int] = []
-    for _ in range(draw(st.integers(1, 6))):
-        if draw(st.integers(0, 3)) == 0:
-            request = draw(st.integers(0, requests - 1))
-            done[request] = draw(st.integers(0, done[request]))
-            events.append(request)
-        chosen = draw(st.lists(st.integers(0, requests - 1), unique=True, min_size=1))
-        chunks = [Chunk(i, done[i], draw(st.integers(1, 4))) for i in chosen]
-        for chunk in chunks:
-            done[chunk.request] += chunk.tokens
-        events.append(chunks)
-    return events
 
 
 @given(data=st.data(), dtype=st.sampled_from(DTYPES), gathered=st.sampled_from([64, 1 << 24]))
@@ -169,34 +66,6 @@ def test_every_mix_under_every_schedule_is_the_naive_equation(
             world.preempt(event) if isinstance(event, int) else world.step(event)
     for request in {request for request, _, _ in world.naive}:
         check_report(world, request)
-
-
-def check_report(world: World, request: int) -> None:
-    """Every token is counted once, however often it was computed."""
-    report, reference, steering = world.report(request), world.references[request], world.steerings[request]
-    assert report.complete
-    for name in POINTS:
-        own = [e for e in steering.edits if e.sae in DICTIONARIES[name] and not is_nothing(e)]
-        assert (name in report.hooks) == bool(own)
-        if not own:
-            continue
-        counts = report.hooks[name]
-        at = [p for r, p, n in world.naive if (r, n) == (request, name) and reference.covers(steering.positions, p)]
-        steered = [p for p in at if any(reference.holds(edit.when, p) for edit in own)]
-        assert counts.steered_tokens == len(steered)
-        doses = [world.naive[request, p, name].dose for p in steered]
-        assert counts.dose_sum == pytest.approx(sum(doses), rel=1e-3, abs=1e-4)
-        assert counts.dose_max == pytest.approx(max(doses, default=0.0), rel=1e-3, abs=1e-5)
-        assert counts.dose_max <= steering.dose_max * (1 + 1e-5)
-        for index, held in counts.in_force.items():
-            assert held == sum(reference.holds(steering.edits[index].when, p) for p in at)
-    events = [(p, reference.event(p)) for p in sorted({p for r, p, _ in world.naive if r == request})]
-    first = next(((p, event) for p, event in events if event is not None), None)
-    assert (report.aborted and (report.aborted.position, report.aborted.event)) == first
-
-
-def is_nothing(edit: LatentEdit) -> bool:
-    return (edit.mode is Mode.NUDGE and edit.value == 0) or (edit.mode is Mode.MUL and edit.value == 1)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

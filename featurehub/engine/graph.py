@@ -1,0 +1,142 @@
+"""Hooks inside captured graphs: the same tables, read by kernels from buffers that never move.
+
+1. Before a step, ``Buffers.fill`` writes for every token its row, its position, and whether it is computed for the
+   first time. A token of nobody has row 0.
+2. The op launches the kernels of ``featurehub.engine.kernel``; a replayed graph launches them again. Neither knows how
+   many requests there are.
+3. Requests that read have their stream copied to the hook's ``tap`` by the kernel. ``drain`` takes it from there before
+   the next step overwrites it, on the same stream of launches.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from featurehub.edits import Read
+from featurehub.engine import kernel
+from featurehub.engine.bank import Bank
+from featurehub.engine.conditions import Conditions
+from featurehub.engine.reading import Activations, Captures, Wanted
+from featurehub.engine.rows import Step
+from featurehub.engine.table import EditTable
+
+__all__ = ["Buffers", "GraphHook"]
+
+
+class Buffers:
+    """[max_tokens] each: slot (a token's row), position, first (0 or 1)."""
+
+    def __init__(self, max_tokens: int, device: torch.device | str) -> None:
+        self.columns = torch.zeros(3, max_tokens, dtype=torch.long, device=device)
+        self.slot, self.position, self.first = self.columns
+        self.filled = 0
+
+    def fill(self, step: Step | None) -> None:
+        """None for a step of nobody: dummy runs, and steps whose requests ask for nothing."""
+        tokens = int(step.tokens.max()) + 1 if step is not None and len(step.tokens) else 0
+        size = max(tokens, self.filled)
+        if not size:
+            return
+        host = np.zeros((3, size), np.int64)
+        if step is not None:
+            host[:, step.tokens] = step.rows, step.positions, step.first
+        # A tensor of its own for every step: the copy may still wait when the next step is laid out.
+        staged = torch.from_numpy(host)
+        staged = staged.pin_memory() if self.columns.is_cuda else staged
+        self.columns[:, :size].copy_(staged, non_blocking=True)
+        self.filled = tokens
+
+
+class GraphHook:
+    """State of one hook point in one worker on CUDA.
+
+    tap:     [max_tokens, d_model] float32, the stream of the tokens whose rows are ``tapping``
+    without: a bank of one latent, for hook points that are only captured
+    """
+
+    def __init__(
+        self, index: int, name: str, table: EditTable | None, conditions: Conditions, buffers: Buffers, d_model: int
+    ) -> None:
+        device = buffers.columns.device
+        rows = conditions.hook.shape[0]
+        self.index = index
+        self.name = name
+        self.table = table
+        self.conditions = conditions
+        self.buffers = buffers
+        self.edits = table if table is not None else EditTable(nothing(d_model, device), rows, 1)
+        self.holds = torch.zeros(rows, dtype=torch.long, device=device)
+        self.tapping = torch.zeros(rows, dtype=torch.long, device=device)
+        self.tap = torch.zeros(buffers.slot.shape[0], d_model, dtype=torch.float32, device=device)
+        self.captures = Captures()
+        self.activations = Activations()
+        self.capturing: Sequence[Wanted] = ()
+        self.readers: Mapping[str, Sequence[tuple[Wanted, Read]]] = {}
+
+    @property
+    def bank(self) -> Bank | None:
+        return self.table.bank if self.table is not None else None
+
+    def rest(self) -> None:
+        self.drain()
+
+    def begin_step(
+        self, step: Step, capturing: Sequence[Wanted], readers: Mapping[str, Sequence[tuple[Wanted, Read]]]
+    ) -> None:
+        """readers: by SAE"""
+        self.drain()
+        self.capturing, self.readers = capturing, readers
+        if self.table is not None:
+            self.table.steered(step)
+
+    def admit(self, row: int, reads: bool) -> None:
+        """Says to the kernel what the row asks for here."""
+        self.tapping[row] = int(reads)
+        self.holds[row] = int(self.edits.holds[row])
+
+    def release(self, row: int) -> None:
+        self.tapping[row] = self.holds[row] = 0
+
+    def drain(self) -> None:
+        """Keeps what the last step's forward pass left in the tap."""
+        for wanted in self.capturing:
+            self.captures.add(wanted, self.tap.clone())
+        for readers in self.readers.values():
+            assert self.bank is not None
+            self.activations.add(readers, self.tap, self.bank)
+        self.capturing, self.readers = (), {}
+
+    def run(self, hidden: Tensor, residual: Tensor | None) -> None:
+        """The op's body: [tokens, d_model], contiguous, edited in place."""
+        tokens, d_model = hidden.shape
+        block = 1 << max(4, (d_model - 1).bit_length())
+        form: dict[str, Any] = {"HAS_RESIDUAL": residual is not None, "BLOCK": block}
+        streams = (hidden, hidden if residual is None else residual)
+        if self.table is not None:
+            self.decide(streams, tokens, form)
+        e, b, at, c = self.edits, self.edits.bank, self.buffers, self.conditions
+        kernel.edit[(tokens,)](
+            *streams, at.slot, at.position, at.first, c.truths, self.tap, self.tapping,
+            b.W_enc, b.W_dec, b.bias, b.threshold, b.gain, b.offset,
+            e.latent, e.alpha, e.beta, e.bits, e.any_of, e.used, e.always, self.holds, e.bounds, e.dose_max, e.nudge,
+            e.counts, e.in_force, d_model, e.max_edits, **form,
+        )  # fmt: skip
+
+    def decide(self, streams: tuple[Tensor, Tensor], tokens: int, form: dict[str, Any]) -> None:
+        b, at, c = self.edits.bank, self.buffers, self.conditions
+        columns: Any = c.columns
+        kernel.decide[(tokens,)](
+            *streams, at.slot, at.position, c.truths, b.W_enc, b.bias, b.threshold, b.gain, b.offset,
+            c.hook, c.latent, c.value, c.sign, c.so_far, c.fired_at, self.index,
+            streams[0].shape[1], C=columns, **form,
+        )  # fmt: skip
+        kernel.lasting[(tokens,)](at.slot, at.position, c.truths, c.hook, c.so_far, c.fired_at, self.index, C=columns)
+
+
+def nothing(d_model: int, device: torch.device) -> Bank:
+    """A bank of one latent that is never edited."""
+    row, number = torch.zeros(1, d_model, device=device), torch.zeros(1, device=device)
+    return Bank(row, row, number, number, number, number, {})

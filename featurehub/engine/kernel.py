@@ -1,0 +1,134 @@
+"""The op's body on CUDA: one program per token, over buffers that stay where they are.
+
+A captured graph replays the same launches with the same addresses; what a step does is only what the buffers hold. A
+token whose ``slot`` is 0 (padding, a dummy run, a request that asks for nothing) ends at its first load.
+
+    decide   conditions that read here: bits of the token's truths, and the first position at which each was met
+    lasting  "so far" conditions: their bits, once every token of the step has been decided
+    edit     the edit equation of ``featurehub.steering``, the tap, and the counts
+
+Everything is computed in float32, whatever the stream's dtype. The naive twin is ``featurehub.engine.hook`` on the same
+tables, and both are held against ``featurehub.steering.Reference``.
+"""
+
+# pyright: basic, reportAttributeAccessIssue=false, reportOperatorIssue=false
+# (Triton's language is traced, not run: its types are not Python's.)
+import triton
+import triton.language as tl
+
+__all__ = ["decide", "edit", "lasting"]
+
+
+@triton.jit
+def load_stream(hidden, residual, t, d_model, HAS_RESIDUAL: tl.constexpr, BLOCK: tl.constexpr):
+    """x of token ``t``, [BLOCK], zero beyond d_model."""
+    column = tl.arange(0, BLOCK)
+    inside = column < d_model
+    at = t.to(tl.int64) * d_model + column
+    x = tl.load(hidden + at, mask=inside, other=0.0).to(tl.float32)
+    if HAS_RESIDUAL:
+        x += tl.load(residual + at, mask=inside, other=0.0).to(tl.float32)
+    return x
+
+
+@triton.jit
+def activation(x, latent, W_enc, bias, threshold, gain, offset, d_model, BLOCK: tl.constexpr):
+    column = tl.arange(0, BLOCK)
+    w = tl.load(W_enc + latent * d_model + column, mask=column < d_model, other=0.0)
+    z = tl.sum(x * w, 0) + tl.load(bias + latent)
+    value = tl.maximum(tl.load(gain + latent) * z + tl.load(offset + latent), 0.0)
+    return tl.where(z > tl.load(threshold + latent), value, 0.0)
+
+
+@triton.jit
+def decide(
+    hidden, residual, slot, position, truths,
+    W_enc, bias, threshold, gain, offset,
+    hook, latent, value, sign, so_far, fired_at,
+    index, d_model, C: tl.constexpr, HAS_RESIDUAL: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    t = tl.program_id(0)
+    row = tl.load(slot + t)
+    if row > 0:
+        x = load_stream(hidden, residual, t, d_model, HAS_RESIDUAL, BLOCK)
+        bits = tl.load(truths + t)
+        for c in range(C):
+            at = row * C + c
+            if tl.load(hook + at) == index:
+                a = activation(x, tl.load(latent + at), W_enc, bias, threshold, gain, offset, d_model, BLOCK)
+                if tl.load(sign + at) * (a - tl.load(value + at)) > 0:
+                    tl.atomic_min(fired_at + at, tl.load(position + t))
+                    if tl.load(so_far + at) == 0:
+                        bits = bits | (tl.full((), 1, tl.int64) << c)
+        tl.store(truths + t, bits)
+
+
+@triton.jit
+def lasting(slot, position, truths, hook, so_far, fired_at, index, C: tl.constexpr):
+    t = tl.program_id(0)
+    row = tl.load(slot + t)
+    if row > 0:
+        bits = tl.load(truths + t)
+        for c in range(C):
+            at = row * C + c
+            asked = (tl.load(hook + at) == index) & (tl.load(so_far + at) != 0)
+            if asked & (tl.load(fired_at + at) <= tl.load(position + t)):
+                bits = bits | (tl.full((), 1, tl.int64) << c)
+        tl.store(truths + t, bits)
+
+
+@triton.jit
+def edit(
+    hidden, residual, slot, position, first, truths, tap, tapping,
+    W_enc, W_dec, bias, threshold, gain, offset,
+    latent, alpha, beta, mask, any_of, used, always, holds, bounds, dose_max, nudge, counts, in_force,
+    d_model, K, HAS_RESIDUAL: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    t = tl.program_id(0)
+    row = tl.load(slot + t)
+    if row > 0:
+        column = tl.arange(0, BLOCK)
+        inside = column < d_model
+        at = t.to(tl.int64) * d_model + column
+        x = load_stream(hidden, residual, t, d_model, HAS_RESIDUAL, BLOCK)
+        if tl.load(tapping + row) != 0:
+            tl.store(tap + at, x, mask=inside)
+        here = tl.load(position + t)
+        within = (here >= tl.load(bounds + 2 * row)) & (here < tl.load(bounds + 2 * row + 1))
+        steered = (tl.load(holds + row) != 0) & within
+        if steered:
+            counted = tl.load(first + t).to(tl.float32)
+            bits = tl.load(truths + t)
+            delta = tl.load(nudge + row * d_model + column, mask=inside, other=0.0)
+            force = tl.load(always + row).to(tl.int32)
+            for k in range(tl.load(used + row)):
+                of = row * K + k
+                wanted = tl.load(mask + of)
+                common = bits & wanted
+                met = tl.where(tl.load(any_of + of) != 0, common != 0, common == wanted)
+                if met:
+                    index = tl.load(latent + of)
+                    a = activation(x, index, W_enc, bias, threshold, gain, offset, d_model, BLOCK)
+                    change = tl.load(alpha + of) * a + tl.load(beta + of)
+                    delta += change * tl.load(W_dec + index * d_model + column, mask=inside, other=0.0)
+                    force = 1
+                    tl.atomic_add(in_force + of, counted)
+            size = tl.sqrt(tl.sum(delta * delta, 0))
+            norm = tl.sqrt(tl.sum(x * x, 0))
+            bound = tl.load(dose_max + row) * norm
+            clipped = size > bound
+            scale = tl.where(clipped, bound / tl.where(clipped, size, 1.0), 1.0)
+            dose = scale * size / tl.where(norm > 0, norm, 1.0) * counted * force.to(tl.float32)
+            if tl.max(tl.abs(delta), 0) > 0:
+                moved = x + scale * delta
+                if HAS_RESIDUAL:
+                    tl.store(residual + at, moved.to(residual.dtype.element_ty), mask=inside)
+                    tl.store(hidden + at, tl.zeros_like(moved).to(hidden.dtype.element_ty), mask=inside)
+                else:
+                    tl.store(hidden + at, moved.to(hidden.dtype.element_ty), mask=inside)
+            tally = counts + row * 5
+            tl.atomic_add(tally, 1.0)
+            tl.atomic_add(tally + 1, counted * force.to(tl.float32))
+            tl.atomic_add(tally + 2, dose)
+            tl.atomic_max(tally + 3, dose)
+            tl.atomic_add(tally + 4, tl.where(clipped, counted * force.to(tl.float32), 0.0))
