@@ -155,8 +155,8 @@ class Tensors(NamedTuple):
     first: Tensor
 
     @classmethod
-    def of(cls, step: Step) -> "Tensors":
-        return cls(*(torch.from_numpy(column) for column in step))
+    def of(cls, step: Step, device: torch.device | str = "cpu") -> "Tensors":
+        return cls(*(torch.from_numpy(column).to(device) for column in step))
 
 
 def keep_first(at: Tensor, rows: Tensor, positions: Tensor) -> None:

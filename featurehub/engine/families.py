@@ -27,12 +27,14 @@ from vllm.model_executor.models.qwen2 import Qwen2ForCausalLM
 from vllm.model_executor.models.qwen3 import Qwen3ForCausalLM
 from vllm.model_executor.models.transformers import TransformersForCausalLM
 from vllm.model_executor.models.utils import PPMissingLayer
+from vllm.platforms import current_platform
 
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.engine import runner_v1
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.hook import register_op
 from featurehub.engine.hookset import HookSet, install
+from featurehub.engine.runner_v2 import hooked_state
 from featurehub.errors import UnsupportedModel
 
 __all__ = [
@@ -90,12 +92,21 @@ def attach(model: nn.Module, family: Family, vllm_config: VllmConfig) -> None:
         raise UnsupportedModel("speculative decoding computes tokens that it then rejects; steering cannot count them")
     layers = attrgetter(family.layers)(model)
     register_op()
-    runner_v1.install()
-    scheduler = vllm_config.scheduler_config
-    width = vllm_config.model_config.get_hidden_size()
-    install(HookSet(config, scheduler.max_num_seqs, scheduler.max_num_batched_tokens, width))
+    install(make_hooks(config, vllm_config))
     for hook in config.hooks:
         put(hook.point, layers, family, vllm_config.model_config.hf_text_config)
+
+
+def make_hooks(config: EngineConfig, vllm_config: VllmConfig) -> HookSet:
+    """Raises UnsupportedModel for a model runner that featurehub does not drive."""
+    scheduler = vllm_config.scheduler_config
+    size = scheduler.max_num_seqs, scheduler.max_num_batched_tokens, vllm_config.model_config.get_hidden_size()
+    if current_platform.is_cpu():
+        runner_v1.install()
+        return HookSet(config, *size)
+    if not getattr(vllm_config, "use_v2_model_runner", True):
+        raise UnsupportedModel("on CUDA featurehub needs vLLM's V2 model runner: set VLLM_USE_V2_MODEL_RUNNER=1")
+    return HookSet(config, *size, device=current_platform.device_type, graphs=True)
 
 
 def put(point: HookPoint, layers: nn.ModuleList, family: Family, hf_config: Any) -> None:
@@ -171,6 +182,12 @@ class Hooked(nn.Module):
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         attach(self, self.family, vllm_config)
+
+    def get_model_state_cls(self) -> type[Any]:
+        """Asked by the V2 runner alone."""
+        from vllm.v1.worker.gpu.model_states.default import DefaultModelState
+
+        return hooked_state(DefaultModelState)
 
 
 class HookedLlamaForCausalLM(Hooked, LlamaForCausalLM): ...

@@ -4,7 +4,7 @@ A runner's adapter calls ``admit`` and ``release`` for a request, ``begin_step``
 
 1. ``admit`` checks a request's steering, gives it a row, and fills the row at every hook point.
 2. ``begin_step`` lays out which tokens run under which row, per hook point; the op then does the rest.
-3. ``end_step`` says which generations end, since one of their aborts held.
+3. ``end_step`` ends the generations of which an abort has held.
 4. ``release`` frees the row when the request is gone. Its counts wait in ``reports`` until they are fetched.
 5. What ``release`` gives back lets ``admit`` take a preempted request up again: what it had seen goes on.
 """
@@ -15,7 +15,6 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -103,12 +102,12 @@ class HookSet:
             hook.release(row)
         return Parked(reached, self.conditions.release(row))
 
-    def begin_step(self, batch: Batch | None, token_ids: Tensor) -> None:
+    def begin_step(self, batch: Batch | None, token_ids: Tensor | None) -> None:
         """None where no request of the step holds a row. token_ids: of the whole batch."""
         self.step = self.rows.lay_out(batch) if batch is not None else None
         if self.buffers is not None:
             self.buffers.fill(self.step)
-        if batch is None or self.step is None:
+        if batch is None or self.step is None or token_ids is None:
             for hook in self.hooks:
                 hook.rest()
             return
@@ -135,16 +134,21 @@ class HookSet:
                 readers.setdefault(read.sae, []).append((wanted, read))
         return capturing, readers
 
-    def end_step(self) -> list[int]:
-        """Rows whose generation ends now."""
-        if self.step is None or not self.conditions.aborting.any():
-            return []
+    def end_step(self, sampled: Tensor, at: Mapping[int, int]) -> None:
+        """Puts the end-of-sequence token where one of a request's aborts has held.
+
+        sampled: [requests, 1], the step's new tokens;  at: by row, where the request stands in it
+        """
+        rows = [row for row in at if self.conditions.aborting[row]]
+        if self.step is None or not rows:
+            return
         step = self.step.only(self.conditions.aborting[self.step.rows])
-        if not len(step.tokens):
-            return []
-        self.conditions.abort(Tensors.of(step))
-        rows = np.unique(step.rows)
-        return rows[(self.conditions.aborted_at[rows] < NEVER).any(-1).numpy()].tolist()
+        device = self.conditions.hook.device
+        self.conditions.abort(Tensors.of(step, device))
+        ended = (self.conditions.aborted_at[torch.tensor(rows, device=device)] < NEVER).any(-1)
+        stop = torch.tensor([self.rows.steerings[row].stop_token or 0 for row in rows], dtype=sampled.dtype)
+        indices = torch.tensor([at[row] for row in rows]).to(sampled.device)
+        sampled[indices, 0] = torch.where(ended.to(sampled.device), stop.to(sampled.device), sampled[indices, 0])
 
     def snapshot(self, row: int) -> Callable[[], SteerReport]:
         """What the row has come to, to be read when somebody asks."""

@@ -109,13 +109,10 @@ class Adapter:
             self.hooks.release(row)
 
     def end_step(self, runner: Any, sampled_token_ids: Any) -> None:
-        """Puts the end-of-sequence token where an abort ends the generation."""
-        if not (ending := set(self.hooks.end_step())):
-            return
         index = runner.input_batch.req_id_to_index
-        for request_id, row in self.rows.items():
-            if row in ending and request_id in index:
-                sampled_token_ids[index[request_id], 0] = self.steerings[request_id][0].stop_token
+        self.hooks.end_step(
+            sampled_token_ids, {row: index[each] for each, row in self.rows.items() if row and each in index}
+        )
 
 
 def install() -> None:
@@ -148,7 +145,7 @@ def begin_step(runner: Any, result: Any, scheduler_output: Any, num_scheduled_to
 
 
 def end_step(runner: Any, result: Any, logits: Any, spec_decode_metadata: Any) -> None:
-    if (hooks := current()) is not None:
+    if (hooks := current()) is not None and hooks.step is not None:
         adapter_of(runner, hooks).end_step(runner, result.sampled_token_ids)
 
 

@@ -13,12 +13,14 @@ RUN = """
 import sys
 from featurehub.edits import LatentEdit, Steering
 from featurehub.demo.bundle import bundled_model
-from featurehub.engine.config import EngineConfig
+from featurehub.artifacts.manifest import HookPoint
+from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Mode
 
 artifact, *modes = sys.argv[1:]
-config = EngineConfig(layer=3, artifact=artifact, d_sae=512)
+sae = SaeConfig(id="test", folder=artifact, d_sae=512)
+config = EngineConfig(hooks=(HookConfig(point=HookPoint(layer=3), saes=(sae,)),))
 for mode in modes:
     options = EngineOptions(enforce_eager=mode == "eager", max_num_seqs=8)
     with Engine(bundled_model(), config, options) as engine:

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from featurehub.artifacts.manifest import HookPoint
 from featurehub.conditions import Positions
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.edits import LatentEdit, Steering
-from featurehub.engine.config import EngineConfig
+from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.errors import EngineError, IncompatibleArtifact, UnsupportedModel
 from featurehub.features import Mode
@@ -52,13 +53,18 @@ def test_a_second_engine_is_refused_while_one_is_open(config: EngineConfig) -> N
         Engine(bundled_model(), config, EngineOptions())
 
 
+def config_of(folder: Path, d_sae: int) -> EngineConfig:
+    sae = SaeConfig(id="test", folder=folder, d_sae=d_sae)
+    return EngineConfig(hooks=(HookConfig(point=HookPoint(layer=3), saes=(sae,)),))
+
+
 def test_a_wrong_width_is_refused(tmp_path: Path) -> None:
     rows, zeros = torch.nn.functional.normalize(torch.randn(8, 64), dim=-1), torch.zeros(8)
     Dictionary(rows, rows, zeros, torch.zeros(64), zeros).save(tmp_path / "sae.safetensors")
     with pytest.raises(IncompatibleArtifact, match="width 64"):
-        Engine(bundled_model(), EngineConfig(layer=3, artifact=tmp_path, d_sae=8))
+        Engine(bundled_model(), config_of(tmp_path, 8))
 
 
 def test_a_layer_that_is_not_there_is_refused() -> None:
     with pytest.raises(UnsupportedModel, match="layers 0 to 4"):
-        Engine(bundled_model(), EngineConfig(layer=5))
+        Engine(bundled_model(), EngineConfig.capturing(HookPoint(layer=5)))

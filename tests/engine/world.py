@@ -43,7 +43,7 @@ def make_dictionary(seed: int, gated: bool = False) -> Dictionary:
 
 
 POINTS = (str(FIRST), str(LAST))
-TOKENS = 1024
+TOKENS, STOP = 1024, 77
 Pair = tuple[Tensor, Tensor]
 
 DICTIONARIES: Mapping[str, Mapping[str, Dictionary]] = {
@@ -130,7 +130,7 @@ class World:
         graphs: bool = False,
     ) -> None:
         self.hooks = HookSet(config, max(1, len(steerings)), TOKENS, D_MODEL, graphs=graphs)
-        self.steerings = [s.model_copy(update={"report": f"r{i}"}) for i, s in enumerate(steerings)]
+        self.steerings = [s.model_copy(update={"report": f"r{i}", "stop_token": STOP}) for i, s in enumerate(steerings)]
         self.references = [Reference(s, DICTIONARIES, prompt_len) for s in self.steerings]
         self.prompt_len = prompt_len
         self.dtype = dtype
@@ -155,8 +155,9 @@ class World:
             after = before[0].clone(), before[1].clone()
             hook.run(*after)
             self.compare(chunks, hook.name, before, after)
-        rows = {row: request for request, row in self.rows.items()}
-        ending = {rows[row] for row in self.hooks.end_step()}
+        sampled = torch.zeros(len(chunks), 1, dtype=torch.long)
+        self.hooks.end_step(sampled, {self.rows[chunk.request]: i for i, chunk in enumerate(chunks)})
+        ending = {chunk.request for chunk, token in zip(chunks, sampled[:, 0].tolist(), strict=True) if token == STOP}
         assert ending == {chunk.request for chunk in chunks if self.event(chunk) is not None}
 
     def event(self, chunk: Chunk) -> str | None:

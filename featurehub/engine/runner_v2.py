@@ -1,0 +1,143 @@
+"""Drives the hooks from vLLM's V2 model runner, the default on CUDA, through its official seam: ``ModelState``.
+
+A hooked model names a subclass of its ``ModelState``. vLLM calls it in every mode, for real and for dummy batches:
+
+    add_request       new requests, and preempted ones that come back
+    remove_request    finished requests, preempted ones, and ids that were never added
+    prepare_inputs    before every forward pass or graph replay: the step is laid out
+    custom_sampler    once, where this vLLM has it: aborts replace what is sampled
+
+A token is steered if and only if its request came in through ``add_request``: padding masks are no help, since older
+releases leave them set on real tokens, and dummy batches point at live slots.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from vllm.logger import init_logger
+
+from featurehub.engine.admission import carried
+from featurehub.engine.hookset import HookSet, Parked, current
+from featurehub.engine.rows import Batch
+from featurehub.errors import FeaturehubError, UnsupportedModel
+
+__all__ = ["StateAdapter", "hooked_state"]
+
+logger = init_logger(__name__)
+PARKED = 4096
+_METHODS = ("add_request", "remove_request", "prepare_inputs", "prepare_dummy_inputs")
+
+
+class StateAdapter:
+    """Keeps a hook set in step with one model state.
+
+    rows:      by id, of requests that ask for anything
+    positions: by id, of the first token that is not computed yet
+    parked:    what removed requests left behind; a preempted one comes back for it
+    can_abort: whether this vLLM lets us touch what is sampled
+    """
+
+    def __init__(self, hooks: HookSet) -> None:
+        self.hooks = hooks
+        self.rows: dict[str, int] = {}
+        self.positions: dict[str, int] = {}
+        self.parked: OrderedDict[str, Parked] = OrderedDict()
+        self.can_abort = False
+
+    def add(self, request: Any) -> None:
+        """No report will be found for a request whose steering is refused here, which ends it in an error."""
+        params = request.sampling_params
+        try:
+            steering = carried(params.extra_args) if params is not None else None
+            if steering is None:
+                return
+            if steering.aborts and not self.can_abort:
+                raise UnsupportedModel("this vLLM's model runner has no custom_sampler, so nothing can be aborted")
+            self.remove(request.req_id)
+            parked = self.parked.pop(request.req_id, None)
+            self.rows[request.req_id] = self.hooks.admit(steering, len(request.prompt_token_ids), parked)
+            self.positions[request.req_id] = request.num_computed_tokens
+        except FeaturehubError as error:
+            logger.error("request %s asked for edits that the worker refuses: %s", request.req_id, error)
+
+    def remove(self, request_id: str) -> None:
+        row = self.rows.pop(request_id, 0)
+        if not row:
+            return
+        self.parked[request_id] = self.hooks.release(row)
+        if len(self.parked) > PARKED:
+            self.parked.popitem(last=False)
+
+    def begin_step(self, input_batch: Any) -> None:
+        ids = input_batch.req_ids[: input_batch.num_reqs]
+        own = [i for i, request_id in enumerate(ids) if request_id in self.rows]
+        tokens = np.asarray(input_batch.num_scheduled_tokens[: input_batch.num_reqs], np.int64)
+        starts = tokens.cumsum() - tokens
+        if not own:
+            self.hooks.begin_step(None, input_batch.input_ids)
+            return
+        columns = [[self.rows[ids[i]] for i in own], starts[own], tokens[own], [self.positions[ids[i]] for i in own]]
+        self.hooks.begin_step(Batch(*(np.array(each, np.int64) for each in columns)), input_batch.input_ids)
+        for i in own:
+            self.positions[ids[i]] += int(tokens[i])
+
+    def end_step(self, input_batch: Any, sampled_token_ids: Any) -> None:
+        ids = input_batch.req_ids[: input_batch.num_reqs]
+        self.hooks.end_step(sampled_token_ids, {self.rows[each]: i for i, each in enumerate(ids) if each in self.rows})
+
+
+class AbortingSampler:
+    """vLLM's sampler, after which aborts have their say. Everything else is the sampler's own."""
+
+    def __init__(self, sampler: Any, adapter: StateAdapter) -> None:
+        self._sampler = sampler
+        self._adapter = adapter
+
+    def __call__(self, logits: Any, input_batch: Any, *args: Any, **kwargs: Any) -> Any:
+        output = self._sampler(logits, input_batch, *args, **kwargs)
+        self._adapter.end_step(input_batch, output.sampled_token_ids)
+        return output
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
+
+
+def hooked_state(base: type[Any]) -> type[Any]:
+    """A subclass of a ``ModelState`` that drives the hooks; ``base`` itself where there are none.
+
+    Raises UnsupportedModel where a method that must be there is not.
+    """
+    hooks = current()
+    if hooks is None:
+        return base
+    for method in _METHODS:
+        if not hasattr(base, method):
+            raise UnsupportedModel(f"this vLLM's {base.__name__} has no {method}; featurehub cannot steer with it")
+
+    class HookedState(base):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.featurehub = StateAdapter(hooks)
+
+        def add_request(self, req_index: int, new_req_data: Any) -> None:
+            super().add_request(req_index, new_req_data)
+            self.featurehub.add(new_req_data)
+
+        def remove_request(self, req_id: str) -> None:
+            super().remove_request(req_id)
+            self.featurehub.remove(req_id)
+
+        def prepare_inputs(self, input_batch: Any, req_states: Any) -> dict[str, Any]:
+            self.featurehub.begin_step(input_batch)
+            return super().prepare_inputs(input_batch, req_states)
+
+        def prepare_dummy_inputs(self, num_reqs: int, num_tokens: int) -> dict[str, Any]:
+            hooks.begin_step(None, None)
+            return super().prepare_dummy_inputs(num_reqs, num_tokens)
+
+        def custom_sampler(self, sampler: Any) -> Any:
+            self.featurehub.can_abort = True
+            return AbortingSampler(sampler, self.featurehub), None
+
+    return HookedState

@@ -1,0 +1,188 @@
+"""The adapter for vLLM's V2 model runner, without a GPU: vLLM's own model state and batches, kernels interpreted."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from vllm import SamplingParams
+from vllm.engine.arg_utils import EngineArgs
+from vllm.v1.core.sched.output import NewRequestData
+from vllm.v1.worker.gpu.input_batch import InputBatch, InputBuffers
+from vllm.v1.worker.gpu.model_states.default import DefaultModelState
+
+from featurehub.conditions import Positions
+from featurehub.demo.bundle import bundled_model
+from featurehub.edits import Abort, Condition, LatentEdit, Op, Steering, When
+from featurehub.engine.config import KEY
+from featurehub.engine.hookset import HookSet, install
+from featurehub.engine.report import SteerReport
+from featurehub.engine.runner_v2 import hooked_state
+from featurehub.errors import UnsupportedModel
+from featurehub.features import Mode
+from featurehub.steering import Reference
+from tests.engine.world import D_MODEL, DICTIONARIES, POINTS, make_config, stream
+
+pytest.importorskip("triton")
+
+NUDGE = LatentEdit(sae="a", latent=3, mode=Mode.NUDGE, value=5.0)
+ALWAYS = When(conditions=(Condition(sae="a", latent=1, op=Op.BELOW, value=1e6),))
+PROMPT, STOP = 4, 9
+
+
+@pytest.fixture
+def hooks(tmp_path: Path) -> Iterator[HookSet]:
+    hooks = HookSet(make_config(tmp_path), 8, 64, D_MODEL, graphs=True)
+    install(hooks)
+    yield hooks
+    install(None)
+
+
+@pytest.fixture
+def state(hooks: HookSet) -> Any:
+    """Of a model that has no weights."""
+    vllm_config = EngineArgs(model=str(bundled_model()), dtype="float32", max_num_seqs=8).create_engine_config()
+    with torch.device("meta"):
+        model = torch.nn.Linear(D_MODEL, D_MODEL)
+    return hooked_state(DefaultModelState)(vllm_config, model, None, torch.device("cpu"))
+
+
+def new(request_id: str, steering: Steering | None, computed: int = 0) -> NewRequestData:
+    carried = {KEY: steering.model_copy(update={"report": request_id}).to_json()} if steering is not None else None
+    return NewRequestData(
+        req_id=request_id,
+        prompt_token_ids=list(range(PROMPT)),
+        mm_features=[],
+        sampling_params=SamplingParams(extra_args=carried),
+        pooling_params=None,
+        block_ids=([0],),
+        num_computed_tokens=computed,
+        lora_request=None,
+        prefill_token_ids=list(range(PROMPT)),
+    )
+
+
+def batch(**tokens: int) -> Any:
+    """A real step: tokens by request id. Only what the adapter reads; the rest of an InputBatch is the device's."""
+    counts = torch.tensor(list(tokens.values())).numpy()
+    ids = torch.arange(sum(tokens.values()))
+    return SimpleNamespace(req_ids=list(tokens), num_reqs=len(tokens), num_scheduled_tokens=counts, input_ids=ids)
+
+
+def run(hooks: HookSet, where: list[tuple[int, int]], padding: int = 0) -> tuple[Tensor, Tensor]:
+    """The first hook over the streams of (request, position); x before, and x after."""
+    pairs = [stream(request, position, 0, torch.float32) for request, position in where + [(50, 0)] * padding]
+    hidden, residual = (torch.stack(each) for each in zip(*pairs, strict=True))
+    before = hidden + residual
+    hooks.hooks[0].run(hidden, residual)
+    return before, hidden + residual
+
+
+def naive(steering: Steering, positions: list[int], x: Tensor) -> Tensor:
+    reference = Reference(steering, DICTIONARIES, PROMPT)
+    return torch.stack([reference.at(POINTS[0], p, row).x for p, row in zip(positions, x, strict=True)])
+
+
+def report(hooks: HookSet, key: str) -> SteerReport:
+    found = hooks.report(key)
+    assert found is not None
+    return found
+
+
+def test_requests_are_steered_from_the_step_in_which_they_come(state: Any, hooks: HookSet) -> None:
+    generated = Steering(edits=(NUDGE,), positions=Positions.GENERATED)
+    state.add_request(5, new("a", Steering(edits=(NUDGE,))))
+    state.add_request(2, new("b", generated))
+    state.add_request(3, new("plain", None))
+    state.apply_staged_writes()
+    state.prepare_inputs(batch(b=4, plain=2, a=3), None)
+    before, after = run(hooks, [(1, p) for p in range(4)] + [(2, 0), (2, 1)] + [(0, p) for p in range(3)], padding=3)
+    torch.testing.assert_close(after[6:9], naive(Steering(edits=(NUDGE,)), [0, 1, 2], before[6:9]))
+    assert torch.equal(after[:6], before[:6])
+    assert torch.equal(after[9:], before[9:])
+    state.prepare_inputs(batch(a=1, b=1), None)
+    before, after = run(hooks, [(0, 3), (1, 4)])
+    torch.testing.assert_close(after, naive(Steering(edits=(NUDGE,)), [3, 4], before))
+    assert [report(hooks, key).steered_tokens for key in "ab"] == [4, 1]
+
+
+def test_dummy_runs_touch_nobody_although_they_point_at_live_slots(state: Any, hooks: HookSet) -> None:
+    state.add_request(0, new("a", Steering(edits=(NUDGE,))))
+    state.prepare_inputs(batch(a=4), None)
+    run(hooks, [(0, p) for p in range(4)])
+    dummy = InputBatch.make_dummy(2, 6, InputBuffers(max_num_reqs=8, max_num_tokens=64, device=torch.device("cpu")))
+    for lay_out in (lambda: state.prepare_inputs(dummy, None), lambda: state.prepare_dummy_inputs(2, 6)):
+        lay_out()
+        before, after = run(hooks, [(7, p) for p in range(6)])
+        assert torch.equal(before, after)
+    assert report(hooks, "a").seen_tokens == 4
+
+
+def test_a_preempted_request_comes_back_and_is_counted_once(state: Any, hooks: HookSet) -> None:
+    steering = Steering(edits=(NUDGE,))
+    state.add_request(0, new("a", steering))
+    state.prepare_inputs(batch(a=5), None)
+    run(hooks, [(0, p) for p in range(5)])
+    state.remove_request("a")
+    state.remove_request("a")
+    state.add_request(3, new("a", steering))
+    state.prepare_inputs(batch(a=6), None)
+    before, after = run(hooks, [(0, p) for p in range(6)])
+    torch.testing.assert_close(after, naive(steering, list(range(6)), before))
+    done = report(hooks, "a")
+    assert (done.steered_tokens, done.seen_tokens, done.expected_tokens, done.recomputed_tokens) == (6, 11, 11, 5)
+
+
+def test_ids_that_were_never_added_and_reused_slots_leave_nothing(state: Any, hooks: HookSet) -> None:
+    state.remove_request("_warmup_0_")
+    state.add_request(0, new("a", Steering(edits=(NUDGE,))))
+    state.remove_request("a")
+    state.add_request(0, new("plain", None))
+    state.prepare_inputs(batch(plain=3), None)
+    before, after = run(hooks, [(1, p) for p in range(3)])
+    assert torch.equal(before, after)
+    assert len(hooks.rows.free) == 8
+
+
+def test_what_the_worker_refuses_has_no_report(state: Any, hooks: HookSet) -> None:
+    state.add_request(0, new("a", Steering(edits=(NUDGE.model_copy(update={"latent": 10_000}),))))
+    state.prepare_inputs(batch(a=3), None)
+    run(hooks, [(0, p) for p in range(3)])
+    assert hooks.report("a") is None
+
+
+def test_aborts_replace_what_is_sampled_where_the_runner_lets_us(state: Any, hooks: HookSet) -> None:
+    guarded = Steering(aborts=(Abort(event="e", when=ALWAYS, positions=Positions.GENERATED),), stop_token=STOP)
+    state.add_request(0, new("a", guarded))
+    assert not state.featurehub.rows
+    sampler, rejection = state.custom_sampler(SampleOnes())
+    assert rejection is None
+    assert sampler.vocabulary == 100
+    state.add_request(0, new("a", guarded))
+    state.add_request(1, new("b", Steering(edits=(NUDGE,))))
+    for tokens, wanted in [(4, [1, 1]), (1, [STOP, 1])]:
+        step = batch(a=tokens, b=1)
+        state.prepare_inputs(step, None)
+        start = 0 if tokens == 4 else 4
+        run(hooks, [(0, start + p) for p in range(tokens)] + [(1, start)])
+        assert sampler(None, step).sampled_token_ids[:, 0].tolist() == wanted
+    aborted = report(hooks, "a").aborted
+    assert aborted is not None
+    assert (aborted.event, aborted.position) == ("e", PROMPT)
+
+
+class SampleOnes:
+    vocabulary = 100
+
+    def __call__(self, logits: object, input_batch: Any) -> Any:
+        return SimpleNamespace(sampled_token_ids=torch.ones(input_batch.num_reqs, 1, dtype=torch.long))
+
+
+def test_without_hooks_the_state_is_vllms_own_and_a_strange_one_is_refused(hooks: HookSet) -> None:
+    with pytest.raises(UnsupportedModel, match="add_request"):
+        hooked_state(object)
+    install(None)
+    assert hooked_state(DefaultModelState) is DefaultModelState
