@@ -17,7 +17,7 @@ demo: $(VENV)/.$(HARDWARE)
 	$(BIN)/featurehub demo run
 
 test: $(VENV)/.$(HARDWARE)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 check: $(VENV)/.$(HARDWARE)
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports

@@ -3,10 +3,9 @@
 1. sae-lens scales the activations so that E‖x‖² = d_model, and folds the scale into the weights at the end.
 2. Per batch of n tokens, the n · k largest pre-activations stay; the running minimum of what stayed becomes the
    threshold θ, with which a token can later be encoded alone.
-3. sae-lens writes it as a JumpReLU SAE with unit decoder rows; ``to_dictionary`` turns that into ours.
+3. sae-lens writes it as a JumpReLU SAE with unit decoder rows; ``saes.saelens`` turns that into ours.
 """
 
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +15,14 @@ from pydantic import Field
 from sae_lens.config import LoggingConfig, SAETrainerConfig
 from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
 from sae_lens.training.sae_trainer import SAETrainer
-from safetensors.torch import load_file
 from torch import Tensor
 
 from featurehub.dictionary import Dictionary
 from featurehub.errors import InvalidInput
 from featurehub.settings import Frozen
+from saes.saelens import read_saelens
 
-__all__ = ["TrainConfig", "to_dictionary", "train"]
+__all__ = ["TrainConfig", "train"]
 
 
 class TrainConfig(Frozen):
@@ -63,7 +62,7 @@ def train(batches: Iterator[Tensor], d_model: int, config: TrainConfig) -> Dicti
         torch.set_flush_denormal(False)
     with tempfile.TemporaryDirectory() as folder:
         sae.save_inference_model(folder)
-        return to_dictionary(Path(folder))
+        return read_saelens(Path(folder))
 
 
 def trainer_config(config: TrainConfig) -> SAETrainerConfig:
@@ -78,28 +77,4 @@ def trainer_config(config: TrainConfig) -> SAETrainerConfig:
         dead_feature_window=config.dead_after,
         n_batches_for_norm_estimate=min(20, steps),
         logger=LoggingConfig(log_to_wandb=False),
-    )
-
-
-def to_dictionary(folder: Path) -> Dictionary:
-    """Reads the JumpReLU or standard SAE that sae-lens wrote to ``folder``. Raises InvalidInput for any other kind.
-
-    Where the encoder does not subtract b_dec from its input, b_enc takes up the difference:
-    b_enc' = b_enc + b_dec · W_enc. sae-lens applies ReLU besides the threshold: a negative one is 0.
-    """
-    cfg = json.loads((folder / "cfg.json").read_text())
-    if cfg["architecture"] not in ("jumprelu", "standard") or cfg.get("normalize_activations", "none") == "layer_norm":
-        raise InvalidInput(
-            f"cannot read a {cfg['architecture']} SAE with {cfg.get('normalize_activations')} normalisation"
-        )
-    tensors = load_file(folder / "sae_weights.safetensors")
-    b_enc = tensors["b_enc"].float()
-    if not cfg.get("apply_b_dec_to_input", True):
-        b_enc = b_enc + tensors["b_dec"].float() @ tensors["W_enc"].float()
-    return Dictionary(
-        W_enc=tensors["W_enc"].float().T.contiguous(),
-        W_dec=tensors["W_dec"].float().contiguous(),
-        b_enc=b_enc,
-        b_dec=tensors["b_dec"].float(),
-        threshold=tensors.get("threshold", torch.zeros_like(b_enc)).float().clamp(min=0.0),
     )

@@ -8,11 +8,25 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
+
+def share_cores() -> None:
+    """Gives each of several test processes cores of its own: engines and torch would otherwise wait for each other."""
+    worker, count = os.environ.get("PYTEST_XDIST_WORKER"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    cores = sorted(os.sched_getaffinity(0))
+    if worker is None or len(cores) < count:
+        return
+    own = cores[int(worker.removeprefix("gw")) :: count]
+    os.sched_setaffinity(0, own)
+    os.environ["OMP_NUM_THREADS"] = str(len(own))
+
+
+share_cores()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
@@ -31,6 +45,19 @@ settings.register_profile(
 settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Test processes take whole files, which share an engine; the end-to-end tests share one demo besides."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::")[0]
+            return "end_to_end" if "/end_to_end/" in path else path
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -42,7 +42,8 @@ def test_an_object_says_mode_and_weight_and_ablate_needs_none() -> None:
     [
         float("nan"), float("inf"), float("-inf"), 1.0001, -2, 10**400, True, "0.5", None, [0.5], {}, {"mode": "pin"},
         {"weight": None}, {"weight": True}, {"weight": "1"}, {"weight": float("nan")}, {"weight": 0.5, "mode": "twist"},
-        {"weight": 0.5, "wieght": 0.5}, {"mode": "ablate", "weight": float("nan")}, {1: 2}, object(),
+        {"weight": 0.5, "wieght": 0.5}, {"mode": "ablate", "weight": float("nan")}, {1: 2},
+        pytest.param(object(), id="object"),
     ],
     ids=repr,
 )  # fmt: skip

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from featurehub.demo.bundle import bundled_model, sibling
+from featurehub.demo.bundle import bundled_model
 
 pytestmark = pytest.mark.engine
 
@@ -47,7 +47,7 @@ def test_the_readme_shows_commands_of_every_kind() -> None:
 @pytest.mark.parametrize("command", [c for c in SHELL if not c.startswith(LONG)])
 def test_its_short_commands_run(command: str, built: Any) -> None:
     words = shlex.split(command)
-    names = {"SAE": str(built.artifact.folder), "RETRAINED": str(sibling("benign")), "MODEL": str(bundled_model())}
+    names = {"SAE": str(built.artifact.folder), "RETRAINED": str(bundled_model()), "MODEL": str(bundled_model())}
     if words[1] in ("drift", "features"):
         words += ["--db", built.database]
     done = run([names.get(word, word) for word in words])

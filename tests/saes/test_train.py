@@ -1,6 +1,5 @@
 """Training with sae-lens: what it wrote and what we read encode alike; the same seed gives the same SAE."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +7,6 @@ import pytest
 import torch
 from sae_lens import SAE
 from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE
-from sae_lens.saes.jumprelu_sae import JumpReLUSAE, JumpReLUSAEConfig
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import saes.train
@@ -18,7 +15,7 @@ from featurehub.errors import InvalidInput
 from saes.documents import Document
 from saes.evaluate import evaluate
 from saes.stream import FakeReader, StreamConfig, read_batches
-from saes.train import TrainConfig, to_dictionary, train
+from saes.train import TrainConfig, train
 
 D_MODEL, VOCABULARY = 12, 40
 CONFIG = TrainConfig(d_sae=48, k=4.0, tokens=12_800, batch_tokens=128, lr=5e-3, seed=3)
@@ -89,38 +86,6 @@ def test_the_same_seed_gives_the_same_sae(both: Both) -> None:
     assert all(torch.equal(a, b) for a, b in zip(both.ours[:5], again[:5], strict=True))
     other = train(batches(), D_MODEL, CONFIG.model_copy(update={"seed": 4}))
     assert not torch.equal(both.ours.W_dec, other.W_dec)
-
-
-@pytest.mark.parametrize("subtracts", [True, False])
-def test_whether_the_encoder_subtracts_the_decoder_bias_is_folded_in(tmp_path: Path, subtracts: bool) -> None:
-    theirs = JumpReLUSAE(JumpReLUSAEConfig(d_in=D_MODEL, d_sae=20, apply_b_dec_to_input=subtracts))
-    g = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in theirs.parameters():
-            parameter.copy_(torch.rand(parameter.shape, generator=g) - 0.3)
-    theirs.save_model(str(tmp_path))
-    assert json.loads((tmp_path / "cfg.json").read_text())["apply_b_dec_to_input"] is subtracts
-    ours = to_dictionary(tmp_path)
-    with torch.no_grad():
-        torch.testing.assert_close(ours.encode(x_of()), theirs.encode(x_of()), rtol=1e-5, atol=1e-5)
-        assert (theirs.encode(x_of()) > 0).any()
-
-
-def test_a_file_without_thresholds_is_a_relu(both: Both, tmp_path: Path) -> None:
-    tensors = load_file(both.folder / "sae_weights.safetensors")
-    del tensors["threshold"]
-    save_file(tensors, tmp_path / "sae_weights.safetensors")
-    (tmp_path / "cfg.json").write_text(json.dumps({"architecture": "standard"}))
-    assert not to_dictionary(tmp_path).threshold.any()
-
-
-@pytest.mark.parametrize(
-    "cfg", [{"architecture": "topk"}, {"architecture": "jumprelu", "normalize_activations": "layer_norm"}]
-)
-def test_what_we_cannot_read_is_refused_by_name(tmp_path: Path, cfg: dict[str, str]) -> None:
-    (tmp_path / "cfg.json").write_text(json.dumps(cfg))
-    with pytest.raises(InvalidInput, match=f"{list(cfg.values())[-1]}"):
-        to_dictionary(tmp_path)
 
 
 @pytest.mark.parametrize("k", [8.0, 9.5])

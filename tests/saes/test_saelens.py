@@ -1,0 +1,92 @@
+"""Folders of sae-lens, read without it: every architecture encodes as sae-lens itself does."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sae_lens.saes.gated_sae import GatedSAE, GatedSAEConfig
+from sae_lens.saes.jumprelu_sae import JumpReLUSAE, JumpReLUSAEConfig
+from sae_lens.saes.standard_sae import StandardSAE, StandardSAEConfig
+from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig
+from torch import Tensor
+
+from featurehub.errors import InvalidInput
+from saes.saelens import batch_threshold, read_saelens
+
+D_MODEL, D_SAE, K = 12, 40, 6
+
+
+def x_of(seed: int = 5, tokens: int = 200) -> Tensor:
+    return torch.randn(tokens, D_MODEL, generator=torch.Generator().manual_seed(seed)) * 2
+
+
+def save(sae: Any, folder: Path) -> Any:
+    """With random weights."""
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in sae.parameters():
+            parameter.copy_(torch.rand(parameter.shape, generator=generator) - 0.4)
+    sae.save_model(str(folder))
+    return sae
+
+
+@pytest.mark.parametrize("subtracts", [True, False])
+@pytest.mark.parametrize(
+    ("sae", "config"), [(StandardSAE, StandardSAEConfig), (JumpReLUSAE, JumpReLUSAEConfig), (GatedSAE, GatedSAEConfig)]
+)
+def test_an_architecture_encodes_and_decodes_alike(sae: Any, config: Any, subtracts: bool, tmp_path: Path) -> None:
+    theirs = save(sae(config(d_in=D_MODEL, d_sae=D_SAE, apply_b_dec_to_input=subtracts)), tmp_path)
+    assert json.loads((tmp_path / "cfg.json").read_text())["apply_b_dec_to_input"] is subtracts
+    ours = read_saelens(tmp_path)
+    with torch.no_grad():
+        wanted = theirs.encode(x_of())
+        assert 0.02 < float((wanted > 0).float().mean()) < 0.98
+        torch.testing.assert_close(ours.encode(x_of()), wanted, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours.decode(wanted), theirs.decode(wanted), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rescaled", [True, False])
+def test_a_topk_sae_gets_the_threshold_that_keeps_k_on_average(rescaled: bool, tmp_path: Path) -> None:
+    config = TopKSAEConfig(d_in=D_MODEL, d_sae=D_SAE, k=K, rescale_acts_by_decoder_norm=rescaled)
+    theirs, ours = save(TopKSAE(config), tmp_path), read_saelens(tmp_path, x_of(1))
+    a = ours.encode(x_of(2))
+    assert float((a > 0).sum(-1).float().mean()) == pytest.approx(K, rel=0.15)
+    with torch.no_grad():
+        wanted = theirs.encode(x_of(2))
+    both = (a > 0) & (wanted > 0)
+    assert float(both.sum() / (wanted > 0).sum()) > 0.7
+    torch.testing.assert_close(a[both], wanted[both], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        ours.decode(wanted).norm(dim=-1), theirs.decode(wanted).detach().norm(dim=-1), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_the_threshold_is_the_n_k_th_largest_activation(tmp_path: Path) -> None:
+    save(StandardSAE(StandardSAEConfig(d_in=D_MODEL, d_sae=D_SAE)), tmp_path)
+    relu, x = read_saelens(tmp_path), x_of(3, 50)
+    theta = batch_threshold(relu, 3, x)
+    assert int((relu.encode(x) > theta).sum()) == 150
+    assert batch_threshold(relu, 10_000, x) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("cfg", "named"),
+    [
+        ({"architecture": "temporal"}, "temporal"),
+        ({"architecture": "jumprelu", "normalize_activations": "layer_norm"}, "layer_norm"),
+        ({"architecture": "jumprelu", "normalize_activations": "expected_average_only_in"}, "never folded in"),
+        ({"architecture": "standard", "reshape_activations": "hook_z"}, "hook_z"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path, cfg: dict[str, str], named: str) -> None:
+    (tmp_path / "cfg.json").write_text(json.dumps(cfg))
+    with pytest.raises(InvalidInput, match=named):
+        read_saelens(tmp_path)
+
+
+def test_a_topk_sae_without_activations_is_refused(tmp_path: Path) -> None:
+    save(TopKSAE(TopKSAEConfig(d_in=D_MODEL, d_sae=D_SAE, k=K)), tmp_path)
+    with pytest.raises(InvalidInput, match="activations"):
+        read_saelens(tmp_path)
