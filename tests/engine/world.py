@@ -182,10 +182,19 @@ class World:
             x = before[0][at].float() + before[1][at].float()
             steered = self.references[request].at(name, position, x)
             self.naive[request, position, name] = steered
-            if torch.equal(steered.x, x):
+            if not self.is_edited(request, name, position):
                 untouched(before, after, at)
+            elif torch.equal(steered.x, x):  # Nothing, or too little to be seen in float32.
+                assert torch.equal(after[0][at].float() + after[1][at].float(), x) or self.dtype is not torch.float32
             else:
                 written(x, steered.x, after, at, self.dtype)
+
+    def is_edited(self, request: int, name: str, position: int) -> bool:
+        """Whether an edit that can change anything is in force there."""
+        reference, steering = self.references[request], self.steerings[request]
+        own = [e for e in steering.edits if e.sae in DICTIONARIES[name] and not is_nothing(e)]
+        held = any(reference.holds(edit.when, position) for edit in own)
+        return held and reference.covers(steering.positions, position)
 
     def preempt(self, request: int) -> None:
         if request in self.rows:
