@@ -75,7 +75,9 @@ def sae(tmp_path: Path) -> Path:
 
 def run(program: str, cache: Path, *arguments: object, plugins: str = "featurehub") -> list[str]:
     """Two lines for each mode: the answer without steering, and with it."""
-    environment = {**os.environ, "VLLM_CACHE_ROOT": str(cache), "VLLM_PLUGINS": plugins, "VLLM_LOGGING_LEVEL": "ERROR"}
+    # Without a size for the KV cache, vLLM wants nearly all memory of the machine to be free.
+    own = {"VLLM_CACHE_ROOT": str(cache), "VLLM_PLUGINS": plugins, "VLLM_CPU_KVCACHE_SPACE": "1"}
+    environment = os.environ | own | {"VLLM_LOGGING_LEVEL": "ERROR"}
     command = [sys.executable, "-c", program, *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]
