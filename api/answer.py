@@ -53,8 +53,9 @@ class Answer(Frozen):
 
 
 def make_answer(plan: Plan, report: SteerReport, labels: Labels, engine: Engine) -> Answer:
+    sent = {(edit.sae, edit.latent): i for i, edit in enumerate(plan.steering.edits)}
     return Answer(
-        applied=tuple(dosed(edit, plan, report) for edit in plan.applied),
+        applied=tuple(dosed(edit, sent.get((edit.sae, edit.latent)), report) for edit in plan.applied),
         steered_tokens=report.steered_tokens,
         warnings=plan.notices + nothing_steered(plan, report),
         activations=activations(plan, report, labels, engine),
@@ -62,13 +63,12 @@ def make_answer(plan: Plan, report: SteerReport, labels: Labels, engine: Engine)
     )
 
 
-def dosed(edit: AppliedEdit, plan: Plan, report: SteerReport) -> AppliedEdit:
-    """With what the engine counted; an edit that came to nothing was not sent, and stays as it is."""
-    sent = [(each.sae, each.latent) for each in plan.steering.edits]
-    if (edit.sae, edit.latent) not in sent:
+def dosed(edit: AppliedEdit, index: int | None, report: SteerReport) -> AppliedEdit:
+    """With what the engine counted. index: among the edits sent; None for one that came to nothing, so was not."""
+    if index is None:
         return edit
-    tokens = report.tokens_in_force(sent.index((edit.sae, edit.latent)))
-    return edit.model_copy(update={"dose": report.dose_mean, "clipped": report.clipped > 0, "tokens": tokens})
+    counted = {"dose": report.dose_mean, "clipped": report.clipped > 0, "tokens": report.tokens_in_force(index)}
+    return edit.model_copy(update=counted)
 
 
 def aborted(plan: Plan, report: SteerReport) -> AbortedAnswer | None:

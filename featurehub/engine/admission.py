@@ -135,6 +135,13 @@ def make_stoppable(params: Any, eos_token_id: int | None) -> int:
     return eos_token_id
 
 
+def config_of(processor: Any) -> EngineConfig | None:
+    """Read once for each of vLLM's input processors, not for every request."""
+    if not hasattr(processor, "_featurehub_config"):
+        processor._featurehub_config = EngineConfig.of(processor.vllm_config)
+    return processor._featurehub_config
+
+
 def install() -> None:
     """Wraps ``InputProcessor.process_inputs``. Safe to call again. Raises UnsupportedModel for an unknown vLLM."""
     from vllm.v1.engine.input_processor import InputProcessor
@@ -148,7 +155,7 @@ def install() -> None:
     @wraps(original)
     def process_inputs(self: Any, *args: Any, **kwargs: Any) -> Any:
         request = original(self, *args, **kwargs)
-        config = EngineConfig.of(self.vllm_config)
+        config = config_of(self)
         if config is not None:
             admit(request, config, self.renderer.get_eos_token_id())
         return request

@@ -8,18 +8,17 @@
    the next step overwrites it, on the same stream of launches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from featurehub.edits import Read
 from featurehub.engine import kernel
 from featurehub.engine.bank import Bank
 from featurehub.engine.conditions import Conditions
-from featurehub.engine.reading import Activations, Captures, Wanted
+from featurehub.engine.reading import Readers, Readings, Wanted
 from featurehub.engine.rows import Step
 from featurehub.engine.table import EditTable
 
@@ -53,8 +52,8 @@ class Buffers:
 class GraphHook:
     """State of one hook point in one worker on CUDA.
 
-    tap:     [max_tokens, d_model] float32, the stream of the tokens whose rows are ``tapping``
-    without: a bank of one latent, for hook points that are only captured
+    table: None where there is no SAE;  edits: that table, or one of a single latent that is never edited
+    tap:   [max_tokens, d_model] float32, the stream of the tokens whose rows are ``tapping``
     """
 
     def __init__(
@@ -68,46 +67,31 @@ class GraphHook:
         self.conditions = conditions
         self.buffers = buffers
         self.edits = table if table is not None else EditTable(nothing(d_model, device), rows, 1)
-        self.holds = torch.zeros(rows, dtype=torch.long, device=device)
         self.tapping = torch.zeros(rows, dtype=torch.long, device=device)
         self.tap = torch.zeros(buffers.slot.shape[0], d_model, dtype=torch.float32, device=device)
-        self.captures = Captures()
-        self.activations = Activations()
-        self.capturing: Sequence[Wanted] = ()
-        self.readers: Mapping[str, Sequence[tuple[Wanted, Read]]] = {}
-
-    @property
-    def bank(self) -> Bank | None:
-        return self.table.bank if self.table is not None else None
+        self.readings = Readings()
 
     def rest(self) -> None:
         self.drain()
 
-    def begin_step(
-        self, step: Step, capturing: Sequence[Wanted], readers: Mapping[str, Sequence[tuple[Wanted, Read]]]
-    ) -> None:
-        """readers: by SAE"""
+    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers) -> None:
         self.drain()
-        self.capturing, self.readers = capturing, readers
+        self.readings.ask(capturing, readers)
         if self.table is not None:
             self.table.steered(step)
 
     def admit(self, row: int, reads: bool) -> None:
-        """Says to the kernel what the row asks for here."""
+        """Says to the kernel whether to fill the tap for the row."""
         self.tapping[row] = int(reads)
-        self.holds[row] = int(self.edits.holds[row])
 
     def release(self, row: int) -> None:
-        self.tapping[row] = self.holds[row] = 0
+        self.tapping[row] = 0
 
     def drain(self) -> None:
-        """Keeps what the last step's forward pass left in the tap."""
-        for wanted in self.capturing:
-            self.captures.add(wanted, self.tap.clone())
-        for readers in self.readers.values():
-            assert self.bank is not None
-            self.activations.add(readers, self.tap, self.bank)
-        self.capturing, self.readers = (), {}
+        """Keeps what the last step's forward pass left in the tap; captures are views, so it is copied, once."""
+        x = self.tap.clone() if self.readings.capturing else self.tap
+        self.readings.keep(x, self.edits.bank)
+        self.readings.ask()
 
     def run(self, hidden: Tensor, residual: Tensor | None) -> None:
         """The op's body: [tokens, d_model], contiguous, edited in place."""
@@ -121,7 +105,7 @@ class GraphHook:
         kernel.edit[(tokens,)](
             *streams, at.slot, at.position, at.first, c.truths, self.tap, self.tapping,
             b.W_enc, b.W_dec, b.bias, b.threshold, b.gain, b.offset,
-            e.latent, e.alpha, e.beta, e.bits, e.any_of, e.used, e.always, self.holds, e.bounds, e.dose_max, e.nudge,
+            e.latent, e.alpha, e.beta, e.bits, e.any_of, e.used, e.always, e.bounds, e.dose_max, e.nudge,
             e.counts, e.in_force, d_model, e.max_edits, **form,
         )  # fmt: skip
 

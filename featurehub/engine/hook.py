@@ -10,7 +10,7 @@
 Where layers hand on a single tensor, that tensor is the stream, and it is written in place.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,10 +18,8 @@ from torch import Tensor
 from torch.library import Library
 from vllm.utils.torch_utils import direct_register_custom_op
 
-from featurehub.edits import Read
-from featurehub.engine.bank import Bank
 from featurehub.engine.conditions import Conditions, Tensors, is_met
-from featurehub.engine.reading import Activations, Captures, Wanted
+from featurehub.engine.reading import Readers, Readings, Wanted
 from featurehub.engine.rows import Step
 from featurehub.engine.table import EditTable
 
@@ -36,8 +34,8 @@ _GATHERED_FLOATS = 1 << 24
 class Hook:
     """State of one hook point in one worker.
 
-    index:       its place among the engine's hook points
-    bank, table: None where there is no SAE: then it can only capture
+    index: its place among the engine's hook points
+    table: None where there is no SAE: then it can only capture
     """
 
     def __init__(self, index: int, name: str, table: EditTable | None, conditions: Conditions) -> None:
@@ -45,27 +43,17 @@ class Hook:
         self.name = name
         self.table = table
         self.conditions = conditions
-        self.captures = Captures()
-        self.activations = Activations()
+        self.readings = Readings()
         self.steered: Tensors | None = None
         self.deciding: Tensors | None = None
-        self.capturing: Sequence[Wanted] = ()
-        self.readers: Mapping[str, Sequence[tuple[Wanted, Read]]] = {}
-
-    @property
-    def bank(self) -> Bank | None:
-        return self.table.bank if self.table is not None else None
 
     def rest(self) -> None:
         """A step without work: tokens pass."""
         self.steered = self.deciding = None
-        self.capturing, self.readers = (), {}
+        self.readings.ask()
 
-    def begin_step(
-        self, step: Step, capturing: Sequence[Wanted], readers: Mapping[str, Sequence[tuple[Wanted, Read]]]
-    ) -> None:
-        """readers: by SAE"""
-        self.capturing, self.readers = capturing, readers
+    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers) -> None:
+        self.readings.ask(capturing, readers)
         self.steered = some(self.table.steered(step)) if self.table is not None else None
         held = self.conditions.at.get(self.index)
         self.deciding = some(step.only(held[step.rows])) if held is not None else None
@@ -81,20 +69,15 @@ class Hook:
 
     def run(self, hidden: Tensor, residual: Tensor | None) -> None:
         """The op's body. ``hidden`` and ``residual`` ([tokens, d_model], any float dtype) are edited in place."""
-        if self.capturing or self.readers:
-            self.read(hidden, residual)
-        if self.deciding is not None and self.bank is not None:
-            self.conditions.decide(self.index, stream(hidden, residual, self.deciding.tokens), self.deciding, self.bank)
-        if self.steered is not None and self.table is not None:
-            steer(hidden, residual, self.steered, self.table, self.conditions)
-
-    def read(self, hidden: Tensor, residual: Tensor | None) -> None:
-        x = hidden.to(torch.float32, copy=True) if residual is None else hidden.float() + residual.float()
-        for wanted in self.capturing:
-            self.captures.add(wanted, x)
-        for readers in self.readers.values():
-            assert self.bank is not None
-            self.activations.add(readers, x, self.bank)
+        table = self.table
+        if self.readings.capturing or self.readings.readers:
+            x = hidden.to(torch.float32, copy=True) if residual is None else hidden.float() + residual.float()
+            self.readings.keep(x, table.bank if table is not None else None)
+        if self.deciding is not None and table is not None:
+            x = stream(hidden, residual, self.deciding.tokens)
+            self.conditions.decide(self.index, x, self.deciding, table.bank)
+        if self.steered is not None and table is not None:
+            steer(hidden, residual, self.steered, table, self.conditions)
 
 
 def some(step: Step) -> Tensors | None:

@@ -88,8 +88,8 @@ class HookSet:
     def locate(self, condition: Condition) -> tuple[int, int]:
         """A condition's hook point, and its latent in the bank there."""
         hook = self.hooks[self.place[condition.sae]]
-        assert hook.bank is not None
-        return hook.index, hook.bank.row(condition.sae, condition.latent)
+        assert hook.table is not None
+        return hook.index, hook.table.bank.row(condition.sae, condition.latent)
 
     def release(self, row: int) -> Parked:
         """Frees a row and keeps its counts for whoever asks for them."""
@@ -133,6 +133,11 @@ class HookSet:
             for read in steering.reads:
                 readers.setdefault(read.sae, []).append((wanted, read))
         return capturing, readers
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the step holds a request with aborts at all."""
+        return self.step is not None and bool(self.conditions.aborting[self.step.rows].any())
 
     def end_step(self, sampled: Tensor, at: Mapping[int, int]) -> None:
         """Puts the end-of-sequence token where one of a request's aborts has held.
@@ -185,7 +190,7 @@ class HookSet:
     def with_readings(self, key: str, report: SteerReport) -> SteerReport:
         for hook in self.hooks:
             hook.drain()
-            activations, lost = hook.activations.take(key)
+            activations, lost = hook.readings.activations.take(key)
             if activations is not None or lost:
                 read = (*(report.activations or ()), *(activations or ()))
                 report = report.model_copy(update={"activations": read, "reads_lost": report.reads_lost or lost})
@@ -195,7 +200,7 @@ class HookSet:
         """Raises KeyError where nothing was captured under this key at this hook point."""
         hook = next(hook for hook in self.hooks if hook.name == name)
         hook.drain()
-        return hook.captures.take(key)
+        return hook.readings.captures.take(key)
 
 
 def make_buffers(max_tokens: int, device: torch.device | str) -> "Buffers":

@@ -81,7 +81,7 @@ def lasting(slot, position, truths, hook, so_far, fired_at, index, C: tl.constex
 def edit(
     hidden, residual, slot, position, first, truths, tap, tapping,
     W_enc, W_dec, bias, threshold, gain, offset,
-    latent, alpha, beta, mask, any_of, used, always, holds, bounds, dose_max, nudge, counts, in_force,
+    latent, alpha, beta, mask, any_of, used, always, bounds, dose_max, nudge, counts, in_force,
     d_model, K, HAS_RESIDUAL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     t = tl.program_id(0)
@@ -94,9 +94,7 @@ def edit(
         if tl.load(tapping + row) != 0:
             tl.store(tap + at, x, mask=inside)
         here = tl.load(position + t)
-        within = (here >= tl.load(bounds + 2 * row)) & (here < tl.load(bounds + 2 * row + 1))
-        steered = (tl.load(holds + row) != 0) & within
-        if steered:
+        if (here >= tl.load(bounds + 2 * row)) & (here < tl.load(bounds + 2 * row + 1)):
             counted = tl.load(first + t).to(tl.float32)
             bits = tl.load(truths + t)
             delta = tl.load(nudge + row * d_model + column, mask=inside, other=0.0)

@@ -5,7 +5,7 @@ their positions, and a position counts once.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ from featurehub.edits import Read
 from featurehub.engine.bank import Bank
 from featurehub.engine.report import TokenFeatures
 
-__all__ = ["Activations", "Captures", "Wanted"]
+__all__ = ["Activations", "Captures", "Readers", "Readings", "Wanted"]
 
 BYTES_KEPT = 1 << 28
 LATENTS_AT_ONCE = 1 << 24
@@ -32,6 +32,10 @@ class Wanted(NamedTuple):
     stop: int
     position: int
     token_ids: Tensor
+
+
+Readers = Mapping[str, Sequence[tuple[Wanted, Read]]]
+"""By SAE, the requests that read it."""
 
 
 class Captures:
@@ -157,3 +161,25 @@ def tokens(read: Read, piece: Piece) -> list[TokenFeatures]:
             )
         )
     return result
+
+
+class Readings:
+    """What is read at one hook point: asked for by each step, kept until it is fetched."""
+
+    def __init__(self) -> None:
+        self.captures = Captures()
+        self.activations = Activations()
+        self.capturing: Sequence[Wanted] = ()
+        self.readers: Readers = {}
+
+    def ask(self, capturing: Sequence[Wanted] = (), readers: Readers | None = None) -> None:
+        """In place of what the step before asked for."""
+        self.capturing, self.readers = capturing, readers or {}
+
+    def keep(self, x: Tensor, bank: Bank | None) -> None:
+        """x: the batch's stream [tokens, d_model], float32, which nobody writes to any more; bank: None without SAEs"""
+        for wanted in self.capturing:
+            self.captures.add(wanted, x)
+        for readers in self.readers.values():
+            assert bank is not None
+            self.activations.add(readers, x, bank)

@@ -145,7 +145,7 @@ def begin_step(runner: Any, result: Any, scheduler_output: Any, num_scheduled_to
 
 
 def end_step(runner: Any, result: Any, logits: Any, spec_decode_metadata: Any) -> None:
-    if (hooks := current()) is not None and hooks.step is not None:
+    if (hooks := current()) is not None and hooks.may_end:
         adapter_of(runner, hooks).end_step(runner, result.sampled_token_ids)
 
 

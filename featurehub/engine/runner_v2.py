@@ -83,6 +83,8 @@ class StateAdapter:
             self.positions[ids[i]] += int(tokens[i])
 
     def end_step(self, input_batch: Any, sampled_token_ids: Any) -> None:
+        if not self.hooks.may_end:
+            return
         ids = input_batch.req_ids[: input_batch.num_reqs]
         self.hooks.end_step(sampled_token_ids, {self.rows[each]: i for i, each in enumerate(ids) if each in self.rows})
 

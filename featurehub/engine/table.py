@@ -36,7 +36,7 @@ SEEN, STEERED, DOSE_SUM, DOSE_MAX, CLIPPED = range(5)
 class EditTable:
     """[rows, K] arrays: latent, alpha, beta, bits, any_of (the condition), in_force (tokens, counted by the op).
 
-    bounds:   [rows, 2] positions that are steered: the first, and the one after the last
+    bounds:   [rows, 2] positions that are steered: the first, and the one after the last; both 0 for no edits
     dose_max: [rows];  nudge: [rows, d_model];  used: [rows] slots taken
     always:   [rows] whether there is an edit without a condition
     counts:   [rows, 5], written by the op;  expected: [rows], what its SEEN must come to

@@ -11,6 +11,7 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.engine.offline import Engine, EngineOptions
+from tests.engine.world import make_config
 
 LAYER, D_SAE = 3, 512
 PROMPTS = ("tell me something .", "please tell me about banking .", "say a few words about the weather like a pirate .")
@@ -41,6 +42,12 @@ def artifact(dictionary: Dictionary, tmp_path_factory: pytest.TempPathFactory) -
 def config(artifact: Path) -> EngineConfig:
     sae = SaeConfig(id="test", folder=artifact, d_sae=D_SAE)
     return EngineConfig(hooks=(HookConfig(point=HookPoint(layer=LAYER), saes=(sae,)),))
+
+
+@pytest.fixture(scope="session")
+def world_config(tmp_path_factory: pytest.TempPathFactory) -> EngineConfig:
+    """Of ``tests.engine.world``, whose hooks run without vLLM."""
+    return make_config(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from featurehub.engine.admission import admit
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.errors import InvalidEdit
 from featurehub.features import Mode
-from tests.engine.world import make_config
 
 EOS = 9
 NUDGE = Steering(edits=(LatentEdit(latent=3, mode=Mode.NUDGE, value=5.0),))
@@ -21,8 +20,8 @@ READ = Steering(reads=(Read(top_k=2),), report="r")
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> EngineConfig:
-    return make_config(tmp_path_factory.mktemp("saes")).model_copy(update={"weights": "w1"})
+def config(world_config: EngineConfig) -> EngineConfig:
+    return world_config.model_copy(update={"weights": "w1"})
 
 
 def request(carried: Any, name: str = "one", salt: str | None = None, **sampling: Any) -> EngineCoreRequest:

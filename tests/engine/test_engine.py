@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from featurehub.conditions import Positions
@@ -15,7 +14,7 @@ from featurehub.engine.hookset import current
 from featurehub.engine.offline import Engine, Generation, Sampling
 from featurehub.errors import InvalidEdit, SteeringLost
 from featurehub.features import Mode
-from featurehub.steering import steer_token
+from tests.engine import twin
 
 pytestmark = pytest.mark.engine
 
@@ -42,41 +41,10 @@ def tokens(generations: Sequence[Generation]) -> list[list[int]]:
 
 
 @pytest.fixture(scope="module")
-def reference(dictionary: Dictionary) -> Callable[..., list[int]]:
-    """Greedy decoding by transformers, without a cache, the naive equation in a forward hook."""
-    model = AutoModelForCausalLM.from_pretrained(bundled_model(), dtype=torch.float32)
-
-    def decode(prompt: list[int], steering: Steering | None) -> list[int]:
-        def edit(module: object, arguments: object, output: Tensor) -> Tensor:
-            if steering is None:
-                return output
-            for position in range(output.shape[1]):
-                if is_steered(steering, position, len(prompt)):
-                    x = output[0, position]
-                    output[0, position] = steer_token(x, {"": dictionary}, steering.edits, steering.dose_max).x
-            return output
-
-        handle = model.model.layers[3].register_forward_hook(edit)
-        ids = list(prompt)
-        with torch.no_grad():
-            while len(ids) < len(prompt) + GREEDY.max_tokens and (len(ids) == len(prompt) or ids[-1] != eos(model)):
-                ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
-        handle.remove()
-        return ids[len(prompt) :]
-
-    return decode
-
-
-def eos(model: torch.nn.Module) -> int:
-    return model.config.eos_token_id  # type: ignore[union-attr,return-value]
-
-
-def is_steered(steering: Steering, position: int, prompt_len: int) -> bool:
-    return {
-        Positions.ALL: True,
-        Positions.PROMPT: position < prompt_len,
-        Positions.GENERATED: position >= prompt_len,
-    }[steering.positions]
+def reference(dictionary: Dictionary) -> Callable[[list[int], Steering], list[int]]:
+    """Greedy decoding by transformers with the naive equation."""
+    saes = {"layers.3.resid_post": {"": dictionary}}
+    return lambda prompt, steering: twin.decode(prompt, steering, saes, GREEDY.max_tokens).token_ids
 
 
 def test_captured_streams_are_those_of_transformers(engine: Engine, prompts: list[list[int]]) -> None:

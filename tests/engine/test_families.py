@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.dictionary import Dictionary
 from featurehub.edits import Condition, LatentEdit, Steering, When
-from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
+from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.engine.plugin import ARCHITECTURES
 from featurehub.errors import UnsupportedModel
 from featurehub.features import Mode
 from featurehub.steering import Reference
+from tests.engine.world import hooked, unit_dictionary
 
 pytestmark = pytest.mark.engine
 
@@ -98,16 +98,6 @@ def save_model(case: Case, folder: Path, **more: Any) -> nn.Module:
     return model
 
 
-def save_sae(folder: Path, seed: int) -> tuple[SaeConfig, Dictionary]:
-    generator = torch.Generator().manual_seed(seed)
-    W_dec = nn.functional.normalize(torch.randn(D_SAE, D_MODEL, generator=generator), dim=-1)
-    noise = torch.randn(D_SAE, generator=generator) * 0.1
-    dictionary = Dictionary(W_dec.clone(), W_dec, noise, torch.zeros(D_MODEL), torch.full((D_SAE,), 0.2))
-    (folder / str(seed)).mkdir()
-    dictionary.save(folder / str(seed) / "sae.safetensors")
-    return SaeConfig(id=f"sae{seed}", folder=folder / str(seed), d_sae=D_SAE), dictionary
-
-
 class Tapped:
     """The Hugging Face model, with the naive equation at every hook point."""
 
@@ -165,15 +155,14 @@ def test_streams_and_steered_answers_are_those_of_transformers(
     """At every hook point at once: each is read, and each edited in turn, and all of them under a condition."""
     (folder, hf_model), case = models[architecture], CASES[architecture]
     points = [HookPoint(layer=layer, site=site) for layer in (0, 1) for site in Site if site in case.sites]
-    saes = [save_sae(tmp_path, seed) for seed in range(len(points))]
-    dictionaries = {str(p): {sae.id: d} for p, (sae, d) in zip(points, saes, strict=True)}
-    steerings = list(edits_of(saes))
+    saes = {point: {f"sae{seed}": unit_dictionary(seed, D_MODEL, D_SAE, 0.2)} for seed, point in enumerate(points)}
+    dictionaries = {str(point): each for point, each in saes.items()}
+    steerings = list(edits_of([name for each in saes.values() for name in each]))
     model = Tapped(hf_model, case, points)
     streams = [model.streams(prompt) for prompt in PROMPTS]
     wanted = [[model.decode(prompt, steering, dictionaries) for steering in steerings] for prompt in PROMPTS]
-    hooks = tuple(HookConfig(point=point, saes=(sae,)) for point, (sae, _) in zip(points, saes, strict=True))
     options = EngineOptions(max_num_seqs=16, max_model_len=48, skip_tokenizer_init=True)
-    with Engine(folder, EngineConfig(hooks=hooks), options) as engine:
+    with Engine(folder, hooked(tmp_path, saes), options) as engine:
         for point in points:
             for stream, captured in zip(streams, engine.capture(PROMPTS, point), strict=True):
                 torch.testing.assert_close(captured, stream[str(point)], rtol=1e-3, atol=1e-3)
@@ -183,12 +172,12 @@ def test_streams_and_steered_answers_are_those_of_transformers(
             assert sum(tokens != plain for tokens in steered) > len(steered) / 2
 
 
-def edits_of(saes: Sequence[tuple[SaeConfig, Dictionary]]) -> Iterator[Steering]:
+def edits_of(saes: Sequence[str]) -> Iterator[Steering]:
     """None at all, then one at each hook point, then several under a condition."""
     yield Steering()
-    for i, (sae, _) in enumerate(saes):
-        yield Steering(edits=(LatentEdit(sae=sae.id, latent=i, mode=Mode.NUDGE, value=300.0),), dose_max=10.0)
-    first, last = saes[0][0].id, saes[-1][0].id
+    for i, sae in enumerate(saes):
+        yield Steering(edits=(LatentEdit(sae=sae, latent=i, mode=Mode.NUDGE, value=300.0),), dose_max=10.0)
+    first, last = saes[0], saes[-1]
     either = (Condition(sae=first, latent=2, value=0.3), Condition(sae=last, latent=3, value=0.3))
     when = When(conditions=either, any=True)
     pin = LatentEdit(sae=last, latent=5, mode=Mode.PIN, value=300.0, when=when)

@@ -33,7 +33,6 @@ from tests.engine.world import (
     K,
     World,
     check_report,
-    make_config,
     schedules,
     stream,
     untouched,
@@ -49,17 +48,12 @@ def when(*conditions: Condition) -> When:
     return When(conditions=conditions)
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> EngineConfig:
-    return make_config(tmp_path_factory.mktemp("saes"))
-
-
 @given(data=st.data(), dtype=st.sampled_from(DTYPES), gathered=st.sampled_from([64, 1 << 24]))
 def test_every_mix_under_every_schedule_is_the_naive_equation(
-    config: EngineConfig, data: st.DataObject, dtype: torch.dtype, gathered: int
+    world_config: EngineConfig, data: st.DataObject, dtype: torch.dtype, gathered: int
 ) -> None:
     steerings = data.draw(st.lists(STEERINGS, min_size=1, max_size=4))
-    world = World(config, steerings, prompt_len=data.draw(st.integers(0, 8)), dtype=dtype)
+    world = World(world_config, steerings, prompt_len=data.draw(st.integers(0, 8)), dtype=dtype)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hook_module, "_GATHERED_FLOATS", gathered)
         for event in data.draw(schedules(len(steerings))):
@@ -69,7 +63,7 @@ def test_every_mix_under_every_schedule_is_the_naive_equation(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_256_distinct_edit_sets_run_side_by_side(config: EngineConfig, dtype: torch.dtype) -> None:
+def test_256_distinct_edit_sets_run_side_by_side(world_config: EngineConfig, dtype: torch.dtype) -> None:
     modes = list(Mode)
     steerings = [
         Steering(
@@ -81,7 +75,7 @@ def test_256_distinct_edit_sets_run_side_by_side(config: EngineConfig, dtype: to
         )
         for i in range(256)
     ]
-    world = World(config, steerings, prompt_len=2, dtype=dtype)
+    world = World(world_config, steerings, prompt_len=2, dtype=dtype)
     world.step([Chunk(i, 0, 1 + i % 3) for i in range(256)])
     assert not world.hooks.rows.free
 
@@ -92,14 +86,14 @@ def only(config: EngineConfig, *edits: LatentEdit, tokens: int = 3, **fields: ob
     return world
 
 
-def test_the_largest_value_that_is_accepted_keeps_the_stream_finite(config: EngineConfig) -> None:
-    report = only(config, NUDGE.model_copy(update={"value": 1e9}), dose_max=0.25).report(0)
+def test_the_largest_value_that_is_accepted_keeps_the_stream_finite(world_config: EngineConfig) -> None:
+    report = only(world_config, NUDGE.model_copy(update={"value": 1e9}), dose_max=0.25).report(0)
     assert report.clipped == 3
     assert report.dose_max == pytest.approx(0.25, rel=1e-5)
 
 
-def test_a_step_without_steered_tokens_leaves_the_step_of_before_behind(config: EngineConfig) -> None:
-    world = only(config, NUDGE)
+def test_a_step_without_steered_tokens_leaves_the_step_of_before_behind(world_config: EngineConfig) -> None:
+    world = only(world_config, NUDGE)
     world.hooks.begin_step(None, torch.arange(TOKENS))
     before = world.streams([Chunk(0, 0, 3)], 0)
     after = before[0].clone(), before[1].clone()
@@ -108,9 +102,9 @@ def test_a_step_without_steered_tokens_leaves_the_step_of_before_behind(config: 
         untouched(before, after, at)
 
 
-def test_a_single_tensor_is_the_stream_itself(config: EngineConfig) -> None:
+def test_a_single_tensor_is_the_stream_itself(world_config: EngineConfig) -> None:
     """Layers of the GPT-2 type hand on no residual."""
-    world = only(config, NUDGE, PIN)
+    world = only(world_config, NUDGE, PIN)
     hidden, residual = world.streams([Chunk(0, 0, 3)], 0)
     whole = hidden + residual
     world.hooks.hooks[0].run(whole, None)
@@ -118,13 +112,13 @@ def test_a_single_tensor_is_the_stream_itself(config: EngineConfig) -> None:
         torch.testing.assert_close(whole[1 + position], world.naive[0, position, POINTS[0]].x, rtol=1e-4, atol=1e-4)
 
 
-def test_a_freed_row_is_as_if_it_had_never_been_used(config: EngineConfig) -> None:
+def test_a_freed_row_is_as_if_it_had_never_been_used(world_config: EngineConfig) -> None:
     """After everything that a request can ask for."""
     fired = when(Condition(sae="a", latent=1, value=0.0, so_far=True))
     everything = (NUDGE, PIN, ABLATE, NUDGE.model_copy(update={"when": fired}))
-    world = only(config, *everything, aborts=[Abort(event="e", when=fired)])
+    world = only(world_config, *everything, aborts=[Abort(event="e", when=fired)])
     world.preempt(0)
-    fresh = HookSet(config, max_reqs=1, max_tokens=TOKENS, d_model=D_MODEL)
+    fresh = HookSet(world_config, max_reqs=1, max_tokens=TOKENS, d_model=D_MODEL)
     for holder, clean in [
         (world.hooks.conditions, fresh.conditions),
         *((mine.table, theirs.table) for mine, theirs in zip(world.hooks.hooks, fresh.hooks, strict=True)),
@@ -138,8 +132,8 @@ def test_a_freed_row_is_as_if_it_had_never_been_used(config: EngineConfig) -> No
 
 
 @given(st.lists(st.booleans(), max_size=40))
-def test_rows_in_use_are_distinct_and_all_come_back(config: EngineConfig, admissions: list[bool]) -> None:
-    hooks = HookSet(config, max_reqs=8, max_tokens=8, d_model=D_MODEL)
+def test_rows_in_use_are_distinct_and_all_come_back(world_config: EngineConfig, admissions: list[bool]) -> None:
+    hooks = HookSet(world_config, max_reqs=8, max_tokens=8, d_model=D_MODEL)
     used: list[int] = []
     for admit in admissions:
         if admit and len(used) < 8:
@@ -151,8 +145,8 @@ def test_rows_in_use_are_distinct_and_all_come_back(config: EngineConfig, admiss
         assert sorted([*used, *hooks.rows.free]) == list(range(1, 9))
 
 
-def test_reports_of_requests_with_one_key_add_up(config: EngineConfig) -> None:
-    world = World(config, [Steering(edits=(NUDGE,))] * 2, 4, torch.float32)
+def test_reports_of_requests_with_one_key_add_up(world_config: EngineConfig) -> None:
+    world = World(world_config, [Steering(edits=(NUDGE,))] * 2, 4, torch.float32)
     world.steerings = [s.model_copy(update={"report": "shared"}) for s in world.steerings]
     world.step([Chunk(0, 0, 3), Chunk(1, 0, 1)])
     world.preempt(0)
@@ -161,8 +155,8 @@ def test_reports_of_requests_with_one_key_add_up(config: EngineConfig) -> None:
     assert (report.steered_tokens, report.seen_tokens, report.expected_tokens) == (4, 4, 4)
 
 
-def test_a_request_that_still_runs_reports_what_it_came_to_so_far_and_only_once(config: EngineConfig) -> None:
-    world = only(config, NUDGE)
+def test_a_request_that_still_runs_reports_what_it_came_to_so_far_and_only_once(world_config: EngineConfig) -> None:
+    world = only(world_config, NUDGE)
     assert world.report(0).steered_tokens == 3
     world.preempt(0)
     assert world.hooks.report("r0") is None
@@ -170,8 +164,8 @@ def test_a_request_that_still_runs_reports_what_it_came_to_so_far_and_only_once(
     assert not world.hooks.reports
 
 
-def test_a_token_that_the_op_never_saw_makes_the_report_incomplete(config: EngineConfig) -> None:
-    world = World(config, [Steering(edits=(NUDGE, ABLATE))], 3, torch.float32)
+def test_a_token_that_the_op_never_saw_makes_the_report_incomplete(world_config: EngineConfig) -> None:
+    world = World(world_config, [Steering(edits=(NUDGE, ABLATE))], 3, torch.float32)
     row = world.hooks.admit(world.steerings[0], 3)
     columns = (np.array([each], np.int64) for each in (row, 0, 3, 0))
     world.hooks.begin_step(Batch(*columns), torch.arange(TOKENS))
@@ -181,8 +175,8 @@ def test_a_token_that_the_op_never_saw_makes_the_report_incomplete(config: Engin
     assert (report.seen_tokens, report.expected_tokens) == (3, 6)
 
 
-def test_reports_that_nobody_fetches_are_bounded(config: EngineConfig) -> None:
-    hooks = HookSet(config, max_reqs=1, max_tokens=8, d_model=D_MODEL)
+def test_reports_that_nobody_fetches_are_bounded(world_config: EngineConfig) -> None:
+    hooks = HookSet(world_config, max_reqs=1, max_tokens=8, d_model=D_MODEL)
     for i in range(REPORTS_KEPT + 10):
         hooks.release(hooks.admit(Steering(edits=(NUDGE,), report=f"r{i}"), 1))
     assert len(hooks.reports) == REPORTS_KEPT
@@ -206,10 +200,10 @@ def whole_stream(request: int, hook: int, tokens: int) -> Tensor:
 
 
 @given(seed=st.integers(0, 100))
-def test_what_is_read_is_the_dictionary_s_own_encoding_before_steering(config: EngineConfig, seed: int) -> None:
+def test_what_is_read_is_the_dictionary_s_own_encoding_before_steering(world_config: EngineConfig, seed: int) -> None:
     """In chunks, some tokens twice; every position is reported once."""
     steerings, chunks = zip(*readings(seed), strict=True)
-    world = World(config, list(steerings), 4, torch.float32)
+    world = World(world_config, list(steerings), 4, torch.float32)
     for step in zip(*chunks, strict=True):
         world.step(list(step))
     for request, steering in enumerate(steerings):
@@ -235,10 +229,10 @@ def check_activations(report: SteerReport, steering: Steering, streams: dict[str
 
 
 def test_activations_beyond_the_bound_are_lost_and_said_so(
-    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+    world_config: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("featurehub.engine.reading.BYTES_KEPT", 300)
-    world = World(config, [Steering(reads=(Read(sae="a", top_k=4),))] * 2, 4, torch.float32)
+    world = World(world_config, [Steering(reads=(Read(sae="a", top_k=4),))] * 2, 4, torch.float32)
     world.step([Chunk(0, 0, 4)])
     world.step([Chunk(1, 0, 4)])
     assert (world.report(0).reads_lost, world.report(1).reads_lost) == (True, False)
@@ -265,9 +259,9 @@ def test_activations_beyond_the_bound_are_lost_and_said_so(
     ],
 )  # fmt: skip
 def test_what_the_engine_cannot_do_is_refused_and_takes_no_row(
-    config: EngineConfig, steering: Steering, named: str
+    world_config: EngineConfig, steering: Steering, named: str
 ) -> None:
-    hooks = HookSet(config, max_reqs=2, max_tokens=8, d_model=D_MODEL)
+    hooks = HookSet(world_config, max_reqs=2, max_tokens=8, d_model=D_MODEL)
     with pytest.raises(InvalidEdit, match=named):
         hooks.admit(steering, 3)
     assert len(hooks.rows.free) == 2
@@ -275,11 +269,11 @@ def test_what_the_engine_cannot_do_is_refused_and_takes_no_row(
 
 @pytest.mark.parametrize("any_of", [True, False])
 @pytest.mark.parametrize("so_far", [True, False])
-def test_conditions_decide_where_an_edit_is_in_force(config: EngineConfig, so_far: bool, any_of: bool) -> None:
+def test_conditions_decide_where_an_edit_is_in_force(world_config: EngineConfig, so_far: bool, any_of: bool) -> None:
     """The reference itself, against activations read by hand."""
     pairs = [Condition(sae="a", latent=i, op=Op.ABOVE, value=0.5, so_far=so_far) for i in (1, 2)]
     decided = When(conditions=tuple(pairs), any=any_of)
-    world = only(config, NUDGE.model_copy(update={"when": decided}), tokens=12, dose_max=1000.0)
+    world = only(world_config, NUDGE.model_copy(update={"when": decided}), tokens=12, dose_max=1000.0)
     x = whole_stream(0, 0, 12)
     met = DICTIONARIES[POINTS[0]]["a"].encode(x)[:, [1, 2]] > 0.5
     met = met.cummax(0).values if so_far else met
@@ -289,11 +283,11 @@ def test_conditions_decide_where_an_edit_is_in_force(config: EngineConfig, so_fa
     assert world.report(0).hooks[POINTS[0]].in_force == {0: int(wanted.sum())}
 
 
-def test_positions_bound_what_an_abort_sees(config: EngineConfig) -> None:
+def test_positions_bound_what_an_abort_sees(world_config: EngineConfig) -> None:
     always = when(Condition(sae="a", latent=1, op=Op.BELOW, value=1e6))
     for positions, at in [(Positions.ALL, 0), (Positions.PROMPT, 0), (Positions.GENERATED, 4)]:
         world = World(
-            config, [Steering(aborts=(Abort(event="e", when=always, positions=positions),))], 4, torch.float32
+            world_config, [Steering(aborts=(Abort(event="e", when=always, positions=positions),))], 4, torch.float32
         )
         world.step([Chunk(0, 0, 6)])
         aborted = world.report(0).aborted
@@ -313,8 +307,8 @@ def test_the_same_steering_is_the_same_digest_and_nothing_has_none() -> None:
     assert Steering(edits=(NUDGE,), report="a").digest() == Steering(edits=(NUDGE,), report="b").digest()
 
 
-def test_a_folder_without_its_sae_is_refused(config: EngineConfig, tmp_path: Path) -> None:
-    hook = config.hooks[0]
+def test_a_folder_without_its_sae_is_refused(world_config: EngineConfig, tmp_path: Path) -> None:
+    hook = world_config.hooks[0]
     broken = hook.model_copy(update={"saes": (hook.saes[0].model_copy(update={"folder": tmp_path}),)})
     with pytest.raises(Exception, match="cannot be read"):
-        HookSet(config.model_copy(update={"hooks": (broken,)}), 1, 8, D_MODEL)
+        HookSet(world_config.model_copy(update={"hooks": (broken,)}), 1, 8, D_MODEL)

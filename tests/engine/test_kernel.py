@@ -18,7 +18,6 @@ from tests.engine.world import (
     Chunk,
     World,
     check_report,
-    make_config,
     schedules,
     stream,
 )  # fmt: skip
@@ -29,27 +28,22 @@ pytest.importorskip("triton")
 DTYPES = (torch.float32, torch.float16)
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> EngineConfig:
-    return make_config(tmp_path_factory.mktemp("saes"))
-
-
 @settings(max_examples=25, phases=[Phase.generate])
 @given(data=st.data(), dtype=st.sampled_from(DTYPES))
 def test_every_mix_under_every_schedule_is_the_naive_equation(
-    config: EngineConfig, data: st.DataObject, dtype: torch.dtype
+    world_config: EngineConfig, data: st.DataObject, dtype: torch.dtype
 ) -> None:
     steerings = data.draw(st.lists(STEERINGS, min_size=1, max_size=3))
-    world = World(config, steerings, data.draw(st.integers(0, 8)), dtype, graphs=True)
+    world = World(world_config, steerings, data.draw(st.integers(0, 8)), dtype, graphs=True)
     for event in data.draw(schedules(len(steerings))):
         world.preempt(event) if isinstance(event, int) else world.step(event)
     for request in {request for request, _, _ in world.naive}:
         check_report(world, request)
 
 
-def test_what_is_read_comes_through_the_tap(config: EngineConfig) -> None:
+def test_what_is_read_comes_through_the_tap(world_config: EngineConfig) -> None:
     steering = Steering(reads=(Read(sae="c", top_k=3),), capture=(POINTS[0],))
-    world = World(config, [steering], 4, torch.float32, graphs=True)
+    world = World(world_config, [steering], 4, torch.float32, graphs=True)
     world.step([Chunk(0, 0, 3)])
     world.step([Chunk(0, 3, 2)])
     streams = [torch.stack([torch.stack(stream(0, p, h, torch.float32)).sum(0) for p in range(5)]) for h in (0, 1)]
@@ -61,10 +55,10 @@ def test_what_is_read_comes_through_the_tap(config: EngineConfig) -> None:
         torch.testing.assert_close(torch.tensor(token.activations), values[values > 0])
 
 
-def test_padding_and_dummy_steps_are_not_touched(config: EngineConfig) -> None:
+def test_padding_and_dummy_steps_are_not_touched(world_config: EngineConfig) -> None:
     """After a step with edits, a dummy run of more tokens than it had finds nobody in the buffers."""
     nudge = LatentEdit(sae="a", latent=1, mode=Mode.NUDGE, value=5.0)
-    world = World(config, [Steering(edits=(nudge,))], 4, torch.float32, graphs=True)
+    world = World(world_config, [Steering(edits=(nudge,))], 4, torch.float32, graphs=True)
     world.step([Chunk(0, 0, 6)])
     world.hooks.begin_step(None, torch.arange(1024))
     before = world.streams([Chunk(0, 0, 9)], 0)

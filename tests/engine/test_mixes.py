@@ -3,11 +3,9 @@ lengths, arrivals, an engine with room that shares prefixes, and one that preemp
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from vllm import SamplingParams, TokensPrompt
@@ -15,13 +13,13 @@ from vllm import SamplingParams, TokensPrompt
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.conditions import Op, Positions
 from featurehub.demo.bundle import bundled_model
-from featurehub.dictionary import Dictionary
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
-from featurehub.engine.config import KEY, EngineConfig, HookConfig, SaeConfig
+from featurehub.engine.config import KEY
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.engine.report import SteerReport
 from featurehub.features import Mode
 from tests.engine import twin
+from tests.engine.world import hooked, unit_dictionary
 
 pytestmark = pytest.mark.engine
 
@@ -35,25 +33,11 @@ PRESSED = EngineOptions(
 )  # fmt: skip
 
 
-def dictionary(seed: int) -> Dictionary:
-    generator = torch.Generator().manual_seed(seed)
-    W_dec = torch.nn.functional.normalize(torch.randn(D_SAE, D_MODEL, generator=generator), dim=-1)
-    noise = torch.randn(D_SAE, generator=generator) * 0.1
-    return Dictionary(W_dec.clone(), W_dec, noise, torch.zeros(D_MODEL), torch.full((D_SAE,), 0.5))
-
-
-DICTIONARIES = {str(EARLY): {"a": dictionary(1), "b": dictionary(2)}, str(LATE): {"c": dictionary(3)}}
-
-
-def make_config(folder: Path) -> EngineConfig:
-    hooks = []
-    for point in (EARLY, LATE):
-        for name, each in DICTIONARIES[str(point)].items():
-            (folder / name).mkdir(exist_ok=True)
-            each.save(folder / name / "sae.safetensors")
-        saes = tuple(SaeConfig(id=name, folder=folder / name, d_sae=D_SAE) for name in DICTIONARIES[str(point)])
-        hooks.append(HookConfig(point=point, saes=saes))
-    return EngineConfig(hooks=tuple(hooks))
+SAES = {
+    EARLY: {name: unit_dictionary(seed, D_MODEL, D_SAE, 0.5) for name, seed in [("a", 1), ("b", 2)]},
+    LATE: {"c": unit_dictionary(3, D_MODEL, D_SAE, 0.5)},
+}
+DICTIONARIES = {str(point): saes for point, saes in SAES.items()}
 
 
 class Asked(NamedTuple):
@@ -103,7 +87,7 @@ MIXES = st.lists(
 
 @pytest.fixture(scope="module", params=[ROOMY, PRESSED], ids=["roomy", "pressed"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with Engine(bundled_model(), make_config(tmp_path_factory.mktemp("saes")), request.param) as engine:
+    with Engine(bundled_model(), hooked(tmp_path_factory.mktemp("saes"), SAES), request.param) as engine:
         yield engine
 
 
@@ -131,6 +115,12 @@ def run(engine: Engine, asked: Sequence[Asked]) -> list[Answered]:
     return [Answered(done[key], report_of(engine, key)) for key in keys]
 
 
+def naive_twin(request: Asked) -> twin.Twin:
+    """Only an answer with aborts, which need it, heeds the end of sequence; others go on to their full length."""
+    heeds = bool(request.steering.aborts)
+    return twin.decode(list(request.prompt), request.steering, DICTIONARIES, MAX_TOKENS, ignore_eos=not heeds)
+
+
 def params_of(steering: Steering) -> SamplingParams:
     return SamplingParams(
         temperature=0.0,
@@ -153,7 +143,7 @@ def report_of(engine: Engine, key: str) -> SteerReport | None:
 @given(asked=MIXES)
 def test_every_request_is_its_naive_twin(engine: Engine, asked: list[Asked]) -> None:
     for request, answered in zip(asked, run(engine, asked), strict=True):
-        naive = twin.decode(list(request.prompt), request.steering, DICTIONARIES, MAX_TOKENS)
+        naive = naive_twin(request)
         check(request, answered, naive)
 
 
@@ -194,7 +184,7 @@ def test_what_a_preempted_request_computes_again_is_steered_again_and_counted_on
     asked = burst()
     answers = run(engine, asked)
     for request, answered in zip(asked, answers, strict=True):
-        check(request, answered, twin.decode(list(request.prompt), request.steering, DICTIONARIES, MAX_TOKENS))
+        check(request, answered, naive_twin(request))
     everywhere = [answers[i].report for i in (2, 3)]
     assert [report and report.steered_tokens for report in everywhere] == [30 + MAX_TOKENS - 1] * 2
     if engine.llm.llm_engine.vllm_config.cache_config.num_gpu_blocks == PRESSED.num_gpu_blocks_override:

@@ -1,7 +1,6 @@
 """The adapter for vLLM's V2 model runner, without a GPU: vLLM's own model state and batches, kernels interpreted."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,14 +16,14 @@ from vllm.v1.worker.gpu.model_states.default import DefaultModelState
 from featurehub.conditions import Positions
 from featurehub.demo.bundle import bundled_model
 from featurehub.edits import Abort, Condition, LatentEdit, Op, Steering, When
-from featurehub.engine.config import KEY
+from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.hookset import HookSet, install
 from featurehub.engine.report import SteerReport
 from featurehub.engine.runner_v2 import hooked_state
 from featurehub.errors import UnsupportedModel
 from featurehub.features import Mode
 from featurehub.steering import Reference
-from tests.engine.world import D_MODEL, DICTIONARIES, POINTS, make_config, stream
+from tests.engine.world import D_MODEL, DICTIONARIES, POINTS, stream
 
 pytest.importorskip("triton")
 
@@ -34,8 +33,8 @@ PROMPT, STOP = 4, 9
 
 
 @pytest.fixture
-def hooks(tmp_path: Path) -> Iterator[HookSet]:
-    hooks = HookSet(make_config(tmp_path), 8, 64, D_MODEL, graphs=True)
+def hooks(world_config: EngineConfig) -> Iterator[HookSet]:
+    hooks = HookSet(world_config, 8, 64, D_MODEL, graphs=True)
     install(hooks)
     yield hooks
     install(None)

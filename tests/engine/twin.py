@@ -39,11 +39,10 @@ def model() -> nn.Module:
     return AutoModelForCausalLM.from_pretrained(bundled_model(), dtype=torch.float32)
 
 
-def decode(prompt: list[int], steering: Steering, dictionaries: Dictionaries, max_tokens: int) -> Twin:
-    """Without a cache: the whole text runs again for every token, so nothing can be left over from before.
-
-    Only an answer with aborts, which need it, heeds the end of sequence; others go on to their full length.
-    """
+def decode(
+    prompt: list[int], steering: Steering, dictionaries: Dictionaries, max_tokens: int, ignore_eos: bool = False
+) -> Twin:
+    """Without a cache: the whole text runs again for every token, so nothing can be left over from before."""
     reference = Reference(steering, dictionaries, len(prompt))
     ids, close, computed = list(prompt), max_tokens, 0
     handles = [layer.register_forward_hook(edit(name, reference)) for name, layer in layers(dictionaries)]
@@ -56,7 +55,7 @@ def decode(prompt: list[int], steering: Steering, dictionaries: Dictionaries, ma
             if float(best.values[0] - best.values[1]) < CLOSE:
                 close = min(close, len(ids) - len(prompt))
             ids.append(int(best.indices[0]))
-            if steering.aborts and ids[-1] == eos():
+            if ids[-1] == eos() and not ignore_eos:
                 break
     finally:
         for handle in handles:

@@ -52,16 +52,29 @@ DICTIONARIES: Mapping[str, Mapping[str, Dictionary]] = {
 }
 
 
-def make_config(folder: Path) -> EngineConfig:
-    """With the SAEs saved under ``folder``."""
+def hooked(folder: Path, saes: Mapping[HookPoint, Mapping[str, Dictionary]], **fields: int) -> EngineConfig:
+    """An engine's configuration with these SAEs, saved under ``folder``."""
     hooks = []
-    for point in (FIRST, LAST):
-        for name, dictionary in DICTIONARIES[str(point)].items():
-            (folder / name).mkdir()
+    for point, dictionaries in saes.items():
+        for name, dictionary in dictionaries.items():
+            (folder / name).mkdir(parents=True)
             dictionary.save(folder / name / "sae.safetensors")
-        saes = tuple(SaeConfig(id=name, folder=folder / name, d_sae=D_SAE) for name in DICTIONARIES[str(point)])
-        hooks.append(HookConfig(point=point, saes=saes))
-    return EngineConfig(hooks=tuple(hooks), max_edits=K, max_conditions=8)
+        placed = (SaeConfig(id=name, folder=folder / name, d_sae=d.d_sae) for name, d in dictionaries.items())
+        hooks.append(HookConfig(point=point, saes=tuple(placed)))
+    return EngineConfig(hooks=tuple(hooks), **fields)
+
+
+def unit_dictionary(seed: int, d_model: int, d_sae: int, threshold: float) -> Dictionary:
+    """Unit decoder rows, and an encoder that is their transpose."""
+    generator = torch.Generator().manual_seed(seed)
+    W_dec = torch.nn.functional.normalize(torch.randn(d_sae, d_model, generator=generator), dim=-1)
+    noise = torch.randn(d_sae, generator=generator) * 0.1
+    return Dictionary(W_dec.clone(), W_dec, noise, torch.zeros(d_model), torch.full((d_sae,), threshold))
+
+
+def make_config(folder: Path) -> EngineConfig:
+    """Of the world's engine, with the SAEs saved under ``folder``."""
+    return hooked(folder, {point: DICTIONARIES[str(point)] for point in (FIRST, LAST)}, max_edits=K, max_conditions=8)
 
 
 def stream(request: int, position: int, hook: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
