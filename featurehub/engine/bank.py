@@ -15,7 +15,22 @@ from torch import Tensor
 
 from featurehub.dictionary import Dictionary
 
-__all__ = ["Bank"]
+__all__ = ["Bank", "Encoders"]
+
+
+class Encoders(NamedTuple):
+    """What reads k chosen latents of every token: W_enc [tokens, k, d_model], the others [tokens, k]. All float32."""
+
+    W_enc: Tensor
+    bias: Tensor
+    threshold: Tensor
+    gain: Tensor
+    offset: Tensor
+
+    def activations(self, x: Tensor) -> Tensor:
+        """x [tokens, d_model] -> [tokens, k]."""
+        z = torch.baddbmm(self.bias[:, :, None], self.W_enc, x[:, :, None])[:, :, 0]
+        return torch.addcmul(self.offset, self.gain, z).relu_().mul_(z > self.threshold)
 
 
 class Bank(NamedTuple):
@@ -60,14 +75,13 @@ class Bank(NamedTuple):
     def row(self, sae: str, latent: int) -> int:
         return self.slices[sae].start + latent
 
-    def activations(self, x: Tensor, latents: Tensor) -> Tensor:
-        """Of chosen latents per token: x [tokens, d_model], latents [tokens, k] -> [tokens, k]."""
-        z = torch.einsum("td,tkd->tk", x, self.W_enc[latents]) + self.bias[latents]
-        value = torch.relu(self.gain[latents] * z + self.offset[latents])
-        return value * (z > self.threshold[latents])
+    def encoders(self, latents: Tensor) -> Encoders:
+        """latents: [tokens, k]"""
+        columns = (self.W_enc, self.bias, self.threshold, self.gain, self.offset)
+        return Encoders(*(column[latents] for column in columns))
 
     def encode(self, x: Tensor, sae: str) -> Tensor:
         """All latents of one SAE: [tokens, d_sae]."""
         own = self.slices[sae]
         z = torch.addmm(self.bias[own], x, self.W_enc[own].T)
-        return torch.relu(self.gain[own] * z + self.offset[own]) * (z > self.threshold[own])
+        return torch.addcmul(self.offset[own], self.gain[own], z).relu_().mul_(z > self.threshold[own])

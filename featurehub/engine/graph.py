@@ -74,9 +74,9 @@ class GraphHook:
     def rest(self) -> None:
         self.drain()
 
-    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers) -> None:
+    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
         self.drain()
-        self.readings.ask(capturing, readers)
+        self.readings.ask(capturing, readers, token_ids)
         if self.table is not None:
             self.table.steered(step)
 
@@ -91,7 +91,7 @@ class GraphHook:
         """Keeps what the last step's forward pass left in the tap; captures are views, so it is copied, once."""
         x = self.tap.clone() if self.readings.capturing else self.tap
         self.readings.keep(x, self.edits.bank)
-        self.readings.ask()
+        self.readings.rest()
 
     def run(self, hidden: Tensor, residual: Tensor | None) -> None:
         """The op's body: [tokens, d_model], contiguous, edited in place."""

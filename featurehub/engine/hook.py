@@ -13,6 +13,7 @@ Where layers hand on a single tensor, that tensor is the stream, and it is writt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.library import Library
@@ -21,7 +22,7 @@ from vllm.utils.torch_utils import direct_register_custom_op
 from featurehub.engine.conditions import Conditions, Tensors, is_met
 from featurehub.engine.reading import Readers, Readings, Wanted
 from featurehub.engine.rows import Step
-from featurehub.engine.table import EditTable
+from featurehub.engine.table import EditTable, Gathered, Tally
 
 if TYPE_CHECKING:
     from featurehub.engine.graph import GraphHook
@@ -44,19 +45,24 @@ class Hook:
         self.table = table
         self.conditions = conditions
         self.readings = Readings()
-        self.steered: Tensors | None = None
+        self.steered: list[Step] = []
         self.deciding: Tensors | None = None
 
     def rest(self) -> None:
         """A step without work: tokens pass."""
-        self.steered = self.deciding = None
-        self.readings.ask()
+        self.steered, self.deciding = [], None
+        self.readings.rest()
 
-    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers) -> None:
-        self.readings.ask(capturing, readers)
-        self.steered = some(self.table.steered(step)) if self.table is not None else None
+    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
+        self.readings.ask(capturing, readers, token_ids)
+        self.steered = self.parts(self.table.steered(step), self.table) if self.table is not None else []
         held = self.conditions.at.get(self.index)
         self.deciding = some(step.only(held[step.rows])) if held is not None else None
+
+    def parts(self, step: Step, table: EditTable) -> list[Step]:
+        """In chunks that bound what is gathered for them."""
+        slots = max(1, int(table.slots[step.rows].max(initial=0)))
+        return step.split(max(1, _GATHERED_FLOATS // (slots * table.bank.d_model)))
 
     def admit(self, row: int, reads: bool) -> None:
         """Nothing to prepare: each step names its readers."""
@@ -76,68 +82,76 @@ class Hook:
         if self.deciding is not None and table is not None:
             x = stream(hidden, residual, self.deciding.tokens)
             self.conditions.decide(self.index, x, self.deciding, table.bank)
-        if self.steered is not None and table is not None:
-            steer(hidden, residual, self.steered, table, self.conditions)
+        for step in self.steered:
+            assert table is not None
+            steer(hidden, residual, step, table, self.conditions)
 
 
 def some(step: Step) -> Tensors | None:
     return Tensors.of(step) if len(step.tokens) else None
 
 
-def stream(hidden: Tensor, residual: Tensor | None, tokens: Tensor) -> Tensor:
+Place = slice | Tensor
+"""Tokens' batch indices. Those of consecutive tokens are a slice, which copies nothing."""
+
+
+def place(tokens: np.ndarray) -> Place:
+    """tokens: ascending"""
+    first, last = int(tokens[0]), int(tokens[-1])
+    return slice(first, last + 1) if last - first + 1 == len(tokens) else torch.from_numpy(tokens)
+
+
+def stream(hidden: Tensor, residual: Tensor | None, at: Place) -> Tensor:
     """x of these tokens, float32."""
-    return hidden[tokens].float() if residual is None else hidden[tokens].float() + residual[tokens].float()
+    return hidden[at].float() if residual is None else hidden[at].float() + residual[at]
 
 
-def steer(hidden: Tensor, residual: Tensor | None, steered: Tensors, table: EditTable, conditions: Conditions) -> None:
-    """Steps 1, 4 and 5, in chunks that bound the gathered rows of the bank."""
-    slots = int(table.slots[steered.rows.numpy()].max())
-    chunk = max(1, _GATHERED_FLOATS // (max(slots, 1) * table.bank.d_model))
-    for part in zip(*(column.split(chunk) for column in steered), strict=True):
-        step = Tensors(*part)
-        x = stream(hidden, residual, step.tokens)
-        delta, in_force = change(x, step, slots, table, conditions)
-        scale, dose = guard(x, delta, table.dose_max[step.rows])
-        moved = delta.any(-1, keepdim=True)
-        write(hidden, residual, step.tokens, x + scale * delta, moved)
-        table.tally(step.rows, step.first, in_force, dose, scale[:, 0] < 1.0)
+def steer(hidden: Tensor, residual: Tensor | None, step: Step, table: EditTable, conditions: Conditions) -> None:
+    """Steps 1, 4 and 5."""
+    at, gathered = place(step.tokens), table.gather(step.rows)
+    x = stream(hidden, residual, at)
+    delta, counted = change(x, step, gathered, table, conditions)
+    size, norm = torch.linalg.vector_norm(delta, dim=-1), torch.linalg.vector_norm(x, dim=-1)
+    scale, dose = guard(size, norm, gathered.dose_max)
+    write(hidden, residual, at, torch.addcmul(x, scale[:, None], delta), (size > 0)[:, None])
+    table.tally(Tally(torch.from_numpy(step.rows), counted, dose, scale))
 
 
-def change(x: Tensor, step: Tensors, slots: int, table: EditTable, conditions: Conditions) -> tuple[Tensor, Tensor]:
-    """Δ ([tokens, d_model]), and the tokens at which any edit is in force."""
-    delta = table.nudge[step.rows]
-    if not slots:
-        return delta, torch.ones(len(x), dtype=torch.bool)
-    latents, alpha, beta = (column[step.rows, :slots] for column in (table.latent, table.alpha, table.beta))
-    coefficient = alpha * table.bank.activations(x, latents) + beta
-    in_force = table.always[step.rows]
+def change(
+    x: Tensor, step: Step, gathered: Gathered, table: EditTable, conditions: Conditions
+) -> tuple[Tensor, Tensor]:
+    """Δ ([tokens, d_model]), and which tokens count: computed for the first time, and some edit is in force."""
+    counted = torch.from_numpy(step.first)
+    if not gathered.alpha.shape[1]:
+        return gathered.nudge, counted
+    coefficient = torch.addcmul(gathered.beta, gathered.alpha, gathered.encoders.activations(x))
     if table.conditional:
-        met = conditions_met(step, slots, table, conditions)
-        coefficient, in_force = coefficient * met, in_force | met.any(-1)
-        table.in_force[:, :slots].index_add_(0, step.rows, (met & step.first[:, None]).float())
-    return delta + torch.einsum("tk,tkd->td", coefficient, table.bank.W_dec[latents]), in_force
+        met, in_force = conditions_met(Tensors.of(step), coefficient.shape[1], table, conditions)
+        coefficient, counted = coefficient * met, counted & in_force
+    return torch.baddbmm(gathered.nudge[:, None], coefficient[:, None], gathered.W_dec)[:, 0], counted
 
 
-def conditions_met(step: Tensors, slots: int, table: EditTable, conditions: Conditions) -> Tensor:
-    """Whether each slot that an edit has taken is in force: [tokens, slots]."""
+def conditions_met(step: Tensors, slots: int, table: EditTable, conditions: Conditions) -> tuple[Tensor, Tensor]:
+    """Whether each slot that an edit has taken is in force ([tokens, slots]), and whether any edit is ([tokens])."""
     bits, any_of = table.bits[step.rows, :slots], table.any_of[step.rows, :slots]
     taken = torch.arange(slots) < table.used[step.rows][:, None]
-    return taken & is_met(conditions.truths[step.tokens][:, None], bits, any_of)
+    met = taken & is_met(conditions.truths[step.tokens][:, None], bits, any_of)
+    table.in_force[:, :slots].index_add_(0, step.rows, (met & step.first[:, None]).float())
+    return met, table.always[step.rows] | met.any(-1)
 
 
-def guard(x: Tensor, delta: Tensor, dose_max: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale ([tokens, 1]) that keeps ‖scale · Δ‖ ≤ dose_max · ‖x‖, and the dose that results ([tokens])."""
-    size, norm = delta.norm(dim=-1), x.norm(dim=-1)
-    scale = torch.where(size > dose_max * norm, dose_max * norm / size, 1.0)
-    return scale[:, None], torch.where(norm > 0, scale * size / norm, 0.0)
+def guard(size: Tensor, norm: Tensor, dose_max: Tensor) -> tuple[Tensor, Tensor]:
+    """From ‖Δ‖ and ‖x‖: the scale that keeps ‖scale · Δ‖ ≤ dose_max · ‖x‖, and the dose that results ([tokens])."""
+    scale = (dose_max * norm / size).nan_to_num_(1.0).clamp_(max=1.0)
+    return scale, (scale * size / norm).nan_to_num_(0.0)
 
 
-def write(hidden: Tensor, residual: Tensor | None, tokens: Tensor, x: Tensor, moved: Tensor) -> None:
-    """Puts the stream back for the tokens that moved."""
+def write(hidden: Tensor, residual: Tensor | None, at: Place, x: Tensor, moved: Tensor) -> None:
+    """Puts the stream back for the tokens that moved ([tokens, 1])."""
     target = hidden if residual is None else residual
-    target[tokens] = torch.where(moved, x.to(target.dtype), target[tokens])
+    target[at] = torch.where(moved, x.to(target.dtype), target[at])
     if residual is not None:
-        hidden[tokens] = torch.where(moved, 0, hidden[tokens])
+        hidden[at] = hidden[at].masked_fill(moved, 0)
 
 
 HOOKS: dict[str, "Hook | GraphHook"] = {}

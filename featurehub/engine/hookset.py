@@ -112,22 +112,23 @@ class HookSet:
                 hook.rest()
             return
         self.conditions.begin_step(self.step)
-        capturing, readers = self.readings(batch, token_ids)
+        reading = batch.only(self.rows.reading[batch.rows])
+        capturing, readers = self.readings(reading)
+        # A copy: what was asked for may be read only when the next step has overwritten the runner's own.
+        token_ids = token_ids.clone() if len(reading.rows) else token_ids
         for hook in self.hooks:
             own = {sae: readers[sae] for sae, at in self.place.items() if at == hook.index and sae in readers}
-            hook.begin_step(self.step, capturing.get(hook.name, ()), own)
+            hook.begin_step(self.step, capturing.get(hook.name, ()), own, token_ids)
 
     def readings(
-        self, batch: Batch, token_ids: Tensor
+        self, batch: Batch
     ) -> tuple[Mapping[str, Sequence[Wanted]], Mapping[str, Sequence[tuple[Wanted, Read]]]]:
         """What to capture by hook point, and what to read by SAE."""
         capturing: dict[str, list[Wanted]] = {}
         readers: dict[str, list[tuple[Wanted, Read]]] = {}
         for row, start, tokens, position in zip(*(column.tolist() for column in batch), strict=True):
             steering = self.rows.steerings[row]
-            if not (steering.capture or steering.reads):
-                continue
-            wanted = Wanted(steering.report, start, start + tokens, position, token_ids[start : start + tokens])
+            wanted = Wanted(steering.report, start, start + tokens, position)
             for name in steering.capture:
                 capturing.setdefault(name, []).append(wanted)
             for read in steering.reads:

@@ -6,8 +6,10 @@ their positions, and a position counts once.
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,16 +24,12 @@ LATENTS_AT_ONCE = 1 << 24
 
 
 class Wanted(NamedTuple):
-    """A request's tokens in one step: batch indices ``start`` to ``stop``, the first at ``position``.
-
-    token_ids: [stop − start]
-    """
+    """A request's tokens in one step: batch indices ``start`` to ``stop``, the first at ``position``."""
 
     key: str
     start: int
     stop: int
     position: int
-    token_ids: Tensor
 
 
 Readers = Mapping[str, Sequence[tuple[Wanted, Read]]]
@@ -57,62 +55,77 @@ class Captures:
         return stream
 
 
-class Piece(NamedTuple):
-    """Activations of consecutive tokens: latents and values are [tokens, top_k], named [tokens, named]."""
+@dataclass(slots=True)
+class Piece:
+    """Activations of one step's tokens, of all requests that read an SAE together.
 
-    position: int
+    token_ids: [tokens];  latents, values: [tokens, top_k];  named: [tokens, columns], of the latents ``columns``
+    holders:   requests that have not fetched or lost their share yet
+    """
+
     token_ids: Tensor
     latents: Tensor
     values: Tensor
     named: Tensor
+    columns: Sequence[int]
+    holders: int
 
     @property
     def bytes(self) -> int:
         return sum(tensor.nbytes for tensor in (self.token_ids, self.latents, self.values, self.named))
 
 
+class Share(NamedTuple):
+    """A request's consecutive tokens in a piece: ``length`` of them from ``offset`` on, the first at ``position``."""
+
+    read: Read
+    piece: Piece
+    offset: int
+    length: int
+    position: int
+
+
 class Activations:
     """Activations by request key and SAE. Beyond ``BYTES_KEPT`` the oldest request's are dropped and marked as lost."""
 
     def __init__(self) -> None:
-        self.pieces: OrderedDict[str, list[tuple[Read, Piece]]] = OrderedDict()
+        self.shares: OrderedDict[str, list[Share]] = OrderedDict()
         self.lost: OrderedDict[str, None] = OrderedDict()
         self.bytes = 0
 
-    def add(self, readers: Sequence[tuple[Wanted, Read]], x: Tensor, bank: Bank) -> None:
-        """Of requests that read the same SAE; x: the batch's stream [tokens, d_model], float32"""
-        at = torch.cat([torch.arange(wanted.start, wanted.stop) for wanted, _ in readers]).to(x.device)
-        named = sorted({latent for _, read in readers for latent in read.latents})
+    def add(self, readers: Sequence[tuple[Wanted, Read]], x: Tensor, token_ids: Tensor, bank: Bank) -> None:
+        """Of requests that read the same SAE; of the batch: x [tokens, d_model], float32, and token_ids [tokens]"""
+        at = torch.from_numpy(np.concatenate([np.arange(wanted.start, wanted.stop) for wanted, _ in readers]))
+        at = at.to(x.device)
+        columns = sorted({latent for _, read in readers for latent in read.latents})
         top_k = max(read.top_k for _, read in readers)
-        everything = encoded(x[at], bank, readers[0][1].sae, top_k, named)
-        lengths = [wanted.stop - wanted.start for wanted, _ in readers]
-        for (wanted, read), (latents, values, own) in zip(
-            readers, zip(*(column.split(lengths) for column in everything), strict=True), strict=True
-        ):
-            columns = [named.index(latent) for latent in read.latents]
-            self.keep(
-                wanted.key,
-                read,
-                Piece(
-                    wanted.position,
-                    wanted.token_ids.clone(),
-                    latents[:, : read.top_k].int(),
-                    values[:, : read.top_k].clone(),
-                    own[:, columns],
-                ),
-            )
-
-    def keep(self, key: str, read: Read, piece: Piece) -> None:
-        if key in self.lost:
-            return
-        self.pieces.setdefault(key, []).append((read, piece))
+        latents, values, named = encoded(x[at], bank, readers[0][1].sae, top_k, columns)
+        piece = Piece(token_ids[at], latents.int(), values, named, columns, len(readers))
         self.bytes += piece.bytes
+        offset = 0
+        for wanted, read in readers:
+            length = wanted.stop - wanted.start
+            self.keep(wanted.key, Share(read, piece, offset, length, wanted.position))
+            offset += length
         self.bound()
 
+    def keep(self, key: str, share: Share) -> None:
+        if key in self.lost:
+            self.let_go([share])
+        else:
+            self.shares.setdefault(key, []).append(share)
+
+    def let_go(self, shares: Sequence[Share]) -> None:
+        """A piece is gone when nobody holds a share of it."""
+        for share in shares:
+            share.piece.holders -= 1
+            if not share.piece.holders:
+                self.bytes -= share.piece.bytes
+
     def bound(self) -> None:
-        while self.bytes > BYTES_KEPT and self.pieces:
-            key, dropped = self.pieces.popitem(last=False)
-            self.bytes -= sum(piece.bytes for _, piece in dropped)
+        while self.bytes > BYTES_KEPT and self.shares:
+            key, dropped = self.shares.popitem(last=False)
+            self.let_go(dropped)
             self.lost[key] = None
             if len(self.lost) > 4096:
                 self.lost.popitem(last=False)
@@ -121,11 +134,11 @@ class Activations:
         """Every token once, in order; None where nothing was read. And whether it was lost."""
         lost = key in self.lost
         self.lost.pop(key, None)
-        pieces = self.pieces.pop(key, None)
-        if pieces is None:
+        shares = self.shares.pop(key, None)
+        if shares is None:
             return None, lost
-        self.bytes -= sum(piece.bytes for _, piece in pieces)
-        by_token = {(t.position, t.sae): t for read, piece in pieces for t in tokens(read, piece)}
+        self.let_go(shares)
+        by_token = {(t.position, t.sae): t for share in shares for t in tokens(share)}
         return [by_token[at] for at in sorted(by_token)], lost
 
 
@@ -144,9 +157,12 @@ def encoded(x: Tensor, bank: Bank, sae: str, top_k: int, named: Sequence[int]) -
     return indices, values, own
 
 
-def tokens(read: Read, piece: Piece) -> list[TokenFeatures]:
+def tokens(share: Share) -> list[TokenFeatures]:
     """The strongest only where they are active at all; named ones always."""
-    rows = zip(*(t.tolist() for t in (piece.token_ids, piece.latents, piece.values, piece.named)), strict=True)
+    read, piece, own = share.read, share.piece, slice(share.offset, share.offset + share.length)
+    columns = [piece.columns.index(latent) for latent in read.latents]
+    strongest = (piece.token_ids[own], piece.latents[own, : read.top_k], piece.values[own, : read.top_k])
+    rows = zip(*(t.tolist() for t in (*strongest, piece.named[own][:, columns])), strict=True)
     result = []
     for i, (token, latents, values, named) in enumerate(rows):
         active = [(latent, value) for latent, value in zip(latents, values, strict=True) if value > 0]
@@ -154,7 +170,7 @@ def tokens(read: Read, piece: Piece) -> list[TokenFeatures]:
         result.append(
             TokenFeatures(
                 sae=read.sae,
-                position=piece.position + i,
+                position=share.position + i,
                 token=token,
                 latents=tuple(latent for latent, _ in pairs),
                 activations=tuple(value for _, value in pairs),
@@ -171,10 +187,14 @@ class Readings:
         self.activations = Activations()
         self.capturing: Sequence[Wanted] = ()
         self.readers: Readers = {}
+        self.token_ids = torch.empty(0)
 
-    def ask(self, capturing: Sequence[Wanted] = (), readers: Readers | None = None) -> None:
-        """In place of what the step before asked for."""
-        self.capturing, self.readers = capturing, readers or {}
+    def ask(self, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
+        """In place of what the step before asked for. token_ids: [tokens] of the batch, not written to any more"""
+        self.capturing, self.readers, self.token_ids = capturing, readers, token_ids
+
+    def rest(self) -> None:
+        self.capturing, self.readers = (), {}
 
     def keep(self, x: Tensor, bank: Bank | None) -> None:
         """x: the batch's stream [tokens, d_model], float32, which nobody writes to any more; bank: None without SAEs"""
@@ -182,4 +202,4 @@ class Readings:
             self.captures.add(wanted, x)
         for readers in self.readers.values():
             assert bank is not None
-            self.activations.add(readers, x, bank)
+            self.activations.add(readers, x, self.token_ids, bank)

@@ -31,6 +31,9 @@ class Batch(NamedTuple):
     tokens: Ints
     positions: Ints
 
+    def only(self, chosen: NDArray[np.bool_]) -> "Batch":
+        return Batch(*(column[chosen] for column in self))
+
 
 class Step(NamedTuple):
     """The step's tokens that run under a row; one entry per token.
@@ -48,7 +51,15 @@ class Step(NamedTuple):
     def only(self, chosen: NDArray[np.bool_]) -> "Step":
         if chosen.all():
             return self
-        return Step(self.tokens[chosen], self.rows[chosen], self.positions[chosen], self.first[chosen])
+        return self.at(chosen)
+
+    def split(self, size: int) -> "list[Step]":
+        """In parts of at most ``size`` tokens."""
+        starts = range(0, len(self.tokens), size)
+        return [self.at(slice(start, start + size)) for start in starts]
+
+    def at(self, index: NDArray[np.bool_] | slice) -> "Step":
+        return Step(self.tokens[index], self.rows[index], self.positions[index], self.first[index])
 
 
 class Rows:
@@ -56,6 +67,7 @@ class Rows:
 
     reached:    [rows] position after the last one that was ever computed
     recomputed: [rows] tokens computed again
+    reading:    [rows] whether the request captures or reads anything
     """
 
     def __init__(self, count: int) -> None:
@@ -63,11 +75,13 @@ class Rows:
         self.steerings: dict[int, Steering] = {}
         self.reached = np.zeros(count + 1, np.int64)
         self.recomputed = np.zeros(count + 1, np.int64)
+        self.reading = np.zeros(count + 1, np.bool_)
 
     def take(self, steering: Steering) -> int:
         row = self.free.pop()
         self.steerings[row] = steering
         self.reached[row] = self.recomputed[row] = 0
+        self.reading[row] = bool(steering.capture or steering.reads)
         return row
 
     def give_back(self, row: int) -> None:

@@ -12,25 +12,55 @@ An edit changes its latent's activation a by an affine amount, so every mode is 
 2. What is left (alpha, and everything of an edit with a condition) takes a slot k of the row: K dot products and K
    axpys per token, whatever the size of the SAE.
 3. Edits that come to nothing take neither, so that weight 0 is exactly no edit.
+4. What the op needs of the rows of a step's tokens is gathered from the table and the bank, and kept while the next
+   step has the same tokens' rows, as it has as long as the same requests generate.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from featurehub.edits import LatentEdit, Steering, When
-from featurehub.engine.bank import Bank
+from featurehub.engine.bank import Bank, Encoders
 from featurehub.engine.conditions import Mask
 from featurehub.engine.report import HookCounts
 from featurehub.engine.rows import Step
 from featurehub.features import Mode
 
-__all__ = ["EditTable"]
+__all__ = ["EditTable", "Gathered"]
 
 NOTHING = (0.0, 0.0)
 SEEN, STEERED, DOSE_SUM, DOSE_MAX, CLIPPED = range(5)
+TALLIES_KEPT = 64
+
+
+class Gathered(NamedTuple):
+    """What the rows of a step's tokens hold in their first k slots.
+
+    alpha, beta: [tokens, k];  W_dec: [tokens, k, d_model];  nudge: [tokens, d_model];  dose_max: [tokens]
+    """
+
+    encoders: Encoders
+    W_dec: Tensor
+    alpha: Tensor
+    beta: Tensor
+    nudge: Tensor
+    dose_max: Tensor
+
+
+class Tally(NamedTuple):
+    """What the op did to a step's tokens: [tokens] each.
+
+    counted: tokens computed for the first time at which an edit was in force;  scale: of the dose guard
+    """
+
+    rows: Tensor
+    counted: Tensor
+    dose: Tensor
+    scale: Tensor
 
 
 class EditTable:
@@ -41,6 +71,9 @@ class EditTable:
     always:   [rows] whether there is an edit without a condition
     counts:   [rows, 5], written by the op;  expected: [rows], what its SEEN must come to
     holds:    [rows] whether there is any edit here;  host_bounds: the same as ``bounds``, for laying out steps
+
+    tallies:  what is not in ``counts`` yet: adding up many steps at once costs as much as one
+    gathered: of the last step's rows, until a row changes
 
     All tensors lie in the bank's memory, ``expected``, ``holds`` and ``host_bounds`` in the host's.
     """
@@ -67,12 +100,15 @@ class EditTable:
         self.host_bounds = np.zeros((rows, 2), dtype=np.int64)
         self.slots = np.zeros(rows, dtype=np.int64)
         self.conditional: dict[int, list[tuple[int, int]]] = {}
+        self.tallies: list[Tally] = []
+        self.gathered: tuple[np.ndarray, Gathered] | None = None
 
     def admit(
         self, row: int, steering: Steering, edits: Sequence[tuple[int, LatentEdit]], prompt_len: int,
         mask: Callable[[When | None], Mask],
     ) -> None:  # fmt: skip
         """Fills the row with the request's edits at this hook point, each with its index in the request."""
+        self.gathered = None
         moving = [(index, edit) for index, edit in edits if affine(edit) != NOTHING]
         slotted = [(index, edit) for index, edit in moving if edit.when is not None or affine(edit)[0]]
         self.nudge[row] = self.summed([edit for _, edit in moving if edit.when is None])
@@ -110,6 +146,7 @@ class EditTable:
 
     def release(self, row: int) -> None:
         """Clears the row."""
+        self.gathered = None
         for column in (self.latent, self.alpha, self.beta, self.bits, self.any_of, self.in_force, self.nudge):
             column[row] = 0
         self.counts[row] = self.bounds[row] = self.used[row] = self.expected[row] = self.slots[row] = 0
@@ -126,8 +163,27 @@ class EditTable:
         np.add.at(self.expected, selected.rows, 1)
         return selected
 
+    def gather(self, rows: np.ndarray) -> Gathered:
+        """rows: [tokens] of a step's tokens"""
+        if self.gathered is not None and np.array_equal(self.gathered[0], rows):
+            return self.gathered[1]
+        at, slots = torch.from_numpy(rows), int(self.slots[rows].max())
+        latents = self.latent[at, :slots]
+        gathered = Gathered(
+            encoders=self.bank.encoders(latents),
+            W_dec=self.bank.W_dec[latents],
+            alpha=self.alpha[at, :slots],
+            beta=self.beta[at, :slots],
+            nudge=self.nudge[at],
+            dose_max=self.dose_max[at],
+        )
+        # A step with more tokens than there are rows holds a prompt: none like it follows.
+        self.gathered = (rows, gathered) if len(rows) <= len(self.slots) else None
+        return gathered
+
     def snapshot(self, row: int) -> Callable[[], HookCounts]:
         """The row's counts, to be read when somebody asks: on CUDA, reading them waits for the device."""
+        self.fold()
         counts, in_force, expected = self.counts[row].clone(), self.in_force[row].clone(), int(self.expected[row])
         conditional = self.conditional.get(row, [])
 
@@ -145,12 +201,20 @@ class EditTable:
 
         return read
 
-    def tally(self, rows: Tensor, first: Tensor, in_force: Tensor, dose: Tensor, clipped: Tensor) -> None:
-        """Adds a step's tokens to their rows' counts, without reading any of them back."""
-        steered = (first & in_force).float()
-        dose = dose * steered
-        columns = torch.stack([torch.ones_like(dose), steered, dose, torch.zeros_like(dose), clipped * steered], dim=1)
-        self.counts.index_add_(0, rows, columns)
+    def tally(self, tally: Tally) -> None:
+        self.tallies.append(tally)
+        if len(self.tallies) == TALLIES_KEPT:
+            self.fold()
+
+    def fold(self) -> None:
+        """Adds the tallies to their rows' counts."""
+        if not self.tallies:
+            return
+        rows, counted, dose, scale = (torch.cat(column) for column in zip(*self.tallies, strict=True))
+        self.tallies.clear()
+        dose = dose * counted
+        columns = [torch.ones_like(dose), counted, dose, torch.zeros_like(dose), (scale < 1.0) & counted]
+        self.counts.index_add_(0, rows, torch.stack([column.float() for column in columns], dim=1))
         self.counts[:, DOSE_MAX].scatter_reduce_(0, rows, dose, "amax")
 
 

@@ -35,6 +35,7 @@ from tests.engine.world import (
     check_report,
     schedules,
     stream,
+    token_id,
     untouched,
 )  # fmt: skip
 
@@ -175,6 +176,17 @@ def test_a_token_that_the_op_never_saw_makes_the_report_incomplete(world_config:
     assert (report.seen_tokens, report.expected_tokens) == (3, 6)
 
 
+@pytest.mark.parametrize("second", [PIN.model_copy(update={"latent": 7}), PIN.model_copy(update={"sae": "a"}), NUDGE])
+def test_a_row_s_next_request_is_steered_by_its_own_edits(world_config: EngineConfig, second: LatentEdit) -> None:
+    """The world holds each step against the reference; both requests run alone, one token at a time, in one row."""
+    world = World(world_config, [Steering(edits=(PIN,)), Steering(edits=(second,))], 4, torch.float32)
+    for request in (0, 1):
+        for position in range(3):
+            world.step([Chunk(request, position, 1)])
+        world.preempt(request)
+    assert [world.report(request).steered_tokens for request in (0, 1)] == [3, 3]
+
+
 def test_reports_that_nobody_fetches_are_bounded(world_config: EngineConfig) -> None:
     hooks = HookSet(world_config, max_reqs=1, max_tokens=8, d_model=D_MODEL)
     for i in range(REPORTS_KEPT + 10):
@@ -210,7 +222,10 @@ def test_what_is_read_is_the_dictionary_s_own_encoding_before_steering(world_con
         streams = {name: whole_stream(request, h, 6) for h, name in enumerate(POINTS)}
         for name in steering.capture:
             torch.testing.assert_close(world.hooks.captured(f"r{request}", name), streams[name])
-        check_activations(world.report(request), steering, streams)
+        report = world.report(request)
+        check_activations(report, steering, streams)
+        assert all(token.token == token_id(request, token.position) for token in report.activations or ())
+    assert all(hook.readings.activations.bytes == 0 for hook in world.hooks.hooks)
 
 
 def check_activations(report: SteerReport, steering: Steering, streams: dict[str, Tensor]) -> None:

@@ -20,6 +20,7 @@ from tests.engine.world import (
     check_report,
     schedules,
     stream,
+    token_id,
 )  # fmt: skip
 
 pytest.importorskip("triton")
@@ -51,6 +52,7 @@ def test_what_is_read_comes_through_the_tap(world_config: EngineConfig) -> None:
     activations = world.report(0).activations
     assert activations is not None
     strongest = DICTIONARIES[POINTS[1]]["c"].encode(streams[1]).topk(3, dim=-1)
+    assert [token.token for token in activations] == [token_id(0, position) for position in range(5)]
     for token, values in zip(activations, strongest.values, strict=True):
         torch.testing.assert_close(torch.tensor(token.activations), values[values > 0])
 

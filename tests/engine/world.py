@@ -131,6 +131,10 @@ class Chunk(NamedTuple):
     tokens: int
 
 
+def token_id(request: int, position: int) -> int:
+    return 1000 * request + position
+
+
 class World:
     """Requests without a model, that run under a hook set and under the naive reference at the same time."""
 
@@ -150,7 +154,7 @@ class World:
         self.rows: dict[int, int] = {}
         self.parked: dict[int, Parked] = {}
         self.naive: dict[tuple[int, int, str], Steered] = {}
-        self.ended: dict[int, int] = {}
+        self.ids = torch.zeros(TOKENS, dtype=torch.long)
 
     def step(self, chunks: list[Chunk]) -> None:
         """Between two tokens that are padding."""
@@ -162,7 +166,11 @@ class World:
         starts = 1 + np.cumsum([0, *(chunk.tokens for chunk in chunks)])
         columns = [[self.rows[c.request] for c in chunks], starts[:-1], [c.tokens for c in chunks]]
         batch = Batch(*(np.array(each, np.int64) for each in (*columns, [c.position for c in chunks])))
-        self.hooks.begin_step(batch, torch.arange(TOKENS))
+        # One buffer for all steps, as a runner has it: what is read must not look at the next step's tokens.
+        self.ids[1 : starts[-1]] = torch.tensor(
+            [token_id(c.request, c.position + i) for c in chunks for i in range(c.tokens)]
+        )
+        self.hooks.begin_step(batch, self.ids)
         for index, hook in enumerate(self.hooks.hooks):
             before = self.streams(chunks, index)
             after = before[0].clone(), before[1].clone()
