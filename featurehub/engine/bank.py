@@ -19,7 +19,7 @@ __all__ = ["Bank", "Encoders"]
 
 
 class Encoders(NamedTuple):
-    """What reads k chosen latents of every token: W_enc [tokens, k, d_model], the others [tokens, k]. All float32."""
+    """What reads k chosen latents for each of g rows: W_enc [g, k, d_model], the others [g, k]. All float32."""
 
     W_enc: Tensor
     bias: Tensor
@@ -28,9 +28,10 @@ class Encoders(NamedTuple):
     offset: Tensor
 
     def activations(self, x: Tensor) -> Tensor:
-        """x [tokens, d_model] -> [tokens, k]."""
-        z = torch.baddbmm(self.bias[:, :, None], self.W_enc, x[:, :, None])[:, :, 0]
-        return torch.addcmul(self.offset, self.gain, z).relu_().mul_(z > self.threshold)
+        """Of n tokens for each row: x [g, n, d_model] -> [g, n, k]."""
+        bias, threshold, gain, offset = (column[:, None] for column in self[1:])
+        z = torch.baddbmm(bias, x, self.W_enc.transpose(1, 2))
+        return torch.addcmul(offset, gain, z).relu_().mul_(z > threshold)
 
 
 class Bank(NamedTuple):
@@ -76,7 +77,7 @@ class Bank(NamedTuple):
         return self.slices[sae].start + latent
 
     def encoders(self, latents: Tensor) -> Encoders:
-        """latents: [tokens, k]"""
+        """latents: [g, k]"""
         columns = (self.W_enc, self.bias, self.threshold, self.gain, self.offset)
         return Encoders(*(column[latents] for column in columns))
 

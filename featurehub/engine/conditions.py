@@ -119,7 +119,7 @@ class Conditions:
         """Step 2 for the tokens ``x`` ([tokens, d_model], float32) whose rows have a condition at this hook."""
         rows, positions = step.rows, step.positions[:, None]
         here = self.hook[rows] == hook
-        a = bank.encoders(torch.where(here, self.latent[rows], 0)).activations(x)
+        a = bank.encoders(torch.where(here, self.latent[rows], 0)).activations(x[:, None])[:, 0]
         met = here & (self.sign[rows] * (a - self.value[rows]) > 0)
         keep_first(self.fired_at, rows, torch.where(met, positions, NEVER))
         lasting = here & self.so_far[rows] & (self.fired_at[rows] <= positions)

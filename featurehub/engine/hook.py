@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HOOKS", "Hook", "register_op"]
 
-_GATHERED_FLOATS = 1 << 24
-
 
 class Hook:
     """State of one hook point in one worker.
@@ -45,24 +43,20 @@ class Hook:
         self.table = table
         self.conditions = conditions
         self.readings = Readings()
-        self.steered: list[Step] = []
+        self.steered: Step | None = None
         self.deciding: Tensors | None = None
 
     def rest(self) -> None:
         """A step without work: tokens pass."""
-        self.steered, self.deciding = [], None
+        self.steered = self.deciding = None
         self.readings.rest()
 
     def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
         self.readings.ask(capturing, readers, token_ids)
-        self.steered = self.parts(self.table.steered(step), self.table) if self.table is not None else []
+        steered = self.table.steered(step) if self.table is not None else None
+        self.steered = steered if steered is not None and len(steered.rows) else None
         held = self.conditions.at.get(self.index)
         self.deciding = some(step.only(held[step.rows])) if held is not None else None
-
-    def parts(self, step: Step, table: EditTable) -> list[Step]:
-        """In chunks that bound what is gathered for them."""
-        slots = max(1, int(table.slots[step.rows].max(initial=0)))
-        return step.split(max(1, _GATHERED_FLOATS // (slots * table.bank.d_model)))
 
     def admit(self, row: int, reads: bool) -> None:
         """Nothing to prepare: each step names its readers."""
@@ -82,9 +76,8 @@ class Hook:
         if self.deciding is not None and table is not None:
             x = stream(hidden, residual, self.deciding.tokens)
             self.conditions.decide(self.index, x, self.deciding, table.bank)
-        for step in self.steered:
-            assert table is not None
-            steer(hidden, residual, step, table, self.conditions)
+        if self.steered is not None and table is not None:
+            steer(hidden, residual, self.steered, table, self.conditions)
 
 
 def some(step: Step) -> Tensors | None:
@@ -107,28 +100,42 @@ def stream(hidden: Tensor, residual: Tensor | None, at: Place) -> Tensor:
 
 
 def steer(hidden: Tensor, residual: Tensor | None, step: Step, table: EditTable, conditions: Conditions) -> None:
-    """Steps 1, 4 and 5."""
-    at, gathered = place(step.tokens), table.gather(step.rows)
+    """A prompt's tokens share one row's edits; tokens of generating requests have one each."""
+    generating, prompts = step.parts()
+    for prompt in prompts:
+        steer_part(hidden, residual, prompt, table.gather(prompt.rows[:1]), table, conditions)
+    if len(generating.rows):
+        steer_part(hidden, residual, generating, table.generating(generating.rows), table, conditions)
+
+
+def steer_part(
+    hidden: Tensor, residual: Tensor | None, part: Step, gathered: Gathered, table: EditTable, conditions: Conditions
+) -> None:
+    """Steps 1, 4 and 5, for g rows with n tokens each."""
+    at = place(part.tokens)
     x = stream(hidden, residual, at)
-    delta, counted = change(x, step, gathered, table, conditions)
+    delta, counted = change(x, part, gathered, table, conditions)
     size, norm = torch.linalg.vector_norm(delta, dim=-1), torch.linalg.vector_norm(x, dim=-1)
     scale, dose = guard(size, norm, gathered.dose_max)
     write(hidden, residual, at, torch.addcmul(x, scale[:, None], delta), (size > 0)[:, None])
-    table.tally(Tally(torch.from_numpy(step.rows), counted, dose, scale))
+    table.tally(Tally(torch.from_numpy(part.rows), counted, dose, scale))
 
 
 def change(
-    x: Tensor, step: Step, gathered: Gathered, table: EditTable, conditions: Conditions
+    x: Tensor, part: Step, gathered: Gathered, table: EditTable, conditions: Conditions
 ) -> tuple[Tensor, Tensor]:
     """Δ ([tokens, d_model]), and which tokens count: computed for the first time, and some edit is in force."""
-    counted = torch.from_numpy(step.first)
-    if not gathered.alpha.shape[1]:
-        return gathered.nudge, counted
-    coefficient = torch.addcmul(gathered.beta, gathered.alpha, gathered.encoders.activations(x))
+    counted = torch.from_numpy(part.first)
+    rows, k = gathered.alpha.shape
+    if not k:
+        return gathered.nudge.expand_as(x), counted
+    x = x.view(rows, -1, x.shape[1])
+    alpha, beta, nudge = gathered.alpha[:, None], gathered.beta[:, None], gathered.nudge[:, None]
+    coefficient = torch.addcmul(beta, alpha, gathered.encoders.activations(x))
     if table.conditional:
-        met, in_force = conditions_met(Tensors.of(step), coefficient.shape[1], table, conditions)
-        coefficient, counted = coefficient * met, counted & in_force
-    return torch.baddbmm(gathered.nudge[:, None], coefficient[:, None], gathered.W_dec)[:, 0], counted
+        met, in_force = conditions_met(Tensors.of(part), k, table, conditions)
+        coefficient, counted = coefficient * met.view_as(coefficient), counted & in_force
+    return torch.baddbmm(nudge, coefficient, gathered.W_dec).flatten(0, 1), counted
 
 
 def conditions_met(step: Tensors, slots: int, table: EditTable, conditions: Conditions) -> tuple[Tensor, Tensor]:

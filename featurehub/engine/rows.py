@@ -53,12 +53,17 @@ class Step(NamedTuple):
             return self
         return self.at(chosen)
 
-    def split(self, size: int) -> "list[Step]":
-        """In parts of at most ``size`` tokens."""
-        starts = range(0, len(self.tokens), size)
-        return [self.at(slice(start, start + size)) for start in starts]
+    def parts(self) -> "tuple[Step, list[Step]]":
+        """The rows with one token, as generating requests have it, together; and each of the others by itself."""
+        starts = np.flatnonzero(np.append(True, self.rows[1:] != self.rows[:-1]))
+        if len(starts) == len(self.rows):
+            return self, []
+        stops = np.append(starts[1:], len(self.rows))
+        single = stops - starts == 1
+        prompts = zip(starts[~single].tolist(), stops[~single].tolist(), strict=True)
+        return self.at(starts[single]), [self.at(slice(start, stop)) for start, stop in prompts]
 
-    def at(self, index: NDArray[np.bool_] | slice) -> "Step":
+    def at(self, index: NDArray[np.bool_] | Ints | slice) -> "Step":
         return Step(self.tokens[index], self.rows[index], self.positions[index], self.first[index])
 
 

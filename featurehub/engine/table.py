@@ -12,8 +12,8 @@ An edit changes its latent's activation a by an affine amount, so every mode is 
 2. What is left (alpha, and everything of an edit with a condition) takes a slot k of the row: K dot products and K
    axpys per token, whatever the size of the SAE.
 3. Edits that come to nothing take neither, so that weight 0 is exactly no edit.
-4. What the op needs of the rows of a step's tokens is gathered from the table and the bank, and kept while the next
-   step has the same tokens' rows, as it has as long as the same requests generate.
+4. What the op needs of a step's rows is gathered from the table and the bank, and kept while the next step has the
+   same rows, as it has as long as the same requests generate.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,9 +38,9 @@ TALLIES_KEPT = 64
 
 
 class Gathered(NamedTuple):
-    """What the rows of a step's tokens hold in their first k slots.
+    """What g rows hold in their first k slots.
 
-    alpha, beta: [tokens, k];  W_dec: [tokens, k, d_model];  nudge: [tokens, d_model];  dose_max: [tokens]
+    alpha, beta: [g, k];  W_dec: [g, k, d_model];  nudge: [g, d_model];  dose_max: [g]
     """
 
     encoders: Encoders
@@ -73,7 +73,7 @@ class EditTable:
     holds:    [rows] whether there is any edit here;  host_bounds: the same as ``bounds``, for laying out steps
 
     tallies:  what is not in ``counts`` yet: adding up many steps at once costs as much as one
-    gathered: of the last step's rows, until a row changes
+    gathered: of the rows that generated in the last step, until a row changes
 
     All tensors lie in the bank's memory, ``expected``, ``holds`` and ``host_bounds`` in the host's.
     """
@@ -163,13 +163,17 @@ class EditTable:
         np.add.at(self.expected, selected.rows, 1)
         return selected
 
+    def generating(self, rows: np.ndarray) -> Gathered:
+        """``gather`` for rows that the next step will probably have again."""
+        if self.gathered is None or not np.array_equal(self.gathered[0], rows):
+            self.gathered = rows, self.gather(rows)
+        return self.gathered[1]
+
     def gather(self, rows: np.ndarray) -> Gathered:
-        """rows: [tokens] of a step's tokens"""
-        if self.gathered is not None and np.array_equal(self.gathered[0], rows):
-            return self.gathered[1]
+        """Takes at most 2 · max_edits · d_model floats for each row."""
         at, slots = torch.from_numpy(rows), int(self.slots[rows].max())
         latents = self.latent[at, :slots]
-        gathered = Gathered(
+        return Gathered(
             encoders=self.bank.encoders(latents),
             W_dec=self.bank.W_dec[latents],
             alpha=self.alpha[at, :slots],
@@ -177,9 +181,6 @@ class EditTable:
             nudge=self.nudge[at],
             dose_max=self.dose_max[at],
         )
-        # A step with more tokens than there are rows holds a prompt: none like it follows.
-        self.gathered = (rows, gathered) if len(rows) <= len(self.slots) else None
-        return gathered
 
     def snapshot(self, row: int) -> Callable[[], HookCounts]:
         """The row's counts, to be read when somebody asks: on CUDA, reading them waits for the device."""

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import featurehub.engine.hook as hook_module
 from featurehub.conditions import Op, Positions
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
 from featurehub.engine.config import EngineConfig
@@ -49,16 +48,14 @@ def when(*conditions: Condition) -> When:
     return When(conditions=conditions)
 
 
-@given(data=st.data(), dtype=st.sampled_from(DTYPES), gathered=st.sampled_from([64, 1 << 24]))
+@given(data=st.data(), dtype=st.sampled_from(DTYPES))
 def test_every_mix_under_every_schedule_is_the_naive_equation(
-    world_config: EngineConfig, data: st.DataObject, dtype: torch.dtype, gathered: int
+    world_config: EngineConfig, data: st.DataObject, dtype: torch.dtype
 ) -> None:
     steerings = data.draw(st.lists(STEERINGS, min_size=1, max_size=4))
     world = World(world_config, steerings, prompt_len=data.draw(st.integers(0, 8)), dtype=dtype)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hook_module, "_GATHERED_FLOATS", gathered)
-        for event in data.draw(schedules(len(steerings))):
-            world.preempt(event) if isinstance(event, int) else world.step(event)
+    for event in data.draw(schedules(len(steerings))):
+        world.preempt(event) if isinstance(event, int) else world.step(event)
     for request in {request for request, _, _ in world.naive}:
         check_report(world, request)
 
