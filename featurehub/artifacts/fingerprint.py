@@ -21,7 +21,7 @@ from featurehub.artifacts.files import sha256
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.errors import InvalidInput, ModelNotFound
 
-__all__ = ["TensorHash", "combine", "identify", "reads_hook", "tensor_hashes"]
+__all__ = ["TensorHash", "combine", "identify", "layer_of", "reads_hook", "tensor_hashes"]
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 _BEFORE_FIRST_LAYER = re.compile(r"embed(?!_out)|\.?wte\.|\.?wpe\.")
@@ -113,9 +113,14 @@ def combine(hashes: Iterable[TensorHash]) -> str:
 
 def reads_hook(tensor: str, layer: int) -> bool:
     """Whether the stream after ``layer`` depends on the tensor of this name."""
-    if found := _LAYER.search(tensor):
-        return int(found[1]) <= layer
-    return bool(_BEFORE_FIRST_LAYER.search(tensor))
+    own = layer_of(tensor)
+    return own <= layer if own is not None else bool(_BEFORE_FIRST_LAYER.search(tensor))
+
+
+def layer_of(tensor: str) -> int | None:
+    """The layer that the tensor of this name belongs to; None for one outside of the layers."""
+    found = _LAYER.search(tensor)
+    return int(found[1]) if found else None
 
 
 def chat_template_hash(folder: Path) -> str:

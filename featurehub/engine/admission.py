@@ -1,7 +1,7 @@
 """Admission: at the engine's boundary, before a request reaches the scheduler, whichever frontend it came through.
 
-1. Its steering is read from ``extra_args`` and checked against what the engine holds. What is wrong is an InvalidEdit,
-   which is a ValueError, so that vLLM's own server answers 400.
+1. Its steering is read from ``extra_args`` and checked against what the engine holds. What is wrong is an InvalidEdit
+   that vLLM knows as the client's error, so that its frontends hand it on and its server answers 400.
 2. Its KV blocks get a ``cache_salt`` of their own: the client's, the steering, and the loaded weights. A request whose
    every token must be computed (it reads, or carries aborts) shares blocks with no other.
 3. A request with aborts may be stopped by the engine with the model's end-of-sequence token.
@@ -144,7 +144,10 @@ def config_of(processor: Any) -> EngineConfig | None:
 
 def install() -> None:
     """Wraps ``InputProcessor.process_inputs``. Safe to call again. Raises UnsupportedModel for an unknown vLLM."""
+    from vllm.exceptions import VLLMClientError
     from vllm.v1.engine.input_processor import InputProcessor
+
+    class RefusedRequest(InvalidEdit, VLLMClientError): ...
 
     original = InputProcessor.process_inputs
     if hasattr(original, "__wrapped__"):
@@ -157,7 +160,10 @@ def install() -> None:
         request = original(self, *args, **kwargs)
         config = config_of(self)
         if config is not None:
-            admit(request, config, self.renderer.get_eos_token_id())
+            try:
+                admit(request, config, self.renderer.get_eos_token_id())
+            except InvalidEdit as error:
+                raise RefusedRequest(error.message, param=error.param) from None
         return request
 
     InputProcessor.process_inputs = process_inputs  # type: ignore[method-assign]

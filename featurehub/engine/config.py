@@ -44,6 +44,7 @@ class EngineConfig(Frozen):
 
     max_edits:      K, the most edits of one request
     max_conditions: C, the most conditions of one request, those of its aborts among them
+    truncated:      load the layers up to the last hook point alone: reads as ever, but what it answers means nothing
     weights:        fingerprint of the loaded weights; separates KV blocks that another engine may share
     served:         what the frontend needs to know and the worker ignores (see ``featurehub.engine.server``)
     """
@@ -52,6 +53,7 @@ class EngineConfig(Frozen):
     hooks: tuple[HookConfig, ...] = Field(min_length=1)
     max_edits: int = Field(default=32, ge=1, le=256)
     max_conditions: int = Field(default=16, ge=1, le=32)
+    truncated: bool = False
     weights: str = ""
     served: dict[str, Any] = Field(default_factory=dict)
 
@@ -62,16 +64,23 @@ class EngineConfig(Frozen):
             raise ValueError("hook points must differ, and stand in the order in which a token passes them")
         if len(self.saes) != sum(len(hook.saes) for hook in self.hooks):
             raise ValueError("the same SAE is named twice")
+        if self.truncated and self.saes:
+            raise ValueError("an engine of the first layers alone can only capture; it holds no SAE")
         return self
+
+    @property
+    def depth(self) -> int:
+        """Layers up to the last hook point."""
+        return self.hooks[-1].point.layer + 1
 
     @property
     def saes(self) -> dict[str, SaeConfig]:
         return {sae.id: sae for hook in self.hooks for sae in hook.saes}
 
     @classmethod
-    def capturing(cls, *points: HookPoint) -> Self:
+    def capturing(cls, *points: HookPoint, truncated: bool = False) -> Self:
         """An engine without SAEs, for harvesting."""
-        return cls(hooks=tuple(HookConfig(point=point) for point in points))
+        return cls(hooks=tuple(HookConfig(point=point) for point in points), truncated=truncated)
 
     @classmethod
     def holding(cls, *artifacts: Artifact, **fields: Any) -> Self:

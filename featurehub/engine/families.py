@@ -9,11 +9,13 @@ stream itself. A family's row says which, and which modules lie beside its hook 
 refused, since an SAE would read and write the wrong tensor.
 """
 
+import math
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from vllm.config import VllmConfig
 from vllm.distributed import get_pp_group
 from vllm.model_executor.models.gemma2 import Gemma2ForCausalLM
@@ -29,6 +31,7 @@ from vllm.model_executor.models.transformers import TransformersForCausalLM
 from vllm.model_executor.models.utils import PPMissingLayer
 from vllm.platforms import current_platform
 
+from featurehub.artifacts.fingerprint import layer_of
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.engine import runner_v1
 from featurehub.engine.config import EngineConfig
@@ -182,6 +185,13 @@ class Hooked(nn.Module):
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         attach(self, self.family, vllm_config)
+        config = EngineConfig.of(vllm_config)
+        self.depth = config.depth if config is not None and config.truncated else math.inf
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> Any:
+        """Weights of layers that a truncated engine does not have are passed over."""
+        model: Any = super()
+        return model.load_weights(each for each in weights if (layer_of(each[0]) or 0) < self.depth)
 
     def get_model_state_cls(self) -> type[Any]:
         """Asked by the V2 runner alone."""

@@ -86,6 +86,7 @@ class Engine:
                 worker_extension_cls=EXTENSION,
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
+                hf_overrides={"num_hidden_layers": config.depth} if config.truncated else {},
                 **options.model_dump(exclude={"kv_cache_gib"}),
             )
         except BaseException:

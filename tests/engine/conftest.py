@@ -50,10 +50,12 @@ def world_config(tmp_path_factory: pytest.TempPathFactory) -> EngineConfig:
     return make_config(tmp_path_factory.mktemp("world"))
 
 
-@pytest.fixture(scope="module")
-def engine(config: EngineConfig) -> Iterator[Engine]:
-    """Eager, prefix cache on, prompts prefilled in chunks now and then."""
-    options = EngineOptions(enable_prefix_caching=True, max_num_seqs=256, max_num_batched_tokens=512)
+@pytest.fixture(scope="module", params=[True, False], ids=["eager", "compiled"])
+def engine(config: EngineConfig, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Prefix cache on, prompts prefilled in chunks now and then."""
+    options = EngineOptions(
+        enforce_eager=request.param, enable_prefix_caching=True, max_num_seqs=256, max_num_batched_tokens=512
+    )
     with Engine(bundled_model(), config, options) as engine:
         yield engine
 

@@ -170,6 +170,10 @@ def test_streams_and_steered_answers_are_those_of_transformers(
             answers = engine.generate([prompt] * len(steerings), steerings, SAMPLING)
             assert [answer.token_ids for answer in answers] == [plain, *steered]
             assert sum(tokens != plain for tokens in steered) > len(steered) / 2
+    with Engine(folder, EngineConfig.capturing(points[-1], truncated=True), options) as engine:
+        assert engine.llm.model_config.hf_text_config.num_hidden_layers == 2 < LAYERS
+        for stream, captured in zip(streams, engine.capture(PROMPTS), strict=True):
+            torch.testing.assert_close(captured, stream[str(points[-1])], rtol=1e-3, atol=1e-3)
 
 
 def edits_of(saes: Sequence[str]) -> Iterator[Steering]:

@@ -85,7 +85,10 @@ MIXES = st.lists(
 )
 
 
-@pytest.fixture(scope="module", params=[ROOMY, PRESSED], ids=["roomy", "pressed"])
+COMPILED = PRESSED.model_copy(update={"enforce_eager": False})
+
+
+@pytest.fixture(scope="module", params=[ROOMY, PRESSED, COMPILED], ids=["roomy", "pressed", "compiled"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     with Engine(bundled_model(), hooked(tmp_path_factory.mktemp("saes"), SAES), request.param) as engine:
         yield engine

@@ -1,0 +1,275 @@
+"""Those who answer in ``throughput.py``: vLLM alone, featurehub, and its peers, each in a process of its own.
+
+A contender reads lines from standard input, what a batch asks for, and prints the tokens per second of each. All have
+the same shape of model (random weights), the same prompts, the same number of tokens to generate. A peer's edits are
+nudges along a decoder row, which is what each of them offers; featurehub's are of all four modes.
+
+    plain            vLLM, no plugin
+    control          the same again: how far two equal processes lie apart
+    featurehub       vLLM with the hook
+    vllm-lens        vLLM with that plugin, which must lie on PYTHONPATH
+    hooks            transformers with a forward hook, batched ``generate``
+    transformerlens  sae-lens' way of steering: hooks on a TransformerLens model while it generates
+"""
+
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+PROMPT, TOKENS, CROWD = 32, 16, 256
+
+
+class Asked(NamedTuple):
+    """Of every request of a batch. distinct: whether each has edits of its own;  top_k: latents read per token"""
+
+    batch: int
+    edits: int = 0
+    distinct: bool = False
+    top_k: int = 0
+
+
+class Shape(NamedTuple):
+    """layers, hidden_size, heads, kv_heads, intermediate_size: a Llama;  layer: with the hook;  d_sae: its latents"""
+
+    layers: int
+    hidden_size: int
+    heads: int
+    kv_heads: int
+    intermediate_size: int
+    layer: int
+    d_sae: int
+    dtype: str
+
+    def save(self, folder: Path) -> None:
+        """The model's config alone, whose weights each contender draws; and an SAE."""
+        import torch
+        from transformers import LlamaConfig
+
+        from featurehub.dictionary import Dictionary
+
+        LlamaConfig(
+            hidden_size=self.hidden_size, num_hidden_layers=self.layers, num_attention_heads=self.heads,
+            num_key_value_heads=self.kv_heads, intermediate_size=self.intermediate_size, vocab_size=8192,
+            max_position_embeddings=2048, architectures=["LlamaForCausalLM"], dtype=self.dtype,
+        ).save_pretrained(folder / "model")  # fmt: skip
+        rows = torch.nn.functional.normalize(torch.randn(self.d_sae, self.hidden_size), dim=-1)
+        zeros = torch.zeros(self.d_sae)
+        Dictionary(rows, rows, zeros, torch.zeros(self.hidden_size), zeros).save(folder / "sae.safetensors")
+
+
+SHAPES = {
+    "demo": Shape(6, 192, 6, 6, 512, 3, 768, "float32"),
+    "wide": Shape(30, 576, 9, 3, 1536, 15, 8 * 576, "bfloat16"),
+    "1b": Shape(16, 2048, 32, 8, 8192, 8, 32768, "bfloat16"),
+    "8b": Shape(32, 4096, 32, 8, 14336, 16, 65536, "bfloat16"),
+}
+
+
+class Contender(Protocol):
+    def __call__(self, asked: Asked) -> None:
+        """Answers a whole batch."""
+        ...
+
+
+def prompts(batch: int) -> list[list[int]]:
+    return [[10 + (7 * i + j) % 400 for j in range(PROMPT)] for i in range(batch)]
+
+
+def vllm_engine(shape: Shape, folder: Path, compiled: bool, **options: Any) -> Any:
+    os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_LOGGING_LEVEL": "ERROR"}
+    from vllm import LLM
+
+    return LLM(
+        str(folder / "model"),
+        load_format="dummy",
+        dtype=shape.dtype,
+        enforce_eager=not compiled,
+        enable_prefix_caching=False,
+        max_num_seqs=CROWD,
+        max_model_len=256,
+        skip_tokenizer_init=True,
+        disable_log_stats=True,
+        **options,
+    )
+
+
+def generate(llm: Any, extra_args: list[dict[str, Any] | None]) -> list[Any]:
+    from vllm import SamplingParams, TokensPrompt
+
+    params = [
+        SamplingParams(temperature=0.7, max_tokens=TOKENS, ignore_eos=True, extra_args=each, detokenize=False)
+        for each in extra_args
+    ]
+    inputs = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts(len(params))]
+    return llm.generate(inputs, params, use_tqdm=False)
+
+
+def plain(shape: Shape, folder: Path, compiled: bool) -> Contender:
+    llm = vllm_engine(shape, folder, compiled)
+    return lambda asked: void(generate(llm, [None] * asked.batch))
+
+
+def featurehub(shape: Shape, folder: Path, compiled: bool) -> Contender:
+    """Reports are fetched for every answer, as the server does; an answer without one ends the benchmark."""
+    from featurehub.artifacts.manifest import HookPoint
+    from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
+    from featurehub.engine.worker import EXTENSION
+
+    sae = SaeConfig(id="benchmark", folder=folder, d_sae=shape.d_sae)
+    config = EngineConfig(hooks=(HookConfig(point=HookPoint(layer=shape.layer), saes=(sae,)),))
+    options = {"additional_config": config.to_additional_config(), "worker_extension_cls": EXTENSION}
+    llm = vllm_engine(shape, folder, compiled, **options)
+
+    def answer(asked: Asked) -> None:
+        generate(llm, [steering(asked, i) for i in range(asked.batch)])
+        for i in range(asked.batch if asked.edits or asked.top_k else 0):
+            [report] = llm.collective_rpc("featurehub_report", args=(f"r{i}",))
+            assert report is not None
+
+    return answer
+
+
+def steering(asked: Asked, request: int) -> dict[str, str] | None:
+    from featurehub.edits import LatentEdit, Read, Steering
+    from featurehub.features import Mode
+
+    if not (asked.edits or asked.top_k):
+        return None
+    modes, which = itertools.cycle(Mode), request if asked.distinct else 0
+    edits = tuple(
+        LatentEdit(latent=8 * (which % 90) + i, mode=next(modes), value=20.0 + which) for i in range(asked.edits)
+    )
+    reads = (Read(top_k=asked.top_k),) if asked.top_k else ()
+    return {"featurehub": Steering(edits=edits, reads=reads, report=f"r{request}").to_json()}
+
+
+def vllm_lens(shape: Shape, folder: Path, compiled: bool) -> Contender:
+    """Reading: it returns the stream, which the client encodes."""
+    from vllm_lens import SteeringVector
+
+    llm, sae = vllm_engine(shape, folder, compiled), dictionary(folder)
+
+    def answer(asked: Asked) -> None:
+        vectors = [
+            SteeringVector(activations=20.0 * sae.W_dec[[k]], layer_indices=[shape.layer], scale=1.0)
+            for k in range(asked.edits)
+        ]
+        wanted: dict[str, Any] = {"apply_steering_vectors": vectors} if vectors else {}
+        if asked.top_k:
+            wanted["output_residual_stream"] = [shape.layer]
+        for output in generate(llm, [dict(wanted) for _ in range(asked.batch)]):
+            if asked.top_k:
+                sae.encode(output.activations["residual_stream"][0].float()).topk(asked.top_k)
+
+    return answer
+
+
+def hooks(shape: Shape, folder: Path, compiled: bool) -> Contender:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(folder / "model")
+    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, shape.dtype)).eval()
+    sae = dictionary(folder)
+    options = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": True, "pad_token_id": 0}
+
+    def answer(asked: Asked) -> None:
+        edit = edit_of(sae, asked)
+        handle = model.model.layers[shape.layer].register_forward_hook(lambda module, inputs, x: edit(x))
+        with torch.no_grad():
+            model.generate(torch.tensor(prompts(asked.batch)), **options)
+        handle.remove()
+
+    return answer
+
+
+def transformerlens(shape: Shape, folder: Path, compiled: bool) -> Contender:
+    import torch
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+    config = HookedTransformerConfig(
+        n_layers=shape.layers, d_model=shape.hidden_size, n_ctx=256, d_head=shape.hidden_size // shape.heads,
+        n_heads=shape.heads, n_key_value_heads=shape.kv_heads, d_mlp=shape.intermediate_size, d_vocab=8192,
+        act_fn="silu", normalization_type="RMS", positional_embedding_type="rotary", gated_mlp=True,
+        rotary_dim=shape.hidden_size // shape.heads, dtype=getattr(torch, shape.dtype), device="cpu",
+    )  # fmt: skip
+    model, sae = HookedTransformer(config).eval(), dictionary(folder)
+    point = f"blocks.{shape.layer}.hook_resid_post"
+
+    def answer(asked: Asked) -> None:
+        edit = edit_of(sae, asked)
+        with torch.no_grad(), model.hooks(fwd_hooks=[(point, lambda x, hook: edit(x))]):
+            ids = torch.tensor(prompts(asked.batch))
+            model.generate(ids, max_new_tokens=TOKENS, stop_at_eos=False, temperature=0.7, verbose=False)
+
+    return answer
+
+
+def edit_of(sae: Any, asked: Asked) -> Callable[[Any], Any]:
+    """What a user of hooks writes: the same edits for the whole batch."""
+
+    def edit(x: Any) -> Any:
+        if asked.top_k:
+            sae.encode(x.flatten(0, 1).float()).topk(asked.top_k)
+        for k in range(asked.edits):
+            x = x + 20.0 * sae.W_dec[k].to(x.dtype)
+        return x
+
+    return edit
+
+
+def dictionary(folder: Path) -> Any:
+    from featurehub.dictionary import Dictionary
+
+    return Dictionary.load(folder / "sae.safetensors")
+
+
+def void(result: Any) -> None:
+    """For a contender whose answers nobody looks at."""
+
+
+CONTENDERS: dict[str, Callable[[Shape, Path, bool], Contender]] = {
+    "plain": plain,
+    "control": plain,
+    "featurehub": featurehub,
+    "vllm-lens": vllm_lens,
+    "hooks": hooks,
+    "transformerlens": transformerlens,
+}
+PLUGINS = {"featurehub": "featurehub", "vllm-lens": "activations"}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Libraries print while they load; only rates may come out."""
+    out = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(out, 1)
+        os.close(out)
+
+
+def serve(name: str, model: str, folder: Path, compiled: bool) -> None:
+    """Answers each line of standard input, what a batch asks for, with its tokens per second."""
+    with quiet():
+        contender = CONTENDERS[name](SHAPES[model], folder, compiled)
+    for line in sys.stdin:
+        batch, edits, distinct, top_k = map(int, line.split())
+        asked = Asked(batch, edits, bool(distinct), top_k)
+        with quiet():
+            started = time.perf_counter()
+            contender(asked)
+            seconds = time.perf_counter() - started
+        print(f"RATE {batch * TOKENS / seconds}", flush=True)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4:] == ["compiled"])
