@@ -23,7 +23,7 @@ check: $(VENV)/.$(HARDWARE)
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports
 
 benchmark: $(VENV)/.$(HARDWARE)
-	for name in steering reading drift throughput step_time; do $(BIN)/python tests/benchmarks/$$name.py || exit; done
+	for name in steering reading drift throughput harvest step_time; do $(BIN)/python tests/benchmarks/$$name.py || exit; done
 
 $(VENV)/.cpu $(VENV)/.cuda: pyproject.toml .requirements/$(HARDWARE).txt
 	$(PYTHON) -m venv $(VENV)

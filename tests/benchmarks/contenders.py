@@ -10,6 +10,13 @@ nudges along a decoder row, which is what each of them offers; featurehub's are 
     vllm-lens        vLLM with that plugin, which must lie on PYTHONPATH
     hooks            transformers with a forward hook, batched ``generate``
     transformerlens  sae-lens' way of steering: hooks on a TransformerLens model while it generates
+
+For ``harvest.py``, which asks for a number of documents of mixed lengths:
+
+    prefill          vLLM with no plugin reads them
+    harvest          featurehub captures the stream at the hook point
+    harvest-to-hook  the same, with the layers up to there alone
+    hooks-to-layer   transformers, batches sorted by length, whose forward pass ends at the hook
 """
 
 import itertools
@@ -17,7 +24,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -33,6 +40,12 @@ class Asked(NamedTuple):
     top_k: int = 0
 
 
+class Load(Protocol):
+    """Makes a contender in its process."""
+
+    def __call__(self, shape: "Shape", folder: Path, compiled: bool) -> "Contender": ...
+
+
 class Shape(NamedTuple):
     """layers, hidden_size, heads, kv_heads, intermediate_size: a Llama;  layer: with the hook;  d_sae: its latents"""
 
@@ -45,18 +58,21 @@ class Shape(NamedTuple):
     d_sae: int
     dtype: str
 
-    def save(self, folder: Path) -> None:
-        """The model's config alone, whose weights each contender draws; and an SAE."""
+    def save(self, folder: Path, weights: bool = False) -> None:
+        """The model's config, and its weights unless each contender shall draw its own; and an SAE."""
         import torch
-        from transformers import LlamaConfig
+        from transformers import LlamaConfig, LlamaForCausalLM
 
         from featurehub.dictionary import Dictionary
 
-        LlamaConfig(
+        config = LlamaConfig(
             hidden_size=self.hidden_size, num_hidden_layers=self.layers, num_attention_heads=self.heads,
             num_key_value_heads=self.kv_heads, intermediate_size=self.intermediate_size, vocab_size=8192,
             max_position_embeddings=2048, architectures=["LlamaForCausalLM"], dtype=self.dtype,
-        ).save_pretrained(folder / "model")  # fmt: skip
+        )  # fmt: skip
+        (LlamaForCausalLM(config).to(getattr(torch, self.dtype)) if weights else config).save_pretrained(
+            folder / "model"
+        )
         rows = torch.nn.functional.normalize(torch.randn(self.d_sae, self.hidden_size), dim=-1)
         zeros = torch.zeros(self.d_sae)
         Dictionary(rows, rows, zeros, torch.zeros(self.hidden_size), zeros).save(folder / "sae.safetensors")
@@ -71,8 +87,8 @@ SHAPES = {
 
 
 class Contender(Protocol):
-    def __call__(self, asked: Asked) -> None:
-        """Answers a whole batch."""
+    def __call__(self, asked: Asked) -> int:
+        """Answers a whole batch; says how many tokens it generated, or read."""
         ...
 
 
@@ -111,7 +127,7 @@ def generate(llm: Any, extra_args: list[dict[str, Any] | None]) -> list[Any]:
 
 def plain(shape: Shape, folder: Path, compiled: bool) -> Contender:
     llm = vllm_engine(shape, folder, compiled)
-    return lambda asked: void(generate(llm, [None] * asked.batch))
+    return lambda asked: TOKENS * len(generate(llm, [None] * asked.batch))
 
 
 def featurehub(shape: Shape, folder: Path, compiled: bool) -> Contender:
@@ -125,11 +141,12 @@ def featurehub(shape: Shape, folder: Path, compiled: bool) -> Contender:
     options = {"additional_config": config.to_additional_config(), "worker_extension_cls": EXTENSION}
     llm = vllm_engine(shape, folder, compiled, **options)
 
-    def answer(asked: Asked) -> None:
+    def answer(asked: Asked) -> int:
         generate(llm, [steering(asked, i) for i in range(asked.batch)])
         for i in range(asked.batch if asked.edits or asked.top_k else 0):
             [report] = llm.collective_rpc("featurehub_report", args=(f"r{i}",))
             assert report is not None
+        return TOKENS * asked.batch
 
     return answer
 
@@ -154,7 +171,7 @@ def vllm_lens(shape: Shape, folder: Path, compiled: bool) -> Contender:
 
     llm, sae = vllm_engine(shape, folder, compiled), dictionary(folder)
 
-    def answer(asked: Asked) -> None:
+    def answer(asked: Asked) -> int:
         vectors = [
             SteeringVector(activations=20.0 * sae.W_dec[[k]], layer_indices=[shape.layer], scale=1.0)
             for k in range(asked.edits)
@@ -165,6 +182,7 @@ def vllm_lens(shape: Shape, folder: Path, compiled: bool) -> Contender:
         for output in generate(llm, [dict(wanted) for _ in range(asked.batch)]):
             if asked.top_k:
                 sae.encode(output.activations["residual_stream"][0].float()).topk(asked.top_k)
+        return TOKENS * asked.batch
 
     return answer
 
@@ -178,12 +196,13 @@ def hooks(shape: Shape, folder: Path, compiled: bool) -> Contender:
     sae = dictionary(folder)
     options = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": True, "pad_token_id": 0}
 
-    def answer(asked: Asked) -> None:
+    def answer(asked: Asked) -> int:
         edit = edit_of(sae, asked)
         handle = model.model.layers[shape.layer].register_forward_hook(lambda module, inputs, x: edit(x))
         with torch.no_grad():
             model.generate(torch.tensor(prompts(asked.batch)), **options)
         handle.remove()
+        return TOKENS * asked.batch
 
     return answer
 
@@ -201,11 +220,12 @@ def transformerlens(shape: Shape, folder: Path, compiled: bool) -> Contender:
     model, sae = HookedTransformer(config).eval(), dictionary(folder)
     point = f"blocks.{shape.layer}.hook_resid_post"
 
-    def answer(asked: Asked) -> None:
+    def answer(asked: Asked) -> int:
         edit = edit_of(sae, asked)
         with torch.no_grad(), model.hooks(fwd_hooks=[(point, lambda x, hook: edit(x))]):
             ids = torch.tensor(prompts(asked.batch))
             model.generate(ids, max_new_tokens=TOKENS, stop_at_eos=False, temperature=0.7, verbose=False)
+        return TOKENS * asked.batch
 
     return answer
 
@@ -229,19 +249,90 @@ def dictionary(folder: Path) -> Any:
     return Dictionary.load(folder / "sae.safetensors")
 
 
-def void(result: Any) -> None:
-    """For a contender whose answers nobody looks at."""
+def documents(count: int) -> list[list[int]]:
+    """Of mixed lengths, 16 to 255 tokens."""
+    return [[10 + (7 * i + j) % 400 for j in range(16 + 37 * i % 240)] for i in range(count)]
 
 
-CONTENDERS: dict[str, Callable[[Shape, Path, bool], Contender]] = {
+def prefill(shape: Shape, folder: Path, compiled: bool) -> Contender:
+    from vllm import LLM, SamplingParams, TokensPrompt
+
+    from featurehub.engine.offline import EngineOptions, prepare_environment
+
+    options = EngineOptions(dtype=shape.dtype, max_model_len=256, skip_tokenizer_init=True)
+    prepare_environment(options)
+    llm = LLM(str(folder / "model"), disable_log_stats=True, **options.model_dump(exclude={"kv_cache_gib"}))
+    params = SamplingParams(max_tokens=1, detokenize=False)
+
+    def read(asked: Asked) -> int:
+        ids = documents(asked.batch)
+        llm.generate([TokensPrompt(prompt_token_ids=document) for document in ids], params, use_tqdm=False)
+        return sum(map(len, ids))
+
+    return read
+
+
+def harvest(shape: Shape, folder: Path, compiled: bool, truncated: bool = False) -> Contender:
+    from featurehub.artifacts.manifest import HookPoint
+    from featurehub.engine.config import EngineConfig
+    from featurehub.engine.offline import Engine, EngineOptions
+
+    options = EngineOptions(dtype=shape.dtype, max_model_len=256, skip_tokenizer_init=True)
+    config = EngineConfig.capturing(HookPoint(layer=shape.layer), truncated=truncated)
+    engine = Engine(folder / "model", config, options)
+    return lambda asked: sum(map(len, engine.capture(documents(asked.batch))))
+
+
+def harvest_to_hook(shape: Shape, folder: Path, compiled: bool) -> Contender:
+    return harvest(shape, folder, compiled, truncated=True)
+
+
+class Stop(Exception):
+    """Ends a forward pass at the hook."""
+
+
+def hooks_to_layer(shape: Shape, folder: Path, compiled: bool) -> Contender:
+    """Sixteen documents at a time, sorted by length, so that little of it is padding."""
+    import torch
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(folder / "model", dtype=getattr(torch, shape.dtype)).eval()
+    kept: list[Any] = []
+
+    def keep(module: Any, inputs: Any, x: Any) -> None:
+        kept.append(x.float())
+        raise Stop
+
+    model.layers[shape.layer].register_forward_hook(keep)
+
+    def read(asked: Asked) -> int:
+        ids = sorted(documents(asked.batch), key=len)
+        for group in (ids[i : i + 16] for i in range(0, len(ids), 16)):
+            longest = len(group[-1])
+            padded = torch.tensor([each + [0] * (longest - len(each)) for each in group])
+            mask = torch.tensor([[1] * len(each) + [0] * (longest - len(each)) for each in group])
+            with torch.no_grad(), suppress(Stop):
+                model(padded, attention_mask=mask, use_cache=False)
+            kept.clear()
+        return sum(map(len, ids))
+
+    return read
+
+
+CONTENDERS: dict[str, Load] = {
     "plain": plain,
     "control": plain,
     "featurehub": featurehub,
     "vllm-lens": vllm_lens,
     "hooks": hooks,
     "transformerlens": transformerlens,
+    "prefill": prefill,
+    "prefill-again": prefill,
+    "harvest": harvest,
+    "harvest-to-hook": harvest_to_hook,
+    "hooks-to-layer": hooks_to_layer,
 }
-PLUGINS = {"featurehub": "featurehub", "vllm-lens": "activations"}
+PLUGINS = dict.fromkeys(("featurehub", "harvest", "harvest-to-hook"), "featurehub") | {"vllm-lens": "activations"}
 
 
 @contextmanager
@@ -266,9 +357,9 @@ def serve(name: str, model: str, folder: Path, compiled: bool) -> None:
         asked = Asked(batch, edits, bool(distinct), top_k)
         with quiet():
             started = time.perf_counter()
-            contender(asked)
+            tokens = contender(asked)
             seconds = time.perf_counter() - started
-        print(f"RATE {batch * TOKENS / seconds}", flush=True)
+        print(f"RATE {tokens / seconds}", flush=True)
 
 
 if __name__ == "__main__":
