@@ -2,8 +2,11 @@
 
 Reading order:
     documents    texts and chats as token ids
-    stream       the engine's activations as the trainer's endless batches
-    train        a BatchTopK SAE from that stream
+    reader       the stream at a hook point, document by document
+    harvest      the same over a whole text, on disk in shards
+    stream       a trainer's endless batches, from either
+    recipes      an SAE of each architecture
+    train        several SAEs in lockstep on one stream, with checkpoints
     evaluate     how well it reconstructs held-out tokens
     activations  what its features do on documents
     canaries     the documents that an artifact keeps, with what its features did on them

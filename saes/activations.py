@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix, vstack
 from featurehub.dictionary import Dictionary
 from saes.documents import Document
 from saes.evaluate import Evaluation, Quality
-from saes.stream import Reader, read_tokens
+from saes.reader import Reader, read_tokens
 
 __all__ = ["FeatureActivations", "encode_documents"]
 

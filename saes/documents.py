@@ -1,19 +1,15 @@
 """Texts and chats as token ids."""
 
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from tokenizers.decoders import DecodeStream
 
-from featurehub.errors import InvalidInput
+from saes.texts import Message
 
-__all__ = ["Document", "Message", "pieces", "prompt_ids", "read_texts", "special_ids", "tokenize"]
+__all__ = ["Document", "pieces", "prompt_ids", "special_ids", "tokenize"]
 
-MAX_FILE_BYTES = 2 << 30
 TEXT_PROMPT_TOKENS = 16
-Message = dict[str, str]
 
 
 class Document(NamedTuple):
@@ -25,51 +21,6 @@ class Document(NamedTuple):
 
     token_ids: list[int]
     prompt_len: int
-
-
-def read_texts(path: Path) -> list[str | list[Message]]:
-    """Texts or chats from ``.json`` (a list), ``.jsonl`` (a line each) or ``.txt`` (paragraphs).
-
-    An entry is a string, ``{"text": …}`` or ``{"messages": [{"role", "content"}, …]}``. Raises InvalidInput.
-    """
-    if not path.is_file():
-        raise InvalidInput(f"no text file {path}", param="text")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise InvalidInput(f"{path} is larger than {MAX_FILE_BYTES >> 30} GiB; split it", param="text")
-    entries = [text_of(entry, path) for entry in read_entries(path)]
-    if not entries:
-        raise InvalidInput(f"{path} holds no text", param="text")
-    return entries
-
-
-def read_entries(path: Path) -> list[Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".json":
-            parsed = json.loads(text)
-            return parsed if isinstance(parsed, list) else [parsed]
-        if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.split("\n") if line.strip()]
-    except ValueError as error:
-        raise InvalidInput(f"{path} cannot be read: {error}", param="text") from None
-    return [paragraph for paragraph in text.split("\n\n") if paragraph.strip()]
-
-
-def text_of(entry: Any, path: Path) -> str | list[Message]:
-    if isinstance(entry, dict):
-        entry = entry.get("messages", entry.get("text"))
-    if isinstance(entry, str) or is_chat(entry):
-        return entry
-    kinds = 'a string, {"text": …} or {"messages": […]}'
-    raise InvalidInput(f"{path}: an entry must be {kinds}, not {entry!r:.80}", param="text")
-
-
-def is_chat(entry: Any) -> bool:
-    return isinstance(entry, list) and bool(entry) and all(map(is_message, entry))
-
-
-def is_message(message: Any) -> bool:
-    return isinstance(message, dict) and all(isinstance(message.get(key), str) for key in ("role", "content"))
 
 
 def tokenize(tokenizer: Any, entries: Sequence[str | list[Message]], max_tokens: int) -> Iterator[Document]:

@@ -1,101 +1,127 @@
-"""The engine's activations as the trainer's batches: endless, shuffled, in bounded memory."""
+"""A trainer's batches: endless, shuffled, in bounded memory, and able to go on where an earlier run was ended.
 
-import random
-from collections.abc import Callable, Collection, Iterator, Sequence
+1. The text lies in chunks of documents. Each epoch passes them in an order of its own, drawn from the seed.
+2. Chunks fill a buffer until it holds ``buffer_tokens``; then it is shuffled, and half of it is handed out as batches
+   before it is filled again, so that neighbours in the text are rarely neighbours in a batch.
+3. The state is the buffer, the place in the order of chunks, and the generator: from it, the same batches follow.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from pydantic import Field
-from sae_lens.training.mixing_buffer import mixing_buffer
 from torch import Tensor
 
+from featurehub.errors import InvalidInput
 from featurehub.settings import Frozen
 from saes.documents import Document
+from saes.reader import Reader, read_tokens
 
-__all__ = ["FakeReader", "Reader", "StreamConfig", "read_batches", "read_tokens"]
-
-
-class Reader(Protocol):
-    """Whatever yields the stream at the hook point; ``featurehub.engine.offline.Engine`` does."""
-
-    def capture(self, documents: Sequence[Sequence[int]]) -> list[Tensor]: ...
+__all__ = ["Chunks", "DocumentChunks", "Stream", "StreamConfig"]
 
 
-class FakeReader:
-    """A reader without a model: every token's stream is a fixed random vector of its id."""
+class Chunks(Protocol):
+    """Streams of ordinary tokens, in parts that can be read again, always the same."""
 
-    def __init__(self, vocabulary: int, d_model: int, seed: int = 0) -> None:
-        self.embedding = torch.randn(vocabulary, d_model, generator=torch.Generator().manual_seed(seed))
+    def __len__(self) -> int: ...
 
-    def capture(self, documents: Sequence[Sequence[int]]) -> list[Tensor]:
-        return [self.embedding[torch.tensor(list(document))] for document in documents]
+    def read(self, chunk: int) -> Tensor:
+        """[tokens, d_model], float32."""
+        ...
+
+
+class DocumentChunks:
+    """Read through the engine whenever they are asked for: for text that is passed once."""
+
+    def __init__(
+        self, reader: Reader, documents: Sequence[Document], special: Collection[int], documents_per_chunk: int = 512
+    ) -> None:
+        self.reader = reader
+        self.documents = documents
+        self.special = special
+        self.size = documents_per_chunk
+
+    def __len__(self) -> int:
+        return -(-len(self.documents) // self.size)
+
+    def read(self, chunk: int) -> Tensor:
+        own = self.documents[chunk * self.size : (chunk + 1) * self.size]
+        return torch.cat([x[mask].float() for _, x, mask in read_tokens(self.reader, own, self.special, self.size)])
 
 
 class StreamConfig(Frozen):
-    """documents_per_read: documents that one call of the engine prefills
-    buffer_tokens:      size of the shuffle buffer; memory is buffer_tokens · d_model · 4 bytes, twice while it mixes
-    kept_tokens:        how many tokens' streams are kept in memory, so that later epochs need not read them again
-    """
+    """buffer_tokens: size of the shuffle buffer; memory is buffer_tokens · d_model · 4 bytes, twice while it mixes"""
 
-    documents_per_read: int = Field(default=512, ge=1)
     buffer_tokens: int = Field(default=65_536, ge=1)
-    kept_tokens: int = Field(default=1_000_000, ge=0)
     batch_tokens: int = Field(default=2048, ge=1)
     seed: int = 0
 
 
-class Kept:
-    """Streams of the documents that were read first, up to a number of tokens."""
+class Stream:
+    """An iterator of batches ([batch_tokens, d_model]) that never ends.
 
-    def __init__(self, tokens: int) -> None:
-        self.left = tokens
-        self.streams: dict[int, Tensor] = {}
-
-    def keep(self, fresh: dict[int, Tensor]) -> None:
-        for i, x in fresh.items():
-            if len(x) <= self.left:
-                self.streams[i] = x
-                self.left -= len(x)
-
-
-def read_tokens(
-    reader: Reader, documents: Sequence[Document], special: Collection[int], documents_per_read: int
-) -> Iterator[tuple[Document, Tensor, Tensor]]:
-    """Every document with its stream ([tokens, d_model]) and the mask of its ordinary tokens ([tokens]).
-
-    BOS and other special tokens are masked: few as they are, their huge norms would decide every statistic.
-    """
-    special_ids = torch.tensor(sorted(special), dtype=torch.long)
-    for start in range(0, len(documents), documents_per_read):
-        chunk = documents[start : start + documents_per_read]
-        for document, x in zip(chunk, reader.capture([d.token_ids for d in chunk]), strict=True):
-            yield document, x, ~torch.isin(torch.tensor(document.token_ids), special_ids)
-
-
-def read_batches(
-    reader: Reader,
-    documents: Sequence[Document],
-    special: Collection[int],
-    config: StreamConfig,
-    progress: Callable[[int], None] = lambda tokens: None,
-) -> Iterator[Tensor]:
-    """Batches of ``batch_tokens`` streams without end: the documents again and again, in another order each time.
-
-    ``progress`` is called with the number of tokens in every batch that is handed out.
+    ``progress`` is called with the number of tokens in every batch. Raises InvalidInput for a buffer below a batch, and
+    for chunks without a token.
     """
 
-    def chunks() -> Iterator[Tensor]:
-        order, kept = random.Random(config.seed), Kept(config.kept_tokens)
-        while True:
-            shuffled = order.sample(range(len(documents)), len(documents))
-            for start in range(0, len(shuffled), config.documents_per_read):
-                chunk = shuffled[start : start + config.documents_per_read]
-                missing = [i for i in chunk if i not in kept.streams]
-                read = read_tokens(reader, [documents[i] for i in missing], special, config.documents_per_read)
-                fresh = {i: x[mask] for i, (_, x, mask) in zip(missing, read, strict=True)}
-                yield torch.cat([kept.streams[i] if i in kept.streams else fresh[i] for i in chunk])
-                kept.keep(fresh)
+    def __init__(
+        self, chunks: Chunks, config: StreamConfig, progress: Callable[[int], None] = lambda tokens: None
+    ) -> None:
+        if config.buffer_tokens < config.batch_tokens:
+            raise InvalidInput(
+                f"a buffer of {config.buffer_tokens} tokens does not hold a batch of {config.batch_tokens}",
+                param="buffer_tokens",
+            )
+        self.chunks = chunks
+        self.config = config
+        self.progress = progress
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.buffer = torch.empty(0)
+        self.taken, self.left = 0, 0
+        self.epoch, self.at = 0, 0
 
-    for batch in mixing_buffer(config.buffer_tokens, config.batch_tokens, chunks()):
-        progress(len(batch))
-        yield batch
+    def __iter__(self) -> "Stream":
+        return self
+
+    def __next__(self) -> Tensor:
+        if not self.left:
+            self.refill()
+        batch = self.buffer[self.taken : self.taken + self.config.batch_tokens]
+        self.taken += len(batch)
+        self.left -= 1
+        self.progress(len(batch))
+        return batch
+
+    def refill(self) -> None:
+        """Step 2. ``taken`` tokens of the buffer are handed out already; ``left`` batches will be."""
+        parts = [self.buffer[self.taken :]] if self.taken < len(self.buffer) else []
+        tokens, started = sum(map(len, parts)), self.epoch
+        while tokens < self.config.buffer_tokens:
+            parts.append(self.chunks.read(self.next_chunk()))
+            tokens += len(parts[-1])
+            if not tokens and self.epoch > started + 1:
+                raise InvalidInput("the text holds no ordinary token", param="text")
+        self.buffer = torch.cat(parts)
+        self.buffer = self.buffer[torch.randperm(tokens, generator=self.generator)]
+        self.taken, self.left = 0, max(1, (tokens - self.config.buffer_tokens // 2) // self.config.batch_tokens)
+
+    def next_chunk(self) -> int:
+        """Step 1."""
+        if self.at == len(self.chunks):
+            self.epoch, self.at = self.epoch + 1, 0
+        order = np.random.default_rng([self.config.seed, self.epoch]).permutation(len(self.chunks))
+        chunk = int(order[self.at])
+        self.at += 1
+        return chunk
+
+    def state(self) -> dict[str, Tensor]:
+        place = [self.taken, self.left, self.epoch, self.at]
+        return {"buffer": self.buffer, "place": torch.tensor(place), "generator": self.generator.get_state()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on after the batch after which ``state`` was taken."""
+        self.buffer = state["buffer"]
+        self.taken, self.left, self.epoch, self.at = state["place"].tolist()
+        self.generator.set_state(state["generator"])

@@ -2,40 +2,48 @@
 
 1. identify the model: fingerprints of its weights, tokenizer and template
 2. split the documents into training, and held-out ones that everything after training is measured on
-3. harvest through the engine and train
+3. harvest through the engine, and train
 4. evaluate, and observe what the features do on held-out documents
 5. choose the canaries, and let the model answer their prompts: the baseline of every later drift check
 6. seal the artifact
 7. label every live latent
 8. calibrate strengths by steering
 9. register artifact, features, labels and strengths in the database, in one transaction
+
+Harvest and training keep what they have beside the artifact, in a folder named after what they depend on. A build that
+is started again goes on from there; the folder goes when the build is done.
 """
 
-from collections.abc import Sequence
+import hashlib
+import random
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, open_artifact, seal
 from featurehub.artifacts.files import replace_folder
-from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.cli.harvest import identify_hook
 from featurehub.cli.label import label_and_register
 from featurehub.cli.progress import phase, work
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
-from featurehub.engine.plugin import check_architecture
 from featurehub.errors import InvalidInput
 from featurehub.settings import Frozen
 from labeling.strength import CalibrationConfig, SteeringJudge
 from saes.activations import FeatureActivations, encode_documents
 from saes.canaries import CanaryConfig, choose_canaries
-from saes.documents import Document, Message, prompt_ids, special_ids, tokenize
+from saes.documents import Document, prompt_ids, special_ids, tokenize
 from saes.drift.check import ANSWERS, CANARIES, CheckConfig, Judge, answer_prompts
+from saes.harvest import Harvest, HarvestConfig, harvest_documents
 from saes.observed import observe
-from saes.stream import StreamConfig, read_batches
-from saes.train import TrainConfig, train
+from saes.recipes import Recipe
+from saes.stream import Stream, StreamConfig
+from saes.texts import Message
+from saes.train import SCALE_BATCHES, Progress, TrainConfig, train
 
 __all__ = ["BuildJudge", "BuildPlan", "Trained", "build"]
 
@@ -60,8 +68,10 @@ class BuildPlan(Frozen):
     max_tokens: int = 256
     held_out: float = 0.25
     observed: int = 3000
+    recipe: Recipe = Recipe()
     train: TrainConfig = TrainConfig()
-    stream: StreamConfig = StreamConfig()
+    harvest: HarvestConfig = HarvestConfig()
+    buffer_tokens: int = 65_536
     canaries: CanaryConfig = CanaryConfig()
     check: CheckConfig = CheckConfig()
     calibration: CalibrationConfig = CalibrationConfig()
@@ -81,13 +91,15 @@ def build(
     Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; nothing is left half-built.
     """
     with phase("identifying the model"):
-        identity, hook = identify_hook(plan)
+        identity, hook = identify_hook(plan.model, plan.layer)
     with phase("starting the engine"):
         engine = Engine(plan.model, EngineConfig.capturing(hook), plan.engine)
     with engine, replace_folder(plan.out) as folder:
         documents = list(tokenize(engine.tokenizer, entries, plan.max_tokens))
         training, held_out = split(documents, plan.held_out)
-        trained = train_and_observe(plan, engine, identity.d_model, training, held_out)
+        partial = partial_folder(plan, identity, hook, training)
+        dictionary = harvest_and_train(plan, engine, identity, hook, training, partial)
+        trained = observed(plan, engine, dictionary, held_out)
         metrics = keep_baseline(plan, engine, trained, folder)
         seal(folder, manifest_fields(plan, identity, hook, metrics, training))
         calibration_prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in prompts]
@@ -96,14 +108,8 @@ def build(
         engine = Engine(plan.model, EngineConfig.holding(artifact), plan.engine)
     with engine:
         label_and_register(plan, artifact, engine, trained, judge, calibration_prompts)
+    shutil.rmtree(partial)
     return artifact
-
-
-def identify_hook(plan: BuildPlan) -> tuple[ModelIdentity, HookPoint]:
-    first = identify(plan.model, HookPoint(layer=0))
-    check_architecture(first.architecture)
-    layer = plan.layer if plan.layer is not None else round(0.7 * (first.layers - 1))
-    return identify(plan.model, HookPoint(layer=layer)), HookPoint(layer=layer)
 
 
 def split(documents: Sequence[Document], held_out: float) -> tuple[list[Document], list[Document]]:
@@ -115,17 +121,59 @@ def split(documents: Sequence[Document], held_out: float) -> tuple[list[Document
     return training, list(documents[::stride])
 
 
-def train_and_observe(
-    plan: BuildPlan, engine: Engine, d_model: int, training: Sequence[Document], held_out: Sequence[Document]
-) -> Trained:
-    special = special_ids(engine.tokenizer)
-    with work("harvesting and training", plan.train.tokens) as advance:
-        batches = read_batches(engine, training, special, plan.stream, advance)
-        dictionary = train(batches, d_model, plan.train)
-    observed = held_out[: plan.observed]
-    with work("reading held-out documents", len(observed)) as advance:
-        activations = encode_documents(engine, dictionary, observed, special, progress=advance)
-    return Trained(dictionary, activations)
+def partial_folder(plan: BuildPlan, identity: ModelIdentity, hook: HookPoint, training: Sequence[Document]) -> Path:
+    """Beside the artifact; another text, model or configuration has another name."""
+    parts = [identity.reads, hook, plan.recipe, plan.train, plan.harvest, plan.buffer_tokens, training]
+    digest = hashlib.sha256(repr(parts).encode()).hexdigest()
+    return plan.out.with_name(f"{plan.out.name}.partial-{digest[:12]}")
+
+
+def harvest_and_train(
+    plan: BuildPlan,
+    engine: Engine,
+    identity: ModelIdentity,
+    hook: HookPoint,
+    training: Sequence[Document],
+    partial: Path,
+) -> Dictionary:
+    shuffled = random.Random(plan.recipe.seed).sample(training, len(training))
+    wanted = plan.train.tokens + SCALE_BATCHES * plan.train.batch_tokens + plan.buffer_tokens
+    documents, special = list(enough(shuffled, wanted)), special_ids(engine.tokenizer)
+    with work("harvesting", sum(len(document.token_ids) for document in documents), "tokens") as bar:
+        folder = partial / "harvest"
+        harvest = harvest_documents(
+            engine, documents, special, folder, identity, hook, plan.harvest, lambda tokens, _: bar(tokens)
+        )
+    return train_on(plan, harvest, partial / "checkpoint.safetensors")
+
+
+def train_on(plan: BuildPlan, harvest: Harvest, checkpoint: Path) -> Dictionary:
+    config = StreamConfig(buffer_tokens=plan.buffer_tokens, batch_tokens=plan.train.batch_tokens)
+    with work("training", plan.train.steps * plan.train.batch_tokens, "tokens") as bar:
+
+        def show(progress: Progress) -> None:
+            bar.at(progress.step * plan.train.batch_tokens)
+            bar.say(f"EV {progress.explained_variance:.3f}  L0 {progress.l0:.1f}  dead {progress.dead:.1%}")
+
+        stream, d_model = Stream(harvest, config), harvest.record.d_model
+        [dictionary] = train(stream, d_model, [plan.recipe], plan.train, checkpoint, show)
+    return dictionary
+
+
+def enough(documents: Iterable[Document], tokens: int) -> Iterator[Document]:
+    """The first documents that come to so many tokens; all of them where they come to less."""
+    for document in documents:
+        if tokens <= 0:
+            return
+        yield document
+        tokens -= len(document.token_ids)
+
+
+def observed(plan: BuildPlan, engine: Engine, dictionary: Dictionary, held_out: Sequence[Document]) -> Trained:
+    documents = held_out[: plan.observed]
+    with work("reading held-out documents", len(documents), "documents") as advance:
+        special = special_ids(engine.tokenizer)
+        return Trained(dictionary, encode_documents(engine, dictionary, documents, special, progress=advance))
 
 
 def keep_baseline(plan: BuildPlan, engine: Engine, trained: Trained, folder: Path) -> dict[str, float]:
@@ -150,14 +198,14 @@ def manifest_fields(
 ) -> dict[str, Any]:
     return {
         "name": plan.name,
-        "architecture": "batchtopk",
+        "architecture": plan.recipe.architecture,
         "d_model": identity.d_model,
-        "d_sae": plan.train.d_sae,
-        "k": plan.train.k,
+        "d_sae": plan.recipe.d_sae,
+        "k": plan.recipe.k,
         "hook": hook,
         "model": identity,
         "dataset": {"documents": len(training), "tokens": sum(len(d.token_ids) for d in training)},
-        "training": plan.train.model_dump(),
+        "training": plan.recipe.model_dump(mode="json") | plan.train.model_dump(),
         "metrics": metrics,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

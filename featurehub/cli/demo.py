@@ -12,7 +12,8 @@ from featurehub.demo.prompts import neutral_prompts
 from featurehub.errors import ArtifactNotFound
 from featurehub.settings import Frozen, home
 from labeling.strength import CalibrationConfig
-from saes.documents import Message
+from saes.recipes import Recipe
+from saes.texts import Message
 from saes.train import TrainConfig
 
 __all__ = ["DemoPlan", "build_demo", "demo_database", "demo_sae", "ensure_demo", "user"]
@@ -43,7 +44,8 @@ def build_plan() -> BuildPlan:
         database=demo_database(),
         name=f"demo-l{HOOK_LAYER}",
         layer=HOOK_LAYER,
-        train=TrainConfig(d_sae=LATENTS, tokens=3_000_000),
+        recipe=Recipe(d_sae=LATENTS),
+        train=TrainConfig(tokens=3_000_000),
         calibration=CalibrationConfig(doses=(0.4, 0.55, 0.7), names=30, candidates_per_name=4),
     )
 

@@ -12,7 +12,7 @@ from featurehub.demo.recognizer import recognize
 from featurehub.store.names import base_of, fold
 from labeling.judge import WordJudge
 from labeling.words import words_in
-from saes.documents import Message
+from saes.texts import Message
 
 __all__ = ["RecognizerJudge", "judge_for", "judge_of"]
 

@@ -11,11 +11,13 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from featurehub.artifacts.manifest import Site
 from featurehub.cli.planted import demo_app
 from featurehub.cli.progress import console, output
 from featurehub.errors import FeaturehubError
 from featurehub.features import OnStale
 from featurehub.settings import home
+from saes.architecture import Architecture
 
 __all__ = ["app", "main"]
 
@@ -40,27 +42,32 @@ def database_path() -> str:
 
 
 Model = Annotated[Path, typer.Argument(help="Folder of a model in Hugging Face format.")]
+Text = Annotated[str, typer.Option(help="Texts or chats: a .txt, .json, .jsonl, .parquet, a folder, hf:OWNER/NAME.")]
+Documents = Annotated[int | None, typer.Option(help="Take the first so many texts only.")]
 Database = Annotated[str, typer.Option("--db", help="Feature database: a path or an SQLAlchemy URL.")]
 
 
 @app.command()
 def build(
     model: Model,
-    text: Annotated[Path, typer.Option(help="Texts or chats: .json, .jsonl or .txt.")],
+    text: Text,
     out: Annotated[Path, typer.Option(help="Folder that becomes the SAE artifact.")],
     db: Database = "",
+    documents: Documents = None,
     layer: Annotated[int | None, typer.Option(help="Hook layer; by default at about 70 % of the depth.")] = None,
+    architecture: Annotated[Architecture, typer.Option(help="Of the SAE.")] = Architecture.BATCHTOPK,
     latents: Annotated[int, typer.Option(help="Number of latents, d_sae.")] = 768,
     k: Annotated[float, typer.Option(help="Mean number of active latents per token.")] = 12.0,
     tokens: Annotated[int, typer.Option(help="Training tokens, repeats counted.")] = 1_600_000,
 ) -> None:
     """Harvest, train an SAE, label its features, calibrate strengths, register everything."""
-    from saes.documents import read_texts
+    from saes.texts import read_texts
 
-    entries = read_texts(text)  # before the imports that take long
+    entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.cli.build import BuildPlan
     from featurehub.cli.build import build as build_artifact
     from featurehub.cli.judges import judge_of
+    from saes.recipes import Recipe
     from saes.train import TrainConfig
 
     chosen = entries[:: max(1, len(entries) // PROMPTS)]
@@ -71,12 +78,36 @@ def build(
         database=db or database_path(),
         name=out.name,
         layer=layer,
-        train=TrainConfig(d_sae=latents, k=k, tokens=tokens),
+        recipe=Recipe(architecture=architecture, d_sae=latents, k=k),
+        train=TrainConfig(tokens=tokens),
     )
     artifact = build_artifact(plan, entries, judge_of(entries), prompts)
     for name, value in artifact.manifest.metrics.items():
         output.print(f"  {name} {value:.4g}")
     output.print(f"Serve it: featurehub serve {model} --sae {out}")
+
+
+@app.command()
+def harvest(
+    model: Model,
+    text: Text,
+    out: Annotated[Path, typer.Option(help="Folder for the shards. A run that was stopped goes on in it.")],
+    documents: Documents = None,
+    layer: Annotated[int | None, typer.Option(help="Hook layer; by default at about 70 % of the depth.")] = None,
+    site: Annotated[Site, typer.Option(help="Where in the layer.")] = Site.RESID_POST,
+    max_tokens: Annotated[int, typer.Option(help="Tokens of each text, from its beginning.")] = 256,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+) -> None:
+    """Read the stream at a hook point over a whole text, into shards of safetensors."""
+    from saes.texts import read_texts
+
+    entries = read_texts(text, documents)  # before the imports that take long
+    from featurehub.cli.harvest import HarvestPlan
+    from featurehub.cli.harvest import harvest as harvest_text
+
+    plan = HarvestPlan.of(model=model, out=out, layer=layer, site=site, max_tokens=max_tokens, dtype=dtype)
+    made = harvest_text(plan, entries)
+    output.print(f"{made.record.tokens:,} tokens at {made.record.hook}, {made.bytes / 1e6:,.1f} MB in {out}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -9,11 +9,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 __all__ = ["Bar", "console", "output", "phase", "work"]
 
@@ -32,8 +35,16 @@ def phase(name: str) -> Iterator[None]:
     console.print(f"[green]✓[/green] {name} [dim]{time.monotonic() - started:.0f} s[/dim]")
 
 
+class Rate(ProgressColumn):
+    """Steps per second, in the task's own unit."""
+
+    def render(self, task: Task) -> Text:
+        speed = f"{task.speed:,.0f} {task.fields['unit']}/s" if task.speed else ""
+        return Text(speed, style="dim")
+
+
 class Bar:
-    """Called with a number of steps, it advances; ``at`` says where it is, and of how many."""
+    """Called with a number of steps, it advances; ``at`` says where it is, and of how many; ``say`` adds words."""
 
     def __init__(self, bars: Progress, task: TaskID) -> None:
         self._bars, self._task = bars, task
@@ -41,15 +52,19 @@ class Bar:
     def __call__(self, steps: int) -> None:
         self._bars.update(self._task, advance=steps)
 
-    def at(self, done: int, total: int) -> None:
+    def at(self, done: int, total: int | None = None) -> None:
         self._bars.update(self._task, completed=done, total=total)
+
+    def say(self, words: str) -> None:
+        self._bars.update(self._task, words=words)
 
 
 @contextmanager
-def work(name: str, total: int) -> Iterator[Bar]:
-    """A bar of ``total`` steps."""
+def work(name: str, total: int, unit: str = "steps") -> Iterator[Bar]:
+    """A bar of ``total`` steps, with their rate and the time left."""
     started = time.monotonic()
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
-        yield Bar(bars, bars.add_task(name, total=total))
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeElapsedColumn())
+    words = TextColumn("{task.fields[words]}", style="dim")
+    with Progress(*columns, TimeRemainingColumn(), words, console=console, transient=True) as bars:
+        yield Bar(bars, bars.add_task(name, total=total, unit=unit, words=""))
     console.print(f"[green]✓[/green] {name} [dim]{time.monotonic() - started:.0f} s[/dim]")

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,6 @@ from rich.console import Console
 from rich.progress import track
 
 console = Console(width=120)
-Workers = dict[str, "subprocess.Popen[str]"]
 
 
 class Arm(NamedTuple):
@@ -33,47 +33,52 @@ class Arm(NamedTuple):
         return f"{self.contender:16} {edits or (f'top-{self.top_k} read' if self.top_k else '')}"
 
 
-def start_all(arms: Iterable[Arm], model: str, folder: Path, compiled: bool = False) -> Workers:
-    return {arm.contender: start(arm.contender, model, folder, compiled) for arm in arms}
+class Worker:
+    """A contender's process. Its first batch is answered when this returns, so that no two load at a time."""
+
+    def __init__(self, name: str, model: str, folder: Path, compiled: bool) -> None:
+        environment = {**os.environ, "VLLM_PLUGINS": PLUGINS.get(name, "")}
+        program = [sys.executable, str(Path(__file__).with_name("contenders.py")), name, model, str(folder)]
+        pipe, self.log = subprocess.PIPE, folder / f"{name}.log"
+        self.process = subprocess.Popen(
+            program + ["compiled"] * compiled,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=self.log.open("w"),
+            text=True,
+            env=environment,
+        )
+        with console.status(f"{name} starts"):
+            self.ask(Asked(1))
+
+    def ask(self, asked: Asked) -> float:
+        """Tokens per second. Ends the benchmark with what the process said where it has ended."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with suppress(BrokenPipeError):
+            print(*map(int, asked), file=self.process.stdin, flush=True)
+            for line in self.process.stdout:
+                if line.startswith("RATE "):
+                    return float(line.split()[1])
+        raise SystemExit(f"{self.log.stem} ended:\n{self.log.read_text()[-3000:]}")
 
 
-def start(name: str, model: str, folder: Path, compiled: bool) -> "subprocess.Popen[str]":
-    """Waits until its first batch is answered, so that no two load at a time."""
-    environment = {**os.environ, "VLLM_PLUGINS": PLUGINS.get(name, "")}
-    program = [sys.executable, str(Path(__file__).with_name("contenders.py")), name, model, str(folder)]
-    pipe, errors = subprocess.PIPE, (folder / f"{name}.log").open("w")
-    process = subprocess.Popen(
-        program + ["compiled"] * compiled, stdin=pipe, stdout=pipe, stderr=errors, text=True, env=environment
-    )
-    with console.status(f"{name} starts"):
-        try:
-            ask(process, Asked(1))
-        except EOFError:
-            raise SystemExit(f"{name} ended:\n{(folder / f'{name}.log').read_text()[-3000:]}") from None
-    return process
+def start_all(arms: Iterable[Arm], model: str, folder: Path, compiled: bool = False) -> dict[str, Worker]:
+    names = dict.fromkeys(arm.contender for arm in arms)
+    return {name: Worker(name, model, folder, compiled) for name in names}
 
 
-def end_all(workers: Workers) -> None:
-    for process in workers.values():
-        process.communicate("")
+def end_all(workers: dict[str, Worker]) -> None:
+    for worker in workers.values():
+        worker.process.communicate("")
 
 
-def ask(process: "subprocess.Popen[str]", asked: Asked) -> float:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    print(*map(int, asked), file=process.stdin, flush=True)
-    for line in process.stdout:
-        if line.startswith("RATE "):
-            return float(line.split()[1])
-    raise EOFError
-
-
-def measure(workers: Workers, arms: tuple[Arm, ...], batch: int, rounds: int) -> dict[Arm, list[float]]:
+def measure(workers: dict[str, Worker], arms: tuple[Arm, ...], batch: int, rounds: int) -> dict[Arm, list[float]]:
     """The first round warms up, and is not counted."""
     rates: dict[Arm, list[float]] = {arm: [] for arm in arms}
     for turn in track(range(rounds + 1), f"batch {batch}", console=console, transient=True):
         for arm in arms:
-            rate = ask(workers[arm.contender], Asked(batch, *arm[1:]))
+            rate = workers[arm.contender].ask(Asked(batch, *arm[1:]))
             if turn:
                 rates[arm].append(rate)
     return rates

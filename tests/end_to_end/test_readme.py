@@ -1,5 +1,6 @@
 """README's commands are run: with the built demo for MODEL and SAE, and against its server where they talk to one."""
 
+import json
 import os
 import re
 import shlex
@@ -45,9 +46,12 @@ def test_the_readme_shows_commands_of_every_kind() -> None:
 
 
 @pytest.mark.parametrize("command", [c for c in SHELL if not c.startswith(LONG)])
-def test_its_short_commands_run(command: str, built: Any) -> None:
+def test_its_short_commands_run(command: str, built: Any, tmp_path: Path) -> None:
     words = shlex.split(command)
+    texts = tmp_path / "texts.json"
+    texts.write_text(json.dumps(["the pirate counts the loan ."] * 20))
     names = {"SAE": str(built.artifact.folder), "RETRAINED": str(bundled_model()), "MODEL": str(bundled_model())}
+    names |= {"TEXTS.json": str(texts), "HARVEST": str(tmp_path / "harvest")}
     if words[1] in ("drift", "features"):
         words += ["--db", built.database]
     done = run([names.get(word, word) for word in words])

@@ -15,7 +15,8 @@ from featurehub.features import Mode
 from featurehub.store import open_store
 from labeling.judge import WordJudge
 from labeling.strength import CalibrationConfig
-from saes.documents import read_texts
+from saes.recipes import Recipe
+from saes.texts import read_texts
 from saes.train import TrainConfig
 
 pytestmark = [pytest.mark.engine, pytest.mark.shared]
@@ -36,7 +37,8 @@ def story_sae(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, str]:
         database=str(folder / "stories.db"),
         name="stories",
         observed=250,
-        train=TrainConfig(d_sae=512, tokens=300_000),
+        recipe=Recipe(d_sae=512),
+        train=TrainConfig(tokens=300_000),
         calibration=CalibrationConfig(doses=(0.5, 0.9), names=30, candidates_per_name=1, answers=6, confirm=6),
     )
     texts = read_texts(TEXT)[:600]

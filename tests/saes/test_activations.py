@@ -16,7 +16,7 @@ from saes.canaries import CanaryConfig, choose_canaries
 from saes.documents import Document
 from saes.evaluate import Quality, evaluate
 from saes.observed import Observed, observe
-from saes.stream import FakeReader
+from saes.reader import FakeReader
 
 SPECIAL = {0, 1}
 QUALITY = Quality(explained_variance=1.0, l0=1.0, dead=0.0, tokens=1)

@@ -1,71 +1,15 @@
-"""Texts and chats: read from files, as token ids, and token by token as text again."""
+"""Texts and chats as token ids, and token by token as text again."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from featurehub.errors import InvalidInput
-from saes.documents import Document, pieces, prompt_ids, read_texts, special_ids, tokenize
+from saes.documents import Document, pieces, prompt_ids, special_ids, tokenize
 
 CHAT = [{"role": "user", "content": "tell me about banking ."}, {"role": "assistant", "content": "the loan is good ."}]
-
-
-def write(path: Path, content: str | bytes) -> Path:
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "entries"),
-    [
-        ("a.txt", "one\nline\n\n\n\ntwo", ["one\nline", "two"]),
-        ("a.json", '["one", {"text": "two"}]', ["one", "two"]),
-        ("a.json", '{"text": "alone"}', ["alone"]),
-        ("a.json", json.dumps([{"messages": CHAT}, CHAT]), [CHAT, CHAT]),
-        ("a.jsonl", '{"text": "one"}\n\n"two"\n', ["one", "two"]),
-        ("a.jsonl", json.dumps({"messages": CHAT}), [CHAT]),
-    ],
-)
-def test_every_form_is_read(tmp_path: Path, name: str, content: str, entries: list[Any]) -> None:
-    assert read_texts(write(tmp_path / name, content)) == entries
-
-
-def test_a_line_separator_inside_a_json_string_does_not_end_the_line(tmp_path: Path) -> None:
-    text = "one\u2028still one\x85and still"
-    path = write(tmp_path / "a.jsonl", json.dumps({"text": text}, ensure_ascii=False) + '\n"two"\n')
-    assert read_texts(path) == [text, "two"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.json", "[1]"),
-        ("a.json", "[null]"),
-        ("a.json", '[{"other": "x"}]'),
-        ("a.json", "{"),
-        ("a.json", "[]"),
-        ("a.jsonl", '"fine"\n{'),
-        ("a.jsonl", ""),
-        ("a.txt", " \n\n "),
-        ("a.txt", b"\xff\xfe\xff"),
-        ("a.json", '[{"messages": ["not a message"]}]'),
-        ("a.json", '[{"messages": []}]'),
-        ("a.json", '[{"messages": [{"role": "user"}]}]'),
-    ],
-)
-def test_a_file_that_holds_no_texts_is_refused_by_name(tmp_path: Path, name: str, content: str | bytes) -> None:
-    with pytest.raises(InvalidInput, match=name):
-        read_texts(write(tmp_path / name, content))
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"nowhere\.txt"):
-        read_texts(tmp_path / "nowhere.txt")
 
 
 def test_a_chat_is_cut_where_the_last_message_begins(tokenizer: Any) -> None:

@@ -1,4 +1,4 @@
-"""The engine's activations as batches: every document, no special token, bounded memory."""
+"""The trainer's batches: every document, no special token, bounded memory, and the same again after a stop."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from featurehub.errors import InvalidInput
 from saes.documents import Document
-from saes.stream import FakeReader, Kept, StreamConfig, read_batches, read_tokens
+from saes.reader import FakeReader, read_tokens
+from saes.stream import DocumentChunks, Stream, StreamConfig
 
 SPECIAL = {0, 1}
 
@@ -31,6 +33,11 @@ def documents(count: int, tokens: int = 6) -> list[Document]:
     return [Document([0, 1, *range(2, tokens - 1), 100 + i], 2) for i in range(count)]
 
 
+def stream(count: int, per_chunk: int, buffer_tokens: int, batch_tokens: int, seed: int = 0) -> Stream:
+    chunks = DocumentChunks(Marking(), documents(count), SPECIAL, per_chunk)
+    return Stream(chunks, StreamConfig(buffer_tokens=buffer_tokens, batch_tokens=batch_tokens, seed=seed))
+
+
 def test_the_mask_leaves_out_special_tokens_alone() -> None:
     for document, x, mask in read_tokens(Marking(), documents(5), SPECIAL, 2):
         assert mask.tolist() == [token not in SPECIAL for token in document.token_ids]
@@ -48,8 +55,7 @@ def test_documents_come_in_order_and_are_read_in_groups_of_at_most_the_asked_siz
 
 
 def test_an_epoch_holds_every_ordinary_token_of_every_document_once_and_no_special_one() -> None:
-    config = StreamConfig(documents_per_read=4, buffer_tokens=16, batch_tokens=8, kept_tokens=0)
-    batches = list(islice(read_batches(Marking(), documents(10), SPECIAL, config), 60))
+    batches = list(islice(stream(10, per_chunk=4, buffer_tokens=16, batch_tokens=8), 60))
     seen = [tuple(token) for batch in batches for token in batch.tolist()]
     assert all(position >= 2 for _, position in seen)
     counts = {token: seen.count(token) for token in set(seen)}
@@ -60,44 +66,52 @@ def test_an_epoch_holds_every_ordinary_token_of_every_document_once_and_no_speci
 
 
 def test_batches_have_the_asked_size_and_mix_documents() -> None:
-    config = StreamConfig(documents_per_read=8, buffer_tokens=128, batch_tokens=32, kept_tokens=0)
-    for batch in islice(read_batches(Marking(), documents(64), SPECIAL, config), 20):
+    for batch in islice(stream(64, per_chunk=8, buffer_tokens=128, batch_tokens=32), 20):
         assert batch.shape == (32, 2)
         assert len({document for document, _ in batch.tolist()}) >= 8
 
 
+def test_epochs_differ_in_order_and_so_do_seeds() -> None:
+    def order(seed: int) -> list[list[float]]:
+        return torch.cat(list(islice(stream(16, 2, buffer_tokens=8, batch_tokens=8, seed=seed), 16))).tolist()
+
+    one, other = order(0), order(1)
+    assert one[:64] != one[64:]
+    assert one != other
+    assert one == order(0)
+
+
 def test_progress_is_told_of_every_token_that_is_handed_out() -> None:
     told: list[int] = []
-    config = StreamConfig(documents_per_read=8, buffer_tokens=64, batch_tokens=16)
-    batches = list(islice(read_batches(Marking(), documents(40), SPECIAL, config, told.append), 7))
+    made = stream(40, per_chunk=8, buffer_tokens=64, batch_tokens=16)
+    made.progress = told.append
+    batches = list(islice(made, 7))
     assert told == [len(batch) for batch in batches] == [16] * 7
 
 
-@pytest.mark.parametrize(("kept", "reads_again"), [(1_000_000, False), (0, True)])
-def test_documents_that_are_kept_are_not_read_again(kept: int, reads_again: bool) -> None:
-    reader = Marking()
-    config = StreamConfig(documents_per_read=5, buffer_tokens=16, batch_tokens=8, kept_tokens=kept)
-    list(islice(read_batches(reader, documents(10), SPECIAL, config), 40))
-    assert (sum(reader.calls) > 10) is reads_again
+@given(st.integers(0, 40), st.integers(1, 20), st.sampled_from([8, 20, 64]))
+def test_from_a_state_the_same_batches_follow(before: int, after: int, buffer_tokens: int) -> None:
+    whole = stream(10, per_chunk=3, buffer_tokens=buffer_tokens, batch_tokens=8)
+    list(islice(whole, before))
+    state = {name: tensor.clone() for name, tensor in whole.state().items()}
+    again = stream(10, per_chunk=3, buffer_tokens=buffer_tokens, batch_tokens=8)
+    again.load(state)
+    assert torch.equal(torch.cat(list(islice(again, after))), torch.cat(list(islice(whole, after))))
 
 
-@given(st.lists(st.integers(0, 50), max_size=20), st.integers(0, 200))
-def test_no_more_tokens_are_kept_than_allowed(lengths: list[int], allowed: int) -> None:
-    kept = Kept(allowed)
-    for i, n in enumerate(lengths):
-        kept.keep({i: torch.zeros(n, 2)})
-    assert sum(len(x) for x in kept.streams.values()) <= allowed
-    assert kept.left == allowed - sum(len(x) for x in kept.streams.values())
+@pytest.mark.parametrize("batches", [20, 200])
+def test_memory_is_bounded_by_the_buffer_and_a_chunk_however_long_the_run(batches: int) -> None:
+    made = stream(50, per_chunk=4, buffer_tokens=64, batch_tokens=16)
+    largest = max(len(made.buffer) for _ in islice(made, batches))
+    assert largest <= 64 + 4 * 4
 
 
-def test_keeping_changes_no_batch() -> None:
-    runs = []
-    for kept in (0, 30, 1_000_000):
-        torch.manual_seed(0)
-        config = StreamConfig(documents_per_read=5, buffer_tokens=32, batch_tokens=8, kept_tokens=kept, seed=2)
-        runs.append(torch.cat(list(islice(read_batches(Marking(), documents(10), SPECIAL, config), 30))))
-    assert torch.equal(runs[0], runs[1])
-    assert torch.equal(runs[0], runs[2])
+def test_what_cannot_be_streamed_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="does not hold a batch of 32"):
+        stream(4, 2, buffer_tokens=16, batch_tokens=32)
+    special_alone = DocumentChunks(Marking(), [Document([0, 1], 1)], SPECIAL)
+    with pytest.raises(InvalidInput, match="no ordinary token"):
+        next(Stream(special_alone, StreamConfig(buffer_tokens=16, batch_tokens=8)))
 
 
 def test_a_fake_reader_gives_equal_tokens_equal_streams() -> None:

@@ -1,0 +1,68 @@
+"""`featurehub harvest`: the stream at a hook point over a whole text, read by an engine of the layers up to it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
+from featurehub.cli.progress import phase, work
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.offline import Engine, EngineOptions
+from featurehub.engine.plugin import check_architecture
+from featurehub.errors import InvalidInput
+from featurehub.features import reason
+from featurehub.settings import Frozen
+from saes.documents import special_ids, tokenize
+from saes.harvest import Harvest, HarvestConfig, harvest_documents
+from saes.texts import Message
+
+__all__ = ["HarvestPlan", "harvest", "identify_hook"]
+
+
+class HarvestPlan(Frozen):
+    """layer: None for the one at about 70 % of the depth"""
+
+    model: Path
+    out: Path
+    layer: int | None = None
+    site: Site = Site.RESID_POST
+    max_tokens: int = 256
+    harvest: HarvestConfig = HarvestConfig()
+    engine: EngineOptions = EngineOptions()
+
+    @classmethod
+    def of(cls, dtype: str, **fields: Any) -> Self:
+        """Raises InvalidInput."""
+        try:
+            return cls(harvest=HarvestConfig.model_validate({"dtype": dtype}), **fields)
+        except ValidationError as error:
+            raise InvalidInput(reason(error)) from None
+
+
+def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]]) -> Harvest:
+    """Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; shards that are there are kept."""
+    with phase("identifying the model"):
+        identity, hook = identify_hook(plan.model, plan.layer, plan.site)
+    with phase("starting the engine"):
+        engine = Engine(plan.model, EngineConfig.capturing(hook, truncated=True), plan.engine)
+    with engine:
+        documents = list(tokenize(engine.tokenizer, entries, plan.max_tokens))
+        special = special_ids(engine.tokenizer)
+        with work("harvesting", sum(len(document.token_ids) for document in documents), "tokens") as bar:
+
+            def progress(tokens: int, harvest: Harvest) -> None:
+                bar(tokens)
+                bar.say(f"{harvest.bytes / 1e6:,.0f} MB")
+
+            return harvest_documents(engine, documents, special, plan.out, identity, hook, plan.harvest, progress)
+
+
+def identify_hook(model: Path, layer: int | None, site: Site = Site.RESID_POST) -> tuple[ModelIdentity, HookPoint]:
+    """The model as seen from a hook point; without a layer, the one at about 70 % of the depth."""
+    first = identify(model, HookPoint(layer=0))
+    check_architecture(first.architecture)
+    hook = HookPoint(layer=layer if layer is not None else round(0.7 * (first.layers - 1)), site=site)
+    return identify(model, hook), hook

@@ -1,0 +1,59 @@
+"""The state of a run in one safetensors file: tensors by number, everything else as JSON in its metadata."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from featurehub.errors import CorruptArtifact
+
+__all__ = ["load_state", "save_state"]
+
+TENSOR = "$tensor"
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """``state``: dicts, lists, numbers, strings and tensors, nested. Dicts with numbers as keys come back with strings.
+
+    Written under another name, then renamed: a run that is killed meanwhile finds the state before.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    text = json.dumps(taken_out(state, tensors))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(tensors, temporary, metadata={"state": text})
+    os.replace(temporary, path)
+
+
+def taken_out(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """The value with a reference in place of each tensor, which goes to ``tensors``."""
+    match value:
+        case torch.Tensor():
+            name = str(len(tensors))
+            tensors[name] = value.detach().clone().contiguous()
+            return {TENSOR: name}
+        case Mapping():
+            return {str(key): taken_out(each, tensors) for key, each in value.items()}
+        case list() | tuple():
+            return [taken_out(each, tensors) for each in value]
+        case _:
+            return value
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Raises CorruptArtifact."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            return json.loads(metadata["state"], object_hook=lambda each: put_back(each, file))
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise CorruptArtifact(f"the checkpoint {path} cannot be read: {error}. Remove it to begin anew.") from None
+
+
+def put_back(value: dict[str, Any], file: Any) -> Any:
+    return file.get_tensor(value[TENSOR]) if value.keys() == {TENSOR} else value

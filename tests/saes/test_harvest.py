@@ -1,0 +1,135 @@
+"""Harvests on disk: whole shards alone, resumed where they were stopped, refused where they are something else."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from featurehub.artifacts.files import sha256
+from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.errors import BudgetExceeded, CorruptArtifact, InvalidInput
+from saes.documents import Document
+from saes.harvest import Harvest, HarvestConfig, harvest_documents, open_harvest
+from saes.reader import FakeReader
+from saes.stream import DocumentChunks
+
+SPECIAL = {0, 1}
+DOCUMENTS = [Document([0, *(2 + (5 * i + j) % 28 for j in range(3 + i % 7)), 1], 2) for i in range(23)]
+MODEL = ModelIdentity(
+    name="tiny", architecture="LlamaForCausalLM", d_model=6, layers=2, dtype="float32", reads="r" * 64, whole="w" * 64,
+    tokenizer="t", chat_template="",
+)  # fmt: skip
+CONFIG = HarvestConfig(documents_per_shard=5)
+
+
+class Failing(FakeReader):
+    """Ends after some calls, as a killed run does."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__(30, 6)
+        self.left = calls
+        self.read: list[int] = []
+
+    def capture(self, documents: Sequence[Sequence[int]]) -> list[Tensor]:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        self.read.append(len(documents))
+        return super().capture(documents)
+
+
+def run(folder: Path, reader: FakeReader | None = None, **changes: Any) -> Harvest:
+    asked = {"documents": DOCUMENTS, "model": MODEL, "hook": HookPoint(layer=1), "config": CONFIG} | changes
+    return harvest_documents(reader or FakeReader(30, 6), special=SPECIAL, folder=folder, **asked)
+
+
+def hashes(made: Harvest) -> list[str]:
+    return [sha256(made.path(shard)) for shard in range(len(made))]
+
+
+def test_shards_hold_every_ordinary_token_with_its_id_and_document(tmp_path: Path) -> None:
+    made, embedding = run(tmp_path), FakeReader(30, 6).embedding
+    shards = [made.load(shard) for shard in range(len(made))]
+    wanted = [(i, token) for i, d in enumerate(DOCUMENTS) for token in d.token_ids if token not in SPECIAL]
+    found = [pair for s in shards for pair in zip(s.document.tolist(), s.token_ids.tolist(), strict=True)]
+    assert found == wanted
+    assert all(torch.equal(s.x, embedding[s.token_ids]) for s in shards)
+
+
+def test_a_harvest_is_what_the_engine_reads_again(tmp_path: Path) -> None:
+    made, again = run(tmp_path), DocumentChunks(FakeReader(30, 6), DOCUMENTS, SPECIAL, documents_per_chunk=5)
+    assert len(made) == len(again) == 5
+    assert all(torch.equal(made.read(chunk), again.read(chunk)) for chunk in range(len(made)))
+
+
+@pytest.mark.parametrize("calls", [0, 1, 4])
+def test_a_run_that_was_stopped_reads_only_what_is_missing(tmp_path: Path, calls: int) -> None:
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", Failing(calls))
+    (tmp_path / "stopped" / ".shard-00004.safetensors.99").write_bytes(b"half-written")
+    assert open_harvest(tmp_path / "stopped").missing == list(range(calls, 5))
+    rest = Failing(99)
+    again = run(tmp_path / "stopped", rest)
+    assert hashes(again) == hashes(whole)
+    assert len(rest.read) == 5 - calls
+    assert sorted(p.name for p in again.folder.iterdir()) == sorted(p.name for p in whole.folder.iterdir())
+
+
+def test_progress_counts_every_token_once(tmp_path: Path) -> None:
+    told: list[int] = []
+    run(tmp_path, progress=lambda tokens, harvest: told.append(tokens))
+    assert sum(told) == sum(len(document.token_ids) for document in DOCUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"documents": DOCUMENTS[:-1]}, "text, documents, tokens"),
+        ({"model": MODEL.model_copy(update={"reads": "x" * 64})}, "reads"),
+        ({"hook": HookPoint(layer=0)}, "hook"),
+        ({"config": HarvestConfig(documents_per_shard=5, dtype="float16")}, "config"),
+    ],
+)
+def test_a_folder_with_another_harvest_is_left_alone(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
+    before = hashes(run(tmp_path))
+    with pytest.raises(InvalidInput, match=f"another {named}; give another folder"):
+        run(tmp_path, **changes)
+    assert hashes(open_harvest(tmp_path)) == before
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_streams_are_kept_in_the_asked_dtype_and_read_in_float32(tmp_path: Path, dtype: str) -> None:
+    small = run(tmp_path / "small", config=CONFIG.model_copy(update={"dtype": dtype}))
+    large = run(tmp_path / "large")
+    assert small.bytes < large.bytes
+    assert small.read(2).dtype is torch.float32
+    assert torch.equal(small.read(2), large.read(2).to(getattr(torch, dtype)).float())
+
+
+def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
+    made = run(tmp_path)
+    made.path(3).write_bytes(made.path(3).read_bytes()[:100])
+    with pytest.raises(CorruptArtifact, match="shard-00003"):
+        made.read(3)
+
+
+def test_no_harvest_in_a_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="featurehub harvest"):
+        open_harvest(tmp_path)
+    (tmp_path / "harvest.json").write_text('{"format": 2}')
+    with pytest.raises(CorruptArtifact, match="no record"):
+        open_harvest(tmp_path)
+
+
+def test_too_small_a_disk_is_refused_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr("saes.harvest.shutil.disk_usage", lambda folder: free)
+    reader = Failing(99)
+    with pytest.raises(BudgetExceeded, match="--dtype bfloat16"):
+        run(tmp_path, reader)
+    assert not reader.read
