@@ -54,7 +54,8 @@ def start(folder: Path, name: str, text: Path, tokens: int) -> "subprocess.Popen
     command = [sys.executable, "-m", "featurehub.cli.main", "build", str(bundled_model()), "--text", str(text)]
     options = ["--out", str(folder / name), "--db", str(folder / f"{name}.db"), "--tokens", str(tokens)]
     environment = os.environ | {"FEATUREHUB_HOME": str(folder / "home")}
-    return subprocess.Popen([*command, *options, "--latents", "320"], env=environment, stderr=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen([*command, *options, "--latents", "320"], env=environment, stdout=quiet, stderr=quiet)
 
 
 def wait(process: "subprocess.Popen[bytes]") -> None:
