@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Protocol
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, open_artifact, seal
 from featurehub.artifacts.files import replace_folder
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
-from featurehub.cli.harvest import identify_hook
+from featurehub.cli.harvest import identify_hook, read_documents
 from featurehub.cli.label import label_and_register
 from featurehub.cli.progress import phase, work
 from featurehub.dictionary import Dictionary
@@ -36,7 +36,7 @@ from featurehub.settings import Frozen
 from labeling.strength import CalibrationConfig, SteeringJudge
 from saes.activations import FeatureActivations, encode_documents
 from saes.canaries import CanaryConfig, choose_canaries
-from saes.documents import Document, prompt_ids, special_ids, tokenize
+from saes.documents import Document, prompt_ids, special_ids
 from saes.drift.check import ANSWERS, CANARIES, CheckConfig, Judge, answer_prompts
 from saes.harvest import Harvest, HarvestConfig, harvest_documents
 from saes.observed import observe
@@ -55,7 +55,7 @@ class BuildJudge(Judge, SteeringJudge, Protocol):
 class BuildPlan(Frozen):
     """Everything a build depends on but the text.
 
-    layer:    hook layer; None for the one at about 70 % of the depth
+    layer, max_tokens: as in a ``HarvestPlan``
     held_out: share of the documents that training never sees, in (0, 1)
     observed: held-out documents that labels and statistics are made from, at most
     """
@@ -65,7 +65,7 @@ class BuildPlan(Frozen):
     database: str
     name: str
     layer: int | None = None
-    max_tokens: int = 256
+    max_tokens: int | None = None
     held_out: float = 0.25
     observed: int = 3000
     recipe: Recipe = Recipe()
@@ -95,7 +95,7 @@ def build(
     with phase("starting the engine"):
         engine = Engine(plan.model, EngineConfig.capturing(hook), plan.engine)
     with engine, replace_folder(plan.out) as folder:
-        documents = list(tokenize(engine.tokenizer, entries, plan.max_tokens))
+        documents = read_documents(engine, entries, plan.max_tokens)
         training, held_out = split(documents, plan.held_out)
         partial = partial_folder(plan, identity, hook, training)
         dictionary = harvest_and_train(plan, engine, identity, hook, training, partial)

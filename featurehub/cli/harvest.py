@@ -15,21 +15,25 @@ from featurehub.engine.plugin import check_architecture
 from featurehub.errors import InvalidInput
 from featurehub.features import reason
 from featurehub.settings import Frozen
-from saes.documents import special_ids, tokenize
+from saes.documents import Document, special_ids, tokenize
 from saes.harvest import Harvest, HarvestConfig, harvest_documents
 from saes.texts import Message
 
-__all__ = ["HarvestPlan", "harvest", "identify_hook"]
+__all__ = ["HarvestPlan", "harvest", "identify_hook", "read_documents"]
+
+MAX_TOKENS = 256
 
 
 class HarvestPlan(Frozen):
-    """layer: None for the one at about 70 % of the depth"""
+    """layer:   None for the one at about 70 % of the depth
+    max_tokens: of each text, from its beginning; None for 256, or fewer where the model reads fewer
+    """
 
     model: Path
     out: Path
     layer: int | None = None
     site: Site = Site.RESID_POST
-    max_tokens: int = 256
+    max_tokens: int | None = None
     harvest: HarvestConfig = HarvestConfig()
     engine: EngineOptions = EngineOptions()
 
@@ -49,7 +53,7 @@ def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]]) -> Harves
     with phase("starting the engine"):
         engine = Engine(plan.model, EngineConfig.capturing(hook, truncated=True), plan.engine)
     with engine:
-        documents = list(tokenize(engine.tokenizer, entries, plan.max_tokens))
+        documents = read_documents(engine, entries, plan.max_tokens)
         special = special_ids(engine.tokenizer)
         with work("harvesting", sum(len(document.token_ids) for document in documents), "tokens") as bar:
 
@@ -58,6 +62,15 @@ def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]]) -> Harves
                 bar.say(f"{harvest.bytes / 1e6:,.0f} MB")
 
             return harvest_documents(engine, documents, special, plan.out, identity, hook, plan.harvest, progress)
+
+
+def read_documents(engine: Engine, entries: Sequence[str | list[Message]], max_tokens: int | None) -> list[Document]:
+    """Raises InvalidInput where the model cannot read as many tokens at once as were asked for."""
+    if max_tokens is not None and not 1 < max_tokens <= engine.longest:
+        raise InvalidInput(
+            f"{max_tokens} tokens of each text; this model reads 2 to {engine.longest} at once", param="max_tokens"
+        )
+    return list(tokenize(engine.tokenizer, entries, max_tokens or min(MAX_TOKENS, engine.longest)))
 
 
 def identify_hook(model: Path, layer: int | None, site: Site = Site.RESID_POST) -> tuple[ModelIdentity, HookPoint]:

@@ -95,7 +95,7 @@ def harvest(
     documents: Documents = None,
     layer: Annotated[int | None, typer.Option(help="Hook layer; by default at about 70 % of the depth.")] = None,
     site: Annotated[Site, typer.Option(help="Where in the layer.")] = Site.RESID_POST,
-    max_tokens: Annotated[int, typer.Option(help="Tokens of each text, from its beginning.")] = 256,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens of each text, from its beginning.")] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
 ) -> None:
     """Read the stream at a hook point over a whole text, into shards of safetensors."""

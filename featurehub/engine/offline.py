@@ -112,6 +112,11 @@ class Engine:
     def tokenizer(self) -> Any:
         return self.llm.get_tokenizer()
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest document that it reads: vLLM wants room for one more."""
+        return self.llm.model_config.max_model_len - 1
+
     def capture(self, documents: Sequence[Sequence[int]], point: HookPoint | None = None) -> list[Tensor]:
         """The stream at a hook point (the first, unless one is named) for every token of every document.
 
