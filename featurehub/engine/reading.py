@@ -168,7 +168,8 @@ def tokens(share: Share) -> list[TokenFeatures]:
         active = [(latent, value) for latent, value in zip(latents, values, strict=True) if value > 0]
         pairs = active + list(zip(read.latents, named, strict=True))
         result.append(
-            TokenFeatures(
+            # Not validated again: there are thousands, and they come from tensors.
+            TokenFeatures.model_construct(
                 sae=read.sae,
                 position=share.position + i,
                 token=token,
