@@ -1,7 +1,8 @@
 """SAEs as assets: harvest activations through the engine, train with sae-lens, evaluate, keep canaries, judge drift.
 
 Reading order:
-    documents    texts and chats as token ids
+    texts        texts and chats from files, folders and datasets
+    documents    the same as token ids
     reader       the stream at a hook point, document by document
     harvest      the same over a whole text, on disk in shards
     stream       a trainer's endless batches, from either

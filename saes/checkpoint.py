@@ -1,7 +1,6 @@
 """The state of a run in one safetensors file: tensors by number, everything else as JSON in its metadata."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from featurehub.artifacts.files import replace_file
 from featurehub.errors import CorruptArtifact
 
 __all__ = ["load_state", "save_state"]
@@ -24,10 +24,8 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """
     tensors: dict[str, torch.Tensor] = {}
     text = json.dumps(taken_out(state, tensors))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, temporary, metadata={"state": text})
-    os.replace(temporary, path)
+    with replace_file(path) as temporary:
+        save_file(tensors, temporary, metadata={"state": text})
 
 
 def taken_out(value: Any, tensors: dict[str, torch.Tensor]) -> Any:

@@ -7,7 +7,7 @@ from tokenizers.decoders import DecodeStream
 
 from saes.texts import Message
 
-__all__ = ["Document", "pieces", "prompt_ids", "special_ids", "tokenize"]
+__all__ = ["Document", "count_tokens", "pieces", "prompt_ids", "special_ids", "tokenize"]
 
 TEXT_PROMPT_TOKENS = 16
 
@@ -21,6 +21,10 @@ class Document(NamedTuple):
 
     token_ids: list[int]
     prompt_len: int
+
+
+def count_tokens(documents: Sequence[Document]) -> int:
+    return sum(len(document.token_ids) for document in documents)
 
 
 def tokenize(tokenizer: Any, entries: Sequence[str | list[Message]], max_tokens: int) -> Iterator[Document]:

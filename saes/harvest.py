@@ -8,7 +8,6 @@
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -20,11 +19,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from featurehub.artifacts.files import write_text
+from featurehub.artifacts.files import replace_file, write_text
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.errors import BudgetExceeded, CorruptArtifact, InvalidInput
 from featurehub.settings import Frozen
-from saes.documents import Document
+from saes.documents import Document, count_tokens
 from saes.reader import Reader, read_tokens
 
 __all__ = ["Harvest", "HarvestConfig", "harvest_documents", "open_harvest"]
@@ -96,10 +95,9 @@ class Harvest:
         return self.load(chunk).x
 
     def save(self, shard: int, content: Shard) -> None:
-        temporary = self.folder / f".{self.path(shard).name}.{os.getpid()}"
         dtype = DTYPES[self.record.config.dtype]
-        save_file(content._replace(x=content.x.to(dtype).contiguous())._asdict(), temporary)
-        os.replace(temporary, self.path(shard))
+        with replace_file(self.path(shard)) as temporary:
+            save_file(content._replace(x=content.x.to(dtype).contiguous())._asdict(), temporary)
 
 
 def harvest_documents(
@@ -123,7 +121,7 @@ def harvest_documents(
         own = documents[shard * size : (shard + 1) * size]
         if not result.path(shard).is_file():
             result.save(shard, read_shard(reader, own, special, shard * size))
-        progress(sum(len(document.token_ids) for document in own), result)
+        progress(count_tokens(own), result)
     return result
 
 
@@ -148,7 +146,7 @@ def record_of(
         d_model=model.d_model,
         text=text.hexdigest(),
         documents=len(documents),
-        tokens=sum(len(document.token_ids) for document in documents),
+        tokens=count_tokens(documents),
         config=config,
     )
 

@@ -9,6 +9,7 @@ An entry is a string, ``{"text": …}`` or ``{"messages": [{"role", "content"}, 
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,8 @@ def file_entries(path: Path) -> Iterator[Entry]:
         raise InvalidInput(f"no text file {path}", param="text")
     if path.suffix != ".parquet" and path.stat().st_size > MAX_FILE_BYTES:
         raise InvalidInput(f"{path} is larger than {MAX_FILE_BYTES >> 30} GiB; split it", param="text")
-    try:
+    with named(str(path)):
         yield from (entry_of(each, str(path)) for each in parsed(path))
-    except (ValueError, OSError) as error:
-        if isinstance(error, InvalidInput):
-            raise
-        raise InvalidInput(f"{path} cannot be read: {error}", param="text") from None
 
 
 def parsed(path: Path) -> Iterable[Any]:
@@ -88,13 +85,20 @@ def hub_entries(source: str) -> Iterator[Entry]:
     from datasets import load_dataset
 
     name, _, split = source.removeprefix(HUB).partition(":")
-    try:
+    with named(f"the dataset {source}"):
         rows = load_dataset(name, split=split or "train", streaming=True)
         yield from (entry_of(row, source) for row in rows)
+
+
+@contextmanager
+def named(source: str) -> Iterator[None]:
+    """Whatever a library says of the source becomes an InvalidInput that names it."""
+    try:
+        yield
+    except InvalidInput:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, InvalidInput):
-            raise
-        raise InvalidInput(f"the dataset {source} cannot be read: {error}", param="text") from None
+        raise InvalidInput(f"{source} cannot be read: {error}", param="text") from None
 
 
 def entry_of(value: Any, source: str) -> Entry:

@@ -95,8 +95,7 @@ class Trainee:
     def follow(self, l0: float) -> None:
         """Step 2 for a standard SAE."""
         self.l0 += 0.1 * (l0 - self.l0)
-        self.trainer.coefficient_schedulers["l1"].final_value *= max(self.l0, 1e-3 * self.recipe.k) ** MOMENTUM
-        self.trainer.coefficient_schedulers["l1"].final_value /= self.recipe.k**MOMENTUM
+        self.trainer.coefficient_schedulers["l1"].final_value *= max(self.l0 / self.recipe.k, 1e-3) ** MOMENTUM
 
     def state(self) -> dict[str, Any]:
         """sae-lens' own state of a trainer is a pickle, which we never read."""
@@ -165,14 +164,19 @@ class Run:
     def step(self) -> list[Progress]:
         batch, report = next(self.stream), self.done % REPORT_EVERY == 0
         made = [trainee.step(batch, report) for trainee in self.trainees]
+        reported = [each for each in made if each is not None]
         self.done += 1
-        self.history += [each for each in made if each is not None]
-        return [each for each in made if each is not None]
+        self.history += reported
+        return reported
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What only the state of the same run has."""
+        recipes = [trainee.recipe.model_dump() for trainee in self.trainees]
+        return {"config": self.config.model_dump(), "recipes": recipes}
 
     def state(self) -> dict[str, Any]:
-        return {
-            "config": self.config.model_dump(),
-            "recipes": [trainee.recipe.model_dump() for trainee in self.trainees],
+        return self.asked | {
             "trainees": [trainee.state() for trainee in self.trainees],
             "stream": self.stream.state(),
             "history": [each._asdict() for each in self.history],
@@ -181,9 +185,8 @@ class Run:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Raises InvalidInput for the state of another run."""
-        own = self.state()
-        for part in ("config", "recipes"):
-            if state[part] != own[part]:
+        for part, own in self.asked.items():
+            if state[part] != own:
                 raise InvalidInput(
                     f"the checkpoint is of a run with another {part}: {state[part]}; give another folder, or remove it",
                     param="out",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replace_folder", "sha256", "write_text"]
+__all__ = ["replace_file", "replace_folder", "sha256", "write_text"]
 
 _CHUNK = 1 << 20
 
@@ -26,6 +26,15 @@ def write_text(path: Path, text: str) -> None:
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         file.write(text)
     os.replace(file.name, path)
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary name beside ``path`` that becomes it when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    yield temporary
+    os.replace(temporary, path)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from featurehub.settings import Frozen
 from labeling.strength import CalibrationConfig, SteeringJudge
 from saes.activations import FeatureActivations, encode_documents
 from saes.canaries import CanaryConfig, choose_canaries
-from saes.documents import Document, prompt_ids, special_ids
+from saes.documents import Document, count_tokens, prompt_ids, special_ids
 from saes.drift.check import ANSWERS, CANARIES, CheckConfig, Judge, answer_prompts
 from saes.harvest import Harvest, HarvestConfig, harvest_documents
 from saes.observed import observe
@@ -139,7 +139,7 @@ def harvest_and_train(
     shuffled = random.Random(plan.recipe.seed).sample(training, len(training))
     wanted = plan.train.tokens + SCALE_BATCHES * plan.train.batch_tokens + plan.buffer_tokens
     documents, special = list(enough(shuffled, wanted)), special_ids(engine.tokenizer)
-    with work("harvesting", sum(len(document.token_ids) for document in documents), "tokens") as bar:
+    with work("harvesting", count_tokens(documents), "tokens") as bar:
         folder = partial / "harvest"
         harvest = harvest_documents(
             engine, documents, special, folder, identity, hook, plan.harvest, lambda tokens, _: bar(tokens)
@@ -204,7 +204,7 @@ def manifest_fields(
         "k": plan.recipe.k,
         "hook": hook,
         "model": identity,
-        "dataset": {"documents": len(training), "tokens": sum(len(d.token_ids) for d in training)},
+        "dataset": {"documents": len(training), "tokens": count_tokens(training)},
         "training": plan.recipe.model_dump(mode="json") | plan.train.model_dump(),
         "metrics": metrics,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

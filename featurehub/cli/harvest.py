@@ -15,7 +15,7 @@ from featurehub.engine.plugin import check_architecture
 from featurehub.errors import InvalidInput
 from featurehub.features import reason
 from featurehub.settings import Frozen
-from saes.documents import Document, special_ids, tokenize
+from saes.documents import Document, count_tokens, special_ids, tokenize
 from saes.harvest import Harvest, HarvestConfig, harvest_documents
 from saes.texts import Message
 
@@ -55,7 +55,7 @@ def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]]) -> Harves
     with engine:
         documents = read_documents(engine, entries, plan.max_tokens)
         special = special_ids(engine.tokenizer)
-        with work("harvesting", sum(len(document.token_ids) for document in documents), "tokens") as bar:
+        with work("harvesting", count_tokens(documents), "tokens") as bar:
 
             def progress(tokens: int, harvest: Harvest) -> None:
                 bar(tokens)

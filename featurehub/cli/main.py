@@ -43,6 +43,7 @@ def database_path() -> str:
 
 Model = Annotated[Path, typer.Argument(help="Folder of a model in Hugging Face format.")]
 Text = Annotated[str, typer.Option(help="Texts or chats: a .txt, .json, .jsonl, .parquet, a folder, hf:OWNER/NAME.")]
+Layer = Annotated[int | None, typer.Option(help="Hook layer; by default at about 70 % of the depth.")]
 Documents = Annotated[int | None, typer.Option(help="Take the first so many texts only.")]
 Database = Annotated[str, typer.Option("--db", help="Feature database: a path or an SQLAlchemy URL.")]
 
@@ -54,7 +55,7 @@ def build(
     out: Annotated[Path, typer.Option(help="Folder that becomes the SAE artifact.")],
     db: Database = "",
     documents: Documents = None,
-    layer: Annotated[int | None, typer.Option(help="Hook layer; by default at about 70 % of the depth.")] = None,
+    layer: Layer = None,
     architecture: Annotated[Architecture, typer.Option(help="Of the SAE.")] = Architecture.BATCHTOPK,
     latents: Annotated[int, typer.Option(help="Number of latents, d_sae.")] = 768,
     k: Annotated[float, typer.Option(help="Mean number of active latents per token.")] = 12.0,
@@ -93,7 +94,7 @@ def harvest(
     text: Text,
     out: Annotated[Path, typer.Option(help="Folder for the shards. A run that was stopped goes on in it.")],
     documents: Documents = None,
-    layer: Annotated[int | None, typer.Option(help="Hook layer; by default at about 70 % of the depth.")] = None,
+    layer: Layer = None,
     site: Annotated[Site, typer.Option(help="Where in the layer.")] = Site.RESID_POST,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens of each text, from its beginning.")] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",

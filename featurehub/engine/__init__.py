@@ -16,6 +16,7 @@ Reading order:
     hook        the op's body on CPU;  graph, kernel: on CUDA, inside captured graphs
     hookset     all hook points of a worker: admit, begin_step, end_step, release
     runner_v1, runner_v2   drive a hook set from vLLM's model runners
+    wrapping    how admission and runner_v1 come in where vLLM has no seam
     worker      what the frontend may ask of a worker
     offline     an in-process engine for harvesting, calibration and drift checks
     server      starts vLLM's own OpenAI server

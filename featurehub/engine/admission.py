@@ -11,17 +11,16 @@ that both of its model runners take, so that method is wrapped, once. The worker
 """
 
 import hashlib
-import inspect
 import json
 from collections.abc import Iterable
-from functools import wraps
 from typing import Any
 
 from pydantic import ValidationError
 
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import KEY, EngineConfig
-from featurehub.errors import InvalidEdit, UnsupportedModel
+from featurehub.engine.wrapping import run_after
+from featurehub.errors import InvalidEdit
 from featurehub.features import reason
 
 __all__ = ["LARGEST", "admit", "carried", "check", "install"]
@@ -143,27 +142,19 @@ def config_of(processor: Any) -> EngineConfig | None:
 
 
 def install() -> None:
-    """Wraps ``InputProcessor.process_inputs``. Safe to call again. Raises UnsupportedModel for an unknown vLLM."""
+    """Safe to call again. Raises UnsupportedModel for an unknown vLLM."""
     from vllm.exceptions import VLLMClientError
     from vllm.v1.engine.input_processor import InputProcessor
 
     class RefusedRequest(InvalidEdit, VLLMClientError): ...
 
-    original = InputProcessor.process_inputs
-    if hasattr(original, "__wrapped__"):
-        return
-    if "params" not in inspect.signature(original).parameters:
-        raise UnsupportedModel("this vLLM processes its inputs in a way that featurehub does not know")
+    def admit_processed(processor: Any, request: Any, *args: Any, **kwargs: Any) -> None:
+        config = config_of(processor)
+        if config is None:
+            return
+        try:
+            admit(request, config, processor.renderer.get_eos_token_id())
+        except InvalidEdit as error:
+            raise RefusedRequest(error.message, param=error.param) from None
 
-    @wraps(original)
-    def process_inputs(self: Any, *args: Any, **kwargs: Any) -> Any:
-        request = original(self, *args, **kwargs)
-        config = config_of(self)
-        if config is not None:
-            try:
-                admit(request, config, self.renderer.get_eos_token_id())
-            except InvalidEdit as error:
-                raise RefusedRequest(error.message, param=error.param) from None
-        return request
-
-    InputProcessor.process_inputs = process_inputs  # type: ignore[method-assign]
+    run_after(InputProcessor, "process_inputs", lambda parameters: "params" in parameters, admit_processed)

@@ -83,14 +83,8 @@ NEOX = Family("model.layers", pair=False, stream=0, attn_out="attention")
 OPT = Family("model.decoder.layers", pair=False, stream=0, mlp_out="fc2", mid="final_layer_norm")
 
 
-def attach(model: nn.Module, family: Family, vllm_config: VllmConfig) -> None:
-    """Puts the configured hooks into a freshly built model; does nothing where featurehub was not asked for.
-
-    Raises UnsupportedModel, IncompatibleArtifact.
-    """
-    config = EngineConfig.of(vllm_config)
-    if config is None:
-        return
+def attach(model: nn.Module, family: Family, config: EngineConfig, vllm_config: VllmConfig) -> None:
+    """Puts the configured hooks into a freshly built model. Raises UnsupportedModel, IncompatibleArtifact."""
     if vllm_config.speculative_config is not None:
         raise UnsupportedModel("speculative decoding computes tokens that it then rejects; steering cannot count them")
     layers = attrgetter(family.layers)(model)
@@ -178,15 +172,16 @@ def change_class(module: nn.Module, hooked: type[nn.Module]) -> None:
 
 
 class Hooked(nn.Module):
-    """Before a vLLM model class among the bases: builds that model, then attaches the hooks."""
+    """Before a vLLM model class among the bases: builds that model, then attaches the hooks, if there are any."""
 
     family = LLAMA
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
-        attach(self, self.family, vllm_config)
         config = EngineConfig.of(vllm_config)
         self.depth = config.depth if config is not None and config.truncated else math.inf
+        if config is not None:
+            attach(self, self.family, config, vllm_config)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> Any:
         """Weights of layers that a truncated engine does not have are passed over."""

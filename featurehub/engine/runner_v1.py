@@ -7,9 +7,6 @@ that method, and ``_sample`` for aborts, once, and refuses to start where their 
 A step without steered requests costs one look at its new requests.
 """
 
-import inspect
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -21,7 +18,8 @@ from featurehub.engine.admission import carried
 from featurehub.engine.hookset import HookSet, Parked, current
 from featurehub.engine.rows import Batch
 from featurehub.engine.seeds import protect_generators
-from featurehub.errors import FeaturehubError, UnsupportedModel
+from featurehub.engine.wrapping import run_after
+from featurehub.errors import FeaturehubError
 
 __all__ = ["install"]
 
@@ -116,26 +114,10 @@ class Adapter:
 
 
 def install() -> None:
-    """Wraps two methods of ``GPUModelRunner``. Safe to call again. Raises UnsupportedModel for an unknown vLLM."""
-    wrap("_prepare_inputs", ["self", "scheduler_output", "num_scheduled_tokens"], begin_step)
-    wrap("_sample", ["self", "logits", "spec_decode_metadata"], end_step)
-
-
-def wrap(name: str, parameters: list[str], after: Callable[..., None]) -> None:
-    """Calls ``after`` with the method's result and arguments once it has run."""
-    original = getattr(GPUModelRunner, name)
-    if hasattr(original, "__wrapped__"):
-        return
-    if list(inspect.signature(original).parameters) != parameters:
-        raise UnsupportedModel(f"this vLLM's V1 runner has a {name} that featurehub does not know")
-
-    @wraps(original)
-    def wrapped(self: GPUModelRunner, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, *args, **kwargs)
-        after(self, result, *args, **kwargs)
-        return result
-
-    setattr(GPUModelRunner, name, wrapped)
+    """Safe to call again. Raises UnsupportedModel for an unknown vLLM."""
+    prepare, sample = ["self", "scheduler_output", "num_scheduled_tokens"], ["self", "logits", "spec_decode_metadata"]
+    run_after(GPUModelRunner, "_prepare_inputs", lambda parameters: parameters == prepare, begin_step)
+    run_after(GPUModelRunner, "_sample", lambda parameters: parameters == sample, end_step)
 
 
 def begin_step(runner: Any, result: Any, scheduler_output: Any, num_scheduled_tokens: np.ndarray) -> None:

@@ -17,10 +17,11 @@ from pathlib import Path
 from statistics import mean, median
 from typing import NamedTuple
 
-import numpy as np
+from reading import best_latent, held_out
 from rich.console import Console
 from rich.progress import Progress as Bars
 from rich.table import Table
+from steering import answers, share
 
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.cli.demo import HOOK_LAYER, build_plan, user
@@ -30,20 +31,17 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import Kind, names
 from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.prompts import neutral_prompts
-from featurehub.demo.recognizer import recognize
 from featurehub.dictionary import Dictionary
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
-from featurehub.engine.offline import Engine, EngineOptions, Sampling
+from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.features import Mode
 from labeling.strength import Candidate, calibrate
-from saes.activations import FeatureActivations, encode_documents
+from saes.activations import FeatureActivations
 from saes.architecture import Architecture
 from saes.documents import prompt_ids, special_ids, tokenize
-from saes.drift.check import World, world
-from saes.drift.scores import best_threshold, f1
+from saes.drift.check import World
 from saes.harvest import harvest_documents
-from saes.observed import observe
 from saes.recipes import Recipe
 from saes.stream import Stream, StreamConfig
 from saes.train import Progress, TrainConfig, train
@@ -71,9 +69,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         with Engine(bundled_model(), EngineConfig.capturing(HOOK), EngineOptions()) as engine:
             trained = train_all(engine, recipes, arguments.tokens, Path(folder))
-            measured = [measure(engine, dictionary) for dictionary in trained]
-        for recipe, dictionary, (activations, answers) in zip(recipes, trained, measured, strict=True):
-            reads = read_concepts(answers)
+            measured = [held_out(engine, dictionary, HELD_OUT) for dictionary in trained]
+        for recipe, dictionary, (activations, said) in zip(recipes, trained, measured, strict=True):
+            reads = read_concepts(said)
             steered = {} if arguments.no_steering else steer(dictionary, reads, activations.median_norm, Path(folder))
             table.add_row(f"{recipe.architecture} {recipe.d_sae}", *cells(activations, reads, steered))
     console.print(table)
@@ -94,22 +92,9 @@ def train_all(engine: Engine, recipes: Sequence[Recipe], tokens: int, folder: Pa
         return train(Stream(streams, StreamConfig()), identity.d_model, recipes, config, progress=show)
 
 
-def measure(engine: Engine, dictionary: Dictionary) -> tuple[FeatureActivations, World]:
-    entries = [messages(c) for c in islice(conversations(31337, split="held-out"), HELD_OUT)]
-    documents = list(tokenize(engine.tokenizer, entries, 256))
-    activations = encode_documents(engine, dictionary, documents, special_ids(engine.tokenizer))
-    return activations, world(observe(activations), engine.tokenizer)
-
-
 def read_concepts(answers: World) -> dict[str, Read]:
-    judge = RecognizerJudge()
-    return {name: best_reader(judge.mentions(name, answers.texts), answers.peaks) for name in names()}
-
-
-def best_reader(truth: np.ndarray, peaks: np.ndarray) -> Read:
-    levels = [best_threshold(truth[::2], peaks[::2, latent]) for latent in range(peaks.shape[1])]
-    chosen = int(np.argmax([f1(truth[::2], peaks[::2, i] > level) for i, level in enumerate(levels)]))
-    return Read(chosen, f1(truth[1::2], peaks[1::2, chosen] > levels[chosen]))
+    judge, latents = RecognizerJudge(), range(answers.peaks.shape[1])
+    return {name: Read(*best_latent(latents, judge.mentions(name, answers.texts), answers.peaks)) for name in names()}
 
 
 def steer(dictionary: Dictionary, reads: Mapping[str, Read], norm: float, folder: Path) -> dict[str, float]:
@@ -132,11 +117,8 @@ def steer(dictionary: Dictionary, reads: Mapping[str, Read], norm: float, folder
 
 
 def shown(engine: Engine, name: str, latent: int, strength: float, seed: int) -> float:
-    prompts = [prompt_ids(engine.tokenizer, user(prompt)) for prompt in neutral_prompts("evaluate")]
     steering = Steering(edits=(LatentEdit(latent=latent, mode=Mode.NUDGE, value=strength),))
-    asked = [prompts[i % len(prompts)] for i in range(ANSWERS)]
-    answers = engine.generate(asked, [steering] * ANSWERS, Sampling(temperature=0.7, max_tokens=96, seed=seed))
-    return mean(name in recognize(answer.text).shows for answer in answers)
+    return share(name, answers(engine, steering, ANSWERS, seed))
 
 
 def cells(activations: FeatureActivations, reads: Mapping[str, Read], steered: Mapping[str, float]) -> list[str]:

@@ -11,12 +11,7 @@ nudges along a decoder row, which is what each of them offers; featurehub's are 
     hooks            transformers with a forward hook, batched ``generate``
     transformerlens  sae-lens' way of steering: hooks on a TransformerLens model while it generates
 
-For ``harvest.py``, which asks for a number of documents of mixed lengths:
-
-    prefill          vLLM with no plugin reads them
-    harvest          featurehub captures the stream at the hook point
-    harvest-to-hook  the same, with the layers up to there alone
-    hooks-to-layer   transformers, batches sorted by length, whose forward pass ends at the hook
+Those of ``harvest.py`` stand in ``harvesters.py``.
 """
 
 import itertools
@@ -24,72 +19,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-PROMPT, TOKENS, CROWD = 32, 16, 256
+from harvesters import harvest, harvest_to_hook, hooks_to_layer, prefill
+from shapes import CROWD, SHAPES, Asked, Contender, Load, Shape
 
-
-class Asked(NamedTuple):
-    """Of every request of a batch. distinct: whether each has edits of its own;  top_k: latents read per token"""
-
-    batch: int
-    edits: int = 0
-    distinct: bool = False
-    top_k: int = 0
-
-
-class Load(Protocol):
-    """Makes a contender in its process."""
-
-    def __call__(self, shape: "Shape", folder: Path, compiled: bool) -> "Contender": ...
-
-
-class Shape(NamedTuple):
-    """layers, hidden_size, heads, kv_heads, intermediate_size: a Llama;  layer: with the hook;  d_sae: its latents"""
-
-    layers: int
-    hidden_size: int
-    heads: int
-    kv_heads: int
-    intermediate_size: int
-    layer: int
-    d_sae: int
-    dtype: str
-
-    def save(self, folder: Path, weights: bool = False) -> None:
-        """The model's config, and its weights unless each contender shall draw its own; and an SAE."""
-        import torch
-        from transformers import LlamaConfig, LlamaForCausalLM
-
-        from featurehub.dictionary import Dictionary
-
-        config = LlamaConfig(
-            hidden_size=self.hidden_size, num_hidden_layers=self.layers, num_attention_heads=self.heads,
-            num_key_value_heads=self.kv_heads, intermediate_size=self.intermediate_size, vocab_size=8192,
-            max_position_embeddings=2048, architectures=["LlamaForCausalLM"], dtype=self.dtype,
-        )  # fmt: skip
-        (LlamaForCausalLM(config).to(getattr(torch, self.dtype)) if weights else config).save_pretrained(
-            folder / "model"
-        )
-        rows = torch.nn.functional.normalize(torch.randn(self.d_sae, self.hidden_size), dim=-1)
-        zeros = torch.zeros(self.d_sae)
-        Dictionary(rows, rows, zeros, torch.zeros(self.hidden_size), zeros).save(folder / "sae.safetensors")
-
-
-SHAPES = {
-    "demo": Shape(6, 192, 6, 6, 512, 3, 768, "float32"),
-    "wide": Shape(30, 576, 9, 3, 1536, 15, 8 * 576, "bfloat16"),
-    "1b": Shape(16, 2048, 32, 8, 8192, 8, 32768, "bfloat16"),
-    "8b": Shape(32, 4096, 32, 8, 14336, 16, 65536, "bfloat16"),
-}
-
-
-class Contender(Protocol):
-    def __call__(self, asked: Asked) -> int:
-        """Answers a whole batch; says how many tokens it generated, or read."""
-        ...
+PROMPT, TOKENS = 32, 16
 
 
 def prompts(batch: int) -> list[list[int]]:
@@ -247,76 +184,6 @@ def dictionary(folder: Path) -> Any:
     from featurehub.dictionary import Dictionary
 
     return Dictionary.load(folder / "sae.safetensors")
-
-
-def documents(count: int) -> list[list[int]]:
-    """Of mixed lengths, 16 to 255 tokens."""
-    return [[10 + (7 * i + j) % 400 for j in range(16 + 37 * i % 240)] for i in range(count)]
-
-
-def prefill(shape: Shape, folder: Path, compiled: bool) -> Contender:
-    from vllm import LLM, SamplingParams, TokensPrompt
-
-    from featurehub.engine.offline import EngineOptions, prepare_environment
-
-    options = EngineOptions(dtype=shape.dtype, max_model_len=256, skip_tokenizer_init=True)
-    prepare_environment(options)
-    llm = LLM(str(folder / "model"), disable_log_stats=True, **options.model_dump(exclude={"kv_cache_gib"}))
-    params = SamplingParams(max_tokens=1, detokenize=False)
-
-    def read(asked: Asked) -> int:
-        ids = documents(asked.batch)
-        llm.generate([TokensPrompt(prompt_token_ids=document) for document in ids], params, use_tqdm=False)
-        return sum(map(len, ids))
-
-    return read
-
-
-def harvest(shape: Shape, folder: Path, compiled: bool, truncated: bool = False) -> Contender:
-    from featurehub.artifacts.manifest import HookPoint
-    from featurehub.engine.config import EngineConfig
-    from featurehub.engine.offline import Engine, EngineOptions
-
-    options = EngineOptions(dtype=shape.dtype, max_model_len=256, skip_tokenizer_init=True)
-    config = EngineConfig.capturing(HookPoint(layer=shape.layer), truncated=truncated)
-    engine = Engine(folder / "model", config, options)
-    return lambda asked: sum(map(len, engine.capture(documents(asked.batch))))
-
-
-def harvest_to_hook(shape: Shape, folder: Path, compiled: bool) -> Contender:
-    return harvest(shape, folder, compiled, truncated=True)
-
-
-class Stop(Exception):
-    """Ends a forward pass at the hook."""
-
-
-def hooks_to_layer(shape: Shape, folder: Path, compiled: bool) -> Contender:
-    """Sixteen documents at a time, sorted by length, so that little of it is padding."""
-    import torch
-    from transformers import AutoModel
-
-    model = AutoModel.from_pretrained(folder / "model", dtype=getattr(torch, shape.dtype)).eval()
-    kept: list[Any] = []
-
-    def keep(module: Any, inputs: Any, x: Any) -> None:
-        kept.append(x.float())
-        raise Stop
-
-    model.layers[shape.layer].register_forward_hook(keep)
-
-    def read(asked: Asked) -> int:
-        ids = sorted(documents(asked.batch), key=len)
-        for group in (ids[i : i + 16] for i in range(0, len(ids), 16)):
-            longest = len(group[-1])
-            padded = torch.tensor([each + [0] * (longest - len(each)) for each in group])
-            mask = torch.tensor([[1] * len(each) + [0] * (longest - len(each)) for each in group])
-            with torch.no_grad(), suppress(Stop):
-                model(padded, attention_mask=mask, use_cache=False)
-            kept.clear()
-        return sum(map(len, ids))
-
-    return read
 
 
 CONTENDERS: dict[str, Load] = {

@@ -10,7 +10,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from contenders import SHAPES
+from shapes import SHAPES
 from turns import Arm, end_all, measure, show, start_all
 
 PREFILL = Arm("prefill")

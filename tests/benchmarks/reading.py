@@ -8,7 +8,7 @@ the answers; F1 is measured on the other. Beside it, the best of as many feature
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -27,7 +27,7 @@ from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.features import Feature
 from featurehub.store import open_store
 from featurehub.store.names import base_of
-from saes.activations import encode_documents
+from saes.activations import FeatureActivations, encode_documents
 from saes.documents import special_ids, tokenize
 from saes.drift.check import World, world
 from saes.drift.scores import best_threshold, f1
@@ -48,16 +48,21 @@ def main() -> None:
 
 
 def read(artifact: Artifact, count: int) -> World:
-    """Answers of the generator, with what the features did on them."""
-    entries = [messages(c) for c in islice(conversations(31337, split="held-out"), count)]
     dictionary = Dictionary.load(artifact.weights)
     with Engine(bundled_model(), EngineConfig.capturing(artifact.manifest.hook), EngineOptions()) as engine:
-        documents = list(tokenize(engine.tokenizer, entries, 256))
-        activations = encode_documents(engine, dictionary, documents, special_ids(engine.tokenizer))
-        quality = activations.quality
-        console.print(f"explained variance {quality.explained_variance:.3f}   L0 {quality.l0:.1f}")
-        console.print(f"dead {quality.dead:.1%} of {dictionary.d_sae}, on {quality.tokens} tokens")
-        return world(observe(activations), engine.tokenizer)
+        activations, answers = held_out(engine, dictionary, count)
+    quality = activations.quality
+    console.print(f"explained variance {quality.explained_variance:.3f}   L0 {quality.l0:.1f}")
+    console.print(f"dead {quality.dead:.1%} of {dictionary.d_sae}, on {quality.tokens} tokens")
+    return answers
+
+
+def held_out(engine: Engine, dictionary: Dictionary, count: int) -> tuple[FeatureActivations, World]:
+    """Answers of the generator that nothing else used, with what the features did on them."""
+    entries = [messages(c) for c in islice(conversations(31337, split="held-out"), count)]
+    documents = list(tokenize(engine.tokenizer, entries, 256))
+    activations = encode_documents(engine, dictionary, documents, special_ids(engine.tokenizer))
+    return activations, world(observe(activations), engine.tokenizer)
 
 
 def report(answers: World, features: Sequence[Feature]) -> None:
@@ -76,12 +81,19 @@ def report(answers: World, features: Sequence[Feature]) -> None:
 
 
 def best(features: Sequence[Feature], truth: np.ndarray, peaks: np.ndarray) -> tuple[str, float]:
-    """The feature that is best on the even answers, and its F1 on the odd ones."""
-    found = ("-", -1.0, 0.0)
-    for feature in features:
-        level = best_threshold(truth[::2], peaks[::2, feature.latent])
-        chosen, measured = (f1(truth[half::2], peaks[half::2, feature.latent] > level) for half in (0, 1))
-        found = max(found, (feature.label, chosen, measured), key=lambda each: each[1])
+    """The label of the feature that reads best, and its F1."""
+    labels = {feature.latent: feature.label for feature in features}
+    latent, measured = best_latent(labels, truth, peaks)
+    return labels.get(latent, "-"), measured
+
+
+def best_latent(latents: Iterable[int], truth: np.ndarray, peaks: np.ndarray) -> tuple[int, float]:
+    """The latent that is best on the even answers, and its F1 on the odd ones; -1 and 0 for no latents."""
+    found = (-1, -1.0, 0.0)
+    for latent in latents:
+        level = best_threshold(truth[::2], peaks[::2, latent])
+        chosen, measured = (f1(truth[half::2], peaks[half::2, latent] > level) for half in (0, 1))
+        found = max(found, (latent, chosen, measured), key=lambda each: each[1])
     return found[0], found[2]
 
 

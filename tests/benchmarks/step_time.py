@@ -13,9 +13,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from contenders import SHAPES, Asked, Contender, featurehub, quiet
+from contenders import featurehub, quiet
 from rich.console import Console
 from rich.table import Table
+from shapes import SHAPES, Asked, Contender
 
 ARMS = {"idle": {}, "1 edit": {"edits": 1}, "8 edits": {"edits": 8}, "top-8 read": {"top_k": 8}}
 BATCHES = (1, 8, 64)

@@ -14,7 +14,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from contenders import CROWD, SHAPES
+from shapes import CROWD, SHAPES
 from turns import Arm, console, end_all, measure, show, start_all
 
 BATCHES = (1, 8, 32, 64)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from contenders import PLUGINS, Asked
+from contenders import PLUGINS
 from rich.console import Console
 from rich.progress import track
+from shapes import Asked
 
 console = Console(width=120)
 

@@ -287,3 +287,7 @@ def check_report(world: World, request: int) -> None:
 
 def is_nothing(edit: LatentEdit) -> bool:
     return (edit.mode is Mode.NUDGE and edit.value == 0) or (edit.mode is Mode.MUL and edit.value == 1)
+
+
+def whole_stream(request: int, hook: int, tokens: int) -> Tensor:
+    return torch.stack([sum(stream(request, p, hook, torch.float32), torch.zeros(D_MODEL)) for p in range(tokens)])

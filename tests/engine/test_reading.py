@@ -1,0 +1,71 @@
+"""What a hook set reads, against the dictionaries' own encoding."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from featurehub.edits import LatentEdit, Read, Steering
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.report import SteerReport
+from featurehub.features import Mode
+from tests.engine.world import D_SAE, DICTIONARIES, POINTS, Chunk, World, token_id, whole_stream
+
+NUDGE = LatentEdit(sae="a", latent=3, mode=Mode.NUDGE, value=5.0)
+
+
+def readings(seed: int) -> Iterator[tuple[Steering, list[Chunk]]]:
+    generator = np.random.default_rng(seed)
+    for request in range(3):
+        reads = tuple(
+            Read(sae=sae, top_k=int(generator.integers(0, 30)), latents=tuple(generator.integers(0, D_SAE, 2).tolist()))
+            for sae in "abc"[: 1 + request]
+        )
+        steering = Steering(reads=reads, capture=(POINTS[request % 2],), edits=(NUDGE,))
+        yield steering, [Chunk(request, 0, 3), Chunk(request, 3, 1), Chunk(request, 2, 4)]
+
+
+@given(seed=st.integers(0, 100))
+def test_what_is_read_is_the_dictionary_s_own_encoding_before_steering(world_config: EngineConfig, seed: int) -> None:
+    """In chunks, some tokens twice; every position is reported once."""
+    steerings, chunks = zip(*readings(seed), strict=True)
+    world = World(world_config, list(steerings), 4, torch.float32)
+    for step in zip(*chunks, strict=True):
+        world.step(list(step))
+    for request, steering in enumerate(steerings):
+        streams = {name: whole_stream(request, h, 6) for h, name in enumerate(POINTS)}
+        for name in steering.capture:
+            torch.testing.assert_close(world.hooks.captured(f"r{request}", name), streams[name])
+        report = world.report(request)
+        check_activations(report, steering, streams)
+        assert all(token.token == token_id(request, token.position) for token in report.activations or ())
+    assert all(hook.readings.activations.bytes == 0 for hook in world.hooks.hooks)
+
+
+def check_activations(report: SteerReport, steering: Steering, streams: dict[str, Tensor]) -> None:
+    assert report.activations is not None
+    by_token = {(token.sae, token.position): token for token in report.activations}
+    assert len(by_token) == len(report.activations) == 6 * len(steering.reads)
+    for read in steering.reads:
+        name = next(name for name in POINTS if read.sae in DICTIONARIES[name])
+        a = DICTIONARIES[name][read.sae].encode(streams[name])
+        for position in range(6):
+            token = by_token[read.sae, position]
+            values = sorted(((float(v), -i) for i, v in enumerate(a[position]) if v > 0), reverse=True)[: read.top_k]
+            wanted = [-i for _, i in values] + list(read.latents)
+            assert list(token.latents) == wanted
+            assert token.activations == pytest.approx([float(a[position, i]) for i in wanted], rel=1e-4, abs=1e-4)
+
+
+def test_activations_beyond_the_bound_are_lost_and_said_so(
+    world_config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featurehub.engine.reading.BYTES_KEPT", 300)
+    world = World(world_config, [Steering(reads=(Read(sae="a", top_k=4),))] * 2, 4, torch.float32)
+    world.step([Chunk(0, 0, 4)])
+    world.step([Chunk(1, 0, 4)])
+    assert (world.report(0).reads_lost, world.report(1).reads_lost) == (True, False)
