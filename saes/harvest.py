@@ -26,7 +26,7 @@ from featurehub.settings import Frozen
 from saes.documents import Document, count_tokens
 from saes.reader import Reader, read_tokens
 
-__all__ = ["Harvest", "HarvestConfig", "harvest_documents", "open_harvest"]
+__all__ = ["Harvest", "HarvestConfig", "harvest_documents", "open_harvest", "token_bytes"]
 
 RECORD = "harvest.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -181,11 +181,15 @@ def open_harvest(folder: Path) -> Harvest:
         raise CorruptArtifact(f"{path} is no record of a harvest: {error.errors()[0]['msg']}") from None
 
 
+def token_bytes(d_model: int, config: HarvestConfig) -> int:
+    """Of a token in a shard: its stream, its id and its document."""
+    return d_model * DTYPES[config.dtype].itemsize + 16
+
+
 def check_disk(harvest: Harvest) -> None:
     """Raises BudgetExceeded before anything is read."""
     record, missing = harvest.record, len(harvest.missing)
-    width = record.d_model * DTYPES[record.config.dtype].itemsize + 16
-    needed = record.tokens * width * missing // max(1, len(harvest))
+    needed = record.tokens * token_bytes(record.d_model, record.config) * missing // max(1, len(harvest))
     free = shutil.disk_usage(harvest.folder).free
     if needed > free:
         raise BudgetExceeded(

@@ -14,10 +14,8 @@ Harvest and training keep what they have beside the artifact, in a folder named 
 is started again goes on from there; the folder goes when the build is done.
 """
 
-import hashlib
-import random
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -28,54 +26,37 @@ from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.cli.harvest import identify_hook, read_documents
 from featurehub.cli.label import label_and_register
 from featurehub.cli.progress import phase, work
+from featurehub.cli.training import TrainPlan, harvest_and_train, partial_folder
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
-from featurehub.engine.offline import Engine, EngineOptions
+from featurehub.engine.offline import Engine
 from featurehub.errors import InvalidInput
-from featurehub.settings import Frozen
 from labeling.strength import CalibrationConfig, SteeringJudge
 from saes.activations import FeatureActivations, encode_documents
-from saes.canaries import CanaryConfig, choose_canaries
+from saes.canaries import choose_canaries
 from saes.documents import Document, count_tokens, prompt_ids, special_ids
-from saes.drift.check import ANSWERS, CANARIES, CheckConfig, Judge, answer_prompts
-from saes.harvest import Harvest, HarvestConfig, harvest_documents
+from saes.drift.check import ANSWERS, CANARIES, Judge, answer_prompts
 from saes.observed import observe
-from saes.recipes import Recipe
-from saes.stream import Stream, StreamConfig
+from saes.report import write_report
 from saes.texts import Message
-from saes.train import SCALE_BATCHES, Progress, TrainConfig, train
+from saes.train import TrainedSae
 
 __all__ = ["BuildJudge", "BuildPlan", "Trained", "build"]
+
+
+REPORT = "training.html"
 
 
 class BuildJudge(Judge, SteeringJudge, Protocol):
     """Judges labels for both drift and calibration."""
 
 
-class BuildPlan(Frozen):
-    """Everything a build depends on but the text.
+class BuildPlan(TrainPlan):
+    """Everything a build depends on but the text; it has one recipe."""
 
-    layer, max_tokens: as in a ``HarvestPlan``
-    held_out: share of the documents that training never sees, in (0, 1)
-    observed: held-out documents that labels and statistics are made from, at most
-    """
-
-    model: Path
-    out: Path
     database: str
     name: str
-    layer: int | None = None
-    max_tokens: int | None = None
-    held_out: float = 0.25
-    observed: int = 3000
-    recipe: Recipe = Recipe()
-    train: TrainConfig = TrainConfig()
-    harvest: HarvestConfig = HarvestConfig()
-    buffer_tokens: int = 65_536
-    canaries: CanaryConfig = CanaryConfig()
-    check: CheckConfig = CheckConfig()
     calibration: CalibrationConfig = CalibrationConfig()
-    engine: EngineOptions = EngineOptions()
 
 
 class Trained(NamedTuple):
@@ -98,10 +79,11 @@ def build(
         documents = read_documents(engine, entries, plan.max_tokens)
         training, held_out = split(documents, plan.held_out)
         partial = partial_folder(plan, identity, hook, training)
-        dictionary = harvest_and_train(plan, engine, identity, hook, training, partial)
-        trained = observed(plan, engine, dictionary, held_out)
+        [made] = harvest_and_train(plan, engine, identity, hook, training, partial)
+        trained = observed(plan, engine, made.dictionary, held_out)
         metrics = keep_baseline(plan, engine, trained, folder)
-        seal(folder, manifest_fields(plan, identity, hook, metrics, training))
+        write_report(folder / REPORT, plan.name, made.history, trained.observed.density)
+        seal(folder, manifest_fields(plan, made, identity, hook, metrics, training))
         calibration_prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in prompts]
     artifact = open_artifact(plan.out)
     with phase("starting the engine with the SAE"):
@@ -119,54 +101,6 @@ def split(documents: Sequence[Document], held_out: float) -> tuple[list[Document
         raise InvalidInput(f"{len(documents)} documents are too few; give at least {8 * stride}", param="text")
     training = [document for i, document in enumerate(documents) if i % stride]
     return training, list(documents[::stride])
-
-
-def partial_folder(plan: BuildPlan, identity: ModelIdentity, hook: HookPoint, training: Sequence[Document]) -> Path:
-    """Beside the artifact; another text, model or configuration has another name."""
-    parts = [identity.reads, hook, plan.recipe, plan.train, plan.harvest, plan.buffer_tokens, training]
-    digest = hashlib.sha256(repr(parts).encode()).hexdigest()
-    return plan.out.with_name(f"{plan.out.name}.partial-{digest[:12]}")
-
-
-def harvest_and_train(
-    plan: BuildPlan,
-    engine: Engine,
-    identity: ModelIdentity,
-    hook: HookPoint,
-    training: Sequence[Document],
-    partial: Path,
-) -> Dictionary:
-    shuffled = random.Random(plan.recipe.seed).sample(training, len(training))
-    wanted = plan.train.tokens + SCALE_BATCHES * plan.train.batch_tokens + plan.buffer_tokens
-    documents, special = list(enough(shuffled, wanted)), special_ids(engine.tokenizer)
-    with work("harvesting", count_tokens(documents), "tokens") as bar:
-        folder = partial / "harvest"
-        harvest = harvest_documents(
-            engine, documents, special, folder, identity, hook, plan.harvest, lambda tokens, _: bar(tokens)
-        )
-    return train_on(plan, harvest, partial / "checkpoint.safetensors")
-
-
-def train_on(plan: BuildPlan, harvest: Harvest, checkpoint: Path) -> Dictionary:
-    config = StreamConfig(buffer_tokens=plan.buffer_tokens, batch_tokens=plan.train.batch_tokens)
-    with work("training", plan.train.steps * plan.train.batch_tokens, "tokens") as bar:
-
-        def show(progress: Progress) -> None:
-            bar.at(progress.step * plan.train.batch_tokens)
-            bar.say(f"EV {progress.explained_variance:.3f}  L0 {progress.l0:.1f}  dead {progress.dead:.1%}")
-
-        stream, d_model = Stream(harvest, config), harvest.record.d_model
-        [dictionary] = train(stream, d_model, [plan.recipe], plan.train, checkpoint, show)
-    return dictionary
-
-
-def enough(documents: Iterable[Document], tokens: int) -> Iterator[Document]:
-    """The first documents that come to so many tokens; all of them where they come to less."""
-    for document in documents:
-        if tokens <= 0:
-            return
-        yield document
-        tokens -= len(document.token_ids)
 
 
 def observed(plan: BuildPlan, engine: Engine, dictionary: Dictionary, held_out: Sequence[Document]) -> Trained:
@@ -194,18 +128,23 @@ def keep_baseline(plan: BuildPlan, engine: Engine, trained: Trained, folder: Pat
 
 
 def manifest_fields(
-    plan: BuildPlan, identity: ModelIdentity, hook: HookPoint, metrics: dict[str, float], training: Sequence[Document]
+    plan: BuildPlan,
+    made: TrainedSae,
+    identity: ModelIdentity,
+    hook: HookPoint,
+    metrics: dict[str, float],
+    training: Sequence[Document],
 ) -> dict[str, Any]:
     return {
         "name": plan.name,
-        "architecture": plan.recipe.architecture,
+        "architecture": made.recipe.architecture,
         "d_model": identity.d_model,
-        "d_sae": plan.recipe.d_sae,
-        "k": plan.recipe.k,
+        "d_sae": made.recipe.d_sae,
+        "k": made.recipe.k,
         "hook": hook,
         "model": identity,
         "dataset": {"documents": len(training), "tokens": count_tokens(training)},
-        "training": plan.recipe.model_dump(mode="json") | plan.train.model_dump(),
+        "training": made.recipe.model_dump(mode="json") | made.config.model_dump(),
         "metrics": metrics,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

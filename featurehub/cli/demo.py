@@ -14,7 +14,7 @@ from featurehub.settings import Frozen, home
 from labeling.strength import CalibrationConfig
 from saes.recipes import Recipe
 from saes.texts import Message
-from saes.train import TrainConfig
+from saes.trainee import TrainConfig
 
 __all__ = ["DemoPlan", "build_demo", "demo_database", "demo_sae", "ensure_demo", "user"]
 
@@ -44,7 +44,7 @@ def build_plan() -> BuildPlan:
         database=demo_database(),
         name=f"demo-l{HOOK_LAYER}",
         layer=HOOK_LAYER,
-        recipe=Recipe(d_sae=LATENTS),
+        recipes=(Recipe(d_sae=LATENTS),),
         train=TrainConfig(tokens=3_000_000),
         calibration=CalibrationConfig(doses=(0.4, 0.55, 0.7), names=30, candidates_per_name=4),
     )

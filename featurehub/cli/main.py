@@ -44,6 +44,7 @@ def database_path() -> str:
 Model = Annotated[Path, typer.Argument(help="Folder of a model in Hugging Face format.")]
 Text = Annotated[str, typer.Option(help="Texts or chats: a .txt, .json, .jsonl, .parquet, a folder, hf:OWNER/NAME.")]
 Layer = Annotated[int | None, typer.Option(help="Hook layer; by default at about 70 % of the depth.")]
+Budget = Annotated[str, typer.Option(help="Of harvest and training: a time (90s, 10min, 2h) or tokens (500k, 2M).")]
 Documents = Annotated[int | None, typer.Option(help="Take the first so many texts only.")]
 Database = Annotated[str, typer.Option("--db", help="Feature database: a path or an SQLAlchemy URL.")]
 
@@ -60,6 +61,7 @@ def build(
     latents: Annotated[int, typer.Option(help="Number of latents, d_sae.")] = 768,
     k: Annotated[float, typer.Option(help="Mean number of active latents per token.")] = 12.0,
     tokens: Annotated[int, typer.Option(help="Training tokens, repeats counted.")] = 1_600_000,
+    budget: Budget = "",
 ) -> None:
     """Harvest, train an SAE, label its features, calibrate strengths, register everything."""
     from saes.texts import read_texts
@@ -68,8 +70,9 @@ def build(
     from featurehub.cli.build import BuildPlan
     from featurehub.cli.build import build as build_artifact
     from featurehub.cli.judges import judge_of
+    from saes.budget import Budget as TrainBudget
     from saes.recipes import Recipe
-    from saes.train import TrainConfig
+    from saes.trainee import TrainConfig
 
     chosen = entries[:: max(1, len(entries) // PROMPTS)]
     prompts = [" ".join(entry.split()[:5]) if isinstance(entry, str) else entry[:1] for entry in chosen]
@@ -79,8 +82,9 @@ def build(
         database=db or database_path(),
         name=out.name,
         layer=layer,
-        recipe=Recipe(architecture=architecture, d_sae=latents, k=k),
+        recipes=(Recipe(architecture=architecture, d_sae=latents, k=k),),
         train=TrainConfig(tokens=tokens),
+        budget=TrainBudget.parse(budget) if budget else TrainBudget(),
     )
     artifact = build_artifact(plan, entries, judge_of(entries), prompts)
     for name, value in artifact.manifest.metrics.items():

@@ -18,12 +18,19 @@ from rich.progress import (
 )
 from rich.text import Text
 
-__all__ = ["Bar", "console", "output", "phase", "work"]
+__all__ = ["Bar", "console", "duration", "output", "phase", "work"]
 
 console = Console(stderr=True, highlight=False)
 """Progress and errors: standard error."""
 output = Console(highlight=False)
 """What was asked for: standard output."""
+
+
+def duration(seconds: float) -> str:
+    """In the unit that reads best: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager

@@ -69,7 +69,7 @@ class GraphHook:
         self.edits = table if table is not None else EditTable(nothing(d_model, device), rows, 1)
         self.tapping = torch.zeros(rows, dtype=torch.long, device=device)
         self.tap = torch.zeros(buffers.slot.shape[0], d_model, dtype=torch.float32, device=device)
-        self.readings = Readings()
+        self.readings = Readings(self.edits.bank)
 
     def rest(self) -> None:
         self.drain()
@@ -90,7 +90,7 @@ class GraphHook:
     def drain(self) -> None:
         """Keeps what the last step's forward pass left in the tap; captures are views, so it is copied, once."""
         x = self.tap.clone() if self.readings.capturing else self.tap
-        self.readings.keep(x, self.edits.bank)
+        self.readings.keep(x)
         self.readings.rest()
 
     def run(self, hidden: Tensor, residual: Tensor | None) -> None:

@@ -1,7 +1,7 @@
 """The hook: one place in the model, and what happens to the stream there.
 
 1. x = hidden + residual, in float32, for the tokens concerned
-2. reading: tokens of requests that asked for it are captured, or encoded and their strongest latents kept
+2. reading: tokens of requests that asked for it are captured, or put aside to be encoded
 3. conditions: those that read here are decided (``featurehub.engine.conditions``)
 4. steering: the edit equation of ``featurehub.steering`` for the steered tokens of all requests at once
 5. writing: the stream is written once, into ``residual``, and ``hidden`` becomes zero, so that the sum is x' rounded
@@ -42,7 +42,7 @@ class Hook:
         self.name = name
         self.table = table
         self.conditions = conditions
-        self.readings = Readings()
+        self.readings = Readings(table.bank if table is not None else None)
         self.steered: Step | None = None
         self.deciding: Tensors | None = None
 
@@ -72,7 +72,7 @@ class Hook:
         table = self.table
         if self.readings.capturing or self.readings.readers:
             x = hidden.to(torch.float32, copy=True) if residual is None else hidden.float() + residual.float()
-            self.readings.keep(x, table.bank if table is not None else None)
+            self.readings.keep(x)
         if self.deciding is not None and table is not None:
             x = stream(hidden, residual, self.deciding.tokens)
             self.conditions.decide(self.index, x, self.deciding, table.bank)

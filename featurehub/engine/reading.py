@@ -1,7 +1,10 @@
 """What was read at one hook point: streams and activations, kept by request until they are fetched.
 
-Chunked prefill brings a request's tokens in pieces, and a preempted request computes some of them again: pieces carry
-their positions, and a position counts once.
+1. A step's streams of the tokens that are read are put aside.
+2. Those of several steps are encoded together, when there are enough of them or when somebody asks: a product with all
+   of W_enc costs about as much for one token as for a hundred.
+3. Chunked prefill brings a request's tokens in pieces, and a preempted request computes some of them again: pieces
+   carry their positions, and a position counts once.
 """
 
 from collections import OrderedDict
@@ -20,6 +23,7 @@ from featurehub.engine.report import TokenFeatures
 __all__ = ["Activations", "Captures", "Readers", "Readings", "Wanted"]
 
 BYTES_KEPT = 1 << 28
+TOKENS_TOGETHER = 256
 LATENTS_AT_ONCE = 1 << 24
 
 
@@ -55,9 +59,17 @@ class Captures:
         return stream
 
 
+class Unread(NamedTuple):
+    """A step's tokens that are not encoded yet, of all readers: x [tokens, d_model], float32; token_ids [tokens]"""
+
+    readers: Sequence[tuple[Wanted, Read]]
+    x: Tensor
+    token_ids: Tensor
+
+
 @dataclass(slots=True)
 class Piece:
-    """Activations of one step's tokens, of all requests that read an SAE together.
+    """Activations of tokens that were encoded together, of all requests that read an SAE.
 
     token_ids: [tokens];  latents, values: [tokens, top_k];  named: [tokens, columns], of the latents ``columns``
     holders:   requests that have not fetched or lost their share yet
@@ -86,21 +98,37 @@ class Share(NamedTuple):
 
 
 class Activations:
-    """Activations by request key and SAE. Beyond ``BYTES_KEPT`` the oldest request's are dropped and marked as lost."""
+    """Activations by request key and SAE. Beyond ``BYTES_KEPT`` the oldest request's are dropped and marked as lost.
 
-    def __init__(self) -> None:
+    unread: by SAE, less than ``TOKENS_TOGETHER`` tokens
+    """
+
+    def __init__(self, bank: Bank | None) -> None:
+        self.bank = bank
+        self.unread: dict[str, list[Unread]] = {}
         self.shares: OrderedDict[str, list[Share]] = OrderedDict()
         self.lost: OrderedDict[str, None] = OrderedDict()
         self.bytes = 0
 
-    def add(self, readers: Sequence[tuple[Wanted, Read]], x: Tensor, token_ids: Tensor, bank: Bank) -> None:
-        """Of requests that read the same SAE; of the batch: x [tokens, d_model], float32, and token_ids [tokens]"""
+    def add(self, sae: str, readers: Sequence[tuple[Wanted, Read]], x: Tensor, token_ids: Tensor) -> None:
+        """Of the batch: x [tokens, d_model], float32, and token_ids [tokens]"""
         at = torch.from_numpy(np.concatenate([np.arange(wanted.start, wanted.stop) for wanted, _ in readers]))
         at = at.to(x.device)
+        unread = self.unread.setdefault(sae, [])
+        unread.append(Unread(readers, x[at], token_ids[at]))
+        if sum(len(each.x) for each in unread) >= TOKENS_TOGETHER:
+            self.encode(sae)
+
+    def encode(self, sae: str) -> None:
+        """All that was put aside for an SAE, into one piece."""
+        assert self.bank is not None
+        unread = self.unread.pop(sae)
+        readers = [reader for each in unread for reader in each.readers]
         columns = sorted({latent for _, read in readers for latent in read.latents})
         top_k = max(read.top_k for _, read in readers)
-        latents, values, named = encoded(x[at], bank, readers[0][1].sae, top_k, columns)
-        piece = Piece(token_ids[at], latents.int(), values, named, columns, len(readers))
+        latents, values, named = encoded(torch.cat([each.x for each in unread]), self.bank, sae, top_k, columns)
+        token_ids = torch.cat([each.token_ids for each in unread])
+        piece = Piece(token_ids, latents.int(), values, named, columns, len(readers))
         self.bytes += piece.bytes
         offset = 0
         for wanted, read in readers:
@@ -132,6 +160,8 @@ class Activations:
 
     def take(self, key: str) -> tuple[list[TokenFeatures] | None, bool]:
         """Every token once, in order; None where nothing was read. And whether it was lost."""
+        for sae in list(self.unread):
+            self.encode(sae)
         lost = key in self.lost
         self.lost.pop(key, None)
         shares = self.shares.pop(key, None)
@@ -181,11 +211,11 @@ def tokens(share: Share) -> list[TokenFeatures]:
 
 
 class Readings:
-    """What is read at one hook point: asked for by each step, kept until it is fetched."""
+    """What is read at one hook point: asked for by each step, kept until it is fetched. bank: None without SAEs"""
 
-    def __init__(self) -> None:
+    def __init__(self, bank: Bank | None) -> None:
         self.captures = Captures()
-        self.activations = Activations()
+        self.activations = Activations(bank)
         self.capturing: Sequence[Wanted] = ()
         self.readers: Readers = {}
         self.token_ids = torch.empty(0)
@@ -197,10 +227,9 @@ class Readings:
     def rest(self) -> None:
         self.capturing, self.readers = (), {}
 
-    def keep(self, x: Tensor, bank: Bank | None) -> None:
-        """x: the batch's stream [tokens, d_model], float32, which nobody writes to any more; bank: None without SAEs"""
+    def keep(self, x: Tensor) -> None:
+        """x: the batch's stream [tokens, d_model], float32, which nobody writes to any more"""
         for wanted in self.capturing:
             self.captures.add(wanted, x)
-        for readers in self.readers.values():
-            assert bank is not None
-            self.activations.add(readers, x, self.token_ids, bank)
+        for sae, readers in self.readers.items():
+            self.activations.add(sae, readers, x, self.token_ids)

@@ -11,7 +11,7 @@ nudges along a decoder row, which is what each of them offers; featurehub's are 
     hooks            transformers with a forward hook, batched ``generate``
     transformerlens  sae-lens' way of steering: hooks on a TransformerLens model while it generates
 
-Those of ``harvest.py`` stand in ``harvesters.py``.
+Those of ``harvest.py`` stand in ``harvesters.py``, those of ``training.py`` in ``trainers.py``.
 """
 
 import itertools
@@ -25,6 +25,7 @@ from typing import Any
 
 from harvesters import harvest, harvest_to_hook, hooks_to_layer, prefill
 from shapes import CROWD, SHAPES, Asked, Contender, Load, Shape
+from trainers import featurehub_trainer, runner, trainer_from_disk
 
 PROMPT, TOKENS = 32, 16
 
@@ -198,8 +199,13 @@ CONTENDERS: dict[str, Load] = {
     "harvest": harvest,
     "harvest-to-hook": harvest_to_hook,
     "hooks-to-layer": hooks_to_layer,
+    "train": featurehub_trainer,
+    "train-from-disk": trainer_from_disk,
+    "runner": runner,
 }
-PLUGINS = dict.fromkeys(("featurehub", "harvest", "harvest-to-hook"), "featurehub") | {"vllm-lens": "activations"}
+PLUGINS = dict.fromkeys(("featurehub", "harvest", "harvest-to-hook", "train", "train-from-disk"), "featurehub") | {
+    "vllm-lens": "activations"
+}
 
 
 @contextmanager

@@ -28,10 +28,11 @@ from featurehub.features import Feature
 from featurehub.store import open_store
 from featurehub.store.names import base_of
 from saes.activations import FeatureActivations, encode_documents
-from saes.documents import special_ids, tokenize
+from saes.documents import Document, special_ids, tokenize
 from saes.drift.check import World, world
 from saes.drift.scores import best_threshold, f1
 from saes.observed import observe
+from saes.texts import Message
 
 WANTED_F1, WANTED_SHARE = 0.9, 0.9
 console = Console()
@@ -50,17 +51,22 @@ def main() -> None:
 def read(artifact: Artifact, count: int) -> World:
     dictionary = Dictionary.load(artifact.weights)
     with Engine(bundled_model(), EngineConfig.capturing(artifact.manifest.hook), EngineOptions()) as engine:
-        activations, answers = held_out(engine, dictionary, count)
+        entries = [messages(c) for c in islice(conversations(31337, split="held-out"), count)]
+        activations, answers = read_documents(engine, dictionary, documents_of(engine, entries))
     quality = activations.quality
     console.print(f"explained variance {quality.explained_variance:.3f}   L0 {quality.l0:.1f}")
     console.print(f"dead {quality.dead:.1%} of {dictionary.d_sae}, on {quality.tokens} tokens")
     return answers
 
 
-def held_out(engine: Engine, dictionary: Dictionary, count: int) -> tuple[FeatureActivations, World]:
-    """Answers of the generator that nothing else used, with what the features did on them."""
-    entries = [messages(c) for c in islice(conversations(31337, split="held-out"), count)]
-    documents = list(tokenize(engine.tokenizer, entries, 256))
+def documents_of(engine: Engine, entries: Sequence[str | list[Message]]) -> list[Document]:
+    return list(tokenize(engine.tokenizer, entries, 256))
+
+
+def read_documents(
+    engine: Engine, dictionary: Dictionary, documents: Sequence[Document]
+) -> tuple[FeatureActivations, World]:
+    """What the features do on documents, and what the documents say."""
     activations = encode_documents(engine, dictionary, documents, special_ids(engine.tokenizer))
     return activations, world(observe(activations), engine.tokenizer)
 

@@ -15,7 +15,7 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.sdk.client import Client
 from labeling.strength import CalibrationConfig
 from saes.recipes import Recipe
-from saes.train import TrainConfig
+from saes.trainee import TrainConfig
 
 
 class Built(NamedTuple):
@@ -34,7 +34,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         database=demo_database(),
         name="demo-l3",
         layer=3,
-        recipe=Recipe(d_sae=320),
+        recipes=(Recipe(d_sae=320),),
         train=TrainConfig(tokens=1_000_000),
         calibration=CalibrationConfig(doses=(0.45, 0.65), names=24, candidates_per_name=3, answers=4, confirm=6),
     )

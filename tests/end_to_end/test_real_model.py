@@ -17,7 +17,7 @@ from labeling.judge import WordJudge
 from labeling.strength import CalibrationConfig
 from saes.recipes import Recipe
 from saes.texts import read_texts
-from saes.train import TrainConfig
+from saes.trainee import TrainConfig
 
 pytestmark = [pytest.mark.engine, pytest.mark.shared]
 
@@ -37,7 +37,7 @@ def story_sae(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, str]:
         database=str(folder / "stories.db"),
         name="stories",
         observed=250,
-        recipe=Recipe(d_sae=512),
+        recipes=(Recipe(d_sae=512),),
         train=TrainConfig(tokens=300_000),
         calibration=CalibrationConfig(doses=(0.5, 0.9), names=30, candidates_per_name=1, answers=6, confirm=6),
     )

@@ -1,6 +1,7 @@
 """What a hook set reads, against the dictionaries' own encoding."""
 
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -29,9 +30,17 @@ def readings(seed: int) -> Iterator[tuple[Steering, list[Chunk]]]:
         yield steering, [Chunk(request, 0, 3), Chunk(request, 3, 1), Chunk(request, 2, 4)]
 
 
+@pytest.mark.parametrize("together", [1, 5, 1000])
 @given(seed=st.integers(0, 100))
-def test_what_is_read_is_the_dictionary_s_own_encoding_before_steering(world_config: EngineConfig, seed: int) -> None:
-    """In chunks, some tokens twice; every position is reported once."""
+def test_what_is_read_is_the_dictionary_s_own_encoding_before_steering(
+    world_config: EngineConfig, together: int, seed: int
+) -> None:
+    """In chunks, some tokens twice; every position is reported once. Encoded at each step, after some, at the end."""
+    with patch("featurehub.engine.reading.TOKENS_TOGETHER", together):
+        check_readings(world_config, seed)
+
+
+def check_readings(world_config: EngineConfig, seed: int) -> None:
     steerings, chunks = zip(*readings(seed), strict=True)
     world = World(world_config, list(steerings), 4, torch.float32)
     for step in zip(*chunks, strict=True):
@@ -65,6 +74,7 @@ def test_activations_beyond_the_bound_are_lost_and_said_so(
     world_config: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("featurehub.engine.reading.BYTES_KEPT", 300)
+    monkeypatch.setattr("featurehub.engine.reading.TOKENS_TOGETHER", 1)
     world = World(world_config, [Steering(reads=(Read(sae="a", top_k=4),))] * 2, 4, torch.float32)
     world.step([Chunk(0, 0, 4)])
     world.step([Chunk(1, 0, 4)])

@@ -2,6 +2,7 @@
 run was stopped on the way, or ran beside others.
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ from sae_lens.saes.sae import TrainingSAE
 from torch import Tensor
 
 from featurehub.dictionary import Dictionary
-from featurehub.errors import InvalidInput
+from featurehub.errors import BudgetExceeded, InvalidInput
 from saes.architecture import Architecture
 from saes.documents import Document
 from saes.evaluate import evaluate
 from saes.reader import FakeReader
 from saes.recipes import Recipe
 from saes.stream import DocumentChunks, Stream, StreamConfig
-from saes.train import Progress, TrainConfig, train
+from saes.train import train
+from saes.trainee import Progress, TrainConfig
 
 D_MODEL, VOCABULARY = 12, 40
 CONFIG = TrainConfig(tokens=38_400, batch_tokens=128, checkpoint_every=0)
@@ -64,7 +66,8 @@ class Both:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(TrainingSAE, "save_inference_model", keep)
             trained = train(batches(), D_MODEL, list(RECIPES.values()), CONFIG, progress=self.progress.append)
-        self.ours = dict(zip(RECIPES, trained, strict=True))
+        self.ours = {name: each.dictionary for name, each in zip(RECIPES, trained, strict=True)}
+        self.trained = trained
         self.theirs = {name: SAE.load_from_disk(str(folder / name)) for name in RECIPES}
 
 
@@ -125,21 +128,23 @@ def test_progress_names_every_recipe_with_what_it_came_to(both: Both) -> None:
     first, last = ({p.recipe: p for p in both.progress if p.step == step} for step in (steps[0], steps[-1]))
     assert all(last[name].explained_variance > first[name].explained_variance for name in first)
     assert all(0 <= p.dead <= 1 and 0 < p.l0 <= 48 for p in both.progress)
+    for each in both.trained:
+        assert each.history == [p for p in both.progress if p.recipe == str(each.recipe)]
 
 
 @pytest.mark.parametrize("name", Architecture)
 def test_the_same_seed_gives_the_same_sae_alone_or_beside_others(both: Both, name: Architecture) -> None:
     torch.manual_seed(12345)
     [again] = train(batches(), D_MODEL, [RECIPES[name]], CONFIG)
-    assert equal(both.ours[name], again)
+    assert equal(both.ours[name], again.dictionary)
 
 
 def test_another_seed_gives_another_sae() -> None:
     short = CONFIG.model_copy(update={"tokens": 1280})
     recipes = [Recipe(d_sae=48, k=4, seed=seed) for seed in (3, 3, 4)]
     one, same, other = train(batches(), D_MODEL, recipes, short)
-    assert equal(one, same)
-    assert not equal(one, other)
+    assert equal(one.dictionary, same.dictionary)
+    assert not equal(one.dictionary, other.dictionary)
 
 
 class Stopped(Exception): ...
@@ -155,7 +160,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_saes(both: Both, tmp_path: Path
         assert checkpoint.is_file() is (stop > 0)
     again = train(batches(), D_MODEL, list(RECIPES.values()), CONFIG, checkpoint)
     for name, trained in zip(RECIPES, again, strict=True):
-        assert equal(both.ours[name], trained)
+        assert equal(both.ours[name], trained.dictionary)
 
 
 def stopping(step: int) -> Any:
@@ -173,6 +178,26 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         train(batches(), D_MODEL, [Recipe(d_sae=48, k=5)], short, path)
     with pytest.raises(InvalidInput, match="another config"):
         train(batches(), D_MODEL, [Recipe(d_sae=48, k=4)], CONFIG, path)
+
+
+def test_a_run_whose_time_is_over_keeps_what_it_did(both: Both, tmp_path: Path) -> None:
+    checkpoint, recipe = tmp_path / "checkpoint.safetensors", RECIPES[Architecture.BATCHTOPK]
+    for kept, words in ((checkpoint, "128 of 38,400 training tokens; they are kept"), (None, "nothing is kept")):
+        with pytest.raises(BudgetExceeded, match=words):
+            train(batches(), D_MODEL, [recipe], CONFIG, kept, until=time.monotonic())
+    [again] = train(batches(), D_MODEL, [recipe], CONFIG, checkpoint)
+    assert equal(both.ours[Architecture.BATCHTOPK], again.dictionary)
+
+
+def test_products_in_bfloat16_train_about_the_same_sae(both: Both) -> None:
+    """Mixed precision: weights stay float32, and what comes out is another SAE of the same quality."""
+    recipe, stream = RECIPES[Architecture.BATCHTOPK], batches()
+    [mixed] = train(batches(), D_MODEL, [recipe], CONFIG.model_copy(update={"autocast": True}))
+    held_out = [next(stream) for _ in range(4)]
+    ours, theirs = (evaluate(d, held_out) for d in (mixed.dictionary, both.ours[recipe.architecture]))
+    assert not equal(mixed.dictionary, both.ours[recipe.architecture])
+    assert ours.explained_variance == pytest.approx(theirs.explained_variance, abs=0.05)
+    assert ours.l0 == pytest.approx(theirs.l0, rel=0.15)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,157 @@
+"""Harvest and training, as `featurehub build` and `featurehub train` do them.
+
+1. Rates are measured, and what the job will cost is said.
+2. A budget decides how many tokens it is trained on. The decision is kept: a run that goes on keeps to it.
+3. Harvest, then training, each going on from what an earlier run left in the partial folder.
+"""
+
+import hashlib
+import random
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from featurehub.artifacts.files import write_text
+from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.cli.progress import console, duration, phase, work
+from featurehub.engine.offline import Engine, EngineOptions
+from featurehub.errors import BudgetExceeded
+from featurehub.settings import Frozen
+from saes.budget import Budget
+from saes.canaries import CanaryConfig
+from saes.cost import Job, Rates, measure
+from saes.documents import Document, count_tokens, special_ids
+from saes.drift.check import CheckConfig
+from saes.harvest import Harvest, HarvestConfig, harvest_documents, token_bytes
+from saes.recipes import Recipe
+from saes.stream import Stream, StreamConfig
+from saes.train import TrainedSae, train
+from saes.trainee import Progress, TrainConfig
+
+__all__ = ["TrainPlan", "harvest_and_train", "partial_folder"]
+
+
+class TrainPlan(Frozen):
+    """Everything a training run depends on but the text.
+
+    layer, max_tokens: as in a ``HarvestPlan``
+    held_out: share of the documents that training never sees, in (0, 1)
+    observed: held-out documents that labels and statistics are made from, at most
+    """
+
+    model: Path
+    out: Path
+    layer: int | None = None
+    max_tokens: int | None = None
+    held_out: float = 0.25
+    observed: int = 3000
+    recipes: tuple[Recipe, ...] = (Recipe(),)
+    train: TrainConfig = TrainConfig()
+    harvest: HarvestConfig = HarvestConfig()
+    buffer_tokens: int = 65_536
+    budget: Budget = Budget()
+    canaries: CanaryConfig = CanaryConfig()
+    check: CheckConfig = CheckConfig()
+    engine: EngineOptions = EngineOptions()
+
+
+def partial_folder(plan: TrainPlan, identity: ModelIdentity, hook: HookPoint, training: Sequence[Document]) -> Path:
+    """Beside what the run makes; another text, model or configuration has another name, another budget has not."""
+    parts = [identity.reads, hook, plan.recipes, plan.train, plan.harvest, plan.buffer_tokens, training]
+    digest = hashlib.sha256(repr(parts).encode()).hexdigest()
+    return plan.out.with_name(f"{plan.out.name}.partial-{digest[:12]}")
+
+
+def harvest_and_train(
+    plan: TrainPlan,
+    engine: Engine,
+    identity: ModelIdentity,
+    hook: HookPoint,
+    training: Sequence[Document],
+    partial: Path,
+) -> list[TrainedSae]:
+    """One SAE per recipe. Raises BudgetExceeded; what is done is kept in ``partial``."""
+    until = time.monotonic() + (plan.budget.seconds or float("inf"))
+    shuffled = random.Random(plan.recipes[0].seed).sample(training, len(training))
+    with phase("measuring what it will cost"):
+        job = job_of(plan, identity.d_model, shuffled)
+        rates = measure(engine, shuffled, job)
+    job = decided(job, plan.budget, rates, partial)
+    say(job, rates)
+    documents = list(enough(shuffled, job.wanted))
+    harvest = harvest_until(plan, engine, identity, hook, documents, partial / "harvest", until)
+    return train_on(job, harvest, partial / "checkpoint.safetensors", until)
+
+
+def job_of(plan: TrainPlan, d_model: int, documents: Sequence[Document]) -> Job:
+    return Job(
+        recipes=plan.recipes,
+        train=plan.train,
+        buffer_tokens=plan.buffer_tokens,
+        d_model=d_model,
+        text_tokens=count_tokens(documents),
+        token_bytes=token_bytes(d_model, plan.harvest),
+    )
+
+
+def decided(job: Job, budget: Budget, rates: Rates, partial: Path) -> Job:
+    """The job within the budget, as it was decided when the run was first started."""
+    path = partial / "tokens"
+    if path.is_file():
+        return job.of_tokens(int(path.read_text()))
+    job = job.within(budget, rates)
+    write_text(path, str(job.train.tokens))
+    return job
+
+
+def say(job: Job, rates: Rates) -> None:
+    seconds, disk, memory = job.estimate(rates)
+    console.print(
+        f"  {job.wanted:,} tokens to read and {job.train.tokens:,} to train on: about {duration(seconds)}, "
+        f"{disk / 1e6:,.0f} MB of disk, {memory / 1e6:,.0f} MB of memory besides the engine's"
+    )
+
+
+def harvest_until(
+    plan: TrainPlan,
+    engine: Engine,
+    identity: ModelIdentity,
+    hook: HookPoint,
+    documents: Sequence[Document],
+    folder: Path,
+    until: float,
+) -> Harvest:
+    with work("harvesting", count_tokens(documents), "tokens") as bar:
+
+        def progress(tokens: int, harvest: Harvest) -> None:
+            bar(tokens)
+            if time.monotonic() > until and harvest.missing:
+                raise BudgetExceeded(
+                    f"the time is over with {len(harvest.missing)} of {len(harvest)} shards to harvest; "
+                    "the others are kept: start it again with more time, and it goes on from there",
+                    param="budget",
+                )
+
+        special = special_ids(engine.tokenizer)
+        return harvest_documents(engine, documents, special, folder, identity, hook, plan.harvest, progress)
+
+
+def train_on(job: Job, harvest: Harvest, checkpoint: Path, until: float) -> list[TrainedSae]:
+    config = StreamConfig(buffer_tokens=job.buffer_tokens, batch_tokens=job.train.batch_tokens)
+    with work("training", job.train.steps * job.train.batch_tokens, "tokens") as bar:
+
+        def show(progress: Progress) -> None:
+            bar.at(progress.step * job.train.batch_tokens)
+            bar.say(f"EV {progress.explained_variance:.3f}  L0 {progress.l0:.1f}  dead {progress.dead:.1%}")
+
+        stream, d_model = Stream(harvest, config), harvest.record.d_model
+        return train(stream, d_model, job.recipes, job.train, checkpoint, show, until)
+
+
+def enough(documents: Iterable[Document], tokens: int) -> Iterator[Document]:
+    """The first documents that come to so many tokens; all of them where they come to less."""
+    for document in documents:
+        if tokens <= 0:
+            return
+        yield document
+        tokens -= len(document.token_ids)

@@ -1,0 +1,33 @@
+"""How much of time or tokens a run may use."""
+
+import re
+from typing import Self
+
+from pydantic import Field
+
+from featurehub.errors import InvalidInput
+from featurehub.settings import Frozen
+
+__all__ = ["Budget"]
+
+SECONDS = {"s": 1, "min": 60, "h": 3600}
+TOKENS = {"k": 1_000, "M": 1_000_000, "B": 1_000_000_000}
+
+
+class Budget(Frozen):
+    """seconds: of harvest and training together;  tokens: of training; None where there is no bound"""
+
+    seconds: float | None = Field(default=None, gt=0)
+    tokens: int | None = Field(default=None, gt=0)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """``90s``, ``10min``, ``2h``; ``500k``, ``2M``, ``1B`` tokens. Raises InvalidInput."""
+        found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]+)?)(s|min|h|k|M|B)", text.strip())
+        if found is None or not float(found[1]):
+            raise InvalidInput(
+                f"a budget of {text!r}: give a time, such as 90s, 10min or 2h, or tokens, such as 500k or 2M",
+                param="budget",
+            )
+        value, unit = float(found[1]), found[2]
+        return cls(seconds=value * SECONDS[unit]) if unit in SECONDS else cls(tokens=int(value * TOKENS[unit]))

@@ -1,0 +1,141 @@
+"""What harvest and training will cost, said before they start; and how much of it fits into a budget.
+
+1. Rates are measured: some documents are read, and throwaway SAEs of the job's own recipes make some steps.
+2. seconds = tokens to read / reading rate + tokens to train on / training rate
+3. A budget of time takes the largest number of steps for which that is at most ``SHARE`` of it, since rates vary.
+"""
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import torch
+
+from featurehub.errors import BudgetExceeded
+from featurehub.settings import Frozen
+from saes.budget import Budget
+from saes.documents import Document
+from saes.reader import Reader
+from saes.recipes import Recipe
+from saes.train import SCALE_BATCHES
+from saes.trainee import TrainConfig, Trainee
+
+__all__ = ["Estimate", "Job", "Rates", "measure"]
+
+SHARE = 0.9
+FEWEST_STEPS = 40
+TRIED_TOKENS, TRIED_STEPS = 4096, 8
+FLOAT32 = 4
+
+
+class Rates(NamedTuple):
+    """Tokens per second."""
+
+    read: float
+    train: float
+
+
+class Estimate(NamedTuple):
+    """seconds; disk: bytes of shards and checkpoint; memory: bytes of buffer, SAEs and a batch's activations"""
+
+    seconds: float
+    disk: int
+    memory: int
+
+
+class Job(Frozen):
+    """What is to be harvested and trained.
+
+    text_tokens:  of the whole text, repeats not counted
+    token_bytes:  of a token's stream in a shard
+    """
+
+    recipes: tuple[Recipe, ...]
+    train: TrainConfig
+    buffer_tokens: int
+    d_model: int
+    text_tokens: int
+    token_bytes: int
+
+    @property
+    def wanted(self) -> int:
+        """Tokens to read: no more of the text than training passes."""
+        needed = self.train.tokens + SCALE_BATCHES * self.train.batch_tokens + self.buffer_tokens
+        return min(self.text_tokens, needed)
+
+    def estimate(self, rates: Rates) -> Estimate:
+        weights = sum(2 * r.d_sae * self.d_model + 2 * r.d_sae + self.d_model for r in self.recipes) * FLOAT32
+        buffer = self.buffer_tokens * self.d_model * FLOAT32
+        activations = 4 * self.train.batch_tokens * max(r.d_sae for r in self.recipes) * FLOAT32
+        return Estimate(
+            seconds=self.wanted / rates.read + self.train.tokens / rates.train,
+            # A checkpoint: weights, Adam's two moments, the buffer.
+            disk=self.wanted * self.token_bytes + 3 * weights + buffer,
+            # Gradients besides; the buffer twice while it is mixed.
+            memory=2 * buffer + 4 * weights + activations,
+        )
+
+    def of_tokens(self, tokens: int) -> "Job":
+        """The same with so many training tokens."""
+        return self.model_copy(update={"train": self.train.model_copy(update={"tokens": tokens})})
+
+    def of_steps(self, steps: int) -> "Job":
+        return self.of_tokens(steps * self.train.batch_tokens)
+
+    def within(self, budget: Budget, rates: Rates) -> "Job":
+        """The same with as many training tokens as the budget allows, at most its own.
+
+        Raises BudgetExceeded where that is less than ``FEWEST_STEPS`` steps.
+        """
+        if budget == Budget():
+            return self
+        steps = self.train.steps
+        if budget.tokens is not None:
+            steps = min(steps, budget.tokens // self.train.batch_tokens)
+        if budget.seconds is not None:
+            seconds = SHARE * budget.seconds
+            allowed = bisect_right(range(1, steps + 1), seconds, key=lambda n: self.of_steps(n).estimate(rates).seconds)
+            steps = min(steps, allowed)
+        if steps < min(FEWEST_STEPS, self.train.steps):
+            least = self.of_steps(FEWEST_STEPS)
+            raise BudgetExceeded(
+                f"the budget is too small: {FEWEST_STEPS} steps ({least.train.tokens:,} tokens) "
+                f"take about {least.estimate(rates).seconds / SHARE:.0f} s",
+                param="budget",
+            )
+        return self.of_steps(steps)
+
+
+def measure(reader: Reader, documents: Sequence[Document], job: Job) -> Rates:
+    """Takes a second or so. documents: at least one"""
+    return Rates(reading_rate(reader, documents), training_rate(job))
+
+
+def reading_rate(reader: Reader, documents: Sequence[Document]) -> float:
+    sizes = accumulate(len(document.token_ids) for document in documents)
+    tried = [document.token_ids for document, size in zip(documents, sizes, strict=False) if size <= TRIED_TOKENS]
+    tried = tried or [documents[0].token_ids]
+    reader.capture(tried[:1])
+    return sum(map(len, tried)) / seconds_of(lambda: reader.capture(tried))
+
+
+def training_rate(job: Job) -> float:
+    trainees = [Trainee(recipe, job.d_model, job.train) for recipe in job.recipes]
+    batch = torch.randn(job.train.batch_tokens, job.d_model, generator=torch.Generator().manual_seed(0))
+    for trainee in trainees:
+        trainee.trainer.activation_scaler.scaling_factor = 1.0
+
+    def step() -> None:
+        for trainee in trainees:
+            trainee.step(batch, report=False)
+
+    step()
+    return TRIED_STEPS * len(batch) / seconds_of(lambda: [step() for _ in range(TRIED_STEPS)])
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    started = time.monotonic()
+    call()
+    return max(time.monotonic() - started, 1e-6)

@@ -1,0 +1,31 @@
+"""The saved report of a training run: one HTML page with plots, which needs no network to be opened."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from saes.trainee import Progress
+
+__all__ = ["write_report"]
+
+CURVES = {"loss": "loss", "explained_variance": "explained variance", "l0": "L0", "dead": "dead latents"}
+TITLES = (*CURVES.values(), "density of the latents, held-out")
+
+
+def write_report(path: Path, title: str, history: Sequence[Progress], density: np.ndarray) -> None:
+    """history: of one SAE;  density: P(a_i > 0) per latent, [d_sae], each in [0, 1]"""
+    from plotly.graph_objects import Histogram, Scatter
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=3, cols=2, subplot_titles=TITLES, vertical_spacing=0.1)
+    steps = [each.step for each in history]
+    for i, (field, name) in enumerate(CURVES.items()):
+        line = Scatter(x=steps, y=[getattr(each, field) for each in history], name=name, mode="lines")
+        figure.add_trace(line, row=1 + i // 2, col=1 + i % 2)
+        figure.update_xaxes(title_text="step", row=1 + i // 2, col=1 + i % 2)
+    figure.add_trace(Histogram(x=np.log10(density[density > 0]), nbinsx=40, name="latents"), row=3, col=1)
+    figure.update_xaxes(title_text="log10 P(a > 0)", row=3, col=1)
+    figure.update_yaxes(type="log", row=1, col=1)
+    figure.update_layout(title=title, showlegend=False, height=1000, template="plotly_white")
+    figure.write_html(path, include_plotlyjs=True)

@@ -1,0 +1,157 @@
+"""One SAE in training by sae-lens' trainer: its steps, its state, and what becomes of it.
+
+1. Nothing bounds the L0 of a standard SAE: its L1 coefficient follows the L0 that comes out, c ← c · (L0 / k)^η.
+2. At the end the stream's scale is folded into the weights, decoder rows get length 1, and a TopK SAE its threshold
+   (``saes.saelens``).
+"""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import Field
+from sae_lens.config import LoggingConfig, SAETrainerConfig
+from sae_lens.saes.sae import TrainStepOutput
+from sae_lens.training.sae_trainer import SAETrainer
+from torch import Tensor
+
+from featurehub.dictionary import Dictionary
+from featurehub.settings import Frozen
+from saes.architecture import Architecture
+from saes.recipes import Recipe, make_sae
+from saes.saelens import read_saelens
+
+__all__ = ["Progress", "TrainConfig", "Trainee"]
+
+MOMENTUM = 0.02
+"""η"""
+
+
+class TrainConfig(Frozen):
+    """What a training run depends on but its stream and its recipes.
+
+    tokens:           how many to train on, repeats counted
+    device:           where SAEs are trained, as torch names it
+    autocast:         products in bfloat16 (mixed precision), weights and moments in float32; for hardware that has it
+    checkpoint_every: seconds between two saved states
+    """
+
+    tokens: int = Field(default=1_600_000, ge=1)
+    batch_tokens: int = Field(default=2048, ge=1)
+    device: str = "cpu"
+    autocast: bool = False
+    checkpoint_every: float = Field(default=60.0, ge=0)
+
+    @property
+    def steps(self) -> int:
+        return max(1, self.tokens // self.batch_tokens)
+
+
+class Progress(NamedTuple):
+    """One SAE after some step, on that step's batch. dead: share of the latents"""
+
+    step: int
+    recipe: str
+    loss: float
+    explained_variance: float
+    l0: float
+    dead: float
+
+
+class Trainee:
+    """One SAE in training."""
+
+    def __init__(self, recipe: Recipe, d_model: int, config: TrainConfig) -> None:
+        self.recipe = recipe
+        self.sae = make_sae(recipe, d_model, config.steps).to(config.device)
+        self.trainer = SAETrainer(trainer_config(recipe, config), self.sae, iter(()))
+        self.l0 = recipe.k
+
+    def step(self, batch: Tensor, report: bool) -> Progress | None:
+        output = self.trainer.step(batch)
+        self.trainer.n_training_steps += 1
+        if self.recipe.architecture is Architecture.STANDARD:
+            self.follow(mean_active(output.feature_acts))
+        return self.progress(output) if report else None
+
+    @torch.no_grad()
+    def progress(self, output: TrainStepOutput) -> Progress:
+        error, variance = (output.sae_in - output.sae_out).square().sum(-1), output.sae_in.var(0, correction=0)
+        return Progress(
+            step=self.trainer.n_training_steps,
+            recipe=str(self.recipe),
+            loss=output.loss.item(),
+            explained_variance=1.0 - float(error.mean() / variance.sum()),
+            l0=mean_active(output.feature_acts),
+            dead=float(self.trainer.dead_neurons.float().mean()),
+        )
+
+    def follow(self, l0: float) -> None:
+        """Step 1."""
+        self.l0 += 0.1 * (l0 - self.l0)
+        self.trainer.coefficient_schedulers["l1"].final_value *= max(self.l0 / self.recipe.k, 1e-3) ** MOMENTUM
+
+    def state(self) -> dict[str, Any]:
+        """sae-lens' own state of a trainer is a pickle, which we never read."""
+        trainer = self.trainer
+        return {
+            "sae": self.sae.state_dict(),
+            "optimizer": trainer.optimizer.state_dict(),
+            "lr_scheduler": trainer.lr_scheduler.state_dict(),
+            "coefficients": {name: vars(each) for name, each in trainer.coefficient_schedulers.items()},
+            "scale": trainer.activation_scaler.scaling_factor,
+            "steps": trainer.n_training_steps,
+            "samples": trainer.n_training_samples,
+            "act_freq_scores": trainer.act_freq_scores,
+            "since_fired": trainer.n_forward_passes_since_fired,
+            "active_samples": trainer.n_frac_active_samples,
+            "l0": self.l0,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        trainer, moments = self.trainer, state["optimizer"]["state"]
+        self.sae.load_state_dict(state["sae"])
+        trainer.optimizer.load_state_dict(
+            {**state["optimizer"], "state": {int(index): each for index, each in moments.items()}}
+        )
+        trainer.lr_scheduler.load_state_dict(state["lr_scheduler"])
+        for name, each in state["coefficients"].items():
+            vars(trainer.coefficient_schedulers[name]).update(each)
+        trainer.activation_scaler.scaling_factor = state["scale"]
+        trainer.n_training_steps, trainer.n_training_samples = state["steps"], state["samples"]
+        trainer.act_freq_scores = state["act_freq_scores"].to(self.sae.device)
+        trainer.n_forward_passes_since_fired = state["since_fired"].to(self.sae.device)
+        trainer.n_frac_active_samples, self.l0 = state["active_samples"], state["l0"]
+
+    def finish(self, x: Tensor) -> Dictionary:
+        """Step 2. x: [tokens, d_model], from which the threshold of a TopK SAE is measured"""
+        scale = self.trainer.activation_scaler.scaling_factor
+        assert scale is not None
+        self.sae.to("cpu")
+        self.sae.fold_activation_norm_scaling_factor(scale)
+        if self.recipe.architecture in (Architecture.STANDARD, Architecture.JUMPRELU):
+            self.sae.fold_W_dec_norm()
+        with tempfile.TemporaryDirectory() as folder:
+            self.sae.save_inference_model(folder)
+            return read_saelens(Path(folder), x)
+
+
+def mean_active(feature_acts: Tensor) -> float:
+    return float((feature_acts.detach() > 0).sum(-1).float().mean())
+
+
+def trainer_config(recipe: Recipe, config: TrainConfig) -> SAETrainerConfig:
+    return SAETrainerConfig(
+        total_training_samples=config.steps * config.batch_tokens,
+        train_batch_size_samples=config.batch_tokens,
+        lr=recipe.lr,
+        lr_end=recipe.lr / 10,
+        lr_scheduler_name="cosineannealing",
+        lr_warm_up_steps=min(50, config.steps // 10),
+        dead_feature_window=recipe.dead_after,
+        device=config.device,
+        autocast=config.autocast,
+        logger=LoggingConfig(log_to_wandb=False),
+    )

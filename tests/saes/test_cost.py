@@ -1,0 +1,94 @@
+"""What a run will cost, how much of it a budget allows, and the page that is kept of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featurehub.errors import BudgetExceeded, InvalidInput
+from saes.budget import Budget
+from saes.cost import SHARE, Job, Rates, measure
+from saes.documents import Document
+from saes.reader import FakeReader
+from saes.recipes import Recipe
+from saes.report import TITLES, write_report
+from saes.train import SCALE_BATCHES
+from saes.trainee import Progress, TrainConfig
+
+RATES = Rates(read=1000.0, train=4000.0)
+JOB = Job(
+    recipes=(Recipe(d_sae=64), Recipe(d_sae=128)),
+    train=TrainConfig(tokens=1_000_000, batch_tokens=1000),
+    buffer_tokens=10_000,
+    d_model=16,
+    text_tokens=200_000,
+    token_bytes=80,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("90s", Budget(seconds=90)),
+        ("10min", Budget(seconds=600)),
+        ("1.5h", Budget(seconds=5400)),
+        ("500k", Budget(tokens=500_000)),
+        ("2M", Budget(tokens=2_000_000)),
+    ],
+)
+def test_a_budget_is_a_time_or_tokens(text: str, budget: Budget) -> None:
+    assert Budget.parse(text) == budget
+
+
+@pytest.mark.parametrize("text", ["", "10", "10m", "0s", "-5s", "1e3s", "2 weeks", "infs", "٣s"])
+def test_any_other_budget_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(InvalidInput, match="10min or 2h, or tokens, such as 500k"):
+        Budget.parse(text)
+
+
+def test_no_more_is_read_than_training_passes_nor_than_there_is() -> None:
+    assert JOB.wanted == 200_000
+    assert JOB.of_tokens(50_000).wanted == 50_000 + SCALE_BATCHES * 1000 + 10_000
+
+
+def test_the_estimate_adds_up() -> None:
+    estimate = JOB.estimate(RATES)
+    assert estimate.seconds == 200.0 + 250.0
+    weights = 4 * ((2 * 64 + 2 * 128) * 16 + 2 * (64 + 128) + 2 * 16)
+    assert estimate.disk == 200_000 * 80 + 3 * weights + 10_000 * 16 * 4
+    assert estimate.memory == 2 * 10_000 * 16 * 4 + 4 * weights + 4 * 1000 * 128 * 4
+
+
+@pytest.mark.parametrize("seconds", [90, 200, 300, 420, 10_000])
+def test_a_time_allows_as_many_steps_as_fit(seconds: float) -> None:
+    job = JOB.within(Budget(seconds=seconds), RATES)
+    assert job.estimate(RATES).seconds <= SHARE * seconds
+    if job != JOB:
+        assert job.of_steps(job.train.steps + 1).estimate(RATES).seconds > SHARE * seconds
+
+
+def test_tokens_bound_the_tokens() -> None:
+    assert JOB.within(Budget(tokens=123_456), RATES).train.tokens == 123_000
+    assert JOB.within(Budget(tokens=10**9), RATES).train.tokens == 1_000_000
+    assert JOB.within(Budget(), RATES) == JOB
+
+
+def test_too_small_a_budget_is_refused_with_what_is_needed() -> None:
+    with pytest.raises(BudgetExceeded, match=r"40 steps \(40,000 tokens\) take about 89 s"):
+        JOB.within(Budget(seconds=30), RATES)
+
+
+def test_rates_are_measured_on_the_job_itself() -> None:
+    documents = [Document([1 + i % 7] * 20, 2) for i in range(40)]
+    small = JOB.model_copy(update={"train": TrainConfig(tokens=10_000, batch_tokens=64)})
+    rates = measure(FakeReader(10, 16), documents, small)
+    assert rates.read > rates.train > 0
+
+
+def test_the_report_is_one_page_that_needs_no_network(tmp_path: Path) -> None:
+    history = [Progress(1 + 50 * i, "topk", 10.0 / (i + 1), 0.1 * i, 12.0, 0.5 - 0.05 * i) for i in range(9)]
+    write_report(tmp_path / "training.html", "an SAE", history, np.array([0.0, 1e-4, 0.02, 0.3]))
+    page = (tmp_path / "training.html").read_text()
+    assert all(title in page for title in TITLES)
+    assert "Plotly.newPlot" in page
+    assert '<script src="http' not in page
