@@ -143,10 +143,11 @@ def config_of(processor: Any) -> EngineConfig | None:
 
 def install() -> None:
     """Safe to call again. Raises UnsupportedModel for an unknown vLLM."""
-    from vllm.exceptions import VLLMClientError
+    from vllm import exceptions
     from vllm.v1.engine.input_processor import InputProcessor
 
-    class RefusedRequest(InvalidEdit, VLLMClientError): ...
+    # Releases that do not have it answer any ValueError with 400.
+    class RefusedRequest(InvalidEdit, getattr(exceptions, "VLLMClientError", ValueError)): ...
 
     def admit_processed(processor: Any, request: Any, *args: Any, **kwargs: Any) -> None:
         config = config_of(processor)

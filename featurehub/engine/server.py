@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.worker import EXTENSION
@@ -27,13 +29,12 @@ def serve(model: Path, config: EngineConfig, options: ServeOptions) -> None:
     """Serves until it is told to stop. Raises InvalidInput for arguments that vLLM does not know."""
     prepare_environment(options)
     import uvloop
-    from vllm.entrypoints.launchers.api_server.entry import run_server
-    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
     from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
+    api_server, cli_args = launchers()
     cli_env_setup()
-    parser = make_arg_parser(FlexibleArgumentParser(exit_on_error=False))
+    parser = cli_args.make_arg_parser(FlexibleArgumentParser(exit_on_error=False))
     try:
         args = parser.parse_args(arguments(model, options))
     except SystemExit:
@@ -42,8 +43,20 @@ def serve(model: Path, config: EngineConfig, options: ServeOptions) -> None:
     # Not through the command line, which would print them and limit their length.
     args.additional_config = config.to_additional_config()
     args.worker_extension_cls = EXTENSION
-    validate_parsed_serve_args(args)
-    uvloop.run(run_server(args))
+    cli_args.validate_parsed_serve_args(args)
+    uvloop.run(api_server.run_server(args))
+
+
+def launchers() -> tuple[ModuleType, ModuleType]:
+    """vLLM's modules with ``run_server`` and with ``make_arg_parser``, which older releases keep elsewhere."""
+    try:
+        from vllm.entrypoints.launchers import cli_args
+        from vllm.entrypoints.launchers.api_server import entry
+    except ModuleNotFoundError:
+        names = ("api_server", "cli_args")
+        api_server, cli_args = (import_module(f"vllm.entrypoints.openai.{name}") for name in names)
+        return api_server, cli_args
+    return entry, cli_args
 
 
 def arguments(model: Path, options: ServeOptions) -> list[str]:
