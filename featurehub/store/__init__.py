@@ -1,4 +1,4 @@
-"""The feature database: artifacts, features, labels, names, calibrations and drift verdicts.
+"""The feature database: artifacts, features, labels, names, evaluations, drift verdicts.
 
 Owns the schema, its migrations and every query; SQLite in one file by default, any SQLAlchemy URL else. Reading and
 writing are different types, so that a function's signature says what it may do:
@@ -21,6 +21,7 @@ from featurehub.store.values import (
     Artifact,
     Calibration,
     Context,
+    Evaluation,
     FeatureDetails,
     FeatureRow,
     Labeled,
@@ -38,6 +39,7 @@ __all__ = [
     "Artifact",
     "Calibration",
     "Context",
+    "Evaluation",
     "FeatureDetails",
     "FeatureRow",
     "LabelVersion",

@@ -1,7 +1,7 @@
 """How a key finds its artifact or feature.
 
 A feature's key is tried, in the artifact that is searched or in all of them, as
-1. ``sae:<artifact>/<latent>``, the artifact by id, name or unambiguous prefix of either;
+1. ``sae:<artifact>/<latent>``, the artifact by id, name, alias or unambiguous prefix of one;
 2. an id;
 3. a current label in full, then a label's head, then a kept or given alias, then a slug, whatever the case.
 The first step at which a feature answers decides; where several answer at that step, the key is ambiguous. (So
@@ -19,7 +19,7 @@ from featurehub.features import Feature
 from featurehub.settings import Limits
 from featurehub.store.names import NameKind, fold
 from featurehub.store.rows import in_artifact, load_features
-from featurehub.store.schema import ArtifactRecord, FeatureRecord, NameRecord
+from featurehub.store.schema import AliasRecord, ArtifactRecord, FeatureRecord, NameRecord
 
 __all__ = ["closest_names", "find_artifact", "find_feature"]
 
@@ -31,10 +31,13 @@ SHOWN = 5
 
 
 def find_artifact(session: Session, key: str) -> ArtifactRecord:
-    """The artifact with this id, name, or unambiguous prefix of either. Raises ArtifactNotFound."""
+    """The artifact with this id, name or alias, or unambiguous prefix of one. Raises ArtifactNotFound."""
     records = session.scalars(select(ArtifactRecord).order_by(ArtifactRecord.name)).all()
-    exact = [each for each in records if key in (each.id, each.name)]
-    found = exact or [each for each in records if key and (each.id.startswith(key) or each.name.startswith(key))]
+    names = {each.id: [each.id, each.name] for each in records}
+    for owner, name in session.execute(select(AliasRecord.artifact_id, AliasRecord.name)):
+        names[owner].append(name)
+    exact = [each for each in records if key in names[each.id]]
+    found = exact or [each for each in records if key and any(name.startswith(key) for name in names[each.id])]
     if len(found) == 1:
         return found[0]
     known = ", ".join(repr(each.name) for each in (found or records)[:SHOWN]) or "none: build or register one first"

@@ -8,19 +8,20 @@ from sqlalchemy.orm import Session, selectinload
 from featurehub.errors import FeatureNotFound
 from featurehub.features import Feature, State
 from featurehub.store.drift import load_reports, load_state, load_states
+from featurehub.store.evaluations import load_evaluations
 from featurehub.store.lookup import closest_names, find_artifact, find_feature
-from featurehub.store.rows import artifact_of, details_of, load_features
+from featurehub.store.rows import artifact_of, artifacts_of, details_of, load_features
 from featurehub.store.schema import ArtifactRecord, FeatureRecord
 from featurehub.store.search import search
 from featurehub.store.statistics import id_of
-from featurehub.store.values import Artifact, FeatureDetails, SearchPage
+from featurehub.store.values import Artifact, Evaluation, FeatureDetails, SearchPage
 from featurehub.verdicts import DriftReport
 
 __all__ = ["Reader"]
 
 
 class Reader:
-    """Queries on one snapshot. Wherever an ``artifact`` is asked for, its id, name or unambiguous prefix will do.
+    """Queries on one snapshot. An ``artifact`` is named by its id, name, alias, or an unambiguous prefix of one.
 
     Features come with ``state`` unchecked; ``with_states`` fills it in for a model.
     """
@@ -30,13 +31,12 @@ class Reader:
 
     def artifacts(self) -> list[Artifact]:
         """All artifacts, by name."""
-        return [
-            artifact_of(each) for each in self._session.scalars(select(ArtifactRecord).order_by(ArtifactRecord.name))
-        ]
+        query = select(ArtifactRecord).order_by(ArtifactRecord.name)
+        return artifacts_of(self._session, self._session.scalars(query).all())
 
     def artifact(self, key: str) -> Artifact:
         """Raises ArtifactNotFound."""
-        return artifact_of(find_artifact(self._session, key))
+        return artifact_of(self._session, find_artifact(self._session, key))
 
     def default_artifact(self, model: str | None = None) -> Artifact | None:
         """The default for a model (by the fingerprint of all its weights), else the latest; None where there is none.
@@ -49,7 +49,7 @@ class Reader:
         if model is not None:
             query = query.where(ArtifactRecord.model == model)
         record = self._session.scalars(query.limit(1)).first()
-        return None if record is None else artifact_of(record)
+        return None if record is None else artifact_of(self._session, record)
 
     def features(self, artifact: str) -> list[Feature]:
         """All features of an artifact, by latent. Raises ArtifactNotFound."""
@@ -95,6 +95,10 @@ class Reader:
     def search(self, query: str, artifact: str | None = None, limit: int = 20, after: str | None = None) -> SearchPage:
         """Features by words, best first; the empty query lists all. Raises InvalidInput, ArtifactNotFound."""
         return search(self._session, query, self._owner(artifact), limit, after)
+
+    def evaluations(self, artifact: str) -> list[Evaluation]:
+        """What an artifact scored, latest first. Raises ArtifactNotFound."""
+        return load_evaluations(self._session, find_artifact(self._session, artifact).id)
 
     def reports(self, artifact: str) -> list[DriftReport]:
         """All drift reports on an artifact, latest first. Raises ArtifactNotFound."""

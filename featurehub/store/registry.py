@@ -1,15 +1,19 @@
-"""Registers artifacts: who owns a name, and which artifact is a model's default."""
+"""Registers artifacts: who owns a name, and which artifact is a model's default.
+
+1. A name means one artifact: one that is registered under a name that another has, or has as an alias, takes it over.
+2. A model has one default; where that goes, the latest of its other artifacts becomes it.
+"""
 
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from featurehub.artifacts.manifest import Manifest
 from featurehub.errors import ArtifactNotFound
-from featurehub.store.schema import ArtifactRecord
+from featurehub.store.schema import AliasRecord, ArtifactRecord
 
-__all__ = ["owned_artifact", "save_artifact"]
+__all__ = ["drop_artifact", "make_default", "owned_artifact", "save_artifact"]
 
 
 def owned_artifact(session: Session, artifact: str) -> ArtifactRecord:
@@ -23,21 +27,47 @@ def owned_artifact(session: Session, artifact: str) -> ArtifactRecord:
 def save_artifact(session: Session, manifest: Manifest, path: str | Path, default: bool | None) -> None:
     """Registers an artifact or updates the one with this id; see ``Writer.put_artifact``."""
     took_default = _take_name(session, manifest)
-    record = session.get(ArtifactRecord, manifest.id) or ArtifactRecord(id=manifest.id, is_default=False)
+    former = _default_of(session, manifest.model.whole)
+    record = session.get(ArtifactRecord, manifest.id) or ArtifactRecord(id=manifest.id)
     record.name, record.model, record.path = manifest.name, manifest.model.whole, str(path)
     record.manifest, record.created = manifest.model_dump(mode="json"), manifest.created
+    chosen = default if default is not None else took_default or former is None or former is record
+    record.is_default = chosen and former is record
+    session.add(record)
+    session.flush()
+    if chosen:
+        make_default(session, record)
+
+
+def make_default(session: Session, record: ArtifactRecord) -> ArtifactRecord | None:
+    """Makes an artifact its model's default; the one that was it before, where there was another."""
     former = _default_of(session, record.model)
-    record.is_default = default if default is not None else took_default or former is None or former is record
-    if record.is_default and former is not None and former is not record:
+    if former is record:
+        return None
+    if former is not None:
         former.is_default = False
         # Before the other becomes the default: the database allows one a model.
         session.flush()
-    session.add(record)
+    record.is_default = True
     session.flush()
+    return former
+
+
+def drop_artifact(session: Session, record: ArtifactRecord) -> ArtifactRecord | None:
+    """Removes an artifact and all that hangs on it; the one that became the default in its place, where it was one."""
+    was_default, model = record.is_default, record.model
+    session.execute(delete(ArtifactRecord).where(ArtifactRecord.id == record.id))
+    latest = select(ArtifactRecord).where(ArtifactRecord.model == model)
+    latest = latest.order_by(ArtifactRecord.created.desc(), ArtifactRecord.id).limit(1)
+    heir = session.scalars(latest).first() if was_default else None
+    if heir is not None:
+        make_default(session, heir)
+    return heir
 
 
 def _take_name(session: Session, manifest: Manifest) -> bool:
     """Renames the former owner of the name; whether it was its model's default."""
+    session.execute(delete(AliasRecord).where(AliasRecord.name == manifest.name))
     former = session.scalars(select(ArtifactRecord).where(ArtifactRecord.name == manifest.name)).first()
     if former is None or former.id == manifest.id:
         return False

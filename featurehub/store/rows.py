@@ -8,7 +8,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from featurehub.artifacts.manifest import Manifest
 from featurehub.features import Feature
 from featurehub.store.names import fold
-from featurehub.store.schema import ArtifactRecord, FeatureRecord, LabelRecord, NameRecord
+from featurehub.store.schema import AliasRecord, ArtifactRecord, FeatureRecord, LabelRecord, NameRecord
 from featurehub.store.values import (
     Artifact,
     Calibration,
@@ -22,7 +22,7 @@ from featurehub.store.values import (
     Unlabeled,
 )
 
-__all__ = ["artifact_of", "batches", "details_of", "in_artifact", "label_of", "load_features"]
+__all__ = ["artifact_of", "artifacts_of", "batches", "details_of", "in_artifact", "label_of", "load_features"]
 
 COLUMNS = (
     FeatureRecord.id,
@@ -76,7 +76,18 @@ def _feature(row: Mapping, names: Iterable[str]) -> Feature:
     return Feature(**row, aliases=tuple(name for name in names if fold(name) != label))
 
 
-def artifact_of(record: ArtifactRecord) -> Artifact:
+def artifacts_of(session: Session, records: Iterable[ArtifactRecord]) -> list[Artifact]:
+    aliases: dict[str, list[str]] = {}
+    for owner, name in session.execute(select(AliasRecord.artifact_id, AliasRecord.name).order_by(AliasRecord.name)):
+        aliases.setdefault(owner, []).append(name)
+    return [_artifact(record, aliases.get(record.id, ())) for record in records]
+
+
+def artifact_of(session: Session, record: ArtifactRecord) -> Artifact:
+    return artifacts_of(session, [record])[0]
+
+
+def _artifact(record: ArtifactRecord, aliases: Iterable[str]) -> Artifact:
     return Artifact(
         id=record.id,
         name=record.name,
@@ -84,6 +95,7 @@ def artifact_of(record: ArtifactRecord) -> Artifact:
         path=record.path,
         created=record.created,
         is_default=record.is_default,
+        aliases=tuple(aliases),
     )
 
 

@@ -6,8 +6,10 @@ from sqlalchemy import JSON, CheckConstraint, Float, ForeignKey, Index, Integer,
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 __all__ = [
+    "AliasRecord",
     "ArtifactRecord",
     "Base",
+    "EvaluationRecord",
     "FeatureRecord",
     "LabelRecord",
     "NameRecord",
@@ -45,6 +47,15 @@ class ArtifactRecord(Base):
             postgresql_where=text("is_default"),
         ),
     )
+
+
+class AliasRecord(Base):
+    """One more name of an artifact; a name has one owner."""
+
+    __tablename__ = "artifact_aliases"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    artifact_id: Mapped[str] = _owner("artifacts.id")
 
 
 class FeatureRecord(Base):
@@ -149,3 +160,20 @@ class VerdictRecord(Base):
     steers: Mapped[str] = mapped_column(String(10))
     reason: Mapped[str] = mapped_column(Text)
     evidence: Mapped[list[Any]]
+
+
+class EvaluationRecord(Base):
+    """What an artifact scored on one model and text; the highest ``number`` is the latest."""
+
+    __tablename__ = "evaluations"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    artifact_id: Mapped[str] = _owner("artifacts.id")
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    model: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    text_hash: Mapped[str] = mapped_column(String(64))
+    created: Mapped[str] = mapped_column(String(40))
+    report: Mapped[dict[str, Any]]
+
+    __table_args__ = (Index("ix_evaluations_artifact_fingerprint", "artifact_id", "fingerprint"),)

@@ -12,6 +12,7 @@ __all__ = [
     "Artifact",
     "Calibration",
     "Context",
+    "Evaluation",
     "FeatureDetails",
     "FeatureRow",
     "LabelVersion",
@@ -26,7 +27,7 @@ __all__ = [
 
 
 class Artifact(Frozen):
-    """A registered SAE. ``name`` is its alias, unique in the database; ``path`` the folder it lies in."""
+    """A registered SAE. No two share one of their names (``name`` and ``aliases``); ``path`` is its folder."""
 
     id: str
     name: str
@@ -34,6 +35,26 @@ class Artifact(Frozen):
     path: str
     created: str
     is_default: bool
+    aliases: tuple[str, ...] = ()
+
+
+class Evaluation(Frozen):
+    """What an artifact scored on one model and one text.
+
+    artifact:    its id
+    fingerprint: of all of the model's weights
+    text:        what the text is called;  text_hash: its sha256
+    metrics:     by name
+    created:     ISO 8601, in UTC
+    """
+
+    artifact: str
+    fingerprint: str
+    model: str
+    text: str
+    text_hash: str
+    metrics: dict[str, float]
+    created: str
 
 
 class Context(Frozen):

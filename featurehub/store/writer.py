@@ -4,19 +4,21 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from featurehub.artifacts.manifest import Manifest
 from featurehub.errors import InvalidInput
+from featurehub.store.aliases import drop_alias, save_alias
 from featurehub.store.drift import save_report
+from featurehub.store.evaluations import save_evaluation
 from featurehub.store.labels import save_labels
 from featurehub.store.names import NameKind, fold
 from featurehub.store.reader import Reader
-from featurehub.store.registry import owned_artifact, save_artifact
-from featurehub.store.schema import ArtifactRecord, FeatureRecord, NameRecord
+from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
+from featurehub.store.schema import FeatureRecord, NameRecord
 from featurehub.store.statistics import save_features
-from featurehub.store.values import Calibration, FeatureRow, Outcome, Provenance
+from featurehub.store.values import Calibration, Evaluation, FeatureRow, Outcome, Provenance
 from featurehub.verdicts import DriftReport
 
 __all__ = ["Writer"]
@@ -38,10 +40,34 @@ class Writer:
         """
         save_artifact(self._session, manifest, path, default)
 
-    def remove_artifact(self, artifact: str) -> None:
-        """Removes an SAE with its features, labels and reports. Raises ArtifactNotFound."""
-        owned_artifact(self._session, artifact)
-        self._session.execute(delete(ArtifactRecord).where(ArtifactRecord.id == artifact))
+    def remove_artifact(self, artifact: str) -> str | None:
+        """Removes an SAE with its features, labels, evaluations and reports. Raises ArtifactNotFound.
+
+        Returns the id of the artifact that became the model's default in its place: the latest of the others.
+        """
+        heir = drop_artifact(self._session, owned_artifact(self._session, artifact))
+        return None if heir is None else heir.id
+
+    def promote_artifact(self, artifact: str) -> str | None:
+        """Makes an SAE its model's default; returns the id of the one that it replaces. Raises ArtifactNotFound."""
+        former = make_default(self._session, owned_artifact(self._session, artifact))
+        return None if former is None else former.id
+
+    def put_artifact_alias(self, artifact: str, name: str) -> str | None:
+        """Gives an SAE one more name, and takes it from another that has it, whose id is returned.
+
+        Raises ArtifactNotFound; InvalidInput for a blank or long name, or one that is an artifact's own.
+        """
+        return save_alias(self._session, owned_artifact(self._session, artifact).id, name)
+
+    def remove_artifact_alias(self, name: str) -> str:
+        """Takes an alias from its SAE and returns the SAE's id. Raises ArtifactNotFound."""
+        return drop_alias(self._session, name)
+
+    def put_evaluation(self, evaluation: Evaluation) -> None:
+        """Stores what an artifact scored as its latest evaluation. Raises ArtifactNotFound."""
+        owned_artifact(self._session, evaluation.artifact)
+        save_evaluation(self._session, evaluation)
 
     def put_features(self, artifact: str, rows: Iterable[FeatureRow]) -> list[str]:
         """Makes ``rows`` the artifact's features and returns their ids in order.

@@ -1,19 +1,23 @@
 """Opening: migration from nothing, from several processes at once, and what is refused."""
 
+import json
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from featurehub.errors import InvalidConfig
-from featurehub.store import Store, open_store
+from featurehub.store import Store, migrate, open_store
 from featurehub.store.schema import Base
 
+FOLDER = Path(migrate.__file__).parent / "migrations"
 OPEN = "import sys; from featurehub.store import open_store; open_store(sys.argv[1]).close()"
 
 
@@ -26,6 +30,23 @@ def test_migrations_make_exactly_the_schema(tmp_path: Path) -> None:
         )
         assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
+
+
+def test_a_database_of_the_first_version_keeps_what_it_has(tmp_path: Path, make_manifest) -> None:
+    engine, manifest = create_engine(f"sqlite:///{tmp_path / 'features.db'}"), make_manifest().model_dump(mode="json")
+    manifest["model"].pop("revision", None)
+    row = {"id": "a" * 64, "name": "demo-l2", "model": "m" * 64, "manifest": json.dumps(manifest)}
+    columns = "(:id, :name, :model, :manifest, '/nowhere', '2026-01-01', true)"
+    with engine.begin() as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(FOLDER))
+        command.upgrade(config, "0001")
+        connection.execute(text(f"INSERT INTO artifacts VALUES {columns}"), row)
+    engine.dispose()
+    with open_store(tmp_path / "features.db").write() as writer:
+        writer.put_artifact_alias("a" * 64, "production")
+        assert writer.reader.artifact("production").manifest == make_manifest()
+        assert writer.reader.evaluations("production") == []
 
 
 def test_database_is_a_plain_sqlite_file(tmp_path: Path) -> None:

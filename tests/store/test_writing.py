@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from featurehub.errors import ArtifactNotFound, FeatureNotFound, InvalidInput
-from featurehub.store import Calibration, FeatureRow, Labeled, Store, TokenLogit, Trial
+from featurehub.store import Calibration, FeatureRow, Labeled, Store, TokenLogit, Trial, Writer
 
 
 def test_error_rolls_everything_back(store: Store, fill) -> None:
@@ -114,6 +114,43 @@ def test_each_model_has_one_default(store: Store, make_manifest) -> None:
         assert default is not None
         assert default.name == "two"
         assert writer.reader.default_artifact("unknown") is None
+
+
+def default_of(writer: Writer, model: str = "m" * 64) -> str | None:
+    default = writer.reader.default_artifact(model)
+    return default.name if default is not None and default.is_default else None
+
+
+def test_a_promoted_artifact_replaces_the_default(store: Store, make_manifest) -> None:
+    with store.write() as writer:
+        for name, id in (("one", "1" * 64), ("two", "2" * 64)):
+            writer.put_artifact(make_manifest(name, id), "/nowhere")
+        assert writer.promote_artifact("2" * 64) == "1" * 64
+        assert writer.promote_artifact("2" * 64) is None
+        assert [each.name for each in writer.reader.artifacts() if each.is_default] == ["two"]
+        with pytest.raises(ArtifactNotFound):
+            writer.promote_artifact("9" * 64)
+
+
+def test_where_the_default_goes_the_latest_of_the_others_takes_over(store: Store, make_manifest) -> None:
+    with store.write() as writer:
+        for number in "1234":
+            manifest = make_manifest(number, number * 64, model=("m" if number < "4" else "n") * 64)
+            later = {"1": 0, "2": 9, "3": 5, "4": 10}[number]
+            writer.put_artifact(manifest.model_copy(update={"created": f"2026-01-{later + 1:02}"}), "/nowhere")
+        assert writer.remove_artifact("1" * 64) == "2" * 64
+        assert writer.remove_artifact("3" * 64) is None
+        assert default_of(writer) == "2"
+        assert writer.remove_artifact("2" * 64) is None
+        assert (default_of(writer), default_of(writer, "n" * 64)) == (None, "4")
+
+
+def test_an_artifact_that_moves_to_another_model_is_no_second_default(store: Store, make_manifest) -> None:
+    with store.write() as writer:
+        writer.put_artifact(make_manifest("one", "1" * 64), "/nowhere")
+        writer.put_artifact(make_manifest("other", "3" * 64, model="n" * 64), "/nowhere")
+        writer.put_artifact(make_manifest("one", "1" * 64, model="n" * 64), "/nowhere")
+        assert default_of(writer, "n" * 64) == "other"
 
 
 def test_removing_leaves_nothing(store: Store, fill) -> None:

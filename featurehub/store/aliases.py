@@ -1,0 +1,46 @@
+"""Further names of artifacts, such as ``production``: each means one artifact, and moves to whoever is given it."""
+
+from sqlalchemy import delete, insert, or_, select
+from sqlalchemy.orm import Session
+
+from featurehub.errors import ArtifactNotFound, InvalidInput
+from featurehub.store.schema import AliasRecord, ArtifactRecord
+
+__all__ = ["drop_alias", "save_alias"]
+
+CHARS = 200
+"""As many as the column holds."""
+SHOWN = 5
+
+
+def save_alias(session: Session, artifact: str, name: str) -> str | None:
+    """Gives an artifact (by id) the name; the id of another that had it, where one did. Raises InvalidInput."""
+    _check(session, name)
+    former = _owner(session, name)
+    session.execute(delete(AliasRecord).where(AliasRecord.name == name))
+    session.execute(insert(AliasRecord).values(name=name, artifact_id=artifact))
+    return None if former == artifact else former
+
+
+def drop_alias(session: Session, name: str) -> str:
+    """Takes an alias from its artifact, whose id it returns. Raises ArtifactNotFound."""
+    owner = _owner(session, name)
+    if owner is None:
+        names = session.scalars(select(AliasRecord.name).order_by(AliasRecord.name).limit(SHOWN))
+        known = ", ".join(map(repr, names)) or "none"
+        raise ArtifactNotFound(f"no artifact has the alias {name!r}; known: {known}", param="alias")
+    session.execute(delete(AliasRecord).where(AliasRecord.name == name))
+    return owner
+
+
+def _owner(session: Session, name: str) -> str | None:
+    return session.scalars(select(AliasRecord.artifact_id).where(AliasRecord.name == name)).first()
+
+
+def _check(session: Session, name: str) -> None:
+    """An alias never hides what an artifact itself is called."""
+    if not 1 <= len(name) <= CHARS or name != name.strip() or not name.isprintable():
+        raise InvalidInput(f"an alias has 1 to {CHARS} visible characters and no space at its ends", param="alias")
+    own = select(ArtifactRecord.id).where(or_(ArtifactRecord.id == name, ArtifactRecord.name == name))
+    if (artifact := session.scalars(own).first()) is not None:
+        raise InvalidInput(f"{name!r} is the artifact {artifact[:12]}'s own name; choose another", param="alias")

@@ -1,0 +1,24 @@
+"""What artifacts scored, measurement by measurement: none replaces another."""
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from featurehub.store.schema import EvaluationRecord
+from featurehub.store.values import Evaluation
+
+__all__ = ["load_evaluations", "save_evaluation"]
+
+COLUMNS = ("fingerprint", "model", "text", "text_hash", "created")
+
+
+def load_evaluations(session: Session, artifact: str) -> list[Evaluation]:
+    """All of an artifact (by id), latest first."""
+    query = select(EvaluationRecord.report).where(EvaluationRecord.artifact_id == artifact)
+    return [Evaluation.model_validate(each) for each in session.scalars(query.order_by(EvaluationRecord.number.desc()))]
+
+
+def save_evaluation(session: Session, evaluation: Evaluation) -> None:
+    """Stores it as the latest."""
+    report = evaluation.model_dump(mode="json")
+    columns = {name: report[name] for name in COLUMNS}
+    session.execute(insert(EvaluationRecord).values(artifact_id=evaluation.artifact, report=report, **columns))
