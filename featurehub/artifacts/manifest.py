@@ -40,12 +40,13 @@ class HookPoint(Frozen):
 
 
 class ModelIdentity(Frozen):
-    """Which function the SAE was trained on.
+    """Which function the SAE was trained on. The hashes decide; name and revision only say where it came from.
 
     reads:         hash over the checkpoint's tensors up to and including the hook point
     whole:         hash over all of the checkpoint's tensors
     tokenizer:     hash over the tokenizer's files
     chat_template: hash over the template; "" where the model has none
+    revision:      the commit in the repository ``name``; "" where that is not known
     """
 
     name: str
@@ -57,6 +58,7 @@ class ModelIdentity(Frozen):
     whole: str
     tokenizer: str
     chat_template: str
+    revision: str = ""
 
 
 class Manifest(Frozen):
@@ -67,6 +69,7 @@ class Manifest(Frozen):
     training:  the trainer's configuration, as written by the trainer
     dataset:   what it was trained on: name, tokens, hash
     files:     sha256 of every other file in the folder
+    parent:    id of the SAE that it was made from
     """
 
     format: Literal[1] = 1

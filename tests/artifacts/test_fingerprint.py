@@ -170,3 +170,29 @@ def test_what_is_missing_is_named(model: Path, tmp_path: Path) -> None:
 def test_a_hook_beyond_the_last_layer_is_refused(model: Path) -> None:
     with pytest.raises(InvalidInput, match="layers 0 to 3"):
         identify(model, HookPoint(layer=4))
+
+
+COMMIT = "5" * 40
+
+
+def test_a_snapshot_in_the_hugging_face_cache_has_a_name_and_a_revision(tmp_path: Path) -> None:
+    snapshot = write(tmp_path / "hub" / "models--org--small-2b" / "snapshots" / COMMIT, tensors())
+    linked = tmp_path / "linked"
+    linked.symlink_to(snapshot)
+    for folder in (snapshot, linked):
+        identity = identify(folder, HOOK)
+        assert (identity.name, identity.revision) == ("org/small-2b", COMMIT)
+    plain = identify(write(tmp_path / "models--org--small-2b" / "copy", tensors()), HOOK)
+    assert (plain.name, plain.revision) == ("copy", "")
+    assert plain == identity.model_copy(update={"name": "copy", "revision": ""})
+
+
+def test_a_folder_is_named_after_itself_however_it_is_written(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(model)
+    assert identify(Path(), HOOK).name == "model"
+
+
+def test_an_identity_from_before_there_were_revisions_opens(model: Path) -> None:
+    known = identify(model, HOOK).model_dump()
+    known.pop("revision")
+    assert ModelIdentity.model_validate(known) == identify(model, HOOK)

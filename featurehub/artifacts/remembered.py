@@ -1,0 +1,80 @@
+"""What large files hashed to, remembered by file identity, so that a checkpoint is read once.
+
+1. The identity of a file: its resolved path, size, inode, and when its content and its inode changed last. The second
+   of these times nobody can set back.
+2. What it hashed to is a small file of its own in ``fingerprints`` of featurehub's home, named after that identity: a
+   file that changed has another name there, so an entry can be useless but not wrong.
+3. A file that changed a moment ago is not remembered: the next change may fall into the same tick of the clock.
+4. Entries are written whole, and read by their own checksum. One that cannot be read or written is as good as none.
+5. Of more than ``ENTRIES``, the oldest go.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from featurehub.artifacts.files import write_text
+from featurehub.settings import home
+
+__all__ = ["FileIdentity", "recall", "remember"]
+
+ENTRIES = 512
+SETTLED_NS = 2_000_000_000
+
+
+class FileIdentity(NamedTuple):
+    path: str
+    size: int
+    inode: int
+    content_changed: int
+    inode_changed: int
+
+    @classmethod
+    def of(cls, path: Path) -> "FileIdentity":
+        """Raises OSError."""
+        resolved = path.resolve(strict=True)
+        found = resolved.stat()
+        return cls(str(resolved), found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+
+    @property
+    def settled(self) -> bool:
+        return time.time_ns() - max(self.content_changed, self.inode_changed) > SETTLED_NS
+
+
+def recall(file: FileIdentity) -> dict[str, str] | None:
+    """Hashes by name, as they were remembered; None where they were not."""
+    with suppress(OSError, ValueError):
+        checksum, _, body = entry_of(file).read_text("utf-8").partition("\n")
+        return json.loads(body) if checksum == digest(body) else None
+    return None
+
+
+def remember(file: FileIdentity, hashes: Mapping[str, str]) -> None:
+    """Keeps what ``file`` hashed to, where it is the same file still."""
+    with suppress(OSError):
+        if file.settled and FileIdentity.of(Path(file.path)) == file:
+            body = json.dumps(hashes)
+            write_text(entry_of(file), f"{digest(body)}\n{body}")
+            forget_oldest()
+
+
+def entry_of(file: FileIdentity) -> Path:
+    return folder() / digest(json.dumps(file))
+
+
+def folder() -> Path:
+    return home() / "fingerprints"
+
+
+def forget_oldest() -> None:
+    newest_first = sorted(folder().iterdir(), key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
+    for entry in newest_first[ENTRIES:]:
+        entry.unlink(missing_ok=True)
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,80 @@
+"""The hash of every tensor in a checkpoint's safetensors files, by dtype, shape and bytes.
+
+A file that has not changed since it was last hashed is not read (``remembered``). Of another, all tensors are hashed at
+once, the largest first: the file is mapped into memory, and hashlib lets go of the interpreter while it works.
+"""
+
+import hashlib
+import json
+import mmap
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError, safe_open
+
+from featurehub.artifacts.remembered import FileIdentity, recall, remember
+from featurehub.errors import InvalidInput, ModelNotFound
+
+__all__ = ["TensorHash", "tensor_hashes"]
+
+
+class TensorHash(NamedTuple):
+    name: str
+    digest: str
+
+
+def tensor_hashes(folder: Path) -> list[TensorHash]:
+    """One hash per tensor of the folder's safetensors files, sorted by name. Raises ModelNotFound, InvalidInput."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelNotFound(f"no *.safetensors in {folder}; pickled weights are never read", param="model")
+    with ThreadPoolExecutor() as pool:
+        return sorted(TensorHash(*entry) for path in files for entry in file_hashes(path, pool).items())
+
+
+def file_hashes(path: Path, pool: Executor) -> dict[str, str]:
+    """By name of the tensor."""
+    try:
+        file = FileIdentity.of(path)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}. Fetch it again.", param="model") from None
+    known = recall(file)
+    if known is None:
+        known = hash_file(path, pool)
+        remember(file, known)
+    return known
+
+
+def hash_file(path: Path, pool: Executor) -> dict[str, str]:
+    check_readable(path)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:start])
+        header.pop("__metadata__", None)
+        largest_first = sorted(header, key=lambda name: size_of(header[name]), reverse=True)
+        hashed = pool.map(lambda name: digest(header[name], data, start), largest_first)
+        return dict(zip(largest_first, hashed, strict=True))
+
+
+def check_readable(path: Path) -> None:
+    """Lets safetensors itself validate the header and the file's length."""
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except SafetensorError as error:
+        raise InvalidInput(f"{path} is damaged: {error}. Fetch or build it again.", param="model") from None
+
+
+def size_of(entry: dict[str, Any]) -> int:
+    begin, end = entry["data_offsets"]
+    return end - begin
+
+
+def digest(entry: dict[str, Any], data: mmap.mmap, start: int) -> str:
+    """Of one tensor: its dtype, shape and bytes. ``start`` is where the file's tensor data begins."""
+    begin, end = entry["data_offsets"]
+    result = hashlib.sha256(f"{entry['dtype']}{entry['shape']}".encode())
+    with memoryview(data) as view:
+        result.update(view[start + begin : start + end])
+    return result.hexdigest()
