@@ -23,7 +23,9 @@ class SaeSummary(Frozen):
     object: Literal["sae"] = "sae"
     id: str
     name: str
+    aliases: tuple[str, ...]
     model: str
+    revision: str
     hook: str
     d_sae: int
     metrics: dict[str, float]
@@ -53,7 +55,7 @@ def saes(here: Here) -> SaeList:
 
 @router.get("/{name:path}")
 def sae(here: Here, name: str) -> SaeCard:
-    """By id, name, or an unambiguous prefix of either."""
+    """By id, name, alias, or an unambiguous prefix of one."""
     with here.store.read() as reader:
         artifact = reader.artifact(name)
         report = reader.latest_report(artifact.id, here.served.fingerprint) if here.served else None
@@ -66,7 +68,9 @@ def summary(artifact: Artifact, reader: Reader, here: Deployment) -> SaeSummary:
     return SaeSummary(
         id=artifact.id,
         name=artifact.name,
+        aliases=artifact.aliases,
         model=manifest.model.name,
+        revision=manifest.model.revision,
         hook=str(manifest.hook),
         d_sae=manifest.d_sae,
         metrics=manifest.metrics,

@@ -11,7 +11,7 @@ from featurehub.artifacts.files import sha256
 from featurehub.artifacts.manifest import Manifest
 from featurehub.errors import ArtifactNotFound, CorruptArtifact
 
-__all__ = ["MANIFEST", "WEIGHTS", "Artifact", "open_artifact", "seal", "verify"]
+__all__ = ["MANIFEST", "WEIGHTS", "Artifact", "check_file", "open_artifact", "seal", "verify"]
 
 MANIFEST = "manifest.json"
 WEIGHTS = "sae.safetensors"
@@ -24,6 +24,11 @@ class Artifact(NamedTuple):
     @property
     def weights(self) -> Path:
         return self.folder / WEIGHTS
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The sha256 of every file but the manifest, by name."""
+        return {**self.manifest.files, WEIGHTS: self.manifest.id}
 
 
 def open_artifact(folder: Path) -> Artifact:
@@ -43,15 +48,19 @@ def open_artifact(folder: Path) -> Artifact:
 
 def verify(artifact: Artifact) -> None:
     """Compares every file's hash with the manifest's. Raises CorruptArtifact naming the file."""
-    expected = {**artifact.manifest.files, WEIGHTS: artifact.manifest.id}
-    for name, digest in expected.items():
-        path = artifact.folder / name
-        if not path.is_file():
-            raise CorruptArtifact(f"{path} is missing; build or fetch the artifact again", param="sae")
-        if sha256(path) != digest:
-            raise CorruptArtifact(
-                f"{path} does not match its hash in {MANIFEST}: the file was cut short or changed", param="sae"
-            )
+    for name in artifact.files:
+        check_file(artifact, name)
+
+
+def check_file(artifact: Artifact, name: str) -> None:
+    """The same of one of its files."""
+    path = artifact.folder / name
+    if not path.is_file():
+        raise CorruptArtifact(f"{path} is missing; build or fetch the artifact again", param="sae")
+    if sha256(path) != artifact.files[name]:
+        raise CorruptArtifact(
+            f"{path} does not match its hash in {MANIFEST}: the file was cut short or changed", param="sae"
+        )
 
 
 def seal(folder: Path, fields: Mapping[str, object]) -> Artifact:

@@ -7,6 +7,7 @@ from rich.table import Table
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import ModelIdentity
+from featurehub.cli.colors import colored
 from featurehub.cli.judges import judge_for
 from featurehub.cli.progress import console, output, phase
 from featurehub.cli.serve import check_fits
@@ -18,8 +19,6 @@ from featurehub.verdicts import DriftReport, FeatureVerdict
 from saes.drift.check import CheckConfig, check, same_function
 
 __all__ = ["check_drift", "show"]
-
-COLORS = {State.FRESH: "green", State.SUSPECT: "yellow", State.STALE: "red", State.UNCHECKED: "dim"}
 
 
 def check_drift(sae: Path, model: Path, database: str, config: CheckConfig | None = None) -> DriftReport:
@@ -56,8 +55,7 @@ def run(
 
 
 def show(report: DriftReport, limit: int = 20) -> None:
-    color = COLORS[report.state]
-    output.print(f"[{color}]{report.state}[/{color}]  {report.reason}  [dim]report {report.id}[/dim]")
+    output.print(f"{colored(report.state)}  {report.reason}  [dim]report {report.id}[/dim]")
     for name, value in report.metrics.items():
         output.print(f"  {name} {value:.4g}")
     flagged = [verdict for verdict in report.features if verdict.state is not State.FRESH]
@@ -70,6 +68,5 @@ def show(report: DriftReport, limit: int = 20) -> None:
 def table_of(verdicts: list[FeatureVerdict]) -> Table:
     table = Table("feature", "state", "why", title="features that no longer hold")
     for verdict in verdicts:
-        color = COLORS[verdict.state]
-        table.add_row(verdict.label, f"[{color}]{verdict.state}[/{color}]", verdict.reason)
+        table.add_row(verdict.label, colored(verdict.state), verdict.reason)
     return table

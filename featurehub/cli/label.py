@@ -101,7 +101,7 @@ def write(
 ) -> None:
     store = open_store(plan.database)
     with store.write() as writer:
-        writer.put_artifact(artifact.manifest, artifact.folder)
+        writer.put_artifact(artifact.manifest, artifact.folder.resolve())
         ids = dict(zip([row.latent for row in rows], writer.put_features(artifact.manifest.id, rows), strict=True))
         writer.put_labels({ids[label.latent]: (label.outcome, label.provenance) for label in labels})
         for latent, calibration in strengths.items():

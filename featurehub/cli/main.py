@@ -12,11 +12,12 @@ import typer
 from rich.table import Table
 
 from featurehub.artifacts.manifest import Site
+from featurehub.cli.options import Database, Model, Sae, database_path
 from featurehub.cli.planted import demo_app
 from featurehub.cli.progress import console, output
+from featurehub.cli.saes import saes_app
 from featurehub.errors import FeaturehubError
 from featurehub.features import OnStale
-from featurehub.settings import home
 from saes.architecture import Architecture
 
 __all__ = ["app", "main"]
@@ -27,6 +28,7 @@ features_app = typer.Typer(no_args_is_help=True, help="The feature database.")
 app.add_typer(drift_app, name="drift")
 app.add_typer(demo_app, name="demo")
 app.add_typer(features_app, name="features")
+app.add_typer(saes_app, name="saes")
 
 
 PROMPTS = 12
@@ -37,16 +39,10 @@ class Exit(IntEnum):
     ERROR = 2
 
 
-def database_path() -> str:
-    return str(home() / "featurehub.db")
-
-
-Model = Annotated[Path, typer.Argument(help="Folder of a model in Hugging Face format.")]
 Text = Annotated[str, typer.Option(help="Texts or chats: a .txt, .json, .jsonl, .parquet, a folder, hf:OWNER/NAME.")]
 Layer = Annotated[int | None, typer.Option(help="Hook layer; by default at about 70 % of the depth.")]
 Budget = Annotated[str, typer.Option(help="Of harvest and training: a time (90s, 10min, 2h) or tokens (500k, 2M).")]
 Documents = Annotated[int | None, typer.Option(help="Take the first so many texts only.")]
-Database = Annotated[str, typer.Option("--db", help="Feature database: a path or an SQLAlchemy URL.")]
 
 
 @app.command()
@@ -119,7 +115,7 @@ def harvest(
 def serve(
     context: typer.Context,
     model: Annotated[Path | None, typer.Argument(help="Folder of the model; not needed with --demo.")] = None,
-    sae: Annotated[Path | None, typer.Option(help="Folder of the SAE artifact.")] = None,
+    sae: Annotated[str | None, typer.Option(help="Name, alias, beginning of the id, or folder of an SAE.")] = None,
     db: Database = "",
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -129,6 +125,7 @@ def serve(
 ) -> None:
     """Serve a model with its features through vLLM's OpenAI server. Further options go to vLLM."""
     from featurehub.cli.demo import demo_database, ensure_demo
+    from featurehub.cli.located import folder_of
     from featurehub.cli.serve import serve_model
     from featurehub.demo.bundle import bundled_model
     from featurehub.engine.server import ServeOptions
@@ -139,18 +136,19 @@ def serve(
         # Without MODEL, the first of vLLM's options takes its place.
         context.args, model = [str(model), *context.args], None
     if demo:
-        sae, db = sae or ensure_demo().folder, db or demo_database()
+        sae, db = sae or str(ensure_demo().folder), db or demo_database()
         model, name, eager = model or bundled_model(), "demo", True
         context.args += ["--dtype", "float32"]
     if model is None or sae is None:
         raise InvalidInput("give MODEL and --sae, or --demo", param="model" if model is None else "sae")
     options = ServeOptions(host=host, port=port, served_model_name=name, eager=eager, extra=context.args)
-    serve_model(model, sae, db or database_path(), on_stale, options)
+    db = db or database_path()
+    serve_model(model, folder_of(sae, db), db, on_stale, options)
 
 
 @drift_app.command("check")
 def drift_check(
-    artifact: Annotated[Path, typer.Argument(help="Folder of the SAE artifact.")],
+    sae: Sae,
     model: Annotated[Path, typer.Option(help="Folder of the model to check it on.")],
     db: Database = "",
     json: Annotated[Path | None, typer.Option(help="Write the whole report here.")] = None,
@@ -158,8 +156,10 @@ def drift_check(
     """Compare fingerprints, then what the features do. Exit code 0 fresh, 3 suspect, 4 stale."""
     from featurehub.artifacts.files import write_text
     from featurehub.cli.drift import check_drift, show
+    from featurehub.cli.located import folder_of
 
-    report = check_drift(artifact, model, db or database_path())
+    db = db or database_path()
+    report = check_drift(folder_of(sae, db), model, db)
     show(report)
     if json is not None:
         write_text(json, report.model_dump_json(indent=2) + "\n")

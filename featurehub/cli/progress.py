@@ -1,5 +1,7 @@
 """Bars on long work. Silent where the output is no terminal but for a line per phase."""
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +22,11 @@ from rich.text import Text
 
 __all__ = ["Bar", "console", "duration", "output", "phase", "work"]
 
+WIDE = 200
 console = Console(stderr=True, highlight=False)
 """Progress and errors: standard error."""
-output = Console(highlight=False)
-"""What was asked for: standard output."""
+output = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
+"""What was asked for: standard output. Tables are not folded where no terminal makes them."""
 
 
 def duration(seconds: float) -> str:

@@ -22,15 +22,13 @@ def save_alias(session: Session, artifact: str, name: str) -> str | None:
     return None if former == artifact else former
 
 
-def drop_alias(session: Session, name: str) -> str:
-    """Takes an alias from its artifact, whose id it returns. Raises ArtifactNotFound."""
-    owner = _owner(session, name)
-    if owner is None:
-        names = session.scalars(select(AliasRecord.name).order_by(AliasRecord.name).limit(SHOWN))
-        known = ", ".join(map(repr, names)) or "none"
-        raise ArtifactNotFound(f"no artifact has the alias {name!r}; known: {known}", param="alias")
+def drop_alias(session: Session, artifact: str, name: str) -> None:
+    """Takes an alias from its artifact (by id). Raises ArtifactNotFound where it has no such alias."""
+    if _owner(session, name) != artifact:
+        names = select(AliasRecord.name).where(AliasRecord.artifact_id == artifact).order_by(AliasRecord.name)
+        known = ", ".join(map(repr, session.scalars(names.limit(SHOWN)))) or "none"
+        raise ArtifactNotFound(f"the artifact {artifact[:12]} has no alias {name!r}; it has: {known}", param="alias")
     session.execute(delete(AliasRecord).where(AliasRecord.name == name))
-    return owner
 
 
 def _owner(session: Session, name: str) -> str | None:
@@ -39,8 +37,10 @@ def _owner(session: Session, name: str) -> str | None:
 
 def _check(session: Session, name: str) -> None:
     """An alias never hides what an artifact itself is called."""
-    if not 1 <= len(name) <= CHARS or name != name.strip() or not name.isprintable():
-        raise InvalidInput(f"an alias has 1 to {CHARS} visible characters and no space at its ends", param="alias")
+    if not 1 <= len(name) <= CHARS or name != name.strip() or not name.isprintable() or "/" in name:
+        raise InvalidInput(
+            f"an alias has 1 to {CHARS} visible characters, no slash, and no space at its ends", param="alias"
+        )
     own = select(ArtifactRecord.id).where(or_(ArtifactRecord.id == name, ArtifactRecord.name == name))
     if (artifact := session.scalars(own).first()) is not None:
         raise InvalidInput(f"{name!r} is the artifact {artifact[:12]}'s own name; choose another", param="alias")

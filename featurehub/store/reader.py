@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from featurehub.errors import FeatureNotFound
@@ -10,6 +10,7 @@ from featurehub.features import Feature, State
 from featurehub.store.drift import load_reports, load_state, load_states
 from featurehub.store.evaluations import load_evaluations
 from featurehub.store.lookup import closest_names, find_artifact, find_feature
+from featurehub.store.registry import heir_of
 from featurehub.store.rows import artifact_of, artifacts_of, details_of, load_features
 from featurehub.store.schema import ArtifactRecord, FeatureRecord
 from featurehub.store.search import search
@@ -51,11 +52,23 @@ class Reader:
         record = self._session.scalars(query.limit(1)).first()
         return None if record is None else artifact_of(self._session, record)
 
+    def successor(self, artifact: str) -> Artifact | None:
+        """Which artifact becomes the default when this one is removed, if it is one. Raises ArtifactNotFound."""
+        heir = heir_of(self._session, find_artifact(self._session, artifact))
+        return None if heir is None else artifact_of(self._session, heir)
+
     def features(self, artifact: str) -> list[Feature]:
         """All features of an artifact, by latent. Raises ArtifactNotFound."""
         owner = find_artifact(self._session, artifact).id
         ids = select(FeatureRecord.id).where(FeatureRecord.artifact_id == owner).order_by(FeatureRecord.latent)
         return load_features(self._session, self._session.scalars(ids).all())
+
+    def count_features(self, artifact: str) -> tuple[int, int]:
+        """How many features an artifact has, and how many of them a label. Raises ArtifactNotFound."""
+        owner = find_artifact(self._session, artifact).id
+        labelled = func.count().filter(FeatureRecord.label != "")
+        query = select(func.count(), labelled).where(FeatureRecord.artifact_id == owner)
+        return self._session.execute(query).one()._tuple()
 
     def latents(self, artifact: str, latents: Iterable[int]) -> list[Feature]:
         """The features of these latents of an artifact, by latent; those without one are left out.
@@ -104,8 +117,8 @@ class Reader:
         """All drift reports on an artifact, latest first. Raises ArtifactNotFound."""
         return load_reports(self._session, find_artifact(self._session, artifact).id)
 
-    def latest_report(self, artifact: str, fingerprint: str) -> DriftReport | None:
-        """The latest drift report on an artifact and a model. Raises ArtifactNotFound."""
+    def latest_report(self, artifact: str, fingerprint: str | None = None) -> DriftReport | None:
+        """The latest drift report on an artifact and a model, or on any. Raises ArtifactNotFound."""
         owner = find_artifact(self._session, artifact).id
         return next(iter(load_reports(self._session, owner, fingerprint, limit=1)), None)
 

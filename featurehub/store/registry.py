@@ -13,7 +13,7 @@ from featurehub.artifacts.manifest import Manifest
 from featurehub.errors import ArtifactNotFound
 from featurehub.store.schema import AliasRecord, ArtifactRecord
 
-__all__ = ["drop_artifact", "make_default", "owned_artifact", "save_artifact"]
+__all__ = ["drop_artifact", "heir_of", "make_default", "owned_artifact", "save_artifact"]
 
 
 def owned_artifact(session: Session, artifact: str) -> ArtifactRecord:
@@ -55,14 +55,18 @@ def make_default(session: Session, record: ArtifactRecord) -> ArtifactRecord | N
 
 def drop_artifact(session: Session, record: ArtifactRecord) -> ArtifactRecord | None:
     """Removes an artifact and all that hangs on it; the one that became the default in its place, where it was one."""
-    was_default, model = record.is_default, record.model
+    heir = heir_of(session, record)
     session.execute(delete(ArtifactRecord).where(ArtifactRecord.id == record.id))
-    latest = select(ArtifactRecord).where(ArtifactRecord.model == model)
-    latest = latest.order_by(ArtifactRecord.created.desc(), ArtifactRecord.id).limit(1)
-    heir = session.scalars(latest).first() if was_default else None
     if heir is not None:
         make_default(session, heir)
     return heir
+
+
+def heir_of(session: Session, record: ArtifactRecord) -> ArtifactRecord | None:
+    """The latest of the model's other artifacts, where this one is its default."""
+    others = select(ArtifactRecord).where(ArtifactRecord.model == record.model, ArtifactRecord.id != record.id)
+    latest = others.order_by(ArtifactRecord.created.desc(), ArtifactRecord.id).limit(1)
+    return session.scalars(latest).first() if record.is_default else None
 
 
 def _take_name(session: Session, manifest: Manifest) -> bool:

@@ -60,9 +60,9 @@ class Writer:
         """
         return save_alias(self._session, owned_artifact(self._session, artifact).id, name)
 
-    def remove_artifact_alias(self, name: str) -> str:
-        """Takes an alias from its SAE and returns the SAE's id. Raises ArtifactNotFound."""
-        return drop_alias(self._session, name)
+    def remove_artifact_alias(self, artifact: str, name: str) -> None:
+        """Takes an alias from its SAE. Raises ArtifactNotFound, also where the SAE has no such alias."""
+        drop_alias(self._session, owned_artifact(self._session, artifact).id, name)
 
     def put_evaluation(self, evaluation: Evaluation) -> None:
         """Stores what an artifact scored as its latest evaluation. Raises ArtifactNotFound."""

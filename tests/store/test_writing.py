@@ -138,7 +138,10 @@ def test_where_the_default_goes_the_latest_of_the_others_takes_over(store: Store
             manifest = make_manifest(number, number * 64, model=("m" if number < "4" else "n") * 64)
             later = {"1": 0, "2": 9, "3": 5, "4": 10}[number]
             writer.put_artifact(manifest.model_copy(update={"created": f"2026-01-{later + 1:02}"}), "/nowhere")
-        assert writer.remove_artifact("1" * 64) == "2" * 64
+        successor = writer.reader.successor("1" * 64)
+        assert successor is not None
+        assert writer.remove_artifact("1" * 64) == successor.id == "2" * 64
+        assert writer.reader.successor("3" * 64) is None
         assert writer.remove_artifact("3" * 64) is None
         assert default_of(writer) == "2"
         assert writer.remove_artifact("2" * 64) is None
@@ -161,6 +164,14 @@ def test_removing_leaves_nothing(store: Store, fill) -> None:
         for table in ("features", "labels", "names", "texts", "names_index", "texts_index"):
             assert writer._session.scalar(text(f"SELECT count(*) FROM {table}")) == 0
         assert writer.reader.search("banking").features == ()
+
+
+def test_features_and_labels_are_counted(store: Store, fill, make_row) -> None:
+    with store.write() as writer:
+        fill(writer, {1: "banking", 2: "pirate"})
+        writer.put_features("a" * 64, [make_row(latent) for latent in (1, 2, 3)])
+        fill(writer, {5: "other"}, name="other", id="b" * 64)
+        assert writer.reader.count_features("demo-l2") == (3, 2)
 
 
 def test_wrong_input_is_named(store: Store, make_manifest, make_row, provenance) -> None:

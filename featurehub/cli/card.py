@@ -1,0 +1,115 @@
+"""`featurehub saes show`: everything that is known of one SAE."""
+
+from collections.abc import Iterator, Mapping
+
+from rich.markup import escape
+
+from featurehub.artifacts.manifest import Manifest
+from featurehub.cli.colors import colored
+from featurehub.cli.located import Located
+from featurehub.cli.progress import output
+from featurehub.store import Artifact, Evaluation, Reader
+from featurehub.verdicts import DriftReport
+
+__all__ = ["show"]
+
+Lines = Iterator[tuple[str, str]]
+"""What is said, and what of it, in rich's markup."""
+
+
+def show(reader: Reader, sae: Located) -> None:
+    section(sae.manifest.name, identity_of(sae))
+    section("base model", model_of(sae.manifest))
+    section("training", training_of(sae.manifest))
+    section("metrics", metrics_of(sae.manifest.metrics))
+    section("lineage", lineage_of(reader, sae.manifest))
+    if sae.record is not None:
+        section("features", features_of(reader, sae.record))
+        section("evaluations", (evaluated(each) for each in reader.evaluations(sae.record.id)))
+        section("drift reports", (reported(each) for each in reader.reports(sae.record.id)))
+
+
+def section(title: str, lines: Lines) -> None:
+    """Nothing, where there is nothing to say."""
+    listed = list(lines)
+    if listed:
+        output.print(f"[bold]{escape(title)}[/bold]")
+    for what, said in listed:
+        output.print(f"  [dim]{escape(what):<16}[/dim] {said}", soft_wrap=True)
+
+
+def identity_of(sae: Located) -> Lines:
+    yield "id", sae.manifest.id
+    if sae.record is None:
+        yield "registered", "no, not in this database"
+    else:
+        yield "names", escape(", ".join((sae.record.name, *sae.record.aliases)))
+        yield "default", "yes" if sae.record.is_default else "no"
+    yield "folder", escape(str(sae.folder)) + ("" if sae.holds() else " [red](does not hold it any more)[/red]")
+    yield "created", escape(sae.manifest.created)
+
+
+def model_of(manifest: Manifest) -> Lines:
+    model = manifest.model
+    yield "name", escape(model.name)
+    yield "revision", escape(model.revision or "not known")
+    yield "shape", escape(f"{model.architecture}, {model.layers} layers, d_model {model.d_model}, {model.dtype}")
+    yield "reads", escape(f"{model.reads} (weights up to the hook point)")
+    yield "whole", escape(f"{model.whole} (all weights)")
+    yield "tokenizer", escape(model.tokenizer)
+    yield "chat template", escape(model.chat_template or "none")
+
+
+def training_of(manifest: Manifest) -> Lines:
+    yield "hook point", str(manifest.hook)
+    yield "dictionary", escape(f"{manifest.architecture}, d_sae {manifest.d_sae}, k {manifest.k:g}")
+    yield "dataset", pairs(manifest.dataset)
+    yield "configuration", pairs(manifest.training)
+
+
+def metrics_of(metrics: Mapping[str, float]) -> Lines:
+    for name, value in metrics.items():
+        yield name, f"{value:.6g}"
+
+
+def lineage_of(reader: Reader, manifest: Manifest) -> Lines:
+    """Parents up to the first that is not known, then children."""
+    known = {each.id: each for each in reader.artifacts()}
+    seen, parent = {manifest.id}, manifest.parent
+    while parent is not None and parent not in seen:
+        seen.add(parent)
+        yield (
+            "made from",
+            name_of(known[parent]) if parent in known else f"{escape(parent)} [red](not registered)[/red]",
+        )
+        parent = known[parent].manifest.parent if parent in known else None
+    for child in known.values():
+        if child.manifest.parent == manifest.id:
+            yield "parent of", name_of(child)
+
+
+def features_of(reader: Reader, artifact: Artifact) -> Lines:
+    features, labelled = reader.count_features(artifact.id)
+    yield "features", f"{features}, {labelled} of them labelled"
+
+
+def evaluated(evaluation: Evaluation) -> tuple[str, str]:
+    model, text = (
+        f"{evaluation.model} ({evaluation.fingerprint[:12]})",
+        f"{evaluation.text} ({evaluation.text_hash[:12]})",
+    )
+    return evaluation.created[:16], escape(f"on {model}, text {text}: ") + pairs(evaluation.metrics)
+
+
+def reported(report: DriftReport) -> tuple[str, str]:
+    where = escape(f" on {report.model} ({report.fingerprint[:12]}), report {report.id}: {report.reason}")
+    return report.created[:16], colored(report.state) + where
+
+
+def name_of(artifact: Artifact) -> str:
+    return escape(f"{artifact.name} ({artifact.id[:12]})")
+
+
+def pairs(values: Mapping[str, object]) -> str:
+    shown = (f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items())
+    return escape(", ".join(shown) or "nothing is known")

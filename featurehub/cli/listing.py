@@ -1,0 +1,66 @@
+"""`featurehub saes list`: a row for every registered SAE."""
+
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.cli.colors import colored
+from featurehub.features import State
+from featurehub.store import Artifact, Reader
+
+__all__ = ["table_of"]
+
+COLUMNS = ("", "name", "id", "base model", "hook point", "architecture", "width", "EV", "L0", "features", "state")
+
+
+def table_of(reader: Reader, model: Path | None) -> Table:
+    """All SAEs with the state that their latest drift report found; with a model, those of its shape, as it has them.
+
+    Raises ModelNotFound, InvalidInput.
+    """
+    identity = None if model is None else identify(model, HookPoint(layer=0))
+    table = Table(*COLUMNS)
+    for artifact in reader.artifacts():
+        if identity is None or fits(artifact, identity):
+            table.add_row(*map(escape, cells(reader, artifact)), state_of(reader, artifact, identity))
+    return table
+
+
+def fits(artifact: Artifact, identity: ModelIdentity) -> bool:
+    known = artifact.manifest.model
+    shape = (identity.architecture, identity.d_model, identity.layers)
+    return (known.architecture, known.d_model, known.layers) == shape
+
+
+def cells(reader: Reader, artifact: Artifact) -> list[str]:
+    """All but the state."""
+    manifest, (features, _) = artifact.manifest, reader.count_features(artifact.id)
+    return [
+        "*" if artifact.is_default else "",
+        ", ".join((artifact.name, *artifact.aliases)),
+        artifact.id[:12],
+        " ".join((manifest.model.name, manifest.model.revision[:8])).strip(),
+        str(manifest.hook),
+        manifest.architecture,
+        str(manifest.d_sae),
+        number(manifest.metrics.get("explained_variance"), 3),
+        number(manifest.metrics.get("l0"), 1),
+        str(features),
+    ]
+
+
+def number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def state_of(reader: Reader, artifact: Artifact, identity: ModelIdentity | None) -> str:
+    """On the weights that it was trained on an SAE is fresh; else its latest report decides."""
+    if identity is not None and identity.whole == artifact.manifest.model.whole:
+        return colored(State.FRESH)
+    report = reader.latest_report(artifact.id, None if identity is None else identity.whole)
+    if report is None:
+        return colored(State.UNCHECKED)
+    return colored(report.state) + ("" if identity is not None else escape(f" on {report.model}"))

@@ -1,0 +1,74 @@
+"""`featurehub saes remove`: says what goes, asks, removes."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+from featurehub.artifacts.artifact import MANIFEST, open_artifact
+from featurehub.cli.located import registered
+from featurehub.cli.progress import output
+from featurehub.errors import InvalidInput
+from featurehub.store import Artifact, Reader, Store
+
+__all__ = ["remove"]
+
+
+def remove(store: Store, key: str, *, yes: bool, files: bool) -> None:
+    """Removes an SAE from the database and, with ``files``, its folder.
+
+    Raises ArtifactNotFound, CorruptArtifact; InvalidInput where the folder is not exactly that SAE, or where it was not
+    told ``yes`` and nobody can be asked.
+    """
+    with store.read() as reader:
+        artifact = registered(reader, key)
+        folder = own_folder(artifact) if files else None
+        for line in consequences(reader, artifact, folder):
+            output.print(line, markup=False, soft_wrap=True)
+    if not (yes or agreed(artifact)):
+        raise typer.Exit(1)
+    with store.write() as writer:
+        writer.remove_artifact(artifact.id)
+    if folder is not None:
+        shutil.rmtree(folder)
+    output.print(f"removed {artifact.name}", markup=False)
+
+
+def own_folder(artifact: Artifact) -> Path:
+    """Its folder, if nothing else lies in it."""
+    folder = Path(artifact.path).resolve()
+    found = open_artifact(folder)
+    if found.manifest.id != artifact.id:
+        other = f"{found.manifest.name}, {found.manifest.id[:12]}"
+        raise InvalidInput(f"{folder} holds another SAE ({other}); remove without --files", param="files")
+    strange = sorted({path.name for path in folder.iterdir()} - {*found.files, MANIFEST})
+    if strange:
+        named = ", ".join(strange[:3])
+        raise InvalidInput(
+            f"{folder} has more in it than the SAE: {named}; move it, or go without --files", param="files"
+        )
+    return folder
+
+
+def consequences(reader: Reader, artifact: Artifact, folder: Path | None) -> Iterator[str]:
+    features, labelled = reader.count_features(artifact.id)
+    reports, evaluations = len(reader.reports(artifact.id)), len(reader.evaluations(artifact.id))
+    yield f"{artifact.name} ({artifact.id[:12]}) goes, with"
+    yield f"  {features} features, {labelled} of them labelled"
+    yield f"  {reports} drift reports and {evaluations} evaluations"
+    if artifact.aliases:
+        yield f"  its aliases {', '.join(artifact.aliases)}"
+    yield f"  its folder {folder}" if folder else f"  but not its folder {artifact.path}"
+    if (heir := reader.successor(artifact.id)) is not None:
+        yield f"{heir.name} ({heir.id[:12]}), the latest, becomes the default of {artifact.manifest.model.name}."
+    for child in reader.artifacts():
+        if child.manifest.parent == artifact.id:
+            yield f"{child.name} ({child.id[:12]}) was made from it; it stays, but its parent cannot be looked up then."
+
+
+def agreed(artifact: Artifact) -> bool:
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"removing {artifact.name} needs --yes where nobody can be asked", param="yes")
+    return typer.confirm(f"Remove {artifact.name}?")

@@ -1,0 +1,143 @@
+"""`featurehub saes …`: the registry of SAEs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from featurehub.cli.options import Database, Sae, database_path
+from featurehub.cli.progress import output
+
+if TYPE_CHECKING:
+    from featurehub.store import Store
+
+__all__ = ["saes_app"]
+
+saes_app = typer.Typer(no_args_is_help=True, help="SAEs as assets.")
+
+
+@saes_app.command("list")
+def list_saes(
+    model: Annotated[
+        Path | None, typer.Option(help="Only SAEs for models of this one's shape; states are on it.")
+    ] = None,
+    db: Database = "",
+) -> None:
+    """All registered SAEs; * marks the default of its base model."""
+    from featurehub.cli.listing import table_of
+
+    with opened(db) as store, store.read() as reader:
+        table = table_of(reader, model)
+    output.print(table if table.row_count else "no SAE is registered here; `featurehub build` makes one")
+
+
+@saes_app.command()
+def show(sae: Sae, db: Database = "") -> None:
+    """Everything that is known of an SAE."""
+    from featurehub.cli.card import show as show_card
+    from featurehub.cli.located import locate
+
+    with opened(db) as store, store.read() as reader:
+        show_card(reader, locate(reader, sae))
+
+
+@saes_app.command()
+def promote(sae: Sae, db: Database = "") -> None:
+    """Make an SAE the default of its base model."""
+    from featurehub.cli.located import registered
+
+    with opened(db) as store, store.write() as writer:
+        artifact = registered(writer.reader, sae)
+        former = writer.promote_artifact(artifact.id)
+        instead = "" if former is None else f", in place of {writer.reader.artifact(former).name}"
+    output.print(f"{artifact.name} is the default of {artifact.manifest.model.name}{instead}", markup=False)
+
+
+@saes_app.command()
+def alias(
+    sae: Sae,
+    name: Annotated[str, typer.Argument(help="The further name, e.g. production.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take it away.")] = False,
+    db: Database = "",
+) -> None:
+    """Give an SAE one more name, which moves here from an SAE that has it."""
+    from featurehub.cli.located import registered
+
+    with opened(db) as store, store.write() as writer:
+        artifact = registered(writer.reader, sae)
+        if remove:
+            writer.remove_artifact_alias(artifact.id, name)
+            said = f"{artifact.name} is not called {name} any more"
+        else:
+            former = writer.put_artifact_alias(artifact.id, name)
+            moved = "" if former is None else f"; {writer.reader.artifact(former).name} was before"
+            said = f"{artifact.name} is also called {name}{moved}"
+    output.print(said, markup=False)
+
+
+@saes_app.command()
+def remove(
+    sae: Sae,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    files: Annotated[bool, typer.Option("--files", help="Delete its folder too, if nothing else is in it.")] = False,
+    db: Database = "",
+) -> None:
+    """Remove an SAE with its features, labels, evaluations and drift reports."""
+    from featurehub.cli.removing import remove as remove_sae
+
+    with opened(db) as store:
+        remove_sae(store, sae, yes=yes, files=files)
+
+
+@saes_app.command()
+def export(sae: Sae, out: Annotated[Path, typer.Argument(help="A new or empty folder.")], db: Database = "") -> None:
+    """Write an SAE as sae-lens does, for `SAE.load_from_disk`."""
+    from featurehub.cli.located import locate
+    from saes.export import export as export_artifact
+
+    with opened(db) as store, store.read() as reader:
+        artifact = locate(reader, sae).open()
+    architecture = export_artifact(artifact, out)
+    output.print(f"{artifact.manifest.name} as {architecture} in {out}", markup=False)
+
+
+@saes_app.command()
+def verify(
+    sae: Sae,
+    model: Annotated[Path | None, typer.Option(help="Compare this model's fingerprints too.")] = None,
+    db: Database = "",
+) -> None:
+    """Compare an SAE's files with their hashes, and a model with the one that it was trained on."""
+    from rich.markup import escape
+
+    from featurehub.cli.located import locate
+    from featurehub.cli.verifying import checks
+    from featurehub.errors import ArtifactError
+
+    wrong = []
+    with opened(db) as store, store.read() as reader:
+        artifact = locate(reader, sae).open()
+        for check in checks(reader, artifact, model):
+            mark = (
+                f"[red]✗[/red] {escape(check.what)}: {escape(check.wrong)}"
+                if check.wrong
+                else f"[green]✓[/green] {escape(check.what)}"
+            )
+            output.print(mark, soft_wrap=True)
+            wrong += [check.what] * bool(check.wrong)
+    if wrong:
+        raise ArtifactError(f"{artifact.manifest.name} is not as it should be: {', '.join(wrong)}", param="sae")
+
+
+@contextmanager
+def opened(database: str) -> "Iterator[Store]":
+    """The feature database, for the length of a command."""
+    from featurehub.store import open_store
+
+    store = open_store(database or database_path())
+    try:
+        yield store
+    finally:
+        store.close()

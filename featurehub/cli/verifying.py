@@ -1,0 +1,72 @@
+"""`featurehub saes verify`: are the files what was sealed, and does the SAE belong to this model?"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from featurehub.artifacts.artifact import WEIGHTS, Artifact, check_file
+from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.manifest import Manifest, ModelIdentity
+from featurehub.dictionary import Dictionary
+from featurehub.errors import CorruptArtifact
+from featurehub.store import Reader
+
+__all__ = ["Check", "checks"]
+
+
+class Check(NamedTuple):
+    """wrong: in words; "" where nothing is"""
+
+    what: str
+    wrong: str
+
+
+def checks(reader: Reader, artifact: Artifact, model: Path | None) -> Iterator[Check]:
+    """Of every file, the tensors, the parent and, with a model, of each of its fingerprints.
+
+    Raises ModelNotFound, InvalidInput where the model cannot be read, or is too shallow for the hook point.
+    """
+    for name in artifact.files:
+        yield Check(f"file {name}", trouble_with(artifact, name))
+    yield Check("tensors", trouble_with_tensors(artifact))
+    if artifact.manifest.parent is not None:
+        yield Check(f"parent {artifact.manifest.parent[:12]}", trouble_with_parent(reader, artifact.manifest))
+    if model is not None:
+        yield from model_checks(artifact.manifest, identify(model, artifact.manifest.hook))
+
+
+def trouble_with(artifact: Artifact, name: str) -> str:
+    try:
+        check_file(artifact, name)
+    except CorruptArtifact as error:
+        return error.message
+    return ""
+
+
+def trouble_with_tensors(artifact: Artifact) -> str:
+    try:
+        dictionary = Dictionary.load(artifact.weights)
+    except CorruptArtifact as error:
+        return error.message
+    found, said = dictionary.W_dec.shape, (artifact.manifest.d_sae, artifact.manifest.d_model)
+    return "" if tuple(found) == said else f"{WEIGHTS} is {tuple(found)}, the manifest says {said}"
+
+
+def trouble_with_parent(reader: Reader, manifest: Manifest) -> str:
+    known = {each.id for each in reader.artifacts()}
+    return "" if manifest.parent in known else "it is not in this database: it was removed, or never registered"
+
+
+def model_checks(manifest: Manifest, identity: ModelIdentity) -> Iterator[Check]:
+    """Each fingerprint of the model against the one that the SAE was trained on."""
+    known = manifest.model
+    parts = {
+        f"weights up to {manifest.hook}": (known.reads, identity.reads),
+        "all weights": (known.whole, identity.whole),
+        "dtype": (known.dtype, identity.dtype),
+        "tokenizer": (known.tokenizer, identity.tokenizer),
+        "chat template": (known.chat_template, identity.chat_template),
+    }
+    for what, (wanted, found) in parts.items():
+        wrong = f"{found[:12] or 'none'}, trained on {wanted[:12] or 'none'}" if wanted != found else ""
+        yield Check(f"{what} of {identity.name}", wrong)
