@@ -8,6 +8,7 @@ Reading order:
     stream       a trainer's endless batches, from either
     recipes      an SAE of each architecture
     train        several SAEs in lockstep on one stream, with checkpoints
+    saelens      folders of sae-lens, read; export writes them
     evaluate     how well it reconstructs held-out tokens
     activations  what its features do on documents
     canaries     the documents that an artifact keeps, with what its features did on them

@@ -1,9 +1,8 @@
 """Finds the SAE that a command names.
 
-1. What has a slash in it, or is ``.`` or ``..``, is a folder.
-2. Else it is what an artifact in the database is called in full: by name, alias or id.
-3. Else it is a folder of that name, where one here holds an SAE.
-4. Else it is the beginning of one artifact's name, alias or id.
+1. What an artifact in the database is called in full, by name, alias or id, means that one.
+2. Else what has a slash in it, or is ``.`` or ``..``, is a folder; so is what is called as a folder here with an SAE.
+3. Else it is the beginning of one artifact's name, alias or id.
 """
 
 import os
@@ -62,8 +61,6 @@ def registered(reader: Reader, key: str) -> Registered:
 
 def folder_of(key: str, database: str) -> Path:
     """The SAE's folder. Raises ArtifactNotFound, CorruptArtifact."""
-    if is_path(key):
-        return Path(key)
     store = open_store(database)
     with store.read() as reader:
         folder = locate(reader, key).open().folder
@@ -71,10 +68,7 @@ def folder_of(key: str, database: str) -> Path:
     return folder
 
 
-def is_path(key: str) -> bool:
-    return "/" in key or os.sep in key or key in (".", "..")
-
-
 def names_folder(reader: Reader, key: str) -> bool:
-    called = (name for each in reader.artifacts() for name in (each.id, each.name, *each.aliases))
-    return is_path(key) or ((Path(key) / MANIFEST).is_file() and key not in called)
+    if any(key in (each.id, each.name, *each.aliases) for each in reader.artifacts()):
+        return False
+    return "/" in key or os.sep in key or key in (".", "..") or bool(key and (Path(key) / MANIFEST).is_file())

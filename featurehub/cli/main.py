@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from featurehub.artifacts.manifest import Site
@@ -211,7 +212,7 @@ def main() -> None:
     try:
         app()
     except FeaturehubError as error:
-        console.print(f"[red]error[/red] ({error.code}): {error.message}", soft_wrap=True)
+        console.print(f"[red]error[/red] ({error.code}): {escape(error.message)}", soft_wrap=True)
         sys.exit(Exit.ERROR)
 
 

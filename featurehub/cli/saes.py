@@ -110,25 +110,11 @@ def verify(
     db: Database = "",
 ) -> None:
     """Compare an SAE's files with their hashes, and a model with the one that it was trained on."""
-    from rich.markup import escape
-
     from featurehub.cli.located import locate
-    from featurehub.cli.verifying import checks
-    from featurehub.errors import ArtifactError
+    from featurehub.cli.verifying import verify as verify_artifact
 
-    wrong = []
     with opened(db) as store, store.read() as reader:
-        artifact = locate(reader, sae).open()
-        for check in checks(reader, artifact, model):
-            mark = (
-                f"[red]✗[/red] {escape(check.what)}: {escape(check.wrong)}"
-                if check.wrong
-                else f"[green]✓[/green] {escape(check.what)}"
-            )
-            output.print(mark, soft_wrap=True)
-            wrong += [check.what] * bool(check.wrong)
-    if wrong:
-        raise ArtifactError(f"{artifact.manifest.name} is not as it should be: {', '.join(wrong)}", param="sae")
+        verify_artifact(reader, locate(reader, sae).open(), model)
 
 
 @contextmanager

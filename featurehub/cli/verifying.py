@@ -4,14 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.markup import escape
+
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, check_file
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import Manifest, ModelIdentity
+from featurehub.cli.progress import output
 from featurehub.dictionary import Dictionary
-from featurehub.errors import CorruptArtifact
+from featurehub.errors import ArtifactError, CorruptArtifact
 from featurehub.store import Reader
 
-__all__ = ["Check", "checks"]
+__all__ = ["verify"]
 
 
 class Check(NamedTuple):
@@ -21,11 +24,28 @@ class Check(NamedTuple):
     wrong: str
 
 
-def checks(reader: Reader, artifact: Artifact, model: Path | None) -> Iterator[Check]:
-    """Of every file, the tensors, the parent and, with a model, of each of its fingerprints.
+def verify(reader: Reader, artifact: Artifact, model: Path | None) -> None:
+    """Prints every check as it is made.
 
-    Raises ModelNotFound, InvalidInput where the model cannot be read, or is too shallow for the hook point.
+    Raises ArtifactError naming those that failed; ModelNotFound, InvalidInput where the model cannot be read, or is too
+    shallow for the hook point.
     """
+    failed = []
+    for check in checks(reader, artifact, model):
+        output.print(line_of(check), soft_wrap=True)
+        failed += [check.what] * bool(check.wrong)
+    if failed:
+        raise ArtifactError(f"{artifact.manifest.name} is not as it should be: {', '.join(failed)}", param="sae")
+
+
+def line_of(check: Check) -> str:
+    if check.wrong:
+        return f"[red]✗[/red] {escape(check.what)}: {escape(check.wrong)}"
+    return f"[green]✓[/green] {escape(check.what)}"
+
+
+def checks(reader: Reader, artifact: Artifact, model: Path | None) -> Iterator[Check]:
+    """Of every file, the tensors, the parent and, with a model, of each of its fingerprints."""
     for name in artifact.files:
         yield Check(f"file {name}", trouble_with(artifact, name))
     yield Check("tensors", trouble_with_tensors(artifact))

@@ -37,10 +37,8 @@ def _owner(session: Session, name: str) -> str | None:
 
 def _check(session: Session, name: str) -> None:
     """An alias never hides what an artifact itself is called."""
-    if not 1 <= len(name) <= CHARS or name != name.strip() or not name.isprintable() or "/" in name:
-        raise InvalidInput(
-            f"an alias has 1 to {CHARS} visible characters, no slash, and no space at its ends", param="alias"
-        )
+    if not 1 <= len(name) <= CHARS or name != name.strip() or not name.isprintable():
+        raise InvalidInput(f"an alias has 1 to {CHARS} visible characters and no space at its ends", param="alias")
     own = select(ArtifactRecord.id).where(or_(ArtifactRecord.id == name, ArtifactRecord.name == name))
     if (artifact := session.scalars(own).first()) is not None:
         raise InvalidInput(f"{name!r} is the artifact {artifact[:12]}'s own name; choose another", param="alias")

@@ -91,6 +91,12 @@ class TestSaes:
         answer = client.get("/v1/saes/missing")
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "artifact_not_found")
 
+    def test_one_by_an_alias(self, client: TestClient, store: Store) -> None:
+        with store.write() as writer:
+            writer.put_artifact_alias(SAE, "team/production")
+        card = client.get("/v1/saes/team/production").json()
+        assert (card["id"], card["aliases"], card["revision"]) == (SAE, ["team/production"], "")
+
 
 class TestHealth:
     def test_all_is_well(self, client: TestClient) -> None:

@@ -66,7 +66,7 @@ def test_whoever_reads_meanwhile_finds_one_owner(store: Store, make_manifest) ->
     assert set(seen) <= {ONE, TWO}
 
 
-@pytest.mark.parametrize("name", ["", " ", " x", "x ", "x\n", "a/b", "x" * 201])
+@pytest.mark.parametrize("name", ["", " ", " x", "x ", "x\n", "x" * 201])
 def test_what_is_no_name_is_refused(writer: Writer, name: str) -> None:
     with pytest.raises(InvalidInput, match="1 to 200"):
         writer.put_artifact_alias(ONE, name)

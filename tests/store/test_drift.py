@@ -37,6 +37,7 @@ def test_report_comes_back_as_it_went_in(store: Store, ids: dict[int, str]) -> N
     with store.read() as reader:
         assert reader.latest_report("demo", "n" * 64) == written
         assert reader.reports("demo") == [written]
+        assert reader.latest_report("demo") == written
         assert reader.latest_report("demo", "other") is None
 
 
