@@ -68,7 +68,8 @@ class Reader:
         owner = find_artifact(self._session, artifact).id
         labelled = func.count().filter(FeatureRecord.label != "")
         query = select(func.count(), labelled).where(FeatureRecord.artifact_id == owner)
-        return self._session.execute(query).one()._tuple()
+        features, named = self._session.execute(query).one()
+        return features, named
 
     def latents(self, artifact: str, latents: Iterable[int]) -> list[Feature]:
         """The features of these latents of an artifact, by latent; those without one are left out.
