@@ -8,7 +8,8 @@ Reading order:
     stream       a trainer's endless batches, from either
     recipes      an SAE of each architecture
     train        several SAEs in lockstep on one stream, with checkpoints
-    saelens      folders of sae-lens, read; export writes them
+    formats      SAEs that other projects made, read into our equation
+    export       the same as a folder that sae-lens opens
     evaluate     how well it reconstructs held-out tokens
     activations  what its features do on documents
     canaries     the documents that an artifact keeps, with what its features did on them

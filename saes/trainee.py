@@ -2,7 +2,7 @@
 
 1. Nothing bounds the L0 of a standard SAE: its L1 coefficient follows the L0 that comes out, c ← c · (L0 / k)^η.
 2. At the end the stream's scale is folded into the weights, decoder rows get length 1, and a TopK SAE its threshold
-   (``saes.saelens``).
+   (``saes.formats``).
 """
 
 import tempfile
@@ -20,8 +20,8 @@ from torch import Tensor
 from featurehub.dictionary import Dictionary
 from featurehub.settings import Frozen
 from saes.architecture import Architecture
+from saes.formats.saelens import read_saelens
 from saes.recipes import Recipe, make_sae
-from saes.saelens import read_saelens
 
 __all__ = ["Progress", "TrainConfig", "Trainee"]
 

@@ -2,6 +2,8 @@
 
 main      the commands, and errors as exit codes
 build     model + text -> SAE artifact, labels, calibrated features in the database
+adopt     another project's SAE -> the same
+finish    what both do once there is a dictionary
 serve     fingerprints compared, then vLLM's server
 drift     the check of an artifact on a model
 demo      all of it on the bundled model

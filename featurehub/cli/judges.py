@@ -14,7 +14,10 @@ from labeling.judge import WordJudge
 from labeling.words import words_in
 from saes.texts import Message
 
-__all__ = ["RecognizerJudge", "judge_for", "judge_of"]
+__all__ = ["RecognizerJudge", "beginnings", "judge_for", "judge_of"]
+
+PROMPTS = 12
+"""About so many beginnings of the texts are what strengths are calibrated on."""
 
 
 class RecognizerJudge:
@@ -52,3 +55,9 @@ def judge_for(model: ModelIdentity) -> RecognizerJudge | WordJudge:
     """The recogniser knows the answers of models that speak the bundled model's vocabulary."""
     bundled = identify(bundled_model(), HookPoint(layer=0))
     return RecognizerJudge() if model.tokenizer == bundled.tokenizer else WordJudge()
+
+
+def beginnings(entries: Sequence[str | list[Message]]) -> list[str | list[Message]]:
+    """A few prompts: the first words of texts, the first messages of chats."""
+    chosen = entries[:: max(1, len(entries) // PROMPTS)]
+    return [" ".join(entry.split()[:5]) if isinstance(entry, str) else entry[:1] for entry in chosen]

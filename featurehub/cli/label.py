@@ -17,13 +17,13 @@ from labeling.unembedding import read_unembedding
 from saes.documents import pieces
 
 if TYPE_CHECKING:
-    from featurehub.cli.build import BuildJudge, BuildPlan, Trained
+    from featurehub.cli.finish import BuildJudge, RegisterPlan, Trained
 
 __all__ = ["label_and_register"]
 
 
 def label_and_register(
-    plan: "BuildPlan",
+    plan: "RegisterPlan",
     artifact: Artifact,
     engine: Engine,
     trained: "Trained",
@@ -55,7 +55,7 @@ def merits(labels: Sequence[LatentLabel], strengths: dict[int, Calibration]) -> 
     }
 
 
-def projected(plan: "BuildPlan", engine: Engine, trained: "Trained") -> Projection | None:
+def projected(plan: "RegisterPlan", engine: Engine, trained: "Trained") -> Projection | None:
     unembedding = read_unembedding(plan.model)
     if unembedding is None:
         return None
@@ -64,7 +64,7 @@ def projected(plan: "BuildPlan", engine: Engine, trained: "Trained") -> Projecti
 
 
 def calibrated(
-    plan: "BuildPlan",
+    plan: "RegisterPlan",
     engine: Engine,
     trained: "Trained",
     labels: Sequence[LatentLabel],
@@ -93,7 +93,7 @@ def candidates(trained: "Trained", labels: Sequence[LatentLabel]) -> list[Candid
 
 
 def write(
-    plan: "BuildPlan",
+    plan: "RegisterPlan",
     artifact: Artifact,
     rows: Sequence[FeatureRow],
     labels: Sequence[LatentLabel],
@@ -101,7 +101,7 @@ def write(
 ) -> None:
     store = open_store(plan.database)
     with store.write() as writer:
-        writer.put_artifact(artifact.manifest, artifact.folder.resolve())
+        writer.put_artifact(artifact.manifest, plan.out.resolve())
         ids = dict(zip([row.latent for row in rows], writer.put_features(artifact.manifest.id, rows), strict=True))
         writer.put_labels({ids[label.latent]: (label.outcome, label.provenance) for label in labels})
         for latent, calibration in strengths.items():

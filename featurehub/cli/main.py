@@ -32,8 +32,7 @@ app.add_typer(features_app, name="features")
 app.add_typer(saes_app, name="saes")
 
 
-PROMPTS = 12
-"""About so many beginnings of the texts are what strengths are calibrated on."""
+ARCHITECTURES, LATENTS, SEEDS = [Architecture.BATCHTOPK], [768], [0]
 
 
 class Exit(IntEnum):
@@ -41,7 +40,7 @@ class Exit(IntEnum):
 
 
 Text = Annotated[str, typer.Option(help="Texts or chats: a .txt, .json, .jsonl, .parquet, a folder, hf:OWNER/NAME.")]
-Layer = Annotated[int | None, typer.Option(help="Hook layer; by default at about 70 % of the depth.")]
+Layer = Annotated[int | None, typer.Option(min=0, help="Hook layer; by default at about 70 % of the depth.")]
 Budget = Annotated[str, typer.Option(help="Of harvest and training: a time (90s, 10min, 2h) or tokens (500k, 2M).")]
 Documents = Annotated[int | None, typer.Option(help="Take the first so many texts only.")]
 
@@ -66,13 +65,12 @@ def build(
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.cli.build import BuildPlan
     from featurehub.cli.build import build as build_artifact
-    from featurehub.cli.judges import judge_of
+    from featurehub.cli.judges import beginnings, judge_of
+    from featurehub.cli.training import hardware
     from saes.budget import Budget as TrainBudget
     from saes.recipes import Recipe
     from saes.trainee import TrainConfig
 
-    chosen = entries[:: max(1, len(entries) // PROMPTS)]
-    prompts = [" ".join(entry.split()[:5]) if isinstance(entry, str) else entry[:1] for entry in chosen]
     plan = BuildPlan(
         model=model,
         out=out,
@@ -80,13 +78,79 @@ def build(
         name=out.name,
         layer=layer,
         recipes=(Recipe(architecture=architecture, d_sae=latents, k=k),),
-        train=TrainConfig(tokens=tokens),
+        train=TrainConfig(tokens=tokens, **hardware()),
         budget=TrainBudget.parse(budget) if budget else TrainBudget(),
     )
-    artifact = build_artifact(plan, entries, judge_of(entries), prompts)
+    artifact = build_artifact(plan, entries, judge_of(entries), beginnings(entries))
     for name, value in artifact.manifest.metrics.items():
         output.print(f"  {name} {value:.4g}")
     output.print(f"Serve it: featurehub serve {model} --sae {out}")
+
+
+@app.command()
+def train(
+    model: Model,
+    text: Text,
+    out: Annotated[Path, typer.Option(help="Folder for the SAEs, one below it for each.")],
+    documents: Documents = None,
+    layer: Layer = None,
+    architecture: Annotated[
+        list[Architecture], typer.Option(help="Of the SAEs; several times for several.")
+    ] = ARCHITECTURES,
+    latents: Annotated[list[int], typer.Option(help="Number of latents; several times for several.")] = LATENTS,
+    seed: Annotated[list[int], typer.Option(help="Several times for several.")] = SEEDS,
+    k: Annotated[float, typer.Option(help="Mean number of active latents per token.")] = 12.0,
+    tokens: Annotated[int, typer.Option(help="Training tokens, repeats counted.")] = 1_600_000,
+    shards: Annotated[Path | None, typer.Option(help="Folder that keeps the harvest, for other runs too.")] = None,
+    budget: Budget = "",
+) -> None:
+    """Harvest once, and train an SAE of every architecture, width and seed on it, all in one pass."""
+    from saes.texts import read_texts
+
+    entries = read_texts(text, documents)  # before the imports that take long
+    from featurehub.cli.train import table_of, train_artifacts
+    from featurehub.cli.training import TrainPlan, hardware
+    from saes.budget import Budget as TrainBudget
+    from saes.recipes import Recipe
+    from saes.trainee import TrainConfig
+
+    plan = TrainPlan(
+        model=model,
+        out=out,
+        layer=layer,
+        recipes=tuple(
+            Recipe(architecture=a, d_sae=d_sae, k=k, seed=s) for a in architecture for d_sae in latents for s in seed
+        ),
+        train=TrainConfig(tokens=tokens, **hardware()),
+        shards=shards,
+        budget=TrainBudget.parse(budget) if budget else TrainBudget(),
+    )
+    output.print(table_of(train_artifacts(plan, entries)))
+    output.print(f"Label one: featurehub label SAE {model} --text {text}")
+
+
+@app.command()
+def label(
+    sae: Sae,
+    model: Model,
+    text: Text,
+    db: Database = "",
+    documents: Documents = None,
+) -> None:
+    """Label an SAE's features, calibrate strengths, register everything: the second half of a build."""
+    from saes.texts import read_texts
+
+    entries = read_texts(text, documents)  # before the imports that take long
+    from featurehub.artifacts.artifact import open_artifact
+    from featurehub.cli.judges import beginnings, judge_of
+    from featurehub.cli.located import folder_of
+    from featurehub.cli.relabel import LabelPlan, label_artifact
+
+    db = db or database_path()
+    artifact = open_artifact(folder_of(sae, db))
+    plan = LabelPlan(model=model, out=artifact.folder, database=db)
+    label_artifact(plan, artifact, entries, judge_of(entries), beginnings(entries))
+    output.print(f"Serve it: featurehub serve {model} --sae {artifact.folder}")
 
 
 @app.command()

@@ -10,12 +10,18 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import torch
+
+from featurehub.artifacts.artifact import seal
 from featurehub.artifacts.files import write_text
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.cli.finish import Trained, keep_baseline, manifest_fields, observed
+from featurehub.cli.harvest import read_documents
 from featurehub.cli.progress import console, duration, phase, work
 from featurehub.engine.offline import Engine, EngineOptions
-from featurehub.errors import BudgetExceeded
+from featurehub.errors import BudgetExceeded, InvalidInput
 from featurehub.settings import Frozen
 from saes.budget import Budget
 from saes.canaries import CanaryConfig
@@ -24,11 +30,15 @@ from saes.documents import Document, count_tokens, special_ids
 from saes.drift.check import CheckConfig
 from saes.harvest import Harvest, HarvestConfig, harvest_documents, token_bytes
 from saes.recipes import Recipe
+from saes.report import write_report
 from saes.stream import Stream, StreamConfig
+from saes.texts import Message
 from saes.train import TrainedSae, train
 from saes.trainee import Progress, TrainConfig
 
-__all__ = ["TrainPlan", "harvest_and_train", "partial_folder"]
+__all__ = ["Material", "TrainPlan", "hardware", "harvest_and_train", "material_of", "partial_folder", "seal_trained"]
+
+REPORT = "training.html"
 
 
 class TrainPlan(Frozen):
@@ -37,6 +47,7 @@ class TrainPlan(Frozen):
     layer, max_tokens: as in a ``HarvestPlan``
     held_out: share of the documents that training never sees, in (0, 1)
     observed: held-out documents that labels and statistics are made from, at most
+    shards:   folder of the harvest; None for one that goes when the run is done
     """
 
     model: Path
@@ -49,37 +60,64 @@ class TrainPlan(Frozen):
     train: TrainConfig = TrainConfig()
     harvest: HarvestConfig = HarvestConfig()
     buffer_tokens: int = 65_536
+    shards: Path | None = None
     budget: Budget = Budget()
     canaries: CanaryConfig = CanaryConfig()
     check: CheckConfig = CheckConfig()
     engine: EngineOptions = EngineOptions()
 
 
-def partial_folder(plan: TrainPlan, identity: ModelIdentity, hook: HookPoint, training: Sequence[Document]) -> Path:
+class Material(NamedTuple):
+    """What SAEs are trained on, and the documents that they are measured on."""
+
+    identity: ModelIdentity
+    hook: HookPoint
+    training: Sequence[Document]
+    held_out: Sequence[Document]
+
+
+def material_of(
+    plan: TrainPlan, engine: Engine, identity: ModelIdentity, hook: HookPoint, entries: Sequence[str | list[Message]]
+) -> Material:
+    """Raises InvalidInput where there are too few texts."""
+    documents, stride = read_documents(engine, entries, plan.max_tokens), max(2, round(1 / plan.held_out))
+    if len(documents) < 8 * stride:
+        raise InvalidInput(f"{len(documents)} documents are too few; give at least {8 * stride}", param="text")
+    training = [document for i, document in enumerate(documents) if i % stride]
+    return Material(identity, hook, training, documents[::stride])
+
+
+def hardware() -> dict[str, Any]:
+    """Where SAEs are trained: on the GPU in mixed precision, where there is one."""
+    return {"device": "cuda", "autocast": True} if torch.cuda.is_available() else {}
+
+
+def partial_folder(plan: TrainPlan, material: Material) -> Path:
     """Beside what the run makes; another text, model or configuration has another name, another budget has not."""
-    parts = [identity.reads, hook, plan.recipes, plan.train, plan.harvest, plan.buffer_tokens, training]
+    parts = [
+        material.identity.reads,
+        material.hook,
+        plan.recipes,
+        plan.train,
+        plan.harvest,
+        plan.buffer_tokens,
+        material.training,
+    ]
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()
     return plan.out.with_name(f"{plan.out.name}.partial-{digest[:12]}")
 
 
-def harvest_and_train(
-    plan: TrainPlan,
-    engine: Engine,
-    identity: ModelIdentity,
-    hook: HookPoint,
-    training: Sequence[Document],
-    partial: Path,
-) -> list[TrainedSae]:
+def harvest_and_train(plan: TrainPlan, engine: Engine, material: Material, partial: Path) -> list[TrainedSae]:
     """One SAE per recipe. Raises BudgetExceeded; what is done is kept in ``partial``."""
     until = time.monotonic() + (plan.budget.seconds or float("inf"))
-    shuffled = random.Random(plan.recipes[0].seed).sample(training, len(training))
+    shuffled = random.Random(plan.recipes[0].seed).sample(material.training, len(material.training))
     with phase("measuring what it will cost"):
-        job = job_of(plan, identity.d_model, shuffled)
+        job = job_of(plan, material.identity.d_model, shuffled)
         rates = measure(engine, shuffled, job)
     job = decided(job, plan.budget, rates, partial)
     say(job, rates)
-    documents = list(enough(shuffled, job.wanted))
-    harvest = harvest_until(plan, engine, identity, hook, documents, partial / "harvest", until)
+    read = material._replace(training=list(enough(shuffled, job.wanted)))
+    harvest = harvest_until(plan, engine, read, plan.shards or partial / "harvest", until)
     return train_on(job, harvest, partial / "checkpoint.safetensors", until)
 
 
@@ -112,16 +150,8 @@ def say(job: Job, rates: Rates) -> None:
     )
 
 
-def harvest_until(
-    plan: TrainPlan,
-    engine: Engine,
-    identity: ModelIdentity,
-    hook: HookPoint,
-    documents: Sequence[Document],
-    folder: Path,
-    until: float,
-) -> Harvest:
-    with work("harvesting", count_tokens(documents), "tokens") as bar:
+def harvest_until(plan: TrainPlan, engine: Engine, read: Material, folder: Path, until: float) -> Harvest:
+    with work("harvesting", count_tokens(read.training), "tokens") as bar:
 
         def progress(tokens: int, harvest: Harvest) -> None:
             bar(tokens)
@@ -132,8 +162,8 @@ def harvest_until(
                     param="budget",
                 )
 
-        special = special_ids(engine.tokenizer)
-        return harvest_documents(engine, documents, special, folder, identity, hook, plan.harvest, progress)
+        special, documents = special_ids(engine.tokenizer), read.training
+        return harvest_documents(engine, documents, special, folder, read.identity, read.hook, plan.harvest, progress)
 
 
 def train_on(job: Job, harvest: Harvest, checkpoint: Path, until: float) -> list[TrainedSae]:
@@ -155,3 +185,21 @@ def enough(documents: Iterable[Document], tokens: int) -> Iterator[Document]:
             return
         yield document
         tokens -= len(document.token_ids)
+
+
+def seal_trained(
+    plan: TrainPlan, engine: Engine, material: Material, made: TrainedSae, folder: Path, name: str
+) -> Trained:
+    """Evaluates an SAE on the held-out documents, and seals it in ``folder`` with its canaries and its report."""
+    trained = observed(plan, engine, made.dictionary, material.held_out)
+    metrics = keep_baseline(plan, engine, trained, folder)
+    write_report(folder / REPORT, name, made.history, trained.observed.density)
+    own = {
+        "architecture": made.recipe.architecture,
+        "d_sae": made.recipe.d_sae,
+        "k": made.recipe.k,
+        "dataset": {"documents": len(material.training), "tokens": count_tokens(material.training)},
+        "training": made.recipe.model_dump(mode="json") | made.config.model_dump(),
+    }
+    seal(folder, manifest_fields(name, material.identity, material.hook, metrics, own))
+    return trained

@@ -147,7 +147,9 @@ def install() -> None:
     from vllm.v1.engine.input_processor import InputProcessor
 
     # Releases that do not have it answer any ValueError with 400.
-    class RefusedRequest(InvalidEdit, getattr(exceptions, "VLLMClientError", ValueError)): ...
+    client_error: Any = getattr(exceptions, "VLLMClientError", ValueError)
+
+    class RefusedRequest(InvalidEdit, client_error): ...
 
     def admit_processed(processor: Any, request: Any, *args: Any, **kwargs: Any) -> None:
         config = config_of(processor)

@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from featurehub.cli.build import BuildJudge
 from featurehub.cli.demo import HOOK_LAYER, user
+from featurehub.cli.finish import BuildJudge
 from featurehub.cli.judges import RecognizerJudge, judge_of
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import Kind, names

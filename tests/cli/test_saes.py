@@ -21,7 +21,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.features import State
 from featurehub.store import Evaluation, FeatureRow, Labeled, Provenance, Store, open_store
 from featurehub.verdicts import DriftReport
-from saes.saelens import read_saelens
+from saes.formats.saelens import read_saelens
 
 D_MODEL, D_SAE, HOOK = 192, 8, HookPoint(layer=1)
 

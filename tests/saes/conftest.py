@@ -1,7 +1,9 @@
 """Documents, tokenizers and a small SAE for the tests of this folder; no engine."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -24,6 +26,13 @@ def dictionary() -> Dictionary:
     b_enc = torch.zeros(24)
     b_enc[5] = -1e6
     return Dictionary(W.clone(), W, b_enc, torch.zeros(16), torch.full((24,), 1.0))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the Hugging Face hub's local cache."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    return tmp_path
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,7 +15,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.errors import CorruptArtifact, InvalidInput
 from saes.evaluate import evaluate
 from saes.export import export, write_saelens
-from saes.saelens import read_saelens
+from saes.formats.saelens import read_saelens
 
 D_MODEL, D_SAE = 12, 40
 KINDS = ("standard", "jumprelu", "gated")

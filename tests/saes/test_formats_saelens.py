@@ -13,7 +13,8 @@ from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig
 from torch import Tensor
 
 from featurehub.errors import InvalidInput
-from saes.saelens import batch_threshold, read_saelens
+from saes.formats.imported import batch_threshold
+from saes.formats.saelens import read_saelens
 
 D_MODEL, D_SAE, K = 12, 40, 6
 

@@ -1,0 +1,49 @@
+"""`featurehub saes import`: the command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from featurehub.artifacts.manifest import Site
+from featurehub.cli.progress import output
+from featurehub.settings import home
+
+__all__ = ["import_sae"]
+
+
+def import_sae(
+    source: Annotated[
+        str,
+        typer.Argument(help="A path, hf:OWNER/NAME/FOLDER or hf:OWNER/NAME@REVISION/FOLDER, or sae-lens' RELEASE/ID."),
+    ],
+    model: Annotated[Path, typer.Argument(help="Folder of a model in Hugging Face format.")],
+    text: Annotated[
+        str, typer.Option(help="Texts or chats: a .txt, .json, .jsonl, .parquet, a folder, hf:OWNER/NAME.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder that becomes the SAE artifact.")],
+    db: Annotated[str, typer.Option(help="Feature database: a path or an SQLAlchemy URL.")] = "",
+    documents: Annotated[int | None, typer.Option(help="Take the first so many texts only.")] = None,
+    layer: Annotated[int | None, typer.Option(help="Hook layer, where the SAE's files do not name one.")] = None,
+    site: Annotated[Site | None, typer.Option(help="Where in the layer, where they do not name it.")] = None,
+) -> None:
+    """Read an SAE that another project made, evaluate and label it, calibrate strengths, register everything."""
+    from saes.texts import read_texts
+
+    entries = read_texts(text, documents)  # before the imports that take long
+    from featurehub.cli.adopt import ImportPlan, adopt
+    from featurehub.cli.judges import beginnings, judge_of
+
+    plan = ImportPlan(
+        source=source,
+        model=model,
+        out=out,
+        database=db or str(home() / "featurehub.db"),
+        name=out.name,
+        layer=layer,
+        site=site,
+    )
+    artifact = adopt(plan, entries, judge_of(entries), beginnings(entries))
+    for name, value in artifact.manifest.metrics.items():
+        output.print(f"  {name} {value:.4g}")
+    output.print(f"Serve it: featurehub serve {model} --sae {out}")

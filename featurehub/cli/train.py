@@ -1,0 +1,48 @@
+"""`featurehub train`: one or several SAEs on one stream, each an artifact, without labels and without a database.
+
+1. harvest and train, as a build does
+2. evaluate each SAE on the held-out documents and seal it, under ``out``, in a folder named after its recipe
+
+`featurehub label` does the rest of a build for the one that is chosen.
+"""
+
+import shutil
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from featurehub.artifacts.artifact import Artifact, open_artifact
+from featurehub.artifacts.files import replace_folder
+from featurehub.cli.harvest import identify_hook
+from featurehub.cli.progress import phase
+from featurehub.cli.training import TrainPlan, harvest_and_train, material_of, partial_folder, seal_trained
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.offline import Engine
+from saes.texts import Message
+
+__all__ = ["table_of", "train_artifacts"]
+
+
+def train_artifacts(plan: TrainPlan, entries: Sequence[str | list[Message]]) -> list[Artifact]:
+    """Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; what is done is kept for the next start."""
+    with phase("identifying the model"):
+        identity, hook = identify_hook(plan.model, plan.layer)
+    with phase("starting the engine"):
+        engine = Engine(plan.model, EngineConfig.capturing(hook), plan.engine)
+    with engine:
+        material = material_of(plan, engine, identity, hook, entries)
+        partial = partial_folder(plan, material)
+        for made in harvest_and_train(plan, engine, material, partial):
+            with replace_folder(plan.out / str(made.recipe)) as folder:
+                seal_trained(plan, engine, material, made, folder, f"{plan.out.name}-{made.recipe}")
+    shutil.rmtree(partial)
+    return [open_artifact(plan.out / str(recipe)) for recipe in plan.recipes]
+
+
+def table_of(artifacts: Sequence[Artifact]) -> Table:
+    table = Table("SAE", "EV", "L0", "dead", "folder")
+    for artifact in artifacts:
+        metrics = artifact.manifest.metrics
+        numbers = (f"{metrics['explained_variance']:.3f}", f"{metrics['l0']:.1f}", f"{metrics['dead']:.1%}")
+        table.add_row(artifact.folder.name, *numbers, str(artifact.folder))
+    return table

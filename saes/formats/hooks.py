@@ -1,0 +1,46 @@
+"""What other projects call hook points, in our words.
+
+    TransformerLens       blocks.3.hook_resid_post, …resid_pre, …resid_mid, …attn_out, …mlp_out
+    Hugging Face modules  layers.3, model.layers.3.output, h.3, layers.3.mlp, layers.3.attention, layers.3.self_attn
+    dictionary_learning   resid_post_layer_3, mlp_out_layer_3, …
+
+An SAE of a module's output on its way into the stream reads what attention or MLP add, unless a norm lies between them
+(Gemma): there Gemma Scope names the norm, ``post_feedforward_layernorm.output``, which is what we call mlp_out.
+"""
+
+import re
+
+from featurehub.artifacts.manifest import HookPoint, Site
+from featurehub.errors import InvalidInput
+
+__all__ = ["hook_point"]
+
+_SITE = "|".join(Site)
+_NAMES = [
+    re.compile(pattern)
+    for pattern in (
+        rf"blocks\.(?P<layer>\d+)\.hook_(?P<site>{_SITE})",
+        rf"(?P<site>{_SITE})_layer_(?P<layer>\d+)",
+        r"(?:\w+\.)*(?:layers|h)[._](?P<layer>\d+)"
+        r"(?:\.(?P<site>output|mlp|attn|attention|self_attn|post_feedforward_layernorm\.output))?",
+    )
+]
+_SITES = {
+    **{site.value: site for site in Site},
+    "output": Site.RESID_POST,
+    "mlp": Site.MLP_OUT,
+    "attn": Site.ATTN_OUT,
+    "attention": Site.ATTN_OUT,
+    "self_attn": Site.ATTN_OUT,
+    "post_feedforward_layernorm.output": Site.MLP_OUT,
+}
+
+
+def hook_point(name: str) -> HookPoint:
+    """Raises InvalidInput for a place where no SAE can read and write here."""
+    for pattern in _NAMES:
+        if found := pattern.fullmatch(name):
+            return HookPoint(layer=int(found["layer"]), site=_SITES[found["site"] or "output"])
+    raise InvalidInput(
+        f"cannot import an SAE of {name!r}; hook points are {', '.join(Site)} of a layer", param="source"
+    )

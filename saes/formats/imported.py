@@ -1,0 +1,121 @@
+"""An SAE that another project made, in the equation of ``featurehub.dictionary``; conventions become weights.
+
+theirs                                        ours
+z = x · W_enc + b_enc                         b_enc' = b_enc + b_dec · W_enc
+z, x̂ of s · x                                 W_enc' = s · W_enc, W_dec' = W_dec / s, b_dec' = b_dec / s
+z of x − x̄, the stream less its own mean      W_enc' = W_enc less its means over d_model; b_enc takes up b̄_dec
+activations f · a, decoded as a               W_enc' = f · W_enc, likewise b_enc, offset and θ; W_dec' = W_dec / f
+k largest of each token                       θ measured on activations (BatchTopK, arXiv 2412.06410)
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from featurehub.artifacts.manifest import HookPoint
+from featurehub.dictionary import Dictionary, check_tensors
+from featurehub.errors import InvalidInput
+from saes.formats.files import Tensors
+
+__all__ = [
+    "Imported",
+    "batch_threshold",
+    "dictionary_of",
+    "of_centred_stream",
+    "of_scaled_stream",
+    "with_scaled_activations",
+    "with_unit_rows",
+    "without_input_bias",
+]
+
+
+class Imported(NamedTuple):
+    """An SAE and what its files say of it.
+
+    hook:  where it reads and writes; None where they do not say
+    model: the model that it was made for; "" where they do not say
+    k:     mean number of active latents that it was made for; None where they do not say
+    topk:  whether θ is still to be measured, so that k latents of a token are active on average
+    """
+
+    dictionary: Dictionary
+    architecture: str
+    hook: HookPoint | None = None
+    model: str = ""
+    k: float | None = None
+    topk: bool = False
+
+    def measured(self, x: Tensor | None) -> Dictionary:
+        """Ready to encode. x: [tokens, d_model], which only ``topk`` needs. Raises InvalidInput where it is missing."""
+        if not self.topk:
+            return self.dictionary
+        if x is None or self.k is None:
+            raise InvalidInput("a TopK SAE needs k and activations, from which its threshold is measured")
+        theta = batch_threshold(self.dictionary, self.k, x)
+        return self.dictionary._replace(threshold=torch.full_like(self.dictionary.threshold, theta))
+
+
+def dictionary_of(
+    tensors: Tensors,
+    W_enc: Tensor,
+    W_dec: Tensor,
+    b_enc: Tensor,
+    b_dec: Tensor,
+    threshold: Tensor | float = 0.0,
+    gain: Tensor | None = None,
+    offset: Tensor | None = None,
+) -> Dictionary:
+    """From W_enc [d_model, d_sae] and W_dec [d_sae, d_model]. A negative θ is 0, as besides ReLU.
+
+    Raises CorruptArtifact for shapes that do not fit, NaN and infinity.
+    """
+    theta = threshold if isinstance(threshold, Tensor) else torch.full_like(b_enc, threshold)
+    parts = {"W_enc": W_enc, "W_dec": W_dec, "b_enc": b_enc, "b_dec": b_dec, "threshold": theta}
+    parts |= {name: part for name, part in (("gain", gain), ("offset", offset)) if part is not None}
+    check_tensors(tensors.path, parts)
+    parts |= {"W_enc": W_enc.T, "threshold": theta.clamp(min=0.0)}
+    return Dictionary(**{name: part.float().contiguous() for name, part in parts.items()})
+
+
+def without_input_bias(dictionary: Dictionary) -> Dictionary:
+    """For an encoder that does not subtract b_dec from its input. Precedes ``of_scaled_stream``."""
+    return dictionary._replace(b_enc=dictionary.b_enc + dictionary.W_enc @ dictionary.b_dec)
+
+
+def of_scaled_stream(dictionary: Dictionary, s: float) -> Dictionary:
+    """For an SAE of s · x."""
+    return dictionary._replace(W_enc=dictionary.W_enc * s, W_dec=dictionary.W_dec / s, b_dec=dictionary.b_dec / s)
+
+
+def of_centred_stream(dictionary: Dictionary) -> Dictionary:
+    """For an SAE of x − x̄. What it adds to x is what it would add to x − x̄; x̄ itself is not reconstructed."""
+    W_enc = dictionary.W_enc - dictionary.W_enc.mean(dim=-1, keepdim=True)
+    # b_dec is subtracted as it is, not less its mean.
+    shift = (W_enc - dictionary.W_enc) @ dictionary.b_dec
+    return dictionary._replace(W_enc=W_enc, b_enc=dictionary.b_enc + shift)
+
+
+def with_scaled_activations(dictionary: Dictionary, f: Tensor) -> Dictionary:
+    """f: [d_sae] or one number, positive. The reconstruction stays as it is."""
+    rows = f[:, None] if f.ndim else f
+    return dictionary._replace(
+        W_enc=dictionary.W_enc * rows,
+        b_enc=dictionary.b_enc * f,
+        W_dec=dictionary.W_dec / rows,
+        threshold=dictionary.threshold * f,
+        offset=None if dictionary.offset is None else dictionary.offset * f,
+    )
+
+
+def with_unit_rows(dictionary: Dictionary) -> Dictionary:
+    """For activations that count as if decoder rows had length 1. A row of zeros stays one."""
+    lengths = dictionary.W_dec.norm(dim=-1)
+    return with_scaled_activations(dictionary, torch.where(lengths > 0, lengths, 1.0))
+
+
+def batch_threshold(dictionary: Dictionary, k: float, x: Tensor) -> float:
+    """The θ beyond which n · k of all activations of ``x`` ([n, d_model]) lie, as in BatchTopK (arXiv 2412.06410)."""
+    a = dictionary.encode(x).flatten()
+    kept = min(int(k * len(x)), int((a > 0).sum()))
+    return float(a.topk(kept + 1).values[-1]) if kept + 1 <= len(a) else 0.0

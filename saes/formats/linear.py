@@ -1,0 +1,65 @@
+"""Two linear layers in one ``.pt`` or ``.pth`` file, whose name says what they were made for.
+
+    project      tensors                               a =                  file
+    Goodfire     encoder_linear.*, decoder_linear.*    z⁺                   Llama-3.1-8B-Instruct-SAE-l19.pth
+    qresearch    encoder.*, decoder.*                  z⁺                   DeepSeek-R1-Distill-Llama-8B-SAE-l19.pt
+    Qwen Scope   W_enc, b_enc, W_dec, b_dec            the k largest z⁺     layer5.sae.pt, beside a config.json
+
+z = x · W_enc + b_enc, x̂ = a · W_dec + b_dec; encoder weights are [d_sae, d_model], decoder weights [d_model, d_sae].
+"""
+
+import re
+from pathlib import Path
+
+from featurehub.artifacts.manifest import HookPoint
+from featurehub.errors import InvalidInput
+from saes.formats.files import Tensors, read_config, read_tensors
+from saes.formats.hooks import hook_point
+from saes.formats.imported import Imported, dictionary_of, without_input_bias
+
+__all__ = ["CONFIG", "import_linear"]
+
+CONFIG = "config.json"
+_NAMED = re.compile(r"(?P<model>.+)-SAE-l(?P<layer>\d+)\.(?:pt|pth)")
+_QWEN = re.compile(r"layer(\d+)\.sae\.pt")
+
+
+def import_linear(file: Path) -> Imported:
+    """Raises InvalidInput, CorruptArtifact."""
+    tensors = read_tensors(file)
+    for prefix in ("encoder_linear", "encoder"):
+        if f"{prefix}.weight" in tensors:
+            return standard(file, tensors, prefix, prefix.replace("encoder", "decoder"))
+    if "W_enc" in tensors:
+        return qwen_scope(file, tensors)
+    raise InvalidInput(
+        f"cannot import {file}: it holds {', '.join(tensors) or 'no tensors'}, no known SAE", param="source"
+    )
+
+
+def standard(file: Path, tensors: Tensors, encoder: str, decoder: str) -> Imported:
+    W_enc, W_dec = tensors.matrix(f"{encoder}.weight").T, tensors.matrix(f"{decoder}.weight").T
+    d_sae, d_model = W_dec.shape
+    b_enc, b_dec = tensors.vector(f"{encoder}.bias", d_sae), tensors.vector(f"{decoder}.bias", d_model)
+    found = _NAMED.fullmatch(file.name)
+    return Imported(
+        dictionary=without_input_bias(dictionary_of(tensors, W_enc, W_dec, b_enc, b_dec)),
+        architecture="standard",
+        hook=HookPoint(layer=int(found["layer"])) if found else None,
+        model=found["model"] if found else "",
+    )
+
+
+def qwen_scope(file: Path, tensors: Tensors) -> Imported:
+    config, layer = read_config(file.parent / CONFIG), _QWEN.fullmatch(file.name)
+    W_enc, W_dec = tensors.matrix("W_enc").T, tensors.matrix("W_dec").T
+    d_sae, d_model = W_dec.shape
+    b_enc, b_dec = tensors.vector("b_enc", d_sae), tensors.vector("b_dec", d_model)
+    return Imported(
+        dictionary=without_input_bias(dictionary_of(tensors, W_enc, W_dec, b_enc, b_dec)),
+        architecture="topk",
+        hook=hook_point(f"{config['hook_point']}_layer_{layer[1]}") if layer else None,
+        model=config["base_model"],
+        k=float(config["k"]),
+        topk=True,
+    )

@@ -1,0 +1,114 @@
+"""Which format lies in a path, by the names of its files; and the SAE that it holds, whatever its format.
+
+A folder holds one format's files, all of them. A path may name one of these files, too. A ``.pt`` or ``.pth`` file that
+belongs to no folder format is told by its tensors (``saes.formats.linear``).
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from featurehub.dictionary import Dictionary, check_tensors
+from featurehub.errors import FeaturehubError, InvalidInput
+from saes.formats import dictionary_learning, gemma_scope, linear, llama_scope, saelens, sparsify
+from saes.formats.imported import Imported
+
+__all__ = ["FORMATS", "LINEAR", "Format", "Found", "read_sae", "recognise"]
+
+
+class Format(NamedTuple):
+    """A way to write an SAE into the ``files`` of a folder. ``read`` gets the folder."""
+
+    name: str
+    files: tuple[str, ...]
+    read: Callable[[Path], Imported]
+
+    def is_in(self, folder: Path) -> bool:
+        return all((folder / file).is_file() for file in self.files)
+
+
+SAELENS = Format("SAELens", (saelens.CONFIG, saelens.WEIGHTS), saelens.import_saelens)
+FORMATS = (
+    SAELENS,
+    Format("Gemma Scope", (gemma_scope.WEIGHTS,), gemma_scope.import_gemma_scope),
+    Format("Gemma Scope 2", (gemma_scope.CONFIG, gemma_scope.WEIGHTS_2), gemma_scope.import_gemma_scope_2),
+    Format("sparsify", (sparsify.CONFIG, sparsify.WEIGHTS), sparsify.import_sparsify),
+    Format(
+        "dictionary_learning",
+        (dictionary_learning.CONFIG, dictionary_learning.WEIGHTS),
+        dictionary_learning.import_dictionary_learning,
+    ),
+    Format("Llama Scope", (llama_scope.CONFIG, llama_scope.WEIGHTS), llama_scope.import_llama_scope),
+    Format("Llama Scope R1", (llama_scope.CONFIG_R1, llama_scope.WEIGHTS_R1), llama_scope.import_llama_scope_r1),
+)
+LINEAR = ("*.pt", "*.pth")
+"""Goodfire's and those like it: a file for itself."""
+
+
+class Found(NamedTuple):
+    """A format, and the folder or file that its reader gets."""
+
+    format: Format
+    path: Path
+
+
+def read_sae(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[str, Imported]:
+    """The format's name, and the SAE. overrides: stand in place of keys of a SAELens configuration.
+
+    Raises InvalidInput for what is unknown or cannot be read here, CorruptArtifact.
+    """
+    format, place = recognise(path)
+    try:
+        sae = saelens.import_saelens(place, overrides) if format is SAELENS else format.read(place)
+    except FeaturehubError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, OSError) as error:
+        said = " ".join(str(error).split())
+        raise InvalidInput(f"{place} is not as {format.name} writes it: {said}", param="source") from None
+    check_tensors(place, {**parts_of(sae.dictionary), "W_enc": sae.dictionary.W_enc.T})
+    return format.name, sae
+
+
+def parts_of(dictionary: Dictionary) -> dict[str, Tensor]:
+    return {name: part for name, part in dictionary._asdict().items() if part is not None}
+
+
+def recognise(path: Path) -> Found:
+    """Raises InvalidInput, which lists what is known, where no format or more than one lies there."""
+    if not path.exists():
+        raise InvalidInput(f"there is no {path}", param="source")
+    path = path.absolute()
+    folder = path if path.is_dir() else home_of(path)
+    if folder is None:
+        return lone_file(path)
+    found = [format for format in FORMATS if format.is_in(folder)]
+    if len(found) > 1:
+        raise InvalidInput(
+            f"{folder} holds SAEs of {' and '.join(f.name for f in found)}; separate them", param="source"
+        )
+    if found:
+        return Found(found[0], folder)
+    files = [file for pattern in LINEAR for file in sorted(folder.glob(pattern))]
+    if len(files) > 1:
+        raise InvalidInput(f"{folder} holds {len(files)} SAEs; name one, such as {files[0]}", param="source")
+    return lone_file(files[0] if files else folder)
+
+
+def home_of(file: Path) -> Path | None:
+    """The folder that one of a format's files belongs to; None where the file is for itself."""
+    for format in FORMATS:
+        for folder in file.parents[:2]:
+            if any(folder / name == file for name in format.files) and format.is_in(folder):
+                return folder
+    return None
+
+
+def lone_file(path: Path) -> Found:
+    if not (path.is_file() and any(path.match(pattern) for pattern in LINEAR)):
+        known = "; ".join(f"{format.name}: {' + '.join(format.files)}" for format in FORMATS)
+        raise InvalidInput(
+            f"{path} holds no SAE of a known format ({known}; others: {', '.join(LINEAR)})", param="source"
+        )
+    return Found(Format("linear layers", (path.name,), linear.import_linear), path)

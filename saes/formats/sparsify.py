@@ -1,0 +1,51 @@
+"""EleutherAI's sparsify: ``cfg.json`` + ``sae.safetensors``, in a folder named after the module that it reads.
+
+    a = the k largest of (encoder(x − b_dec))⁺        x̂ = a · W_dec + b_dec, both weights [d_sae, d_model]
+
+Transcoders, and SAEs whose reconstruction also reads the input some other way, are refused.
+"""
+
+from pathlib import Path
+
+from featurehub.errors import InvalidInput
+from saes.formats.files import Config, read_config, read_tensors
+from saes.formats.hooks import hook_point
+from saes.formats.imported import Imported, dictionary_of
+
+__all__ = ["CONFIG", "WEIGHTS", "import_sparsify"]
+
+CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
+REFUSED = ("transcode", "skip_connection", "embed_skip", "gram_lookup", "signed")
+
+
+def import_sparsify(folder: Path) -> Imported:
+    """Raises InvalidInput, CorruptArtifact."""
+    cfg = read_config(folder / CONFIG)
+    check(cfg)
+    tensors = read_tensors(folder / WEIGHTS)
+    W_enc, W_dec = tensors.matrix("encoder.weight").T, tensors.matrix("W_dec")
+    d_sae, d_model = W_dec.shape
+    b_enc, b_dec = tensors.vector("encoder.bias", d_sae), tensors.vector("b_dec", d_model)
+    return Imported(
+        dictionary=dictionary_of(tensors, W_enc, W_dec, b_enc, b_dec),
+        architecture="topk",
+        hook=hook_point(folder.absolute().name),
+        model=model_of(folder),
+        k=float(cfg["k"]),
+        topk=True,
+    )
+
+
+def check(cfg: Config) -> None:
+    """Raises InvalidInput."""
+    for key in REFUSED:
+        if cfg.get(key):
+            raise InvalidInput(f"cannot import {cfg.path}: an SAE with {key}", param="source")
+    if cfg.get("activation", "topk") != "topk":
+        raise InvalidInput(f"cannot import {cfg.path}: its activation is {cfg['activation']}, not topk", param="source")
+
+
+def model_of(folder: Path) -> str:
+    """From the configuration of the whole run, which lies beside the SAEs' folders."""
+    run = folder.absolute().parent / "config.json"
+    return str(read_config(run).get("model", "")) if run.is_file() else ""

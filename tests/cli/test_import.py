@@ -1,0 +1,201 @@
+"""Importing an SAE, on a stand-in for the engine: what its manifest says, and that a failure leaves nothing behind."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from featurehub.artifacts.artifact import open_artifact, verify
+from featurehub.artifacts.manifest import HookPoint, Site
+from featurehub.cli import adopt as adopting
+from featurehub.cli import finish
+from featurehub.cli.adopt import ImportPlan, adopt, hook_of, measured
+from featurehub.demo.bundle import bundled_model
+from featurehub.dictionary import Dictionary
+from featurehub.engine.offline import Generation
+from featurehub.errors import CorruptArtifact, FeaturehubError, IncompatibleArtifact, InvalidInput
+from saes.documents import Document
+from saes.formats.imported import Imported
+from saes.reader import FakeReader
+
+WIDTH, D_SAE, K = 192, 24, 4
+TEXT = [f"the loan is good . number {i} is {'bad' if i % 3 else 'fine'} ." for i in range(40)]
+
+
+class FakeEngine(FakeReader):
+    """Reads a random stream, and answers every prompt alike."""
+
+    longest = 64
+
+    def __init__(self, *_: object) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(bundled_model())
+        super().__init__(len(self.tokenizer), WIDTH)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def generate(self, prompts: Sequence[Sequence[int]], *_: object) -> Iterator[Generation]:
+        return (Generation("good", [20, 21, 22], None) for _ in prompts)
+
+
+def weights(width: int = WIDTH, seed: int = 0) -> dict[str, Tensor]:
+    W = torch.nn.functional.normalize(torch.randn(D_SAE, width, generator=torch.Generator().manual_seed(seed)), dim=-1)
+    return {"W_enc": W.T.contiguous(), "W_dec": W, "b_enc": torch.zeros(D_SAE), "b_dec": torch.zeros(width)}
+
+
+def gemma_scope(root: Path, width: int = WIDTH, layer: int = 2, **other: Tensor) -> Path:
+    """A tiny SAE as Gemma Scope writes it, in folders that name its layer."""
+    folder = root / "gemma-scope-2b-pt-res" / f"layer_{layer}" / "width_16k" / "average_l0_9"
+    folder.mkdir(parents=True)
+    tensors = {**weights(width), "threshold": torch.full((D_SAE,), 0.5), **other}
+    np.savez(folder / "params.npz", **{name: tensor.numpy() for name, tensor in tensors.items()})
+    return folder
+
+
+def plan_of(source: Path, tmp_path: Path, **other: Any) -> ImportPlan:
+    out, database = tmp_path / "made" / "sae", str(tmp_path / "made" / "features.db")
+    return ImportPlan(source=str(source), model=bundled_model(), out=out, database=database, name="sae", **other)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adopting, "Engine", FakeEngine)
+    monkeypatch.setattr(finish, "Engine", FakeEngine)
+
+
+def run(plan: ImportPlan) -> Any:
+    return adopt(plan, TEXT, None, ["the loan"])  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def unlabelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labelling needs a model that answers; it has its own tests."""
+    monkeypatch.setattr(finish, "label_and_register", lambda *_: None)
+
+
+@pytest.mark.usefixtures("engine", "unlabelled")
+def test_the_artifact_says_where_it_comes_from_and_encodes_as_its_source(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = gemma_scope(tmp_path)
+    artifact = run(plan_of(source, tmp_path))
+    verify(artifact)
+    manifest = artifact.manifest
+    assert manifest.training == {
+        "source": str(source), "revision": "", "format": "Gemma Scope", "made_for": "gemma-2-2b",
+        "threshold_measured": False,
+    }  # fmt: skip
+    assert (manifest.architecture, manifest.k, manifest.hook) == ("jumprelu", 9.0, HookPoint(layer=2))
+    assert (manifest.d_model, manifest.d_sae, manifest.dataset["documents"]) == (WIDTH, D_SAE, len(TEXT))
+    x, w = torch.randn(30, WIDTH), weights()
+    z = x @ w["W_enc"]
+    torch.testing.assert_close(Dictionary.load(artifact.weights).encode(x), z * (z > 0.5), rtol=1e-4, atol=1e-4)
+    # 24 random directions explain little of a stream of 192.
+    said = " ".join(capsys.readouterr().err.split())
+    assert "warning this SAE explains" in said
+    assert "jumprelu SAE of 24 latents made for gemma-2-2b" in said
+
+
+@pytest.mark.usefixtures("engine", "unlabelled")
+def test_a_topk_saes_threshold_is_measured_on_documents_that_evaluation_does_not_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adopting, "MEASURED_TOKENS", 200)
+    folder = tmp_path / "run" / "layers.2.mlp"
+    folder.mkdir(parents=True)
+    (folder / "cfg.json").write_text('{"k": 4, "activation": "topk", "d_in": 192}')
+    w = weights()
+    tensors = {"encoder.weight": w["W_dec"], "encoder.bias": w["b_enc"], "W_dec": w["W_dec"].clone()}
+    save_file({**tensors, "b_dec": w["b_dec"]}, folder / "sae.safetensors")
+    manifest = run(plan_of(folder, tmp_path)).manifest
+    assert manifest.hook == HookPoint(layer=2, site=Site.MLP_OUT)
+    assert manifest.training["threshold_measured"] is True
+    assert manifest.metrics["l0"] == pytest.approx(K, rel=0.2)
+    assert 0 < int(manifest.dataset["documents"]) < len(TEXT)
+
+
+def failure(tmp_path: Path, plan: ImportPlan, kind: type[Exception]) -> str:
+    """What it says. Before it, the out folder may hold an artifact; after it, it holds what it held."""
+    before = {path: path.read_bytes() for path in (tmp_path / "made").rglob("*") if path.is_file()}
+    with pytest.raises(kind) as failed:
+        run(plan)
+    after = {path: path.read_bytes() for path in (tmp_path / "made").rglob("*") if path.is_file()}
+    assert after == before
+    return str(failed.value)
+
+
+Breaks = Callable[[Path], Path]
+BROKEN: dict[str, tuple[Breaks, dict[str, Any], type[FeaturehubError], str]] = {
+    "nothing there": (lambda root: root / "nowhere", {}, InvalidInput, "no path"),
+    "unknown format": (lambda root: root, {}, InvalidInput, "no SAE of a known format"),
+    "another width": (lambda root: gemma_scope(root, width=64), {}, IncompatibleArtifact, "width 64"),
+    "NaN": (lambda root: gemma_scope(root, b_dec=torch.full((WIDTH,), torch.nan)), {}, CorruptArtifact, "b_dec"),
+    "a layer that the model lacks": (lambda root: gemma_scope(root, layer=99), {}, InvalidInput, "hook layer 99"),
+    "another layer": (gemma_scope, {"layer": 3}, InvalidInput, "not of layers.3.resid_post"),
+    "another site": (gemma_scope, {"site": Site.MLP_OUT}, InvalidInput, "not of layers.2.mlp_out"),
+    "too many tokens": (gemma_scope, {"max_tokens": 65}, InvalidInput, "this model reads 2 to 64"),
+    "no latent fires": (
+        lambda root: gemma_scope(root, threshold=torch.full((D_SAE,), 1e9)), {}, InvalidInput, "no latent",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("engine", "unlabelled")
+@pytest.mark.parametrize("again", [False, True], ids=["new", "again"])
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_does_not_fit_is_refused_by_name_and_leaves_nothing(case: str, again: bool, tmp_path: Path) -> None:
+    breaks, options, kind, named = BROKEN[case]
+    if again:
+        run(plan_of(gemma_scope(tmp_path / "first"), tmp_path))
+    (tmp_path / "their").mkdir()
+    assert named in failure(tmp_path, plan_of(breaks(tmp_path / "their"), tmp_path, **options), kind)
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("again", [False, True], ids=["new", "again"])
+@pytest.mark.parametrize("stage", ["observed", "keep_baseline", "seal", "register"])
+def test_a_failure_at_any_step_leaves_nothing(
+    stage: str, again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(gemma_scope(tmp_path), tmp_path)
+    if again:
+        with monkeypatch.context() as patch:
+            patch.setattr(finish, "label_and_register", lambda *_: None)
+            run(plan)
+        assert open_artifact(plan.out).manifest.name == "sae"
+
+    def fail(*_: object) -> None:
+        raise RuntimeError(f"{stage} failed")
+
+    monkeypatch.setattr(adopting, stage, fail)
+    assert failure(tmp_path, plan, RuntimeError) == f"{stage} failed"
+
+
+def test_files_that_do_not_say_where_they_read_need_the_options(tmp_path: Path) -> None:
+    silent = Imported(Dictionary(*(torch.zeros(1, 1),) * 2, *(torch.zeros(1),) * 3), "standard")
+    with pytest.raises(InvalidInput, match="give --layer"):
+        hook_of(plan_of(tmp_path, tmp_path), silent)
+    told = plan_of(tmp_path, tmp_path, layer=3, site=Site.ATTN_OUT)
+    assert hook_of(told, silent) == HookPoint(layer=3, site=Site.ATTN_OUT)
+    assert hook_of(plan_of(tmp_path, tmp_path, layer=3), silent) == HookPoint(layer=3)
+    assert hook_of(told, silent._replace(hook=HookPoint(layer=3, site=Site.ATTN_OUT))).layer == 3
+
+
+def test_too_few_documents_to_measure_and_evaluate_on() -> None:
+    W = weights()["W_dec"]
+    zeros = torch.zeros(D_SAE)
+    imported = Imported(Dictionary(W, W, zeros, torch.zeros(WIDTH), zeros), "topk", k=4.0, topk=True)
+    documents = [Document([1, 2, 3], 1)] * 5
+    with pytest.raises(InvalidInput, match="5 documents are too few"):
+        measured(imported, FakeReader(8, WIDTH), documents, ())
+    dictionary, rest = measured(imported, FakeReader(8, WIDTH), [Document([1, 2, 3] * 200, 1)] * 5, ())
+    assert len(rest) == 1
+    assert float(dictionary.threshold[0]) > 0

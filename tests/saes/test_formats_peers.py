@@ -1,0 +1,88 @@
+"""What we read, against what sae-lens' own loaders make of the same files.
+
+Its loaders take their files from the hub; here they find them in the hub's local cache, offline. Those of Gemma Scope 2
+ask the hub itself, and those of sparsify turn the decoder round, so neither can be compared.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sae_lens.loading.pretrained_sae_loaders import NAMED_PRETRAINED_SAE_LOADERS, handle_config_defaulting
+from sae_lens.saes.sae import SAE
+from torch import Tensor
+
+from saes.formats.recognise import read_sae
+from tests.saes.written import (
+    D_MODEL,
+    D_SAE,
+    DICTIONARY_CLASSES,
+    NORM,
+    K,
+    Written,
+    dictionary_learning,
+    gemma_scope,
+    goodfire,
+    llama_scope,
+    llama_scope_r1,
+    qresearch,
+    qwen_scope,
+    snapshot,
+    x_of,
+)
+
+LOADERS: dict[str, tuple[Callable[[Path], Written], str, str]] = {
+    "gemma_2": (gemma_scope, "google/gemma-scope-2b-pt-mlp", "gemma-scope-2b-pt-mlp/layer_20/width_16k/average_l0_71"),
+    "goodfire": (goodfire, "Goodfire/Llama-3.1-8B-Instruct-SAE-l19", "Llama-3.1-8B-Instruct-SAE-l19.pth"),
+    "deepseek_r1": (qresearch, "qresearch/DeepSeek-R1-l19", "DeepSeek-R1-Distill-Llama-8B-SAE-l19.pt"),
+    "qwen_scope": (qwen_scope, f"Qwen/SAE-Res-Qwen3-1.7B-Base-W32K-L0_{K}", "layer5.sae.pt"),
+    "llama_scope": (llama_scope, "fnlp/Llama3_1-8B-Base-LXM-8x", "Llama3_1-8B-Base-L15M-8x"),
+    "llama_scope_r1_distill": (llama_scope_r1, "fnlp/Llama-Scope-R1-Distill", "L15R"),
+    **{
+        f"dictionary_learning_1 {name}": (
+            lambda root, name=name: dictionary_learning(root, name),
+            "canrager/lm_sae",
+            "resid_post_layer_3/trainer_1",
+        )
+        for name in DICTIONARY_CLASSES
+        if name != "AutoEncoderNew"
+    },
+}
+
+
+def theirs(loader: str, repository: str, folder: str) -> SAE[Any]:
+    """As ``SAE.from_pretrained`` builds it, with the widths of our tiny files."""
+    own = {"d_in": D_MODEL, "d_sae": D_SAE, "dtype": "float32", "device": "cpu"}
+    load = NAMED_PRETRAINED_SAE_LOADERS[loader]
+    cfg, state, _ = load(repo_id=repository, folder_name=folder, device="cpu", force_download=False, cfg_overrides=own)
+    cfg = handle_config_defaulting(cfg)
+    config = SAE.get_sae_config_class_for_architecture(cfg["architecture"]).from_dict(cfg)
+    sae = SAE.get_sae_class_for_architecture(config.architecture())(config)
+    sae.process_state_dict_for_loading(state)
+    sae.load_state_dict(state)
+    if cfg.get("normalize_activations") == "expected_average_only_in":
+        sae.fold_activation_norm_scaling_factor(math.sqrt(D_MODEL) / NORM)
+    return sae
+
+
+def largest(a: Tensor, k: int) -> Tensor:
+    """What a TopK SAE keeps of each token."""
+    return a * (a >= a.topk(k).values[:, -1:])
+
+
+@pytest.mark.parametrize("case", LOADERS)
+def test_the_same_latents_fire_and_the_same_stream_is_reconstructed(case: str, cache: Path) -> None:
+    write, repository, folder = LOADERS[case]
+    path, x = write(snapshot(cache, repository)).path, x_of()
+    sae, imported = theirs(case.split()[0], repository, folder), read_sae(path)[1]
+    topk = sae.cfg.architecture() == "topk"
+    ours = imported.dictionary._replace(threshold=torch.zeros(D_SAE)) if topk else imported.dictionary
+    with torch.no_grad():
+        a, wanted = ours.encode(x), sae.encode(x)
+        a = largest(a, K) if topk else a
+        assert 0.02 < float((wanted > 0).float().mean()) < 0.98
+        assert torch.equal(a > 0, wanted > 0)
+        torch.testing.assert_close(ours.decode(a), sae.decode(wanted), rtol=1e-3, atol=1e-3)
