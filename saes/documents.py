@@ -1,5 +1,7 @@
 """Texts and chats as token ids."""
 
+import hashlib
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -7,7 +9,7 @@ from tokenizers.decoders import DecodeStream
 
 from saes.texts import Message
 
-__all__ = ["Document", "count_tokens", "pieces", "prompt_ids", "special_ids", "tokenize"]
+__all__ = ["Document", "count_tokens", "pieces", "prompt_ids", "special_ids", "text_hash", "tokenize"]
 
 TEXT_PROMPT_TOKENS = 16
 
@@ -25,6 +27,14 @@ class Document(NamedTuple):
 
 def count_tokens(documents: Sequence[Document]) -> int:
     return sum(len(document.token_ids) for document in documents)
+
+
+def text_hash(documents: Sequence[Document]) -> str:
+    """sha256 over the lengths and token ids of all documents, in their order."""
+    digest = hashlib.sha256()
+    for document in documents:
+        digest.update(array("q", [len(document.token_ids), *document.token_ids]).tobytes())
+    return digest.hexdigest()
 
 
 def tokenize(tokenizer: Any, entries: Sequence[str | list[Message]], max_tokens: int) -> Iterator[Document]:

@@ -1,28 +1,46 @@
-"""How well an SAE reconstructs held-out tokens.
+"""How well an SAE reconstructs held-out tokens. All means run over the whole set, never over batches.
 
-EV   = 1 − E‖x − x̂‖² / (E‖x‖² − ‖E x‖²)     over the whole set, not averaged per batch
-L0   = E[#{a_i > 0}]
-dead = share of latents that never fire
+EV   = 1 − E‖x − x̂‖² / (E‖x‖² − ‖E x‖²);  FVU = 1 − EV
+MSE  = E‖x − x̂‖²
+cos  = E[x·x̂ / ‖x‖‖x̂‖]
+bias = E‖x̂‖² / E[x·x̂]        below 1 where x̂ is shorter than fits x best (arXiv 2404.16014, equation 10)
+L0   = E[#{a_i > 0}];  density_i = P(a_i > 0);  dead = share of latents that never fire
+
+sae-lens' evals have the same formulas, but for two: they take the mean of the batches' biases, and have no cosine for a
+token whose x̂ is 0, where ours is 0.
 """
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from featurehub.dictionary import Dictionary
+from featurehub.errors import InvalidInput
 from featurehub.settings import Frozen
 
-__all__ = ["Evaluation", "Quality", "evaluate"]
+__all__ = ["Evaluation", "Quality", "decades", "evaluate"]
 
 
 class Quality(Frozen):
-    """explained_variance ≤ 1;  l0 ≥ 0;  dead in [0, 1];  tokens: how many they were measured on."""
+    """explained_variance ≤ 1;  l0, mse ≥ 0;  dead in [0, 1];  tokens: how many they were measured on.
+
+    cosine_similarity in [-1, 1];  relative_reconstruction_bias: 0 where x̂ is 0 everywhere
+    """
 
     explained_variance: float
     l0: float
     dead: float
     tokens: int
+    mse: float
+    cosine_similarity: float
+    relative_reconstruction_bias: float
+
+    @property
+    def fvu(self) -> float:
+        """Fraction of variance unexplained."""
+        return 1.0 - self.explained_variance
 
 
 class Evaluation:
@@ -30,26 +48,37 @@ class Evaluation:
 
     def __init__(self, dictionary: Dictionary) -> None:
         self.dictionary = dictionary
-        self.tokens, self.error, self.square, self.active = 0, 0.0, 0.0, 0
+        self.tokens, self.active = 0, 0
+        self.error, self.square, self.square_hat, self.product, self.cosine = 0.0, 0.0, 0.0, 0.0, 0.0
         self.sum = torch.zeros(dictionary.d_model, dtype=torch.float64)
         self.fired = torch.zeros(dictionary.d_sae, dtype=torch.bool)
 
     def add(self, x: Tensor, a: Tensor) -> None:
         """x: the stream, [tokens, d_model];  a: what the dictionary encodes it to, [tokens, d_sae]"""
+        x, x_hat = x.double(), self.dictionary.decode(a).double()
         self.tokens += len(x)
-        self.error += float((x - self.dictionary.decode(a)).double().square().sum())
-        self.square += float(x.double().square().sum())
-        self.sum += x.double().sum(dim=0)
+        self.error += float((x - x_hat).square().sum())
+        self.square += float(x.square().sum())
+        self.square_hat += float(x_hat.square().sum())
+        self.product += float((x * x_hat).sum())
+        self.cosine += float(torch.cosine_similarity(x, x_hat, dim=-1).sum())
+        self.sum += x.sum(dim=0)
         self.active += int((a > 0).sum())
         self.fired |= (a > 0).any(dim=0)
 
     def quality(self) -> Quality:
+        """Raises InvalidInput where there was no token."""
+        if not self.tokens:
+            raise InvalidInput("the text holds no ordinary token to measure on", param="text")
         variance = self.square / self.tokens - float((self.sum / self.tokens).square().sum())
         return Quality(
             explained_variance=1.0 - self.error / self.tokens / variance,
             l0=self.active / self.tokens,
             dead=1.0 - float(self.fired.double().mean()),
             tokens=self.tokens,
+            mse=self.error / self.tokens,
+            cosine_similarity=self.cosine / self.tokens,
+            relative_reconstruction_bias=self.square_hat / self.product if self.square_hat else 0.0,
         )
 
 
@@ -59,3 +88,13 @@ def evaluate(dictionary: Dictionary, streams: Iterable[Tensor]) -> Quality:
     for x in streams:
         evaluation.add(x, dictionary.encode(x))
     return evaluation.quality()
+
+
+def decades(density: np.ndarray) -> dict[int, float]:
+    """A histogram of log10 densities ([d_sae]): e ↦ share of all latents with a density from 10^e to 10^(e + 1).
+
+    Dead latents are in none; those that always fire are in the last, -1.
+    """
+    exponents = np.floor(np.log10(density[density > 0])).astype(int).clip(max=-1)
+    found, counts = np.unique(exponents, return_counts=True)
+    return {int(e): int(n) / len(density) for e, n in zip(found, counts, strict=True)}

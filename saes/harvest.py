@@ -7,7 +7,6 @@
    reads only what is missing
 """
 
-import hashlib
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from featurehub.artifacts.files import replace_file, write_text
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.errors import BudgetExceeded, CorruptArtifact, InvalidInput
 from featurehub.settings import Frozen
-from saes.documents import Document, count_tokens
+from saes.documents import Document, count_tokens, text_hash
 from saes.reader import Reader, read_tokens
 
 __all__ = ["Harvest", "HarvestConfig", "harvest_documents", "open_harvest", "token_bytes"]
@@ -136,15 +135,12 @@ def read_shard(reader: Reader, documents: Sequence[Document], special: Collectio
 def record_of(
     documents: Sequence[Document], model: ModelIdentity, hook: HookPoint, config: HarvestConfig
 ) -> HarvestRecord:
-    text = hashlib.sha256()
-    for document in documents:
-        text.update(torch.tensor([len(document.token_ids), *document.token_ids]).numpy().tobytes())
     return HarvestRecord(
         model=model.name,
         reads=model.reads,
         hook=hook,
         d_model=model.d_model,
-        text=text.hexdigest(),
+        text=text_hash(documents),
         documents=len(documents),
         tokens=count_tokens(documents),
         config=config,

@@ -19,7 +19,7 @@ from saes.documents import Document, count_tokens, special_ids, tokenize
 from saes.harvest import Harvest, HarvestConfig, harvest_documents
 from saes.texts import Message
 
-__all__ = ["HarvestPlan", "harvest", "identify_hook", "read_documents"]
+__all__ = ["HarvestPlan", "harvest", "identify_hook", "read_documents", "tokens_read"]
 
 MAX_TOKENS = 256
 
@@ -66,11 +66,14 @@ def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]]) -> Harves
 
 def read_documents(engine: Engine, entries: Sequence[str | list[Message]], max_tokens: int | None) -> list[Document]:
     """Raises InvalidInput where the model cannot read as many tokens at once as were asked for."""
-    if max_tokens is not None and not 1 < max_tokens <= engine.longest:
-        raise InvalidInput(
-            f"{max_tokens} tokens of each text; this model reads 2 to {engine.longest} at once", param="max_tokens"
-        )
-    return list(tokenize(engine.tokenizer, entries, max_tokens or min(MAX_TOKENS, engine.longest)))
+    return list(tokenize(engine.tokenizer, entries, tokens_read(engine.longest, max_tokens)))
+
+
+def tokens_read(longest: int, asked: int | None) -> int:
+    """Of each text, by a model that reads ``longest`` at once. Raises InvalidInput where more were asked for."""
+    if asked is not None and not 1 < asked <= longest:
+        raise InvalidInput(f"{asked} tokens of each text; this model reads 2 to {longest} at once", param="max_tokens")
+    return asked or min(MAX_TOKENS, longest)
 
 
 def identify_hook(model: Path, layer: int | None, site: Site = Site.RESID_POST) -> tuple[ModelIdentity, HookPoint]:

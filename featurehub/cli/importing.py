@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from featurehub.artifacts.manifest import Site
+from featurehub.cli.options import Database, Model, database_path
 from featurehub.cli.progress import output
-from featurehub.settings import home
 
 __all__ = ["import_sae"]
 
@@ -17,12 +17,12 @@ def import_sae(
         str,
         typer.Argument(help="A path, hf:OWNER/NAME/FOLDER or hf:OWNER/NAME@REVISION/FOLDER, or sae-lens' RELEASE/ID."),
     ],
-    model: Annotated[Path, typer.Argument(help="Folder of a model in Hugging Face format.")],
+    model: Model,
     text: Annotated[
         str, typer.Option(help="Texts or chats: a .txt, .json, .jsonl, .parquet, a folder, hf:OWNER/NAME.")
     ],
     out: Annotated[Path, typer.Option(help="Folder that becomes the SAE artifact.")],
-    db: Annotated[str, typer.Option(help="Feature database: a path or an SQLAlchemy URL.")] = "",
+    db: Database = "",
     documents: Annotated[int | None, typer.Option(help="Take the first so many texts only.")] = None,
     layer: Annotated[int | None, typer.Option(help="Hook layer, where the SAE's files do not name one.")] = None,
     site: Annotated[Site | None, typer.Option(help="Where in the layer, where they do not name it.")] = None,
@@ -38,7 +38,7 @@ def import_sae(
         source=source,
         model=model,
         out=out,
-        database=db or str(home() / "featurehub.db"),
+        database=db or database_path(),
         name=out.name,
         layer=layer,
         site=site,

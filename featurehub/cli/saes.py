@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from featurehub.cli.evaluation import evaluate
 from featurehub.cli.importing import import_sae
 from featurehub.cli.options import Database, Sae, database_path
 from featurehub.cli.progress import output
@@ -18,6 +19,7 @@ __all__ = ["saes_app"]
 
 saes_app = typer.Typer(no_args_is_help=True, help="SAEs as assets.")
 saes_app.command("import")(import_sae)
+saes_app.command("eval")(evaluate)
 
 
 @saes_app.command("list")

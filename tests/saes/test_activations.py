@@ -19,7 +19,9 @@ from saes.observed import Observed, observe
 from saes.reader import FakeReader
 
 SPECIAL = {0, 1}
-QUALITY = Quality(explained_variance=1.0, l0=1.0, dead=0.0, tokens=1)
+QUALITY = Quality(
+    explained_variance=1.0, l0=1.0, dead=0.0, tokens=1, mse=0.0, cosine_similarity=1.0, relative_reconstruction_bias=1.0
+)
 DOCUMENTS = [Document([0, *(2 + (3 * i + 5 * j) % 28 for j in range(3 + i % 5)), 1], 2 + i % 2) for i in range(20)]
 
 

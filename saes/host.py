@@ -1,0 +1,152 @@
+"""A model in transformers, whose stream can be changed at one hook point.
+
+An architecture's row says which modules lie beside its sites. The stream is changed in place, so that whoever holds the
+same tensor, the residual connection above all, sees it too. An architecture without a row is refused, since an SAE
+would read and write the wrong tensor.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from featurehub.artifacts.manifest import HookPoint, Site
+from featurehub.errors import UnsupportedModel
+
+__all__ = ["FAMILIES", "Change", "Host", "load_host"]
+
+Change = Callable[[Tensor], Tensor]
+"""From the stream of all tokens to what takes its place, both [documents · tokens, d_model]."""
+
+
+class Family(NamedTuple):
+    """How transformers makes an architecture's layers.
+
+    layers:   path of the list of layers
+    attn_out: module in a layer whose output attention adds to the stream
+    mlp_out:  module whose output the MLP adds
+    mid:      norm that reads the stream between the two
+    """
+
+    layers: str = "model.layers"
+    attn_out: str = "self_attn"
+    mlp_out: str = "mlp"
+    mid: str = "post_attention_layernorm"
+
+
+LLAMA = Family()
+# What Gemma adds to the stream has passed a second norm.
+GEMMA = Family(
+    attn_out="post_attention_layernorm", mlp_out="post_feedforward_layernorm", mid="pre_feedforward_layernorm"
+)
+FAMILIES = {
+    "GPT2LMHeadModel": Family("transformer.h", attn_out="attn", mid="ln_2"),
+    "GPTNeoXForCausalLM": Family("gpt_neox.layers", attn_out="attention"),
+    "Gemma2ForCausalLM": GEMMA,
+    "Gemma3ForCausalLM": GEMMA,
+    "LlamaForCausalLM": LLAMA,
+    "MistralForCausalLM": LLAMA,
+    "OPTForCausalLM": Family("model.decoder.layers", mlp_out="fc2", mid="final_layer_norm"),
+    "Phi3ForCausalLM": LLAMA,
+    "Qwen2ForCausalLM": LLAMA,
+    "Qwen3ForCausalLM": LLAMA,
+}
+
+
+class Host:
+    """A causal language model of transformers with one hook point.
+
+    Raises UnsupportedModel for an architecture, layer or site that is not there.
+    """
+
+    def __init__(self, model: nn.Module, point: HookPoint) -> None:
+        self.model: Any = model.eval()
+        self.point = point
+        self.family = family_of(model)
+        layers: Any = model.get_submodule(self.family.layers)
+        if point.layer >= len(layers):
+            raise UnsupportedModel(f"hook point {point}: the model has layers 0 to {len(layers) - 1}", param="layer")
+        if point.site is Site.RESID_MID:
+            check_mid(point, self.model.config)
+        self.layer: nn.Module = layers[point.layer]
+
+    @property
+    def vocabulary(self) -> int:
+        return self.model.config.vocab_size
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest document that it reads."""
+        return self.model.config.max_position_embeddings
+
+    @torch.no_grad()
+    def log_probabilities(self, ids: Tensor) -> Tensor:
+        """Of every next token; from [documents, tokens] to [documents, tokens, vocabulary], float32."""
+        return self.model(ids.to(self.model.device), use_cache=False).logits.float().log_softmax(-1)
+
+    @contextmanager
+    def changing(self, change: Change) -> Iterator[None]:
+        """While the block runs, the stream at the hook point is what ``change`` makes of it."""
+        handle = self.hook(change)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def hook(self, change: Change) -> Any:
+        layer, family = self.layer, self.family
+        match self.point.site:
+            case Site.RESID_PRE:
+                return before(layer, change)
+            case Site.ATTN_OUT:
+                return after(layer.get_submodule(family.attn_out), change)
+            case Site.RESID_MID:
+                return before(layer.get_submodule(family.mid), change)
+            case Site.MLP_OUT:
+                return after(layer.get_submodule(family.mlp_out), change)
+            case Site.RESID_POST:
+                return after(layer, change)
+
+
+def load_host(folder: Path, point: HookPoint) -> Host:
+    """In float32, on the GPU where there is one. Raises UnsupportedModel."""
+    # Eager attention alone caps attention scores as Gemma 2 wants it.
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager"
+    )
+    return Host(model.to("cuda" if torch.cuda.is_available() else "cpu"), point)
+
+
+def family_of(model: nn.Module) -> Family:
+    architecture = type(model).__name__
+    if architecture not in FAMILIES:
+        raise UnsupportedModel(
+            f"an SAE cannot be spliced into {architecture} yet, only into {', '.join(FAMILIES)}", param="model"
+        )
+    return FAMILIES[architecture]
+
+
+def check_mid(point: HookPoint, config: Any) -> None:
+    if getattr(config, "use_parallel_residual", False):
+        raise UnsupportedModel(f"{point}: attention and MLP of this model run side by side, so there is no resid_mid")
+    if not getattr(config, "do_layer_norm_before", True):
+        raise UnsupportedModel(f"{point}: this model's norm stands behind its MLP; hook resid_post instead")
+
+
+def before(module: nn.Module, change: Change) -> Any:
+    return module.register_forward_pre_hook(lambda _, inputs: rewrite(inputs[0], change))
+
+
+def after(module: nn.Module, change: Change) -> Any:
+    return module.register_forward_hook(
+        lambda _, inputs, output: rewrite(output[0] if isinstance(output, tuple) else output, change)
+    )
+
+
+def rewrite(x: Tensor, change: Change) -> None:
+    rows = x.view(-1, x.shape[-1])
+    rows.copy_(change(rows))

@@ -1,0 +1,72 @@
+"""Texts and chats with the class that each belongs to.
+
+A .jsonl file with ``{"text": …, "label": …}`` or ``{"messages": […], "label": …}`` in each line. A label is a string, a
+whole number or a truth value.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from featurehub.errors import InvalidInput
+from saes.documents import Document, tokenize
+from saes.texts import Entry, entry_of, named, parsed
+
+__all__ = ["Labelled", "read_labelled", "tokenize_labelled"]
+
+MAX_CLASSES = 32
+MIN_EXAMPLES = 8
+
+
+class Labelled(NamedTuple):
+    entry: Entry
+    label: str
+
+
+def read_labelled(path: Path, limit: int | None = None, seed: int = 0) -> list[Labelled]:
+    """All lines, or ``limit`` of them drawn by ``seed``.
+
+    Raises InvalidInput naming the file and line that cannot be read, and for fewer than 2 or more than 32 classes, or a
+    class with fewer than 8 texts.
+    """
+    if path.suffix != ".jsonl" or not path.is_file():
+        raise InvalidInput(f"no .jsonl file {path} of labelled texts", param="labelled")
+    with named(str(path)):
+        rows = [labelled(row, f"{path}, text {number}") for number, row in enumerate(parsed(path), 1)]
+    if limit is not None and limit < len(rows):
+        rows = random.Random(seed).sample(rows, limit)
+    check_classes([row.label for row in rows], str(path))
+    return rows
+
+
+def labelled(row: Any, source: str) -> Labelled:
+    label = row.get("label") if isinstance(row, dict) else None
+    if not isinstance(label, str | int) or label == "":
+        raise InvalidInput(f'{source}: "label" must be a string, a whole number or a truth value', param="labelled")
+    return Labelled(entry_of(row, source), str(label))
+
+
+def check_classes(labels: Sequence[str], source: str) -> None:
+    """Raises InvalidInput."""
+    counts = Counter(labels)
+    if not 2 <= len(counts) <= MAX_CLASSES:
+        raise InvalidInput(f"{source}: {len(counts)} classes; give 2 to {MAX_CLASSES}", param="labelled")
+    rarest, count = counts.most_common()[-1]
+    if count < MIN_EXAMPLES:
+        raise InvalidInput(
+            f"{source}: {count} texts of the class {rarest!r} are too few; give at least {MIN_EXAMPLES} of each",
+            param="labelled",
+        )
+
+
+def tokenize_labelled(tokenizer: Any, rows: Sequence[Labelled], max_tokens: int) -> tuple[list[Document], list[str]]:
+    """Documents and their labels. As in ``tokenize``, texts of fewer than two tokens are left out.
+
+    Raises InvalidInput where they leave too few of a class.
+    """
+    found = [(document, row.label) for row in rows for document in tokenize(tokenizer, [row.entry], max_tokens)]
+    labels = [label for _, label in found]
+    check_classes(labels, "the labelled texts of two tokens or more")
+    return [document for document, _ in found], labels
