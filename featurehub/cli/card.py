@@ -32,10 +32,11 @@ def show(reader: Reader, sae: Located) -> None:
 def section(title: str, lines: Lines) -> None:
     """Nothing, where there is nothing to say."""
     listed = list(lines)
+    width = max((len(what) for what, _ in listed), default=0)
     if listed:
         output.print(f"[bold]{escape(title)}[/bold]")
     for what, said in listed:
-        output.print(f"  [dim]{escape(what):<16}[/dim] {said}", soft_wrap=True)
+        output.print(f"  [dim]{escape(what.ljust(width))}[/dim]  {said}", soft_wrap=True)
 
 
 def identity_of(sae: Located) -> Lines:
