@@ -34,7 +34,8 @@ class Writer:
     def put_artifact(self, manifest: Manifest, path: str | Path, default: bool | None = None) -> None:
         """Registers an SAE, or updates the one with this id.
 
-        A name belongs to the artifact that took it last; its former owner is called ``name@<id>`` from then on.
+        A name belongs to the artifact that took it last; its former owner is called ``name@<id>`` from then on, or has
+        one alias less.
         default: whether it serves the model when none is named; None makes it so where the model has no default yet
         or it takes over the default's name.
         """
