@@ -1,6 +1,7 @@
 """`featurehub saes eval` on the bundled model, with transformers in the engine's place, and what it refuses."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +15,6 @@ from featurehub.artifacts.manifest import HookPoint
 from featurehub.cli import measure
 from featurehub.cli.evaluation import table_of
 from featurehub.cli.main import app
-from featurehub.cli.saes import saes_app
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
@@ -42,8 +42,13 @@ class HostEngine(HostReader):
 
 
 @pytest.fixture(autouse=True)
-def no_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """And one thread: tensors are tiny here."""
     monkeypatch.setattr(measure, "Engine", HostEngine)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def write_artifact(folder: Path, d_model: int = 192) -> Artifact:
@@ -76,7 +81,7 @@ def labelled(tmp_path: Path) -> Path:
 
 
 def call(*arguments: object) -> str:
-    done = CliRunner().invoke(saes_app, ["eval", *map(str, arguments)], catch_exceptions=False)
+    done = CliRunner().invoke(app, ["saes", "eval", *map(str, arguments)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
 
