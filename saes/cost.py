@@ -19,8 +19,8 @@ from saes.budget import Budget
 from saes.documents import Document
 from saes.reader import Reader
 from saes.recipes import Recipe
-from saes.train import SCALE_BATCHES
-from saes.trainee import TrainConfig, Trainee
+from saes.run import SCALE_BATCHES, TrainConfig
+from saes.trainee import Trainee
 
 __all__ = ["Estimate", "Job", "Rates", "measure"]
 

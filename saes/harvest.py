@@ -1,8 +1,9 @@
-"""A harvest: the stream at a hook point over a whole text, on disk in shards.
+"""A harvest: the stream at one hook point or several over a whole text, on disk in shards.
 
-1. ``harvest.json`` says what is harvested: the function that the model computes up to the hook point, text, and form
+1. ``harvest.json`` says what is harvested: the function that the model computes up to the last hook point, text, and
+   form
 2. one shard for every ``documents_per_shard`` documents, read in one call of the engine, so that a shard's numbers do
-   not depend on where a run began
+   not depend on where a run began; it holds a tensor per hook point, all read in the same pass
 3. a shard is written under another name and renamed: whatever has its name is whole, and a run that is started again
    reads only what is missing
 """
@@ -32,28 +33,42 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 class HarvestConfig(Frozen):
-    """dtype: in which streams are kept; they are read in float32"""
+    """documents_per_shard: at one hook point; at several as many times fewer, so that a shard stays as large
+    dtype: in which streams are kept; they are read in float32
+    """
 
     documents_per_shard: int = Field(default=512, ge=1)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
 class HarvestRecord(Frozen):
-    """What a harvest is of. reads: the model's ``ModelIdentity.reads``;  text: sha256 over all token ids"""
+    """What a harvest is of.
 
-    format: Literal[1] = 1
+    reads: the model's ``ModelIdentity.reads``, as seen from the last hook point
+    hooks: in the order in which a token passes them
+    text:  sha256 over all token ids
+    """
+
+    format: Literal[2] = 2
     model: str
     reads: str
-    hook: HookPoint
+    hooks: tuple[HookPoint, ...] = Field(min_length=1)
     d_model: int
     text: str
     documents: int
     tokens: int
     config: HarvestConfig
 
+    @property
+    def documents_per_shard(self) -> int:
+        return max(1, self.config.documents_per_shard // len(self.hooks))
+
 
 class Shard(NamedTuple):
-    """Ordinary tokens of some documents: x [tokens, d_model], token_ids and document [tokens]."""
+    """Ordinary tokens of some documents.
+
+    x: [tokens, hooks · d_model], hook points side by side;  token_ids, document: [tokens]
+    """
 
     x: Tensor
     token_ids: Tensor
@@ -68,7 +83,7 @@ class Harvest:
         self.record = record
 
     def __len__(self) -> int:
-        return -(-self.record.documents // self.record.config.documents_per_shard)
+        return -(-self.record.documents // self.record.documents_per_shard)
 
     def path(self, shard: int) -> Path:
         return self.folder / f"shard-{shard:05}.safetensors"
@@ -86,7 +101,9 @@ class Harvest:
         """Raises CorruptArtifact."""
         try:
             tensors = load_file(self.path(shard))
-            return Shard(tensors["x"].float(), tensors["token_ids"], tensors["document"])
+            streams = [tensors[str(hook)].float() for hook in self.record.hooks]
+            x = streams[0] if len(streams) == 1 else torch.cat(streams, dim=1)
+            return Shard(x, tensors["token_ids"], tensors["document"])
         except (SafetensorError, OSError, KeyError) as error:
             raise CorruptArtifact(f"{self.path(shard)} cannot be read: {error}. Harvest it again.") from None
 
@@ -94,9 +111,10 @@ class Harvest:
         return self.load(chunk).x
 
     def save(self, shard: int, content: Shard) -> None:
-        dtype = DTYPES[self.record.config.dtype]
+        streams = content.x.to(DTYPES[self.record.config.dtype]).split(self.record.d_model, dim=1)
+        tensors = {str(hook): x.contiguous() for hook, x in zip(self.record.hooks, streams, strict=True)}
         with replace_file(self.path(shard)) as temporary:
-            save_file(content._replace(x=content.x.to(dtype).contiguous())._asdict(), temporary)
+            save_file(tensors | {"token_ids": content.token_ids, "document": content.document}, temporary)
 
 
 def harvest_documents(
@@ -105,7 +123,7 @@ def harvest_documents(
     special: Collection[int],
     folder: Path,
     model: ModelIdentity,
-    hook: HookPoint,
+    hooks: Sequence[HookPoint],
     config: HarvestConfig,
     progress: Callable[[int, Harvest], None] = lambda tokens, harvest: None,
 ) -> Harvest:
@@ -113,32 +131,34 @@ def harvest_documents(
 
     Raises InvalidInput where the folder holds another harvest, BudgetExceeded where the disk is too small.
     """
-    result = begin(folder, record_of(documents, model, hook, config))
+    record = record_of(documents, model, hooks, config)
+    result, size = begin(folder, record), record.documents_per_shard
     check_disk(result)
-    size = config.documents_per_shard
     for shard in range(len(result)):
         own = documents[shard * size : (shard + 1) * size]
         if not result.path(shard).is_file():
-            result.save(shard, read_shard(reader, own, special, shard * size))
+            result.save(shard, read_shard(reader, own, special, shard * size, hooks))
         progress(count_tokens(own), result)
     return result
 
 
-def read_shard(reader: Reader, documents: Sequence[Document], special: Collection[int], first: int) -> Shard:
+def read_shard(
+    reader: Reader, documents: Sequence[Document], special: Collection[int], first: int, hooks: Sequence[HookPoint]
+) -> Shard:
     parts = [
         Shard(x[mask], torch.tensor(document.token_ids)[mask], torch.full((int(mask.sum()),), first + i))
-        for i, (document, x, mask) in enumerate(read_tokens(reader, documents, special, len(documents)))
+        for i, (document, x, mask) in enumerate(read_tokens(reader, documents, special, len(documents), hooks))
     ]
     return Shard(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 def record_of(
-    documents: Sequence[Document], model: ModelIdentity, hook: HookPoint, config: HarvestConfig
+    documents: Sequence[Document], model: ModelIdentity, hooks: Sequence[HookPoint], config: HarvestConfig
 ) -> HarvestRecord:
     return HarvestRecord(
         model=model.name,
         reads=model.reads,
-        hook=hook,
+        hooks=tuple(hooks),
         d_model=model.d_model,
         text=text_hash(documents),
         documents=len(documents),
@@ -174,18 +194,23 @@ def open_harvest(folder: Path) -> Harvest:
     try:
         return Harvest(folder, HarvestRecord.model_validate_json(path.read_bytes()))
     except ValidationError as error:
-        raise CorruptArtifact(f"{path} is no record of a harvest: {error.errors()[0]['msg']}") from None
+        why = error.errors()[0]
+        raise CorruptArtifact(
+            f"{path} is no record of a harvest of format 2 ({'.'.join(map(str, why['loc']))}: {why['msg']}); "
+            "harvest again, into another folder"
+        ) from None
 
 
-def token_bytes(d_model: int, config: HarvestConfig) -> int:
-    """Of a token in a shard: its stream, its id and its document."""
-    return d_model * DTYPES[config.dtype].itemsize + 16
+def token_bytes(width: int, config: HarvestConfig) -> int:
+    """Of a token in a shard: its streams, ``width`` numbers in all, its id and its document."""
+    return width * DTYPES[config.dtype].itemsize + 16
 
 
 def check_disk(harvest: Harvest) -> None:
     """Raises BudgetExceeded before anything is read."""
     record, missing = harvest.record, len(harvest.missing)
-    needed = record.tokens * token_bytes(record.d_model, record.config) * missing // max(1, len(harvest))
+    width = token_bytes(len(record.hooks) * record.d_model, record.config)
+    needed = record.tokens * width * missing // max(1, len(harvest))
     free = shutil.disk_usage(harvest.folder).free
     if needed > free:
         raise BudgetExceeded(

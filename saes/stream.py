@@ -28,7 +28,7 @@ class Chunks(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, chunk: int) -> Tensor:
-        """[tokens, d_model], float32."""
+        """[tokens, d_model], float32; d_model times as wide as there are hook points."""
         ...
 
 
@@ -52,7 +52,9 @@ class DocumentChunks:
 
 
 class StreamConfig(Frozen):
-    """buffer_tokens: size of the shuffle buffer; memory is buffer_tokens · d_model · 4 bytes, twice while it mixes"""
+    """buffer_tokens: size of the shuffle buffer; memory is buffer_tokens · 4 bytes · d_model for each hook point, and
+    twice that while it mixes
+    """
 
     buffer_tokens: int = Field(default=65_536, ge=1)
     batch_tokens: int = Field(default=2048, ge=1)

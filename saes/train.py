@@ -3,12 +3,10 @@
 1. The stream's scale is measured on its first batches: with s · x, E‖x‖² = d_model.
 2. Every batch makes a step of every SAE (``saes.trainee``).
 3. Now and then the whole state is saved: weights, Adam's moments, schedules, the stream's buffer and place. A run that
-   is started again goes on from there, and ends in the same SAEs as if it had never been stopped.
-4. A run that is out of time saves its state and says so.
+   is started again goes on from there, and ends in the same SAEs as if it had never been stopped (``saes.run``).
 """
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,16 +14,12 @@ from typing import Any, NamedTuple
 import torch
 
 from featurehub.dictionary import Dictionary
-from featurehub.errors import BudgetExceeded, InvalidInput
-from saes.checkpoint import load_state, save_state
 from saes.recipes import Recipe
+from saes.run import REPORT_EVERY, SCALE_BATCHES, TrainConfig, check_asked, go_on
 from saes.stream import Stream
-from saes.trainee import Progress, TrainConfig, Trainee
+from saes.trainee import Progress, Trainee
 
-__all__ = ["SCALE_BATCHES", "TrainedSae", "train"]
-
-SCALE_BATCHES = 20
-REPORT_EVERY = 50
+__all__ = ["TrainedSae", "train"]
 
 
 class TrainedSae(NamedTuple):
@@ -78,12 +72,7 @@ class Run:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Raises InvalidInput for the state of another run."""
-        for part, own in self.asked.items():
-            if state[part] != own:
-                raise InvalidInput(
-                    f"the checkpoint is of a run with another {part}: {state[part]}; give another folder, or remove it",
-                    param="out",
-                )
+        check_asked(self.asked, state)
         for trainee, each in zip(self.trainees, state["trainees"], strict=True):
             trainee.load(each)
         self.stream.load(state["stream"])
@@ -100,51 +89,15 @@ def train(
     progress: Callable[[Progress], None] = lambda progress: None,
     until: float = math.inf,
 ) -> list[TrainedSae]:
-    """One SAE per recipe. ``checkpoint``: the file that keeps the state, and from which the run goes on if it is there.
+    """One SAE per recipe; ``checkpoint``, ``progress`` and ``until`` as in ``saes.run.go_on``.
 
-    until: when it must be done, in seconds of ``time.monotonic``
     Raises InvalidInput for a recipe that cannot be made and for the checkpoint of another run, CorruptArtifact, and
     BudgetExceeded where the time is over.
     """
     run = Run(stream, d_model, recipes, config)
-    if checkpoint is not None and checkpoint.is_file():
-        run.load(load_state(checkpoint))
-    else:
-        run.scale()
-    # The moments of latents that no longer fire decay into denormal numbers, which a CPU handles many times slower.
-    torch.set_flush_denormal(True)
-    try:
-        go_on(run, checkpoint, progress, until)
-    finally:
-        torch.set_flush_denormal(False)
+    go_on(run, checkpoint, progress, until)
     x = next(stream)
     return [
         TrainedSae(each.recipe, config, each.finish(x), [p for p in run.history if p.recipe == str(each.recipe)])
         for each in run.trainees
     ]
-
-
-def go_on(run: Run, checkpoint: Path | None, progress: Callable[[Progress], None], until: float) -> None:
-    saved = time.monotonic()
-    while run.done < run.config.steps:
-        for each in run.step():
-            progress(each)
-        if time.monotonic() > until:
-            stop(run, checkpoint)
-        if checkpoint is not None and time.monotonic() - saved >= run.config.checkpoint_every:
-            save_state(checkpoint, run.state())
-            saved = time.monotonic()
-    if checkpoint is not None:
-        save_state(checkpoint, run.state())
-
-
-def stop(run: Run, checkpoint: Path | None) -> None:
-    """Step 4. Raises BudgetExceeded."""
-    kept = "nothing is kept"
-    if checkpoint is not None:
-        save_state(checkpoint, run.state())
-        kept = "they are kept: start it again with more time, and it goes on from there"
-    done = run.done * run.config.batch_tokens
-    raise BudgetExceeded(
-        f"the time is over after {done:,} of {run.config.tokens:,} training tokens; {kept}", param="budget"
-    )

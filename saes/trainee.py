@@ -11,42 +11,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from pydantic import Field
 from sae_lens.config import LoggingConfig, SAETrainerConfig
 from sae_lens.saes.sae import TrainStepOutput
 from sae_lens.training.sae_trainer import SAETrainer
 from torch import Tensor
 
 from featurehub.dictionary import Dictionary
-from featurehub.settings import Frozen
 from saes.architecture import Architecture
 from saes.formats.saelens import read_saelens
 from saes.recipes import Recipe, make_sae
+from saes.run import TrainConfig
 
-__all__ = ["Progress", "TrainConfig", "Trainee"]
+__all__ = ["Progress", "Trainee"]
 
 MOMENTUM = 0.02
 """η"""
-
-
-class TrainConfig(Frozen):
-    """What a training run depends on but its stream and its recipes.
-
-    tokens:           how many to train on, repeats counted
-    device:           where SAEs are trained, as torch names it
-    autocast:         products in bfloat16 (mixed precision), weights and moments in float32; for hardware that has it
-    checkpoint_every: seconds between two saved states
-    """
-
-    tokens: int = Field(default=1_600_000, ge=1)
-    batch_tokens: int = Field(default=2048, ge=1)
-    device: str = "cpu"
-    autocast: bool = False
-    checkpoint_every: float = Field(default=60.0, ge=0)
-
-    @property
-    def steps(self) -> int:
-        return max(1, self.tokens // self.batch_tokens)
 
 
 class Progress(NamedTuple):

@@ -13,8 +13,8 @@ from featurehub.errors import ArtifactNotFound
 from featurehub.settings import Frozen, home
 from labeling.strength import CalibrationConfig
 from saes.recipes import Recipe
+from saes.run import TrainConfig
 from saes.texts import Message
-from saes.trainee import TrainConfig
 
 __all__ = ["DemoPlan", "build_demo", "demo_database", "demo_sae", "ensure_demo", "user"]
 

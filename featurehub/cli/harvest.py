@@ -1,6 +1,6 @@
-"""`featurehub harvest`: the stream at a hook point over a whole text, read by an engine of the layers up to it."""
+"""`featurehub harvest`: the stream at hook points over a whole text, read by an engine of the layers up to the last."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,20 +19,21 @@ from saes.documents import Document, count_tokens, special_ids, tokenize
 from saes.harvest import Harvest, HarvestConfig, harvest_documents
 from saes.texts import Message
 
-__all__ = ["HarvestPlan", "harvest", "identify_hook", "read_documents", "tokens_read"]
+__all__ = ["HarvestPlan", "harvest", "identify_hook", "identify_hooks", "read_documents", "tokens_read"]
 
 MAX_TOKENS = 256
 
 
 class HarvestPlan(Frozen):
-    """layer:   None for the one at about 70 % of the depth
+    """layers:  none for the one at about 70 % of the depth
+    sites:      of each of these layers
     max_tokens: of each text, from its beginning; None for 256, or fewer where the model reads fewer
     """
 
     model: Path
     out: Path
-    layer: int | None = None
-    site: Site = Site.RESID_POST
+    layers: tuple[int, ...] = ()
+    sites: tuple[Site, ...] = (Site.RESID_POST,)
     max_tokens: int | None = None
     harvest: HarvestConfig = HarvestConfig()
     engine: EngineOptions = EngineOptions()
@@ -49,9 +50,9 @@ class HarvestPlan(Frozen):
 def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]]) -> Harvest:
     """Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; shards that are there are kept."""
     with phase("identifying the model"):
-        identity, hook = identify_hook(plan.model, plan.layer, plan.site)
+        identity, hooks = identify_hooks(plan.model, plan.layers, plan.sites)
     with phase("starting the engine"):
-        engine = Engine(plan.model, EngineConfig.capturing(hook, truncated=True), plan.engine)
+        engine = Engine(plan.model, EngineConfig.capturing(*hooks, truncated=True), plan.engine)
     with engine:
         documents = read_documents(engine, entries, plan.max_tokens)
         special = special_ids(engine.tokenizer)
@@ -61,7 +62,7 @@ def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]]) -> Harves
                 bar(tokens)
                 bar.say(f"{harvest.bytes / 1e6:,.0f} MB")
 
-            return harvest_documents(engine, documents, special, plan.out, identity, hook, plan.harvest, progress)
+            return harvest_documents(engine, documents, special, plan.out, identity, hooks, plan.harvest, progress)
 
 
 def read_documents(engine: Engine, entries: Sequence[str | list[Message]], max_tokens: int | None) -> list[Document]:
@@ -78,7 +79,19 @@ def tokens_read(longest: int, asked: int | None) -> int:
 
 def identify_hook(model: Path, layer: int | None, site: Site = Site.RESID_POST) -> tuple[ModelIdentity, HookPoint]:
     """The model as seen from a hook point; without a layer, the one at about 70 % of the depth."""
+    identity, [hook] = identify_hooks(model, () if layer is None else (layer,), (site,))
+    return identity, hook
+
+
+def identify_hooks(
+    model: Path, layers: Collection[int], sites: Collection[Site]
+) -> tuple[ModelIdentity, tuple[HookPoint, ...]]:
+    """The model as seen from the last of the hook points, and these in the order in which a token passes them.
+
+    Raises ModelNotFound, UnsupportedModel, InvalidInput for a layer that the model does not have.
+    """
     first = identify(model, HookPoint(layer=0))
     check_architecture(first.architecture)
-    hook = HookPoint(layer=layer if layer is not None else round(0.7 * (first.layers - 1)), site=site)
-    return identify(model, hook), hook
+    chosen = layers or [round(0.7 * (first.layers - 1))]
+    hooks = sorted({HookPoint(layer=layer, site=site) for layer in chosen for site in sites}, key=lambda h: h.order)
+    return identify(model, hooks[-1]), tuple(hooks)

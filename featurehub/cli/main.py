@@ -42,6 +42,7 @@ class Exit(IntEnum):
 Text = Annotated[str, typer.Option(help="Texts or chats: a .txt, .json, .jsonl, .parquet, a folder, hf:OWNER/NAME.")]
 Layer = Annotated[int | None, typer.Option(min=0, help="Hook layer; by default at about 70 % of the depth.")]
 Budget = Annotated[str, typer.Option(help="Of harvest and training: a time (90s, 10min, 2h) or tokens (500k, 2M).")]
+Layers = Annotated[list[int] | None, typer.Option("--layer", min=0, help="Hook layer; may be given several times.")]
 Documents = Annotated[int | None, typer.Option(help="Take the first so many texts only.")]
 
 
@@ -69,7 +70,7 @@ def build(
     from featurehub.cli.training import hardware
     from saes.budget import Budget as TrainBudget
     from saes.recipes import Recipe
-    from saes.trainee import TrainConfig
+    from saes.run import TrainConfig
 
     plan = BuildPlan(
         model=model,
@@ -112,7 +113,7 @@ def train(
     from featurehub.cli.training import TrainPlan, hardware
     from saes.budget import Budget as TrainBudget
     from saes.recipes import Recipe
-    from saes.trainee import TrainConfig
+    from saes.run import TrainConfig
 
     plan = TrainPlan(
         model=model,
@@ -159,21 +160,22 @@ def harvest(
     text: Text,
     out: Annotated[Path, typer.Option(help="Folder for the shards. A run that was stopped goes on in it.")],
     documents: Documents = None,
-    layer: Layer = None,
-    site: Annotated[Site, typer.Option(help="Where in the layer.")] = Site.RESID_POST,
+    layer: Layers = None,
+    site: Annotated[list[Site] | None, typer.Option(help="Where in each layer; may be given several times.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens of each text, from its beginning.")] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
 ) -> None:
-    """Read the stream at a hook point over a whole text, into shards of safetensors."""
+    """Read the stream at one hook point or several over a whole text, into shards of safetensors."""
     from saes.texts import read_texts
 
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.cli.harvest import HarvestPlan
     from featurehub.cli.harvest import harvest as harvest_text
 
-    plan = HarvestPlan.of(model=model, out=out, layer=layer, site=site, max_tokens=max_tokens, dtype=dtype)
-    made = harvest_text(plan, entries)
-    output.print(f"{made.record.tokens:,} tokens at {made.record.hook}, {made.bytes / 1e6:,.1f} MB in {out}")
+    places = {"layers": layer or (), "sites": site or [Site.RESID_POST]}
+    made = harvest_text(HarvestPlan.of(model=model, out=out, max_tokens=max_tokens, dtype=dtype, **places), entries)
+    hooks = ", ".join(map(str, made.record.hooks))
+    output.print(f"{made.record.tokens:,} tokens at {hooks}, {made.bytes / 1e6:,.1f} MB in {out}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

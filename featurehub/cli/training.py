@@ -31,10 +31,11 @@ from saes.drift.check import CheckConfig
 from saes.harvest import Harvest, HarvestConfig, harvest_documents, token_bytes
 from saes.recipes import Recipe
 from saes.report import write_report
+from saes.run import TrainConfig
 from saes.stream import Stream, StreamConfig
 from saes.texts import Message
 from saes.train import TrainedSae, train
-from saes.trainee import Progress, TrainConfig
+from saes.trainee import Progress
 
 __all__ = ["Material", "TrainPlan", "hardware", "harvest_and_train", "material_of", "partial_folder", "seal_trained"]
 
@@ -163,7 +164,7 @@ def harvest_until(plan: TrainPlan, engine: Engine, read: Material, folder: Path,
                 )
 
         special, documents = special_ids(engine.tokenizer), read.training
-        return harvest_documents(engine, documents, special, folder, read.identity, read.hook, plan.harvest, progress)
+        return harvest_documents(engine, documents, special, folder, read.identity, [read.hook], plan.harvest, progress)
 
 
 def train_on(job: Job, harvest: Harvest, checkpoint: Path, until: float) -> list[TrainedSae]:

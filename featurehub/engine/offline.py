@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+import torch
 from torch import Tensor
 
 from featurehub.artifacts.manifest import HookPoint
@@ -117,17 +118,19 @@ class Engine:
         """Tokens of the longest document that it reads: vLLM wants room for one more."""
         return self.llm.model_config.max_model_len - 1
 
-    def capture(self, documents: Sequence[Sequence[int]], point: HookPoint | None = None) -> list[Tensor]:
-        """The stream at a hook point (the first, unless one is named) for every token of every document.
+    def capture(self, documents: Sequence[Sequence[int]], *points: HookPoint) -> list[Tensor]:
+        """The stream at hook points (the first, unless some are named) for every token of every document, in one pass.
 
-        One [tokens, d_model] float32 tensor each.
+        One [tokens, points · d_model] float32 tensor each, with the hook points side by side.
         """
-        name = str(point or self.config.hooks[0].point)
+        names = tuple(map(str, points or [self.config.hooks[0].point]))
         keys = [f"capture-{next(self.keys)}" for _ in documents]
-        steerings = [Steering(report=key, capture=(name,)) for key in keys]
+        steerings = [Steering(report=key, capture=names) for key in keys]
         self.run([list(document) for document in documents], steerings, Sampling(temperature=0.0, max_tokens=1))
-        [captured] = self.llm.collective_rpc("featurehub_captured", args=(keys, name))
-        return captured
+        captured = [self.llm.collective_rpc("featurehub_captured", args=(keys, name))[0] for name in names]
+        if len(names) == 1:
+            return captured[0]
+        return [torch.cat(streams, dim=1) for streams in zip(*captured, strict=True)]
 
     def generate(
         self, prompts: Sequence[Sequence[int]], steerings: Sequence[Steering | None], sampling: Sampling

@@ -39,9 +39,10 @@ from saes.documents import prompt_ids, special_ids
 from saes.drift.check import World
 from saes.harvest import harvest_documents
 from saes.recipes import Recipe
+from saes.run import TrainConfig
 from saes.stream import Stream, StreamConfig
 from saes.train import train
-from saes.trainee import Progress, TrainConfig
+from saes.trainee import Progress
 
 ANSWERS = 24
 NOTHING = "unsteered"
@@ -90,7 +91,7 @@ def train_all(
 ) -> list[Dictionary]:
     documents, special = documents_of(engine, subject.training), special_ids(engine.tokenizer)
     identity, hook = identify_hook(subject.model, subject.layer)
-    streams = harvest_documents(engine, documents, special, folder / "harvest", identity, hook, build_plan().harvest)
+    streams = harvest_documents(engine, documents, special, folder / "harvest", identity, [hook], build_plan().harvest)
     config = TrainConfig(tokens=tokens)
     with Bars(console=console, transient=True) as bars:
         task = bars.add_task("training", total=config.steps)

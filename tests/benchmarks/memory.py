@@ -46,14 +46,14 @@ def run(tokens: int, buffer: int) -> None:
     from saes.documents import Document
     from saes.harvest import HarvestConfig, harvest_documents
     from saes.recipes import Recipe
+    from saes.run import TrainConfig
     from saes.stream import Stream, StreamConfig
     from saes.train import train
-    from saes.trainee import TrainConfig
 
     identity, hook = identify_hook(bundled_model(), None)
     texts = [Document([10 + (7 * i + j) % 300 for j in range(128)], 1) for i in range(max(1, tokens // 128))]
     with Engine(bundled_model(), EngineConfig.capturing(hook)) as engine, tempfile.TemporaryDirectory() as folder:
-        harvest = harvest_documents(engine, texts, (), Path(folder), identity, hook, HarvestConfig())
+        harvest = harvest_documents(engine, texts, (), Path(folder), identity, [hook], HarvestConfig())
         if tokens:
             stream = Stream(harvest, StreamConfig(buffer_tokens=buffer))
             train(stream, identity.d_model, [Recipe(d_sae=320)], TrainConfig(tokens=tokens))

@@ -26,9 +26,9 @@ def featurehub_trainer(shape: Shape, folder: Path, compiled: bool, from_disk: bo
     from saes.documents import Document
     from saes.harvest import HarvestConfig, harvest_documents
     from saes.recipes import Recipe
+    from saes.run import TrainConfig
     from saes.stream import Stream, StreamConfig
     from saes.train import train
-    from saes.trainee import TrainConfig
 
     hook = HookPoint(layer=shape.layer)
     identity = identify(folder / "model", hook)
@@ -40,7 +40,7 @@ def featurehub_trainer(shape: Shape, folder: Path, compiled: bool, from_disk: bo
         texts = [Document(ids, 1) for ids in documents(asked.batch)]
         with tempfile.TemporaryDirectory() as fresh:
             shards = Path(kept) / str(asked.batch) if from_disk else Path(fresh)
-            harvest = harvest_documents(engine, texts, (), shards, identity, hook, HarvestConfig())
+            harvest = harvest_documents(engine, texts, (), shards, identity, [hook], HarvestConfig())
             config = TrainConfig(tokens=asked.batch * LENGTH, batch_tokens=BATCH)
             stream = Stream(harvest, StreamConfig(buffer_tokens=BUFFER, batch_tokens=BATCH))
             train(stream, shape.hidden_size, [Recipe(d_sae=shape.d_sae, k=K)], config)

@@ -15,7 +15,7 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.sdk.client import Client
 from labeling.strength import CalibrationConfig
 from saes.recipes import Recipe
-from saes.trainee import TrainConfig
+from saes.run import TrainConfig
 
 
 class Built(NamedTuple):

@@ -16,8 +16,8 @@ from featurehub.store import open_store
 from labeling.judge import WordJudge
 from labeling.strength import CalibrationConfig
 from saes.recipes import Recipe
+from saes.run import TrainConfig
 from saes.texts import read_texts
-from saes.trainee import TrainConfig
 
 pytestmark = [pytest.mark.engine, pytest.mark.shared]
 

@@ -163,9 +163,9 @@ def test_streams_and_steered_answers_are_those_of_transformers(
     wanted = [[model.decode(prompt, steering, dictionaries) for steering in steerings] for prompt in PROMPTS]
     options = EngineOptions(max_num_seqs=16, max_model_len=48, skip_tokenizer_init=True)
     with Engine(folder, hooked(tmp_path, saes), options) as engine:
-        for point in points:
-            for stream, captured in zip(streams, engine.capture(PROMPTS, point), strict=True):
-                torch.testing.assert_close(captured, stream[str(point)], rtol=1e-3, atol=1e-3)
+        for stream, captured in zip(streams, engine.capture(PROMPTS, *points), strict=True):
+            beside = torch.cat([stream[str(point)] for point in points], dim=1)
+            torch.testing.assert_close(captured, beside, rtol=1e-3, atol=1e-3)
         for prompt, (plain, *steered) in zip(PROMPTS, wanted, strict=True):
             answers = engine.generate([prompt] * len(steerings), steerings, SAMPLING)
             assert [answer.token_ids for answer in answers] == [plain, *steered]

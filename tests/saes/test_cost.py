@@ -12,8 +12,8 @@ from saes.documents import Document
 from saes.reader import FakeReader
 from saes.recipes import Recipe
 from saes.report import TITLES, write_report
-from saes.train import SCALE_BATCHES
-from saes.trainee import Progress, TrainConfig
+from saes.run import SCALE_BATCHES, TrainConfig
+from saes.trainee import Progress
 
 RATES = Rates(read=1000.0, train=4000.0)
 JOB = Job(

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from featurehub.artifacts.files import sha256
-from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.errors import BudgetExceeded, CorruptArtifact, InvalidInput
 from saes.documents import Document
 from saes.harvest import Harvest, HarvestConfig, harvest_documents, open_harvest
@@ -24,6 +25,7 @@ MODEL = ModelIdentity(
     tokenizer="t", chat_template="",
 )  # fmt: skip
 CONFIG = HarvestConfig(documents_per_shard=5)
+THREE = [HookPoint(layer=0), HookPoint(layer=1, site=Site.RESID_MID), HookPoint(layer=1, site=Site.MLP_OUT)]
 
 
 class Failing(FakeReader):
@@ -34,16 +36,16 @@ class Failing(FakeReader):
         self.left = calls
         self.read: list[int] = []
 
-    def capture(self, documents: Sequence[Sequence[int]]) -> list[Tensor]:
+    def capture(self, documents: Sequence[Sequence[int]], *points: HookPoint) -> list[Tensor]:
         if not self.left:
             raise KeyboardInterrupt
         self.left -= 1
         self.read.append(len(documents))
-        return super().capture(documents)
+        return super().capture(documents, *points)
 
 
 def run(folder: Path, reader: FakeReader | None = None, **changes: Any) -> Harvest:
-    asked = {"documents": DOCUMENTS, "model": MODEL, "hook": HookPoint(layer=1), "config": CONFIG} | changes
+    asked = {"documents": DOCUMENTS, "model": MODEL, "hooks": [HookPoint(layer=1)], "config": CONFIG} | changes
     return harvest_documents(reader or FakeReader(30, 6), special=SPECIAL, folder=folder, **asked)
 
 
@@ -64,6 +66,26 @@ def test_a_harvest_is_what_the_engine_reads_again(tmp_path: Path) -> None:
     made, again = run(tmp_path), DocumentChunks(FakeReader(30, 6), DOCUMENTS, SPECIAL, documents_per_chunk=5)
     assert len(made) == len(again) == 5
     assert all(torch.equal(made.read(chunk), again.read(chunk)) for chunk in range(len(made)))
+
+
+def test_several_hook_points_lie_side_by_side_each_as_it_was_read_in_the_same_pass(tmp_path: Path) -> None:
+    reader, embedding, config = Failing(99), FakeReader(30, 6).embedding, HarvestConfig(documents_per_shard=15)
+    made, one = run(tmp_path / "three", reader, hooks=THREE, config=config), run(tmp_path)
+    assert reader.read == [5, 5, 5, 5, 3]
+    for shard in range(len(made)):
+        x, token_ids, _ = made.load(shard)
+        assert all(torch.equal(x[:, 6 * i : 6 * i + 6], embedding[token_ids].roll(i, 1)) for i in range(3))
+        assert torch.equal(x[:, :6], one.read(shard))
+        assert load_file(made.path(shard)).keys() == {*map(str, THREE), "token_ids", "document"}
+    assert open_harvest(tmp_path / "three").record.hooks == tuple(THREE)
+    with pytest.raises(InvalidInput, match="another hooks"):
+        run(tmp_path / "three", hooks=THREE[1:], config=config)
+
+
+def test_one_hook_point_takes_no_more_room_than_its_numbers(tmp_path: Path) -> None:
+    made = run(tmp_path)
+    tokens = sum(len(made.load(shard).token_ids) for shard in range(len(made)))
+    assert made.bytes - tokens * (6 * 4 + 16) < 400 * len(made)
 
 
 @pytest.mark.parametrize("calls", [0, 1, 4])
@@ -91,7 +113,7 @@ def test_progress_counts_every_token_once(tmp_path: Path) -> None:
     [
         ({"documents": DOCUMENTS[:-1]}, "text, documents, tokens"),
         ({"model": MODEL.model_copy(update={"reads": "x" * 64})}, "reads"),
-        ({"hook": HookPoint(layer=0)}, "hook"),
+        ({"hooks": [HookPoint(layer=0)]}, "hooks"),
         ({"config": HarvestConfig(documents_per_shard=5, dtype="float16")}, "config"),
     ],
 )
@@ -121,8 +143,8 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
 def test_no_harvest_in_a_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="featurehub harvest"):
         open_harvest(tmp_path)
-    (tmp_path / "harvest.json").write_text('{"format": 2}')
-    with pytest.raises(CorruptArtifact, match="no record"):
+    (tmp_path / "harvest.json").write_text('{"format": 1}')
+    with pytest.raises(CorruptArtifact, match=r"no record of a harvest of format 2 \(format.*into another folder"):
         open_harvest(tmp_path)
 
 
@@ -133,3 +155,12 @@ def test_too_small_a_disk_is_refused_before_anything_is_read(tmp_path: Path, mon
     with pytest.raises(BudgetExceeded, match="--dtype bfloat16"):
         run(tmp_path, reader)
     assert not reader.read
+
+
+def test_the_disk_must_hold_every_hook_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = sum(len(document.token_ids) for document in DOCUMENTS)
+    free = shutil.disk_usage(tmp_path)._replace(free=tokens * (6 * 4 + 16))
+    monkeypatch.setattr("saes.harvest.shutil.disk_usage", lambda folder: free)
+    run(tmp_path / "one")
+    with pytest.raises(BudgetExceeded):
+        run(tmp_path / "three", hooks=THREE)

@@ -20,9 +20,10 @@ from saes.documents import Document
 from saes.evaluate import evaluate
 from saes.reader import FakeReader
 from saes.recipes import Recipe
+from saes.run import TrainConfig
 from saes.stream import DocumentChunks, Stream, StreamConfig
 from saes.train import train
-from saes.trainee import Progress, TrainConfig
+from saes.trainee import Progress
 
 D_MODEL, VOCABULARY = 12, 40
 CONFIG = TrainConfig(tokens=38_400, batch_tokens=128, checkpoint_every=0)

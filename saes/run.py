@@ -1,0 +1,130 @@
+"""A training run that can be stopped at any time, and goes on to the same end.
+
+1. A run without a checkpoint begins by measuring the stream's scale; one with a checkpoint goes on from it.
+2. Steps follow, and now and then the whole state is saved.
+3. A run that is out of time saves its state and says so.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from pydantic import Field
+
+from featurehub.errors import BudgetExceeded, InvalidInput
+from featurehub.settings import Frozen
+from saes.checkpoint import load_state, save_state
+
+__all__ = ["REPORT_EVERY", "SCALE_BATCHES", "Run", "TrainConfig", "check_asked", "go_on"]
+
+SCALE_BATCHES = 20
+"""The stream's first ones, on which its scale is measured."""
+REPORT_EVERY = 50
+"""Steps."""
+
+Report = TypeVar("Report", covariant=True)
+
+
+class TrainConfig(Frozen):
+    """What a training run depends on but its stream and its recipes.
+
+    tokens:           how many to train on, repeats counted
+    device:           where it is trained, as torch names it
+    autocast:         products in bfloat16 (mixed precision), weights and moments in float32; for hardware that has it
+    checkpoint_every: seconds between two saved states
+    """
+
+    tokens: int = Field(default=1_600_000, ge=1)
+    batch_tokens: int = Field(default=2048, ge=1)
+    device: str = "cpu"
+    autocast: bool = False
+    checkpoint_every: float = Field(default=60.0, ge=0)
+
+    @property
+    def steps(self) -> int:
+        return max(1, self.tokens // self.batch_tokens)
+
+
+class Run(Protocol[Report]):
+    """Something in training. done: steps so far"""
+
+    config: TrainConfig
+    done: int
+
+    def scale(self) -> None:
+        """Measures the stream, before the first step."""
+        ...
+
+    def step(self) -> list[Report]:
+        """Makes a step. What is to be told of it, which of most steps is nothing."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next steps depend on."""
+        ...
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Raises InvalidInput for the state of another run."""
+        ...
+
+
+def go_on(
+    run: Run[Report],
+    checkpoint: Path | None = None,
+    progress: Callable[[Report], None] = lambda report: None,
+    until: float = math.inf,
+) -> None:
+    """To the end. ``checkpoint``: the file that keeps the state, and from which the run goes on if it is there.
+
+    until: when it must be done, in seconds of ``time.monotonic``
+    Raises InvalidInput for the checkpoint of another run, CorruptArtifact, BudgetExceeded where the time is over.
+    """
+    if checkpoint is not None and checkpoint.is_file():
+        run.load(load_state(checkpoint))
+    else:
+        run.scale()
+    # The moments of latents that no longer fire decay into denormal numbers, which a CPU handles many times slower.
+    torch.set_flush_denormal(True)
+    try:
+        make_steps(run, checkpoint, progress, until)
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def make_steps(run: Run[Report], checkpoint: Path | None, progress: Callable[[Report], None], until: float) -> None:
+    saved = time.monotonic()
+    while run.done < run.config.steps:
+        for each in run.step():
+            progress(each)
+        if time.monotonic() > until:
+            stop(run, checkpoint)
+        if checkpoint is not None and time.monotonic() - saved >= run.config.checkpoint_every:
+            save_state(checkpoint, run.state())
+            saved = time.monotonic()
+    if checkpoint is not None:
+        save_state(checkpoint, run.state())
+
+
+def stop(run: Run[Report], checkpoint: Path | None) -> None:
+    """Step 3. Raises BudgetExceeded."""
+    kept = "nothing is kept"
+    if checkpoint is not None:
+        save_state(checkpoint, run.state())
+        kept = "they are kept: start it again with more time, and it goes on from there"
+    done = run.done * run.config.batch_tokens
+    raise BudgetExceeded(
+        f"the time is over after {done:,} of {run.config.tokens:,} training tokens; {kept}", param="budget"
+    )
+
+
+def check_asked(asked: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """asked: what only the state of the same run has. Raises InvalidInput."""
+    for part, own in asked.items():
+        if state.get(part) != own:
+            raise InvalidInput(
+                f"the checkpoint is of a run with another {part}: {state.get(part)}; give another folder, or remove it",
+                param="out",
+            )
