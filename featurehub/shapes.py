@@ -1,7 +1,7 @@
 """Shapes as types, under one name each. Checked only under pytest (jaxtyping + beartype).
 
 ``tokens`` counts positions, ``d_model`` is the width of the residual stream, ``d_sae`` the number of latents,
-``k`` the edits of one request.
+``k`` the edits of one request, ``layers`` those of a transcoder.
 """
 
 # jaxtyping's shape strings are no forward references.
@@ -18,3 +18,8 @@ StreamBias = Float[Tensor, " d_model"]
 TokenIds = Int[Tensor, " tokens"]
 TokenMask = Bool[Tensor, " tokens"]
 PerToken = Float[Tensor, " tokens"]
+LayerStreams = Float[Tensor, "tokens layers d_model"]
+LayerLatents = Float[Tensor, "tokens layers d_sae"]
+LayerEncoders = Float[Tensor, "layers d_sae d_model"]
+LayerLatentBias = Float[Tensor, "layers d_sae"]
+LayerBias = Float[Tensor, "layers d_model"]

@@ -3,9 +3,10 @@
 Reading order:
     texts        texts and chats from files, folders and datasets
     documents    the same as token ids
-    reader       the stream at a hook point, document by document
+    reader       the stream at hook points, document by document
     harvest      the same over a whole text, on disk in shards
     stream       a trainer's endless batches, from either
+    run          a training run that can be stopped
     recipes      an SAE of each architecture
     train        several SAEs in lockstep on one stream, with checkpoints
     formats      SAEs that other projects made, read into our equation
@@ -18,6 +19,7 @@ Reading order:
     activations  what its features do on documents
     canaries     the documents that an artifact keeps, with what its features did on them
     drift        whether artifact and features still hold on a retrained model
+    transcoders  sparse stand-ins for MLPs, of one layer or across layers
 
 May import the hub (engine, store, dictionary, artifacts, values) and sae-lens; never ``api`` or ``labeling``.
 """

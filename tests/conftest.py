@@ -35,7 +35,10 @@ if shutil.which("nvidia-smi") is None:
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # Modules whose functions take protocols are left out: beartype refuses those that cannot be checked at run time.
-CHECKED = ("featurehub.dictionary", "featurehub.steering", "saes.evaluate", "saes.train", "saes.drift.scores")
+CHECKED = (
+    "featurehub.dictionary", "featurehub.steering", "saes.evaluate", "saes.train", "saes.drift.scores",
+    "saes.transcoders.quality", "saes.transcoders.trainable", "saes.transcoders.transcoder",
+)  # fmt: skip
 install_import_hook(CHECKED, "beartype.beartype")
 
 # Machines differ in speed, so an example may take as long as it takes; which examples are drawn never differs.

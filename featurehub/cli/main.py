@@ -17,6 +17,7 @@ from featurehub.cli.options import Database, Model, Sae, database_path
 from featurehub.cli.planted import demo_app
 from featurehub.cli.progress import console, output
 from featurehub.cli.saes import saes_app
+from featurehub.cli.transcoding import transcoder_app
 from featurehub.errors import FeaturehubError
 from featurehub.features import OnStale
 from saes.architecture import Architecture
@@ -30,6 +31,7 @@ app.add_typer(drift_app, name="drift")
 app.add_typer(demo_app, name="demo")
 app.add_typer(features_app, name="features")
 app.add_typer(saes_app, name="saes")
+app.add_typer(transcoder_app, name="transcoder")
 
 
 ARCHITECTURES, LATENTS, SEEDS = [Architecture.BATCHTOPK], [768], [0]

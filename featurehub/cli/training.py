@@ -37,7 +37,17 @@ from saes.texts import Message
 from saes.train import TrainedSae, train
 from saes.trainee import Progress
 
-__all__ = ["Material", "TrainPlan", "hardware", "harvest_and_train", "material_of", "partial_folder", "seal_trained"]
+__all__ = [
+    "Material",
+    "TrainPlan",
+    "enough",
+    "hardware",
+    "harvest_and_train",
+    "material_of",
+    "partial_folder",
+    "seal_trained",
+    "split",
+]
 
 REPORT = "training.html"
 
@@ -81,11 +91,16 @@ def material_of(
     plan: TrainPlan, engine: Engine, identity: ModelIdentity, hook: HookPoint, entries: Sequence[str | list[Message]]
 ) -> Material:
     """Raises InvalidInput where there are too few texts."""
-    documents, stride = read_documents(engine, entries, plan.max_tokens), max(2, round(1 / plan.held_out))
+    return Material(identity, hook, *split(read_documents(engine, entries, plan.max_tokens), plan.held_out))
+
+
+def split(documents: Sequence[Document], held_out: float) -> tuple[list[Document], list[Document]]:
+    """Training and held-out documents. Raises InvalidInput where there are too few."""
+    stride = max(2, round(1 / held_out))
     if len(documents) < 8 * stride:
         raise InvalidInput(f"{len(documents)} documents are too few; give at least {8 * stride}", param="text")
     training = [document for i, document in enumerate(documents) if i % stride]
-    return Material(identity, hook, training, documents[::stride])
+    return training, list(documents[::stride])
 
 
 def hardware() -> dict[str, Any]:

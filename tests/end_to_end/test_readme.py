@@ -19,7 +19,13 @@ pytestmark = pytest.mark.engine
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 # Run for hours or for minutes: only that they exist and take these options is checked here; other tests run them.
-LONG = ("featurehub build", "featurehub serve", "featurehub demo train", "featurehub demo siblings")
+LONG = (
+    "featurehub build",
+    "featurehub serve",
+    "featurehub transcoder",
+    "featurehub demo train",
+    "featurehub demo siblings",
+)
 
 
 def blocks(language: str) -> list[str]:

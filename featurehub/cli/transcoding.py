@@ -1,0 +1,54 @@
+"""`featurehub transcoder …`: train a transcoder, and write it in the forms of other projects."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from featurehub.cli.progress import output
+from saes.transcoders.form import Form
+
+__all__ = ["transcoder_app"]
+
+transcoder_app = typer.Typer(no_args_is_help=True, help="Transcoders: sparse stand-ins for a model's MLPs.")
+
+
+@transcoder_app.command()
+def train(
+    model: Annotated[Path, typer.Argument(help="Folder of a model in Hugging Face format.")],
+    text: Annotated[str, typer.Option(help="Texts or chats, as for `featurehub build`.")],
+    out: Annotated[Path, typer.Option(help="Folder that becomes the transcoder.")],
+    layer: Annotated[
+        list[int] | None, typer.Option(min=0, help="Layer; given several times, one cross-layer transcoder of them.")
+    ] = None,
+    documents: Annotated[int | None, typer.Option(help="Take the first so many texts only.")] = None,
+    latents: Annotated[int, typer.Option(help="Number of latents of each layer, d_sae.")] = 768,
+    k: Annotated[float, typer.Option(help="Mean number of active latents per token and layer.")] = 12.0,
+    tokens: Annotated[int, typer.Option(help="Training tokens, repeats counted.")] = 1_600_000,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens of each text, from its beginning.")] = None,
+) -> None:
+    """Harvest the streams before and after the MLPs, train on them, measure on held-out texts, write."""
+    from saes.texts import read_texts
+
+    entries = read_texts(text, documents)  # before the imports that take long
+    from featurehub.cli.transcoder import TranscoderPlan, quality_table, train_and_write
+
+    plan = TranscoderPlan.of(
+        d_sae=latents, k=k, tokens=tokens, model=model, out=out, layers=layer or (), max_tokens=max_tokens
+    )
+    output.print(quality_table(train_and_write(plan, entries)))
+    output.print(f"Read it elsewhere: featurehub transcoder export {out} --to {Form.CIRCUIT_TRACER} --out FOLDER")
+
+
+@transcoder_app.command()
+def export(
+    transcoder: Annotated[Path, typer.Argument(help="Folder of the transcoder.")],
+    out: Annotated[Path, typer.Option(help="Folder for what is written.")],
+    to: Annotated[Form, typer.Option(help="Whose form; sae-lens takes transcoders of one layer alone.")],
+) -> None:
+    """Write a transcoder in the form that sae-lens or circuit-tracer reads."""
+    from saes.transcoders.exports import export as write
+    from saes.transcoders.folder import open_transcoder
+
+    write(open_transcoder(transcoder), to, out)
+    output.print(f"{transcoder} in the form of {to} in {out}")

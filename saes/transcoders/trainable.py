@@ -1,0 +1,151 @@
+"""A transcoder's parameters while it is trained, and its loss.
+
+1. x and y of each layer are centred and scaled so that E‖x‖² = E‖y‖² = d_model: every layer counts the same.
+2. a keeps, of all latents of all layers and of all tokens of a batch, the n · layers · k that write most: the largest
+   z⁺ · ‖W_dec‖ (BatchTopK, arXiv 2412.06410). So tokens and layers share what they need.
+3. loss = E‖y − ŷ‖² / d_model, on average over layers: the share of variance that is left unexplained;
+   and 1/32 of what is left when each token's strongest dead latents, those that have not fired for a while, guess at
+   y − ŷ: this revives them (arXiv 2406.04093).
+4. In the end the least of the kept z⁺ · ‖W_dec‖ becomes every latent's threshold, and scales and the rows' lengths are
+   folded into the weights.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from featurehub.errors import InvalidInput
+from featurehub.settings import Frozen
+from saes.transcoders.pairs import Pairs
+from saes.transcoders.transcoder import Transcoder, preactivations, written
+
+__all__ = ["Scale", "Step", "Trainable", "TranscoderRecipe", "fold"]
+
+REVIVAL = 1 / 32
+
+
+class TranscoderRecipe(Frozen):
+    """One transcoder, whatever it is trained on.
+
+    d_sae:      latents of each layer
+    k:          mean number of active latents per token and layer
+    dead_after: batches without firing after which a latent is dead
+    """
+
+    d_sae: int = Field(default=768, ge=2)
+    k: float = Field(default=12.0, gt=0)
+    lr: float = Field(default=2e-3, gt=0)
+    dead_after: int = Field(default=20, ge=1)
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises InvalidInput where k is not below d_sae."""
+        if self.k >= self.d_sae:
+            raise InvalidInput(f"k = {self.k} must be below d_sae = {self.d_sae}", param="k")
+
+
+class Scale(NamedTuple):
+    """(values − mean) · scale has mean 0 and a mean square of d_model. mean: [layers, d_model];  scale: [layers, 1]"""
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, batches: Sequence[Tensor]) -> "Scale":
+        """batches: [tokens, layers, d_model] each"""
+        values = torch.cat(list(batches)).double()
+        mean = values.mean(dim=0)
+        variance = (values - mean).square().mean(dim=(0, 2)).clamp_min(1e-30)
+        return cls(mean.float(), variance.rsqrt().float()[:, None])
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return (values - self.mean) * self.scale
+
+
+class Step(NamedTuple):
+    """One batch's loss, the error y − ŷ that is left ([tokens, layers, d_model]), and a [tokens, layers, d_sae]."""
+
+    loss: Tensor
+    error: Tensor
+    a: Tensor
+
+
+class Trainable(nn.Module):
+    """Parameters as in a ``Transcoder``, for scaled x and y. Raises InvalidInput for a recipe that cannot be made."""
+
+    def __init__(self, layers: int, d_model: int, recipe: TranscoderRecipe) -> None:
+        super().__init__()
+        recipe.check()
+        self.k = recipe.k
+        generator = torch.Generator().manual_seed(recipe.seed)
+
+        def rows(count: int) -> Tensor:
+            return normalize(torch.randn(count, recipe.d_sae, d_model, generator=generator), dim=-1)
+
+        self.W_enc = nn.Parameter(rows(layers))
+        self.b_enc = nn.Parameter(torch.zeros(layers, recipe.d_sae))
+        self.W_dec = nn.ParameterList(nn.Parameter(0.1 * rows(m + 1)) for m in range(layers))
+        self.b_dec = nn.Parameter(torch.zeros(layers, d_model))
+
+    def forward(self, pairs: Pairs, dead: Tensor) -> Step:
+        """pairs: scaled;  dead: [layers, d_sae], bool"""
+        z = self.preactivations(pairs.x)
+        writes = self.writes(z)
+        a = z.relu() * (writes >= least_kept(writes, self.k))
+        error = pairs.y - written(a, self.W_dec) - self.b_dec
+        loss = error.square().mean()
+        if dead.any():
+            loss = loss + REVIVAL * (error.detach() - self.revived(z, dead)).square().mean()
+        return Step(loss, error.detach(), a.detach())
+
+    def preactivations(self, x: Tensor) -> Tensor:
+        return preactivations(x, self.W_enc, self.b_enc)
+
+    @torch.no_grad()
+    def writes(self, z: Tensor) -> Tensor:
+        """z⁺ · ‖W_dec‖, [tokens, layers, d_sae]."""
+        return z.relu() * lengths(self.W_dec)
+
+    def revived(self, z: Tensor, dead: Tensor) -> Tensor:
+        """What each token's strongest dead latents would write: d_model / 2 of them, as in the paper.
+
+        By z and not z⁺, through which a latent far below zero would learn nothing.
+        """
+        silent = z.masked_fill(~dead, -torch.inf).flatten(1)
+        strongest = silent.topk(min(self.W_enc.shape[2] // 2, int(dead.sum())), dim=1, sorted=False)
+        a = torch.zeros_like(silent).scatter(1, strongest.indices, strongest.values)
+        return written(a.view_as(z), self.W_dec)
+
+
+def least_kept(writes: Tensor, k: float) -> Tensor:
+    """The least of the n · layers · k largest of [tokens, layers, d_sae]."""
+    count = max(1, int(k * len(writes) * writes.shape[1]))
+    return writes.flatten().topk(count, sorted=False).values.min()
+
+
+def lengths(W_dec: Sequence[Tensor] | nn.ParameterList) -> Tensor:
+    """‖W_dec‖ of every latent's rows together, [layers, d_sae]."""
+    square = torch.zeros(len(W_dec), W_dec[0].shape[1])
+    for rows in W_dec:
+        square[: len(rows)] += rows.square().sum(dim=-1)
+    return square.sqrt().clamp_min(1e-12)
+
+
+@torch.no_grad()
+def fold(trained: Trainable, x: Scale, y: Scale, least: Tensor) -> Transcoder:
+    """Step 4. x, y: what the trainable's inputs and outputs were scaled by;  least: of the kept z⁺ · ‖W_dec‖"""
+    W_enc = trained.W_enc * x.scale[:, None]
+    b_enc = trained.b_enc - torch.einsum("lsd,ld->ls", W_enc, x.mean)
+    W_dec = [rows / scale for rows, scale in zip(trained.W_dec, y.scale, strict=True)]
+    length = lengths(W_dec)
+    return Transcoder(
+        W_enc=W_enc * length[:, :, None],
+        b_enc=b_enc * length,
+        threshold=least * length / lengths(trained.W_dec),
+        W_dec=tuple(rows / length[: len(rows), :, None] for rows in W_dec),
+        b_dec=trained.b_dec / y.scale + y.mean,
+    )
