@@ -21,8 +21,9 @@ from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.artifacts.files import replace_folder
 from featurehub.cli.finish import BuildJudge, register
 from featurehub.cli.harvest import identify_hook
+from featurehub.cli.material import material_of
 from featurehub.cli.progress import phase
-from featurehub.cli.training import TrainPlan, harvest_and_train, material_of, partial_folder, seal_trained
+from featurehub.cli.training import TrainPlan, harvest_and_train, partial_folder, seal_trained
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine
 from labeling.strength import CalibrationConfig

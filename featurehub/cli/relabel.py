@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from featurehub.artifacts.artifact import Artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.cli.finish import BuildJudge, observed, register
+from featurehub.cli.material import material_of
 from featurehub.cli.progress import phase
 from featurehub.cli.serve import check_fits
-from featurehub.cli.training import TrainPlan, material_of
+from featurehub.cli.training import TrainPlan
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine

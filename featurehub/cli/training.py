@@ -8,20 +8,19 @@
 import hashlib
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from featurehub.artifacts.artifact import seal
 from featurehub.artifacts.files import write_text
-from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.cli.finish import Trained, keep_baseline, manifest_fields, observed
-from featurehub.cli.harvest import read_documents
+from featurehub.cli.material import Material, enough
 from featurehub.cli.progress import console, duration, phase, work
 from featurehub.engine.offline import Engine, EngineOptions
-from featurehub.errors import BudgetExceeded, InvalidInput
+from featurehub.errors import BudgetExceeded
 from featurehub.settings import Frozen
 from saes.budget import Budget
 from saes.canaries import CanaryConfig
@@ -33,21 +32,10 @@ from saes.recipes import Recipe
 from saes.report import write_report
 from saes.run import TrainConfig
 from saes.stream import Stream, StreamConfig
-from saes.texts import Message
 from saes.train import TrainedSae, train
 from saes.trainee import Progress
 
-__all__ = [
-    "Material",
-    "TrainPlan",
-    "enough",
-    "hardware",
-    "harvest_and_train",
-    "material_of",
-    "partial_folder",
-    "seal_trained",
-    "split",
-]
+__all__ = ["TrainPlan", "hardware", "harvest_and_train", "partial_folder", "seal_trained"]
 
 REPORT = "training.html"
 
@@ -76,31 +64,6 @@ class TrainPlan(Frozen):
     canaries: CanaryConfig = CanaryConfig()
     check: CheckConfig = CheckConfig()
     engine: EngineOptions = EngineOptions()
-
-
-class Material(NamedTuple):
-    """What SAEs are trained on, and the documents that they are measured on."""
-
-    identity: ModelIdentity
-    hook: HookPoint
-    training: Sequence[Document]
-    held_out: Sequence[Document]
-
-
-def material_of(
-    plan: TrainPlan, engine: Engine, identity: ModelIdentity, hook: HookPoint, entries: Sequence[str | list[Message]]
-) -> Material:
-    """Raises InvalidInput where there are too few texts."""
-    return Material(identity, hook, *split(read_documents(engine, entries, plan.max_tokens), plan.held_out))
-
-
-def split(documents: Sequence[Document], held_out: float) -> tuple[list[Document], list[Document]]:
-    """Training and held-out documents. Raises InvalidInput where there are too few."""
-    stride = max(2, round(1 / held_out))
-    if len(documents) < 8 * stride:
-        raise InvalidInput(f"{len(documents)} documents are too few; give at least {8 * stride}", param="text")
-    training = [document for i, document in enumerate(documents) if i % stride]
-    return training, list(documents[::stride])
 
 
 def hardware() -> dict[str, Any]:
@@ -192,15 +155,6 @@ def train_on(job: Job, harvest: Harvest, checkpoint: Path, until: float) -> list
 
         stream, d_model = Stream(harvest, config), harvest.record.d_model
         return train(stream, d_model, job.recipes, job.train, checkpoint, show, until)
-
-
-def enough(documents: Iterable[Document], tokens: int) -> Iterator[Document]:
-    """The first documents that come to so many tokens; all of them where they come to less."""
-    for document in documents:
-        if tokens <= 0:
-            return
-        yield document
-        tokens -= len(document.token_ids)
 
 
 def seal_trained(

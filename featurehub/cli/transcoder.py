@@ -20,8 +20,8 @@ from rich.table import Table
 
 from featurehub.artifacts.manifest import ModelIdentity
 from featurehub.cli.harvest import identify_hooks, read_documents
+from featurehub.cli.material import enough, split
 from featurehub.cli.progress import phase, work
-from featurehub.cli.training import enough, split
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput
