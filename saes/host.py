@@ -115,7 +115,7 @@ class Host:
 def load_host(folder: Path, point: HookPoint) -> Host:
     """In float32, on the GPU where there is one. Raises UnsupportedModel."""
     # Eager attention alone caps attention scores as Gemma 2 wants it.
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager"
     )
     return Host(model.to("cuda" if torch.cuda.is_available() else "cpu"), point)
@@ -138,13 +138,17 @@ def check_mid(point: HookPoint, config: Any) -> None:
 
 
 def before(module: nn.Module, change: Change) -> Any:
-    return module.register_forward_pre_hook(lambda _, inputs: rewrite(inputs[0], change))
+    def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        rewrite(inputs[0], change)
+
+    return module.register_forward_pre_hook(hook)
 
 
 def after(module: nn.Module, change: Change) -> Any:
-    return module.register_forward_hook(
-        lambda _, inputs, output: rewrite(output[0] if isinstance(output, tuple) else output, change)
-    )
+    def hook(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        rewrite(output[0] if isinstance(output, tuple) else output, change)
+
+    return module.register_forward_hook(hook)
 
 
 def rewrite(x: Tensor, change: Change) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -28,6 +28,7 @@ from threadpoolctl import threadpool_limits
 from featurehub.dictionary import Dictionary
 from featurehub.settings import Frozen
 from saes.documents import Document
+from saes.drift.scores import f1
 from saes.reader import Reader, read_tokens
 
 __all__ = ["ClassProbe", "Means", "ProbeConfig", "Score", "document_means", "mean_scores", "probe"]
@@ -95,13 +96,12 @@ def document_means(
 def probe(means: Means, labels: Sequence[str], config: ProbeConfig) -> list[ClassProbe]:
     """Steps 2 to 5, by class. labels: [documents], of two classes or more with enough documents for both parts"""
     classes, given = sorted(set(labels)), np.array(labels)
-    train, test = train_test_split(
-        np.arange(len(given)), test_size=config.test, stratify=given, random_state=config.seed
-    )
+    parts = train_test_split(np.arange(len(given)), test_size=config.test, stratify=given, random_state=config.seed)
+    split = Split(*map(np.asarray, parts))
     named = classes[1:] if len(classes) == 2 else classes
     # Threads would wait for each other longer than they work: 6 times the CPU time for 240 documents.
     with threadpool_limits(1):
-        return [probe_class(means, label, given == label, Split(train, test), config) for label in named]
+        return [probe_class(means, label, given == label, split, config) for label in named]
 
 
 def probe_class(means: Means, label: str, truth: np.ndarray, split: Split, config: ProbeConfig) -> ClassProbe:
@@ -128,7 +128,7 @@ def score(x: np.ndarray, truth: np.ndarray, split: Split, model: Any = None) -> 
     fitted = model or make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
     fitted.fit(x[split.train], truth[split.train])
     said, wanted = fitted.predict(x[split.test]), truth[split.test]
-    return Score(float(accuracy_score(wanted, said)), float(f1_score(wanted, said, zero_division=0.0)))
+    return Score(float(accuracy_score(wanted, said)), f1(wanted, said))
 
 
 def mean_scores(probes: Sequence[ClassProbe]) -> dict[str, Score]:

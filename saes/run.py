@@ -25,7 +25,7 @@ SCALE_BATCHES = 20
 REPORT_EVERY = 50
 """Steps."""
 
-Report = TypeVar("Report", covariant=True)
+Report = TypeVar("Report")
 
 
 class TrainConfig(Frozen):

@@ -128,7 +128,8 @@ def say(format: str, imported: Imported, identity: ModelIdentity, hook: HookPoin
     made_for = f" made for {imported.model}" if imported.model else ""
     console.print(
         f"  {format}: a {imported.architecture} SAE of {imported.dictionary.d_sae:,} latents{made_for}; "
-        f"read at {hook} of {identity.name}"
+        f"read at {hook} of {identity.name}",
+        soft_wrap=True,
     )
 
 

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from featurehub.cli.options import Database, Model, Sae, database_path
+from featurehub.cli.options import Database, Model, Sae
 from featurehub.cli.progress import console, output
+from featurehub.settings import database_path
 
 __all__ = ["evaluate", "table_of"]
 
 DOCUMENTS, LABELLED = 300, 2000
-BAR = 20
+BAR = 10
 MEANINGS = {
     "explained_variance": "variance kept",
     "fvu": "variance lost",
@@ -63,25 +65,28 @@ def evaluate(
     entries = read_texts(text, documents)  # before the imports that take long
     rows = read_labelled(labelled, LABELLED) if labelled else []
     from featurehub.artifacts.files import write_text
-    from featurehub.cli.located import folder_of
+    from featurehub.cli.located import locate
     from featurehub.cli.measure import EvaluationPlan, keep, measure
     from featurehub.store import open_store
 
-    db = db or database_path()
-    plan = EvaluationPlan(artifact=folder_of(sae, db), model=model, text=text, max_tokens=max_tokens)
-    with closing(open_store(db)) as store:
+    with closing(open_store(db or database_path())) as store:
+        with store.read() as reader:
+            folder = locate(reader, sae).open().folder
+        plan = EvaluationPlan(artifact=folder, model=model, text=text, max_tokens=max_tokens)
         measured = measure(plan, entries, rows)
         output.print(table_of(measured.evaluation.metrics))
         if json is not None:
             write_text(json, json_lines.dumps(measured.as_dict(), indent=2) + "\n")
         if keep(measured.evaluation, store):
-            output.print(f"Stored in {store.url}.")
+            output.print(f"Stored in {store.url}.", markup=False, soft_wrap=True)
         else:
-            console.print(f"[yellow]not stored[/yellow]: {store.url} does not have this SAE; --json FILE keeps it")
+            lacking = escape(f"{store.url} does not have this SAE; --json FILE keeps the numbers")
+            console.print(f"[yellow]not stored[/yellow]: {lacking}", soft_wrap=True)
 
 
 def table_of(metrics: Mapping[str, float]) -> Table:
     table = Table("metric", "value", "what it says")
+    table.columns[0].no_wrap = True
     for row in (*plain(metrics), *densities(metrics), *probes(metrics)):
         table.add_row(*row)
     return table
@@ -105,4 +110,4 @@ def probes(metrics: Mapping[str, float]) -> Iterator[tuple[str, str, str]]:
         if name.startswith("probe_") and name.endswith("_accuracy"):
             probed = name.removeprefix("probe_").removesuffix("_accuracy")
             value = f"{metrics[name]:.3f}, F1 {metrics[f'probe_{probed}_f1']:.3f}"
-            yield f"probe {probed}", value, CONTROLS.get(probed, f"accuracy, {probed.removeprefix('k')} latents")
+            yield f"probe {probed}", value, CONTROLS.get(probed, f"accuracy, best {probed.removeprefix('k')}")

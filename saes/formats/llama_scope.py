@@ -105,7 +105,7 @@ def scale(config: Config, norms: Mapping[str, float], d_model: int) -> float:
 def imported(config: Config, dictionary: Dictionary) -> Imported:
     return Imported(
         dictionary=dictionary,
-        architecture={"relu": "standard"}.get(config["act_fn"], config["act_fn"]),
+        architecture="standard" if config["act_fn"] == "relu" else config["act_fn"],
         hook=hook_point(config["hook_point_in"]),
         k=float(config["top_k"]) if config.get("top_k") else None,
         topk=config["act_fn"] == "topk",

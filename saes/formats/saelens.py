@@ -39,7 +39,7 @@ CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 ARCHITECTURES = ("standard", "jumprelu", "gated", "topk")
 SCALE = "norm_scaling_factor"
 """What the expected-norm scaling multiplies the stream with; sae-lens' registry knows it for some SAEs."""
-FORMER_NAMES = {
+FORMER_NAMES: dict[str, str] = {
     "hook_point": "hook_name",
     "hook_point_head_index": "hook_head_index",
     "activation_fn_str": "activation_fn",
@@ -64,14 +64,15 @@ def import_saelens(folder: Path, overrides: Mapping[str, Any] | None = None) -> 
         architecture=cfg["architecture"],
         hook=hook_point(cfg["hook_name"]) if cfg.get("hook_name") else None,
         model=str(cfg.get("model_name") or ""),
-        k=float(cfg["k"]) if topk else None,
+        k=float(cfg["k"]) if topk else (cfg.get("training_architecture_details") or {}).get("k"),
         topk=topk,
     )
 
 
 def modern(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """Step 1."""
-    flat = {FORMER_NAMES.get(key, key): value for key, value in ({**cfg, **cfg.get("metadata", {})}).items()}
+    given: dict[str, Any] = {**cfg, **cfg.get("metadata", {})}
+    flat = {FORMER_NAMES.get(key, key): value for key, value in given.items()}
     if flat.get("activation_fn") == "topk":
         flat |= {"architecture": "topk", "k": flat["activation_fn_kwargs"]["k"]}
     if isinstance(scaled := flat.get("normalize_activations"), bool):

@@ -123,7 +123,7 @@ def test_the_table_has_a_row_for_every_metric_and_probe() -> None:
     assert [cell[:2] for cell in cells] == [
         ("ce_score", "0.5"),
         ("tokens", "1,234"),
-        ("density_1e-3", "25.0% █████"),
+        ("density_1e-3", "25.0% ██"),
         ("probe k5", "0.900, F1 0.800"),
     ]
 

@@ -105,14 +105,14 @@ def ours(sae: JumpReLUSAE, host: Host) -> FeatureActivations:
 
 
 def make_host(llama: LlamaForCausalLM, site: Site) -> Host:
-    return Host(llama, HookPoint(layer=1, site=site))
+    return Host(llama, HookPoint(layer=0, site=site))
 
 
 @pytest.mark.parametrize("site", Site)
 def test_reconstruction_and_losses_are_those_of_sae_lens(
     site: Site, llama: LlamaForCausalLM, lens: HookedTransformer
 ) -> None:
-    sae, host = make_sae(f"blocks.1.hook_{site}"), make_host(llama, site)
+    sae, host = make_sae(f"blocks.0.hook_{site}"), make_host(llama, site)
     wanted, latents = theirs(sae, lens)
     activations, fidelity = ours(sae, host), measure_splice(host, as_dictionary(sae), DOCUMENTS, SPECIAL)
     quality = activations.quality
@@ -136,7 +136,7 @@ def test_reconstruction_and_losses_are_those_of_sae_lens(
 
 def test_where_their_formula_is_another(llama: LlamaForCausalLM, lens: HookedTransformer) -> None:
     """The bias is theirs on one batch; over several they take the mean of the batches', and we one over all tokens."""
-    sae, host = make_sae("blocks.1.hook_resid_post"), make_host(llama, Site.RESID_POST)
+    sae, host = make_sae("blocks.0.hook_resid_post"), make_host(llama, Site.RESID_POST)
     reader, dictionary = HostReader(host), as_dictionary(sae)
     biases = [
         encode_documents(reader, dictionary, DOCUMENTS[i : i + BATCH], SPECIAL).quality.relative_reconstruction_bias

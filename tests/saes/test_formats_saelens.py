@@ -10,10 +10,13 @@ from sae_lens.saes.gated_sae import GatedSAE, GatedSAEConfig
 from sae_lens.saes.jumprelu_sae import JumpReLUSAE, JumpReLUSAEConfig
 from sae_lens.saes.standard_sae import StandardSAE, StandardSAEConfig
 from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.errors import InvalidInput
 from saes.formats.imported import batch_threshold
+from saes.formats.recognise import read_sae
 from saes.formats.saelens import read_saelens
 
 D_MODEL, D_SAE, K = 12, 40, 6
@@ -91,3 +94,52 @@ def test_a_topk_sae_without_activations_is_refused(tmp_path: Path) -> None:
     save(TopKSAE(TopKSAEConfig(d_in=D_MODEL, d_sae=D_SAE, k=K)), tmp_path)
     with pytest.raises(InvalidInput, match="activations"):
         read_saelens(tmp_path)
+
+
+def test_its_configuration_says_where_it_reads_and_what_it_was_made_for(tmp_path: Path) -> None:
+    sae = JumpReLUSAE(JumpReLUSAEConfig(d_in=D_MODEL, d_sae=D_SAE))
+    sae.cfg.metadata.hook_name, sae.cfg.metadata.model_name = "blocks.20.hook_resid_mid", "gemma-2-2b"
+    sae.cfg.metadata.training_architecture_details = {"k": 32.0}
+    save(sae, tmp_path)
+    name, imported = read_sae(tmp_path)
+    assert (name, imported.architecture, imported.model, imported.k) == ("SAELens", "jumprelu", "gemma-2-2b", 32.0)
+    assert imported.hook == HookPoint(layer=20, site=Site.RESID_MID)
+
+
+def test_a_topk_sae_from_before_version_6_is_told_by_its_activation_function(tmp_path: Path) -> None:
+    save(StandardSAE(StandardSAEConfig(d_in=D_MODEL, d_sae=D_SAE)), tmp_path)
+    former = {
+        "hook_point": "blocks.3.hook_resid_post", "hook_point_head_index": None, "activation_fn_str": "topk",
+        "activation_fn_kwargs": {"k": K}, "normalize_activations": False, "architecture": "standard",
+    }  # fmt: skip
+    (tmp_path / "cfg.json").write_text(json.dumps(former))
+    imported = read_sae(tmp_path)[1]
+    assert (imported.architecture, imported.k, imported.topk) == ("topk", K, True)
+    assert imported.hook == HookPoint(layer=3)
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"hook_name": "blocks.3.attn.hook_z"}, "hook_z"),
+        ({"hook_name": "blocks.3.hook_resid_post", "hook_head_index": 2}, "attention head 2"),
+        ({"architecture": "skip_transcoder"}, "skip_transcoder"),
+        ({"normalize_activations": True}, "never folded in"),
+    ],
+)
+def test_what_reads_something_else_is_refused(tmp_path: Path, other: dict[str, Any], named: str) -> None:
+    save(StandardSAE(StandardSAEConfig(d_in=D_MODEL, d_sae=D_SAE)), tmp_path)
+    config = tmp_path / "cfg.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | other))
+    with pytest.raises(InvalidInput, match=named):
+        read_sae(tmp_path)
+
+
+def test_a_finetuned_scaling_factor_is_refused_unless_it_is_1(tmp_path: Path) -> None:
+    save(StandardSAE(StandardSAEConfig(d_in=D_MODEL, d_sae=D_SAE)), tmp_path)
+    path = tmp_path / "sae_weights.safetensors"
+    save_file({**load_file(path), "scaling_factor": torch.ones(D_SAE)}, path)
+    assert read_sae(tmp_path)[0] == "SAELens"
+    save_file({**load_file(path), "scaling_factor": torch.full((D_SAE,), 2.0)}, path)
+    with pytest.raises(InvalidInput, match="scaling factor"):
+        read_sae(tmp_path)
