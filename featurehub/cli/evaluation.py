@@ -10,9 +10,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from featurehub.cli.options import Database, Model, Sae
+from featurehub.cli.options import Database, Model, Sae, database_path
 from featurehub.cli.progress import console, output
-from featurehub.settings import database_path
 
 __all__ = ["evaluate", "table_of"]
 
