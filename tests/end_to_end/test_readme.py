@@ -22,6 +22,10 @@ README = (ROOT / "README.md").read_text()
 LONG = (
     "featurehub build",
     "featurehub serve",
+    "featurehub train",
+    "featurehub label",
+    "featurehub saes import",
+    "featurehub saes eval",
     "featurehub transcoder",
     "featurehub demo train",
     "featurehub demo siblings",
@@ -58,7 +62,8 @@ def test_its_short_commands_run(command: str, built: Any, tmp_path: Path) -> Non
     texts.write_text(json.dumps(["the pirate counts the loan ."] * 20))
     names = {"SAE": str(built.artifact.folder), "RETRAINED": str(bundled_model()), "MODEL": str(bundled_model())}
     names |= {"TEXTS.json": str(texts), "HARVEST": str(tmp_path / "harvest")}
-    if words[1] in ("drift", "features"):
+    names |= {"FOLDER": str(tmp_path / "folder")}
+    if words[1] in ("drift", "features", "saes"):
         words += ["--db", built.database]
     done = run([names.get(word, word) for word in words])
     # A drift check's exit code is its verdict.
