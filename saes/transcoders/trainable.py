@@ -38,7 +38,7 @@ class TranscoderRecipe(Frozen):
 
     d_sae: int = Field(default=768, ge=2)
     k: float = Field(default=12.0, gt=0)
-    lr: float = Field(default=2e-3, gt=0)
+    lr: float = Field(default=4e-3, gt=0)
     dead_after: int = Field(default=20, ge=1)
     seed: int = 0
 
@@ -88,7 +88,10 @@ class Trainable(nn.Module):
 
         self.W_enc = nn.Parameter(rows(layers))
         self.b_enc = nn.Parameter(torch.zeros(layers, recipe.d_sae))
-        self.W_dec = nn.ParameterList(nn.Parameter(0.1 * rows(m + 1)) for m in range(layers))
+        W_dec = [rows(m + 1) for m in range(layers)]
+        # As long at every layer, however many layers its latents write: else those of the first would be kept most.
+        length = lengths(W_dec)
+        self.W_dec = nn.ParameterList(nn.Parameter(0.1 * each / length[: len(each), :, None]) for each in W_dec)
         self.b_dec = nn.Parameter(torch.zeros(layers, d_model))
 
     def forward(self, pairs: Pairs, dead: Tensor) -> Step:

@@ -1,9 +1,8 @@
 """Transcoders of the bundled model's MLPs: one for each layer, and one across them, beside controls.
 
 EV, L0, dead   of each layer, on conversations that training never saw
-loss           of the model's next-token prediction on them, with these MLPs' outputs replaced at every ordinary token,
-               each computed from the stream as the replacements before it have left it; and the share of the loss
-               between the mean output and the model's own that is won back
+KL             of the model's next-token predictions from those that it makes with these MLPs' outputs replaced at every
+               ordinary token, in nats; each is computed from the stream as the replacements before it have left it
 
 Controls: the mean output; the same transcoder with the inputs of other tokens; affine least squares, which is dense.
 
@@ -23,7 +22,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
 from featurehub.cli.harvest import identify_hooks
@@ -48,7 +46,7 @@ Guess = Callable[[Tensor], Tensor]
 
 
 class Read(NamedTuple):
-    """What was harvested, the documents that losses are measured on, and the ids of special tokens."""
+    """What was harvested, the documents that predictions are compared on, and the ids of special tokens."""
 
     training: Harvest
     held_out: Pairs
@@ -132,20 +130,17 @@ def show(
         ),
         "one across layers": lambda x: across.decode(across.encode(x)),
     }
-    losses = {name: loss(read, layers, guess) for name, guess in guesses.items()}
-    model, worst = loss(read, [], guesses["mean output"]), losses["mean output"]
-    table = Table("", *(f"EV {layer}" for layer in layers), "L0", "dead", "seconds", "loss", "won back")
-    table.add_row("the model", *[""] * (len(layers) + 3), f"{model:.3f}", "")
+    model = AutoModelForCausalLM.from_pretrained(bundled_model(), dtype=torch.float32).eval()
+    table = Table("", *(f"EV {layer}" for layer in layers), "L0", "dead", "seconds", "KL")
     measured = {
         "a transcoder per layer": (own, seconds[0]),
         "one across layers": (evaluate_transcoder(across, [read.held_out]), seconds[1]),
     }
     for name, guess in guesses.items():
-        evs = explained_variance([(y, guess(x))])
-        won = (worst - losses[name]) / (worst - model)
-        table.add_row(name, *map(number, evs), *cells(measured.get(name)), f"{losses[name]:.3f}", f"{won:.2f}")
+        evs, kl = explained_variance([(y, guess(x))]), divergence(model, read, layers, guess)
+        table.add_row(name, *map(number, evs), *cells(measured.get(name)), f"{kl:.3f}")
     evs = explained_variance([(y, guesses["one across layers"](shuffled))])
-    table.add_row("  of other tokens", *map(number, evs), *[""] * 5)
+    table.add_row("  of other tokens", *map(number, evs), *[""] * 4)
     console.print(table)
 
 
@@ -173,17 +168,16 @@ def with_one(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def loss(read: Read, layers: Sequence[int], guess: Guess) -> float:
-    """Mean over the ordinary tokens that are predicted, in nats."""
-    model: Any = AutoModelForCausalLM.from_pretrained(bundled_model(), dtype=torch.float32).eval()
+def divergence(model: Any, read: Read, layers: Sequence[int], guess: Guess) -> float:
+    """Mean over ordinary tokens."""
     special, total, count = torch.tensor(sorted(read.special)), 0.0, 0
     for document in read.documents:
         ids = torch.tensor(document.token_ids)
         ordinary = ~torch.isin(ids, special)
+        own = model(ids[None]).logits[0].log_softmax(-1)[ordinary]
         with replaced(model, layers, guess, ordinary, read.held_out.x.shape[1]):
-            logits = model(ids[None]).logits[0, :-1]
-        each = cross_entropy(logits, ids[1:], reduction="none")[ordinary[1:]]
-        total, count = total + float(each.sum()), count + len(each)
+            other = model(ids[None]).logits[0].log_softmax(-1)[ordinary]
+        total, count = total + float((own.exp() * (own - other)).sum()), count + len(own)
     return total / count
 
 
