@@ -22,7 +22,7 @@ MEANINGS = {
     "fvu": "variance lost",
     "mse": "squared error per token",
     "cosine_similarity": "direction kept",
-    "relative_reconstruction_bias": "below 1: shrunk",
+    "relative_reconstruction_bias": "1: right length",
     "l0": "latents per token",
     "dead": "latents never firing",
     "ce_score": "loss recovered, 1: all",
