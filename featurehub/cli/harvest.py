@@ -92,7 +92,6 @@ def identify_hooks(
     """
     first = identify(model, HookPoint(layer=0))
     check_architecture(first.architecture)
-    chosen = layers or [round(0.7 * (first.layers - 1))]
-    places = {(layer, site) for layer in chosen for site in sites}
-    hooks = sorted((HookPoint(layer=layer, site=site) for layer, site in places), key=lambda hook: hook.order)
-    return identify(model, hooks[-1]), tuple(hooks)
+    chosen = sorted(set(layers)) or [round(0.7 * (first.layers - 1))]
+    hooks = tuple(HookPoint(layer=layer, site=site) for layer in chosen for site in Site if site in sites)
+    return identify(model, hooks[-1]), hooks
