@@ -16,6 +16,7 @@ from featurehub.artifacts.artifact import MANIFEST, WEIGHTS, Artifact, seal
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.cli import main as main_module
+from featurehub.cli.progress import output
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.features import State
@@ -51,6 +52,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, sto
     def call(*arguments: object) -> Said:
         command = ["featurehub", "saes", *map(str, arguments), "--db", str(tmp_path / "features.db")]
         monkeypatch.setattr(sys, "argv", command)
+        monkeypatch.setattr(output, "width", 200)
         with pytest.raises(SystemExit) as ended:
             main_module.main()
         said = capsys.readouterr()
