@@ -146,7 +146,7 @@ def label(
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.artifacts.artifact import open_artifact
     from featurehub.cli.judges import beginnings, judge_of
-    from featurehub.cli.located import folder_of
+    from featurehub.cli.registry.located import folder_of
     from featurehub.cli.relabel import LabelPlan, label_artifact
 
     db = db or database_path()
@@ -194,7 +194,7 @@ def serve(
 ) -> None:
     """Serve a model with its features through vLLM's OpenAI server. Further options go to vLLM."""
     from featurehub.cli.demo import demo_database, ensure_demo
-    from featurehub.cli.located import folder_of
+    from featurehub.cli.registry.located import folder_of
     from featurehub.cli.serve import serve_model
     from featurehub.demo.bundle import bundled_model
     from featurehub.engine.server import ServeOptions
@@ -225,7 +225,7 @@ def drift_check(
     """Compare fingerprints, then what the features do. Exit code 0 fresh, 3 suspect, 4 stale."""
     from featurehub.artifacts.files import write_text
     from featurehub.cli.drift import check_drift, show
-    from featurehub.cli.located import folder_of
+    from featurehub.cli.registry.located import folder_of
 
     db = db or database_path()
     report = check_drift(folder_of(sae, db), model, db)

@@ -30,7 +30,7 @@ def list_saes(
     db: Database = "",
 ) -> None:
     """All registered SAEs; * marks the default of its base model."""
-    from featurehub.cli.listing import table_of
+    from featurehub.cli.registry.listing import table_of
 
     with opened(db) as store, store.read() as reader:
         table = table_of(reader, model)
@@ -40,8 +40,8 @@ def list_saes(
 @saes_app.command()
 def show(sae: Sae, db: Database = "") -> None:
     """Everything that is known of an SAE."""
-    from featurehub.cli.card import show as show_card
-    from featurehub.cli.located import locate
+    from featurehub.cli.registry.card import show as show_card
+    from featurehub.cli.registry.located import locate
 
     with opened(db) as store, store.read() as reader:
         show_card(reader, locate(reader, sae))
@@ -50,7 +50,7 @@ def show(sae: Sae, db: Database = "") -> None:
 @saes_app.command()
 def promote(sae: Sae, db: Database = "") -> None:
     """Make an SAE the default of its base model."""
-    from featurehub.cli.located import registered
+    from featurehub.cli.registry.located import registered
 
     with opened(db) as store, store.write() as writer:
         artifact = registered(writer.reader, sae)
@@ -67,7 +67,7 @@ def alias(
     db: Database = "",
 ) -> None:
     """Give an SAE one more name, which moves here from an SAE that has it."""
-    from featurehub.cli.located import registered
+    from featurehub.cli.registry.located import registered
 
     with opened(db) as store, store.write() as writer:
         artifact = registered(writer.reader, sae)
@@ -89,7 +89,7 @@ def remove(
     db: Database = "",
 ) -> None:
     """Remove an SAE with its features, labels, evaluations and drift reports."""
-    from featurehub.cli.removing import remove as remove_sae
+    from featurehub.cli.registry.removing import remove as remove_sae
 
     with opened(db) as store:
         remove_sae(store, sae, yes=yes, files=files)
@@ -98,7 +98,7 @@ def remove(
 @saes_app.command()
 def export(sae: Sae, out: Annotated[Path, typer.Argument(help="A new or empty folder.")], db: Database = "") -> None:
     """Write an SAE as sae-lens does, for `SAE.load_from_disk`."""
-    from featurehub.cli.located import locate
+    from featurehub.cli.registry.located import locate
     from saes.export import export as export_artifact
 
     with opened(db) as store, store.read() as reader:
@@ -114,8 +114,8 @@ def verify(
     db: Database = "",
 ) -> None:
     """Compare an SAE's files with their hashes, and a model with the one that it was trained on."""
-    from featurehub.cli.located import locate
-    from featurehub.cli.verifying import verify as verify_artifact
+    from featurehub.cli.registry.located import locate
+    from featurehub.cli.registry.verifying import verify as verify_artifact
 
     with opened(db) as store, store.read() as reader:
         verify_artifact(reader, locate(reader, sae).open(), model)

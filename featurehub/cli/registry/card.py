@@ -6,8 +6,8 @@ from rich.markup import escape
 
 from featurehub.artifacts.manifest import Manifest
 from featurehub.cli.colors import colored
-from featurehub.cli.located import Located
 from featurehub.cli.progress import output
+from featurehub.cli.registry.located import Located
 from featurehub.store import Artifact, Evaluation, Reader
 from featurehub.verdicts import DriftReport
 

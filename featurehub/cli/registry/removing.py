@@ -8,8 +8,8 @@ from pathlib import Path
 import typer
 
 from featurehub.artifacts.artifact import MANIFEST, open_artifact
-from featurehub.cli.located import registered
 from featurehub.cli.progress import output
+from featurehub.cli.registry.located import registered
 from featurehub.errors import InvalidInput
 from featurehub.store import Artifact, Reader, Store
 
