@@ -133,7 +133,7 @@ def test_latents_that_would_never_fire_come_back_by_the_second_part_of_the_loss(
 
 def dead_at_the_end(planted: Planted) -> float:
     """Of a run in which half of the latents begin far below what is kept."""
-    run = TranscoderRun(stream(planted), LAYERS, D_MODEL, RECIPE, CONFIG.model_copy(update={"tokens": 256 * 101}))
+    run = TranscoderRun(stream(planted), LAYERS, D_MODEL, RECIPE, CONFIG.model_copy(update={"tokens": 256 * 151}))
     with torch.no_grad():
         run.trainable.b_enc[:, 16:] = -4.0
     reports: list[TranscoderProgress] = []
