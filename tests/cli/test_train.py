@@ -1,0 +1,115 @@
+"""`featurehub train` and `featurehub label` on the real engine: two SAEs of one stream, one of them labelled."""
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from featurehub.artifacts.artifact import Artifact, verify
+from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.manifest import HookPoint
+from featurehub.cli.judges import RecognizerJudge
+from featurehub.cli.relabel import LabelPlan, label_artifact
+from featurehub.cli.train import table_of, train_artifacts
+from featurehub.cli.training import TrainPlan, decided, job_of
+from featurehub.demo.bundle import bundled_model
+from featurehub.demo.corpus import conversations, messages
+from featurehub.dictionary import Dictionary
+from featurehub.errors import BudgetExceeded, IncompatibleArtifact
+from featurehub.store import open_store
+from labeling.strength import CalibrationConfig
+from saes.architecture import Architecture
+from saes.budget import Budget
+from saes.cost import Rates
+from saes.documents import Document
+from saes.recipes import Recipe
+from saes.run import TrainConfig
+
+pytestmark = pytest.mark.engine
+
+ENTRIES = [messages(conversation) for conversation in islice(conversations(5), 240)]
+RECIPES = (Recipe(d_sae=64, k=6), Recipe(architecture=Architecture.STANDARD, d_sae=48, k=6, seed=1))
+RATES = Rates(read=1e4, train=1e4)
+
+
+def plan_of(out: Path, **fields: object) -> TrainPlan:
+    small = {
+        "train": TrainConfig(tokens=120_000, batch_tokens=1024),
+        "buffer_tokens": 4096,
+        "budget": Budget(tokens=81_920),
+    }
+    return TrainPlan.model_validate(
+        {"model": bundled_model(), "out": out, "layer": 2, "recipes": RECIPES, **small, **fields}
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
+    return train_artifacts(plan_of(tmp_path_factory.mktemp("trained") / "saes"), ENTRIES)
+
+
+def test_each_recipe_becomes_an_artifact(trained: Sequence[Artifact]) -> None:
+    assert [artifact.folder.name for artifact in trained] == [str(recipe) for recipe in RECIPES]
+    for artifact, recipe in zip(trained, RECIPES, strict=True):
+        verify(artifact)
+        manifest = artifact.manifest
+        assert (manifest.architecture, manifest.d_sae, manifest.k) == (recipe.architecture, recipe.d_sae, recipe.k)
+        assert manifest.model == identify(bundled_model(), HookPoint(layer=2))
+        assert Dictionary.load(artifact.weights).d_sae == recipe.d_sae
+        assert 0.2 < manifest.metrics["explained_variance"] < 1
+    assert table_of(trained).row_count == 2
+
+
+def test_the_budget_is_kept_and_said(trained: Sequence[Artifact]) -> None:
+    assert [artifact.manifest.training["tokens"] for artifact in trained] == [81_920] * 2
+
+
+def test_its_report_lies_in_the_artifact(trained: Sequence[Artifact]) -> None:
+    assert all("Plotly.newPlot" in (artifact.folder / "training.html").read_text() for artifact in trained)
+
+
+def test_nothing_but_the_saes_stays(trained: Sequence[Artifact]) -> None:
+    out = trained[0].folder.parent
+    assert list(out.parent.iterdir()) == [out]
+
+
+def label_plan(artifact: Artifact, model: Path, database: Path) -> LabelPlan:
+    few = CalibrationConfig(doses=(0.5,), names=2, candidates_per_name=1, finalists=1, answers=2, confirm=2)
+    return LabelPlan(model=model, out=artifact.folder, database=str(database), calibration=few)
+
+
+def test_one_of_them_is_labelled_and_registered(trained: Sequence[Artifact], tmp_path: Path) -> None:
+    artifact, database = trained[0], tmp_path / "features.db"
+    plan = label_plan(artifact, bundled_model(), database)
+    label_artifact(plan, artifact, ENTRIES, RecognizerJudge(), ["tell me something ."])
+    with open_store(database).read() as reader:
+        assert Path(reader.artifact(artifact.manifest.name).path) == artifact.folder
+        features = reader.features(artifact.manifest.id)
+    assert sum(bool(feature.label) for feature in features) > 5
+    assert all(feature.strength for feature in features if feature.label)
+
+
+def test_an_sae_is_labelled_on_no_other_model(trained: Sequence[Artifact], tmp_path: Path) -> None:
+    stranger = trained[0].manifest.model.model_copy(update={"reads": "0" * 64, "whole": "1" * 64})
+    other = trained[0]._replace(manifest=trained[0].manifest.model_copy(update={"model": stranger}))
+    with pytest.raises(IncompatibleArtifact, match="has other weights than"):
+        label_artifact(
+            label_plan(other, bundled_model(), tmp_path / "f.db"), other, ENTRIES, RecognizerJudge(), ["tell me ."]
+        )
+    assert not (tmp_path / "f.db").exists()
+
+
+def test_a_run_that_goes_on_keeps_the_tokens_that_were_decided(tmp_path: Path) -> None:
+    """Whatever the budget is then: another number of tokens would be another run."""
+    plan = plan_of(tmp_path / "saes")
+    job = job_of(plan, 192, [Document([1] * 100, 1)] * 100)
+    first = decided(job, Budget(seconds=10), RATES, tmp_path / "partial")
+    assert first.train.tokens < job.train.tokens
+    assert decided(job, Budget(seconds=1000), RATES, tmp_path / "partial") == first
+
+
+def test_a_budget_that_is_too_small_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BudgetExceeded, match="too small"):
+        train_artifacts(plan_of(tmp_path / "saes", budget=Budget(tokens=2000)), ENTRIES)
+    assert not list(tmp_path.iterdir())
