@@ -22,7 +22,9 @@ class Budget(Frozen):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """``90s``, ``10min``, ``2h``; ``500k``, ``2M``, ``1B`` tokens. Raises InvalidInput."""
+        """``90s``, ``10min``, ``2h``; ``500k``, ``2M``, ``1B`` tokens; "" is no bound. Raises InvalidInput."""
+        if not text:
+            return cls()
         found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]+)?)(s|min|h|k|M|B)", text.strip())
         if found is None or not float(found[1]):
             raise InvalidInput(

@@ -1,6 +1,6 @@
 """The command line: the composition root, where engine, SAEs, labels, store and routes meet. May import everything.
 
-main         the commands, and errors as exit codes;  options: what several of them take
+main         the commands, and errors as exit codes;  making: those that make SAEs;  options: what several take
 build        model + text -> SAE artifact, labels, calibrated features in the database
 train        several SAEs on one stream, each an artifact;  relabel: the rest of a build for one of them
     material, training, finish    what build and train do alike, and importing too
