@@ -63,6 +63,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFile(config, log)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """vLLM changes classes of transformers for as long as its process lives: tests of these classes come first."""
+    items.sort(key=lambda item: item.get_closest_marker("transformers") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def featurehub_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """``FEATUREHUB_HOME`` of this run."""

@@ -7,6 +7,7 @@ further one in the same process takes seconds.
 import itertools
 import os
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -18,7 +19,7 @@ from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.hookset import current, install
-from featurehub.engine.plugin import check_architecture, register
+from featurehub.engine.plugin import FAMILIES, check_architecture, register
 from featurehub.engine.report import SteerReport
 from featurehub.engine.worker import EXTENSION
 from featurehub.errors import EngineError, SteeringLost, UnsupportedModel
@@ -77,6 +78,8 @@ class Engine:
 
         if current() is not None:
             raise EngineError("this process has an engine already; close it first")
+        # Before they are registered: this process builds the model itself.
+        import_module(FAMILIES)
         register()
         self.config = config
         self.keys = itertools.count()

@@ -4,9 +4,11 @@ It registers names and wraps admission; the op and the runner's adapter come wit
 that builds it.
 """
 
+import sys
+
 from featurehub.errors import UnsupportedModel
 
-__all__ = ["ARCHITECTURES", "check_architecture", "register"]
+__all__ = ["ARCHITECTURES", "FAMILIES", "check_architecture", "register"]
 
 ARCHITECTURES = (
     "GPT2LMHeadModel",
@@ -22,14 +24,20 @@ ARCHITECTURES = (
 )
 
 
+FAMILIES = "featurehub.engine.families"
+
+
 def register() -> None:
+    """Names the classes; where they are imported already, hands them over: to look at a name, vLLM starts a process."""
     from vllm import ModelRegistry
 
     from featurehub.engine.admission import install
 
     install()
+    families = sys.modules.get(FAMILIES)
     for architecture in ARCHITECTURES:
-        ModelRegistry.register_model(architecture, f"featurehub.engine.families:Hooked{architecture}")
+        name = f"Hooked{architecture}"
+        ModelRegistry.register_model(architecture, getattr(families, name) if families else f"{FAMILIES}:{name}")
 
 
 def check_architecture(architecture: str) -> None:

@@ -80,7 +80,8 @@ class TranscoderRun:
     @property
     def asked(self) -> dict[str, Any]:
         """What only the state of the same run has."""
-        return {"config": self.config.model_dump(), "recipe": self.recipe.model_dump(), "layers": self.layers}
+        config = self.config.model_dump(exclude={"checkpoint_every"})
+        return {"config": config, "recipe": self.recipe.model_dump(), "layers": self.layers}
 
     def state(self) -> dict[str, Any]:
         return self.asked | {

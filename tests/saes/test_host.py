@@ -15,6 +15,8 @@ from featurehub.errors import UnsupportedModel
 from saes.host import FAMILIES, Change, Host, load_host
 from tests.engine.test_families import CASES, save_model
 
+pytestmark = pytest.mark.transformers
+
 IDS = torch.tensor([[5, 9, 20, 31, 7], [3, 60, 61, 2, 90]])
 Streams = dict[Site, Tensor]
 NEXT = HookPoint(layer=2, site=Site.RESID_PRE)
