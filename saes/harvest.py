@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from featurehub.artifacts.files import replace_file, write_text
+from featurehub.artifacts.files import remove_leftovers, replace_file, write_text
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.errors import BudgetExceeded, CorruptArtifact, InvalidInput
 from featurehub.settings import Frozen
@@ -176,8 +176,7 @@ def begin(folder: Path, record: HarvestRecord) -> Harvest:
             raise InvalidInput(
                 f"{folder} holds another harvest, of another {', '.join(differing)}; give another folder", param="out"
             )
-        for path in folder.glob(".shard-*"):
-            path.unlink()
+        remove_leftovers(folder, "shard-*.safetensors")
         return found
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / RECORD, record.model_dump_json(indent=2) + "\n")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replace_file", "replace_folder", "sha256", "write_text"]
+__all__ = ["remove_leftovers", "replace_file", "replace_folder", "sha256", "write_text"]
 
 _CHUNK = 1 << 20
 
@@ -35,6 +35,23 @@ def replace_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     yield temporary
     os.replace(temporary, path)
+
+
+def remove_leftovers(folder: Path, name: str) -> None:
+    """Of ``replace_file``: temporary files for names that match the pattern ``name``, of processes that are gone."""
+    for path in folder.glob(f".{name}.*"):
+        if not is_running(int(path.suffix[1:])):
+            path.unlink(missing_ok=True)
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Harvests on disk: whole shards alone, resumed where they were stopped, refused where they are something else."""
 
+import os
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -88,12 +90,28 @@ def test_one_hook_point_takes_no_more_room_than_its_numbers(tmp_path: Path) -> N
     assert made.bytes - tokens * (6 * 4 + 16) < 400 * len(made)
 
 
+def ended() -> int:
+    """The id of a process that is no more."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_what_another_process_is_writing_stays(tmp_path: Path) -> None:
+    """Two trainings may share a harvest's folder."""
+    run(tmp_path / "shared")
+    writing = tmp_path / "shared" / f".shard-00004.safetensors.{os.getppid()}"
+    writing.write_bytes(b"half-written")
+    run(tmp_path / "shared")
+    assert writing.is_file()
+
+
 @pytest.mark.parametrize("calls", [0, 1, 4])
 def test_a_run_that_was_stopped_reads_only_what_is_missing(tmp_path: Path, calls: int) -> None:
     whole = run(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", Failing(calls))
-    (tmp_path / "stopped" / ".shard-00004.safetensors.99").write_bytes(b"half-written")
+    (tmp_path / "stopped" / f".shard-00004.safetensors.{ended()}").write_bytes(b"half-written")
     assert open_harvest(tmp_path / "stopped").missing == list(range(calls, 5))
     rest = Failing(99)
     again = run(tmp_path / "stopped", rest)

@@ -13,6 +13,8 @@ from featurehub.verdicts import DriftReport
 
 __all__ = ["show"]
 
+DETAILS = ("density_", "probe_")
+"""Metrics that fill lines; the evaluation's own table and JSON have them."""
 Lines = Iterator[tuple[str, str]]
 """What is said, and what of it, in rich's markup."""
 
@@ -99,7 +101,8 @@ def evaluated(evaluation: Evaluation) -> tuple[str, str]:
         f"{evaluation.model} ({evaluation.fingerprint[:12]})",
         f"{evaluation.text} ({evaluation.text_hash[:12]})",
     )
-    return evaluation.created[:16], escape(f"on {model}, text {text}: ") + pairs(evaluation.metrics)
+    main = {name: value for name, value in evaluation.metrics.items() if not name.startswith(DETAILS)}
+    return evaluation.created[:16], escape(f"on {model}, text {text}: ") + pairs(main)
 
 
 def reported(report: DriftReport) -> tuple[str, str]:
