@@ -23,9 +23,7 @@ from featurehub.cli.finish import BuildJudge, register
 from featurehub.cli.harvest import identify_hook
 from featurehub.cli.material import material_of
 from featurehub.cli.progress import phase
-from featurehub.cli.training import TrainPlan, harvest_and_train, partial_folder, seal_trained
-from featurehub.engine.config import EngineConfig
-from featurehub.engine.offline import Engine
+from featurehub.cli.training import TrainPlan, answering, harvest_and_train, harvesting, partial_folder, seal_trained
 from labeling.strength import CalibrationConfig
 from saes.documents import prompt_ids
 from saes.texts import Message
@@ -50,13 +48,12 @@ def build(
     """
     with phase("identifying the model"):
         identity, hook = identify_hook(plan.model, plan.layer)
-    with phase("starting the engine"):
-        engine = Engine(plan.model, EngineConfig.capturing(hook), plan.engine)
+    with harvesting(plan, hook) as engine:
+        material = material_of(plan, engine, identity, hook, entries)
+        partial = partial_folder(plan, material)
+        [made] = harvest_and_train(plan, engine, material, partial)
     with replace_folder(plan.out) as folder:
-        with engine:
-            material = material_of(plan, engine, identity, hook, entries)
-            partial = partial_folder(plan, material)
-            [made] = harvest_and_train(plan, engine, material, partial)
+        with answering(plan, hook) as engine:
             trained = seal_trained(plan, engine, material, made, folder, plan.name)
             calibration_prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in prompts]
         register(plan, folder, trained, judge, calibration_prompts)

@@ -16,9 +16,7 @@ from featurehub.artifacts.files import replace_folder
 from featurehub.cli.harvest import identify_hook
 from featurehub.cli.material import material_of
 from featurehub.cli.progress import phase
-from featurehub.cli.training import TrainPlan, harvest_and_train, partial_folder, seal_trained
-from featurehub.engine.config import EngineConfig
-from featurehub.engine.offline import Engine
+from featurehub.cli.training import TrainPlan, answering, harvest_and_train, harvesting, partial_folder, seal_trained
 from saes.texts import Message
 
 __all__ = ["table_of", "train_artifacts"]
@@ -28,12 +26,12 @@ def train_artifacts(plan: TrainPlan, entries: Sequence[str | list[Message]]) -> 
     """Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; what is done is kept for the next start."""
     with phase("identifying the model"):
         identity, hook = identify_hook(plan.model, plan.layer)
-    with phase("starting the engine"):
-        engine = Engine(plan.model, EngineConfig.capturing(hook), plan.engine)
-    with engine:
+    with harvesting(plan, hook) as engine:
         material = material_of(plan, engine, identity, hook, entries)
         partial = partial_folder(plan, material)
-        for made in harvest_and_train(plan, engine, material, partial):
+        trained = harvest_and_train(plan, engine, material, partial)
+    with answering(plan, hook) as engine:
+        for made in trained:
             with replace_folder(plan.out / str(made.recipe)) as folder:
                 seal_trained(plan, engine, material, made, folder, f"{plan.out.name}-{made.recipe}")
     shutil.rmtree(partial)

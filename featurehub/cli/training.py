@@ -8,7 +8,8 @@
 import hashlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import torch
 
 from featurehub.artifacts.artifact import seal
 from featurehub.artifacts.files import write_text
+from featurehub.artifacts.manifest import HookPoint
 from featurehub.cli.finish import Trained, keep_baseline, manifest_fields, observed
 from featurehub.cli.material import Material, enough
 from featurehub.cli.progress import console, duration, phase, work
+from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import BudgetExceeded
 from featurehub.settings import Frozen
@@ -35,7 +38,7 @@ from saes.stream import Stream, StreamConfig
 from saes.train import TrainedSae, train
 from saes.trainee import Progress
 
-__all__ = ["TrainPlan", "hardware", "harvest_and_train", "partial_folder", "seal_trained"]
+__all__ = ["TrainPlan", "answering", "hardware", "harvest_and_train", "harvesting", "partial_folder", "seal_trained"]
 
 REPORT = "training.html"
 
@@ -84,6 +87,24 @@ def partial_folder(plan: TrainPlan, material: Material) -> Path:
     ]
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()
     return plan.out.with_name(f"{plan.out.name}.partial-{digest[:12]}")
+
+
+@contextmanager
+def harvesting(plan: TrainPlan, hook: HookPoint) -> Iterator[Engine]:
+    """An engine of the layers up to the hook point: it reads faster than the whole model."""
+    with phase("starting the engine"):
+        engine = Engine(plan.model, EngineConfig.capturing(hook, truncated=True), plan.engine)
+    with engine:
+        yield engine
+
+
+@contextmanager
+def answering(plan: TrainPlan, hook: HookPoint) -> Iterator[Engine]:
+    """An engine of the whole model, which reads at the hook point too."""
+    with phase("starting the engine with all layers"):
+        engine = Engine(plan.model, EngineConfig.capturing(hook), plan.engine)
+    with engine:
+        yield engine
 
 
 def harvest_and_train(plan: TrainPlan, engine: Engine, material: Material, partial: Path) -> list[TrainedSae]:

@@ -33,7 +33,7 @@ def featurehub_trainer(shape: Shape, folder: Path, compiled: bool, from_disk: bo
     hook = HookPoint(layer=shape.layer)
     identity = identify(folder / "model", hook)
     options = EngineOptions(dtype=shape.dtype, max_model_len=256, skip_tokenizer_init=True)
-    engine = Engine(folder / "model", EngineConfig.capturing(hook), options)
+    engine = Engine(folder / "model", EngineConfig.capturing(hook, truncated=True), options)
     kept = tempfile.mkdtemp(dir=folder)
 
     def answer(asked: Asked) -> int:
