@@ -19,7 +19,7 @@ from saes.budget import Budget
 from saes.documents import Document
 from saes.reader import Reader
 from saes.recipes import Recipe
-from saes.run import SCALE_BATCHES, TrainConfig
+from saes.run import TrainConfig
 from saes.trainee import Trainee
 
 __all__ = ["Estimate", "Job", "Rates", "measure"]
@@ -62,8 +62,7 @@ class Job(Frozen):
     @property
     def wanted(self) -> int:
         """Tokens to read: no more of the text than training passes."""
-        needed = self.train.tokens + SCALE_BATCHES * self.train.batch_tokens + self.buffer_tokens
-        return min(self.text_tokens, needed)
+        return min(self.text_tokens, self.train.wanted(self.buffer_tokens))
 
     def estimate(self, rates: Rates) -> Estimate:
         weights = sum(2 * r.d_sae * self.d_model + 2 * r.d_sae + self.d_model for r in self.recipes) * FLOAT32

@@ -47,6 +47,10 @@ class TrainConfig(Frozen):
     def steps(self) -> int:
         return max(1, self.tokens // self.batch_tokens)
 
+    def wanted(self, buffer_tokens: int) -> int:
+        """Tokens that a run takes from its stream, those for its scale and for the shuffle buffer besides."""
+        return self.tokens + SCALE_BATCHES * self.batch_tokens + buffer_tokens
+
 
 class Run(Protocol[Report]):
     """Something in training. done: steps so far"""

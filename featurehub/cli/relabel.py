@@ -12,10 +12,8 @@ from featurehub.cli.finish import BuildJudge, observed, register
 from featurehub.cli.material import material_of
 from featurehub.cli.progress import phase
 from featurehub.cli.serve import check_fits
-from featurehub.cli.training import TrainPlan
+from featurehub.cli.training import TrainPlan, harvesting
 from featurehub.dictionary import Dictionary
-from featurehub.engine.config import EngineConfig
-from featurehub.engine.offline import Engine
 from featurehub.errors import IncompatibleArtifact
 from labeling.strength import CalibrationConfig
 from saes.documents import prompt_ids
@@ -51,9 +49,7 @@ def label_artifact(
             "trained on; give that model, or see what holds on this one with `featurehub drift check`",
             param="model",
         )
-    with phase("starting the engine"):
-        engine = Engine(plan.model, EngineConfig.capturing(hook), plan.engine)
-    with engine:
+    with harvesting(plan, hook) as engine:
         material = material_of(plan, engine, identity, hook, entries)
         trained = observed(plan, engine, Dictionary.load(artifact.weights), material.held_out)
         calibration_prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in prompts]

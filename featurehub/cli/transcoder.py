@@ -29,7 +29,7 @@ from featurehub.features import reason
 from featurehub.settings import Frozen
 from saes.documents import Document, count_tokens, special_ids
 from saes.harvest import Harvest, HarvestConfig, harvest_documents
-from saes.run import SCALE_BATCHES, TrainConfig
+from saes.run import TrainConfig
 from saes.stream import Stream, StreamConfig
 from saes.texts import Message
 from saes.transcoders.folder import TranscoderManifest, write_transcoder
@@ -110,7 +110,6 @@ def harvest_pairs(
     points, special = [hook.point for hook in engine.config.hooks], special_ids(engine.tokenizer)
     training, held_out = split(read_documents(engine, entries, plan.max_tokens), plan.held_out)
     shuffled = random.Random(plan.recipe.seed).sample(training, len(training))
-    wanted = plan.train.tokens + SCALE_BATCHES * plan.train.batch_tokens + plan.buffer_tokens
 
     def harvested(name: str, documents: Sequence[Document]) -> Harvest:
         with work(f"harvesting {name} documents", count_tokens(documents), "tokens") as bar:
@@ -118,7 +117,7 @@ def harvest_pairs(
                 engine, documents, special, partial / name, identity, points, plan.harvest, lambda n, _: bar(n)
             )
 
-    own = harvested("training", list(enough(shuffled, wanted)))
+    own = harvested("training", list(enough(shuffled, plan.train.wanted(plan.buffer_tokens))))
     return Harvests(own, harvested("held-out", held_out[: plan.evaluated]))
 
 
