@@ -1,6 +1,6 @@
 """What harvest and training will cost, said before they start; and how much of it fits into a budget.
 
-1. Rates are measured: some documents are read, and throwaway SAEs of the job's own recipes make some steps.
+1. Rates are measured: some documents are read, and something like what will be trained makes some steps.
 2. seconds = tokens to read / reading rate + tokens to train on / training rate
 3. A budget of time takes the largest number of steps for which that is at most ``SHARE`` of it, since rates vary.
 """
@@ -12,15 +12,15 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
+from featurehub.artifacts.manifest import HookPoint
 from featurehub.errors import BudgetExceeded
 from featurehub.settings import Frozen
 from saes.budget import Budget
 from saes.documents import Document
 from saes.reader import Reader
-from saes.recipes import Recipe
 from saes.run import TrainConfig
-from saes.trainee import Trainee
 
 __all__ = ["Estimate", "Job", "Rates", "measure"]
 
@@ -38,7 +38,7 @@ class Rates(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """seconds; disk: bytes of shards and checkpoint; memory: bytes of buffer, SAEs and a batch's activations"""
+    """seconds; disk: bytes of shards and checkpoint; memory: bytes of buffer, weights and a batch's activations"""
 
     seconds: float
     disk: int
@@ -46,18 +46,31 @@ class Estimate(NamedTuple):
 
 
 class Job(Frozen):
-    """What is to be harvested and trained.
+    """What is to be read and trained.
 
+    weights:      trained numbers, of all that is trained in the pass
+    latents:      of the widest that is trained
+    width:        numbers of a token's stream: d_model for each hook point
     text_tokens:  of the whole text, repeats not counted
-    token_bytes:  of a token's stream in a shard
+    chunk_tokens: read at once
+    token_bytes:  of a token in a shard
+    shards:       whether shards are written however often training passes the text
     """
 
-    recipes: tuple[Recipe, ...]
     train: TrainConfig
     buffer_tokens: int
-    d_model: int
+    weights: int
+    latents: int
+    width: int
     text_tokens: int
+    chunk_tokens: int
     token_bytes: int
+    shards: bool = False
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the text is read while training asks for it, which leaves nothing on disk: it is passed only once."""
+        return not self.shards and self.train.wanted(self.buffer_tokens) <= self.text_tokens
 
     @property
     def wanted(self) -> int:
@@ -65,15 +78,16 @@ class Job(Frozen):
         return min(self.text_tokens, self.train.wanted(self.buffer_tokens))
 
     def estimate(self, rates: Rates) -> Estimate:
-        weights = sum(2 * r.d_sae * self.d_model + 2 * r.d_sae + self.d_model for r in self.recipes) * FLOAT32
-        buffer = self.buffer_tokens * self.d_model * FLOAT32
-        activations = 4 * self.train.batch_tokens * max(r.d_sae for r in self.recipes) * FLOAT32
+        weights, token = self.weights * FLOAT32, self.width * FLOAT32
+        shards = 0 if self.streamed else self.wanted * self.token_bytes
         return Estimate(
             seconds=self.wanted / rates.read + self.train.tokens / rates.train,
             # A checkpoint: weights, Adam's two moments, the buffer.
-            disk=self.wanted * self.token_bytes + 3 * weights + buffer,
+            disk=shards + 3 * weights + self.buffer_tokens * token,
             # Gradients besides; the buffer twice while it is mixed.
-            memory=2 * buffer + 4 * weights + activations,
+            memory=2 * (self.buffer_tokens + self.chunk_tokens) * token
+            + 4 * weights
+            + 4 * self.train.batch_tokens * self.latents * FLOAT32,
         )
 
     def of_tokens(self, tokens: int) -> "Job":
@@ -107,31 +121,32 @@ class Job(Frozen):
         return self.of_steps(steps)
 
 
-def measure(reader: Reader, documents: Sequence[Document], job: Job) -> Rates:
-    """Takes a second or so. documents: at least one"""
-    return Rates(reading_rate(reader, documents), training_rate(job))
+def measure(
+    reader: Reader,
+    documents: Sequence[Document],
+    job: Job,
+    step: Callable[[Tensor], object],
+    points: Sequence[HookPoint] = (),
+) -> Rates:
+    """Takes a second or so.
+
+    documents: at least one;  step: makes one of a trial on a batch, [tokens, width];  points: as in ``Reader.capture``
+    """
+    return Rates(reading_rate(reader, documents, points), training_rate(job, step))
 
 
-def reading_rate(reader: Reader, documents: Sequence[Document]) -> float:
+def reading_rate(reader: Reader, documents: Sequence[Document], points: Sequence[HookPoint]) -> float:
     sizes = accumulate(len(document.token_ids) for document in documents)
     tried = [document.token_ids for document, size in zip(documents, sizes, strict=False) if size <= TRIED_TOKENS]
     tried = tried or [documents[0].token_ids]
-    reader.capture(tried[:1])
-    return sum(map(len, tried)) / seconds_of(lambda: reader.capture(tried))
+    reader.capture(tried[:1], *points)
+    return sum(map(len, tried)) / seconds_of(lambda: reader.capture(tried, *points))
 
 
-def training_rate(job: Job) -> float:
-    trainees = [Trainee(recipe, job.d_model, job.train) for recipe in job.recipes]
-    batch = torch.randn(job.train.batch_tokens, job.d_model, generator=torch.Generator().manual_seed(0))
-    for trainee in trainees:
-        trainee.trainer.activation_scaler.scaling_factor = 1.0
-
-    def step() -> None:
-        for trainee in trainees:
-            trainee.step(batch, report=False)
-
-    step()
-    return TRIED_STEPS * len(batch) / seconds_of(lambda: [step() for _ in range(TRIED_STEPS)])
+def training_rate(job: Job, step: Callable[[Tensor], object]) -> float:
+    batch = torch.randn(job.train.batch_tokens, job.width, generator=torch.Generator().manual_seed(0))
+    step(batch)
+    return TRIED_STEPS * len(batch) / seconds_of(lambda: [step(batch) for _ in range(TRIED_STEPS)])
 
 
 def seconds_of(call: Callable[[], object]) -> float:

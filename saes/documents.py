@@ -2,14 +2,14 @@
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tokenizers.decoders import DecodeStream
 
 from saes.texts import Message
 
-__all__ = ["Document", "count_tokens", "pieces", "prompt_ids", "special_ids", "text_hash", "tokenize"]
+__all__ = ["Document", "count_tokens", "ordinary", "pieces", "prompt_ids", "special_ids", "text_hash", "tokenize"]
 
 TEXT_PROMPT_TOKENS = 16
 
@@ -25,8 +25,14 @@ class Document(NamedTuple):
     prompt_len: int
 
 
-def count_tokens(documents: Sequence[Document]) -> int:
-    return sum(len(document.token_ids) for document in documents)
+def count_tokens(documents: Iterable[Document], special: Collection[int] = ()) -> int:
+    """All but the special ones."""
+    return sum(ordinary(document, special) for document in documents)
+
+
+def ordinary(document: Document, special: Collection[int]) -> int:
+    """How many of its tokens are not special."""
+    return sum(token not in special for token in document.token_ids) if special else len(document.token_ids)
 
 
 def text_hash(documents: Sequence[Document]) -> str:

@@ -40,6 +40,10 @@ class HarvestConfig(Frozen):
     documents_per_shard: int = Field(default=512, ge=1)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
+    def documents_at(self, hooks: int) -> int:
+        """In a shard that holds so many hook points."""
+        return max(1, self.documents_per_shard // hooks)
+
 
 class HarvestRecord(Frozen):
     """What a harvest is of.
@@ -61,7 +65,7 @@ class HarvestRecord(Frozen):
 
     @property
     def documents_per_shard(self) -> int:
-        return max(1, self.config.documents_per_shard // len(self.hooks))
+        return self.config.documents_at(len(self.hooks))
 
 
 class Shard(NamedTuple):

@@ -36,6 +36,11 @@ class Recipe(Frozen):
     dead_after: int = Field(default=20, ge=1)
     seed: int = 0
 
+    def weights(self, d_model: int) -> int:
+        """How many numbers are trained; of a JumpReLU SAE thresholds too."""
+        per_latent = 2 * d_model + (2 if self.architecture is Architecture.JUMPRELU else 1)
+        return self.d_sae * per_latent + d_model
+
     def __str__(self) -> str:
         return f"{self.architecture}-{self.d_sae}-k{self.k:g}-seed{self.seed}"
 

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from pydantic import Field
@@ -43,9 +43,19 @@ class TrainConfig(Frozen):
     autocast: bool = False
     checkpoint_every: float = Field(default=60.0, ge=0)
 
+    @classmethod
+    def here(cls, **fields: Any) -> Self:
+        """For this machine: on its GPU in mixed precision, where it has one."""
+        return cls(**({"device": "cuda", "autocast": True} if torch.cuda.is_available() else {}), **fields)
+
     @property
     def steps(self) -> int:
         return max(1, self.tokens // self.batch_tokens)
+
+    @property
+    def tokens_trained(self) -> int:
+        """Whole batches alone."""
+        return self.steps * self.batch_tokens
 
     def wanted(self, buffer_tokens: int) -> int:
         """Tokens that a run takes from its stream, those for its scale and for the shuffle buffer besides."""
@@ -53,10 +63,14 @@ class TrainConfig(Frozen):
 
 
 class Run(Protocol[Report]):
-    """Something in training. done: steps so far"""
+    """Something in training."""
 
     config: TrainConfig
-    done: int
+
+    @property
+    def done(self) -> int:
+        """Steps so far."""
+        ...
 
     def scale(self) -> None:
         """Measures the stream, before the first step."""

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from featurehub.artifacts.manifest import HookPoint
 from featurehub.errors import InvalidInput
 from featurehub.settings import Frozen
 from saes.documents import Document
@@ -33,27 +34,37 @@ class Chunks(Protocol):
 
 
 class DocumentChunks:
-    """Read through the engine whenever they are asked for: for text that is passed once."""
+    """Read through the engine whenever they are asked for: for text that is passed once.
+
+    points: as in ``Reader.capture``
+    """
 
     def __init__(
-        self, reader: Reader, documents: Sequence[Document], special: Collection[int], documents_per_chunk: int = 512
+        self,
+        reader: Reader,
+        documents: Sequence[Document],
+        special: Collection[int],
+        documents_per_chunk: int = 512,
+        points: Sequence[HookPoint] = (),
     ) -> None:
         self.reader = reader
         self.documents = documents
         self.special = special
         self.size = documents_per_chunk
+        self.points = points
 
     def __len__(self) -> int:
         return -(-len(self.documents) // self.size)
 
     def read(self, chunk: int) -> Tensor:
         own = self.documents[chunk * self.size : (chunk + 1) * self.size]
-        return torch.cat([x[mask].float() for _, x, mask in read_tokens(self.reader, own, self.special, self.size)])
+        read = read_tokens(self.reader, own, self.special, self.size, self.points)
+        return torch.cat([x[mask].float() for _, x, mask in read])
 
 
 class StreamConfig(Frozen):
-    """buffer_tokens: size of the shuffle buffer; memory is buffer_tokens · 4 bytes · d_model for each hook point, and
-    twice that while it mixes
+    """buffer_tokens: size of the shuffle buffer; memory is that of its tokens and a chunk's, 4 bytes · d_model for each
+    at each hook point, and twice that while it mixes
     """
 
     buffer_tokens: int = Field(default=65_536, ge=1)
@@ -106,6 +117,7 @@ class Stream:
             if not tokens and self.epoch > started + 1:
                 raise InvalidInput("the text holds no ordinary token", param="text")
         self.buffer = torch.cat(parts)
+        parts.clear()  # they hold the former buffer's memory
         self.buffer = self.buffer[torch.randperm(tokens, generator=self.generator)]
         self.taken, self.left = 0, max(1, (tokens - self.config.buffer_tokens // 2) // self.config.batch_tokens)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from featurehub.dictionary import Dictionary
 from saes.recipes import Recipe
@@ -19,7 +20,7 @@ from saes.run import REPORT_EVERY, SCALE_BATCHES, TrainConfig, check_asked, go_o
 from saes.stream import Stream
 from saes.trainee import Progress, Trainee
 
-__all__ = ["TrainedSae", "train"]
+__all__ = ["TrainedSae", "train", "trial"]
 
 
 class TrainedSae(NamedTuple):
@@ -101,3 +102,16 @@ def train(
         TrainedSae(each.recipe, config, each.finish(x), [p for p in run.history if p.recipe == str(each.recipe)])
         for each in run.trainees
     ]
+
+
+def trial(recipes: Sequence[Recipe], d_model: int, config: TrainConfig) -> Callable[[Tensor], None]:
+    """Makes a step of throwaway SAEs of these recipes on a batch, for ``saes.cost``."""
+    trainees = [Trainee(recipe, d_model, config) for recipe in recipes]
+    for trainee in trainees:
+        trainee.trainer.activation_scaler.scaling_factor = 1.0
+
+    def step(batch: Tensor) -> None:
+        for trainee in trainees:
+            trainee.step(batch, report=False)
+
+    return step

@@ -37,7 +37,6 @@ def build(
     from featurehub.cli.build import BuildPlan
     from featurehub.cli.build import build as build_artifact
     from featurehub.cli.judges import beginnings, judge_of
-    from featurehub.cli.training import hardware
     from saes.budget import Budget as BudgetOf
     from saes.recipes import Recipe
     from saes.run import TrainConfig
@@ -49,7 +48,7 @@ def build(
         name=out.name,
         layer=layer,
         recipes=(Recipe(architecture=architecture, d_sae=latents, k=k),),
-        train=TrainConfig(tokens=tokens, **hardware()),
+        train=TrainConfig.here(tokens=tokens),
         budget=BudgetOf.parse(budget),
     )
     artifact = build_artifact(plan, entries, judge_of(entries), beginnings(entries))
@@ -79,7 +78,7 @@ def train(
 
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.cli.train import table_of, train_artifacts
-    from featurehub.cli.training import TrainPlan, hardware
+    from featurehub.cli.training import TrainPlan
     from saes.budget import Budget as BudgetOf
     from saes.recipes import Recipe
     from saes.run import TrainConfig
@@ -91,7 +90,7 @@ def train(
         out=out,
         layer=layer,
         recipes=tuple(recipes),
-        train=TrainConfig(tokens=tokens, **hardware()),
+        train=TrainConfig.here(tokens=tokens),
         shards=shards,
         budget=BudgetOf.parse(budget),
     )

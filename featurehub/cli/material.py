@@ -1,13 +1,13 @@
 """What SAEs are trained on, and the documents that they are measured on."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.cli.harvest import read_documents
 from featurehub.engine.offline import Engine
 from featurehub.errors import InvalidInput
-from saes.documents import Document
+from saes.documents import Document, ordinary
 from saes.texts import Message
 
 __all__ = ["Material", "enough", "material_of", "split"]
@@ -47,10 +47,10 @@ def split(documents: Sequence[Document], held_out: float) -> tuple[list[Document
     return training, list(documents[::stride])
 
 
-def enough(documents: Iterable[Document], tokens: int) -> Iterator[Document]:
-    """The first documents that come to so many tokens; all of them where they come to less."""
+def enough(documents: Iterable[Document], tokens: int, special: Collection[int]) -> Iterator[Document]:
+    """The first documents that come to so many ordinary tokens; all of them where they come to less."""
     for document in documents:
         if tokens <= 0:
             return
         yield document
-        tokens -= len(document.token_ids)
+        tokens -= ordinary(document, special)

@@ -1,15 +1,17 @@
 """`featurehub transcoder train`: the MLPs of one layer or several become a transcoder, trained through the engine.
 
-1. the stream before each MLP and what it adds are harvested in one pass, for documents to train on and held-out ones
-2. the engine is closed, and the transcoder is trained
-3. it is measured on the held-out documents and written, with its figures
+1. held-out documents are harvested: the stream before each MLP and what it adds, in one pass
+2. what it will cost is measured and said; a budget decides how many tokens it is trained on
+3. the documents to train on are harvested alike, or read while training asks for them; the transcoder is trained
+4. it is measured on the held-out documents and written, with its figures
 
-Both harvests and the run's state lie beside the transcoder until it is written; a run that is started again goes on.
+Harvests and the run's state lie beside the transcoder until it is written; a run that is started again goes on.
 """
 
 import hashlib
 import random
 import shutil
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,9 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, ValidationError
 from rich.table import Table
 
-from featurehub.artifacts.manifest import ModelIdentity
+from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.cli.chunks import Reading, chunks_of, harvested
+from featurehub.cli.costs import agreed
 from featurehub.cli.harvest import identify_hooks, read_documents
 from featurehub.cli.material import enough, split
 from featurehub.cli.progress import phase, work
@@ -27,16 +31,18 @@ from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput
 from featurehub.features import reason
 from featurehub.settings import Frozen
-from saes.documents import Document, count_tokens, special_ids
-from saes.harvest import Harvest, HarvestConfig, harvest_documents
+from saes.budget import Budget
+from saes.cost import Job, measure
+from saes.documents import Document, count_tokens, special_ids, text_hash
+from saes.harvest import Harvest, HarvestConfig, token_bytes
 from saes.run import TrainConfig
-from saes.stream import Stream, StreamConfig
+from saes.stream import Chunks, Stream, StreamConfig
 from saes.texts import Message
 from saes.transcoders.folder import TranscoderManifest, write_transcoder
 from saes.transcoders.pairs import READ, WRITTEN, pairs
 from saes.transcoders.quality import TranscoderQuality, evaluate_transcoder
 from saes.transcoders.trainable import TranscoderRecipe
-from saes.transcoders.training import TranscoderProgress, train_transcoder
+from saes.transcoders.training import TranscoderProgress, train_transcoder, trial
 from saes.transcoders.transcoder import Transcoder
 
 __all__ = ["TranscoderPlan", "quality_table", "train_and_write"]
@@ -59,6 +65,7 @@ class TranscoderPlan(Frozen):
     train: TrainConfig = TrainConfig()
     harvest: HarvestConfig = HarvestConfig()
     buffer_tokens: int = Field(default=32_768, ge=1)
+    budget: Budget = Budget()
     engine: EngineOptions = EngineOptions()
 
     @classmethod
@@ -66,18 +73,22 @@ class TranscoderPlan(Frozen):
         """Raises InvalidInput."""
         try:
             recipe = TranscoderRecipe(d_sae=d_sae, k=k)
-            return cls(recipe=recipe, train=TrainConfig(tokens=tokens), **fields)
+            return cls(recipe=recipe, train=TrainConfig.here(tokens=tokens), **fields)
         except ValidationError as error:
             raise InvalidInput(reason(error)) from None
 
 
-class Harvests(NamedTuple):
-    training: Harvest
-    held_out: Harvest
+class Texts(NamedTuple):
+    """documents: to train on, in their order;  special: tokens that are no text"""
+
+    documents: Sequence[Document]
+    held_out: Sequence[Document]
+    special: frozenset[int]
 
 
 def train_and_write(plan: TranscoderPlan, entries: Sequence[str | list[Message]]) -> TranscoderManifest:
-    """Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; nothing is left half-written."""
+    """Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; what is done is kept for the next start."""
+    until = time.monotonic() + (plan.budget.seconds or float("inf"))
     plan.recipe.check()
     with phase("identifying the model"):
         identity, points = identify_hooks(plan.model, plan.layers, (READ, WRITTEN))
@@ -85,54 +96,73 @@ def train_and_write(plan: TranscoderPlan, entries: Sequence[str | list[Message]]
     with phase("starting the engine"):
         engine = Engine(plan.model, EngineConfig.capturing(*points, truncated=True), plan.engine)
     with engine:
-        harvests = harvest_pairs(plan, engine, identity, entries, partial)
-    transcoder = train_on(plan, harvests.training, partial / "checkpoint.safetensors")
-    manifest = manifest_of(plan, identity, harvests, measured(transcoder, harvests.held_out))
+        texts = texts_of(plan, engine, entries)
+        job = agreed_job(plan, engine, identity, texts, points, partial)
+        documents = list(enough(texts.documents, job.wanted, texts.special))
+        reading = Reading(engine, documents, texts.special, identity, points, plan.harvest)
+        held_out = harvested(
+            reading._replace(documents=texts.held_out), partial / "held-out", "harvesting held-out documents", until
+        )
+        chunks = chunks_of(job, reading, partial / "training", until)
+        transcoder = train_on(plan, job, chunks, len(points) // 2, partial / "checkpoint.safetensors", until)
+    manifest = manifest_of(plan, identity, reading, job, measured(transcoder, held_out))
     written = write_transcoder(plan.out, transcoder, manifest)
     shutil.rmtree(partial)
     return written
 
 
 def partial_folder(plan: TranscoderPlan, identity: ModelIdentity, entries: Sequence[str | list[Message]]) -> Path:
-    """Beside the transcoder; another text, model or configuration has another name."""
-    parts = [identity.reads, plan.model_dump(exclude={"model", "out"}), entries]
+    """Beside the transcoder; another text, model or configuration has another name, another budget has not."""
+    parts = [identity.reads, plan.model_dump(exclude={"model", "out", "budget"}), entries]
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()
     return plan.out.with_name(f"{plan.out.name}.partial-{digest[:12]}")
 
 
-def harvest_pairs(
+def texts_of(plan: TranscoderPlan, engine: Engine, entries: Sequence[str | list[Message]]) -> Texts:
+    training, held_out = split(read_documents(engine, entries, plan.max_tokens), plan.held_out)
+    shuffled = random.Random(plan.recipe.seed).sample(training, len(training))
+    return Texts(shuffled, held_out[: plan.evaluated], special_ids(engine.tokenizer))
+
+
+def agreed_job(
     plan: TranscoderPlan,
     engine: Engine,
     identity: ModelIdentity,
-    entries: Sequence[str | list[Message]],
+    texts: Texts,
+    points: Sequence[HookPoint],
     partial: Path,
-) -> Harvests:
-    points, special = [hook.point for hook in engine.config.hooks], special_ids(engine.tokenizer)
-    training, held_out = split(read_documents(engine, entries, plan.max_tokens), plan.held_out)
-    shuffled = random.Random(plan.recipe.seed).sample(training, len(training))
+) -> Job:
+    """Raises BudgetExceeded."""
+    layers, width = len(points) // 2, len(points) * identity.d_model
+    tokens, documents = count_tokens(texts.documents, texts.special), len(texts.documents)
+    job = Job(
+        train=plan.train,
+        buffer_tokens=plan.buffer_tokens,
+        weights=plan.recipe.weights(layers, identity.d_model),
+        latents=layers * plan.recipe.d_sae,
+        width=width,
+        text_tokens=tokens,
+        chunk_tokens=min(documents, plan.harvest.documents_at(len(points))) * tokens // documents,
+        token_bytes=token_bytes(width, plan.harvest),
+    )
+    with phase("measuring what it will cost"):
+        step = trial(layers, identity.d_model, plan.recipe, plan.train)
+        rates = measure(engine, texts.documents, job, step, points)
+    return agreed(job, plan.budget, rates, partial)
 
-    def harvested(name: str, documents: Sequence[Document]) -> Harvest:
-        with work(f"harvesting {name} documents", count_tokens(documents), "tokens") as bar:
-            return harvest_documents(
-                engine, documents, special, partial / name, identity, points, plan.harvest, lambda n, _: bar(n)
-            )
 
-    own = harvested("training", list(enough(shuffled, plan.train.wanted(plan.buffer_tokens))))
-    return Harvests(own, harvested("held-out", held_out[: plan.evaluated]))
-
-
-def train_on(plan: TranscoderPlan, harvest: Harvest, checkpoint: Path) -> Transcoder:
-    record, tokens = harvest.record, plan.train.batch_tokens
-    stream = Stream(harvest, StreamConfig(buffer_tokens=plan.buffer_tokens, batch_tokens=tokens))
-    with work("training", plan.train.steps * tokens, "tokens") as bar:
+def train_on(plan: TranscoderPlan, job: Job, chunks: Chunks, layers: int, checkpoint: Path, until: float) -> Transcoder:
+    tokens = job.train.batch_tokens
+    stream = Stream(chunks, StreamConfig(buffer_tokens=plan.buffer_tokens, batch_tokens=tokens))
+    with work("reading and training" if job.streamed else "training", job.train.tokens_trained, "tokens") as bar:
 
         def show(progress: TranscoderProgress) -> None:
             bar.at(progress.step * tokens)
             explained = " ".join(f"{each:.3f}" for each in progress.explained_variance)
             bar.say(f"EV {explained}  L0 {progress.l0:.1f}  dead {progress.dead:.1%}")
 
-        layers = len(record.hooks) // 2
-        return train_transcoder(stream, layers, record.d_model, plan.recipe, plan.train, checkpoint, show)
+        d_model = job.width // (2 * layers)
+        return train_transcoder(stream, layers, d_model, plan.recipe, job.train, checkpoint, show, until)
 
 
 def measured(transcoder: Transcoder, harvest: Harvest) -> TranscoderQuality:
@@ -142,19 +172,19 @@ def measured(transcoder: Transcoder, harvest: Harvest) -> TranscoderQuality:
 
 
 def manifest_of(
-    plan: TranscoderPlan, identity: ModelIdentity, harvests: Harvests, metrics: TranscoderQuality
+    plan: TranscoderPlan, identity: ModelIdentity, reading: Reading, job: Job, metrics: TranscoderQuality
 ) -> TranscoderManifest:
-    record = harvests.training.record
+    documents = reading.documents
     return TranscoderManifest(
         name=plan.out.name,
-        reads=tuple(hook for hook in record.hooks if hook.site is READ),
-        writes=tuple(hook for hook in record.hooks if hook.site is WRITTEN),
-        d_model=record.d_model,
+        reads=tuple(point for point in reading.points if point.site is READ),
+        writes=tuple(point for point in reading.points if point.site is WRITTEN),
+        d_model=identity.d_model,
         d_sae=plan.recipe.d_sae,
         k=plan.recipe.k,
         model=identity,
-        dataset={"documents": record.documents, "tokens": record.tokens, "text": record.text},
-        training=plan.recipe.model_dump() | plan.train.model_dump(),
+        dataset={"documents": len(documents), "tokens": count_tokens(documents), "text": text_hash(documents)},
+        training=plan.recipe.model_dump() | job.train.model_dump(),
         metrics=metrics,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

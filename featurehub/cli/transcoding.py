@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from featurehub.cli.options import Budget
 from featurehub.cli.progress import output
 from saes.transcoders.form import Form
 
@@ -26,16 +27,17 @@ def train(
     k: Annotated[float, typer.Option(help="Mean number of active latents per token and layer.")] = 12.0,
     tokens: Annotated[int, typer.Option(help="Training tokens, repeats counted.")] = 1_600_000,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens of each text, from its beginning.")] = None,
+    budget: Budget = "",
 ) -> None:
     """Harvest the streams before and after the MLPs, train on them, measure on held-out texts, write."""
     from saes.texts import read_texts
 
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.cli.transcoder import TranscoderPlan, quality_table, train_and_write
+    from saes.budget import Budget as BudgetOf
 
-    plan = TranscoderPlan.of(
-        d_sae=latents, k=k, tokens=tokens, model=model, out=out, layers=layer or (), max_tokens=max_tokens
-    )
+    places = {"model": model, "out": out, "layers": layer or (), "max_tokens": max_tokens}
+    plan = TranscoderPlan.of(d_sae=latents, k=k, tokens=tokens, budget=BudgetOf.parse(budget), **places)
     output.print(quality_table(train_and_write(plan, entries)))
     output.print(f"Read it elsewhere: featurehub transcoder export {out} --to {Form.CIRCUIT_TRACER} --out FOLDER")
 

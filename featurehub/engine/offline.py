@@ -31,14 +31,16 @@ __all__ = ["Engine", "EngineOptions", "Generation", "Sampling"]
 class EngineOptions(Frozen):
     """Size of the offline engine.
 
+    max_model_len:          tokens of a request; -1 is as many as the model has and the KV cache holds
     max_num_seqs:           requests that run side by side
     max_num_batched_tokens: tokens per step
+    kv_cache_gib:           memory of the KV cache, on any device: the rest stays free for what is trained beside it
     block_size, num_gpu_blocks_override: tokens of a KV block, and how many blocks there are; None is vLLM's choice
     skip_tokenizer_init:    token ids only, for models without a tokenizer
     """
 
     dtype: str = "float32"
-    max_model_len: int | None = None
+    max_model_len: int = -1
     max_num_seqs: int = 256
     max_num_batched_tokens: int = 8192
     enforce_eager: bool = True
@@ -73,7 +75,7 @@ class Engine:
 
     def __init__(self, model: Path, config: EngineConfig, options: EngineOptions | None = None) -> None:
         options = options or EngineOptions()
-        prepare_environment(options)
+        prepare_environment()
         from vllm import LLM
 
         if current() is not None:
@@ -90,6 +92,7 @@ class Engine:
                 worker_extension_cls=EXTENSION,
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
+                kv_cache_memory_bytes=options.kv_cache_gib << 30,
                 hf_overrides={"num_hidden_layers": config.depth} if config.truncated else {},
                 **options.model_dump(exclude={"kv_cache_gib"}),
             )
@@ -178,9 +181,8 @@ class Engine:
         return report
 
 
-def prepare_environment(options: EngineOptions) -> None:
+def prepare_environment() -> None:
     """vLLM reads these when it is imported or when the engine starts."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(options.kv_cache_gib))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")

@@ -42,6 +42,11 @@ class TranscoderRecipe(Frozen):
     dead_after: int = Field(default=20, ge=1)
     seed: int = 0
 
+    def weights(self, layers: int, d_model: int) -> int:
+        """How many numbers are trained."""
+        written = layers * (layers + 1) // 2
+        return (layers + written) * self.d_sae * d_model + layers * (self.d_sae + d_model)
+
     def check(self) -> None:
         """Raises InvalidInput where k is not below d_sae."""
         if self.k >= self.d_sae:
@@ -61,6 +66,9 @@ class Scale(NamedTuple):
         mean = values.mean(dim=0)
         variance = (values - mean).square().mean(dim=(0, 2)).clamp_min(1e-30)
         return cls(mean.float(), variance.rsqrt().float()[:, None])
+
+    def to(self, device: str) -> "Scale":
+        return Scale(self.mean.to(device), self.scale.to(device))
 
     def __call__(self, values: Tensor) -> Tensor:
         return (values - self.mean) * self.scale
@@ -132,7 +140,7 @@ def least_kept(writes: Tensor, k: float) -> Tensor:
 
 def lengths(W_dec: Sequence[Tensor] | nn.ParameterList) -> Tensor:
     """‖W_dec‖ of every latent's rows together, [layers, d_sae]."""
-    square = torch.zeros(len(W_dec), W_dec[0].shape[1])
+    square = torch.zeros(len(W_dec), W_dec[0].shape[1], device=W_dec[0].device)
     for rows in W_dec:
         square[: len(rows)] += rows.square().sum(dim=-1)
     return square.sqrt().clamp_min(1e-12)

@@ -14,7 +14,7 @@ from saes.transcoders.pairs import Pairs, pairs
 from saes.transcoders.trainable import Scale, Step, Trainable, TranscoderRecipe, fold, least_kept
 from saes.transcoders.transcoder import Transcoder
 
-__all__ = ["TranscoderProgress", "train_transcoder"]
+__all__ = ["TranscoderProgress", "train_transcoder", "trial"]
 
 WARM_UP = 50
 
@@ -32,40 +32,29 @@ class TranscoderProgress(NamedTuple):
     dead: float
 
 
-class TranscoderRun:
-    """One transcoder in training on a stream of harvested pairs; a ``saes.run.Run``."""
+class TranscoderTrainee:
+    """One transcoder in training."""
 
-    def __init__(
-        self, stream: Stream, layers: int, d_model: int, recipe: TranscoderRecipe, config: TrainConfig
-    ) -> None:
-        self.stream = stream
-        self.layers = layers
+    def __init__(self, layers: int, d_model: int, recipe: TranscoderRecipe, config: TrainConfig) -> None:
         self.recipe = recipe
         self.config = config
-        self.trainable = Trainable(layers, d_model, recipe)
+        self.trainable = Trainable(layers, d_model, recipe).to(config.device)
         self.optimizer = torch.optim.Adam(self.trainable.parameters(), lr=recipe.lr)
-        self.since_fired = torch.zeros(layers, recipe.d_sae, dtype=torch.long)
-        self.x = self.y = Scale(torch.empty(0), torch.empty(0))
+        self.since_fired = torch.zeros(layers, recipe.d_sae, dtype=torch.long, device=config.device)
         self.done = 0
 
-    def scale(self) -> None:
-        batches = [pairs(next(self.stream), self.layers) for _ in range(min(SCALE_BATCHES, self.config.steps))]
-        self.x, self.y = Scale.of([each.x for each in batches]), Scale.of([each.y for each in batches])
-
-    def batch(self) -> Pairs:
-        x, y = pairs(next(self.stream), self.layers)
-        return Pairs(self.x(x), self.y(y))
-
-    def step(self) -> list[TranscoderProgress]:
-        batch, dead = self.batch(), self.since_fired >= self.recipe.dead_after
-        made: Step = self.trainable(batch, dead)
+    def step(self, batch: Pairs, report: bool) -> TranscoderProgress | None:
+        """batch: scaled"""
+        dead = self.since_fired >= self.recipe.dead_after
+        with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self.config.autocast):
+            made: Step = self.trainable(batch, dead)
         self.optimizer.param_groups[0]["lr"] = self.recipe.lr * rate(self.done, self.config.steps)
         self.optimizer.zero_grad()
         made.loss.backward()
         self.optimizer.step()
         self.since_fired = (self.since_fired + 1).masked_fill((made.a > 0).any(dim=0), 0)
         self.done += 1
-        return [self.progress(batch, made, dead)] if (self.done - 1) % REPORT_EVERY == 0 else []
+        return self.progress(batch, made, dead) if report else None
 
     def progress(self, batch: Pairs, made: Step, dead: Tensor) -> TranscoderProgress:
         left = made.error.square().sum(dim=(0, 2)) / batch.y.var(dim=0, correction=0).sum(dim=-1) / len(batch.y)
@@ -77,38 +66,77 @@ class TranscoderRun:
             dead=float(dead.float().mean()),
         )
 
-    @property
-    def asked(self) -> dict[str, Any]:
-        """What only the state of the same run has."""
-        config = self.config.model_dump(exclude={"checkpoint_every"})
-        return {"config": config, "recipe": self.recipe.model_dump(), "layers": self.layers}
-
     def state(self) -> dict[str, Any]:
-        return self.asked | {
+        return {
             "trainable": self.trainable.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "since_fired": self.since_fired,
-            "x": list(self.x),
-            "y": list(self.y),
-            "stream": self.stream.state(),
             "done": self.done,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Raises InvalidInput for the state of another run."""
-        check_asked(self.asked, state)
         moments = {int(index): each for index, each in state["optimizer"]["state"].items()}
         self.trainable.load_state_dict(state["trainable"])
         self.optimizer.load_state_dict({**state["optimizer"], "state": moments})
-        self.since_fired, self.done = state["since_fired"], state["done"]
-        self.x, self.y = Scale(*state["x"]), Scale(*state["y"])
-        self.stream.load(state["stream"])
+        self.since_fired, self.done = state["since_fired"].to(self.config.device), state["done"]
 
     @torch.no_grad()
+    def finish(self, batch: Pairs, x: Scale, y: Scale) -> Transcoder:
+        """batch: scaled, on which the threshold is measured;  x, y: the scales"""
+        least = least_kept(self.trainable.writes(self.trainable.preactivations(batch.x)), self.recipe.k)
+        return fold(self.trainable.cpu(), x.to("cpu"), y.to("cpu"), least.cpu())
+
+
+class TranscoderRun:
+    """Its trainee, and the stream of harvested pairs; a ``saes.run.Run``."""
+
+    def __init__(
+        self, stream: Stream, layers: int, d_model: int, recipe: TranscoderRecipe, config: TrainConfig
+    ) -> None:
+        self.stream = stream
+        self.layers = layers
+        self.config = config
+        self.trainee = TranscoderTrainee(layers, d_model, recipe, config)
+        self.x = self.y = Scale(torch.empty(0), torch.empty(0))
+
+    @property
+    def done(self) -> int:
+        return self.trainee.done
+
+    def scale(self) -> None:
+        batches = [self.pairs() for _ in range(min(SCALE_BATCHES, self.config.steps))]
+        self.x, self.y = Scale.of([each.x for each in batches]), Scale.of([each.y for each in batches])
+
+    def pairs(self) -> Pairs:
+        return pairs(next(self.stream).to(self.config.device), self.layers)
+
+    def batch(self) -> Pairs:
+        x, y = self.pairs()
+        return Pairs(self.x(x), self.y(y))
+
+    def step(self) -> list[TranscoderProgress]:
+        made = self.trainee.step(self.batch(), report=self.done % REPORT_EVERY == 0)
+        return [] if made is None else [made]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What only the state of the same run has."""
+        config = self.config.model_dump(exclude={"checkpoint_every"})
+        return {"config": config, "recipe": self.trainee.recipe.model_dump(), "layers": self.layers}
+
+    def state(self) -> dict[str, Any]:
+        scales = {"x": list(self.x), "y": list(self.y)}
+        return self.asked | scales | {"trainee": self.trainee.state(), "stream": self.stream.state()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Raises InvalidInput for the state of another run."""
+        check_asked(self.asked, state)
+        self.trainee.load(state["trainee"])
+        self.x, self.y = (Scale(*state[name]).to(self.config.device) for name in "xy")
+        self.stream.load(state["stream"])
+
     def finish(self) -> Transcoder:
-        """The threshold is measured on a further batch."""
-        writes = self.trainable.writes(self.trainable.preactivations(self.batch().x))
-        return fold(self.trainable, self.x, self.y, least_kept(writes, self.recipe.k))
+        return self.trainee.finish(self.batch(), self.x, self.y)
 
 
 def train_transcoder(
@@ -119,14 +147,22 @@ def train_transcoder(
     config: TrainConfig,
     checkpoint: Path | None = None,
     progress: Callable[[TranscoderProgress], None] = lambda progress: None,
+    until: float = math.inf,
 ) -> Transcoder:
     """stream: of [tokens, layers · 2 · d_model], as harvested (``saes.transcoders.pairs``)
 
-    Raises InvalidInput for a recipe that cannot be made and for the checkpoint of another run, CorruptArtifact.
+    ``checkpoint``, ``progress`` and ``until`` as in ``saes.run.go_on``. Raises InvalidInput for a recipe that cannot be
+    made and for the checkpoint of another run, CorruptArtifact, BudgetExceeded where the time is over.
     """
     run = TranscoderRun(stream, layers, d_model, recipe, config)
-    go_on(run, checkpoint, progress)
+    go_on(run, checkpoint, progress, until)
     return run.finish()
+
+
+def trial(layers: int, d_model: int, recipe: TranscoderRecipe, config: TrainConfig) -> Callable[[Tensor], object]:
+    """Makes a step of a throwaway transcoder on a batch, for ``saes.cost``."""
+    trainee = TranscoderTrainee(layers, d_model, recipe, config)
+    return lambda batch: trainee.step(pairs(batch.to(config.device), layers), report=False)
 
 
 def rate(step: int, steps: int) -> float:

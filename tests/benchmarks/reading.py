@@ -10,6 +10,7 @@ the answers; F1 is measured on the other. Beside it, the best of as many feature
 import argparse
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -87,20 +88,28 @@ def report(answers: World, features: Sequence[Feature]) -> None:
 
 
 def best(features: Sequence[Feature], truth: np.ndarray, peaks: np.ndarray) -> tuple[str, float]:
-    """The label of the feature that reads best, and its F1."""
+    """The label of the feature that reads best, and its F1; "-" and 0 for no features."""
     labels = {feature.latent: feature.label for feature in features}
-    latent, measured = best_latent(labels, truth, peaks)
-    return labels.get(latent, "-"), measured
+    for reading in readings(labels, truth, peaks):
+        return labels[reading.latent], reading.f1
+    return "-", 0.0
 
 
-def best_latent(latents: Iterable[int], truth: np.ndarray, peaks: np.ndarray) -> tuple[int, float]:
-    """The latent that is best on the even answers, and its F1 on the odd ones; -1 and 0 for no latents."""
-    found = (-1, -1.0, 0.0)
+class Reading(NamedTuple):
+    """How well a latent tells a concept: F1 on the half of the answers that chose its level, and on the other."""
+
+    latent: int
+    chosen: float
+    f1: float
+
+
+def readings(latents: Iterable[int], truth: np.ndarray, peaks: np.ndarray) -> list[Reading]:
+    """Best first, as the even answers have it."""
+    found = []
     for latent in latents:
         level = best_threshold(truth[::2], peaks[::2, latent])
-        chosen, measured = (f1(truth[half::2], peaks[half::2, latent] > level) for half in (0, 1))
-        found = max(found, (latent, chosen, measured), key=lambda each: each[1])
-    return found[0], found[2]
+        found.append(Reading(latent, *(f1(truth[half::2], peaks[half::2, latent] > level) for half in (0, 1))))
+    return sorted(found, key=lambda reading: -reading.chosen)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ import pytest
 from featurehub.artifacts.artifact import Artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint
+from featurehub.cli.costs import agreed
 from featurehub.cli.judges import RecognizerJudge
 from featurehub.cli.relabel import LabelPlan, label_artifact
 from featurehub.cli.train import table_of, train_artifacts
-from featurehub.cli.training import TrainPlan, decided, job_of
+from featurehub.cli.training import TrainPlan, job_of
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.corpus import conversations, messages
 from featurehub.dictionary import Dictionary
@@ -103,10 +104,10 @@ def test_an_sae_is_labelled_on_no_other_model(trained: Sequence[Artifact], tmp_p
 def test_a_run_that_goes_on_keeps_the_tokens_that_were_decided(tmp_path: Path) -> None:
     """Whatever the budget is then: another number of tokens would be another run."""
     plan = plan_of(tmp_path / "saes")
-    job = job_of(plan, 192, [Document([1] * 100, 1)] * 100)
-    first = decided(job, Budget(seconds=10), RATES, tmp_path / "partial")
+    job = job_of(plan, 192, [Document([1] * 100, 1)] * 100, ())
+    first = agreed(job, Budget(seconds=10), RATES, tmp_path / "partial")
     assert first.train.tokens < job.train.tokens
-    assert decided(job, Budget(seconds=1000), RATES, tmp_path / "partial") == first
+    assert agreed(job, Budget(seconds=1000), RATES, tmp_path / "partial") == first
 
 
 def test_a_budget_that_is_too_small_leaves_nothing(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def test_one_that_was_stopped_goes_on_to_the_same_and_reads_nothing_again(
     assert not (tmp_path / "stopped").exists()
     before = StandIn.passes
     assert train_and_write(plan(tmp_path / "stopped"), TEXTS).id == whole.id
-    assert StandIn.passes == before
+    # Two are to measure what it will cost.
+    assert StandIn.passes == before + 2
 
 
 def stop(*arguments: object) -> None:

@@ -1,5 +1,6 @@
 """Engines of other shapes than the shared one, one after the other: a process holds one at a time."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,6 +47,22 @@ def test_one_token_prefill_chunks_steer_alike_seeded_or_not(config: EngineConfig
 def test_bf16_streams_are_steered(config: EngineConfig) -> None:
     plain, everywhere, *_ = answers(config, EngineOptions(max_num_seqs=4, dtype="bfloat16"))
     assert everywhere != plain
+
+
+def test_a_model_that_reads_more_than_the_cache_holds_is_read_as_far_as_it_does(tmp_path: Path) -> None:
+    """The models that people have read 131,072 tokens at once; harvests and calibrations need a few hundred."""
+    for path in bundled_model().iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    config = json.loads((bundled_model() / "config.json").read_text())
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 10**6}))
+    reading = EngineConfig.capturing(HookPoint(layer=1))
+    with Engine(tmp_path, reading) as engine:
+        assert 10_000 < engine.longest < 10**6
+        [long] = engine.capture([[5, 6, 7, 8]])
+    with Engine(bundled_model(), reading) as engine:
+        assert engine.longest == config["max_position_embeddings"] - 1
+        assert torch.equal(engine.capture([[5, 6, 7, 8]])[0], long)
 
 
 def test_a_second_engine_is_refused_while_one_is_open(config: EngineConfig) -> None:

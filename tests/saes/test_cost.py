@@ -5,23 +5,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featurehub.artifacts.manifest import HookPoint
 from featurehub.errors import BudgetExceeded, InvalidInput
+from saes.architecture import Architecture
 from saes.budget import Budget
 from saes.cost import SHARE, Job, Rates, measure
 from saes.documents import Document
 from saes.reader import FakeReader
-from saes.recipes import Recipe
+from saes.recipes import Recipe, make_sae
 from saes.report import TITLES, write_report
 from saes.run import SCALE_BATCHES, TrainConfig
+from saes.train import trial
 from saes.trainee import Progress
+from saes.transcoders.trainable import Trainable, TranscoderRecipe
+from saes.transcoders.training import trial as transcoder_trial
 
 RATES = Rates(read=1000.0, train=4000.0)
+RECIPES = (Recipe(d_sae=64), Recipe(d_sae=128))
 JOB = Job(
-    recipes=(Recipe(d_sae=64), Recipe(d_sae=128)),
     train=TrainConfig(tokens=1_000_000, batch_tokens=1000),
     buffer_tokens=10_000,
-    d_model=16,
+    weights=sum(recipe.weights(16) for recipe in RECIPES),
+    latents=128,
+    width=16,
     text_tokens=200_000,
+    chunk_tokens=5000,
     token_bytes=80,
 )
 
@@ -55,9 +63,29 @@ def test_no_more_is_read_than_training_passes_nor_than_there_is() -> None:
 def test_the_estimate_adds_up() -> None:
     estimate = JOB.estimate(RATES)
     assert estimate.seconds == 200.0 + 250.0
-    weights = 4 * ((2 * 64 + 2 * 128) * 16 + 2 * (64 + 128) + 2 * 16)
+    weights = 4 * ((2 * 64 + 2 * 128) * 16 + (64 + 128) + 2 * 16)
     assert estimate.disk == 200_000 * 80 + 3 * weights + 10_000 * 16 * 4
-    assert estimate.memory == 2 * 10_000 * 16 * 4 + 4 * weights + 4 * 1000 * 128 * 4
+    assert estimate.memory == 2 * (10_000 + 5000) * 16 * 4 + 4 * weights + 4 * 1000 * 128 * 4
+
+
+def test_a_text_that_is_passed_once_is_streamed_and_takes_no_disk_but_for_the_checkpoint() -> None:
+    once = 200_000 - SCALE_BATCHES * 1000 - 10_000
+    assert JOB.of_tokens(once).streamed
+    assert not JOB.of_tokens(once + 1).streamed
+    kept = JOB.of_tokens(once).model_copy(update={"shards": True})
+    assert not kept.streamed
+    assert kept.estimate(RATES).disk - JOB.of_tokens(once).estimate(RATES).disk == 200_000 * 80
+
+
+def test_weights_are_counted_as_they_are_made() -> None:
+    for architecture in Architecture:
+        recipe = Recipe(architecture=architecture, d_sae=24, k=3)
+        made = make_sae(recipe, 16, steps=10)
+        assert recipe.weights(16) == sum(parameter.numel() for parameter in made.parameters())
+    across = TranscoderRecipe(d_sae=24, k=3)
+    for layers in (1, 3):
+        made = Trainable(layers, 16, across)
+        assert across.weights(layers, 16) == sum(parameter.numel() for parameter in made.parameters())
 
 
 @pytest.mark.parametrize("seconds", [90, 200, 300, 420, 10_000])
@@ -82,8 +110,15 @@ def test_too_small_a_budget_is_refused_with_what_is_needed() -> None:
 def test_rates_are_measured_on_the_job_itself() -> None:
     documents = [Document([1 + i % 7] * 20, 2) for i in range(40)]
     small = JOB.model_copy(update={"train": TrainConfig(tokens=10_000, batch_tokens=64)})
-    rates = measure(FakeReader(10, 16), documents, small)
+    rates = measure(FakeReader(10, 16), documents, small, trial(RECIPES, 16, small.train))
     assert rates.read > rates.train > 0
+
+
+def test_a_transcoder_is_tried_at_its_hook_points() -> None:
+    documents, points = [Document([1, 2, 3] * 20, 2)] * 20, [HookPoint(layer=layer) for layer in range(4)]
+    small = JOB.model_copy(update={"width": 64, "train": TrainConfig(tokens=10_000, batch_tokens=64)})
+    step = transcoder_trial(2, 16, TranscoderRecipe(d_sae=24, k=3), small.train)
+    assert measure(FakeReader(10, 16), documents, small, step, points).train > 0
 
 
 def test_the_report_is_one_page_that_needs_no_network(tmp_path: Path) -> None:

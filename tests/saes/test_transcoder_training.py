@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from featurehub.errors import InvalidInput
+from featurehub.errors import BudgetExceeded, InvalidInput
 from saes.run import TrainConfig, go_on
 from saes.stream import Stream, StreamConfig
 from saes.transcoders.pairs import Pairs, pairs
@@ -131,11 +131,27 @@ def test_latents_that_would_never_fire_come_back_by_the_second_part_of_the_loss(
     assert dead_at_the_end(planted) > 0.4
 
 
+def test_products_in_bfloat16_train_about_as_good_a_transcoder(planted: Planted) -> None:
+    config = CONFIG.model_copy(update={"autocast": True})
+    mixed, plain = (train_transcoder(stream(planted), LAYERS, D_MODEL, RECIPE, each) for each in (config, CONFIG))
+    ours, theirs = (evaluate_transcoder(each, [planted.held_out]).explained_variance for each in (mixed, plain))
+    assert not torch.equal(mixed.W_enc, plain.W_enc)
+    assert ours == pytest.approx(theirs, abs=0.05)
+
+
+def test_one_whose_time_is_over_keeps_what_it_did(planted: Planted, tmp_path: Path) -> None:
+    asked = (LAYERS, D_MODEL, RECIPE, CONFIG, tmp_path / "checkpoint.safetensors")
+    with pytest.raises(BudgetExceeded, match="256 of 56,320 training tokens; they are kept"):
+        train_transcoder(stream(planted), *asked, until=0.0)
+    again, whole = train_transcoder(stream(planted), *asked), train_transcoder(stream(planted), *asked[:-1])
+    assert torch.equal(again.W_enc, whole.W_enc)
+
+
 def dead_at_the_end(planted: Planted) -> float:
     """Of a run in which half of the latents begin far below what is kept."""
     run = TranscoderRun(stream(planted), LAYERS, D_MODEL, RECIPE, CONFIG.model_copy(update={"tokens": 256 * 151}))
     with torch.no_grad():
-        run.trainable.b_enc[:, 16:] = -4.0
+        run.trainee.trainable.b_enc[:, 16:] = -4.0
     reports: list[TranscoderProgress] = []
     go_on(run, progress=reports.append)
     return reports[-1].dead

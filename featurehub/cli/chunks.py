@@ -1,0 +1,58 @@
+"""The text of a training run as its stream takes it.
+
+1. A text that training passes once is read while training asks for it, and nothing of it lies on disk.
+2. One that is passed several times, or whose shards are to be kept, is harvested first; that goes on where an earlier
+   run was stopped.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.cli.progress import work
+from featurehub.errors import BudgetExceeded
+from saes.cost import Job
+from saes.documents import Document, count_tokens
+from saes.harvest import Harvest, HarvestConfig, harvest_documents
+from saes.reader import Reader
+from saes.stream import Chunks, DocumentChunks
+
+__all__ = ["Reading", "chunks_of", "harvested"]
+
+
+class Reading(NamedTuple):
+    """Who reads what, and how. documents: in the order in which they are read"""
+
+    reader: Reader
+    documents: Sequence[Document]
+    special: Collection[int]
+    model: ModelIdentity
+    points: Sequence[HookPoint]
+    config: HarvestConfig
+
+
+def chunks_of(job: Job, reading: Reading, folder: Path, until: float) -> Chunks:
+    """folder: for shards;  until: as in ``saes.run.go_on``. Raises BudgetExceeded; shards that are there are kept."""
+    if not job.streamed:
+        return harvested(reading, folder, "harvesting", until)
+    size = reading.config.documents_at(len(reading.points))
+    return DocumentChunks(reading.reader, reading.documents, reading.special, size, reading.points)
+
+
+def harvested(reading: Reading, folder: Path, what: str, until: float) -> Harvest:
+    reader, documents, special, model, points, config = reading
+    with work(what, count_tokens(documents), "tokens") as bar:
+
+        def progress(tokens: int, harvest: Harvest) -> None:
+            bar(tokens)
+            bar.say(f"{harvest.bytes / 1e6:,.0f} MB")
+            if time.monotonic() > until and harvest.missing:
+                raise BudgetExceeded(
+                    f"the time is over with {len(harvest.missing)} of {len(harvest)} shards to harvest; "
+                    "the others are kept: start it again with more time, and it goes on from there",
+                    param="budget",
+                )
+
+        return harvest_documents(reader, documents, special, folder, model, points, config, progress)

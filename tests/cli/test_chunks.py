@@ -1,0 +1,93 @@
+"""A text that training passes once is streamed, one that it passes several times harvested; both give the same SAE."""
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.manifest import HookPoint
+from featurehub.cli.chunks import Reading, chunks_of
+from featurehub.cli.harvest import identify_hook
+from featurehub.cli.material import enough, material_of
+from featurehub.cli.training import TrainPlan, harvest_and_train, harvesting, job_of
+from featurehub.demo.bundle import bundled_model
+from featurehub.demo.corpus import conversations, messages
+from featurehub.errors import BudgetExceeded
+from saes.documents import Document, count_tokens
+from saes.harvest import Harvest, HarvestConfig
+from saes.reader import FakeReader
+from saes.recipes import Recipe
+from saes.run import TrainConfig
+from saes.stream import DocumentChunks, Stream, StreamConfig
+
+D_MODEL, SPECIAL, POINT = 6, frozenset({0}), HookPoint(layer=1)
+DOCUMENTS = [Document([0, *(1 + (i + 3 * j) % 19 for j in range(9))], 2) for i in range(100)]
+STREAM = StreamConfig(buffer_tokens=64, batch_tokens=16)
+
+
+def plan_of(out: Path, tokens: int, **fields: object) -> TrainPlan:
+    train = TrainConfig(tokens=tokens, batch_tokens=16)
+    return TrainPlan.model_validate(
+        {"model": bundled_model(), "out": out, "train": train, "buffer_tokens": 64, "recipes": [Recipe(d_sae=8, k=2)]}
+        | {"harvest": HarvestConfig(documents_per_shard=6)}
+        | fields
+    )
+
+
+def reading_of(plan: TrainPlan) -> Reading:
+    model = identify(bundled_model(), POINT).model_copy(update={"d_model": D_MODEL})
+    return Reading(FakeReader(20, D_MODEL), DOCUMENTS, SPECIAL, model, [POINT], plan.harvest)
+
+
+@pytest.mark.parametrize(("tokens", "shards", "once"), [(120, False, True), (600, False, False), (120, True, False)])
+def test_the_text_is_streamed_if_it_is_passed_once_and_no_shards_are_to_be_kept(
+    tmp_path: Path, tokens: int, shards: bool, once: bool
+) -> None:
+    plan = plan_of(tmp_path, tokens, shards=tmp_path / "shards" if shards else None)
+    job, reading = job_of(plan, D_MODEL, DOCUMENTS, SPECIAL), reading_of(plan)
+    made = chunks_of(job, reading, tmp_path / "shards", float("inf"))
+    assert isinstance(made, DocumentChunks if once else Harvest)
+    assert (tmp_path / "shards").exists() is not once
+    other = DocumentChunks(reading.reader, DOCUMENTS, SPECIAL, 6)
+    assert torch.equal(batches(made), batches(other))
+
+
+def batches(chunks: DocumentChunks | Harvest) -> torch.Tensor:
+    return torch.cat(list(islice(Stream(chunks, STREAM), 40)))
+
+
+def test_a_harvest_whose_time_is_over_keeps_the_shards_that_are_there(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, 1000)
+    job, reading = job_of(plan, D_MODEL, DOCUMENTS, SPECIAL), reading_of(plan)
+    with pytest.raises(BudgetExceeded, match="16 of 17 shards to harvest; the others are kept"):
+        chunks_of(job, reading, tmp_path / "shards", until=0.0)
+    made = chunks_of(job, reading, tmp_path / "shards", float("inf"))
+    assert isinstance(made, Harvest)
+    assert not made.missing
+
+
+def test_only_ordinary_tokens_count_towards_what_training_passes() -> None:
+    """Else special ones would be missing in the end, and the text passed twice."""
+    documents = list(enough(DOCUMENTS, 90, SPECIAL))
+    assert (len(documents), count_tokens(documents), count_tokens(documents, SPECIAL)) == (10, 100, 90)
+    assert list(enough(DOCUMENTS, 10**6, SPECIAL)) == DOCUMENTS
+    assert list(enough(DOCUMENTS, 0, SPECIAL)) == []
+
+
+@pytest.mark.engine
+def test_streamed_from_the_real_engine_an_sae_is_the_same_as_from_shards(tmp_path: Path) -> None:
+    entries = [messages(conversation) for conversation in islice(conversations(5), 240)]
+    fields = {"layer": 2, "buffer_tokens": 512, "train": TrainConfig(tokens=2560, batch_tokens=64)}
+    streamed = plan_of(tmp_path / "sae", 1, **fields)
+    kept = streamed.model_copy(update={"shards": tmp_path / "shards"})
+    identity, hook = identify_hook(bundled_model(), 2)
+    with harvesting(streamed, hook) as engine:
+        material = material_of(streamed, engine, identity, hook, entries)
+        [one] = harvest_and_train(streamed, engine, material, tmp_path / "one")
+        [other] = harvest_and_train(kept, engine, material, tmp_path / "other")
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["checkpoint.safetensors", "tokens"]
+    assert list((tmp_path / "shards").glob("shard-*"))
+    assert torch.equal(one.dictionary.W_enc, other.dictionary.W_enc)
+    assert torch.equal(one.dictionary.threshold, other.dictionary.threshold)
