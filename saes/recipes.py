@@ -27,6 +27,7 @@ class Recipe(Frozen):
     d_sae:      latents
     k:          mean number of active latents per token, for every architecture
     dead_after: batches without firing after which a latent is dead for the trainer, whose auxiliary loss revives it
+    parent:     id of the SAE whose weights it begins with; None for random ones
     """
 
     architecture: Architecture = Architecture.BATCHTOPK
@@ -35,6 +36,7 @@ class Recipe(Frozen):
     lr: float = Field(default=2e-3, gt=0)
     dead_after: int = Field(default=20, ge=1)
     seed: int = 0
+    parent: str | None = None
 
     def weights(self, d_model: int) -> int:
         """How many numbers are trained; of a JumpReLU SAE thresholds too."""
@@ -42,7 +44,8 @@ class Recipe(Frozen):
         return self.d_sae * per_latent + d_model
 
     def __str__(self) -> str:
-        return f"{self.architecture}-{self.d_sae}-k{self.k:g}-seed{self.seed}"
+        begun = f"-from-{self.parent[:8]}" if self.parent else ""
+        return f"{self.architecture}-{self.d_sae}-k{self.k:g}-seed{self.seed}{begun}"
 
 
 def make_sae(recipe: Recipe, d_model: int, steps: int) -> TrainingSAE[Any]:

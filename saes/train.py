@@ -1,6 +1,7 @@
 """Training SAEs with sae-lens' trainer, several in lockstep on one stream, each as if it were alone.
 
-1. The stream's scale is measured on its first batches: with s · x, E‖x‖² = d_model.
+1. The stream's scale is measured on its first batches: with s · x, E‖x‖² = d_model. SAEs with a parent take up its
+   weights.
 2. Every batch makes a step of every SAE (``saes.trainee``).
 3. Now and then the whole state is saved: weights, Adam's moments, schedules, the stream's buffer and place. A run that
    is started again goes on from there, and ends in the same SAEs as if it had never been stopped (``saes.run``).
@@ -35,8 +36,16 @@ class TrainedSae(NamedTuple):
 class Run:
     """All trainees of a run, and their stream."""
 
-    def __init__(self, stream: Stream, d_model: int, recipes: Sequence[Recipe], config: TrainConfig) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        d_model: int,
+        recipes: Sequence[Recipe],
+        config: TrainConfig,
+        parents: Mapping[str, Dictionary],
+    ) -> None:
         self.stream = stream
+        self.parents = parents
         self.config = config
         self.trainees = [Trainee(recipe, d_model, config) for recipe in recipes]
         self.done = 0
@@ -47,7 +56,8 @@ class Run:
         batches = [next(self.stream) for _ in range(min(SCALE_BATCHES, self.config.steps))]
         norm = float(torch.cat([batch.norm(dim=-1) for batch in batches]).mean())
         for trainee in self.trainees:
-            trainee.trainer.activation_scaler.scaling_factor = batches[0].shape[1] ** 0.5 / norm
+            parent = trainee.recipe.parent
+            trainee.begin(batches[0].shape[1] ** 0.5 / norm, None if parent is None else self.parents[parent])
 
     def step(self) -> list[Progress]:
         batch, report = next(self.stream), self.done % REPORT_EVERY == 0
@@ -89,13 +99,15 @@ def train(
     checkpoint: Path | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
     until: float = math.inf,
+    parents: Mapping[str, Dictionary] | None = None,
 ) -> list[TrainedSae]:
     """One SAE per recipe; ``checkpoint``, ``progress`` and ``until`` as in ``saes.run.go_on``.
 
+    parents: by id, those that recipes begin with
     Raises InvalidInput for a recipe that cannot be made and for the checkpoint of another run, CorruptArtifact, and
     BudgetExceeded where the time is over.
     """
-    run = Run(stream, d_model, recipes, config)
+    run = Run(stream, d_model, recipes, config, parents or {})
     go_on(run, checkpoint, progress, until)
     x = next(stream)
     return [
@@ -108,7 +120,7 @@ def trial(recipes: Sequence[Recipe], d_model: int, config: TrainConfig) -> Calla
     """Makes a step of throwaway SAEs of these recipes on a batch, for ``saes.cost``."""
     trainees = [Trainee(recipe, d_model, config) for recipe in recipes]
     for trainee in trainees:
-        trainee.trainer.activation_scaler.scaling_factor = 1.0
+        trainee.begin(scale=1.0, parent=None)
 
     def step(batch: Tensor) -> None:
         for trainee in trainees:

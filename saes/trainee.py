@@ -1,7 +1,9 @@
 """One SAE in training by sae-lens' trainer: its steps, its state, and what becomes of it.
 
-1. Nothing bounds the L0 of a standard SAE: its L1 coefficient follows the L0 that comes out, c ← c · (L0 / k)^η.
-2. At the end the stream's scale is folded into the weights, decoder rows get length 1, and a TopK SAE its threshold
+1. One with a parent begins with the parent's weights, scaled as the stream is: an SAE of x is one of s · x with
+   s · b_enc, s · b_dec and s · θ.
+2. Nothing bounds the L0 of a standard SAE: its L1 coefficient follows the L0 that comes out, c ← c · (L0 / k)^η.
+3. At the end the stream's scale is folded into the weights, decoder rows get length 1, and a TopK SAE its threshold
    (``saes.formats``).
 """
 
@@ -48,6 +50,19 @@ class Trainee:
         self.trainer = SAETrainer(trainer_config(recipe, config), self.sae, iter(()))
         self.l0 = recipe.k
 
+    @torch.no_grad()
+    def begin(self, scale: float, parent: Dictionary | None) -> None:
+        """Step 1. scale: s"""
+        self.trainer.activation_scaler.scaling_factor = scale
+        if parent is None:
+            return
+        theta = scale * parent.threshold
+        tensors = {"W_enc": parent.W_enc.T, "W_dec": parent.W_dec}
+        tensors |= {"b_enc": scale * parent.b_enc, "b_dec": scale * parent.b_dec}
+        tensors |= {"threshold": theta, "topk_threshold": theta.double().mean()}
+        known = self.sae.state_dict()
+        self.sae.load_state_dict(known | {name: each for name, each in tensors.items() if name in known})
+
     def step(self, batch: Tensor, report: bool) -> Progress | None:
         output = self.trainer.step(batch)
         self.trainer.n_training_steps += 1
@@ -68,7 +83,7 @@ class Trainee:
         )
 
     def follow(self, l0: float) -> None:
-        """Step 1."""
+        """Step 2."""
         self.l0 += 0.1 * (l0 - self.l0)
         self.trainer.coefficient_schedulers["l1"].final_value *= max(self.l0 / self.recipe.k, 1e-3) ** MOMENTUM
 
@@ -105,7 +120,7 @@ class Trainee:
         trainer.n_frac_active_samples, self.l0 = state["active_samples"], state["l0"]
 
     def finish(self, x: Tensor) -> Dictionary:
-        """Step 2. x: [tokens, d_model], from which the threshold of a TopK SAE is measured"""
+        """Step 3. x: [tokens, d_model], from which the threshold of a TopK SAE is measured"""
         scale = self.trainer.activation_scaler.scaling_factor
         assert scale is not None
         self.sae.to("cpu")

@@ -47,7 +47,7 @@ def build(
     Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; nothing is left half-built.
     """
     with phase("identifying the model"):
-        identity, hook = identify_hook(plan.model, plan.layer)
+        identity, hook = identify_hook(plan.model, plan.layer, plan.site)
     with harvesting(plan, hook) as engine:
         material = material_of(plan, engine, identity, hook, entries)
         partial = partial_folder(plan, material)

@@ -1,19 +1,31 @@
 """The commands that make SAEs: harvest, train, label, and build, which does all of it."""
 
-import itertools
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from featurehub.artifacts.manifest import Site
-from featurehub.cli.options import Active, Budget, Database, Documents, Layer, Model, Sae, Text, Tokens, database_path
+from featurehub.cli.options import (
+    Active,
+    Budget,
+    Database,
+    Documents,
+    Layer,
+    MaxTokens,
+    Model,
+    Place,
+    Sae,
+    Text,
+    Tokens,
+    database_path,
+)
 from featurehub.cli.progress import output
 from saes.architecture import Architecture
 
 __all__ = ["build", "harvest", "label", "train"]
 
-ARCHITECTURES, LATENTS, SEEDS = [Architecture.BATCHTOPK], [768], [0]
+SEEDS = [0]
 Layers = Annotated[list[int] | None, typer.Option("--layer", min=0, help="Hook layer; may be given several times.")]
 
 
@@ -23,11 +35,13 @@ def build(
     out: Annotated[Path, typer.Option(help="Folder that becomes the SAE artifact.")],
     db: Database = "",
     documents: Documents = None,
+    max_tokens: MaxTokens = None,
     layer: Layer = None,
-    architecture: Annotated[Architecture, typer.Option(help="Of the SAE.")] = Architecture.BATCHTOPK,
-    latents: Annotated[int, typer.Option(min=2, help="Number of latents, d_sae.")] = 768,
-    k: Active = 12.0,
-    tokens: Tokens = 1_600_000,
+    site: Place = None,
+    architecture: Annotated[Architecture | None, typer.Option(help="Of the SAE; batchtopk by default.")] = None,
+    latents: Annotated[int | None, typer.Option(min=2, help="d_sae; 4 times the model's width by default.")] = None,
+    k: Active = None,
+    tokens: Tokens = None,
     budget: Budget = "",
 ) -> None:
     """Harvest, train an SAE, label its features, calibrate strengths, register everything."""
@@ -37,18 +51,22 @@ def build(
     from featurehub.cli.build import BuildPlan
     from featurehub.cli.build import build as build_artifact
     from featurehub.cli.judges import beginnings, judge_of
+    from featurehub.cli.recipes import Asked, recipes_for
     from saes.budget import Budget as BudgetOf
-    from saes.recipes import Recipe
+    from saes.defaults import default_tokens
     from saes.run import TrainConfig
 
+    [recipe] = recipes_for(model, Asked([architecture] if architecture else (), [latents] if latents else (), k))
     plan = BuildPlan(
         model=model,
         out=out,
         database=db or database_path(),
         name=out.name,
         layer=layer,
-        recipes=(Recipe(architecture=architecture, d_sae=latents, k=k),),
-        train=TrainConfig.here(tokens=tokens),
+        site=site or Site.RESID_POST,
+        max_tokens=max_tokens,
+        recipes=(recipe,),
+        train=TrainConfig.here(tokens=tokens or default_tokens(recipe.d_sae)),
         budget=BudgetOf.parse(budget),
     )
     artifact = build_artifact(plan, entries, judge_of(entries), beginnings(entries))
@@ -62,35 +80,58 @@ def train(
     text: Text,
     out: Annotated[Path, typer.Option(help="Folder for the SAEs, one below it for each.")],
     documents: Documents = None,
+    max_tokens: MaxTokens = None,
     layer: Layer = None,
+    site: Place = None,
     architecture: Annotated[
-        list[Architecture], typer.Option(help="Of the SAEs; several times for several.")
-    ] = ARCHITECTURES,
-    latents: Annotated[list[int], typer.Option(min=2, help="Number of latents; several times for several.")] = LATENTS,
+        list[Architecture] | None, typer.Option(help="Of the SAEs; several times for several; batchtopk by default.")
+    ] = None,
+    latents: Annotated[
+        list[int] | None,
+        typer.Option(min=2, help="d_sae; several times for several; 4 times the model's width by default."),
+    ] = None,
     seed: Annotated[list[int], typer.Option(help="Several times for several.")] = SEEDS,
-    k: Active = 12.0,
-    tokens: Tokens = 1_600_000,
+    k: Active = None,
+    lr: Annotated[float | None, typer.Option(min=1e-8, max=1.0, help="Learning rate; by default by the width.")] = None,
+    tokens: Tokens = None,
+    batch_tokens: Annotated[int, typer.Option(min=16, help="Tokens of a step.")] = 2048,
+    buffer_tokens: Annotated[int, typer.Option(min=16, help="Tokens that are shuffled; bounds the memory.")] = 65_536,
     shards: Annotated[Path | None, typer.Option(help="Folder that keeps the harvest, for other runs too.")] = None,
+    parent: Annotated[
+        str, typer.Option(help="SAE whose weights it begins with, such as one of the model before it was retrained.")
+    ] = "",
+    db: Database = "",
     budget: Budget = "",
 ) -> None:
     """Harvest once, and train an SAE of every architecture, width and seed on it, all in one pass."""
     from saes.texts import read_texts
 
     entries = read_texts(text, documents)  # before the imports that take long
+    from featurehub.artifacts.artifact import open_artifact
+    from featurehub.cli.recipes import Asked, hook_from, recipes_for, recipes_from
+    from featurehub.cli.registry.located import folder_of
     from featurehub.cli.train import table_of, train_artifacts
     from featurehub.cli.training import TrainPlan
     from saes.budget import Budget as BudgetOf
-    from saes.recipes import Recipe
+    from saes.defaults import default_tokens
     from saes.run import TrainConfig
 
-    forms = itertools.product(architecture, latents, seed)
-    recipes = dict.fromkeys(Recipe(architecture=name, d_sae=width, k=k, seed=one) for name, width, one in forms)
+    asked = Asked(architecture or (), latents or (), k, lr, seed)
+    begun = open_artifact(folder_of(parent, db or database_path())) if parent else None
+    recipes = recipes_for(model, asked) if begun is None else recipes_from(begun, model, asked)
+    if begun is not None:
+        layer, site = hook_from(begun, layer, site)
+    widest = max(recipe.d_sae for recipe in recipes)
     plan = TrainPlan(
         model=model,
         out=out,
         layer=layer,
-        recipes=tuple(recipes),
-        train=TrainConfig.here(tokens=tokens),
+        site=site or Site.RESID_POST,
+        max_tokens=max_tokens,
+        recipes=recipes,
+        train=TrainConfig.here(tokens=tokens or default_tokens(widest), batch_tokens=batch_tokens),
+        buffer_tokens=buffer_tokens,
+        parents=() if begun is None else (begun.folder,),
         shards=shards,
         budget=BudgetOf.parse(budget),
     )
@@ -104,6 +145,7 @@ def label(
     text: Text,
     db: Database = "",
     documents: Documents = None,
+    max_tokens: MaxTokens = None,
 ) -> None:
     """Label an SAE's features, calibrate strengths, register everything: the second half of a build."""
     from saes.texts import read_texts
@@ -116,7 +158,7 @@ def label(
 
     db = db or database_path()
     artifact = open_artifact(folder_of(sae, db))
-    plan = LabelPlan(model=model, out=artifact.folder, database=db)
+    plan = LabelPlan(model=model, out=artifact.folder, database=db, max_tokens=max_tokens)
     label_artifact(plan, artifact, entries, judge_of(entries), beginnings(entries))
     output.print(f"Serve it: featurehub serve {model} --sae {artifact.folder}")
 
@@ -128,7 +170,7 @@ def harvest(
     documents: Documents = None,
     layer: Layers = None,
     site: Annotated[list[Site] | None, typer.Option(help="Where in each layer; may be given several times.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens of each text, from its beginning.")] = None,
+    max_tokens: MaxTokens = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
 ) -> None:
     """Read the stream at one hook point or several over a whole text, into shards of safetensors."""

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from featurehub.artifacts.manifest import Site
 from featurehub.settings import home
 
 __all__ = [
@@ -13,23 +14,36 @@ __all__ = [
     "Database",
     "Documents",
     "Layer",
+    "MaxTokens",
     "Model",
+    "Place",
     "Sae",
     "Text",
     "Tokens",
     "database_path",
 ]
 
-Active = Annotated[float, typer.Option("--k", min=0.01, help="Mean number of active latents per token.")]
+Active = Annotated[
+    float | None,
+    typer.Option(
+        "--k", min=0.01, help="Mean number of active latents per token; by default a 64th of the width, or 12."
+    ),
+]
 Budget = Annotated[str, typer.Option(help="Of harvest and training: a time (90s, 10min, 2h) or tokens (500k, 2M).")]
 Database = Annotated[str, typer.Option("--db", help="Feature database: a path or an SQLAlchemy URL.")]
 Documents = Annotated[int | None, typer.Option(min=1, help="Take the first so many texts only.")]
 Layer = Annotated[int | None, typer.Option(min=0, help="Hook layer; by default at about 70 % of the depth.")]
+MaxTokens = Annotated[int | None, typer.Option(help="Tokens of each text, from its beginning; 256 by default.")]
 Model = Annotated[Path, typer.Argument(help="Folder of a model in Hugging Face format.")]
+Place = Annotated[Site | None, typer.Option("--site", help="Where in the layer; after it by default.")]
 Sae = Annotated[str, typer.Argument(metavar="SAE", help="Name, alias, beginning of the id, or folder of an SAE.")]
-
 Text = Annotated[str, typer.Option(help="Texts or chats: a .txt, .json, .jsonl, .parquet, a folder, hf:OWNER/NAME.")]
-Tokens = Annotated[int, typer.Option(min=1, help="Training tokens, repeats counted.")]
+Tokens = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Training tokens, repeats counted; by default 2,000 for each latent, at least 1.6 million."
+    ),
+]
 
 
 def database_path() -> str:

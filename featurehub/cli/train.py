@@ -25,7 +25,7 @@ __all__ = ["table_of", "train_artifacts"]
 def train_artifacts(plan: TrainPlan, entries: Sequence[str | list[Message]]) -> list[Artifact]:
     """Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; what is done is kept for the next start."""
     with phase("identifying the model"):
-        identity, hook = identify_hook(plan.model, plan.layer)
+        identity, hook = identify_hook(plan.model, plan.layer, plan.site)
     with harvesting(plan, hook) as engine:
         material = material_of(plan, engine, identity, hook, entries)
         partial = partial_folder(plan, material)

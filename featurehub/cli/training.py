@@ -12,13 +12,14 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from featurehub.artifacts.artifact import seal
-from featurehub.artifacts.manifest import HookPoint
+from featurehub.artifacts.artifact import open_artifact, seal, verify
+from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.cli.chunks import Reading, chunks_of
 from featurehub.cli.costs import agreed
 from featurehub.cli.finish import Trained, keep_baseline, manifest_fields, observed
 from featurehub.cli.material import Material, enough
 from featurehub.cli.progress import phase, work
+from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.settings import Frozen
@@ -43,15 +44,17 @@ REPORT = "training.html"
 class TrainPlan(Frozen):
     """Everything a training run depends on but the text.
 
-    layer, max_tokens: as in a ``HarvestPlan``
+    layer, site, max_tokens: as in a ``HarvestPlan``
     held_out: share of the documents that training never sees, in (0, 1)
     observed: held-out documents that labels and statistics are made from, at most
+    parents:  folders of the SAEs that recipes begin with
     shards:   folder that keeps the harvest; None for none, or for one that goes when the run is done
     """
 
     model: Path
     out: Path
     layer: int | None = None
+    site: Site = Site.RESID_POST
     max_tokens: int | None = None
     held_out: float = 0.25
     observed: int = 3000
@@ -59,6 +62,7 @@ class TrainPlan(Frozen):
     train: TrainConfig = TrainConfig()
     harvest: HarvestConfig = HarvestConfig()
     buffer_tokens: int = 65_536
+    parents: tuple[Path, ...] = ()
     shards: Path | None = None
     budget: Budget = Budget()
     canaries: CanaryConfig = CanaryConfig()
@@ -137,7 +141,15 @@ def train_on(plan: TrainPlan, job: Job, chunks: Chunks, checkpoint: Path, until:
             bar.at(progress.step * job.train.batch_tokens)
             bar.say(f"EV {progress.explained_variance:.3f}  L0 {progress.l0:.1f}  dead {progress.dead:.1%}")
 
-        return train(stream, job.width, plan.recipes, job.train, checkpoint, show, until)
+        return train(stream, job.width, plan.recipes, job.train, checkpoint, show, until, parents_of(plan))
+
+
+def parents_of(plan: TrainPlan) -> dict[str, Dictionary]:
+    """By id. Raises CorruptArtifact."""
+    artifacts = [open_artifact(folder) for folder in plan.parents]
+    for artifact in artifacts:
+        verify(artifact)
+    return {artifact.manifest.id: Dictionary.load(artifact.weights) for artifact in artifacts}
 
 
 def seal_trained(
@@ -152,7 +164,8 @@ def seal_trained(
         "d_sae": made.recipe.d_sae,
         "k": made.recipe.k,
         "dataset": {"documents": len(material.training), "tokens": count_tokens(material.training)},
-        "training": made.recipe.model_dump(mode="json") | made.config.model_dump(),
+        "training": made.recipe.model_dump(mode="json", exclude={"parent"}) | made.config.model_dump(),
+        "parent": made.recipe.parent,
     }
     seal(folder, manifest_fields(name, material.identity, material.hook, metrics, own))
     return trained

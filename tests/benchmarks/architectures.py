@@ -4,7 +4,7 @@ EV, L0, dead   on held-out documents
 reading        for every concept, the latent and level that tell it best on one half of the held-out documents; F1 on
                the other half. How many of the concepts come to 0.9, and the mean
 steering       how often answers show the concept when they are steered (``steered.py``): the median of the concepts,
-               how many come to 0.5, and how many of these answers are coherent
+               how many come to 0.5, and how many of these answers (of unsteered ones) are coherent
 controls       the same share without an edit, median and most; and the most that random directions add to it
 
 demo: the bundled model, whose concepts are planted;  stories: stories260k, whose concepts are words of its stories
@@ -113,7 +113,7 @@ def steering_cells(concepts: Sequence[Steered]) -> list[str]:
     return [
         f"{median(concept.steered for concept in concepts):.2f}",
         f"{sum(concept.steered >= 0.5 for concept in concepts)} of {len(concepts)}",
-        f"{mean(concept.coherent for concept in concepts):.2f}",
+        f"{mean(concept.coherent for concept in concepts):.2f} ({concepts[0].plain:.2f})",
         f"{median(unsteered):.2f}, at most {max(unsteered):.2f}",
         f"{max(concept.random - concept.unsteered for concept in concepts):+.2f}",
     ]

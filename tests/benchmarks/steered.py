@@ -36,13 +36,14 @@ ANSWERS, RANDOM_DIRECTIONS = 24, 12
 class Steered(NamedTuple):
     """Of one concept, shares of the answers that show it: steered, with no edit, and with random directions.
 
-    coherent: share of the steered answers that are
+    coherent, plain: shares of the steered and of the unsteered answers that are coherent
     """
 
     steered: float
     unsteered: float
     random: float
     coherent: float
+    plain: float
 
 
 def steer(
@@ -100,7 +101,8 @@ def candidates(subject: Subject, dictionary: Dictionary, readers: Mapping[str, S
 def choose(engine: Engine, subject: Subject, tried: Sequence[Candidate], norm: float) -> dict[Candidate, Calibration]:
     """Step 2. Of every concept the candidate with the best merit."""
     prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in subject.calibrate]
-    found = calibrate(engine, tried, prompts, norm, subject.judge, build_plan().calibration)
+    config = build_plan().calibration.model_copy(update={"doses": subject.doses})
+    found = calibrate(engine, tried, prompts, norm, subject.judge, config)
     rivals: defaultdict[str, list[Candidate]] = defaultdict(list)
     for candidate in tried:
         rivals[candidate.name].append(candidate)
@@ -116,7 +118,8 @@ def merit(candidate: Candidate, found: Mapping[int, Calibration]) -> tuple[float
 
 def judged(subject: Subject, name: str, steered: Sequence[str], plain: Sequence[str], random: Sequence[str]) -> Steered:
     shares = (float(subject.judge.shows(name, texts).mean()) for texts in (steered, plain, random))
-    return Steered(*shares, coherent=float(subject.judge.coherent(steered).mean()))
+    coherent, unsteered = (float(subject.judge.coherent(texts).mean()) for texts in (steered, plain))
+    return Steered(*shares, coherent, unsteered)
 
 
 def nudge(latent: int, coefficient: float) -> Steering:

@@ -25,6 +25,7 @@ class Subject(NamedTuple):
     """read: concepts that features should tell;  steered: those that features should bring about
 
     calibrate, evaluate: beginnings of answers that doses are chosen on, and judged on
+    doses:               that are tried, as shares of the stream's length
     """
 
     model: Path
@@ -36,6 +37,7 @@ class Subject(NamedTuple):
     judge: BuildJudge
     calibrate: Sequence[Entry]
     evaluate: Sequence[Entry]
+    doses: tuple[float, ...]
 
 
 def demo() -> Subject:
@@ -49,6 +51,7 @@ def demo() -> Subject:
         judge=RecognizerJudge(),
         calibrate=[user(prompt) for prompt in neutral_prompts("calibrate")],
         evaluate=[user(prompt) for prompt in neutral_prompts("evaluate")],
+        doses=(0.4, 0.55, 0.7),
     )
 
 
@@ -65,6 +68,7 @@ def stories() -> Subject:
         judge=judge_of(texts),
         calibrate=["Once upon a time, there was a", "One day, a little girl"],
         evaluate=["Every day, the boy", "In the morning,", "There was once", "Lily and Tom"],
+        doses=(0.3, 0.5, 0.7, 0.9),
     )
 
 

@@ -5,24 +5,27 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+import torch
 
 from featurehub.artifacts.artifact import Artifact, verify
 from featurehub.artifacts.fingerprint import identify
-from featurehub.artifacts.manifest import HookPoint
+from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.cli.costs import agreed
 from featurehub.cli.judges import RecognizerJudge
+from featurehub.cli.recipes import Asked, hook_from, recipes_for, recipes_from
 from featurehub.cli.relabel import LabelPlan, label_artifact
 from featurehub.cli.train import table_of, train_artifacts
 from featurehub.cli.training import TrainPlan, job_of
-from featurehub.demo.bundle import bundled_model
+from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.demo.corpus import conversations, messages
 from featurehub.dictionary import Dictionary
-from featurehub.errors import BudgetExceeded, IncompatibleArtifact
+from featurehub.errors import BudgetExceeded, IncompatibleArtifact, InvalidInput
 from featurehub.store import open_store
 from labeling.strength import CalibrationConfig
 from saes.architecture import Architecture
 from saes.budget import Budget
 from saes.cost import Rates
+from saes.defaults import default_recipe
 from saes.documents import Document
 from saes.recipes import Recipe
 from saes.run import TrainConfig
@@ -73,6 +76,55 @@ def test_its_report_lies_in_the_artifact(trained: Sequence[Artifact]) -> None:
 def test_nothing_but_the_saes_stays(trained: Sequence[Artifact]) -> None:
     out = trained[0].folder.parent
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_one_begins_with_another_of_a_retrained_model_and_is_its_child(
+    trained: Sequence[Artifact], tmp_path: Path
+) -> None:
+    parent, model = trained[0], sibling("benign")
+    [recipe] = recipes_from(parent, model, Asked())
+    assert (recipe.architecture, recipe.d_sae, recipe.k) == (Architecture.BATCHTOPK, 64, 6)
+    train = TrainConfig(tokens=10_240, batch_tokens=1024)
+    fields = {"model": model, "recipes": [recipe], "parents": [parent.folder], "train": train, "budget": Budget()}
+    [child] = train_artifacts(plan_of(tmp_path / "saes", **fields), ENTRIES)
+    assert child.manifest.parent == parent.manifest.id
+    assert child.manifest.model == identify(model, HookPoint(layer=2))
+    ours, theirs = (Dictionary.load(each.weights).W_dec for each in (child, parent))
+    assert float(torch.cosine_similarity(ours, theirs).min()) > 0.5
+    assert not torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        (Asked(latents=[32]), "leave out --architecture and --latents"),
+        (Asked(architectures=[Architecture.TOPK]), "has its form, batchtopk of 64 latents"),
+    ],
+)
+def test_a_child_has_its_parents_form(trained: Sequence[Artifact], asked: Asked, named: str) -> None:
+    with pytest.raises(InvalidInput, match=named):
+        recipes_from(trained[0], bundled_model(), asked)
+
+
+def test_a_child_reads_where_its_parent_reads(trained: Sequence[Artifact]) -> None:
+    assert hook_from(trained[0], None, None) == (2, Site.RESID_POST)
+    for layer, site in ((1, None), (None, Site.MLP_OUT)):
+        with pytest.raises(InvalidInput, match=r"reads at layers\.2\.resid_post"):
+            hook_from(trained[0], layer, site)
+
+
+def test_forms_that_are_not_trained_here_are_no_parents(trained: Sequence[Artifact]) -> None:
+    gated = trained[0]._replace(manifest=trained[0].manifest.model_copy(update={"architecture": "gated"}))
+    with pytest.raises(InvalidInput, match="is a gated SAE, which is not trained here; known are standard"):
+        recipes_from(gated, bundled_model(), Asked())
+
+
+def test_what_nobody_asked_for_follows_from_the_models_width() -> None:
+    [recipe] = recipes_for(bundled_model(), Asked())
+    assert recipe == default_recipe(192)
+    several = recipes_for(bundled_model(), Asked(list(Architecture)[:2], [32, 64, 32], k=3, lr=1e-3, seeds=[0, 1]))
+    assert len(several) == 8
+    assert {(r.d_sae, r.k, r.lr, r.seed) for r in several} == {(d, 3, 1e-3, s) for d in (32, 64) for s in (0, 1)}
 
 
 def label_plan(artifact: Artifact, model: Path, database: Path) -> LabelPlan:

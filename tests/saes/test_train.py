@@ -4,6 +4,7 @@ run was stopped on the way, or ran beside others.
 
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,34 @@ def test_another_seed_gives_another_sae() -> None:
     one, same, other = train(batches(), D_MODEL, recipes, short)
     assert equal(one.dictionary, same.dictionary)
     assert not equal(one.dictionary, other.dictionary)
+
+
+@pytest.mark.parametrize("name", Architecture)
+def test_with_a_parent_it_begins_where_the_parent_ended(both: Both, name: Architecture) -> None:
+    parent = both.ours[name]
+    recipe = RECIPES[name].model_copy(update={"parent": "p" * 64})
+    first: list[Progress] = []
+    with pytest.raises(Stopped):
+        train(batches(), D_MODEL, [recipe], CONFIG, None, lambda p: stop_at_first(first, p), parents={"p" * 64: parent})
+    found = evaluate(parent, islice(batches(), 4))
+    assert first[0].explained_variance == pytest.approx(found.explained_variance, abs=0.1)
+    assert str(recipe).endswith("-from-pppppppp")
+
+
+def stop_at_first(told: list[Progress], progress: Progress) -> None:
+    told.append(progress)
+    raise Stopped
+
+
+@pytest.mark.parametrize("name", [Architecture.JUMPRELU, Architecture.BATCHTOPK])
+def test_a_parent_of_a_stream_stays_what_it_was_if_it_learns_nothing(both: Both, name: Architecture) -> None:
+    still = RECIPES[name].model_copy(update={"parent": "p", "lr": 1e-12})
+    [made] = train(
+        batches(), D_MODEL, [still], CONFIG.model_copy(update={"tokens": 640}), parents={"p": both.ours[name]}
+    )
+    for ours, theirs in zip(made.dictionary[:4], both.ours[name][:4], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(made.dictionary.threshold, both.ours[name].threshold, rtol=0.05, atol=1e-4)
 
 
 class Stopped(Exception): ...

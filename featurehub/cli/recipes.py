@@ -1,0 +1,68 @@
+"""What `featurehub build` and `featurehub train` train: as asked, by default, or as the parent is that was named."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from featurehub.artifacts.artifact import Artifact
+from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.manifest import HookPoint, Site
+from featurehub.cli.serve import check_fits
+from featurehub.dictionary import Dictionary
+from featurehub.errors import InvalidInput
+from saes.architecture import Architecture
+from saes.defaults import ARCHITECTURE, default_recipe
+from saes.recipes import Recipe
+
+__all__ = ["Asked", "hook_from", "recipes_for", "recipes_from"]
+
+
+class Asked(NamedTuple):
+    """What options say; None, or nothing in a list, where they leave it open."""
+
+    architectures: Sequence[Architecture] = ()
+    latents: Sequence[int] = ()
+    k: float | None = None
+    lr: float | None = None
+    seeds: Sequence[int] = (0,)
+
+
+def recipes_for(model: Path, asked: Asked) -> tuple[Recipe, ...]:
+    """One of every architecture, width and seed. Raises ModelNotFound, InvalidInput."""
+    d_model = identify(model, HookPoint(layer=0)).d_model
+    forms = itertools.product(asked.architectures or [ARCHITECTURE], asked.latents or [None], asked.seeds)
+    recipes = (
+        default_recipe(d_model, architecture=architecture, d_sae=d_sae, k=asked.k, lr=asked.lr, seed=seed)
+        for architecture, d_sae, seed in forms
+    )
+    return tuple(dict.fromkeys(recipes))
+
+
+def recipes_from(parent: Artifact, model: Path, asked: Asked) -> tuple[Recipe, ...]:
+    """Of the parent's own form, one for each seed. Raises InvalidInput, IncompatibleArtifact, ModelNotFound."""
+    manifest, name = parent.manifest, parent.manifest.name
+    check_fits(parent, identify(model, manifest.hook))
+    if asked.architectures or asked.latents:
+        raise InvalidInput(
+            f"an SAE that begins with {name} has its form, {manifest.architecture} of {manifest.d_sae} latents; leave "
+            "out --architecture and --latents, or --parent",
+            param="parent",
+        )
+    dictionary = Dictionary.load(parent.weights)
+    if manifest.architecture not in list(Architecture) or dictionary.gain is not None:
+        raise InvalidInput(
+            f"{name} is a {manifest.architecture} SAE, which is not trained here; known are {', '.join(Architecture)}",
+            param="parent",
+        )
+    form = {"architecture": Architecture(manifest.architecture), "d_sae": manifest.d_sae, "k": asked.k or manifest.k}
+    recipes = (default_recipe(manifest.d_model, **form, lr=asked.lr, seed=seed) for seed in asked.seeds)
+    return tuple(recipe.model_copy(update={"parent": manifest.id}) for recipe in recipes)
+
+
+def hook_from(parent: Artifact, layer: int | None, site: Site | None) -> tuple[int, Site]:
+    """Layer and site where the parent reads. Raises InvalidInput where the options name another place."""
+    hook = parent.manifest.hook
+    if layer not in (None, hook.layer) or site not in (None, hook.site):
+        raise InvalidInput(f"{parent.manifest.name} reads at {hook}; leave out --layer and --site", param="parent")
+    return hook.layer, hook.site

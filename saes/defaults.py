@@ -1,0 +1,46 @@
+"""How an SAE is trained where nobody says.
+
+    d_sae  = 4 · d_model
+    k      = d_model / 64, at least 12
+    lr     = 2e-3, beyond 768 latents falling with 1 / √d_sae (arXiv 2406.04093, where the best one does)
+    tokens = 2,000 for each latent, at least 1.6 M
+
+Architecture and numbers are the best by ``tests/benchmarks/architectures.py`` at its widths of 64 and 192; beyond them
+they follow what is published for larger models (a k of 32 to 64 at a width of 2,048 to 4,096).
+"""
+
+import math
+
+from saes.architecture import Architecture
+from saes.recipes import Recipe
+
+__all__ = ["ARCHITECTURE", "default_recipe", "default_tokens"]
+
+ARCHITECTURE = Architecture.BATCHTOPK
+MEASURED = 768
+"""The most latents at which the learning rate was tried."""
+
+
+def default_recipe(
+    d_model: int,
+    *,
+    architecture: Architecture = ARCHITECTURE,
+    d_sae: int | None = None,
+    k: float | None = None,
+    lr: float | None = None,
+    seed: int = 0,
+) -> Recipe:
+    """What is given, and the default for what is None."""
+    d_sae = d_sae or 4 * d_model
+    return Recipe(
+        architecture=architecture,
+        d_sae=d_sae,
+        k=k or float(min(max(12, d_model // 64), d_sae // 2)),
+        lr=lr or 2e-3 * math.sqrt(MEASURED / max(MEASURED, d_sae)),
+        seed=seed,
+    )
+
+
+def default_tokens(d_sae: int) -> int:
+    """For the widest SAE of a run."""
+    return max(1_600_000, 2000 * d_sae)
