@@ -9,15 +9,16 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from featurehub.artifacts.files import sha256
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.artifacts.tensors import TensorHash, tensor_hashes
 from featurehub.errors import InvalidInput, ModelNotFound
 
-__all__ = ["combine", "identify", "layer_of", "reads_hook"]
+__all__ = ["combine", "dtype_of", "identify", "layer_of", "reads_hook"]
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 _BEFORE_FIRST_LAYER = re.compile(r"embed(?!_out)|\.?wte\.|\.?wpe\.")
@@ -41,7 +42,7 @@ def identify(folder: Path, hook: HookPoint) -> ModelIdentity:
         architecture=(config.get("architectures") or ["unknown"])[0],
         d_model=int(config.get("hidden_size") or config.get("n_embd") or 0),
         layers=layers,
-        dtype=str(config.get("dtype") or config.get("torch_dtype") or "float32"),
+        dtype=dtype_in(config),
         reads=combine(entry for entry in hashes if reads_hook(entry.name, hook.layer)),
         whole=combine(hashes),
         tokenizer=combine(TensorHash(p.name, sha256(p)) for n in _TOKENIZER_FILES if (p := folder / n).is_file()),
@@ -54,6 +55,15 @@ def origin(folder: Path) -> tuple[str, str]:
     """Name and commit, where the folder is a snapshot in the Hugging Face cache; else the folder's name and ""."""
     found = _SNAPSHOT.search(folder.resolve().as_posix())
     return (found[1].replace("--", "/"), found[2]) if found else (folder.absolute().name, "")
+
+
+def dtype_of(folder: Path) -> str:
+    """As the checkpoint's configuration names it. Raises ModelNotFound, InvalidInput."""
+    return dtype_in(read_config(folder))
+
+
+def dtype_in(config: Mapping[str, Any]) -> str:
+    return str(config.get("dtype") or config.get("torch_dtype") or "float32")
 
 
 def read_config(folder: Path) -> dict:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from featurehub.artifacts.fingerprint import dtype_of
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
 from featurehub.engine.config import KEY, EngineConfig
@@ -31,6 +32,7 @@ __all__ = ["Engine", "EngineOptions", "Generation", "Sampling"]
 class EngineOptions(Frozen):
     """Size of the offline engine.
 
+    dtype:                  as vLLM names it; "own" is the checkpoint's, as it is served
     max_model_len:          tokens of a request; -1 is as many as the model has and the KV cache holds
     max_num_seqs:           requests that run side by side
     max_num_batched_tokens: tokens per step
@@ -39,7 +41,7 @@ class EngineOptions(Frozen):
     skip_tokenizer_init:    token ids only, for models without a tokenizer
     """
 
-    dtype: str = "float32"
+    dtype: str = "own"
     max_model_len: int = -1
     max_num_seqs: int = 256
     max_num_batched_tokens: int = 8192
@@ -83,6 +85,8 @@ class Engine:
         # Before they are registered: this process builds the model itself.
         import_module(FAMILIES)
         register()
+        if options.dtype == "own":
+            options = options.model_copy(update={"dtype": own_dtype(model)})
         self.config = config
         self.keys = itertools.count()
         try:
@@ -179,6 +183,11 @@ class Engine:
                 f"the hooks ran over {report.seen_tokens} tokens, {report.expected_tokens} should have been steered"
             )
         return report
+
+
+def own_dtype(model: Path) -> str:
+    """vLLM's ``auto`` keeps one of 16 bits where the hardware has it, but rounds float32 to 16 bits."""
+    return "float32" if dtype_of(model) == "float32" else "auto"
 
 
 def prepare_environment() -> None:

@@ -181,9 +181,10 @@ class TestShow:
         for wanted in (
             two, "two, production", str(tmp_path / "two"), model.reads, model.whole, model.tokenizer, "not known",
             model.chat_template, "layers.1.resid_post", "a corpus", "lr 0.1", "0.9567", "5, 2 of them labelled",
-            "ce_score 0.875", "held out", f"one ({one[:12]})", f"three ({three[:12]})",
+            "held out", f"one ({one[:12]})", f"three ({three[:12]})",
         ):  # fmt: skip
             assert wanted in said.out, wanted
+        assert ["ce_score", "0.875"] in [line.split() for line in said.lines]
         assert said.out.index("stale on second") < said.out.index("fresh on first")
         assert "does not hold it" not in said.out
 

@@ -13,7 +13,7 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
-from featurehub.engine.offline import Engine, EngineOptions, Sampling
+from featurehub.engine.offline import Engine, EngineOptions, Sampling, own_dtype
 from featurehub.errors import EngineError, IncompatibleArtifact, UnsupportedModel
 from featurehub.features import Mode
 
@@ -62,7 +62,23 @@ def test_a_model_that_reads_more_than_the_cache_holds_is_read_as_far_as_it_does(
         [long] = engine.capture([[5, 6, 7, 8]])
     with Engine(bundled_model(), reading) as engine:
         assert engine.longest == config["max_position_embeddings"] - 1
+        assert engine.llm.model_config.dtype is torch.float32
         assert torch.equal(engine.capture([[5, 6, 7, 8]])[0], long)
+
+
+@pytest.mark.parametrize(
+    ("config", "dtype"),
+    [
+        ({"dtype": "bfloat16"}, "auto"),
+        ({"torch_dtype": "float16"}, "auto"),
+        ({"dtype": "float32"}, "float32"),
+        ({}, "float32"),
+    ],
+)
+def test_a_model_runs_in_its_checkpoints_precision(config: dict[str, str], dtype: str, tmp_path: Path) -> None:
+    """vLLM would round one of float32 to 16 bits, and SAEs of a 16-bit one are of the stream as it is served."""
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert own_dtype(tmp_path) == dtype
 
 
 def test_a_second_engine_is_refused_while_one_is_open(config: EngineConfig) -> None:

@@ -27,7 +27,7 @@ def show(reader: Reader, sae: Located) -> None:
     section("lineage", lineage_of(reader, sae.manifest))
     if sae.record is not None:
         section("features", features_of(reader, sae.record))
-        section("evaluations", (evaluated(each) for each in reader.evaluations(sae.record.id)))
+        section("evaluations", (line for each in reader.evaluations(sae.record.id) for line in evaluated(each)))
         section("drift reports", (reported(each) for each in reader.reports(sae.record.id)))
 
 
@@ -96,13 +96,13 @@ def features_of(reader: Reader, artifact: Artifact) -> Lines:
     yield "features", f"{features}, {labelled} of them labelled"
 
 
-def evaluated(evaluation: Evaluation) -> tuple[str, str]:
+def evaluated(evaluation: Evaluation) -> Lines:
     model, text = (
         f"{evaluation.model} ({evaluation.fingerprint[:12]})",
         f"{evaluation.text} ({evaluation.text_hash[:12]})",
     )
-    main = {name: value for name, value in evaluation.metrics.items() if not name.startswith(DETAILS)}
-    return evaluation.created[:16], escape(f"on {model}, text {text}: ") + pairs(main)
+    yield evaluation.created[:16], escape(f"on {model}, text {text}")
+    yield from metrics_of({name: value for name, value in evaluation.metrics.items() if not name.startswith(DETAILS)})
 
 
 def reported(report: DriftReport) -> tuple[str, str]:
