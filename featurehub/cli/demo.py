@@ -4,8 +4,8 @@ from itertools import islice
 from pathlib import Path
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
-from featurehub.cli.build import BuildPlan, build
 from featurehub.cli.judges import RecognizerJudge
+from featurehub.cli.runs.build import BuildPlan, build
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.prompts import neutral_prompts

@@ -31,8 +31,8 @@ def import_sae(
     from saes.texts import read_texts
 
     entries = read_texts(text, documents)  # before the imports that take long
-    from featurehub.cli.adopt import ImportPlan, adopt
     from featurehub.cli.judges import beginnings, judge_of
+    from featurehub.cli.runs.adopt import ImportPlan, adopt
 
     plan = ImportPlan(
         source=source,

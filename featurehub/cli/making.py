@@ -48,10 +48,10 @@ def build(
     from saes.texts import read_texts
 
     entries = read_texts(text, documents)  # before the imports that take long
-    from featurehub.cli.build import BuildPlan
-    from featurehub.cli.build import build as build_artifact
     from featurehub.cli.judges import beginnings, judge_of
-    from featurehub.cli.recipes import Asked, recipes_for
+    from featurehub.cli.runs.build import BuildPlan
+    from featurehub.cli.runs.build import build as build_artifact
+    from featurehub.cli.runs.recipes import Asked, recipes_for
     from saes.budget import Budget as BudgetOf
     from saes.defaults import default_tokens
     from saes.run import TrainConfig
@@ -108,30 +108,25 @@ def train(
 
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.artifacts.artifact import open_artifact
-    from featurehub.cli.recipes import Asked, hook_from, recipes_for, recipes_from
     from featurehub.cli.registry.located import folder_of
-    from featurehub.cli.train import table_of, train_artifacts
-    from featurehub.cli.training import TrainPlan
+    from featurehub.cli.runs.recipes import Asked, form_of
+    from featurehub.cli.runs.train import table_of, train_artifacts
+    from featurehub.cli.runs.training import TrainPlan
     from saes.budget import Budget as BudgetOf
     from saes.defaults import default_tokens
     from saes.run import TrainConfig
 
     asked = Asked(architecture or (), latents or (), k, lr, seed)
     begun = open_artifact(folder_of(parent, db or database_path())) if parent else None
-    recipes = recipes_for(model, asked) if begun is None else recipes_from(begun, model, asked)
-    if begun is not None:
-        layer, site = hook_from(begun, layer, site)
-    widest = max(recipe.d_sae for recipe in recipes)
+    form = form_of(model, asked, begun, layer, site)
+    widest = max(recipe.d_sae for recipe in form.recipes)
     plan = TrainPlan(
         model=model,
         out=out,
-        layer=layer,
-        site=site or Site.RESID_POST,
+        **form._asdict(),
         max_tokens=max_tokens,
-        recipes=recipes,
         train=TrainConfig.here(tokens=tokens or default_tokens(widest), batch_tokens=batch_tokens),
         buffer_tokens=buffer_tokens,
-        parents=() if begun is None else (begun.folder,),
         shards=shards,
         budget=BudgetOf.parse(budget),
     )
@@ -154,7 +149,7 @@ def label(
     from featurehub.artifacts.artifact import open_artifact
     from featurehub.cli.judges import beginnings, judge_of
     from featurehub.cli.registry.located import folder_of
-    from featurehub.cli.relabel import LabelPlan, label_artifact
+    from featurehub.cli.runs.label import LabelPlan, label_artifact
 
     db = db or database_path()
     artifact = open_artifact(folder_of(sae, db))
@@ -177,8 +172,8 @@ def harvest(
     from saes.texts import read_texts
 
     entries = read_texts(text, documents)  # before the imports that take long
-    from featurehub.cli.harvest import HarvestPlan
-    from featurehub.cli.harvest import harvest as harvest_text
+    from featurehub.cli.runs.harvest import HarvestPlan
+    from featurehub.cli.runs.harvest import harvest as harvest_text
 
     places = {"layers": layer or (), "sites": site or [Site.RESID_POST]}
     made = harvest_text(HarvestPlan.of(model=model, out=out, max_tokens=max_tokens, dtype=dtype, **places), entries)

@@ -33,7 +33,7 @@ def train(
     from saes.texts import read_texts
 
     entries = read_texts(text, documents)  # before the imports that take long
-    from featurehub.cli.transcoder import TranscoderPlan, quality_table, train_and_write
+    from featurehub.cli.runs.transcoder import TranscoderPlan, quality_table, train_and_write
     from saes.budget import Budget as BudgetOf
 
     places = {"model": model, "out": out, "layers": layer or (), "max_tokens": max_tokens}

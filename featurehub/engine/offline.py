@@ -36,7 +36,8 @@ class EngineOptions(Frozen):
     max_model_len:          tokens of a request; -1 is as many as the model has and the KV cache holds
     max_num_seqs:           requests that run side by side
     max_num_batched_tokens: tokens per step
-    kv_cache_gib:           memory of the KV cache, on any device: the rest stays free for what is trained beside it
+    kv_cache_gib:           memory of the KV cache; None is 1 on a CPU and 4 on a GPU: the rest stays free for what is
+                            trained beside it
     block_size, num_gpu_blocks_override: tokens of a KV block, and how many blocks there are; None is vLLM's choice
     skip_tokenizer_init:    token ids only, for models without a tokenizer
     """
@@ -47,7 +48,7 @@ class EngineOptions(Frozen):
     max_num_batched_tokens: int = 8192
     enforce_eager: bool = True
     enable_prefix_caching: bool = False
-    kv_cache_gib: int = 1
+    kv_cache_gib: int | None = None
     block_size: int | None = None
     num_gpu_blocks_override: int | None = None
     skip_tokenizer_init: bool = False
@@ -87,6 +88,7 @@ class Engine:
         register()
         if options.dtype == "own":
             options = options.model_copy(update={"dtype": own_dtype(model)})
+        gib = options.kv_cache_gib or (4 if torch.cuda.is_available() else 1)
         self.config = config
         self.keys = itertools.count()
         try:
@@ -96,7 +98,7 @@ class Engine:
                 worker_extension_cls=EXTENSION,
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
-                kv_cache_memory_bytes=options.kv_cache_gib << 30,
+                kv_cache_memory_bytes=gib << 30,
                 hf_overrides={"num_hidden_layers": config.depth} if config.truncated else {},
                 **options.model_dump(exclude={"kv_cache_gib"}),
             )

@@ -29,7 +29,7 @@ from steered import Steered, open_engine, steer
 from subjects import SUBJECTS, Subject
 
 from featurehub.cli.demo import build_plan
-from featurehub.cli.harvest import identify_hook
+from featurehub.cli.runs.harvest import identify_hook
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
 from saes.activations import FeatureActivations

@@ -90,7 +90,13 @@ class Check:
         self.config = EngineConfig(hooks=(HookConfig(point=HookPoint(layer=LAYER), saes=(sae,)),))
 
     def engine(self, **options: Any) -> Engine:
-        given = {"max_num_seqs": 64, "max_model_len": 256, "skip_tokenizer_init": True, "dtype": "bfloat16"}
+        given = {
+            "max_num_seqs": 64,
+            "max_model_len": 256,
+            "skip_tokenizer_init": True,
+            "dtype": "bfloat16",
+            "kv_cache_gib": 16,
+        }
         engine = Engine(self.model, self.config, EngineOptions(**(given | options)))
         if self.device == "cuda":
             runner = engine.llm.llm_engine.engine_core.engine_core.model_executor.driver_worker.worker.model_runner

@@ -39,7 +39,7 @@ def run(tokens: int, buffer: int) -> None:
     import tempfile
     from pathlib import Path
 
-    from featurehub.cli.harvest import identify_hook
+    from featurehub.cli.runs.harvest import identify_hook
     from featurehub.demo.bundle import bundled_model
     from featurehub.engine.config import EngineConfig
     from featurehub.engine.offline import Engine

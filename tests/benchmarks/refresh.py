@@ -24,7 +24,7 @@ from subjects import demo
 
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.cli.demo import LATENTS, build_plan
-from featurehub.cli.harvest import identify_hook
+from featurehub.cli.runs.harvest import identify_hook
 from featurehub.demo.bundle import SIBLINGS, sibling
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig

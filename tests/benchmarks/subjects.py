@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from featurehub.cli.demo import HOOK_LAYER, user
-from featurehub.cli.finish import BuildJudge
 from featurehub.cli.judges import RecognizerJudge, judge_of
+from featurehub.cli.runs.register import BuildJudge
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import Kind, names
 from featurehub.demo.corpus import conversations, messages

@@ -24,7 +24,7 @@ from rich.table import Table
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from featurehub.cli.harvest import identify_hooks
+from featurehub.cli.runs.harvest import identify_hooks
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.corpus import conversations, messages
 from featurehub.engine.config import EngineConfig

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, seal
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint
-from featurehub.cli import measure
 from featurehub.cli.evaluation import table_of
 from featurehub.cli.main import app
+from featurehub.cli.runs import measure
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from featurehub.cli.harvest import read_documents
+from featurehub.cli.runs.harvest import read_documents
 from featurehub.demo.bundle import bundled_model
 from featurehub.errors import InvalidInput
 

@@ -13,9 +13,9 @@ from transformers import AutoTokenizer
 
 from featurehub.artifacts.artifact import verify
 from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.cli import adopt as adopting
-from featurehub.cli import finish
-from featurehub.cli.adopt import ImportPlan, adopt, hook_of, measured
+from featurehub.cli.runs import adopt as adopting
+from featurehub.cli.runs import register as registering
+from featurehub.cli.runs.adopt import ImportPlan, adopt, hook_of, measured
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Generation
@@ -68,7 +68,7 @@ def plan_of(source: Path, tmp_path: Path, **other: Any) -> ImportPlan:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adopting, "Engine", FakeEngine)
-    monkeypatch.setattr(finish, "Engine", FakeEngine)
+    monkeypatch.setattr(registering, "Engine", FakeEngine)
 
 
 def run(plan: ImportPlan) -> Any:
@@ -78,7 +78,7 @@ def run(plan: ImportPlan) -> Any:
 @pytest.fixture
 def unlabelled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Labelling needs a model that answers; it has its own tests."""
-    monkeypatch.setattr(finish, "label_and_register", lambda *_: None)
+    monkeypatch.setattr(registering, "label_and_register", lambda *_: None)
 
 
 @pytest.mark.usefixtures("engine", "unlabelled")

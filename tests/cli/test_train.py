@@ -10,12 +10,12 @@ import torch
 from featurehub.artifacts.artifact import Artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.cli.costs import agreed
 from featurehub.cli.judges import RecognizerJudge
-from featurehub.cli.recipes import Asked, hook_from, recipes_for, recipes_from
-from featurehub.cli.relabel import LabelPlan, label_artifact
-from featurehub.cli.train import table_of, train_artifacts
-from featurehub.cli.training import TrainPlan, job_of
+from featurehub.cli.runs.costs import agreed
+from featurehub.cli.runs.label import LabelPlan, label_artifact
+from featurehub.cli.runs.recipes import Asked, hook_from, recipes_for, recipes_from
+from featurehub.cli.runs.train import table_of, train_artifacts
+from featurehub.cli.runs.training import TrainPlan, job_of
 from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.demo.corpus import conversations, messages
 from featurehub.dictionary import Dictionary

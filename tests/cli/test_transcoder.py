@@ -12,9 +12,9 @@ from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.cli import transcoder as module
 from featurehub.cli.main import app
-from featurehub.cli.transcoder import TranscoderPlan, train_and_write
+from featurehub.cli.runs import transcoder as module
+from featurehub.cli.runs.transcoder import TranscoderPlan, train_and_write
 from featurehub.demo.bundle import bundled_model
 from featurehub.engine.config import EngineConfig
 from featurehub.errors import InvalidInput

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import pytest
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.cli.build import BuildPlan
 from featurehub.cli.demo import DemoPlan, build_demo, demo_database, demo_sae
+from featurehub.cli.runs.build import BuildPlan
 from featurehub.cli.served import free_port, served
 from featurehub.demo.bundle import bundled_model
 from featurehub.sdk.client import Client

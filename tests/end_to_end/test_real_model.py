@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.cli.build import BuildPlan, build
 from featurehub.cli.judges import judge_of
+from featurehub.cli.runs.build import BuildPlan, build
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling

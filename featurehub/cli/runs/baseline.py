@@ -1,38 +1,22 @@
-"""What building and importing do alike, once there is a dictionary: from its evaluation to rows in the database."""
+"""What is measured of an SAE once there is one, whoever made it, and kept for every later drift check."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from featurehub.artifacts.artifact import WEIGHTS, open_artifact
+from featurehub.artifacts.artifact import WEIGHTS
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
-from featurehub.cli.label import label_and_register
 from featurehub.cli.progress import phase, work
 from featurehub.dictionary import Dictionary
-from featurehub.engine.config import EngineConfig
-from featurehub.engine.offline import Engine, EngineOptions
-from labeling.strength import CalibrationConfig, SteeringJudge
+from featurehub.engine.offline import Engine
 from saes.activations import FeatureActivations, encode_documents
 from saes.canaries import CanaryConfig, choose_canaries
 from saes.documents import Document, special_ids
-from saes.drift.check import ANSWERS, CANARIES, CheckConfig, Judge, answer_prompts
+from saes.drift.check import ANSWERS, CANARIES, CheckConfig, answer_prompts
 from saes.observed import observe
 
-__all__ = [
-    "BaselinePlan",
-    "BuildJudge",
-    "RegisterPlan",
-    "Trained",
-    "keep_baseline",
-    "manifest_fields",
-    "observed",
-    "register",
-]
-
-
-class BuildJudge(Judge, SteeringJudge, Protocol):
-    """Judges labels for both drift and calibration."""
+__all__ = ["BaselinePlan", "Trained", "keep_baseline", "manifest_fields", "observed"]
 
 
 class BaselinePlan(Protocol):
@@ -47,21 +31,6 @@ class BaselinePlan(Protocol):
     def canaries(self) -> CanaryConfig: ...
     @property
     def check(self) -> CheckConfig: ...
-
-
-class RegisterPlan(Protocol):
-    """What of a plan labels, strengths and rows in the database depend on."""
-
-    @property
-    def model(self) -> Path: ...
-    @property
-    def out(self) -> Path: ...
-    @property
-    def database(self) -> str: ...
-    @property
-    def calibration(self) -> CalibrationConfig: ...
-    @property
-    def engine(self) -> EngineOptions: ...
 
 
 class Trained(NamedTuple):
@@ -106,14 +75,3 @@ def manifest_fields(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **own,
     }
-
-
-def register(
-    plan: RegisterPlan, folder: Path, trained: Trained, judge: BuildJudge, prompts: Sequence[list[int]]
-) -> None:
-    """Labels and calibrates the artifact sealed in ``folder``, and registers it as one that lies in ``plan.out``."""
-    artifact = open_artifact(folder)
-    with phase("starting the engine with the SAE"):
-        engine = Engine(plan.model, EngineConfig.holding(artifact), plan.engine)
-    with engine:
-        label_and_register(plan, artifact, engine, trained, judge, prompts)

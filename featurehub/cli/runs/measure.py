@@ -18,8 +18,8 @@ from transformers import AutoTokenizer
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import ModelIdentity
-from featurehub.cli.harvest import tokens_read
 from featurehub.cli.progress import console, phase, work
+from featurehub.cli.runs.harvest import tokens_read
 from featurehub.cli.serve import check_fits
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig

@@ -17,9 +17,10 @@ import torch
 from featurehub.artifacts.artifact import Artifact, open_artifact, seal
 from featurehub.artifacts.files import replace_folder
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
-from featurehub.cli.finish import BuildJudge, keep_baseline, manifest_fields, observed, register
-from featurehub.cli.harvest import identify_hook, read_documents
 from featurehub.cli.progress import console, phase
+from featurehub.cli.runs.baseline import keep_baseline, manifest_fields, observed
+from featurehub.cli.runs.harvest import identify_hook, read_documents
+from featurehub.cli.runs.register import BuildJudge, register
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions

@@ -13,10 +13,17 @@ from rich.table import Table
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.artifacts.files import replace_folder
-from featurehub.cli.harvest import identify_hook
-from featurehub.cli.material import material_of
 from featurehub.cli.progress import phase
-from featurehub.cli.training import TrainPlan, answering, harvest_and_train, harvesting, partial_folder, seal_trained
+from featurehub.cli.runs.harvest import identify_hook
+from featurehub.cli.runs.material import material_of
+from featurehub.cli.runs.training import (
+    TrainPlan,
+    answering,
+    harvest_and_train,
+    harvesting,
+    partial_folder,
+    seal_trained,
+)
 from saes.texts import Message
 
 __all__ = ["table_of", "train_artifacts"]

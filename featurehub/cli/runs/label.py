@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from featurehub.artifacts.artifact import Artifact, verify
 from featurehub.artifacts.fingerprint import identify
-from featurehub.cli.finish import BuildJudge, observed, register
-from featurehub.cli.material import material_of
 from featurehub.cli.progress import phase
+from featurehub.cli.runs.baseline import observed
+from featurehub.cli.runs.material import material_of
+from featurehub.cli.runs.register import BuildJudge, register
+from featurehub.cli.runs.training import TrainPlan, harvesting
 from featurehub.cli.serve import check_fits
-from featurehub.cli.training import TrainPlan, harvesting
 from featurehub.dictionary import Dictionary
 from featurehub.errors import IncompatibleArtifact
 from labeling.strength import CalibrationConfig

@@ -15,7 +15,7 @@ from saes.architecture import Architecture
 from saes.defaults import ARCHITECTURE, default_recipe
 from saes.recipes import Recipe
 
-__all__ = ["Asked", "hook_from", "recipes_for", "recipes_from"]
+__all__ = ["Asked", "Form", "form_of", "hook_from", "recipes_for", "recipes_from"]
 
 
 class Asked(NamedTuple):
@@ -26,6 +26,22 @@ class Asked(NamedTuple):
     k: float | None = None
     lr: float | None = None
     seeds: Sequence[int] = (0,)
+
+
+class Form(NamedTuple):
+    """Of a ``TrainPlan``: what is trained, where, and from which SAEs."""
+
+    recipes: tuple[Recipe, ...]
+    layer: int | None
+    site: Site
+    parents: tuple[Path, ...]
+
+
+def form_of(model: Path, asked: Asked, parent: Artifact | None, layer: int | None, site: Site | None) -> Form:
+    """Raises ModelNotFound, IncompatibleArtifact, InvalidInput where the options contradict the parent."""
+    if parent is None:
+        return Form(recipes_for(model, asked), layer, site or Site.RESID_POST, ())
+    return Form(recipes_from(parent, model, asked), *hook_from(parent, layer, site), (parent.folder,))
 
 
 def recipes_for(model: Path, asked: Asked) -> tuple[Recipe, ...]:

@@ -21,11 +21,11 @@ from pydantic import Field, ValidationError
 from rich.table import Table
 
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
-from featurehub.cli.chunks import Reading, chunks_of, harvested
-from featurehub.cli.costs import agreed
-from featurehub.cli.harvest import identify_hooks, read_documents
-from featurehub.cli.material import enough, split
 from featurehub.cli.progress import phase, work
+from featurehub.cli.runs.chunks import Reading, chunks_of, harvested
+from featurehub.cli.runs.costs import agreed
+from featurehub.cli.runs.harvest import identify_hooks, read_documents
+from featurehub.cli.runs.material import enough, split
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput

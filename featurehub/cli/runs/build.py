@@ -19,11 +19,18 @@ from collections.abc import Sequence
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.artifacts.files import replace_folder
-from featurehub.cli.finish import BuildJudge, register
-from featurehub.cli.harvest import identify_hook
-from featurehub.cli.material import material_of
 from featurehub.cli.progress import phase
-from featurehub.cli.training import TrainPlan, answering, harvest_and_train, harvesting, partial_folder, seal_trained
+from featurehub.cli.runs.harvest import identify_hook
+from featurehub.cli.runs.material import material_of
+from featurehub.cli.runs.register import BuildJudge, register
+from featurehub.cli.runs.training import (
+    TrainPlan,
+    answering,
+    harvest_and_train,
+    harvesting,
+    partial_folder,
+    seal_trained,
+)
 from labeling.strength import CalibrationConfig
 from saes.documents import prompt_ids
 from saes.texts import Message

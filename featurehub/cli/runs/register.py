@@ -1,33 +1,64 @@
 """The second half of a build: names, statistics and strengths for an artifact's features, into the database."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol
 
-from featurehub.artifacts.artifact import Artifact
+from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.cli.progress import phase, work
-from featurehub.engine.offline import Engine
+from featurehub.cli.runs.baseline import Trained
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.store import Calibration, FeatureRow, Labeled, open_store
 from featurehub.store.names import base_of
 from labeling.corpus import Corpus
 from labeling.label import LatentLabel, label_latents, rename
 from labeling.logit_lens import Projection, project
 from labeling.statistics import StatisticsConfig, feature_rows
-from labeling.strength import Candidate, calibrate
+from labeling.strength import CalibrationConfig, Candidate, SteeringJudge, calibrate
 from labeling.unembedding import read_unembedding
 from saes.documents import pieces
+from saes.drift.check import Judge
 
-if TYPE_CHECKING:
-    from featurehub.cli.finish import BuildJudge, RegisterPlan, Trained
+__all__ = ["BuildJudge", "RegisterPlan", "register"]
 
-__all__ = ["label_and_register"]
+
+class BuildJudge(Judge, SteeringJudge, Protocol):
+    """Judges labels for both drift and calibration."""
+
+
+class RegisterPlan(Protocol):
+    """What of a plan labels, strengths and rows in the database depend on."""
+
+    @property
+    def model(self) -> Path: ...
+    @property
+    def out(self) -> Path: ...
+    @property
+    def database(self) -> str: ...
+    @property
+    def calibration(self) -> CalibrationConfig: ...
+    @property
+    def engine(self) -> EngineOptions: ...
+
+
+def register(
+    plan: RegisterPlan, folder: Path, trained: Trained, judge: BuildJudge, prompts: Sequence[list[int]]
+) -> None:
+    """Labels and calibrates the artifact sealed in ``folder``, and registers it as one that lies in ``plan.out``."""
+    artifact = open_artifact(folder)
+    with phase("starting the engine with the SAE"):
+        engine = Engine(plan.model, EngineConfig.holding(artifact), plan.engine)
+    with engine:
+        label_and_register(plan, artifact, engine, trained, judge, prompts)
 
 
 def label_and_register(
-    plan: "RegisterPlan",
+    plan: RegisterPlan,
     artifact: Artifact,
     engine: Engine,
-    trained: "Trained",
-    judge: "BuildJudge",
+    trained: Trained,
+    judge: BuildJudge,
     prompts: Sequence[list[int]],
 ) -> None:
     """Labels, calibrates by steering on ``prompts``, and writes everything in one transaction."""
@@ -55,7 +86,7 @@ def merits(labels: Sequence[LatentLabel], strengths: dict[int, Calibration]) -> 
     }
 
 
-def projected(plan: "RegisterPlan", engine: Engine, trained: "Trained") -> Projection | None:
+def projected(plan: RegisterPlan, engine: Engine, trained: Trained) -> Projection | None:
     unembedding = read_unembedding(plan.model)
     if unembedding is None:
         return None
@@ -64,11 +95,11 @@ def projected(plan: "RegisterPlan", engine: Engine, trained: "Trained") -> Proje
 
 
 def calibrated(
-    plan: "RegisterPlan",
+    plan: RegisterPlan,
     engine: Engine,
-    trained: "Trained",
+    trained: Trained,
     labels: Sequence[LatentLabel],
-    judge: "BuildJudge",
+    judge: BuildJudge,
     prompts: Sequence[list[int]],
 ) -> dict[int, Calibration]:
     features = candidates(trained, labels)
@@ -77,7 +108,7 @@ def calibrated(
         return calibrate(engine, features, prompts, norm, judge, plan.calibration, advance.at)
 
 
-def candidates(trained: "Trained", labels: Sequence[LatentLabel]) -> list[Candidate]:
+def candidates(trained: Trained, labels: Sequence[LatentLabel]) -> list[Candidate]:
     norms = trained.dictionary.W_dec.norm(dim=-1)
     return [
         Candidate(
@@ -93,7 +124,7 @@ def candidates(trained: "Trained", labels: Sequence[LatentLabel]) -> list[Candid
 
 
 def write(
-    plan: "RegisterPlan",
+    plan: RegisterPlan,
     artifact: Artifact,
     rows: Sequence[FeatureRow],
     labels: Sequence[LatentLabel],

@@ -1,7 +1,7 @@
 """Harvest and training, as `featurehub build` and `featurehub train` do them.
 
 1. Rates are measured, and what the job will cost is said; a budget decides how many tokens it is trained on.
-2. The text is harvested, or read while training asks for it (``featurehub.cli.chunks``).
+2. The text is harvested, or read while training asks for it (``featurehub.cli.runs.chunks``).
 3. Training goes on from what an earlier run left in the partial folder.
 """
 
@@ -14,11 +14,11 @@ from pathlib import Path
 
 from featurehub.artifacts.artifact import open_artifact, seal, verify
 from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.cli.chunks import Reading, chunks_of
-from featurehub.cli.costs import agreed
-from featurehub.cli.finish import Trained, keep_baseline, manifest_fields, observed
-from featurehub.cli.material import Material, enough
 from featurehub.cli.progress import phase, work
+from featurehub.cli.runs.baseline import Trained, keep_baseline, manifest_fields, observed
+from featurehub.cli.runs.chunks import Reading, chunks_of
+from featurehub.cli.runs.costs import agreed
+from featurehub.cli.runs.material import Material, enough
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions

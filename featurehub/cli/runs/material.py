@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
-from featurehub.cli.harvest import read_documents
+from featurehub.cli.runs.harvest import read_documents
 from featurehub.engine.offline import Engine
 from featurehub.errors import InvalidInput
 from saes.documents import Document, ordinary
