@@ -1,7 +1,9 @@
 """Reading and writing files so that nothing is ever half-written."""
 
+import glob
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,9 +41,14 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 def remove_leftovers(folder: Path, name: str) -> None:
     """Of ``replace_file``: temporary files for names that match the pattern ``name``, of processes that are gone."""
-    for path in folder.glob(f".{name}.*"):
-        if not is_running(int(path.suffix[1:])):
-            path.unlink(missing_ok=True)
+    for path in leftovers(folder, name):
+        path.unlink(missing_ok=True)
+
+
+def leftovers(folder: Path, name: str) -> list[Path]:
+    """Temporary names end in their process."""
+    found = [path for path in folder.glob(f".{name}.*") if path.suffix[1:].isdecimal()]
+    return [path for path in found if not is_running(int(path.suffix[1:]))]
 
 
 def is_running(process: int) -> bool:
@@ -58,10 +65,19 @@ def is_running(process: int) -> bool:
 def replace_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder that becomes ``path`` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
+    clear_up(path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=f".{os.getpid()}") as temporary:
         fresh = Path(temporary) / "new"
         fresh.mkdir()
         yield fresh
         if path.exists():
             os.replace(path, Path(temporary) / "old")
         os.replace(fresh, path)
+
+
+def clear_up(path: Path) -> None:
+    """Of ``replace_folder``, what killed processes left. What stood in ``path`` comes back if one died moving it."""
+    for left in leftovers(path.parent, glob.escape(path.name)):
+        if (left / "old").exists() and not path.exists():
+            os.replace(left / "old", path)
+        shutil.rmtree(left, ignore_errors=True)

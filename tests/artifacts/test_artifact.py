@@ -1,6 +1,9 @@
 """Artifact folders: sealed, opened, verified, and never half-written."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +135,41 @@ def test_text_is_replaced_at_once_and_leaves_no_temporary_file(tmp_path: Path) -
         write_text(path, text)
         assert path.read_text(encoding="utf-8") == text
         assert [each.name for each in path.parent.iterdir()] == ["report.json"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from featurehub.artifacts import files
+
+replace, moment = os.replace, sys.argv[2]
+
+def die_between(source, target):
+    if moment == "moving" and Path(source).name == "new":
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+
+files.os.replace = die_between
+with files.replace_folder(Path(sys.argv[1])) as fresh:
+    (fresh / "half").write_text("half")
+    if moment == "writing":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("moment", ["writing", "moving"])
+def test_what_a_killed_process_left_is_cleared_up_and_the_old_folder_is_there(folder: Path, moment: str) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert subprocess.run([sys.executable, "-c", KILLED, str(folder), moment]).returncode == -signal.SIGKILL
+    assert len(list(folder.parent.glob(".artifact.*"))) == 1
+    with pytest.raises(RuntimeError, match="half-way"), replace_folder(folder):
+        raise RuntimeError("half-way")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == ["artifact"]
+
+
+def test_what_a_running_process_writes_is_left_alone(folder: Path) -> None:
+    with replace_folder(folder) as theirs, replace_folder(folder) as ours:
+        (theirs / "theirs").write_text("x")
+        (ours / "ours").write_text("x")
+    assert [path.name for path in folder.iterdir()] == ["theirs"]
