@@ -4,7 +4,8 @@
    s · b_enc, s · b_dec and s · θ.
 2. Nothing bounds the L0 of a standard SAE: its L1 coefficient follows the L0 that comes out, c ← c · (L0 / k)^η.
 3. At the end the stream's scale is folded into the weights, decoder rows get length 1, and a TopK SAE its threshold
-   (``saes.formats``).
+   (``saes.formats``). A BatchTopK SAE's is a running mean of the least activation that is kept; after a few steps it
+   still has much of its beginning, and is measured too: else short runs have several times k active latents.
 """
 
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from sae_lens.config import LoggingConfig, SAETrainerConfig
+from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE
 from sae_lens.saes.sae import TrainStepOutput
 from sae_lens.training.sae_trainer import SAETrainer
 from torch import Tensor
@@ -28,6 +30,8 @@ __all__ = ["Progress", "Trainee"]
 
 MOMENTUM = 0.02
 """η"""
+SETTLED = 500
+"""Steps after which less than a hundredth is left of what a running threshold began with; sae-lens moves it by .01."""
 
 
 class Progress(NamedTuple):
@@ -124,12 +128,21 @@ class Trainee:
         scale = self.trainer.activation_scaler.scaling_factor
         assert scale is not None
         self.sae.to("cpu")
+        if isinstance(self.sae, BatchTopKTrainingSAE) and self.trainer.n_training_steps < SETTLED:
+            self.sae.topk_threshold.fill_(least_kept(self.sae, scale * x))
         self.sae.fold_activation_norm_scaling_factor(scale)
         if self.recipe.architecture in (Architecture.STANDARD, Architecture.JUMPRELU):
             self.sae.fold_W_dec_norm()
         with tempfile.TemporaryDirectory() as folder:
             self.sae.save_inference_model(folder)
             return read_saelens(Path(folder), x)
+
+
+@torch.no_grad()
+def least_kept(sae: BatchTopKTrainingSAE, x: Tensor) -> float:
+    """The pre-activation beyond which k per token lie. x: scaled"""
+    _, hidden_pre = sae.encode_with_hidden_pre(x)
+    return float(hidden_pre.flatten().topk(int(sae.cfg.k * len(x)) + 1).values[-1].clamp(min=0.0))
 
 
 def mean_active(feature_acts: Tensor) -> float:

@@ -149,6 +149,14 @@ def test_another_seed_gives_another_sae() -> None:
     assert not equal(one.dictionary, other.dictionary)
 
 
+@pytest.mark.parametrize("name", [Architecture.BATCHTOPK, Architecture.MATRYOSHKA_BATCHTOPK])
+@pytest.mark.parametrize("steps", [20, 60])
+def test_a_threshold_fits_k_after_a_few_steps_too(name: Architecture, steps: int) -> None:
+    config = CONFIG.model_copy(update={"tokens": 128 * steps})
+    [made] = train(batches(), D_MODEL, [RECIPES[name]], config)
+    assert evaluate(made.dictionary, islice(batches(), 4)).l0 == pytest.approx(4.0, rel=0.3)
+
+
 @pytest.mark.parametrize("name", Architecture)
 def test_with_a_parent_it_begins_where_the_parent_ended(both: Both, name: Architecture) -> None:
     parent = both.ours[name]
