@@ -32,6 +32,8 @@ for output in llm.generate(prompts, params, use_tqdm=False):
 """
 HOOKED = """
 import sys
+from pathlib import Path
+
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
@@ -47,7 +49,7 @@ for mode in modes:
     options = EngineOptions(
         enforce_eager=mode == "eager", max_num_seqs=8, max_model_len=48, skip_tokenizer_init=True
     )
-    with Engine(model, config, options) as engine:
+    with Engine(Path(model), config, options) as engine:
         answers = engine.generate([[5, 9, 20, 31]] * 2, [None, steering], Sampling(temperature=0.0, max_tokens=12))
         for answer in answers:
             print("TOKENS", answer.token_ids, answer.report.steered_tokens if answer.report else None)
