@@ -2,36 +2,71 @@
 
     .txt       paragraphs                                   .json      a list, or one entry
     .jsonl     an entry in each line                        .parquet   an entry in each row
-    hf:OWNER/NAME[:SPLIT]   rows of a dataset, streamed; SPLIT is ``train`` unless it is named
+    hf:OWNER/NAME[@COMMIT][:SPLIT]   rows of a dataset, streamed; SPLIT is ``train`` unless it is named
 
 An entry is a string, ``{"text": …}`` or ``{"messages": [{"role", "content"}, …]}``; so are rows, by their columns.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from featurehub.errors import InvalidInput
 
-__all__ = ["Message", "read_texts"]
+__all__ = ["HUB_ENTRIES", "Message", "pinned", "read_texts"]
 
 MAX_FILE_BYTES = 2 << 30
 SUFFIXES = (".txt", ".json", ".jsonl", ".parquet")
 HUB = "hf:"
+HUB_ENTRIES = 100_000
+"""Of a dataset, where nobody says how many: some have no end that memory would see."""
 Message = dict[str, str]
 Entry = str | list[Message]
 
 
 def read_texts(source: str | Path, limit: int | None = None) -> list[Entry]:
-    """The first ``limit`` entries, or all. Raises InvalidInput naming the file, row or dataset that cannot be read."""
-    hub = isinstance(source, str) and source.startswith(HUB)
-    entries = list(islice(hub_entries(str(source)) if hub else path_entries(Path(source)), limit))
+    """The first ``limit`` entries, or all; of a dataset ``HUB_ENTRIES``.
+
+    Raises InvalidInput naming the file, row or dataset that cannot be read.
+    """
+    if isinstance(source, str) and source.startswith(HUB):
+        entries = list(islice(hub_entries(source), limit or HUB_ENTRIES))
+    else:
+        entries = list(islice(path_entries(Path(source)), limit))
     if not entries:
         raise InvalidInput(f"{source} holds no text", param="text")
     return entries
+
+
+class Dataset(NamedTuple):
+    """What a source names. commit: of its repository; "" for the latest, and for a folder of this machine"""
+
+    name: str
+    commit: str
+    split: str
+
+    @classmethod
+    def of(cls, source: str) -> Self:
+        name, _, split = source.removeprefix(HUB).partition(":")
+        repository, _, commit = name.partition("@")
+        return cls(name, "", split) if Path(name).exists() else cls(repository, commit, split)
+
+
+def pinned(source: str) -> str:
+    """The source with the commit that is the latest now; what lies on this machine as it is. Raises InvalidInput."""
+    name, commit, split = Dataset.of(source)
+    if not source.startswith(HUB) or commit or Path(name).exists():
+        return source
+    from datasets import load_dataset_builder
+
+    with named(f"the dataset {source}"):
+        latest = load_dataset_builder(name).hash or ""
+    known = f"@{latest}" if re.fullmatch("[0-9a-f]{40}", latest) else ""
+    return f"{HUB}{name}{known}" + (f":{split}" if split else "")
 
 
 def path_entries(path: Path) -> Iterator[Entry]:
@@ -84,9 +119,9 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 def hub_entries(source: str) -> Iterator[Entry]:
     from datasets import load_dataset
 
-    name, _, split = source.removeprefix(HUB).partition(":")
+    name, commit, split = Dataset.of(source)
     with named(f"the dataset {source}"):
-        rows = load_dataset(name, split=split or "train", streaming=True)
+        rows = load_dataset(name, revision=commit or None, split=split or "train", streaming=True)
         yield from (entry_of(row, source) for row in rows)
 
 

@@ -44,6 +44,7 @@ def build_plan() -> BuildPlan:
         database=demo_database(),
         name=f"demo-l{HOOK_LAYER}",
         layer=HOOK_LAYER,
+        text="the planted corpus",
         recipes=(Recipe(d_sae=LATENTS),),
         train=TrainConfig(tokens=3_000_000),
         calibration=CalibrationConfig(doses=(0.4, 0.55, 0.7), names=30, candidates_per_name=4),

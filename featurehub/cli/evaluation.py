@@ -59,8 +59,9 @@ def evaluate(
 ) -> None:
     """What an SAE keeps of the stream, what the model loses with it spliced in, and what its latents tell apart."""
     from saes.labelled import read_labelled
-    from saes.texts import read_texts
+    from saes.texts import pinned, read_texts
 
+    text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
     rows = read_labelled(labelled, LABELLED) if labelled else []
     from featurehub.artifacts.files import write_text

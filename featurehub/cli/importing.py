@@ -28,8 +28,9 @@ def import_sae(
     site: Annotated[Site | None, typer.Option(help="Where in the layer, where they do not name it.")] = None,
 ) -> None:
     """Read an SAE that another project made, evaluate and label it, calibrate strengths, register everything."""
-    from saes.texts import read_texts
+    from saes.texts import pinned, read_texts
 
+    text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.cli.judges import beginnings, judge_of
     from featurehub.cli.runs.adopt import ImportPlan, adopt
@@ -40,6 +41,7 @@ def import_sae(
         out=out,
         database=db or database_path(),
         name=out.name,
+        text=text,
         layer=layer,
         site=site,
     )

@@ -45,8 +45,9 @@ def build(
     budget: Budget = "",
 ) -> None:
     """Harvest, train an SAE, label its features, calibrate strengths, register everything."""
-    from saes.texts import read_texts
+    from saes.texts import pinned, read_texts
 
+    text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.cli.judges import beginnings, judge_of
     from featurehub.cli.runs.build import BuildPlan
@@ -65,6 +66,7 @@ def build(
         layer=layer,
         site=site or Site.RESID_POST,
         max_tokens=max_tokens,
+        text=text,
         recipes=(recipe,),
         train=TrainConfig.here(tokens=tokens or default_tokens(recipe.d_sae)),
         budget=BudgetOf.parse(budget),
@@ -104,8 +106,9 @@ def train(
     budget: Budget = "",
 ) -> None:
     """Harvest once, and train an SAE of every architecture, width and seed on it, all in one pass."""
-    from saes.texts import read_texts
+    from saes.texts import pinned, read_texts
 
+    text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.artifacts.artifact import open_artifact
     from featurehub.cli.registry.located import folder_of
@@ -125,6 +128,7 @@ def train(
         out=out,
         **form._asdict(),
         max_tokens=max_tokens,
+        text=text,
         train=TrainConfig.here(tokens=tokens or default_tokens(widest), batch_tokens=batch_tokens),
         buffer_tokens=buffer_tokens,
         shards=shards,
@@ -143,8 +147,9 @@ def label(
     max_tokens: MaxTokens = None,
 ) -> None:
     """Label an SAE's features, calibrate strengths, register everything: the second half of a build."""
-    from saes.texts import read_texts
+    from saes.texts import pinned, read_texts
 
+    text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.artifacts.artifact import open_artifact
     from featurehub.cli.judges import beginnings, judge_of
@@ -169,8 +174,9 @@ def harvest(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
 ) -> None:
     """Read the stream at one hook point or several over a whole text, into shards of safetensors."""
-    from saes.texts import read_texts
+    from saes.texts import pinned, read_texts
 
+    text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.cli.runs.harvest import HarvestPlan
     from featurehub.cli.runs.harvest import harvest as harvest_text

@@ -31,7 +31,9 @@ Active = Annotated[
 ]
 Budget = Annotated[str, typer.Option(help="Of harvest and training: a time (90s, 10min, 2h) or tokens (500k, 2M).")]
 Database = Annotated[str, typer.Option("--db", help="Feature database: a path or an SQLAlchemy URL.")]
-Documents = Annotated[int | None, typer.Option(min=1, help="Take the first so many texts only.")]
+Documents = Annotated[
+    int | None, typer.Option(min=1, help="Take the first so many texts only; of a dataset 100,000 by default.")
+]
 Layer = Annotated[int | None, typer.Option(min=0, help="Hook layer; by default at about 70 % of the depth.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Tokens of each text, from its beginning; 256 by default.")]
 Model = Annotated[Path, typer.Argument(help="Folder of a model in Hugging Face format.")]

@@ -30,13 +30,14 @@ def train(
     budget: Budget = "",
 ) -> None:
     """Harvest the streams before and after the MLPs, train on them, measure on held-out texts, write."""
-    from saes.texts import read_texts
+    from saes.texts import pinned, read_texts
 
+    text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.cli.runs.transcoder import TranscoderPlan, quality_table, train_and_write
     from saes.budget import Budget as BudgetOf
 
-    places = {"model": model, "out": out, "layers": layer or (), "max_tokens": max_tokens}
+    places = {"model": model, "out": out, "text": text, "layers": layer or (), "max_tokens": max_tokens}
     plan = TranscoderPlan.of(d_sae=latents, k=k, tokens=tokens, budget=BudgetOf.parse(budget), **places)
     output.print(quality_table(train_and_write(plan, entries)))
     output.print(f"Read it elsewhere: featurehub transcoder export {out} --to {Form.CIRCUIT_TRACER} --out FOLDER")

@@ -76,6 +76,7 @@ def test_without_options_everything_follows_from_the_model(plan: Plan, command: 
     assert (made.layer, made.site, made.max_tokens, made.parents) == (None, Site.RESID_POST, None, ())
     assert (made.train.tokens, made.train.batch_tokens, made.buffer_tokens) == (1_600_000, 2048, 65_536)
     assert made.budget == Budget()
+    assert made.text.endswith("text.json")
 
 
 def test_every_option_arrives(plan: Plan, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def plan_of(out: Path, **fields: object) -> TrainPlan:
     small = {
         "train": TrainConfig(tokens=120_000, batch_tokens=1024),
         "buffer_tokens": 4096,
+        "text": "conversations",
         "budget": Budget(tokens=81_920),
     }
     return TrainPlan.model_validate(
@@ -60,6 +61,8 @@ def test_each_recipe_becomes_an_artifact(trained: Sequence[Artifact]) -> None:
         manifest = artifact.manifest
         assert (manifest.architecture, manifest.d_sae, manifest.k) == (recipe.architecture, recipe.d_sae, recipe.k)
         assert manifest.model == identify(bundled_model(), HookPoint(layer=2))
+        assert manifest.dataset.keys() == {"name", "documents", "tokens", "hash"}
+        assert (manifest.dataset["name"], manifest.dataset["documents"]) == ("conversations", 180)
         assert Dictionary.load(artifact.weights).d_sae == recipe.d_sae
         assert 0.2 < manifest.metrics["explained_variance"] < 1
     assert table_of(trained).row_count == 2

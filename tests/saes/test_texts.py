@@ -1,15 +1,18 @@
 """Texts and chats from files of every kind, from folders, and from datasets."""
 
+import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from featurehub.errors import InvalidInput
-from saes.texts import read_texts
+from saes.texts import HUB_ENTRIES, pinned, read_texts
 
 CHAT = [{"role": "user", "content": "tell me about banking ."}, {"role": "assistant", "content": "the loan is good ."}]
 
@@ -105,5 +108,29 @@ def test_a_dataset_is_streamed_by_name_and_split(tmp_path: Path) -> None:
     parquet(tmp_path / "data" / "test-0.parquet", text=["three"])
     assert read_texts(f"hf:{tmp_path}") == ["one", "two"]
     assert read_texts(f"hf:{tmp_path}:test") == ["three"]
-    with pytest.raises(InvalidInput, match="the dataset hf:nobody/nothing cannot be read"):
-        read_texts("hf:nobody/nothing")
+    assert pinned(f"hf:{tmp_path}:test") == f"hf:{tmp_path}:test"
+    for refused in (read_texts, pinned):
+        with pytest.raises(InvalidInput, match="the dataset hf:nobody/nothing cannot be read"):
+            refused("hf:nobody/nothing")
+
+
+def test_a_dataset_of_the_hub_is_read_at_the_commit_that_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    commit, asked = "a1" * 20, []
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda name: SimpleNamespace(hash=commit))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: asked.append((a, k)) or [{"text": "one"}])
+    assert pinned("hf:owner/name") == f"hf:owner/name@{commit}"
+    source = pinned("hf:owner/name:test")
+    assert source == pinned(source) == f"hf:owner/name@{commit}:test"
+    assert read_texts(source) == ["one"]
+    assert asked == [(("owner/name",), {"revision": commit, "split": "test", "streaming": True})]
+
+
+def test_of_a_dataset_without_end_only_so_much_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ({"text": str(i)} for i in itertools.count())
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: rows)
+    assert len(read_texts("hf:owner/name", 7)) == 7
+    assert len(read_texts("hf:owner/name")) == HUB_ENTRIES
+
+
+def test_a_files_name_is_as_it_is(tmp_path: Path) -> None:
+    assert pinned(str(tmp_path / "a@b.txt")) == str(tmp_path / "a@b.txt")

@@ -20,6 +20,7 @@ from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.cli.progress import console, phase
 from featurehub.cli.runs.baseline import keep_baseline, manifest_fields, observed
 from featurehub.cli.runs.harvest import identify_hook, read_documents
+from featurehub.cli.runs.material import dataset_of
 from featurehub.cli.runs.register import BuildJudge, register
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
@@ -28,7 +29,7 @@ from featurehub.errors import IncompatibleArtifact, InvalidInput
 from featurehub.settings import Frozen
 from labeling.strength import CalibrationConfig
 from saes.canaries import CanaryConfig
-from saes.documents import Document, count_tokens, prompt_ids, special_ids
+from saes.documents import Document, prompt_ids, special_ids
 from saes.drift.check import CheckConfig
 from saes.evaluate import Quality
 from saes.formats.imported import Imported
@@ -48,6 +49,7 @@ class ImportPlan(Frozen):
     """Everything an import depends on but the text.
 
     layer, site: where the SAE reads; None for what its files say
+    text:        what the text is called
     observed:    documents that labels and statistics are made from, at most
     """
 
@@ -59,6 +61,7 @@ class ImportPlan(Frozen):
     layer: int | None = None
     site: Site | None = None
     max_tokens: int | None = None
+    text: str = ""
     observed: int = 3000
     canaries: CanaryConfig = CanaryConfig()
     check: CheckConfig = CheckConfig()
@@ -90,8 +93,9 @@ def adopt(
             trained = observed(plan, engine, dictionary, rest)
             check_quality(trained.observed.quality)
             metrics = keep_baseline(plan, engine, trained, folder)
-            own = made_from(source, format, imported, trained.observed.quality, rest)
-            seal(folder, manifest_fields(plan.name, identity, hook, metrics, own | {"d_sae": dictionary.d_sae}))
+            own = made_from(source, format, imported, trained.observed.quality)
+            own |= {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae}
+            seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
             calibration_prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in prompts]
         register(plan, folder, trained, judge, calibration_prompts)
     return open_artifact(plan.out)
@@ -167,14 +171,11 @@ def check_quality(quality: Quality) -> None:
         )
 
 
-def made_from(
-    source: Source, format: str, imported: Imported, quality: Quality, documents: Sequence[Document]
-) -> dict[str, object]:
+def made_from(source: Source, format: str, imported: Imported, quality: Quality) -> dict[str, object]:
     """For the manifest. An SAE whose files do not say for how many active latents it was made has as many as here."""
     return {
         "architecture": imported.architecture,
         "k": imported.k or quality.l0,
-        "dataset": {"documents": len(documents), "tokens": count_tokens(documents)},
         "training": {
             "source": source.name,
             "revision": source.revision,

@@ -7,10 +7,10 @@ from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.cli.runs.harvest import read_documents
 from featurehub.engine.offline import Engine
 from featurehub.errors import InvalidInput
-from saes.documents import Document, ordinary
+from saes.documents import Document, count_tokens, ordinary, text_hash
 from saes.texts import Message
 
-__all__ = ["Material", "enough", "material_of", "split"]
+__all__ = ["Material", "dataset_of", "enough", "material_of", "split"]
 
 
 class Material(NamedTuple):
@@ -36,6 +36,12 @@ def material_of(
 ) -> Material:
     """Raises InvalidInput where there are too few texts."""
     return Material(identity, hook, *split(read_documents(engine, entries, plan.max_tokens), plan.held_out))
+
+
+def dataset_of(text: str, documents: Sequence[Document]) -> dict[str, str | int]:
+    """For a manifest: what the text is called, how much of it was read, and the hash of that."""
+    named = {"name": text} if text else {}
+    return {**named, "documents": len(documents), "tokens": count_tokens(documents), "hash": text_hash(documents)}
 
 
 def split(documents: Sequence[Document], held_out: float) -> tuple[list[Document], list[Document]]:

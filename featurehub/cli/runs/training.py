@@ -18,7 +18,7 @@ from featurehub.cli.progress import phase, work
 from featurehub.cli.runs.baseline import Trained, keep_baseline, manifest_fields, observed
 from featurehub.cli.runs.chunks import Reading, chunks_of
 from featurehub.cli.runs.costs import agreed
-from featurehub.cli.runs.material import Material, enough
+from featurehub.cli.runs.material import Material, dataset_of, enough
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
@@ -47,6 +47,7 @@ class TrainPlan(Frozen):
     layer, site, max_tokens: as in a ``HarvestPlan``
     held_out: share of the documents that training never sees, in (0, 1)
     observed: held-out documents that labels and statistics are made from, at most
+    text:     what the text is called
     parents:  folders of the SAEs that recipes begin with
     shards:   folder that keeps the harvest; None for none, or for one that goes when the run is done
     """
@@ -62,6 +63,7 @@ class TrainPlan(Frozen):
     train: TrainConfig = TrainConfig()
     harvest: HarvestConfig = HarvestConfig()
     buffer_tokens: int = 65_536
+    text: str = ""
     parents: tuple[Path, ...] = ()
     shards: Path | None = None
     budget: Budget = Budget()
@@ -163,7 +165,7 @@ def seal_trained(
         "architecture": made.recipe.architecture,
         "d_sae": made.recipe.d_sae,
         "k": made.recipe.k,
-        "dataset": {"documents": len(material.training), "tokens": count_tokens(material.training)},
+        "dataset": dataset_of(plan.text, material.training),
         "training": made.recipe.model_dump(mode="json", exclude={"parent"}) | made.config.model_dump(),
         "parent": made.recipe.parent,
     }

@@ -25,7 +25,7 @@ from featurehub.cli.progress import phase, work
 from featurehub.cli.runs.chunks import Reading, chunks_of, harvested
 from featurehub.cli.runs.costs import agreed
 from featurehub.cli.runs.harvest import identify_hooks, read_documents
-from featurehub.cli.runs.material import enough, split
+from featurehub.cli.runs.material import dataset_of, enough, split
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput
@@ -33,7 +33,7 @@ from featurehub.features import reason
 from featurehub.settings import Frozen
 from saes.budget import Budget
 from saes.cost import Job, measure
-from saes.documents import Document, count_tokens, special_ids, text_hash
+from saes.documents import Document, count_tokens, special_ids
 from saes.harvest import Harvest, HarvestConfig, token_bytes
 from saes.run import TrainConfig
 from saes.stream import Chunks, Stream, StreamConfig
@@ -53,10 +53,12 @@ class TranscoderPlan(Frozen):
     held_out:   share of the documents that training never sees, in (0, 1)
     evaluated:  held-out documents that the transcoder is measured on, at most
     max_tokens: as in a ``HarvestPlan``
+    text:       what the text is called
     """
 
     model: Path
     out: Path
+    text: str = ""
     layers: tuple[int, ...] = ()
     max_tokens: int | None = None
     held_out: float = 0.1
@@ -113,7 +115,7 @@ def train_and_write(plan: TranscoderPlan, entries: Sequence[str | list[Message]]
 
 def partial_folder(plan: TranscoderPlan, identity: ModelIdentity, entries: Sequence[str | list[Message]]) -> Path:
     """Beside the transcoder; another text, model or configuration has another name, another budget has not."""
-    parts = [identity.reads, plan.model_dump(exclude={"model", "out", "budget"}), entries]
+    parts = [identity.reads, plan.model_dump(exclude={"model", "out", "text", "budget"}), entries]
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()
     return plan.out.with_name(f"{plan.out.name}.partial-{digest[:12]}")
 
@@ -174,7 +176,6 @@ def measured(transcoder: Transcoder, harvest: Harvest) -> TranscoderQuality:
 def manifest_of(
     plan: TranscoderPlan, identity: ModelIdentity, reading: Reading, job: Job, metrics: TranscoderQuality
 ) -> TranscoderManifest:
-    documents = reading.documents
     return TranscoderManifest(
         name=plan.out.name,
         reads=tuple(point for point in reading.points if point.site is READ),
@@ -183,7 +184,7 @@ def manifest_of(
         d_sae=plan.recipe.d_sae,
         k=plan.recipe.k,
         model=identity,
-        dataset={"documents": len(documents), "tokens": count_tokens(documents), "text": text_hash(documents)},
+        dataset=dataset_of(plan.text, reading.documents),
         training=plan.recipe.model_dump() | job.train.model_dump(),
         metrics=metrics,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
