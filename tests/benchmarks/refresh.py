@@ -6,7 +6,7 @@ siblings   retrained models: for each the parent as it is, a child that begins w
            the sibling's stream of the same text, with a twentieth of the tokens
 EV, L0     on held-out documents of the sibling
 latents    concepts that the very latents still tell (F1 >= 0.9) that told them best before: whether names stay true. Of
-           one from scratch they are other latents: the control
+           one from scratch, with another seed, they are other latents: the control
 
     python tests/benchmarks/refresh.py [--tokens 3000000] [--share 0.05]
 """
@@ -39,7 +39,7 @@ from saes.train import train
 
 SUBJECT = demo()
 PARENT = "parent"
-SCRATCH = Recipe(d_sae=LATENTS)
+PARENTS = Recipe(d_sae=LATENTS)
 console = Console(width=120, highlight=False)
 
 
@@ -58,10 +58,10 @@ def main() -> None:
     arguments = parser.parse_args()
     table = Table("model", "SAE", "training tokens", "EV", "L0", "latents")
     few = round(arguments.tokens * arguments.share)
-    [parent], [before] = trained_on(SUBJECT.model, [SCRATCH], arguments.tokens, {}, {})
+    [parent], [before] = trained_on(SUBJECT.model, [PARENTS], arguments.tokens, {}, {})
     table.add_row("base", "parent", f"{arguments.tokens:,}", *cells(before))
     for name in SIBLINGS:
-        recipes = [SCRATCH.model_copy(update={"parent": PARENT}), SCRATCH]
+        recipes = [PARENTS.model_copy(update={"parent": PARENT}), PARENTS.model_copy(update={"seed": 1})]
         _, (stale, child, scratch) = trained_on(sibling(name), recipes, few, {PARENT: parent}, before.best)
         table.add_row(name, "parent as it is", "0", *cells(stale))
         table.add_row(name, "child", f"{few:,}", *cells(child))
