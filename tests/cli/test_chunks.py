@@ -85,9 +85,10 @@ def test_streamed_from_the_real_engine_an_sae_is_the_same_as_from_shards(tmp_pat
     identity, hook = identify_hook(bundled_model(), 2)
     with harvesting(streamed, hook) as engine:
         material = material_of(streamed, engine, identity, hook, entries)
-        [one] = harvest_and_train(streamed, engine, material, tmp_path / "one")
-        [other] = harvest_and_train(kept, engine, material, tmp_path / "other")
+        read, [one] = harvest_and_train(streamed, engine, material, tmp_path / "one")
+        _, [other] = harvest_and_train(kept, engine, material, tmp_path / "other")
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["checkpoint.safetensors", "tokens"]
+    assert len(read.training) < len(material.training)
     assert list((tmp_path / "shards").glob("shard-*"))
     assert torch.equal(one.dictionary.W_enc, other.dictionary.W_enc)
     assert torch.equal(one.dictionary.threshold, other.dictionary.threshold)

@@ -58,7 +58,7 @@ def build(
     with harvesting(plan, hook) as engine:
         material = material_of(plan, engine, identity, hook, entries)
         partial = partial_folder(plan, material)
-        [made] = harvest_and_train(plan, engine, material, partial)
+        material, [made] = harvest_and_train(plan, engine, material, partial)
     with replace_folder(plan.out) as folder:
         with answering(plan, hook) as engine:
             trained = seal_trained(plan, engine, material, made, folder, plan.name)

@@ -19,7 +19,8 @@ def agreed(job: Job, budget: Budget, rates: Rates, partial: Path) -> Job:
     seconds, disk, memory = job.estimate(rates)
     console.print(
         f"  {job.wanted:,} tokens to read and {job.train.tokens:,} to train on: about {duration(seconds)}, "
-        f"{disk / 1e6:,.0f} MB of disk, {memory / 1e6:,.0f} MB of memory besides the engine's"
+        f"{disk / 1e6:,.0f} MB of disk, {memory / 1e6:,.0f} MB of memory besides the engine's",
+        soft_wrap=True,
     )
     return job
 

@@ -36,7 +36,7 @@ def train_artifacts(plan: TrainPlan, entries: Sequence[str | list[Message]]) -> 
     with harvesting(plan, hook) as engine:
         material = material_of(plan, engine, identity, hook, entries)
         partial = partial_folder(plan, material)
-        trained = harvest_and_train(plan, engine, material, partial)
+        material, trained = harvest_and_train(plan, engine, material, partial)
     with answering(plan, hook) as engine:
         for made in trained:
             with replace_folder(plan.out / str(made.recipe)) as folder:

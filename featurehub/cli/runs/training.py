@@ -105,8 +105,13 @@ def answering(plan: TrainPlan, hook: HookPoint) -> Iterator[Engine]:
         yield engine
 
 
-def harvest_and_train(plan: TrainPlan, engine: Engine, material: Material, partial: Path) -> list[TrainedSae]:
-    """One SAE per recipe. Raises BudgetExceeded; what is done is kept in ``partial``."""
+def harvest_and_train(
+    plan: TrainPlan, engine: Engine, material: Material, partial: Path
+) -> tuple[Material, list[TrainedSae]]:
+    """What was read of the material, and one SAE per recipe.
+
+    Raises BudgetExceeded; what is done is kept in ``partial``.
+    """
     until = time.monotonic() + (plan.budget.seconds or float("inf"))
     shuffled = random.Random(plan.recipes[0].seed).sample(material.training, len(material.training))
     d_model, special = material.identity.d_model, special_ids(engine.tokenizer)
@@ -114,10 +119,10 @@ def harvest_and_train(plan: TrainPlan, engine: Engine, material: Material, parti
         job = job_of(plan, d_model, shuffled, special)
         rates = measure(engine, shuffled, job, trial(plan.recipes, d_model, plan.train))
     job = agreed(job, plan.budget, rates, partial)
-    documents = list(enough(shuffled, job.wanted, special))
-    reading = Reading(engine, documents, special, material.identity, [material.hook], plan.harvest)
+    read = material._replace(training=list(enough(shuffled, job.wanted, special)))
+    reading = Reading(engine, read.training, special, read.identity, [read.hook], plan.harvest)
     chunks = chunks_of(job, reading, plan.shards or partial / "harvest", until)
-    return train_on(plan, job, chunks, partial / "checkpoint.safetensors", until)
+    return read, train_on(plan, job, chunks, partial / "checkpoint.safetensors", until)
 
 
 def job_of(plan: TrainPlan, d_model: int, documents: Sequence[Document], special: Collection[int]) -> Job:
