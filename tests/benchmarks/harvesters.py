@@ -24,8 +24,9 @@ def prefill(shape: Shape, folder: Path, compiled: bool) -> Contender:
     from featurehub.engine.offline import EngineOptions, prepare_environment
 
     options = EngineOptions(dtype=shape.dtype, max_model_len=256, skip_tokenizer_init=True)
-    prepare_environment(options)
-    llm = LLM(str(folder / "model"), disable_log_stats=True, **options.model_dump(exclude={"kv_cache_gib"}))
+    prepare_environment()
+    own = options.model_dump(exclude={"kv_cache_gib"})
+    llm = LLM(str(folder / "model"), disable_log_stats=True, kv_cache_memory_bytes=1 << 30, **own)
     params = SamplingParams(max_tokens=1, detokenize=False)
 
     def read(asked: Asked) -> int:
