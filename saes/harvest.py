@@ -44,6 +44,10 @@ class HarvestConfig(Frozen):
         """In a shard that holds so many hook points."""
         return max(1, self.documents_per_shard // hooks)
 
+    def tokens_at(self, hooks: int, documents: int, tokens: int) -> int:
+        """In such a shard of a text of so many documents and tokens, on average."""
+        return min(documents, self.documents_at(hooks)) * tokens // documents
+
 
 class HarvestRecord(Frozen):
     """What a harvest is of.

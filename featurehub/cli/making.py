@@ -147,9 +147,8 @@ def label(
     max_tokens: MaxTokens = None,
 ) -> None:
     """Label an SAE's features, calibrate strengths, register everything: the second half of a build."""
-    from saes.texts import pinned, read_texts
+    from saes.texts import read_texts
 
-    text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.artifacts.artifact import open_artifact
     from featurehub.cli.judges import beginnings, judge_of
@@ -174,9 +173,8 @@ def harvest(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
 ) -> None:
     """Read the stream at one hook point or several over a whole text, into shards of safetensors."""
-    from saes.texts import pinned, read_texts
+    from saes.texts import read_texts
 
-    text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.cli.runs.harvest import HarvestPlan
     from featurehub.cli.runs.harvest import harvest as harvest_text

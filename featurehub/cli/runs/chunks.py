@@ -5,6 +5,7 @@
    run was stopped.
 """
 
+import math
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ def chunks_of(job: Job, reading: Reading, folder: Path, until: float) -> Chunks:
     return DocumentChunks(reading.reader, reading.documents, reading.special, size, reading.points)
 
 
-def harvested(reading: Reading, folder: Path, what: str, until: float) -> Harvest:
+def harvested(reading: Reading, folder: Path, what: str, until: float = math.inf) -> Harvest:
     reader, documents, special, model, points, config = reading
     with work(what, count_tokens(documents), "tokens") as bar:
 

@@ -3,14 +3,15 @@
 The decision is kept in the run's partial folder: a run that goes on keeps to it, whatever its budget is then.
 """
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from featurehub.artifacts.files import write_text
-from featurehub.cli.progress import console, duration
+from featurehub.cli.progress import Bar, console, duration, work
 from saes.budget import Budget
 from saes.cost import Job, Rates
 
-__all__ = ["agreed"]
+__all__ = ["agreed", "training_bar"]
 
 
 def agreed(job: Job, budget: Budget, rates: Rates, partial: Path) -> Job:
@@ -32,3 +33,8 @@ def decided(job: Job, budget: Budget, rates: Rates, kept: Path) -> Job:
     job = job.within(budget, rates)
     write_text(kept, str(job.train.tokens))
     return job
+
+
+def training_bar(job: Job) -> AbstractContextManager[Bar]:
+    """Over the tokens that are trained on."""
+    return work("reading and training" if job.streamed else "training", job.train.tokens_trained, "tokens")

@@ -8,15 +8,16 @@ from pydantic import ValidationError
 
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
-from featurehub.cli.progress import phase, work
+from featurehub.cli.progress import phase
+from featurehub.cli.runs.chunks import Reading, harvested
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.engine.plugin import check_architecture
 from featurehub.errors import InvalidInput
 from featurehub.features import reason
 from featurehub.settings import Frozen
-from saes.documents import Document, count_tokens, special_ids, tokenize
-from saes.harvest import Harvest, HarvestConfig, harvest_documents
+from saes.documents import Document, special_ids, tokenize
+from saes.harvest import Harvest, HarvestConfig
 from saes.texts import Message
 
 __all__ = ["HarvestPlan", "harvest", "identify_hook", "identify_hooks", "read_documents", "tokens_read"]
@@ -55,14 +56,8 @@ def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]]) -> Harves
         engine = Engine(plan.model, EngineConfig.capturing(*hooks, truncated=True), plan.engine)
     with engine:
         documents = read_documents(engine, entries, plan.max_tokens)
-        special = special_ids(engine.tokenizer)
-        with work("harvesting", count_tokens(documents), "tokens") as bar:
-
-            def progress(tokens: int, harvest: Harvest) -> None:
-                bar(tokens)
-                bar.say(f"{harvest.bytes / 1e6:,.0f} MB")
-
-            return harvest_documents(engine, documents, special, plan.out, identity, hooks, plan.harvest, progress)
+        reading = Reading(engine, documents, special_ids(engine.tokenizer), identity, hooks, plan.harvest)
+        return harvested(reading, plan.out, "harvesting")
 
 
 def read_documents(engine: Engine, entries: Sequence[str | list[Message]], max_tokens: int | None) -> list[Document]:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from featurehub.artifacts.artifact import open_artifact, seal, verify
 from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.cli.progress import phase, work
+from featurehub.cli.progress import phase
 from featurehub.cli.runs.baseline import Trained, keep_baseline, manifest_fields, observed
 from featurehub.cli.runs.chunks import Reading, chunks_of
-from featurehub.cli.runs.costs import agreed
+from featurehub.cli.runs.costs import agreed, training_bar
 from featurehub.cli.runs.material import Material, dataset_of, enough
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
@@ -134,7 +134,7 @@ def job_of(plan: TrainPlan, d_model: int, documents: Sequence[Document], special
         latents=max(recipe.d_sae for recipe in plan.recipes),
         width=d_model,
         text_tokens=tokens,
-        chunk_tokens=min(len(documents), plan.harvest.documents_per_shard) * tokens // len(documents),
+        chunk_tokens=plan.harvest.tokens_at(1, len(documents), tokens),
         token_bytes=token_bytes(d_model, plan.harvest),
         shards=plan.shards is not None,
     )
@@ -142,7 +142,7 @@ def job_of(plan: TrainPlan, d_model: int, documents: Sequence[Document], special
 
 def train_on(plan: TrainPlan, job: Job, chunks: Chunks, checkpoint: Path, until: float) -> list[TrainedSae]:
     stream = Stream(chunks, StreamConfig(buffer_tokens=job.buffer_tokens, batch_tokens=job.train.batch_tokens))
-    with work("reading and training" if job.streamed else "training", job.train.tokens_trained, "tokens") as bar:
+    with training_bar(job) as bar:
 
         def show(progress: Progress) -> None:
             bar.at(progress.step * job.train.batch_tokens)

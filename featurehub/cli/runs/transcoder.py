@@ -21,9 +21,9 @@ from pydantic import Field, ValidationError
 from rich.table import Table
 
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
-from featurehub.cli.progress import phase, work
+from featurehub.cli.progress import phase
 from featurehub.cli.runs.chunks import Reading, chunks_of, harvested
-from featurehub.cli.runs.costs import agreed
+from featurehub.cli.runs.costs import agreed, training_bar
 from featurehub.cli.runs.harvest import identify_hooks, read_documents
 from featurehub.cli.runs.material import dataset_of, enough, split
 from featurehub.engine.config import EngineConfig
@@ -136,7 +136,7 @@ def agreed_job(
 ) -> Job:
     """Raises BudgetExceeded."""
     layers, width = len(points) // 2, len(points) * identity.d_model
-    tokens, documents = count_tokens(texts.documents, texts.special), len(texts.documents)
+    tokens = count_tokens(texts.documents, texts.special)
     job = Job(
         train=plan.train,
         buffer_tokens=plan.buffer_tokens,
@@ -144,7 +144,7 @@ def agreed_job(
         latents=layers * plan.recipe.d_sae,
         width=width,
         text_tokens=tokens,
-        chunk_tokens=min(documents, plan.harvest.documents_at(len(points))) * tokens // documents,
+        chunk_tokens=plan.harvest.tokens_at(len(points), len(texts.documents), tokens),
         token_bytes=token_bytes(width, plan.harvest),
     )
     with phase("measuring what it will cost"):
@@ -156,7 +156,7 @@ def agreed_job(
 def train_on(plan: TranscoderPlan, job: Job, chunks: Chunks, layers: int, checkpoint: Path, until: float) -> Transcoder:
     tokens = job.train.batch_tokens
     stream = Stream(chunks, StreamConfig(buffer_tokens=plan.buffer_tokens, batch_tokens=tokens))
-    with work("reading and training" if job.streamed else "training", job.train.tokens_trained, "tokens") as bar:
+    with training_bar(job) as bar:
 
         def show(progress: TranscoderProgress) -> None:
             bar.at(progress.step * tokens)
