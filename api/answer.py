@@ -5,8 +5,8 @@ from typing import Any
 
 from api.engine import Engine
 from api.plan import Notice, Plan
-from featurehub.engine.report import SteerReport
 from featurehub.features import AppliedEdit
+from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
 __all__ = ["Answer", "Labels", "headers", "make_answer"]

@@ -21,8 +21,8 @@ from api.engine import Engine
 from api.plan import Plan, make_plan
 from api.report import read_report
 from api.stream import Ending, append, say_aborted
-from featurehub.engine.report import SteerReport
 from featurehub.errors import EngineUnavailable, InvalidInput
+from featurehub.report import SteerReport
 
 __all__ = ["Body", "Core", "answer_steered"]
 

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from featurehub.conditions import Positions
 from featurehub.edits import Steering
-from featurehub.engine.report import SteerReport
 from featurehub.errors import SteeringLost
+from featurehub.report import SteerReport
 
 __all__ = ["read_report"]
 

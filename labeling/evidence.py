@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from featurehub.store.values import TokenLogit
+from featurehub.records import TokenLogit
 from labeling.corpus import Corpus
 from labeling.logit_lens import Projection
 from labeling.units import Units, Views, build_views

@@ -10,7 +10,7 @@ The one that ships needs no language model:
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from featurehub.store.values import Unlabeled
+from featurehub.records import Unlabeled
 from labeling.evidence import Evidence, NGram
 from labeling.proposal import Proposal
 from labeling.words import words_in

@@ -17,8 +17,8 @@ from pydantic import Field
 from scipy.sparse import csc_matrix
 
 from featurehub.errors import BudgetExceeded
+from featurehub.records import Labeled, Outcome, Provenance, Unlabeled
 from featurehub.settings import Frozen
-from featurehub.store.values import Labeled, Outcome, Provenance, Unlabeled
 from labeling.corpus import Corpus, pool, split
 from labeling.cutting import cut
 from labeling.evidence import Evidence, gather

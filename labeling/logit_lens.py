@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featurehub.store.values import TokenLogit
+from featurehub.records import TokenLogit
 
 __all__ = ["Projection", "project"]
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csc_matrix
 
-from featurehub.store.values import Context, FeatureRow
+from featurehub.records import Context, FeatureRow
 from labeling.corpus import Corpus
 from labeling.logit_lens import Projection
 

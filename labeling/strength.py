@@ -27,8 +27,8 @@ from pydantic import Field
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.offline import Generation, Sampling
 from featurehub.features import Mode
+from featurehub.records import Calibration, Trial
 from featurehub.settings import Frozen
-from featurehub.store.values import Calibration, Trial
 
 __all__ = ["CalibrationConfig", "Candidate", "Generator", "SteeringJudge", "calibrate", "choose_candidates"]
 

@@ -5,7 +5,6 @@ making       the commands that make SAEs
 importing    the command for an SAE of another project
 transcoding  the commands for transcoders
 evaluation   the command that measures an SAE
-runs         what all these do
 saes         the commands on SAEs that are there;  registry: what they do
 serve        fingerprints compared, then vLLM's server
 drift        the check of an artifact on a model

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.cli.judges import RecognizerJudge
-from featurehub.cli.runs.build import BuildPlan, build
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.prompts import neutral_prompts
 from featurehub.errors import ArtifactNotFound
+from featurehub.runs.build import BuildPlan, build
 from featurehub.settings import Frozen, home
 from labeling.strength import CalibrationConfig
 from saes.recipes import Recipe

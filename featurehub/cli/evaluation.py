@@ -66,7 +66,7 @@ def evaluate(
     rows = read_labelled(labelled, LABELLED) if labelled else []
     from featurehub.artifacts.files import write_text
     from featurehub.cli.registry.located import locate
-    from featurehub.cli.runs.measure import EvaluationPlan, keep, measure
+    from featurehub.runs.measure import EvaluationPlan, keep, measure
     from featurehub.store import open_store
 
     with closing(open_store(db or database_path())) as store:

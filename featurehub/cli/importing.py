@@ -33,7 +33,7 @@ def import_sae(
     text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.cli.judges import beginnings, judge_of
-    from featurehub.cli.runs.adopt import ImportPlan, adopt
+    from featurehub.runs.adopt import ImportPlan, adopt
 
     plan = ImportPlan(
         source=source,

@@ -50,9 +50,9 @@ def build(
     text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.cli.judges import beginnings, judge_of
-    from featurehub.cli.runs.build import BuildPlan
-    from featurehub.cli.runs.build import build as build_artifact
-    from featurehub.cli.runs.recipes import Asked, recipes_for
+    from featurehub.runs.build import BuildPlan
+    from featurehub.runs.build import build as build_artifact
+    from featurehub.runs.recipes import Asked, recipes_for
     from saes.budget import Budget as BudgetOf
     from saes.defaults import default_tokens
     from saes.run import TrainConfig
@@ -112,9 +112,9 @@ def train(
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.artifacts.artifact import open_artifact
     from featurehub.cli.registry.located import folder_of
-    from featurehub.cli.runs.recipes import Asked, form_of
-    from featurehub.cli.runs.train import table_of, train_artifacts
-    from featurehub.cli.runs.training import TrainPlan
+    from featurehub.runs.recipes import Asked, form_of
+    from featurehub.runs.train import table_of, train_artifacts
+    from featurehub.runs.training import TrainPlan
     from saes.budget import Budget as BudgetOf
     from saes.defaults import default_tokens
     from saes.run import TrainConfig
@@ -153,7 +153,7 @@ def label(
     from featurehub.artifacts.artifact import open_artifact
     from featurehub.cli.judges import beginnings, judge_of
     from featurehub.cli.registry.located import folder_of
-    from featurehub.cli.runs.label import LabelPlan, label_artifact
+    from featurehub.runs.label import LabelPlan, label_artifact
 
     db = db or database_path()
     artifact = open_artifact(folder_of(sae, db))
@@ -176,8 +176,8 @@ def harvest(
     from saes.texts import read_texts
 
     entries = read_texts(text, documents)  # before the imports that take long
-    from featurehub.cli.runs.harvest import HarvestPlan
-    from featurehub.cli.runs.harvest import harvest as harvest_text
+    from featurehub.runs.harvest import HarvestPlan
+    from featurehub.runs.harvest import harvest as harvest_text
 
     places = {"layers": layer or (), "sites": site or [Site.RESID_POST]}
     made = harvest_text(HarvestPlan.of(model=model, out=out, max_tokens=max_tokens, dtype=dtype, **places), entries)

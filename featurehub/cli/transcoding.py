@@ -34,7 +34,7 @@ def train(
 
     text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
-    from featurehub.cli.runs.transcoder import TranscoderPlan, quality_table, train_and_write
+    from featurehub.runs.transcoder import TranscoderPlan, quality_table, train_and_write
     from saes.budget import Budget as BudgetOf
 
     places = {"model": model, "out": out, "text": text, "layers": layer or (), "max_tokens": max_tokens}

@@ -18,8 +18,8 @@ from torch import Tensor
 from featurehub.conditions import LAST_POSITION, Op
 from featurehub.edits import Abort, Condition, Steering, When
 from featurehub.engine.bank import Bank
-from featurehub.engine.report import Aborted
 from featurehub.engine.rows import Step
+from featurehub.report import Aborted
 
 __all__ = ["NEVER", "NO_CONDITION", "Conditions", "Fired", "Mask"]
 

@@ -27,10 +27,10 @@ from featurehub.engine.conditions import NEVER, Conditions, Fired, Tensors
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.hook import HOOKS, Hook
 from featurehub.engine.reading import Wanted
-from featurehub.engine.report import SteerReport
 from featurehub.engine.rows import Batch, Rows, Step
 from featurehub.engine.table import EditTable
 from featurehub.errors import IncompatibleArtifact
+from featurehub.report import SteerReport
 
 if TYPE_CHECKING:
     from featurehub.engine.graph import Buffers, GraphHook

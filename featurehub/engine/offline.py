@@ -21,9 +21,9 @@ from featurehub.edits import Steering
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.hookset import current, install
 from featurehub.engine.plugin import FAMILIES, check_architecture, register
-from featurehub.engine.report import SteerReport
 from featurehub.engine.worker import EXTENSION
 from featurehub.errors import EngineError, SteeringLost, UnsupportedModel
+from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
 __all__ = ["Engine", "EngineOptions", "Generation", "Sampling"]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from featurehub.edits import Read
 from featurehub.engine.bank import Bank
-from featurehub.engine.report import TokenFeatures
+from featurehub.report import TokenFeatures
 
 __all__ = ["Activations", "Captures", "Readers", "Readings", "Wanted"]
 

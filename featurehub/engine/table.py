@@ -26,9 +26,9 @@ from torch import Tensor
 from featurehub.edits import LatentEdit, Steering, When
 from featurehub.engine.bank import Bank, Encoders
 from featurehub.engine.conditions import Mask
-from featurehub.engine.report import HookCounts
 from featurehub.engine.rows import Step
 from featurehub.features import Mode
+from featurehub.report import HookCounts
 
 __all__ = ["EditTable", "Gathered"]
 

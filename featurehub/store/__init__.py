@@ -15,9 +15,7 @@ May import errors, settings, features, verdicts and artifacts; never torch, vllm
 how results are ranked.
 """
 
-from featurehub.store.reader import Reader
-from featurehub.store.store import Store, open_store
-from featurehub.store.values import (
+from featurehub.records import (
     Artifact,
     Calibration,
     Context,
@@ -33,6 +31,8 @@ from featurehub.store.values import (
     Trial,
     Unlabeled,
 )
+from featurehub.store.reader import Reader
+from featurehub.store.store import Store, open_store
 from featurehub.store.writer import Writer
 
 __all__ = [

@@ -3,8 +3,8 @@
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from featurehub.records import Evaluation
 from featurehub.store.schema import EvaluationRecord
-from featurehub.store.values import Evaluation
 
 __all__ = ["load_evaluations", "save_evaluation"]
 

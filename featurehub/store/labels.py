@@ -8,10 +8,10 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from featurehub.errors import FeatureNotFound
+from featurehub.records import Labeled, LabelVersion, Outcome, Provenance
 from featurehub.store.naming import give_names, give_slugs
 from featurehub.store.rows import batches, label_of
 from featurehub.store.schema import FeatureRecord, LabelRecord
-from featurehub.store.values import Labeled, LabelVersion, Outcome, Provenance
 
 __all__ = ["save_labels"]
 

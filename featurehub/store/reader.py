@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from featurehub.errors import FeatureNotFound
 from featurehub.features import Feature, State
+from featurehub.records import Artifact, Evaluation, FeatureDetails, SearchPage
 from featurehub.store.drift import load_reports, load_state, load_states
 from featurehub.store.evaluations import load_evaluations
 from featurehub.store.lookup import closest_names, find_artifact, find_feature
@@ -15,7 +16,6 @@ from featurehub.store.rows import artifact_of, artifacts_of, details_of, load_fe
 from featurehub.store.schema import ArtifactRecord, FeatureRecord
 from featurehub.store.search import search
 from featurehub.store.statistics import id_of
-from featurehub.store.values import Artifact, Evaluation, FeatureDetails, SearchPage
 from featurehub.verdicts import DriftReport
 
 __all__ = ["Reader"]

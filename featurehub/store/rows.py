@@ -7,9 +7,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from featurehub.artifacts.manifest import Manifest
 from featurehub.features import Feature
-from featurehub.store.names import fold
-from featurehub.store.schema import AliasRecord, ArtifactRecord, FeatureRecord, LabelRecord, NameRecord
-from featurehub.store.values import (
+from featurehub.records import (
     Artifact,
     Calibration,
     Context,
@@ -21,6 +19,8 @@ from featurehub.store.values import (
     TokenLogit,
     Unlabeled,
 )
+from featurehub.store.names import fold
+from featurehub.store.schema import AliasRecord, ArtifactRecord, FeatureRecord, LabelRecord, NameRecord
 
 __all__ = ["artifact_of", "artifacts_of", "batches", "details_of", "in_artifact", "label_of", "load_features"]
 

@@ -25,11 +25,11 @@ from sqlalchemy import ColumnElement, and_, literal_column, or_, select, text
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from featurehub.errors import InvalidInput
+from featurehub.records import SearchPage
 from featurehub.settings import Limits
 from featurehub.store.names import base_of, fold, head_of, words_of
 from featurehub.store.rows import batches, in_artifact, load_features
 from featurehub.store.schema import FeatureRecord, NameRecord, TextRecord
-from featurehub.store.values import SearchPage
 
 __all__ = ["search"]
 

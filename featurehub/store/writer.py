@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from featurehub.artifacts.manifest import Manifest
 from featurehub.errors import InvalidInput
+from featurehub.records import Calibration, Evaluation, FeatureRow, Outcome, Provenance
 from featurehub.store.aliases import drop_alias, save_alias
 from featurehub.store.drift import save_report
 from featurehub.store.evaluations import save_evaluation
@@ -18,7 +19,6 @@ from featurehub.store.reader import Reader
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
 from featurehub.store.schema import FeatureRecord, NameRecord
 from featurehub.store.statistics import save_features
-from featurehub.store.values import Calibration, Evaluation, FeatureRow, Outcome, Provenance
 from featurehub.verdicts import DriftReport
 
 __all__ = ["Writer"]

@@ -29,9 +29,9 @@ from steered import Steered, open_engine, steer
 from subjects import SUBJECTS, Subject
 
 from featurehub.cli.demo import build_plan
-from featurehub.cli.runs.harvest import identify_hook
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
+from featurehub.runs.harvest import identify_hook
 from saes.activations import FeatureActivations
 from saes.architecture import Architecture
 from saes.documents import special_ids

@@ -42,10 +42,10 @@ def run(tokens: int, buffer: int, how: str) -> None:
     import tempfile
     from pathlib import Path
 
-    from featurehub.cli.runs.harvest import identify_hook
     from featurehub.demo.bundle import bundled_model
     from featurehub.engine.config import EngineConfig
     from featurehub.engine.offline import Engine
+    from featurehub.runs.harvest import identify_hook
     from saes.documents import Document
     from saes.harvest import HarvestConfig, harvest_documents
     from saes.recipes import Recipe

@@ -24,11 +24,11 @@ from subjects import demo
 
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.cli.demo import LATENTS, build_plan
-from featurehub.cli.runs.harvest import identify_hook
 from featurehub.demo.bundle import SIBLINGS, sibling
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine
+from featurehub.runs.harvest import identify_hook
 from saes.documents import special_ids
 from saes.evaluate import Quality
 from saes.harvest import harvest_documents

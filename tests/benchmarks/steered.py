@@ -23,7 +23,7 @@ from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Mode
-from featurehub.store.values import Calibration
+from featurehub.records import Calibration
 from labeling.strength import Candidate, calibrate
 from saes.documents import prompt_ids
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from featurehub.cli.demo import HOOK_LAYER, user
 from featurehub.cli.judges import RecognizerJudge, judge_of
-from featurehub.cli.runs.register import BuildJudge
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import Kind, names
 from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.prompts import neutral_prompts
+from featurehub.runs.register import BuildJudge
 from saes.texts import Message, read_texts
 
 SHARED = Path(os.environ.get("FEATUREHUB_SHARED", Path(__file__).parents[3] / "shared")) / "data"

@@ -24,11 +24,11 @@ from rich.table import Table
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from featurehub.cli.runs.harvest import identify_hooks
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.corpus import conversations, messages
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
+from featurehub.runs.harvest import identify_hooks
 from saes.documents import Document, special_ids, tokenize
 from saes.harvest import Harvest, HarvestConfig, harvest_documents
 from saes.run import TrainConfig

@@ -8,13 +8,13 @@ import torch
 
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint
-from featurehub.cli.runs.chunks import Reading, chunks_of
-from featurehub.cli.runs.harvest import identify_hook
-from featurehub.cli.runs.material import enough, material_of
-from featurehub.cli.runs.training import TrainPlan, harvest_and_train, harvesting, job_of
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.corpus import conversations, messages
 from featurehub.errors import BudgetExceeded
+from featurehub.runs.chunks import Reading, chunks_of
+from featurehub.runs.harvest import identify_hook
+from featurehub.runs.material import enough, material_of
+from featurehub.runs.training import TrainPlan, harvest_and_train, harvesting, job_of
 from saes.documents import Document, count_tokens
 from saes.harvest import Harvest, HarvestConfig
 from saes.reader import FakeReader

@@ -14,12 +14,12 @@ from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.cli.evaluation import table_of
 from featurehub.cli.main import app
-from featurehub.cli.runs import measure
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import EngineOptions
 from featurehub.errors import FeaturehubError, IncompatibleArtifact, InvalidInput
+from featurehub.runs import measure
 from featurehub.store import open_store
 from saes.host import load_host
 from tests.saes.hosted import HostReader

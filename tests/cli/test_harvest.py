@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from featurehub.cli.runs.harvest import read_documents
 from featurehub.demo.bundle import bundled_model
 from featurehub.errors import InvalidInput
+from featurehub.runs.harvest import read_documents
 
 TEXT = ["the pirate counts the loan . " * 200]
 

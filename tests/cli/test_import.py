@@ -13,13 +13,13 @@ from transformers import AutoTokenizer
 
 from featurehub.artifacts.artifact import verify
 from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.cli.runs import adopt as adopting
-from featurehub.cli.runs import register as registering
-from featurehub.cli.runs.adopt import ImportPlan, adopt, hook_of, measured
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Generation
 from featurehub.errors import CorruptArtifact, FeaturehubError, IncompatibleArtifact, InvalidInput
+from featurehub.runs import adopt as adopting
+from featurehub.runs import register as registering
+from featurehub.runs.adopt import ImportPlan, adopt, hook_of, measured
 from saes.documents import Document
 from saes.formats.imported import Imported
 from saes.reader import FakeReader

@@ -13,12 +13,12 @@ from featurehub.artifacts.artifact import WEIGHTS, Artifact, seal
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.cli.main import app
-from featurehub.cli.runs import build as building
-from featurehub.cli.runs import train as training
-from featurehub.cli.runs.training import TrainPlan
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.errors import FeaturehubError, InvalidInput
+from featurehub.runs import build as building
+from featurehub.runs import train as training
+from featurehub.runs.training import TrainPlan
 from saes.architecture import Architecture
 from saes.budget import Budget
 from saes.defaults import default_recipe

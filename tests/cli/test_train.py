@@ -11,15 +11,15 @@ from featurehub.artifacts.artifact import Artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.cli.judges import RecognizerJudge
-from featurehub.cli.runs.costs import agreed
-from featurehub.cli.runs.label import LabelPlan, label_artifact
-from featurehub.cli.runs.recipes import Asked, hook_from, recipes_for, recipes_from
-from featurehub.cli.runs.train import table_of, train_artifacts
-from featurehub.cli.runs.training import TrainPlan, job_of
 from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.demo.corpus import conversations, messages
 from featurehub.dictionary import Dictionary
 from featurehub.errors import BudgetExceeded, IncompatibleArtifact, InvalidInput
+from featurehub.runs.costs import agreed
+from featurehub.runs.label import LabelPlan, label_artifact
+from featurehub.runs.recipes import Asked, hook_from, recipes_for, recipes_from
+from featurehub.runs.train import table_of, train_artifacts
+from featurehub.runs.training import TrainPlan, job_of
 from featurehub.store import open_store
 from labeling.strength import CalibrationConfig
 from saes.architecture import Architecture

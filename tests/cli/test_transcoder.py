@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.cli.main import app
-from featurehub.cli.runs import transcoder as module
-from featurehub.cli.runs.transcoder import TranscoderPlan, train_and_write
 from featurehub.demo.bundle import bundled_model
 from featurehub.engine.config import EngineConfig
 from featurehub.errors import InvalidInput
+from featurehub.runs import transcoder as module
+from featurehub.runs.transcoder import TranscoderPlan, train_and_write
 from saes.run import TrainConfig
 from saes.transcoders.folder import open_transcoder
 from saes.transcoders.trainable import TranscoderRecipe

@@ -9,9 +9,9 @@ import pytest
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.cli.demo import DemoPlan, build_demo, demo_database, demo_sae
-from featurehub.cli.runs.build import BuildPlan
 from featurehub.cli.served import free_port, served
 from featurehub.demo.bundle import bundled_model
+from featurehub.runs.build import BuildPlan
 from featurehub.sdk.client import Client
 from labeling.strength import CalibrationConfig
 from saes.recipes import Recipe

@@ -7,11 +7,11 @@ import pytest
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.cli.judges import judge_of
-from featurehub.cli.runs.build import BuildPlan, build
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Mode
+from featurehub.runs.build import BuildPlan, build
 from featurehub.store import open_store
 from labeling.judge import WordJudge
 from labeling.strength import CalibrationConfig

@@ -15,10 +15,10 @@ from featurehub.dictionary import Dictionary
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.plugin import register
-from featurehub.engine.report import SteerReport
 from featurehub.engine.worker import EXTENSION
 from featurehub.errors import InvalidEdit
 from featurehub.features import Mode
+from featurehub.report import SteerReport
 from tests.engine import twin
 
 pytestmark = pytest.mark.engine

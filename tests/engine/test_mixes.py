@@ -16,8 +16,8 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
 from featurehub.engine.config import KEY
 from featurehub.engine.offline import Engine, EngineOptions
-from featurehub.engine.report import SteerReport
 from featurehub.features import Mode
+from featurehub.report import SteerReport
 from tests.engine import twin
 from tests.engine.world import hooked, unit_dictionary
 

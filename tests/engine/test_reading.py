@@ -12,8 +12,8 @@ from torch import Tensor
 
 from featurehub.edits import LatentEdit, Read, Steering
 from featurehub.engine.config import EngineConfig
-from featurehub.engine.report import SteerReport
 from featurehub.features import Mode
+from featurehub.report import SteerReport
 from tests.engine.world import D_SAE, DICTIONARIES, POINTS, Chunk, World, token_id, whole_stream
 
 NUDGE = LatentEdit(sae="a", latent=3, mode=Mode.NUDGE, value=5.0)

@@ -18,10 +18,10 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.edits import Abort, Condition, LatentEdit, Op, Steering, When
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.hookset import HookSet, install
-from featurehub.engine.report import SteerReport
 from featurehub.engine.runner_v2 import hooked_state
 from featurehub.errors import UnsupportedModel
 from featurehub.features import Mode
+from featurehub.report import SteerReport
 from featurehub.steering import Reference
 from tests.engine.world import D_MODEL, DICTIONARIES, POINTS, stream
 

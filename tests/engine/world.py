@@ -19,9 +19,9 @@ from featurehub.dictionary import Dictionary
 from featurehub.edits import Abort, Condition, LatentEdit, Steering, When
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.engine.hookset import HookSet, Parked
-from featurehub.engine.report import SteerReport
 from featurehub.engine.rows import Batch
 from featurehub.features import Mode
+from featurehub.report import SteerReport
 from featurehub.steering import Reference, Steered
 
 D_MODEL, D_SAE, K = 16, 24, 6

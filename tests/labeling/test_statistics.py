@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from featurehub.store.values import FeatureRow, TokenLogit
+from featurehub.records import FeatureRow, TokenLogit
 from labeling.corpus import Corpus
 from labeling.logit_lens import Projection
 from labeling.statistics import StatisticsConfig, feature_rows

@@ -18,14 +18,14 @@ from featurehub.artifacts.artifact import Artifact, open_artifact, seal
 from featurehub.artifacts.files import replace_folder
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.cli.progress import console, phase
-from featurehub.cli.runs.baseline import keep_baseline, manifest_fields, observed
-from featurehub.cli.runs.harvest import identify_hook, read_documents
-from featurehub.cli.runs.material import dataset_of
-from featurehub.cli.runs.register import BuildJudge, register
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import IncompatibleArtifact, InvalidInput
+from featurehub.runs.baseline import keep_baseline, manifest_fields, observed
+from featurehub.runs.harvest import identify_hook, read_documents
+from featurehub.runs.material import dataset_of
+from featurehub.runs.register import BuildJudge, register
 from featurehub.settings import Frozen
 from labeling.strength import CalibrationConfig
 from saes.canaries import CanaryConfig

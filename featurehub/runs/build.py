@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.artifacts.files import replace_folder
 from featurehub.cli.progress import phase
-from featurehub.cli.runs.harvest import identify_hook
-from featurehub.cli.runs.material import material_of
-from featurehub.cli.runs.register import BuildJudge, register
-from featurehub.cli.runs.training import (
+from featurehub.runs.harvest import identify_hook
+from featurehub.runs.material import material_of
+from featurehub.runs.register import BuildJudge, register
+from featurehub.runs.training import (
     TrainPlan,
     answering,
     harvest_and_train,

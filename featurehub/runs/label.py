@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from featurehub.artifacts.artifact import Artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.cli.progress import phase
-from featurehub.cli.runs.baseline import observed
-from featurehub.cli.runs.material import material_of
-from featurehub.cli.runs.register import BuildJudge, register
-from featurehub.cli.runs.training import TrainPlan, harvesting
 from featurehub.cli.serve import check_fits
 from featurehub.dictionary import Dictionary
 from featurehub.errors import IncompatibleArtifact
+from featurehub.runs.baseline import observed
+from featurehub.runs.material import material_of
+from featurehub.runs.register import BuildJudge, register
+from featurehub.runs.training import TrainPlan, harvesting
 from labeling.strength import CalibrationConfig
 from saes.documents import prompt_ids
 from saes.drift.check import same_function

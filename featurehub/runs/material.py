@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
-from featurehub.cli.runs.harvest import read_documents
 from featurehub.engine.offline import Engine
 from featurehub.errors import InvalidInput
+from featurehub.runs.harvest import read_documents
 from saes.documents import Document, count_tokens, ordinary, text_hash
 from saes.texts import Message
 

@@ -22,14 +22,14 @@ from rich.table import Table
 
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.cli.progress import phase
-from featurehub.cli.runs.chunks import Reading, chunks_of, harvested
-from featurehub.cli.runs.costs import agreed, training_bar
-from featurehub.cli.runs.harvest import identify_hooks, read_documents
-from featurehub.cli.runs.material import dataset_of, enough, split
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput
 from featurehub.features import reason
+from featurehub.runs.chunks import Reading, chunks_of, harvested
+from featurehub.runs.costs import agreed, training_bar
+from featurehub.runs.harvest import identify_hooks, read_documents
+from featurehub.runs.material import dataset_of, enough, split
 from featurehub.settings import Frozen
 from saes.budget import Budget
 from saes.cost import Job, measure

@@ -19,15 +19,15 @@ from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import ModelIdentity
 from featurehub.cli.progress import console, phase, work
-from featurehub.cli.runs.harvest import tokens_read
 from featurehub.cli.serve import check_fits
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import ArtifactNotFound
+from featurehub.records import Evaluation
+from featurehub.runs.harvest import tokens_read
 from featurehub.settings import Frozen
 from featurehub.store import Store
-from featurehub.store.values import Evaluation
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids, text_hash, tokenize
 from saes.drift.check import same_function

@@ -1,7 +1,7 @@
 """Harvest and training, as `featurehub build` and `featurehub train` do them.
 
 1. Rates are measured, and what the job will cost is said; a budget decides how many tokens it is trained on.
-2. The text is harvested, or read while training asks for it (``featurehub.cli.runs.chunks``).
+2. The text is harvested, or read while training asks for it (``featurehub.runs.chunks``).
 3. Training goes on from what an earlier run left in the partial folder.
 """
 
@@ -15,13 +15,13 @@ from pathlib import Path
 from featurehub.artifacts.artifact import open_artifact, seal, verify
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.cli.progress import phase
-from featurehub.cli.runs.baseline import Trained, keep_baseline, manifest_fields, observed
-from featurehub.cli.runs.chunks import Reading, chunks_of
-from featurehub.cli.runs.costs import agreed, training_bar
-from featurehub.cli.runs.material import Material, dataset_of, enough
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
+from featurehub.runs.baseline import Trained, keep_baseline, manifest_fields, observed
+from featurehub.runs.chunks import Reading, chunks_of
+from featurehub.runs.costs import agreed, training_bar
+from featurehub.runs.material import Material, dataset_of, enough
 from featurehub.settings import Frozen
 from saes.budget import Budget
 from saes.canaries import CanaryConfig

@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.cli.progress import phase
-from featurehub.cli.runs.chunks import Reading, harvested
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.engine.plugin import check_architecture
 from featurehub.errors import InvalidInput
 from featurehub.features import reason
+from featurehub.runs.chunks import Reading, harvested
 from featurehub.settings import Frozen
 from saes.documents import Document, special_ids, tokenize
 from saes.harvest import Harvest, HarvestConfig

@@ -6,9 +6,9 @@ from typing import Protocol
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.cli.progress import phase, work
-from featurehub.cli.runs.baseline import Trained
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
+from featurehub.runs.baseline import Trained
 from featurehub.store import Calibration, FeatureRow, Labeled, open_store
 from featurehub.store.names import base_of
 from labeling.corpus import Corpus
