@@ -11,8 +11,8 @@ from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.cli.progress import phase
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
-from featurehub.engine.plugin import check_architecture
 from featurehub.errors import InvalidInput
+from featurehub.families import check_architecture
 from featurehub.features import reason
 from featurehub.runs.chunks import Reading, harvested
 from featurehub.settings import Frozen
