@@ -8,9 +8,9 @@ from featurehub.artifacts.manifest import ModelIdentity
 from featurehub.cli.progress import console
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
-from featurehub.engine.plugin import check_architecture
 from featurehub.engine.server import ServeOptions, serve
 from featurehub.errors import ArtifactNotFound, IncompatibleArtifact
+from featurehub.families import check_architecture
 from featurehub.features import OnStale, State
 from featurehub.store import Reader, open_store
 from saes.drift.check import same_function

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.engine.offline import Engine, EngineOptions
-from featurehub.engine.plugin import check_architecture
 from featurehub.errors import InvalidInput
+from featurehub.families import check_architecture
 from featurehub.features import reason
 from featurehub.runs.chunks import Reading, harvested
 from featurehub.runs.engines import Engines
