@@ -4,13 +4,13 @@ from itertools import islice
 from pathlib import Path
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
-from featurehub.cli.judges import RecognizerJudge
 from featurehub.cli.progress import ConsoleProgress
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.prompts import neutral_prompts
 from featurehub.errors import ArtifactNotFound
 from featurehub.runs.build import BuildPlan, build
+from featurehub.runs.judges import RecognizerJudge
 from featurehub.runs.material import MaterialConfig
 from featurehub.runs.training import SaeTraining
 from featurehub.settings import Frozen, home

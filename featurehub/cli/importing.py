@@ -32,8 +32,8 @@ def import_sae(
 
     text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
-    from featurehub.cli.judges import beginnings, judge_of
     from featurehub.runs.adopt import ImportPlan, adopt
+    from featurehub.runs.judges import beginnings, judge_of
 
     plan = ImportPlan(
         source=source,

@@ -52,9 +52,9 @@ def build(
 
     text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
-    from featurehub.cli.judges import beginnings, judge_of
     from featurehub.runs.build import BuildPlan
     from featurehub.runs.build import build as build_artifact
+    from featurehub.runs.judges import beginnings, judge_of
     from featurehub.runs.material import MaterialConfig
     from featurehub.runs.recipes import RecipeOptions, recipes_for
     from featurehub.runs.training import SaeTraining
@@ -164,8 +164,8 @@ def label(
 
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.artifacts.artifact import open_artifact
-    from featurehub.cli.judges import beginnings, judge_of
     from featurehub.cli.registry.located import folder_of
+    from featurehub.runs.judges import beginnings, judge_of
     from featurehub.runs.label import LabelPlan, label_artifact
     from featurehub.runs.material import MaterialConfig
 

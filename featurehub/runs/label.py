@@ -11,7 +11,7 @@ from pydantic import Field
 
 from featurehub.artifacts.artifact import Artifact, verify
 from featurehub.artifacts.fingerprint import identify
-from featurehub.cli.serve import check_fits
+from featurehub.artifacts.fits import check_fits
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import EngineOptions

@@ -17,8 +17,8 @@ from transformers import AutoTokenizer
 
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.fits import check_fits
 from featurehub.artifacts.manifest import ModelIdentity
-from featurehub.cli.serve import check_fits
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import ArtifactNotFound

@@ -76,7 +76,9 @@ def train_all(
 ) -> list[Dictionary]:
     documents, special = documents_of(engine, subject.training), special_ids(engine.tokenizer)
     identity, hook = identify_hook(subject.model, subject.layer)
-    streams = harvest_documents(engine, documents, special, folder / "harvest", identity, [hook], build_plan().harvest)
+    streams = harvest_documents(
+        engine, documents, special, folder / "harvest", identity, [hook], build_plan().training.harvest
+    )
     config = TrainConfig(tokens=tokens)
     with Bars(console=console, transient=True) as bars:
         task = bars.add_task("training", total=config.steps)
