@@ -11,11 +11,10 @@ from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput
 from featurehub.families import check_architecture
-from featurehub.features import reason
 from featurehub.runs.chunks import Reading, harvested
 from featurehub.runs.engines import Engines
 from featurehub.runs.progress import SILENT, Progress
-from featurehub.settings import Frozen
+from featurehub.settings import Frozen, reason
 from saes.documents import Document, special_ids, tokenize
 from saes.harvest import Harvest, HarvestConfig
 from saes.texts import Message

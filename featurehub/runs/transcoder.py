@@ -21,7 +21,6 @@ from pydantic import Field, ValidationError
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput
-from featurehub.features import reason
 from featurehub.runs.chunks import Reading, chunks_of, harvested
 from featurehub.runs.costs import Training, agreed, stream_of, training_bar
 from featurehub.runs.engines import Engines
@@ -29,7 +28,7 @@ from featurehub.runs.harvest import identify_hooks, read_documents
 from featurehub.runs.material import MaterialConfig, dataset_of, enough, split
 from featurehub.runs.partial import partial_folder
 from featurehub.runs.progress import SILENT, Progress
-from featurehub.settings import Frozen
+from featurehub.settings import Frozen, reason
 from saes.budget import Budget
 from saes.cost import Job, measure
 from saes.documents import Document, special_ids, text_hash

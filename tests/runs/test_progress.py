@@ -1,7 +1,5 @@
 """Whoever starts a run hears what it does; without a listener it says nothing at all."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -86,14 +84,3 @@ def test_a_terminal_shows_what_a_run_says_as_it_is(capsys: pytest.CaptureFixture
     assert "warning [red]\n" in said
     assert "✓ reading" in said
     assert console.stderr
-
-
-def test_pipelines_can_be_started_without_the_command_line(root: Path) -> None:
-    """By a job queue or a page: neither the commands nor what draws their bars is imported."""
-    program = (
-        "import sys, featurehub.runs.build, featurehub.runs.train, featurehub.runs.label, featurehub.runs.adopt\n"
-        "import featurehub.runs.transcoder, featurehub.runs.measure, featurehub.runs.judges, featurehub.runs.harvest\n"
-        "print([name for name in sys.modules if name.startswith(('featurehub.cli', 'typer'))])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
