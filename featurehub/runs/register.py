@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from rich.markup import escape
+
 from featurehub.artifacts.artifact import Artifact, open_artifact
-from featurehub.cli.progress import phase, work
+from featurehub.cli.progress import console, phase, work
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
+from featurehub.errors import UnsupportedModel
 from featurehub.runs.baseline import Trained
 from featurehub.store import Calibration, FeatureRow, Labeled, open_store
 from featurehub.store.names import base_of
@@ -87,8 +90,12 @@ def merits(labels: Sequence[LatentLabel], strengths: dict[int, Calibration]) -> 
 
 
 def projected(plan: RegisterPlan, engine: Engine, trained: Trained) -> Projection | None:
-    unembedding = read_unembedding(plan.model)
-    if unembedding is None:
+    """What each row writes; None, and a line that says why, for a model whose final norm or head is not found."""
+    try:
+        unembedding = read_unembedding(plan.model)
+    except UnsupportedModel as error:
+        reason = escape(error.message)
+        console.print(f"[yellow]warning[/yellow] features get no top tokens: {reason}", soft_wrap=True)
         return None
     tokens = engine.tokenizer.convert_ids_to_tokens(list(range(len(engine.tokenizer))))
     return project(trained.dictionary.W_dec.numpy(), unembedding.norm, unembedding.weight, tokens)
