@@ -7,15 +7,16 @@ It needs no data and no forward pass. The row is read as if it were the whole st
 the logits mean something. A LayerNorm's bias takes part: it writes the same to every row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from featurehub.records import TokenLogit
-from labeling.unembedding import ReadOut
 
-__all__ = ["Projection", "project"]
+__all__ = ["Projection", "ReadOut", "project"]
 
+ReadOut = Callable[[np.ndarray], np.ndarray]
+"""What a model does to rows of its stream before it unembeds them; [rows, d_model] in and out."""
 BLOCK = 256
 
 

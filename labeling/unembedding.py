@@ -12,7 +12,7 @@ A cap on the logits (Gemma 2) is left out: it changes no order.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +22,10 @@ from safetensors import safe_open
 
 from featurehub.errors import UnsupportedModel
 from featurehub.families import FAMILIES, Family, Norm, family_of
+from labeling.logit_lens import ReadOut
 
-__all__ = ["FinalNorm", "ReadOut", "Unembedding", "read_unembedding"]
+__all__ = ["FinalNorm", "Unembedding", "read_unembedding"]
 
-ReadOut = Callable[[np.ndarray], np.ndarray]
-"""What is done to rows of the stream before the unembedding; [rows, d_model] in and out."""
 EPSILONS = ("rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps")
 
 

@@ -11,9 +11,9 @@ from featurehub.cli.progress import console, phase, work
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import UnsupportedModel
+from featurehub.names import base_of
 from featurehub.runs.baseline import Trained
 from featurehub.store import Calibration, FeatureRow, Labeled, open_store
-from featurehub.store.names import base_of
 from labeling.corpus import Corpus
 from labeling.label import LatentLabel, label_latents, rename
 from labeling.logit_lens import Projection, project
