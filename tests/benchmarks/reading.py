@@ -18,7 +18,6 @@ from rich.table import Table
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.cli.demo import demo_database, ensure_demo
-from featurehub.cli.judges import RecognizerJudge
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import names
 from featurehub.demo.corpus import conversations, messages
@@ -27,6 +26,7 @@ from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.features import Feature
 from featurehub.names import base_of
+from featurehub.runs.judges import RecognizerJudge
 from featurehub.store import open_store
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids, tokenize
