@@ -9,7 +9,7 @@ from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import names
 from featurehub.demo.recognizer import recognize
-from featurehub.store.names import base_of, fold
+from featurehub.names import base_of, fold
 from labeling.judge import WordJudge
 from labeling.words import words_in
 from saes.texts import Message
