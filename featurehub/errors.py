@@ -17,6 +17,9 @@ FeaturehubError
 │   ├── UnsupportedModel     an architecture or layer convention that the engine does not know
 │   ├── SteeringLost         steering was asked for and did not run: never an unsteered answer in silence
 │   └── EngineUnavailable    the engine is gone; try again later
+├── StoreError
+│   ├── StoreBusy            another process is writing to the feature database
+│   └── StoreReadOnly        the feature database may only be read
 └── BudgetExceeded           too many failures, or a run over its time or token budget
 """
 
@@ -40,6 +43,9 @@ __all__ = [
     "NotFound",
     "StaleFeature",
     "SteeringLost",
+    "StoreBusy",
+    "StoreError",
+    "StoreReadOnly",
     "UnsupportedModel",
 ]
 
@@ -143,6 +149,18 @@ class SteeringLost(EngineError):
 
 class EngineUnavailable(EngineError):
     code = "engine_unavailable"
+
+
+class StoreError(FeaturehubError):
+    code = "store_error"
+
+
+class StoreBusy(StoreError):
+    code = "store_busy"
+
+
+class StoreReadOnly(StoreError):
+    code = "store_read_only"
 
 
 class BudgetExceeded(FeaturehubError):

@@ -78,9 +78,9 @@ def evaluate(
         if json is not None:
             write_text(json, json_lines.dumps(measured.as_dict(), indent=2) + "\n")
         if keep(measured.evaluation, store):
-            output.print(f"Stored in {store.url}.", markup=False, soft_wrap=True)
+            output.print(f"Stored in {store.path}.", markup=False, soft_wrap=True)
         else:
-            lacking = escape(f"{store.url} does not have this SAE; --json FILE keeps the numbers")
+            lacking = escape(f"{store.path} does not have this SAE; --json FILE keeps the numbers")
             console.print(f"[yellow]not stored[/yellow]: {lacking}", soft_wrap=True)
 
 

@@ -7,14 +7,44 @@ The latest report on an artifact and a model (by the fingerprint of all its weig
 Without a report everything is unchecked.
 """
 
+from collections.abc import Iterable, Sequence
+
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session, selectinload
 
 from featurehub.features import State
-from featurehub.store.schema import FeatureRecord, ReportRecord, VerdictRecord
-from featurehub.verdicts import DriftReport, FeatureVerdict
+from featurehub.records import ReportHead
+from featurehub.store.rows import batches
+from featurehub.store.schema import ReportRecord, VerdictRecord
+from featurehub.store.sql import statement
+from featurehub.verdicts import DriftReport, FeatureVerdict, state_of
 
-__all__ = ["load_reports", "load_state", "load_states", "save_report"]
+__all__ = ["Judged", "Place", "load_head", "load_reports", "load_states", "save_report"]
+
+Place = tuple[str, int]
+"""An SAE's id and a latent of it."""
+Judged = tuple[State, str | None]
+"""A state, and the id of the report that says so."""
+
+HEAD = statement("""
+    SELECT id, model, created, state, json_extract(report, '$.reason') AS reason FROM drift_reports
+    WHERE artifact_id = :artifact AND (:fingerprint IS NULL OR fingerprint = :fingerprint)
+    ORDER BY number DESC LIMIT 1
+""")
+# Steps 1 to 3: the latest report of each SAE, whether it has verdicts, and those of the latents that are asked for.
+STATES = statement(
+    """
+    SELECT r.artifact_id, r.id, r.state, EXISTS (SELECT 1 FROM drift_verdicts WHERE report_id = r.id),
+           v.latent, v.reads, v.steers
+    FROM drift_reports AS r LEFT JOIN drift_verdicts AS v ON v.report_id = r.id AND v.latent IN :latents
+    WHERE r.artifact_id IN :saes AND r.fingerprint = :fingerprint AND r.number = (
+        SELECT max(number) FROM drift_reports
+        WHERE artifact_id = r.artifact_id AND fingerprint = r.fingerprint
+    )
+    """,
+    "saes",
+    "latents",
+)
 
 
 def load_reports(
@@ -28,22 +58,34 @@ def load_reports(
     return [_report(record) for record in session.scalars(whole)]
 
 
-def load_states(session: Session, artifact: str, fingerprint: str) -> dict[int, tuple[State, str | None]]:
-    """State of every latent that has a feature, and the id of the report that set it."""
-    record = _latest(session, artifact, fingerprint)
-    latents = session.scalars(select(FeatureRecord.latent).where(FeatureRecord.artifact_id == artifact))
-    states = dict.fromkeys(latents, _unjudged(session, record))
-    if record is not None:
-        query = select(VerdictRecord).where(VerdictRecord.report_id == record.id)
-        states |= {each.latent: (_verdict(each).state, record.id) for each in session.scalars(query)}
-    return states
+def load_head(session: Session, artifact: str, fingerprint: str | None = None) -> ReportHead | None:
+    """The latest report on an artifact (on one model, where a fingerprint is given), without its verdicts."""
+    row = session.execute(HEAD, {"artifact": artifact, "fingerprint": fingerprint}).one_or_none()
+    return None if row is None else ReportHead(**row._mapping)
 
 
-def load_state(session: Session, artifact: str, latent: int, fingerprint: str) -> tuple[State, str | None]:
-    """The same of one latent."""
-    record = _latest(session, artifact, fingerprint)
-    judged = record and session.get(VerdictRecord, (record.id, latent))
-    return (_verdict(judged).state, judged.report_id) if judged else _unjudged(session, record)
+def load_states(session: Session, latents: Iterable[Place], fingerprint: str) -> dict[Place, Judged]:
+    """State of each of these latents, and the id of the report that set it; of no others a verdict is read."""
+    asked = list(dict.fromkeys(latents))
+    found: dict[Place, Judged] = {}
+    for batch in batches(asked):
+        found |= _states_of_batch(session, batch, fingerprint)
+    return found
+
+
+def _states_of_batch(session: Session, batch: Sequence[Place], fingerprint: str) -> dict[Place, Judged]:
+    parameters = {
+        "saes": list({sae for sae, _ in batch}),
+        "latents": list({latent for _, latent in batch}),
+        "fingerprint": fingerprint,
+    }
+    others: dict[str, Judged] = {}
+    judged: dict[Place, Judged] = {}
+    for sae, report, state, has_verdicts, latent, reads, steers in session.execute(STATES, parameters):
+        others[sae] = (State.UNCHECKED if has_verdicts else State(state)), report
+        if latent is not None:
+            judged[sae, latent] = state_of(State(reads), State(steers)), report
+    return {each: judged.get(each) or others.get(each[0], (State.UNCHECKED, None)) for each in batch}
 
 
 def save_report(session: Session, report: DriftReport) -> None:
@@ -55,19 +97,6 @@ def save_report(session: Session, report: DriftReport) -> None:
     rows = [{"report_id": report.id, **verdict.model_dump(mode="json")} for verdict in report.features]
     if rows:
         session.execute(insert(VerdictRecord), rows)
-
-
-def _latest(session: Session, artifact: str, fingerprint: str) -> ReportRecord | None:
-    query = select(ReportRecord).where(ReportRecord.artifact_id == artifact, ReportRecord.fingerprint == fingerprint)
-    return session.scalars(query.order_by(ReportRecord.number.desc()).limit(1)).first()
-
-
-def _unjudged(session: Session, record: ReportRecord | None) -> tuple[State, str | None]:
-    """What a latest report says of a latent without a verdict."""
-    if record is None:
-        return State.UNCHECKED, None
-    judges = session.scalars(select(VerdictRecord.latent).where(VerdictRecord.report_id == record.id).limit(1)).first()
-    return (State(record.state) if judges is None else State.UNCHECKED), record.id
 
 
 def _report(record: ReportRecord) -> DriftReport:

@@ -29,7 +29,7 @@ class Writer:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.reader = Reader(session)
+        self.reader = Reader(session, changing=True)
 
     def put_artifact(self, manifest: Manifest, path: str | Path, default: bool | None = None) -> None:
         """Registers an SAE, or updates the one with this id.

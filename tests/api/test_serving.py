@@ -229,7 +229,7 @@ def test_a_boot_needs_its_configuration_and_its_sae(store: Store) -> None:
         asyncio.run(FeaturehubRoutes().init_state(None, state, Namespace(additional_config=config)))
         return state
 
-    served = {"store": store.url, "sae": SAE, "fingerprint": HOME}
+    served = {"store": str(store.path), "sae": SAE, "fingerprint": HOME}
     here = boot({"featurehub": {"served": served}}).featurehub
     assert (here.sae, here.engine) == (SAE, None)
     here.store.close()

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import event
 
 from featurehub.errors import InvalidInput
-from featurehub.store import Calibration, Reader, Store
+from featurehub.store import Calibration, Reader, Scope, Store
 from featurehub.store.search import UNSCORED, UNTESTED, rank
 
 
@@ -24,7 +24,8 @@ def counted(store: Store) -> Iterator[list[str]]:
 
 
 def latents(reader: Reader, query: str, artifact: str | None = None) -> list[int]:
-    return [each.latent for each in reader.search(query, artifact).features]
+    scope = reader.scope(artifact) if artifact else Scope()
+    return [each.latent for each in reader.search(query, scope).features]
 
 
 def test_relevance_is_graded(store: Store, fill, make_row) -> None:
@@ -138,13 +139,3 @@ def test_queries_do_not_grow_with_the_features(store: Store, fill) -> None:
         statements.clear()
         assert len(latents(reader, "topic")) == 20
         assert len(statements) <= 8
-
-
-def test_without_full_text_index_the_same_is_found(store: Store, fill, monkeypatch: pytest.MonkeyPatch) -> None:
-    with store.write() as writer:
-        fill(writer, {1: "banking: loan", 2: "online banking", 3: "100% sure", 4: "embanked"})
-    queries = ("banking", "loan", "quiet word", "100", "bank")
-    with store.read() as reader:
-        indexed = [latents(reader, query) for query in queries]
-        monkeypatch.setattr(reader._session.get_bind().dialect, "name", "other")
-        assert [latents(reader, query) for query in queries] == indexed
