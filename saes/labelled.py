@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from featurehub.errors import InvalidInput
 from saes.documents import Document, tokenize
-from saes.texts import Entry, entry_of, named, parsed
+from saes.texts import Entry, entry_of, json_lines, kind_of, named, rows_of
 
 __all__ = ["Labelled", "read_labelled", "tokenize_labelled"]
 
@@ -31,10 +31,10 @@ def read_labelled(path: Path, limit: int | None = None, seed: int = 0) -> list[L
     Raises InvalidInput naming the file and line that cannot be read, and for fewer than 2 or more than 32 classes, or a
     class with fewer than 8 texts.
     """
-    if path.suffix != ".jsonl" or not path.is_file():
+    if kind_of(path) is not json_lines or not path.is_file():
         raise InvalidInput(f"no .jsonl file {path} of labelled texts", param="labelled")
     with named(str(path)):
-        rows = [labelled(row, f"{path}, text {number}") for number, row in enumerate(parsed(path), 1)]
+        rows = [labelled(row, f"{path}, text {number}") for number, row in enumerate(rows_of(path), 1)]
     if limit is not None and limit < len(rows):
         rows = random.Random(seed).sample(rows, limit)
     check_classes([row.label for row in rows], str(path))
