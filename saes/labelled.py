@@ -62,11 +62,13 @@ def check_classes(labels: Sequence[str], source: str) -> None:
 
 
 def tokenize_labelled(tokenizer: Any, rows: Sequence[Labelled], max_tokens: int) -> tuple[list[Document], list[str]]:
-    """Documents and their labels. As in ``tokenize``, texts of fewer than two tokens are left out.
+    """Documents, each the first ``max_tokens`` tokens of a text, and their labels.
 
-    Raises InvalidInput where they leave too few of a class.
+    What ``tokenize`` leaves out is left out. Raises InvalidInput where that leaves too few of a class.
     """
-    found = [(document, row.label) for row in rows for document in tokenize(tokenizer, [row.entry], max_tokens)]
-    labels = [label for _, label in found]
+    made = tokenize(tokenizer, [row.entry for row in rows], max_tokens)
+    # Backwards, so that of a text in several documents the first one stays.
+    firsts = dict(reversed([*zip(made.sources, made.documents, strict=True)]))
+    labels = [rows[source].label for source in sorted(firsts)]
     check_classes(labels, "the labelled texts of two tokens or more")
-    return [document for document, _ in found], labels
+    return [firsts[source] for source in sorted(firsts)], labels

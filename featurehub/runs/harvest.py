@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
-from featurehub.cli.progress import phase
+from featurehub.cli.progress import console, phase
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.engine.plugin import check_architecture
@@ -28,7 +28,8 @@ MAX_TOKENS = 256
 class HarvestPlan(Frozen):
     """layers:  none for the one at about 70 % of the depth
     sites:      of each of these layers
-    max_tokens: of each text, from its beginning; None for 256, or fewer where the model reads fewer
+    max_tokens: of a document, at most; longer texts are cut into several. None for 256, or fewer where the model reads
+                fewer
     """
 
     model: Path
@@ -61,14 +62,20 @@ def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]]) -> Harves
 
 
 def read_documents(engine: Engine, entries: Sequence[str | list[Message]], max_tokens: int | None) -> list[Document]:
-    """Raises InvalidInput where the model cannot read as many tokens at once as were asked for."""
-    return list(tokenize(engine.tokenizer, entries, tokens_read(engine.longest, max_tokens)))
+    """What is left out is said.
+
+    Raises InvalidInput where the model cannot read as many tokens at once as were asked for, or none of the text.
+    """
+    made = tokenize(engine.tokenizer, entries, tokens_read(engine.longest, max_tokens))
+    if made.left_out:
+        console.print(f"  {made.left_out}", soft_wrap=True)
+    return made.documents
 
 
 def tokens_read(longest: int, asked: int | None) -> int:
-    """Of each text, by a model that reads ``longest`` at once. Raises InvalidInput where more were asked for."""
+    """Of each document, by a model that reads ``longest`` at once. Raises InvalidInput where more were asked for."""
     if asked is not None and not 1 < asked <= longest:
-        raise InvalidInput(f"{asked} tokens of each text; this model reads 2 to {longest} at once", param="max_tokens")
+        raise InvalidInput(f"documents of {asked} tokens; this model reads 2 to {longest} at once", param="max_tokens")
     return asked or min(MAX_TOKENS, longest)
 
 

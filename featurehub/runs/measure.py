@@ -106,7 +106,12 @@ def spliced(
     # As the engine bounds it: by the model and its tokenizer, with room for one more.
     length = tokens_read(min(host.longest, tokenizer.model_max_length) - 1, plan.max_tokens)
     labelled, labels = tokenize_labelled(tokenizer, rows, length) if rows else ([], [])
-    texts = Texts(list(tokenize(tokenizer, entries, length)), labelled, labels, special_ids(tokenizer))
+    read = tokenize(tokenizer, entries, length)
+    if read.left_out:
+        console.print(f"  {read.left_out}", soft_wrap=True)
+    if len(labels) < len(rows):
+        console.print(f"  {len(rows) - len(labels):,} of {len(rows):,} labelled texts are left out", soft_wrap=True)
+    texts = Texts(read.documents, labelled, labels, special_ids(tokenizer))
     with work("splicing the SAE into the model", len(texts.documents), "documents") as bar:
         fidelity = measure_splice(host, dictionary, texts.documents, texts.special, bar)
     del host
