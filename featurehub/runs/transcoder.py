@@ -98,7 +98,7 @@ def train_and_write(
     with progress.phase("identifying the model"):
         identity, points = identify_hooks(plan.model, plan.layers, (READ, WRITTEN))
     with Engines(plan.model, plan.engine, progress).reading(*points) as engine:
-        texts = texts_of(plan, engine, entries)
+        texts = texts_of(plan, engine, entries, progress)
         partial = folder_of(plan, identity, points, texts)
         job = agreed_job(training, engine, identity, texts, points, partial, progress)
         documents = list(enough(texts.documents, job.wanted, texts.special))
@@ -115,8 +115,10 @@ def train_and_write(
     return written
 
 
-def texts_of(plan: TranscoderPlan, engine: Engine, entries: Sequence[str | list[Message]]) -> TranscoderTexts:
-    documents = read_documents(engine, entries, plan.material.max_tokens)
+def texts_of(
+    plan: TranscoderPlan, engine: Engine, entries: Sequence[str | list[Message]], progress: Progress
+) -> TranscoderTexts:
+    documents = read_documents(engine, entries, plan.material.max_tokens, progress)
     training, held_out = split(documents, plan.material.held_out)
     shuffled = random.Random(plan.training.recipe.seed).sample(training, len(training))
     return TranscoderTexts(shuffled, held_out[: plan.evaluated], special_ids(engine.tokenizer))

@@ -12,7 +12,8 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from featurehub.features import slugify
-from featurehub.store.names import NameKind, fold, head_of
+from featurehub.names import fold, head_of
+from featurehub.store.names import NameKind
 from featurehub.store.rows import batches
 from featurehub.store.schema import FeatureRecord, NameRecord
 

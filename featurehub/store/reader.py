@@ -123,9 +123,7 @@ class Reader:
         """Up to three names like ``key``, most alike first."""
         return closest_names(self._session, key, saes_of(self.directory, scope))
 
-    def search(
-        self, query: str, scope: Scope = EVERYWHERE, limit: int = 20, after: str | None = None
-    ) -> SearchPage:
+    def search(self, query: str, scope: Scope = EVERYWHERE, limit: int = 20, after: str | None = None) -> SearchPage:
         """Features by words, best first; the empty query lists all. Raises InvalidInput, ArtifactNotFound."""
         return search(self._session, query, saes_of(self.directory, scope), limit, after)
 

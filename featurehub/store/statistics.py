@@ -8,8 +8,8 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from featurehub.errors import InvalidInput
+from featurehub.names import words_of
 from featurehub.records import FeatureRow
-from featurehub.store.names import words_of
 from featurehub.store.naming import default_slug, free_slug
 from featurehub.store.rows import batches
 from featurehub.store.schema import ArtifactRecord, FeatureRecord, TextRecord
