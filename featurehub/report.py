@@ -4,25 +4,22 @@ from typing import Any
 
 from pydantic import Field
 
+from featurehub.activations import PackedActivations
 from featurehub.settings import Frozen
 
-__all__ = ["Aborted", "HookCounts", "SteerReport", "TokenFeatures"]
-
-
-class TokenFeatures(Frozen):
-    """One token's activations in one SAE: the strongest first, then those of latents that were named. token: its id."""
-
-    sae: str = ""
-    position: int
-    token: int
-    latents: tuple[int, ...]
-    activations: tuple[float, ...]
+__all__ = ["Aborted", "HookCounts", "SteerReport"]
 
 
 class Aborted(Frozen):
-    """The event that ended a generation, and the position of the token that caused it."""
+    """What ended a generation.
+
+    event:    its name, which several aborts may share
+    index:    which of the request's aborts it was
+    position: of the token that caused it
+    """
 
     event: str
+    index: int
     position: int
 
 
@@ -58,16 +55,18 @@ class HookCounts(Frozen):
 
 
 class SteerReport(Frozen):
-    """Counts of one request by hook point, and what was read of it.
+    """Counts of one request by hook point, and what was read of it; of all requests that share a key, added up.
 
+    requests:          a number for each request that the counts are of
     recomputed_tokens: computed more than once, since the scheduler preempted the request
     reads_lost:        whether activations were dropped for want of memory
     """
 
     hooks: dict[str, HookCounts] = Field(default_factory=dict)
+    requests: tuple[int, ...] = ()
     recomputed_tokens: int = 0
     aborted: Aborted | None = None
-    activations: tuple[TokenFeatures, ...] | None = None
+    activations: PackedActivations | None = None
     reads_lost: bool = False
 
     @property
@@ -111,11 +110,19 @@ class SteerReport(Frozen):
         none = HookCounts()
         return SteerReport(
             hooks={name: self.hooks.get(name, none) + other.hooks.get(name, none) for name in sorted(names)},
+            requests=tuple(sorted({*self.requests, *other.requests})),
             recomputed_tokens=self.recomputed_tokens + other.recomputed_tokens,
             aborted=self.aborted or other.aborted,
-            activations=self.activations or other.activations,
+            activations=both(self.activations, other.activations),
             reads_lost=self.reads_lost or other.reads_lost,
         )
 
     def to_wire(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
+        """Types that msgpack knows: bytes stay bytes."""
+        return self.model_dump()
+
+
+def both(one: PackedActivations | None, other: PackedActivations | None) -> PackedActivations | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other

@@ -73,6 +73,7 @@ class Rows:
     reached:    [rows] position after the last one that was ever computed
     recomputed: [rows] tokens computed again
     reading:    [rows] whether the request captures or reads anything
+    requests:   [rows] the request's own number, which it keeps when it is preempted
     """
 
     def __init__(self, count: int) -> None:
@@ -81,6 +82,7 @@ class Rows:
         self.reached = np.zeros(count + 1, np.int64)
         self.recomputed = np.zeros(count + 1, np.int64)
         self.reading = np.zeros(count + 1, np.bool_)
+        self.requests = np.zeros(count + 1, np.int64)
 
     def take(self, steering: Steering) -> int:
         row = self.free.pop()

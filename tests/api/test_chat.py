@@ -11,17 +11,12 @@ from api.engine import FakeEngine
 from api.fake import Echoed, EchoRequest
 from featurehub.conditions import Positions
 from featurehub.edits import Steering
-from tests.api.reports import report
+from tests.api.reports import reading, report
 
 SAE, CHECKED, UNCHECKED = "a" * 64, "n" * 64, "o" * 64
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
 
-READING: dict[str, Any] = {
-    "activations": [
-        {"position": 0, "token": 11, "latents": [2, 6], "activations": [1.5, 0.25]},
-        {"position": 1, "token": 12, "latents": [9, 1], "activations": [0.5, 0.0]},
-    ],
-}
+READING = reading((11, {2: 1.5, 6: 0.25}), (12, {9: 0.5}))
 
 
 def ask(client: TestClient, features: object = None, status: int = 200, **more: Any) -> dict[str, Any]:
@@ -296,7 +291,9 @@ class TestSteeringLost:
         "report",
         [
             None,
-            {"hooks": {}},
+            {"hooks": {}, "requests": [0]},
+            report(7, requests=[]),
+            report(7, requests=[0, 1]),
             report(0, 0),
             report(0, 7),
             report(6, 7),
@@ -319,7 +316,21 @@ class TestSteeringLost:
         ours = ask(client, {"banking": 0.5}, steer={"positions": "generated"})["featurehub"]
         assert [warning["code"] for warning in ours["warnings"]] == ["nothing_steered"]
 
-    @pytest.mark.parametrize("lost", [None, {}, READING | {"reads_lost": True}])
+    @pytest.mark.parametrize(
+        "lost",
+        [
+            None,
+            {"requests": [0]},
+            READING | {"reads_lost": True},
+            READING | {"requests": [0, 1]},
+            READING | {"requests": []},
+            reading(),
+            reading((11, {2: 1.5}), start=1),
+            reading((11, {2: 1.5}), sae="b" * 64),
+            READING | {"activations": {"blocks": READING["activations"]["blocks"] * 2}},
+            READING | {"activations": {"blocks": [READING["activations"]["blocks"][0] | {"token_ids": b"1"}]}},
+        ],
+    )
     def test_activations_that_are_missing_are_an_error_too(
         self, client: TestClient, engine: FakeEngine, lost: dict[str, Any] | None
     ) -> None:

@@ -16,7 +16,7 @@ STATUSES = {
     "NotFound": 404, "FeatureNotFound": 404, "ArtifactNotFound": 404, "ModelNotFound": 404,
     "AmbiguousFeature": 409, "StaleFeature": 409,
     "FeaturehubError": 500, "ArtifactError": 500, "CorruptArtifact": 500, "EngineError": 500, "UnsupportedModel": 500,
-    "SteeringLost": 500, "BudgetExceeded": 500, "EngineUnavailable": 503,
+    "SteeringLost": 500, "BudgetExceeded": 500, "EngineUnavailable": 503, "SteeringUnsupported": 501,
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from tests.api.reports import report
 
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
 BANKING = {"feature": "banking", "value": 0.5}
-ABORTED = report(7, aborted={"event": "money", "position": 12})
+ABORTED = report(7, aborted={"event": "money", "index": 0, "position": 12})
 
 
 def ask(client: TestClient, status: int = 200, **body: Any) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def test_all_any_below_and_so_far_reach_the_engine(client: TestClient, echoed: E
 
 
 def test_an_abort_alone_makes_a_steered_request(client: TestClient, echoed: Echoed, engine: FakeEngine) -> None:
-    engine.default = {}
+    engine.default = {"requests": [0]}
     ours = ask(client, abort_when=[BANKING | {"event": "money"}])["featurehub"]
     assert ours["aborted"] is None
     (abort,) = sent(echoed).aborts
