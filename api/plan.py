@@ -59,7 +59,7 @@ class Plan:
     @property
     def xargs(self) -> dict[str, str]:
         """What vLLM's request carries to the worker."""
-        return {XARGS_KEY: self.steering.to_json()}
+        return {XARGS_KEY: self.steering.to_request()}
 
 
 def make_plan(asked: Asked, reader: Reader, served: Served, limits: Limits) -> Plan:

@@ -19,8 +19,9 @@ from featurehub.artifacts.fingerprint import dtype_of
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
 from featurehub.engine.config import KEY, EngineConfig
+from featurehub.engine.hooked import FAMILIES
 from featurehub.engine.hookset import REPORTS_KEPT, current, install
-from featurehub.engine.plugin import FAMILIES, register
+from featurehub.engine.plugin import register
 from featurehub.engine.reading import CAPTURES_KEPT
 from featurehub.engine.worker import EXTENSION
 from featurehub.errors import EngineError, SteeringLost, UnsupportedModel
@@ -178,7 +179,7 @@ class Engine:
                 temperature=sampling.temperature,
                 max_tokens=sampling.max_tokens,
                 seed=sampling.seed + i,
-                extra_args={KEY: steering.to_json()} if steering else None,
+                extra_args={KEY: steering.to_request()} if steering else None,
             )
             for i, steering in enumerate(steerings)
         ]
@@ -192,10 +193,8 @@ class Engine:
         if wire is None:
             raise SteeringLost("the engine knows nothing of a request that asked for steering")
         report = SteerReport.model_validate(wire)
-        if not report.complete:
-            raise SteeringLost(
-                f"the hooks ran over {report.seen_tokens} tokens, {report.expected_tokens} should have been steered"
-            )
+        if lost := report.lost(steering):
+            raise SteeringLost(lost)
         if report.reads_lost:
             raise SteeringLost("activations were dropped for want of memory; ask for fewer at once")
         return report

@@ -13,7 +13,14 @@ from tests.api.reports import report
 
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
 BANKING = {"feature": "banking", "value": 0.5}
-ABORTED = report(7, aborted={"event": "money", "index": 0, "position": 12})
+DECIDED = {"seen_tokens": 9, "expected_tokens": 9}
+GUARDED = {"conditions": {"layers.3.resid_post": DECIDED}, "aborts": DECIDED}
+ABORTED = report(7, aborted={"event": "money", "index": 0, "position": 12}, **GUARDED)
+
+
+@pytest.fixture(autouse=True)
+def guarded(engine: FakeEngine) -> None:
+    engine.default = report(7, **GUARDED)
 
 
 def ask(client: TestClient, status: int = 200, **body: Any) -> dict[str, Any]:
@@ -49,12 +56,42 @@ def test_all_any_below_and_so_far_reach_the_engine(client: TestClient, echoed: E
 
 
 def test_an_abort_alone_makes_a_steered_request(client: TestClient, echoed: Echoed, engine: FakeEngine) -> None:
-    engine.default = {"requests": [0]}
+    engine.default = {"requests": [0], **GUARDED}
     ours = ask(client, abort_when=[BANKING | {"event": "money"}])["featurehub"]
     assert ours["aborted"] is None
     (abort,) = sent(echoed).aborts
     assert isinstance(abort, Abort)
     assert (abort.event, abort.positions) == ("money", "generated")
+
+
+UNDECIDED = {"layers.3.resid_post": {"seen_tokens": 0, "expected_tokens": 9}}
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        (None, "no report"),
+        ({}, "the conditions were decided at no token"),
+        (GUARDED | {"conditions": UNDECIDED}, "decided at 0 of 9 tokens"),
+        (GUARDED | {"aborts": DECIDED | {"seen_tokens": 8}}, "judged at 8 of 9 tokens"),
+        (GUARDED | {"aborts": None}, "judged at no token"),
+        ({"refused": "it did not come through admission"}, "did not come through admission"),
+    ],
+)
+def test_a_guard_that_did_not_watch_every_token_withholds_the_answer(
+    client: TestClient, engine: FakeEngine, told: dict[str, Any] | None, named: str
+) -> None:
+    engine.default = told
+    assert named in ask(client, 500, abort_when=[BANKING])["error"]["message"]
+
+
+@pytest.mark.parametrize("conditions", [{}, UNDECIDED])
+def test_an_edit_whose_condition_was_never_decided_is_not_one_whose_condition_was_not_met(
+    client: TestClient, engine: FakeEngine, conditions: dict[str, Any]
+) -> None:
+    engine.default = report(9, conditions=conditions)
+    withheld = ask(client, 500, features={"pirate speech": {"weight": 0.5, "when": BANKING}})
+    assert "decided at" in withheld["error"]["message"]
 
 
 def test_an_aborted_answer_says_which_event_ended_it(client: TestClient, engine: FakeEngine) -> None:
