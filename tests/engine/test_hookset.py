@@ -246,6 +246,17 @@ def test_positions_bound_what_an_abort_sees(world_config: EngineConfig) -> None:
         assert aborted.position == at
 
 
+def test_of_two_aborts_with_one_name_the_one_that_held_is_reported(world_config: EngineConfig) -> None:
+    never, always = (when(Condition(sae="a", latent=1, op=op, value=1e6)) for op in (Op.ABOVE, Op.BELOW))
+    for order in ((never, always), (always, never), (never, never, always)):
+        aborts = tuple(Abort(event="unsafe", when=each) for each in order)
+        world = World(world_config, [Steering(aborts=aborts)], 4, torch.float32)
+        world.step([Chunk(0, 0, 6)])
+        aborted = world.report(0).aborted
+        assert aborted is not None
+        assert (aborted.index, aborted.position) == (order.index(always), 0)
+
+
 def test_the_same_steering_is_the_same_digest_and_nothing_has_none() -> None:
     assert Steering(report="r").digest() == ""
     other = [
