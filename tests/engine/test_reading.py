@@ -130,6 +130,24 @@ def test_a_report_survives_the_wire(world_config: EngineConfig) -> None:
     assert report.hooks[POINTS[0]].in_force
 
 
+def test_a_report_has_as_many_objects_for_many_tokens_as_for_few(world_config: EngineConfig) -> None:
+    """It is built inside the engine's loop, where everybody waits for it."""
+
+    def objects(value: object) -> int:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        return 1 + sum(map(objects, inner))
+
+    sizes = set()
+    for tokens in (2, 500):
+        world = World(world_config, [Steering(reads=(Read(sae="a", top_k=20),))], 4, torch.float32)
+        world.step([Chunk(0, 0, tokens)])
+        report = world.report(0)
+        assert report.activations is not None
+        assert len(report.activations) == tokens
+        sizes.add(objects(report.to_wire()))
+    assert len(sizes) == 1
+
+
 def test_captures_beyond_the_bound_are_lost_and_said_so(
     world_config: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
