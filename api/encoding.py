@@ -6,6 +6,7 @@ from typing import Any
 __all__ = ["to_json"]
 
 DEPTH = 3
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def to_json(value: Any, depth: int = DEPTH) -> str:
@@ -13,7 +14,7 @@ def to_json(value: Any, depth: int = DEPTH) -> str:
     activations.
     """
     if depth and isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{to_json(item, depth - 1)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{ENCODER.encode(key)}:{to_json(item, depth - 1)}" for key, item in value.items()) + "}"
     if depth and isinstance(value, list):
         return "[" + ",".join([to_json(item, depth - 1) for item in value]) + "]"
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return ENCODER.encode(value)

@@ -187,7 +187,7 @@ def value(name: str, edit: Edit, feature: Feature) -> float:
             if feature.strength is None and weight:
                 raise InvalidEdit(
                     f"{name!r} was never calibrated, so no weight is defined for it. Calibrate it with "
-                    f'`featurehub calibrate`, or send {{"mode": "pin", "weight": {weight}}}.',
+                    f'`featurehub label`, or send {{"mode": "pin", "weight": {weight}}}.',
                     param=f"features.{name}",
                 )
             return weight * (feature.strength or 0.0)

@@ -34,6 +34,7 @@ def grown(decode: Callable[[list[int]], str], token_ids: Sequence[int]) -> Itera
         before, now = decode(list(token_ids[begin:done])), decode(list(token_ids[begin:end]))
         if now.endswith(UNFINISHED):
             yield ""
-        else:
-            yield now[len(before) :]
-            begin, done = done, end
+            continue
+        yield now[len(before) :]
+        # The window begins with a token that has text: a decoder may drop the space before its first.
+        begin, done = (begin if now == before else done), end

@@ -102,6 +102,49 @@ def test_an_aborted_answer_says_which_event_ended_it(client: TestClient, engine:
     assert answer["featurehub"]["aborted"] == {"event": "money", "feature": "banking, formal tone", "position": 12}
 
 
+@pytest.mark.parametrize(("index", "feature"), [(0, "banking"), (1, "formal tone")])
+def test_two_aborts_of_one_name_are_told_apart(
+    client: TestClient, engine: FakeEngine, index: int, feature: str
+) -> None:
+    engine.default = {"requests": [0], "aborted": {"event": "unsafe", "index": index, "position": 12}}
+    guards = [{"feature": name, "value": 0.5, "event": "unsafe"} for name in ("banking", "formal tone")]
+    aborted = ask(client, abort_when=guards)["featurehub"]["aborted"]
+    assert aborted == {"event": "unsafe", "feature": feature, "position": 12}
+
+
+@pytest.mark.parametrize("index", [1, -1])
+def test_an_abort_that_nobody_asked_for_withholds_the_answer(
+    client: TestClient, engine: FakeEngine, index: int
+) -> None:
+    engine.default = {"requests": [0], "aborted": {"event": "unsafe", "index": index, "position": 12}}
+    assert ask(client, 500, abort_when=[BANKING])["error"]["code"] == "steering_lost"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"abort_when": [BANKING, BANKING | {"feature": "nothing"}]}, "abort_when.1"),
+        ({"abort_when": [{"when": {"any": [BANKING, BANKING | {"feature": "twin"}]}}]}, "abort_when.0"),
+        (
+            {"features": {"formal tone": {"weight": 0.5, "when": BANKING | {"feature": "nothing"}}}},
+            "features.formal tone.when",
+        ),
+        ({"features": {"twin": 0.5}, "abort_when": [BANKING | {"feature": "twin"}]}, "features.twin"),
+    ],
+)
+def test_an_error_names_the_key_that_the_feature_came_in(client: TestClient, body: dict[str, Any], param: str) -> None:
+    status = 404 if "nothing" in json.dumps(body) else 409
+    assert ask(client, status, **body)["error"]["param"] == param
+
+
+def test_so_does_one_of_a_stale_feature(serve: Any) -> None:
+    stale = serve("n" * 64)
+    assert (
+        ask(stale, 409, abort_when=[BANKING, BANKING | {"feature": "pirate speech"}])["error"]["param"]
+        == "abort_when.1"
+    )
+
+
 def test_a_stream_says_so_too(client: TestClient, engine: FakeEngine) -> None:
     engine.default = ABORTED
     body = CHAT | {"stream": True, "abort_when": [BANKING | {"event": "money"}]}
