@@ -11,8 +11,8 @@ from featurehub.settings import Frozen
 
 __all__ = ["Answer", "Labels", "headers", "make_answer"]
 
-# latent -> (feature id, label)
-Labels = Mapping[int, tuple[str, str]]
+# (SAE, latent) -> (feature id, label)
+Labels = Mapping[tuple[str, int], tuple[str, str]]
 
 
 class FeatureActivation(Frozen):
@@ -93,7 +93,7 @@ def activations(plan: Plan, report: SteerReport, labels: Labels, engine: Engine)
             position=token.position,
             token=engine.token(token.token),
             features=tuple(
-                activation(plan, labels, latent, strength)
+                activation(labels, token.sae, latent, strength)
                 for latent, strength in zip(token.latents, token.activations, strict=True)
                 if strength > 0.0
             ),
@@ -102,17 +102,16 @@ def activations(plan: Plan, report: SteerReport, labels: Labels, engine: Engine)
     )
 
 
-def activation(plan: Plan, labels: Labels, latent: int, strength: float) -> FeatureActivation:
-    """A latent that nobody labelled goes by its place in the SAE."""
-    place = f"sae:{plan.served.sae}/{latent}"
-    found, label = labels.get(latent, (place, ""))
+def activation(labels: Labels, sae: str, latent: int, strength: float) -> FeatureActivation:
+    """A latent that nobody labelled goes by its place in its SAE."""
+    found, label = labels.get((sae, latent), (f"sae:{sae}/{latent}", ""))
     return FeatureActivation(id=found, label=label, activation=strength)
 
 
 def headers(plan: Plan) -> dict[str, str]:
     """What is known before the first token."""
     known: dict[str, Any] = {
-        "sae": plan.served.sae,
+        "sae": ",".join(plan.served.saes),
         "applied": ",".join(edit.id for edit in plan.applied),
         "warnings": ",".join(notice.code for notice in plan.notices),
     }

@@ -118,7 +118,9 @@ class Steered:
         return make_answer(self.plan, report, labels, self.engine)
 
     def labels(self, report: SteerReport) -> Labels:
-        latents = {latent for token in report.activations or () for latent in token.latents}
+        read: dict[str, set[int]] = {}
+        for token in report.activations or ():
+            read.setdefault(token.sae, set()).update(token.latents)
         with self.store.read() as reader:
-            features = reader.latents(self.plan.served.sae, latents)
-        return {each.latent: (each.id, each.label) for each in features}
+            features = [each for sae, latents in read.items() for each in reader.latents(sae, latents)]
+        return {(each.artifact, each.latent): (each.id, each.label) for each in features}

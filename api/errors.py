@@ -18,6 +18,7 @@ from featurehub.errors import (
     InvalidInput,
     NotFound,
     StaleFeature,
+    StoreBusy,
 )
 
 __all__ = ["error_body", "error_response", "install", "install_own", "status_of"]
@@ -30,6 +31,7 @@ TABLE: dict[type[FeaturehubError], tuple[int, str]] = {
     AmbiguousFeature: (409, "conflict_error"),
     StaleFeature: (409, "conflict_error"),
     EngineUnavailable: (503, "service_unavailable_error"),
+    StoreBusy: (503, "service_unavailable_error"),
     FeaturehubError: (500, "server_error"),
 }
 CARRIED = ("suggestions", "candidates", "report", "closest")

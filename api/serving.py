@@ -72,7 +72,7 @@ class FeaturehubRoutes:
         served = Served.of(args.additional_config)
         store = open_store(served.store)
         with store.read() as reader:
-            reader.artifact(served.sae)
+            reader.scope(*served.saes)
         engine = VllmEngine(engine_client) if engine_client is not None else None
         state.featurehub = Deployment(store, served, engine)
 

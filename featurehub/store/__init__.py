@@ -11,8 +11,8 @@ function's signature says what it may do:
         feature = reader.resolve("banking")
 
 May import errors, settings, features, records, verdicts and artifacts; never torch, vllm or a spoke. Start with
-``featurehub.records`` (what goes in and comes out), then ``reader`` and ``writer``; ``lookup`` says how a name finds its
-feature, ``search`` how results are ranked, ``connection`` how the file is opened where it may not be written.
+``featurehub.records`` (what goes in and comes out), then ``reader`` and ``writer``; ``lookup`` says how a name finds
+its feature, ``search`` how results are ranked, ``connection`` how the file is opened where it may not be written.
 """
 
 from featurehub.records import (
@@ -34,6 +34,7 @@ from featurehub.records import (
     Unlabeled,
 )
 from featurehub.store.reader import Reader
+from featurehub.store.statistics import PreparedRows
 from featurehub.store.store import Store, open_store
 from featurehub.store.writer import Writer
 
@@ -47,6 +48,7 @@ __all__ = [
     "LabelVersion",
     "Labeled",
     "Outcome",
+    "PreparedRows",
     "Provenance",
     "Reader",
     "ReportHead",

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rapidfuzz import fuzz, process
 from sqlalchemy.orm import Session
 
-from featurehub.errors import AmbiguousFeature, ArtifactNotFound, FeatureNotFound
+from featurehub.errors import AmbiguousFeature, FeatureNotFound, NotFound
 from featurehub.features import Feature
 from featurehub.records import Scope
 from featurehub.settings import Limits
@@ -106,14 +106,22 @@ def saes_of(directory: Directory, scope: Scope) -> tuple[str, ...]:
 def find_features(session: Session, keys: Iterable[str], directory: Directory, scope: Scope) -> dict[str, Feature]:
     """The one feature that each key means among those of the scope, by key.
 
-    Raises, for the first key that means none or several:
+    Raises, for the first key that means none or several, with that key as ``param``:
         FeatureNotFound: with the closest names
         AmbiguousFeature: with the candidates' ids
+        ArtifactNotFound: for an address in an SAE that is not registered
     """
     asked = list(dict.fromkeys(keys))
     saes = saes_of(directory, scope)
     claims = _claims(session, asked, directory, saes)
-    return {key: _the_one(session, key, claims, directory, saes) for key in asked}
+    found: dict[str, Feature] = {}
+    for key in asked:
+        try:
+            found[key] = _the_one(session, key, claims, directory, saes)
+        except (NotFound, AmbiguousFeature) as error:
+            error.param = key
+            raise
+    return found
 
 
 def closest_names(session: Session, key: str, saes: Sequence[str]) -> tuple[str, ...]:
@@ -191,7 +199,7 @@ def _addressed(key: str, directory: Directory) -> str | None:
     """The id of the feature at an address; None for another kind of key, and for an address that leads nowhere."""
     try:
         return id_of(*_address(key, directory)) if _is_address(key) else None
-    except (FeatureNotFound, ArtifactNotFound):
+    except NotFound:
         return None
 
 

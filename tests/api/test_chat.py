@@ -18,8 +18,8 @@ CHAT = {"model": "demo", "messages": [{"role": "user", "content": "tell me a sto
 
 READING: dict[str, Any] = {
     "activations": [
-        {"position": 0, "token": 11, "latents": [2, 6], "activations": [1.5, 0.25]},
-        {"position": 1, "token": 12, "latents": [9, 1], "activations": [0.5, 0.0]},
+        {"sae": SAE, "position": 0, "token": 11, "latents": [2, 6], "activations": [1.5, 0.25]},
+        {"sae": SAE, "position": 1, "token": 12, "latents": [9, 1], "activations": [0.5, 0.0]},
     ],
 }
 
@@ -276,7 +276,7 @@ class TestErrors:
         )
 
     def test_what_was_never_calibrated_can_still_be_pinned(self, client: TestClient) -> None:
-        assert "calibrate" in ask(client, {"excited tone": 0.5}, status=400)["error"]["message"]
+        assert "featurehub label" in ask(client, {"excited tone": 0.5}, status=400)["error"]["message"]
         ask(client, {"excited tone": {"mode": "pin", "weight": 0.5}})
 
     @pytest.mark.parametrize("body", [b"{", b"", b"pirate", b"[1]", b"\xff\xfe"])

@@ -72,7 +72,7 @@ def build() -> Callable[[], FastAPI]:
 def app(build: Callable[[], FastAPI], store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     monkeypatch.setenv("VLLM_PLUGINS", "featurehub")
     app = build()
-    app.state.featurehub = Deployment(store, Served(store="", sae=SAE, fingerprint=HOME), engine)
+    app.state.featurehub = Deployment(store, Served(store="", saes=(SAE,), fingerprint=HOME), engine)
     app.state.openai_serving_chat = app.state.openai_serving_completion = Handler()
     return app
 
@@ -229,11 +229,11 @@ def test_a_boot_needs_its_configuration_and_its_sae(store: Store) -> None:
         asyncio.run(FeaturehubRoutes().init_state(None, state, Namespace(additional_config=config)))
         return state
 
-    served = {"store": str(store.path), "sae": SAE, "fingerprint": HOME}
+    served = {"store": str(store.path), "saes": [SAE], "fingerprint": HOME}
     here = boot({"featurehub": {"served": served}}).featurehub
-    assert (here.sae, here.engine) == (SAE, None)
+    assert (here.scope.saes, here.engine) == ((SAE,), None)
     here.store.close()
     with pytest.raises(InvalidConfig):
         boot({})
     with pytest.raises(ArtifactNotFound):
-        boot({"featurehub": served | {"sae": "c" * 64}})
+        boot({"featurehub": served | {"saes": ["c" * 64]}})

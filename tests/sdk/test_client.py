@@ -75,7 +75,7 @@ class TestChat:
 
     def test_activations(self, client: Client, server: Any) -> None:
         server.engine.default = {
-            "activations": [{"position": 0, "token": 3, "latents": [2, 99], "activations": [1.5, 0.5]}]
+            "activations": [{"sae": "a" * 64, "position": 0, "token": 3, "latents": [2, 99], "activations": [1.5, 0.5]}]
         }
         answer = client.chat.completions.create(model="demo", messages=MESSAGES, return_activations=2)
         assert answer.model_extra is not None

@@ -80,7 +80,10 @@ def test_two_artifacts_share_a_name(store: Store, fill) -> None:
         reader = writer.reader
         with pytest.raises(AmbiguousFeature):
             reader.resolve("banking")
-        assert (reader.resolve("banking", reader.scope("one")).id, reader.resolve("banking", reader.scope("two")).id) == (first[1], second[1])
+        assert (
+            reader.resolve("banking", reader.scope("one")).id,
+            reader.resolve("banking", reader.scope("two")).id,
+        ) == (first[1], second[1])
         with pytest.raises(FeatureNotFound):
             reader.resolve(second[1], reader.scope("one"))
         with pytest.raises(FeatureNotFound, match="not the one in use"):
