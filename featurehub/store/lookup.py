@@ -33,6 +33,7 @@ SUGGESTIONS = 3
 # Below this likeness (0..100) a suggestion would be noise.
 LIKENESS = 50
 SHOWN = 5
+NAME_CHARS = Limits().name_chars
 BY_ID, BY_SLUG = -1, len(NameKind)
 """Ranks of the claims that are no names."""
 FORMS = 3
@@ -40,16 +41,17 @@ FORMS = 3
 
 RANKS = " ".join(f"WHEN '{kind}' THEN {kind.rank}" for kind in NameKind)
 # Of the features that share a name only those with the strongest claim are read: there may be thousands of others.
+# CROSS JOIN and the unary + say that a few names are looked up, rather than all features of an SAE gone through.
 CANDIDATES = statement(
     f"""
     WITH claims AS (
         SELECT n.feature_id, n.key, CASE n.kind {RANKS} END AS strength
-        FROM names AS n JOIN features ON features.id = n.feature_id
-        WHERE n.key IN :keys AND features.artifact_id IN :saes
+        FROM names AS n CROSS JOIN features ON features.id = n.feature_id
+        WHERE n.key IN :keys AND +features.artifact_id IN :saes
     ), ranked AS (
         SELECT feature_id, strength, min(strength) OVER (PARTITION BY key) AS strongest FROM claims
     ), found AS (
-        SELECT id FROM features WHERE id IN :ids AND artifact_id IN :saes
+        SELECT id FROM features WHERE id IN :ids AND +artifact_id IN :saes
         UNION SELECT id FROM features WHERE slug IN :slugs AND artifact_id IN :saes
         UNION SELECT feature_id FROM ranked WHERE strength = strongest
     )
@@ -128,7 +130,7 @@ def closest_names(session: Session, key: str, saes: Sequence[str]) -> tuple[str,
     """Up to three names like ``key``, of as many features of these SAEs (by id), most alike first."""
     rows = session.execute(NAMES, {"saes": saes}).all()
     alike = process.extract(
-        fold(key[: Limits().name_chars]),
+        fold(_cut(key)),
         [row.key for row in rows],
         scorer=fuzz.WRatio,
         score_cutoff=LIKENESS,
@@ -180,7 +182,7 @@ def _at(key: str, claims: Claims, directory: Directory, saes: Sequence[str]) -> 
 
 
 def _cut(key: str) -> str:
-    return key[: Limits().name_chars]
+    return key[:NAME_CHARS]
 
 
 def _is_address(key: str) -> bool:
