@@ -65,7 +65,7 @@ def engine_config(artifact: Artifact, identity: ModelIdentity, database: str, on
         weights=identity.whole,
         served={
             "store": database,
-            "sae": artifact.manifest.id,
+            "saes": [artifact.manifest.id],
             "fingerprint": identity.whole,
             "reads": identity.reads,
             "on_stale": on_stale,

@@ -34,6 +34,7 @@ from featurehub.records import (
     Unlabeled,
 )
 from featurehub.store.reader import Reader
+from featurehub.store.statistics import PreparedRows
 from featurehub.store.store import Store, open_store
 from featurehub.store.writer import Writer
 
@@ -47,6 +48,7 @@ __all__ = [
     "LabelVersion",
     "Labeled",
     "Outcome",
+    "PreparedRows",
     "Provenance",
     "Reader",
     "ReportHead",

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from featurehub.errors import StoreBusy, StoreReadOnly
 
-__all__ = ["Source", "begin_writing", "connect", "source_of"]
+__all__ = ["Source", "begin_writing", "connect", "read_only", "source_of"]
 
 READER_PATIENCE_MS = 5_000
 """How long a reader waits while another process recovers or creates the database; it never waits for a writer."""
@@ -66,6 +66,12 @@ def connect(source: Source, *, foreign_keys: bool = True) -> sqlite3.Connection:
     return connection
 
 
+def read_only(name: str) -> StoreReadOnly:
+    return StoreReadOnly(
+        f"the feature database {name} may only be read; give --db a file in a folder that you may write"
+    )
+
+
 def begin_writing(connection: sqlite3.Connection, name: str, patience: float) -> None:
     """Begins a transaction with the lock on writing.
 
@@ -103,9 +109,7 @@ def _try_to_begin(connection: sqlite3.Connection, name: str, turn: float) -> boo
             case sqlite3.SQLITE_BUSY:
                 return False
             case sqlite3.SQLITE_READONLY:
-                raise StoreReadOnly(
-                    f"the feature database {name} may only be read; give --db a file in a folder that you may write"
-                ) from error
+                raise read_only(name) from error
             case _:
                 raise
     return True

@@ -19,28 +19,27 @@ from featurehub.store.schema import ReportRecord, VerdictRecord
 from featurehub.store.sql import statement
 from featurehub.verdicts import DriftReport, FeatureVerdict, state_of
 
-__all__ = ["Judged", "Place", "load_head", "load_reports", "load_states", "save_report"]
+__all__ = ["Judged", "Place", "load_heads", "load_reports", "load_states", "save_report"]
 
 Place = tuple[str, int]
 """An SAE's id and a latent of it."""
 Judged = tuple[State, str | None]
 """A state, and the id of the report that says so."""
 
-HEAD = statement("""
-    SELECT id, model, created, state, json_extract(report, '$.reason') AS reason FROM drift_reports
-    WHERE artifact_id = :artifact AND (:fingerprint IS NULL OR fingerprint = :fingerprint)
-    ORDER BY number DESC LIMIT 1
-""")
-# Steps 1 to 3: the latest report of each SAE, whether it has verdicts, and those of the latents that are asked for.
-STATES = statement(
-    """
-    SELECT r.artifact_id, r.id, r.state, EXISTS (SELECT 1 FROM drift_verdicts WHERE report_id = r.id),
-           v.latent, v.reads, v.steers
-    FROM drift_reports AS r LEFT JOIN drift_verdicts AS v ON v.report_id = r.id AND v.latent IN :latents
-    WHERE r.artifact_id IN :saes AND r.fingerprint = :fingerprint AND r.number = (
+HEAD = "r.artifact_id, r.id, r.model, r.created, r.state, json_extract(r.report, '$.reason')"
+LATEST = """
+    r.artifact_id IN :saes AND r.fingerprint = :fingerprint AND r.number = (
         SELECT max(number) FROM drift_reports
         WHERE artifact_id = r.artifact_id AND fingerprint = r.fingerprint
     )
+"""
+HEADS = statement(f"SELECT {HEAD} FROM drift_reports AS r WHERE {LATEST}", "saes")
+# Steps 1 to 3: the latest report of each SAE, whether it has verdicts, and those of the latents that are asked for.
+STATES = statement(
+    f"""
+    SELECT {HEAD}, EXISTS (SELECT 1 FROM drift_verdicts WHERE report_id = r.id), v.latent, v.reads, v.steers
+    FROM drift_reports AS r LEFT JOIN drift_verdicts AS v ON v.report_id = r.id AND v.latent IN :latents
+    WHERE {LATEST}
     """,
     "saes",
     "latents",
@@ -58,34 +57,47 @@ def load_reports(
     return [_report(record) for record in session.scalars(whole)]
 
 
-def load_head(session: Session, artifact: str, fingerprint: str | None = None) -> ReportHead | None:
-    """The latest report on an artifact (on one model, where a fingerprint is given), without its verdicts."""
-    row = session.execute(HEAD, {"artifact": artifact, "fingerprint": fingerprint}).one_or_none()
-    return None if row is None else ReportHead(**row._mapping)
+def load_heads(session: Session, saes: Sequence[str], fingerprint: str) -> dict[str, ReportHead]:
+    """The latest report of each SAE (by id) on a model, where there is one, without its verdicts."""
+    rows = session.execute(HEADS, {"saes": saes, "fingerprint": fingerprint})
+    return {sae: _head(*head) for sae, *head in rows}
 
 
-def load_states(session: Session, latents: Iterable[Place], fingerprint: str) -> dict[Place, Judged]:
-    """State of each of these latents, and the id of the report that set it; of no others a verdict is read."""
-    asked = list(dict.fromkeys(latents))
+def load_states(
+    session: Session, latents: Iterable[Place], fingerprint: str
+) -> tuple[dict[str, ReportHead | None], dict[Place, Judged]]:
+    """The latest report of each SAE, and of each of these latents the state and the report that set it.
+
+    No verdict is read but those of these latents.
+    """
+    heads: dict[str, ReportHead | None] = {}
     found: dict[Place, Judged] = {}
-    for batch in batches(asked):
-        found |= _states_of_batch(session, batch, fingerprint)
-    return found
+    for batch in batches(dict.fromkeys(latents)):
+        of_batch, states = _states_of_batch(session, batch, fingerprint)
+        heads |= of_batch
+        found |= states
+    return heads, found
 
 
-def _states_of_batch(session: Session, batch: Sequence[Place], fingerprint: str) -> dict[Place, Judged]:
-    parameters = {
-        "saes": list({sae for sae, _ in batch}),
-        "latents": list({latent for _, latent in batch}),
-        "fingerprint": fingerprint,
-    }
-    others: dict[str, Judged] = {}
+def _states_of_batch(
+    session: Session, batch: Sequence[Place], fingerprint: str
+) -> tuple[dict[str, ReportHead | None], dict[Place, Judged]]:
+    saes, asked = list({sae for sae, _ in batch}), list({latent for _, latent in batch})
+    heads: dict[str, ReportHead | None] = dict.fromkeys(saes)
+    others: dict[str, Judged] = dict.fromkeys(saes, (State.UNCHECKED, None))
     judged: dict[Place, Judged] = {}
-    for sae, report, state, has_verdicts, latent, reads, steers in session.execute(STATES, parameters):
-        others[sae] = (State.UNCHECKED if has_verdicts else State(state)), report
+    parameters = {"saes": saes, "latents": asked, "fingerprint": fingerprint}
+    for sae, *rest in session.execute(STATES, parameters):
+        *head, has_verdicts, latent, reads, steers = rest
+        heads[sae] = known = heads[sae] or _head(*head)
+        others[sae] = (State.UNCHECKED if has_verdicts else known.state), known.id
         if latent is not None:
-            judged[sae, latent] = state_of(State(reads), State(steers)), report
-    return {each: judged.get(each) or others.get(each[0], (State.UNCHECKED, None)) for each in batch}
+            judged[sae, latent] = state_of(State(reads), State(steers)), known.id
+    return heads, {each: judged.get(each) or others[each[0]] for each in batch}
+
+
+def _head(id: str, model: str, created: str, state: str, reason: str) -> ReportHead:
+    return ReportHead(id=id, model=model, created=created, state=State(state), reason=reason)
 
 
 def save_report(session: Session, report: DriftReport) -> None:

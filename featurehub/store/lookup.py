@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rapidfuzz import fuzz, process
 from sqlalchemy.orm import Session
 
-from featurehub.errors import AmbiguousFeature, ArtifactNotFound, FeatureNotFound
+from featurehub.errors import AmbiguousFeature, FeatureNotFound, NotFound
 from featurehub.features import Feature
 from featurehub.names import fold
 from featurehub.records import Scope
@@ -34,6 +34,7 @@ SUGGESTIONS = 3
 # Below this likeness (0..100) a suggestion would be noise.
 LIKENESS = 50
 SHOWN = 5
+NAME_CHARS = Limits().name_chars
 BY_ID, BY_SLUG = -1, len(NameKind)
 """Ranks of the claims that are no names."""
 FORMS = 3
@@ -41,16 +42,17 @@ FORMS = 3
 
 RANKS = " ".join(f"WHEN '{kind}' THEN {kind.rank}" for kind in NameKind)
 # Of the features that share a name only those with the strongest claim are read: there may be thousands of others.
+# CROSS JOIN and the unary + say that a few names are looked up, rather than all features of an SAE gone through.
 CANDIDATES = statement(
     f"""
     WITH claims AS (
         SELECT n.feature_id, n.key, CASE n.kind {RANKS} END AS strength
-        FROM names AS n JOIN features ON features.id = n.feature_id
-        WHERE n.key IN :keys AND features.artifact_id IN :saes
+        FROM names AS n CROSS JOIN features ON features.id = n.feature_id
+        WHERE n.key IN :keys AND +features.artifact_id IN :saes
     ), ranked AS (
         SELECT feature_id, strength, min(strength) OVER (PARTITION BY key) AS strongest FROM claims
     ), found AS (
-        SELECT id FROM features WHERE id IN :ids AND artifact_id IN :saes
+        SELECT id FROM features WHERE id IN :ids AND +artifact_id IN :saes
         UNION SELECT id FROM features WHERE slug IN :slugs AND artifact_id IN :saes
         UNION SELECT feature_id FROM ranked WHERE strength = strongest
     )
@@ -107,21 +109,29 @@ def saes_of(directory: Directory, scope: Scope) -> tuple[str, ...]:
 def find_features(session: Session, keys: Iterable[str], directory: Directory, scope: Scope) -> dict[str, Feature]:
     """The one feature that each key means among those of the scope, by key.
 
-    Raises, for the first key that means none or several:
+    Raises, for the first key that means none or several, with that key as ``param``:
         FeatureNotFound: with the closest names
         AmbiguousFeature: with the candidates' ids
+        ArtifactNotFound: for an address in an SAE that is not registered
     """
     asked = list(dict.fromkeys(keys))
     saes = saes_of(directory, scope)
     claims = _claims(session, asked, directory, saes)
-    return {key: _the_one(session, key, claims, directory, saes) for key in asked}
+    found: dict[str, Feature] = {}
+    for key in asked:
+        try:
+            found[key] = _the_one(session, key, claims, directory, saes)
+        except (NotFound, AmbiguousFeature) as error:
+            error.param = key
+            raise
+    return found
 
 
 def closest_names(session: Session, key: str, saes: Sequence[str]) -> tuple[str, ...]:
     """Up to three names like ``key``, of as many features of these SAEs (by id), most alike first."""
     rows = session.execute(NAMES, {"saes": saes}).all()
     alike = process.extract(
-        fold(key[: Limits().name_chars]),
+        fold(_cut(key)),
         [row.key for row in rows],
         scorer=fuzz.WRatio,
         score_cutoff=LIKENESS,
@@ -173,7 +183,7 @@ def _at(key: str, claims: Claims, directory: Directory, saes: Sequence[str]) -> 
 
 
 def _cut(key: str) -> str:
-    return key[: Limits().name_chars]
+    return key[:NAME_CHARS]
 
 
 def _is_address(key: str) -> bool:
@@ -192,7 +202,7 @@ def _addressed(key: str, directory: Directory) -> str | None:
     """The id of the feature at an address; None for another kind of key, and for an address that leads nowhere."""
     try:
         return id_of(*_address(key, directory)) if _is_address(key) else None
-    except (FeatureNotFound, ArtifactNotFound):
+    except NotFound:
         return None
 
 

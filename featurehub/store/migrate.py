@@ -82,10 +82,10 @@ def _upgrading(path: Path, patience: float) -> Engine:
     return engine
 
 
-def upgrade(connection: Connection, folder: Path = FOLDER) -> None:
-    """Runs the migrations in ``folder`` inside the connection's transaction. Raises StoreError where one lost rows."""
+def upgrade(connection: Connection) -> None:
+    """Runs the migrations inside the connection's transaction. Raises StoreError where one lost rows."""
     config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     dangling, triggers = _dangling(connection), _triggers(connection)
     command.upgrade(config, "head")
     for name, (table, sql) in triggers.items():

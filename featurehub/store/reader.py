@@ -9,7 +9,7 @@ from featurehub.errors import FeatureNotFound
 from featurehub.features import Feature
 from featurehub.records import Artifact, Evaluation, FeatureDetails, ReportHead, Scope, SearchPage
 from featurehub.store.directory import Directory, load_directory
-from featurehub.store.drift import Judged, Place, load_head, load_reports, load_states
+from featurehub.store.drift import Judged, load_heads, load_reports, load_states
 from featurehub.store.evaluations import load_evaluations
 from featurehub.store.lookup import closest_names, find_features, saes_of
 from featurehub.store.registry import heir_of, owned_artifact
@@ -35,6 +35,7 @@ class Reader:
         self._session = session
         self._changing = changing
         self._directory: Directory | None = None
+        self._heads: dict[tuple[str, str], ReportHead | None] = {}
 
     @property
     def directory(self) -> Directory:
@@ -85,10 +86,13 @@ class Reader:
         features, named = self._session.execute(query).one()
         return features, named
 
-    def at(self, places: Iterable[Place]) -> dict[Place, Feature]:
-        """The features of latents, each given by its SAE's id and its index; those without one are left out."""
-        features = load_features(self._session, [id_of(*each) for each in dict.fromkeys(places)])
-        return {(each.artifact, each.latent): each for each in features}
+    def latents(self, artifact: str, latents: Iterable[int]) -> list[Feature]:
+        """The features of these latents of an artifact, by latent; those without one are left out.
+
+        Raises ArtifactNotFound.
+        """
+        owner = self.artifact(artifact).id
+        return load_features(self._session, [id_of(owner, latent) for latent in sorted(set(latents))])
 
     def feature(self, feature_id: str) -> Feature:
         """Raises FeatureNotFound."""
@@ -116,7 +120,11 @@ class Reader:
         return self.resolve_many([key], scope)[key]
 
     def resolve_many(self, keys: Iterable[str], scope: Scope = EVERYWHERE) -> dict[str, Feature]:
-        """``resolve`` for many keys at once. Raises the error of the first that means no feature, or several."""
+        """``resolve`` for many keys at once.
+
+        Raises:
+            FeatureNotFound, AmbiguousFeature, ArtifactNotFound: of the first key at fault, which is the ``param``
+        """
         return find_features(self._session, keys, self.directory, scope)
 
     def suggest(self, key: str, scope: Scope = EVERYWHERE) -> tuple[str, ...]:
@@ -140,12 +148,19 @@ class Reader:
         owner = self.artifact(artifact).id
         return next(iter(load_reports(self._session, owner, fingerprint, limit=1)), None)
 
-    def report_head(self, artifact: str, fingerprint: str | None = None) -> ReportHead | None:
-        """``latest_report`` without its verdicts. Raises ArtifactNotFound."""
-        return load_head(self._session, self.artifact(artifact).id, fingerprint)
+    def report_heads(self, artifacts: Iterable[str], fingerprint: str) -> dict[str, ReportHead | None]:
+        """``latest_report`` of artifacts (by id) on a model, without the verdicts; None where there is none."""
+        asked = list(dict.fromkeys(artifacts))
+        if self._changing:
+            self._heads.clear()
+        if unknown := [each for each in asked if (each, fingerprint) not in self._heads]:
+            found = load_heads(self._session, unknown, fingerprint)
+            self._heads |= {(each, fingerprint): found.get(each) for each in unknown}
+        return {each: self._heads[each, fingerprint] for each in asked}
 
     def states_of(self, features: Iterable[Feature], fingerprint: str) -> dict[str, Judged]:
         """How features stand to a model: by id, the state and the report that set it."""
         places = {each.id: (each.artifact, each.latent) for each in features}
-        states = load_states(self._session, places.values(), fingerprint)
+        heads, states = load_states(self._session, places.values(), fingerprint)
+        self._heads |= {(each, fingerprint): head for each, head in heads.items()}
         return {id: states[place] for id, place in places.items()}

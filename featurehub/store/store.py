@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
 
 from featurehub.errors import FeaturehubError, InvalidConfig
-from featurehub.store.connection import begin_writing, connect, source_of
+from featurehub.store.connection import begin_writing, connect, read_only, source_of
 from featurehub.store.migrate import migrate
 from featurehub.store.reader import Reader
 from featurehub.store.writer import Writer
@@ -53,6 +53,9 @@ class Store:
             StoreBusy: another process wrote for all that time
             StoreReadOnly: the file or its folder may not be written
         """
+        self._look_again()
+        if not self._source.writable:
+            raise read_only(str(self.path))
         engine = self._engine.execution_options(patience=patience)
         with Session(engine, expire_on_commit=False) as session, session.begin():
             session.connection()

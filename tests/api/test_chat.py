@@ -370,7 +370,7 @@ class TestErrors:
         )
 
     def test_what_was_never_calibrated_can_still_be_pinned(self, client: TestClient) -> None:
-        assert "calibrate" in ask(client, {"excited tone": 0.5}, status=400)["error"]["message"]
+        assert "featurehub label" in ask(client, {"excited tone": 0.5}, status=400)["error"]["message"]
         ask(client, {"excited tone": {"mode": "pin", "weight": 0.5}})
 
     @pytest.mark.parametrize("body", [b"{", b"", b"pirate", b"[1]", b"\xff\xfe"])

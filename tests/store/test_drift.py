@@ -79,7 +79,7 @@ def test_report_without_verdicts_speaks_for_all(store: Store, ids: dict[int, str
 def test_without_a_report_nothing_is_fresh(store: Store, ids: dict[int, str]) -> None:
     with store.read() as reader:
         assert set(states(reader).values()) == {(State.UNCHECKED, None)}
-        assert reader.report_head("demo") is None
+        assert reader.report_heads(["a" * 64], "n" * 64) == {"a" * 64: None}
 
 
 def test_the_head_is_the_report_without_its_verdicts(store: Store, ids: dict[int, str]) -> None:
@@ -89,13 +89,10 @@ def test_the_head_is_the_report_without_its_verdicts(store: Store, ids: dict[int
         writer.put_report(written)
         writer.put_report(report("r2", State.FRESH, fingerprint="z" * 64))
     with store.read() as reader:
-        head = reader.report_head("demo", "n" * 64)
+        [head] = reader.report_heads(["a" * 64], "n" * 64).values()
         assert head is not None
         assert head.model_dump() == {name: getattr(written, name) for name in type(head).model_fields}
-        assert [head and head.id for head in (reader.report_head("demo"), reader.report_head("demo", "z" * 64))] == [
-            "r2", "r2",
-        ]  # fmt: skip
-        assert reader.report_head("demo", "o" * 64) is None
+        assert reader.report_heads(["a" * 64], "o" * 64) == {"a" * 64: None}
 
 
 STATES = st.sampled_from(list(State))
