@@ -8,10 +8,9 @@ dead = share of these latents that never fire
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
 
 from featurehub.settings import Frozen
-from saes.transcoders.pairs import Pairs
+from saes.transcoders.pairs import LayerStreams, Pairs
 from saes.transcoders.transcoder import Transcoder
 
 __all__ = ["TranscoderQuality", "evaluate_transcoder", "explained_variance"]
@@ -35,8 +34,7 @@ class Variance:
     def __init__(self) -> None:
         self.tokens, self.error, self.square, self.sum = 0, torch.zeros(()), torch.zeros(()), torch.zeros(())
 
-    def add(self, y: Tensor, guess: Tensor) -> None:
-        """[tokens, layers, d_model] both"""
+    def add(self, y: LayerStreams, guess: LayerStreams) -> None:
         self.tokens += len(y)
         self.error = self.error + (y - guess).double().square().sum(dim=(0, 2))
         self.square = self.square + y.double().square().sum(dim=(0, 2))
@@ -47,8 +45,10 @@ class Variance:
         return tuple((1.0 - self.error / self.tokens / variance).tolist())
 
 
-def explained_variance(batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, ...]:
-    """Per layer, of guesses at y; both [tokens, layers, d_model]."""
+def explained_variance(
+    batches: Iterable[tuple[LayerStreams, LayerStreams]],
+) -> tuple[float, ...]:
+    """Per layer, of guesses at y."""
     variance = Variance()
     for y, guess in batches:
         variance.add(y, guess)
