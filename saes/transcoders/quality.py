@@ -8,6 +8,7 @@ dead = share of these latents that never fire
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor
 
 from featurehub.settings import Frozen
 from saes.transcoders.pairs import LayerStreams, Pairs
@@ -45,10 +46,8 @@ class Variance:
         return tuple((1.0 - self.error / self.tokens / variance).tolist())
 
 
-def explained_variance(
-    batches: Iterable[tuple[LayerStreams, LayerStreams]],
-) -> tuple[float, ...]:
-    """Per layer, of guesses at y."""
+def explained_variance(batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, ...]:
+    """Per layer, of guesses at y; both [tokens, layers, d_model], with as many tokens as each batch has."""
     variance = Variance()
     for y, guess in batches:
         variance.add(y, guess)
