@@ -26,7 +26,7 @@ from saes.formats.saelens import read_saelens
 from saes.recipes import Recipe, make_sae
 from saes.run import TrainConfig
 
-__all__ = ["Progress", "Trainee"]
+__all__ = ["Trainee", "TrainingProgress"]
 
 MOMENTUM = 0.02
 """η"""
@@ -34,7 +34,7 @@ SETTLED = 500
 """Steps after which less than a hundredth is left of what a running threshold began with; sae-lens moves it by .01."""
 
 
-class Progress(NamedTuple):
+class TrainingProgress(NamedTuple):
     """One SAE after some step, on that step's batch. dead: share of the latents"""
 
     step: int
@@ -43,6 +43,11 @@ class Progress(NamedTuple):
     explained_variance: float
     l0: float
     dead: float
+
+    @property
+    def words(self) -> str:
+        """For people, in one line."""
+        return f"EV {self.explained_variance:.3f}  L0 {self.l0:.1f}  dead {self.dead:.1%}"
 
 
 class Trainee:
@@ -67,7 +72,7 @@ class Trainee:
         known = self.sae.state_dict()
         self.sae.load_state_dict(known | {name: each for name, each in tensors.items() if name in known})
 
-    def step(self, batch: Tensor, report: bool) -> Progress | None:
+    def step(self, batch: Tensor, report: bool) -> TrainingProgress | None:
         output = self.trainer.step(batch)
         self.trainer.n_training_steps += 1
         if self.recipe.architecture is Architecture.STANDARD:
@@ -75,9 +80,9 @@ class Trainee:
         return self.progress(output) if report else None
 
     @torch.no_grad()
-    def progress(self, output: TrainStepOutput) -> Progress:
+    def progress(self, output: TrainStepOutput) -> TrainingProgress:
         error, variance = (output.sae_in - output.sae_out).square().sum(-1), output.sae_in.var(0, correction=0)
-        return Progress(
+        return TrainingProgress(
             step=self.trainer.n_training_steps,
             recipe=str(self.recipe),
             loss=output.loss.item(),

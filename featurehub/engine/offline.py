@@ -20,9 +20,10 @@ from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.hookset import current, install
-from featurehub.engine.plugin import FAMILIES, check_architecture, register
+from featurehub.engine.plugin import FAMILIES, register
 from featurehub.engine.worker import EXTENSION
 from featurehub.errors import EngineError, SteeringLost, UnsupportedModel
+from featurehub.families import check_architecture
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 

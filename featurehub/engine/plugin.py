@@ -6,23 +6,9 @@ that builds it.
 
 import sys
 
-from featurehub.errors import UnsupportedModel
+from featurehub.families import ARCHITECTURES
 
-__all__ = ["ARCHITECTURES", "FAMILIES", "check_architecture", "register"]
-
-ARCHITECTURES = (
-    "GPT2LMHeadModel",
-    "GPTNeoXForCausalLM",
-    "Gemma2ForCausalLM",
-    "Gemma3ForCausalLM",
-    "LlamaForCausalLM",
-    "MistralForCausalLM",
-    "OPTForCausalLM",
-    "Phi3ForCausalLM",
-    "Qwen2ForCausalLM",
-    "Qwen3ForCausalLM",
-)
-
+__all__ = ["FAMILIES", "register"]
 
 FAMILIES = "featurehub.engine.families"
 
@@ -38,10 +24,3 @@ def register() -> None:
     for architecture in ARCHITECTURES:
         name = f"Hooked{architecture}"
         ModelRegistry.register_model(architecture, getattr(families, name) if families else f"{FAMILIES}:{name}")
-
-
-def check_architecture(architecture: str) -> None:
-    """Raises UnsupportedModel for an architecture whose layers the engine does not know: it would serve unsteered."""
-    if architecture not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise UnsupportedModel(f"featurehub cannot hook {architecture} yet. It knows {known}.", param="model")

@@ -8,14 +8,13 @@ from pydantic import ValidationError
 
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
-from featurehub.cli.progress import console, phase
-from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
-from featurehub.engine.plugin import check_architecture
 from featurehub.errors import InvalidInput
-from featurehub.features import reason
+from featurehub.families import check_architecture
 from featurehub.runs.chunks import Reading, harvested
-from featurehub.settings import Frozen
+from featurehub.runs.engines import Engines
+from featurehub.runs.progress import SILENT, Progress
+from featurehub.settings import Frozen, reason
 from saes.documents import Document, special_ids, tokenize
 from saes.harvest import Harvest, HarvestConfig
 from saes.texts import Message
@@ -49,26 +48,26 @@ class HarvestPlan(Frozen):
             raise InvalidInput(reason(error)) from None
 
 
-def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]]) -> Harvest:
+def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]], progress: Progress = SILENT) -> Harvest:
     """Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; shards that are there are kept."""
-    with phase("identifying the model"):
+    with progress.phase("identifying the model"):
         identity, hooks = identify_hooks(plan.model, plan.layers, plan.sites)
-    with phase("starting the engine"):
-        engine = Engine(plan.model, EngineConfig.capturing(*hooks, truncated=True), plan.engine)
-    with engine:
-        documents = read_documents(engine, entries, plan.max_tokens)
+    with Engines(plan.model, plan.engine, progress).reading(*hooks) as engine:
+        documents = read_documents(engine, entries, plan.max_tokens, progress)
         reading = Reading(engine, documents, special_ids(engine.tokenizer), identity, hooks, plan.harvest)
-        return harvested(reading, plan.out, "harvesting")
+        return harvested(reading, plan.out, "harvesting", progress)
 
 
-def read_documents(engine: Engine, entries: Sequence[str | list[Message]], max_tokens: int | None) -> list[Document]:
+def read_documents(
+    engine: Engine, entries: Sequence[str | list[Message]], max_tokens: int | None, progress: Progress = SILENT
+) -> list[Document]:
     """What is left out is said.
 
     Raises InvalidInput where the model cannot read as many tokens at once as were asked for, or none of the text.
     """
     made = tokenize(engine.tokenizer, entries, tokens_read(engine.longest, max_tokens))
     if made.left_out:
-        console.print(f"  {made.left_out}", soft_wrap=True)
+        progress.say(made.left_out)
     return made.documents
 
 

@@ -18,7 +18,6 @@ from rich.table import Table
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.cli.demo import demo_database, ensure_demo
-from featurehub.cli.judges import RecognizerJudge
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import names
 from featurehub.demo.corpus import conversations, messages
@@ -26,6 +25,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.features import Feature
+from featurehub.runs.judges import RecognizerJudge
 from featurehub.store import open_store
 from featurehub.store.names import base_of
 from saes.activations import FeatureActivations, encode_documents

@@ -18,11 +18,13 @@ from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Generation
 from featurehub.errors import CorruptArtifact, FeaturehubError, IncompatibleArtifact, InvalidInput
 from featurehub.runs import adopt as adopting
-from featurehub.runs import register as registering
+from featurehub.runs import engines
 from featurehub.runs.adopt import ImportPlan, adopt, hook_of, measured
+from featurehub.runs.progress import SILENT, Progress
 from saes.documents import Document
 from saes.formats.imported import Imported
 from saes.reader import FakeReader
+from tests.runs.recording import Recording
 
 WIDTH, D_SAE, K = 192, 24, 4
 TEXT = [f"the loan is good . number {i} is {'bad' if i % 3 else 'fine'} ." for i in range(40)]
@@ -67,26 +69,23 @@ def plan_of(source: Path, tmp_path: Path, **other: Any) -> ImportPlan:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adopting, "Engine", FakeEngine)
-    monkeypatch.setattr(registering, "Engine", FakeEngine)
+    monkeypatch.setattr(engines, "Engine", FakeEngine)
 
 
-def run(plan: ImportPlan) -> Any:
-    return adopt(plan, TEXT, None, ["the loan"])  # type: ignore[arg-type]
+def run(plan: ImportPlan, progress: Progress = SILENT) -> Any:
+    return adopt(plan, TEXT, None, ["the loan"], progress)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def unlabelled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Labelling needs a model that answers; it has its own tests."""
-    monkeypatch.setattr(registering, "label_and_register", lambda *_: None)
+    monkeypatch.setattr(adopting, "register", lambda *_: None)
 
 
 @pytest.mark.usefixtures("engine", "unlabelled")
-def test_the_artifact_says_where_it_comes_from_and_encodes_as_its_source(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = gemma_scope(tmp_path)
-    artifact = run(plan_of(source, tmp_path))
+def test_the_artifact_says_where_it_comes_from_and_encodes_as_its_source(tmp_path: Path) -> None:
+    source, heard = gemma_scope(tmp_path), Recording()
+    artifact = run(plan_of(source, tmp_path), heard)
     verify(artifact)
     manifest = artifact.manifest
     assert manifest.training == {
@@ -99,9 +98,10 @@ def test_the_artifact_says_where_it_comes_from_and_encodes_as_its_source(
     z = x @ w["W_enc"]
     torch.testing.assert_close(Dictionary.load(artifact.weights).encode(x), z * (z > 0.5), rtol=1e-4, atol=1e-4)
     # 24 random directions explain little of a stream of 192.
-    said = " ".join(capsys.readouterr().err.split())
-    assert "warning this SAE explains" in said
-    assert "jumprelu SAE of 24 latents made for gemma-2-2b" in said
+    [warning], [message] = heard.warnings, heard.messages
+    assert warning.startswith("this SAE explains")
+    assert "jumprelu SAE of 24 latents made for gemma-2-2b" in message
+    assert heard.works["reading held-out documents"].done == len(TEXT)
 
 
 @pytest.mark.usefixtures("engine", "unlabelled")
@@ -171,7 +171,7 @@ def test_what_does_not_fit_is_refused_by_name_and_leaves_nothing(case: str, agai
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("again", [False, True], ids=["new", "again"])
-@pytest.mark.parametrize("stage", ["observed", "keep_baseline", "seal", "register"])
+@pytest.mark.parametrize("stage", ["evaluated", "keep_baseline", "seal", "register"])
 def test_a_failure_at_any_step_leaves_nothing(
     stage: str, again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
