@@ -26,7 +26,7 @@ from typing import IO, Any, NamedTuple, Self
 
 from featurehub.errors import InvalidInput
 
-__all__ = ["HUB_ENTRIES", "Message", "contents", "pinned", "read_texts"]
+__all__ = ["HUB_ENTRIES", "Entry", "Message", "contents", "pinned", "read_texts"]
 
 MAX_JSON_CHARS = 2 << 30
 """Of a .json file, which is read at once; files of the other kinds are read piece by piece."""

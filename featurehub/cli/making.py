@@ -54,8 +54,9 @@ def build(
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.runs.build import BuildPlan
     from featurehub.runs.build import build as build_artifact
-    from featurehub.runs.judges import beginnings, judge_of
+    from featurehub.runs.judges import judge_of
     from featurehub.runs.material import MaterialConfig
+    from featurehub.runs.prompts import beginnings
     from featurehub.runs.recipes import RecipeOptions, recipes_for
     from featurehub.runs.training import SaeTraining
     from saes.budget import Budget as BudgetOf
@@ -75,7 +76,7 @@ def build(
         material=MaterialConfig(text=text, max_tokens=max_tokens),
         training=SaeTraining(recipes=(recipe,), config=config, budget=BudgetOf.parse(budget)),
     )
-    artifact = build_artifact(plan, entries, judge_of(entries), beginnings(entries), ConsoleProgress())
+    artifact = build_artifact(plan, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())
     for name, value in artifact.manifest.metrics.items():
         output.print(f"  {name} {value:.4g}")
     output.print(f"Serve it: featurehub serve {model} --sae {out}")
@@ -165,14 +166,15 @@ def label(
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.artifacts.artifact import open_artifact
     from featurehub.cli.registry.located import folder_of
-    from featurehub.runs.judges import beginnings, judge_of
+    from featurehub.runs.judges import judge_of
     from featurehub.runs.label import LabelPlan, label_artifact
     from featurehub.runs.material import MaterialConfig
+    from featurehub.runs.prompts import beginnings
 
     db = db or database_path()
     artifact = open_artifact(folder_of(sae, db))
     plan = LabelPlan(model=model, database=db, material=MaterialConfig(max_tokens=max_tokens))
-    label_artifact(plan, artifact, entries, judge_of(entries), beginnings(entries), ConsoleProgress())
+    label_artifact(plan, artifact, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())
     output.print(f"Serve it: featurehub serve {model} --sae {artifact.folder}")
 
 

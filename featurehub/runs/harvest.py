@@ -67,7 +67,7 @@ def read_documents(
     """
     made = tokenize(engine.tokenizer, entries, tokens_read(engine.longest, max_tokens))
     if made.left_out:
-        progress.say(f"  {made.left_out}")
+        progress.say(made.left_out)
     return made.documents
 
 

@@ -21,7 +21,7 @@ class MaterialConfig(Frozen):
     """What becomes of the text.
 
     text:       what it is called
-    max_tokens: of each text, from its beginning, as in a ``HarvestPlan``
+    max_tokens: of a document, as in a ``HarvestPlan``
     held_out:   share of the documents that training never sees, in (0, 1)
     """
 

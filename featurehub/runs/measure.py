@@ -118,12 +118,12 @@ def texts_of(
     # As the engine bounds it: by the model and its tokenizer, with room for one more.
     length = tokens_read(min(longest, tokenizer.model_max_length) - 1, max_tokens)
     labelled, labels = tokenize_labelled(tokenizer, rows, length) if rows else ([], [])
-    read = tokenize(tokenizer, entries, length)
-    if read.left_out:
-        progress.say(f"  {read.left_out}")
+    made = tokenize(tokenizer, entries, length)
+    if made.left_out:
+        progress.say(made.left_out)
     if len(labels) < len(rows):
-        progress.say(f"  {len(rows) - len(labels):,} of {len(rows):,} labelled texts are left out")
-    return EvaluationTexts(list(read.documents), labelled, labels, special_ids(tokenizer))
+        progress.say(f"{len(rows) - len(labels):,} of {len(rows):,} labelled texts are left out")
+    return EvaluationTexts(made.documents, labelled, labels, special_ids(tokenizer))
 
 
 def spliced(host: Host, sae: Dictionary, texts: EvaluationTexts, progress: Progress) -> Fidelity:
