@@ -5,7 +5,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Frozen", "Limits", "home"]
+__all__ = ["FRONTEND", "Frozen", "Limits", "home"]
+
+FRONTEND = "FEATUREHUB_FRONTEND"
+"""The environment variable in which `featurehub serve` tells the server's frontend what it serves, as JSON. Not through
+vLLM's ``additional_config``: that is hashed into the compile cache, so that another database would compile anew."""
 
 
 class Frozen(BaseModel):

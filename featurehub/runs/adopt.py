@@ -94,7 +94,7 @@ def adopt(
             check_quality(trained.observed.quality)
             metrics = keep_baseline(plan, engine, trained, folder)
             own = made_from(source, format, imported, trained.observed.quality)
-            own |= {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae}
+            own |= {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae, "judge": judge.name}
             seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
             calibration_prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in prompts]
         register(plan, folder, trained, judge, calibration_prompts)

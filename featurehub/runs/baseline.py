@@ -14,6 +14,7 @@ from saes.activations import FeatureActivations, encode_documents
 from saes.canaries import CanaryConfig, choose_canaries
 from saes.documents import Document, special_ids
 from saes.drift.check import ANSWERS, CANARIES, CheckConfig, answer_prompts
+from saes.drift.tokens import TOKENS, save_tokens
 from saes.observed import observe
 
 __all__ = ["BaselinePlan", "Trained", "keep_baseline", "manifest_fields", "observed"]
@@ -52,9 +53,12 @@ def keep_baseline(plan: BaselinePlan, engine: Engine, trained: Trained, folder: 
         chosen = choose_canaries(trained.observed, plan.canaries)
         documents = [trained.observed.documents[i] for i in chosen]
         canaries = encode_documents(engine, trained.dictionary, documents, special_ids(engine.tokenizer))
-        observe(canaries).save(folder / CANARIES)
+        kept = observe(canaries)
+        kept.save(folder / CANARIES)
         prompts = [document.token_ids[: document.prompt_len] for document in documents]
-        observe(answer_prompts(engine, trained.dictionary, prompts, plan.check)).save(folder / ANSWERS)
+        answers = observe(answer_prompts(engine, trained.dictionary, prompts, plan.check))
+        answers.save(folder / ANSWERS)
+        save_tokens(folder / TOKENS, engine.tokenizer, (kept, answers))
     return {
         **trained.observed.quality.model_dump(),
         "canary_explained_variance": canaries.quality.explained_variance,

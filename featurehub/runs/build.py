@@ -61,7 +61,7 @@ def build(
         material, [made] = harvest_and_train(plan, engine, material, partial)
     with replace_folder(plan.out) as folder:
         with answering(plan, hook) as engine:
-            trained = seal_trained(plan, engine, material, made, folder, plan.name)
+            trained = seal_trained(plan, engine, material, made, folder, plan.name, judge.name)
             calibration_prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in prompts]
         register(plan, folder, trained, judge, calibration_prompts)
     shutil.rmtree(partial)

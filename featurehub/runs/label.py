@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from featurehub.artifacts.artifact import Artifact, verify
 from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.fits import check_fits
 from featurehub.cli.progress import phase
-from featurehub.cli.serve import check_fits
 from featurehub.dictionary import Dictionary
 from featurehub.errors import IncompatibleArtifact
 from featurehub.runs.baseline import observed
@@ -18,7 +18,6 @@ from featurehub.runs.register import BuildJudge, register
 from featurehub.runs.training import TrainPlan, harvesting
 from labeling.strength import CalibrationConfig
 from saes.documents import prompt_ids
-from saes.drift.check import same_function
 from saes.texts import Message
 
 __all__ = ["LabelPlan", "label_artifact"]
@@ -44,10 +43,11 @@ def label_artifact(
         hook = artifact.manifest.hook
         identity = identify(plan.model, hook)
     check_fits(artifact, identity)
-    if not same_function(artifact, identity):
+    if differing := artifact.manifest.model.differences(identity):
         raise IncompatibleArtifact(
-            f"{plan.model} has other weights than {artifact.manifest.model.name}, which {artifact.manifest.name} was "
-            "trained on; give that model, or see what holds on this one with `featurehub drift check`",
+            f"{plan.model} is not the model that {artifact.manifest.name} was trained on "
+            f"({artifact.manifest.model.name}): they differ in {', '.join(differing)}, or the artifact does not record "
+            "it. Give that model, or see what holds on this one with `featurehub drift check`",
             param="model",
         )
     with harvesting(plan, hook) as engine:

@@ -17,9 +17,9 @@ from transformers import AutoTokenizer
 
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.fits import check_fits
 from featurehub.artifacts.manifest import ModelIdentity
 from featurehub.cli.progress import console, phase, work
-from featurehub.cli.serve import check_fits
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
@@ -30,7 +30,6 @@ from featurehub.settings import Frozen
 from featurehub.store import Store
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids, text_hash, tokenize
-from saes.drift.check import same_function
 from saes.evaluate import decades
 from saes.host import load_host
 from saes.labelled import Labelled, tokenize_labelled
@@ -83,8 +82,11 @@ def measure(plan: EvaluationPlan, entries: Sequence[str | list[Message]], rows: 
     with phase("identifying the model"):
         identity = identify(plan.model, artifact.manifest.hook)
         check_fits(artifact, identity)
-    if not same_function(artifact, identity):
-        console.print("[yellow]note[/yellow]: this model is not the one that the SAE was trained on")
+    if differing := artifact.manifest.model.differences(identity):
+        console.print(
+            "[yellow]note[/yellow]: this model is not known to be the one that the SAE was trained on: "
+            f"{', '.join(differing)}"
+        )
     dictionary = Dictionary.load(artifact.weights)
     texts, fidelity = spliced(plan, artifact, dictionary, entries, rows)
     activations, means = read(plan, artifact, dictionary, texts)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.fits import check_fits
 from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.cli.serve import check_fits
 from featurehub.dictionary import Dictionary
 from featurehub.errors import InvalidInput
 from saes.architecture import Architecture

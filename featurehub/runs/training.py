@@ -160,9 +160,12 @@ def parents_of(plan: TrainPlan) -> dict[str, Dictionary]:
 
 
 def seal_trained(
-    plan: TrainPlan, engine: Engine, material: Material, made: TrainedSae, folder: Path, name: str
+    plan: TrainPlan, engine: Engine, material: Material, made: TrainedSae, folder: Path, name: str, judge: str = ""
 ) -> Trained:
-    """Evaluates an SAE on the held-out documents, and seals it in ``folder`` with its canaries and its report."""
+    """Evaluates an SAE on the held-out documents, and seals it in ``folder`` with its canaries and its report.
+
+    ``judge`` is the name of the one that will judge its labels, where that is known.
+    """
     trained = observed(plan, engine, made.dictionary, material.held_out)
     metrics = keep_baseline(plan, engine, trained, folder)
     write_report(folder / REPORT, name, made.history, trained.observed.density)
@@ -173,6 +176,7 @@ def seal_trained(
         "dataset": dataset_of(plan.text, material.training),
         "training": made.recipe.model_dump(mode="json", exclude={"parent"}) | made.config.model_dump(),
         "parent": made.recipe.parent,
+        "judge": judge,
     }
     seal(folder, manifest_fields(name, material.identity, material.hook, metrics, own))
     return trained
