@@ -52,7 +52,7 @@ HARMLESS = frozenset({
     "uds", "use_tqdm_on_load", "uvicorn_log_level", "watermark",
 })
 # fmt: on
-OWN = ("model", "model_tag", "additional_config", "worker_extension_cls")
+OWN = ("model", "additional_config", "worker_extension_cls")
 ENVIRONMENT = ("VLLM_MODEL_REDIRECT_PATH", "VLLM_SERVER_DEV_MODE", "VLLM_USE_FASTOKENS", "VLLM_USE_MODELSCOPE")
 """What loads another model or tokenizer, and what opens routes that change the weights of a running server."""
 
@@ -68,6 +68,8 @@ def overridden(args: Namespace, own: Namespace) -> tuple[str, ...]:
         InvalidInput: An option says what `featurehub serve` says itself.
     """
     changed = sorted(name for name, value in vars(args).items() if value != getattr(own, name, None))
+    if "model_tag" in changed:
+        raise InvalidInput(f"{args.model_tag!r} is one argument too many: MODEL comes first, then options")
     for name in OWN:
         if name in changed:
             raise InvalidInput(f"{option(name)} is not for vLLM here: `featurehub serve MODEL` sets it", param=name)
