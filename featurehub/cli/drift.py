@@ -13,10 +13,10 @@ from featurehub.cli.progress import console, output, phase
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.features import State
-from featurehub.runs.judges import judge_for
+from featurehub.runs.judges import judge_called
 from featurehub.store import Store, open_store
 from featurehub.verdicts import DriftReport, FeatureVerdict
-from saes.drift.check import CheckConfig, check, same_function
+from saes.drift.check import CheckConfig, by_construction, check
 
 __all__ = ["check_drift", "show"]
 
@@ -45,9 +45,10 @@ def labelled(store: Store, artifact: Artifact) -> dict[int, str]:
 def run(
     artifact: Artifact, identity: ModelIdentity, model: Path, labels: dict[int, str], config: CheckConfig
 ) -> DriftReport:
-    judge = judge_for(artifact.manifest.model)
-    if same_function(artifact, identity):
-        return check(artifact, identity, None, labels, judge, config)
+    if report := by_construction(artifact, identity, labels):
+        return report
+    console.print(f"  another function: {', '.join(artifact.manifest.model.differences(identity))}")
+    judge = judge_called(artifact.manifest.judge)
     with phase("starting the engine"):
         engine = Engine(model, EngineConfig.capturing(artifact.manifest.hook), EngineOptions())
     with engine:

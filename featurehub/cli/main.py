@@ -66,7 +66,6 @@ def serve(
     if demo:
         sae, db = sae or str(ensure_demo().folder), db or demo_database()
         model, name, eager = model or bundled_model(), "demo", True
-        context.args += ["--dtype", "float32"]
     if model is None or sae is None:
         raise InvalidInput("give MODEL and --sae, or --demo", param="model" if model is None else "sae")
     options = ServeOptions(host=host, port=port, served_model_name=name, eager=eager, extra=context.args)

@@ -19,6 +19,7 @@ from featurehub.runs import adopt as adopting
 from featurehub.runs import engines
 from featurehub.runs.adopt import ImportPlan, adopt, hook_of, measured
 from featurehub.runs.progress import SILENT, Progress
+from labeling.judge import WordJudge
 from saes.documents import Document
 from saes.formats.imported import Imported
 from saes.reader import FakeReader
@@ -54,7 +55,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(plan: ImportPlan, progress: Progress = SILENT) -> Any:
-    return adopt(plan, TEXT, None, ["the loan"], progress)  # type: ignore[arg-type]
+    return adopt(plan, TEXT, WordJudge(), ["the loan"], progress)
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def model_of(manifest: Manifest) -> Lines:
     yield "whole", escape(f"{model.whole} (all weights)")
     yield "tokenizer", escape(model.tokenizer)
     yield "chat template", escape(model.chat_template or "none")
+    yield "configuration", escape(model.config or "not recorded")
 
 
 def training_of(manifest: Manifest) -> Lines:
