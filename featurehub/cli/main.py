@@ -15,7 +15,7 @@ from rich.table import Table
 from featurehub.cli.making import build, harvest, label, train
 from featurehub.cli.options import Database, Sae, database_path
 from featurehub.cli.planted import demo_app
-from featurehub.cli.progress import console, output
+from featurehub.cli.progress import ConsoleProgress, console, output
 from featurehub.cli.saes import saes_app
 from featurehub.cli.transcoding import transcoder_app
 from featurehub.errors import FeaturehubError
@@ -82,11 +82,12 @@ def drift_check(
 ) -> None:
     """Compare fingerprints, then what the features do. Exit code 0 fresh, 3 suspect, 4 stale."""
     from featurehub.artifacts.files import write_text
-    from featurehub.cli.drift import check_drift, show
+    from featurehub.cli.drift import show
     from featurehub.cli.registry.located import folder_of
+    from featurehub.runs.drift import check_drift
 
     db = db or database_path()
-    report = check_drift(folder_of(sae, db), model, db)
+    report = check_drift(folder_of(sae, db), model, db, progress=ConsoleProgress())
     show(report)
     if json is not None:
         write_text(json, report.model_dump_json(indent=2) + "\n")
