@@ -19,7 +19,7 @@ from rich.table import Table
 
 from featurehub.cli.demo import build_demo, demo_database, demo_sae
 from featurehub.cli.drift import show
-from featurehub.cli.progress import output, phase, work
+from featurehub.cli.progress import ConsoleProgress, output, phase, work
 from featurehub.cli.served import served
 from featurehub.demo.bundle import sibling
 from featurehub.demo.concepts import Kind, names
