@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
@@ -55,7 +56,7 @@ def run(
 
 
 def show(report: DriftReport, limit: int = 20) -> None:
-    output.print(f"{colored(report.state)}  {report.reason}  [dim]report {report.id}[/dim]")
+    output.print(Text.assemble(colored(report.state), f"  {report.reason}  ", (f"report {report.id}", "dim")))
     for name, value in report.metrics.items():
         output.print(f"  {name} {value:.4g}")
     flagged = [verdict for verdict in report.features if verdict.state is not State.FRESH]

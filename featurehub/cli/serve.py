@@ -1,6 +1,10 @@
 """`featurehub serve`: compares fingerprints, says what it found, and starts vLLM's server."""
 
 from pathlib import Path
+from shlex import quote
+
+from rich.markup import escape
+from rich.text import Text
 
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
@@ -30,7 +34,7 @@ def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, option
     check_fits(artifact, identity)
     with open_store(database).read() as reader:
         check_registered(reader, artifact, database)
-        console.print(freshness(reader, artifact, identity))
+        console.print(Text.from_markup(freshness(reader, artifact, identity)), soft_wrap=True)
     serve(model, engine_config(artifact, identity, database, on_stale), options)
 
 
@@ -46,16 +50,17 @@ def check_registered(reader: Reader, artifact: Artifact, database: str) -> None:
 
 def freshness(reader: Reader, artifact: Artifact, identity: ModelIdentity) -> str:
     """What is known of the SAE on this model, in one line."""
+    name = f"SAE {escape(artifact.manifest.name)}"
     if same_function(artifact, identity):
-        return f"SAE {artifact.manifest.name}: [green]fresh[/green], the model has the weights that it was trained on"
+        return f"{name}: [green]fresh[/green], the model has the weights that it was trained on"
     report = reader.latest_report(artifact.manifest.id, identity.whole)
     if report is None:
         return (
-            f"SAE {artifact.manifest.name}: [yellow]not checked[/yellow] on this model, whose weights differ. Its "
-            f"features are answered with a warning. Run `featurehub drift check {artifact.folder} --model <folder>`."
+            f"{name}: [yellow]not checked[/yellow] on this model, whose weights differ. Its features are answered with "
+            f"a warning. Run `featurehub drift check {escape(quote(str(artifact.folder)))} --model <folder>`."
         )
     color = "red" if report.state is State.STALE else "yellow"
-    return f"SAE {artifact.manifest.name}: [{color}]{report.state}[/{color}] by report {report.id}: {report.reason}"
+    return f"{name}: [{color}]{report.state}[/{color}] by report {report.id}: {escape(report.reason)}"
 
 
 def engine_config(artifact: Artifact, identity: ModelIdentity, database: str, on_stale: OnStale) -> EngineConfig:
