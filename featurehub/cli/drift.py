@@ -1,6 +1,7 @@
 """`featurehub drift check`: a report, and what it rests on."""
 
 from rich.table import Table
+from rich.text import Text
 
 from featurehub.cli.colors import colored
 from featurehub.cli.progress import output
@@ -11,7 +12,7 @@ __all__ = ["show"]
 
 
 def show(report: DriftReport, limit: int = 20) -> None:
-    output.print(f"{colored(report.state)}  {report.reason}  [dim]report {report.id}[/dim]")
+    output.print(Text.assemble(colored(report.state), f"  {report.reason}  ", (f"report {report.id}", "dim")))
     for name, value in report.metrics.items():
         output.print(f"  {name} {value:.4g}")
     flagged = [verdict for verdict in report.features if verdict.state is not State.FRESH]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from featurehub.cli.making import build, harvest, label, train
 from featurehub.cli.options import Database, Sae, database_path
@@ -123,7 +123,7 @@ def doctor() -> None:
             raise InvalidConfig(
                 f"the package {package!r} comes from {found}, not {root}: another distribution hides it"
             )
-        output.print(f"[green]✓[/green] {package}")
+        output.print(Text.assemble(("✓", "green"), f" {package}"))
 
 
 def quiet() -> None:
@@ -139,7 +139,7 @@ def main() -> None:
     try:
         app()
     except FeaturehubError as error:
-        console.print(f"[red]error[/red] ({error.code}): {escape(error.message)}", soft_wrap=True)
+        console.print(Text.assemble(("error", "red"), f" ({error.code}): {error.message}"), soft_wrap=True)
         sys.exit(Exit.ERROR)
 
 

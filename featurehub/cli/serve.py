@@ -1,8 +1,10 @@
 """`featurehub serve`: compares fingerprints, says what it found, and starts vLLM's server."""
 
 from pathlib import Path
+from shlex import quote
 
 from rich.markup import escape
+from rich.text import Text
 
 from api.served import Served
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
@@ -42,7 +44,7 @@ def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, option
     store = open_store(database)
     with store.read() as reader:
         check_registered(reader, artifact, database)
-        console.print(freshness(reader, artifact, served), soft_wrap=True)
+        console.print(Text.from_markup(freshness(reader, artifact, served)), soft_wrap=True)
     store.close()
     serve(launch, EngineConfig.holding(artifact, weights=identity.function), served.model_dump_json())
 
@@ -76,6 +78,6 @@ def freshness(reader: Reader, artifact: Artifact, served: Served) -> str:
         return (
             f"{name}: [yellow]not checked[/yellow] on this model, which differs from the one that it was trained on in "
             f"{', '.join(differing)} (or the SAE has no record of it). Its features are answered with a warning. Run "
-            f"`featurehub drift check {escape(str(artifact.folder))} --model <folder>`."
+            f"`featurehub drift check {escape(quote(str(artifact.folder)))} --model <folder>`."
         )
     return f"{name}: [green]fresh[/green], the model is the function that it was trained on"

@@ -86,7 +86,7 @@ def adopt(
     progress.say(described(format, imported, identity, hook))
     engines = Engines(plan.model, plan.engine, progress)
     with engines.reading(hook) as engine:
-        documents = read_documents(engine, entries, plan.max_tokens)
+        documents = read_documents(engine, entries, plan.max_tokens, progress)
         dictionary, rest = measured(imported, engine, documents, special_ids(engine.tokenizer))
     registration = Registration(plan.model, plan.out, plan.database, plan.calibration, judge, prompts)
     with replace_folder(plan.out) as folder, engines.steering(holding(dictionary, hook, folder)) as engine:

@@ -62,7 +62,7 @@ def label_artifact(
         )
     registration = Registration(plan.model, artifact.folder, plan.database, plan.calibration, judge, prompts)
     with Engines(plan.model, plan.engine, progress).steering(EngineConfig.holding(artifact)) as engine:
-        material = material_of(plan.material, engine, identity, hook, entries)
+        material = material_of(plan.material, engine, identity, hook, entries, progress)
         held_out = material.held_out[: plan.documents]
         sae = evaluated(engine, Dictionary.load(artifact.weights), held_out, progress)
         register(registration, engine, artifact.folder, sae, progress)

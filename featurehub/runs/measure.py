@@ -93,7 +93,7 @@ def measure(
     sae = Dictionary.load(artifact.weights)
     with progress.phase("loading the model"):
         host = load_host(plan.model, artifact.manifest.hook)
-    texts = texts_of(plan.model, host.longest, plan.max_tokens, entries, rows)
+    texts = texts_of(plan.model, host.longest, plan.max_tokens, entries, rows, progress)
     fidelity = spliced(host, sae, texts, progress)
     del host
     torch.cuda.empty_cache()
@@ -111,13 +111,19 @@ def texts_of(
     max_tokens: int | None,
     entries: Sequence[str | list[Message]],
     rows: Sequence[Labelled],
+    progress: Progress = SILENT,
 ) -> EvaluationTexts:
     """longest: tokens that the model takes at once"""
     tokenizer = AutoTokenizer.from_pretrained(model)
     # As the engine bounds it: by the model and its tokenizer, with room for one more.
     length = tokens_read(min(longest, tokenizer.model_max_length) - 1, max_tokens)
     labelled, labels = tokenize_labelled(tokenizer, rows, length) if rows else ([], [])
-    return EvaluationTexts(list(tokenize(tokenizer, entries, length)), labelled, labels, special_ids(tokenizer))
+    made = tokenize(tokenizer, entries, length)
+    if made.left_out:
+        progress.say(made.left_out)
+    if len(labels) < len(rows):
+        progress.say(f"{len(rows) - len(labels):,} of {len(rows):,} labelled texts are left out")
+    return EvaluationTexts(made.documents, labelled, labels, special_ids(tokenizer))
 
 
 def spliced(host: Host, sae: Dictionary, texts: EvaluationTexts, progress: Progress) -> Fidelity:

@@ -78,7 +78,7 @@ def train_saes(plan: TrainPlan, entries: Sequence[str | list[Message]], progress
     with progress.phase("identifying the model"):
         identity, hook = identify_hook(plan.model, plan.layer, plan.site)
     with Engines(plan.model, plan.engine, progress).reading(hook) as engine:
-        material = material_of(plan.material, engine, identity, hook, entries)
+        material = material_of(plan.material, engine, identity, hook, entries, progress)
         partial = folder_of(plan.out, plan.training, material)
         return harvest_and_train(plan.training, engine, material, partial, progress)
 

@@ -98,7 +98,7 @@ def train_and_write(
     with progress.phase("identifying the model"):
         identity, points = identify_hooks(plan.model, plan.layers, (READ, WRITTEN))
     with Engines(plan.model, plan.engine, progress).reading(*points) as engine:
-        texts = texts_of(plan.material, plan.evaluated, training.recipe.seed, engine, entries)
+        texts = texts_of(plan.material, plan.evaluated, training.recipe.seed, engine, entries, progress)
         partial = folder_of(plan.out, training, identity, points, texts)
         job = agreed_job(training, engine, identity, texts, points, partial, progress)
         documents = list(enough(texts.documents, job.wanted, texts.special))
@@ -116,9 +116,14 @@ def train_and_write(
 
 
 def texts_of(
-    config: MaterialConfig, evaluated: int, seed: int, engine: Engine, entries: Sequence[str | list[Message]]
+    config: MaterialConfig,
+    evaluated: int,
+    seed: int,
+    engine: Engine,
+    entries: Sequence[str | list[Message]],
+    progress: Progress,
 ) -> TranscoderTexts:
-    training, held_out = split(read_documents(engine, entries, config.max_tokens), config.held_out)
+    training, held_out = split(read_documents(engine, entries, config.max_tokens, progress), config.held_out)
     shuffled = random.Random(seed).sample(training, len(training))
     return TranscoderTexts(shuffled, held_out[:evaluated], special_ids(engine.tokenizer))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.markup import escape
+from rich.text import Text
 
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, check_file
 from featurehub.artifacts.fingerprint import identify
@@ -38,10 +38,10 @@ def verify(reader: Reader, artifact: Artifact, model: Path | None) -> None:
         raise ArtifactError(f"{artifact.manifest.name} is not as it should be: {', '.join(failed)}", param="sae")
 
 
-def line_of(check: Check) -> str:
+def line_of(check: Check) -> Text:
     if check.wrong:
-        return f"[red]✗[/red] {escape(check.what)}: {escape(check.wrong)}"
-    return f"[green]✓[/green] {escape(check.what)}"
+        return Text.assemble(("✗", "red"), f" {check.what}: {check.wrong}")
+    return Text.assemble(("✓", "green"), f" {check.what}")
 
 
 def checks(reader: Reader, artifact: Artifact, model: Path | None) -> Iterator[Check]:
