@@ -196,6 +196,12 @@ def raw_condition(condition: FeatureCondition, feature: Feature) -> Condition:
 
 def value(name: str, edit: Edit, feature: Feature) -> float:
     weight = edit.weight or 0.0
+    if not feature.writes:
+        raise InvalidEdit(
+            f"{name!r} cannot steer: its decoder row is zero, so it reads the stream and never writes. Watch it in a "
+            "condition, or name another feature.",
+            param=f"features.{name}",
+        )
     match edit.mode:
         case Mode.ABLATE:
             return 0.0

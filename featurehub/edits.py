@@ -12,7 +12,10 @@ from featurehub.conditions import Op, Positions
 from featurehub.features import Mode
 from featurehub.settings import Frozen
 
-__all__ = ["Abort", "Condition", "LatentEdit", "Read", "Steering", "When"]
+__all__ = ["LARGEST", "Abort", "Condition", "LatentEdit", "Read", "Steering", "When"]
+
+LARGEST = 1e9
+"""Largest |value| of an edit: any sum of such edits has a finite length in float32, so that the guard can scale it."""
 
 
 class Condition(Frozen):

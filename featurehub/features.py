@@ -51,7 +51,7 @@ class OnStale(StrEnum):
 class Feature(Frozen):
     """A latent with a label, statistics and an id, as search returns it and as a request names it.
 
-    strength:     raw nudge coefficient that weight 1.0 stands for; None where it was never calibrated
+    strength:     raw nudge coefficient that weight 1.0 stands for; None where it was never calibrated or cannot write
     steerability: share of steered answers that showed the label, beyond the unsteered share, in [-1, 1]; None where it
                   was never tested
     relevance:    how well a search found it, in [0, 1]; None outside a search
@@ -71,6 +71,11 @@ class Feature(Frozen):
     state: State = State.UNCHECKED
     relevance: float | None = None
     aliases: tuple[str, ...] = ()
+
+    @property
+    def writes(self) -> bool:
+        """False where calibration found that its decoder row is zero: no edit of it changes anything."""
+        return self.strength is not None or self.steerability is None
 
     def __eq__(self, other: object) -> bool:
         """Two views of one feature are the same feature, whatever a search said of them."""

@@ -17,16 +17,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from featurehub.edits import LatentEdit, Steering
+from featurehub.edits import LARGEST, LatentEdit, Steering
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.wrapping import run_after
 from featurehub.errors import InvalidEdit
 from featurehub.settings import reason
 
-__all__ = ["LARGEST", "admit", "carried", "check", "install"]
-
-LARGEST = 1e9
-"""Largest |value| of an edit: any sum of such edits has a finite length in float32, so that the guard can scale it."""
+__all__ = ["admit", "carried", "check", "install"]
 
 
 def carried(extra_args: dict[str, Any] | None) -> Steering | None:

@@ -104,8 +104,9 @@ def hook_of(plan: ImportPlan, imported: Imported) -> HookPoint:
     """What the files say, or else the options. Raises InvalidInput where they contradict or neither says."""
     if imported.hook is None:
         if plan.layer is None:
+            called = f": {imported.place!r} is no hook point's name" if imported.place else ""
             raise InvalidInput(
-                f"{plan.source} does not say where its SAE reads; give --layer, and --site", param="layer"
+                f"{plan.source} does not say where its SAE reads{called}; give --layer, and --site", param="layer"
             )
         return HookPoint(layer=plan.layer, site=plan.site or Site.RESID_POST)
     asked = HookPoint(
@@ -130,9 +131,10 @@ def check_width(plan: ImportPlan, dictionary: Dictionary, identity: ModelIdentit
 
 def described(format: str, imported: Imported, identity: ModelIdentity, hook: HookPoint) -> str:
     made_for = f" made for {imported.model}" if imported.model else ""
+    called = f", which its files call {imported.place!r}" if imported.place and imported.hook is None else ""
     return (
         f"{format}: a {imported.architecture} SAE of {imported.dictionary.d_sae:,} latents{made_for}; "
-        f"read at {hook} of {identity.name}"
+        f"read at {hook} of {identity.name}{called}"
     )
 
 

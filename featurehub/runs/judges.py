@@ -7,7 +7,7 @@ import numpy as np
 from featurehub.demo.concepts import names
 from featurehub.demo.recognizer import recognize
 from featurehub.errors import InvalidInput
-from featurehub.store.names import base_of, fold
+from featurehub.names import base_of, fold
 from labeling.judge import WordJudge
 from labeling.words import words_in
 from saes.texts import Entry, contents

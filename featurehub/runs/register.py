@@ -7,10 +7,11 @@ from typing import NamedTuple, Protocol
 from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
+from featurehub.errors import UnsupportedModel
+from featurehub.names import base_of
 from featurehub.runs.baseline import EvaluatedSae
 from featurehub.runs.progress import Progress
 from featurehub.store import Calibration, FeatureRow, Labeled, open_store
-from featurehub.store.names import base_of
 from labeling.corpus import Corpus
 from labeling.label import LatentLabel, label_latents, rename
 from labeling.logit_lens import Projection, project
@@ -54,7 +55,7 @@ def register(registration: Registration, engine: Engine, folder: Path, sae: Eval
     seen = sae.activations
     corpus = Corpus([pieces(engine.tokenizer, d.token_ids) for d in seen.documents], seen.matrix, seen.offsets)
     with progress.phase("labelling"):
-        projection = projected(registration.model, engine, sae.dictionary)
+        projection = projected(registration.model, engine, sae.dictionary, progress)
         labels = label_latents(corpus, projection=projection)
         W_dec = sae.dictionary.W_dec.numpy()
         rows = list(feature_rows(corpus, seen.tokens, W_dec, projection, StatisticsConfig()))
@@ -73,9 +74,12 @@ def merits(labels: Sequence[LatentLabel], strengths: dict[int, Calibration]) -> 
     }
 
 
-def projected(model: Path, engine: Engine, dictionary: Dictionary) -> Projection | None:
-    unembedding = read_unembedding(model)
-    if unembedding is None:
+def projected(model: Path, engine: Engine, dictionary: Dictionary, progress: Progress) -> Projection | None:
+    """What each row writes; None, and a warning that says why, where the model's final norm or head is not found."""
+    try:
+        unembedding = read_unembedding(model)
+    except UnsupportedModel as error:
+        progress.warn(f"features get no top tokens: {error.message}")
         return None
     tokens = engine.tokenizer.convert_ids_to_tokens(list(range(len(engine.tokenizer))))
     return project(dictionary.W_dec.numpy(), unembedding.norm, unembedding.weight, tokens)

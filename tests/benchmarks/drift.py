@@ -29,10 +29,10 @@ from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Feature, State
+from featurehub.names import base_of
 from featurehub.runs.drift import check_drift
 from featurehub.runs.judges import RecognizerJudge
 from featurehub.store import open_store
-from featurehub.store.names import base_of
 from featurehub.verdicts import DriftReport
 from saes.documents import prompt_ids
 from saes.drift.check import CheckConfig, World, answer_prompts, world

@@ -25,9 +25,9 @@ from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.features import Feature
+from featurehub.names import base_of
 from featurehub.runs.judges import RecognizerJudge
 from featurehub.store import open_store
-from featurehub.store.names import base_of
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids, tokenize
 from saes.drift.check import World, world

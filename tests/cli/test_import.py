@@ -1,5 +1,6 @@
 """Importing an SAE, on a stand-in for the engine: what its manifest says, and that a failure leaves nothing behind."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ from featurehub.runs.progress import SILENT, Progress
 from labeling.judge import WordJudge
 from saes.documents import Document
 from saes.formats.imported import Imported
+from saes.formats.recognise import read_sae
 from saes.reader import FakeReader
 from tests.runs.fakes import WIDTH, FakeEngine
 from tests.runs.recording import Recording
+from tests.saes.written import dictionary_learning, sparsify
 
 D_SAE, K = 24, 4
 TEXT = [f"the loan is good . number {i} is {'bad' if i % 3 else 'fine'} ." for i in range(40)]
@@ -176,6 +179,40 @@ def test_files_that_do_not_say_where_they_read_need_the_options(tmp_path: Path) 
     assert hook_of(told, silent) == HookPoint(layer=3, site=Site.ATTN_OUT)
     assert hook_of(plan_of(tmp_path, tmp_path, layer=3), silent) == HookPoint(layer=3)
     assert hook_of(told, silent._replace(hook=HookPoint(layer=3, site=Site.ATTN_OUT))).layer == 3
+
+
+def renamed_sparsify(root: Path) -> Path:
+    folder = sparsify(root).path
+    return folder.rename(folder.with_name("my_sae"))
+
+
+def saelens_of_an_unusual_name(root: Path) -> Path:
+    w = weights(64)
+    save_file({**w, "W_dec": w["W_dec"].clone()}, root / "sae_weights.safetensors")
+    (root / "cfg.json").write_text(json.dumps({"architecture": "standard", "hook_name": "my_sae"}))
+    return root
+
+
+def dictionary_learning_of_an_unusual_name(root: Path) -> Path:
+    folder = dictionary_learning(root, "AutoEncoder").path
+    config = json.loads((folder / "config.json").read_text())
+    config["trainer"]["submodule_name"] = "my_sae"
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "write", [renamed_sparsify, saelens_of_an_unusual_name, dictionary_learning_of_an_unusual_name]
+)
+def test_the_options_say_where_an_sae_reads_whose_files_have_an_unusual_name_for_it(
+    write: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    imported = read_sae(write(tmp_path))[1]
+    with pytest.raises(InvalidInput, match=r"'my_sae' is no hook point's name; give --layer, and --site"):
+        hook_of(plan_of(tmp_path, tmp_path), imported)
+    assert hook_of(plan_of(tmp_path, tmp_path, layer=2), imported) == HookPoint(layer=2)
+    told = plan_of(tmp_path, tmp_path, layer=2, site=Site.MLP_OUT)
+    assert hook_of(told, imported) == HookPoint(layer=2, site=Site.MLP_OUT)
 
 
 def test_too_few_documents_to_measure_and_evaluate_on() -> None:

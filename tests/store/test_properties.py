@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from featurehub.errors import AmbiguousFeature, NotFound
+from featurehub.names import fold, head_of, words_of
 from featurehub.store import Labeled, Store, Writer
-from featurehub.store.names import fold, head_of, words_of
 
 names = st.text(min_size=1, max_size=60).filter(lambda name: name.strip() and fold(name))
 label_sets = st.lists(names, min_size=1, max_size=6, unique_by=fold)
