@@ -36,6 +36,8 @@ TOKENIZER_IGNORED = frozenset({
     "processor_class", "is_local", "local_files_only", "backend",
 })
 # fmt: on
+ANY_TOKENIZER = ("PreTrainedTokenizerFast", "TokenizersBackend")
+"""Classes that do what ``tokenizer.json`` says and nothing of their own."""
 TOKENIZER_JSON_IGNORED = frozenset({"version", "truncation", "padding"})
 SLOW_TOKENIZER = ("tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json")
 
@@ -77,6 +79,8 @@ def tokenization_hash(folder: Path) -> str:
     files = (folder / "special_tokens_map.json", folder / "tokenizer_config.json")
     said = [read_json(path) for path in files if path.is_file()]
     settings = without({key: value for each in said for key, value in each.items()}, TOKENIZER_IGNORED)
+    if settings.get("tokenizer_class") in ANY_TOKENIZER:
+        del settings["tokenizer_class"]
     return digest({"rules": rules_of(folder), "settings": settings})
 
 
@@ -95,10 +99,17 @@ def remembered_rules(path: Path) -> str:
         file = FileIdentity.of(path)
     known = recall(file) if file else None
     if known is None:
-        known = {"rules": digest(without(read_json(path), TOKENIZER_JSON_IGNORED))}
+        known = {"rules": digest(plain(without(read_json(path), TOKENIZER_JSON_IGNORED)))}
         if file:
             remember(file, known)
     return known["rules"]
+
+
+def plain(rules: dict[str, Any]) -> dict[str, Any]:
+    """The rules without a template that adds nothing, which transformers puts in when it saves."""
+    after = rules.get("post_processor") or {}
+    idle = after.get("type") == "TemplateProcessing" and not after.get("special_tokens")
+    return {**rules, "post_processor": None} if idle else rules
 
 
 def chat_template_hash(folder: Path) -> str:

@@ -32,7 +32,8 @@ def identify(folder: Path, hook: HookPoint) -> ModelIdentity:
     Raises ModelNotFound where there is no such checkpoint, InvalidInput where it cannot be read.
     """
     config = read_config(folder)
-    hashes = tensor_hashes(folder)
+    dtype = dtype_in(config)
+    hashes = tensor_hashes(folder, dtype)
     layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 0)
     if hook.layer >= layers:
         raise InvalidInput(f"hook layer {hook.layer}: {folder} has layers 0 to {layers - 1}", param="layer")
@@ -42,7 +43,7 @@ def identify(folder: Path, hook: HookPoint) -> ModelIdentity:
         architecture=(config.get("architectures") or ["unknown"])[0],
         d_model=int(config.get("hidden_size") or config.get("n_embd") or 0),
         layers=layers,
-        dtype=dtype_in(config),
+        dtype=dtype,
         reads=combine(entry for entry in hashes if reads_hook(entry.name, hook.layer)),
         whole=combine(hashes),
         tokenizer=combine(TensorHash(p.name, sha256(p)) for n in _TOKENIZER_FILES if (p := folder / n).is_file()),

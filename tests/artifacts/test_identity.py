@@ -81,8 +81,9 @@ def test_what_leaves_the_function_alone_is_no_difference(
 
 
 def test_the_precision_is_a_part_of_its_own(model: Path, first: ModelIdentity) -> None:
+    """The bundled weights are kept in 16 bits; loaded as bfloat16 they are other numbers too."""
     rewrite(model / "config.json", lambda c: c.update(dtype="bfloat16"))
-    assert first.differences(identify(model, HOOK)) == (Part.PRECISION,)
+    assert first.differences(identify(model, HOOK)) == (Part.WEIGHTS, Part.PRECISION)
 
 
 def test_quantization_in_a_file_of_its_own(model: Path, first: ModelIdentity) -> None:
@@ -120,6 +121,37 @@ def test_what_only_bounds_and_pads_batches_is_the_same_tokenizer(
 ) -> None:
     rewrite(model / name, change)
     assert first.same_function(identify(model, HOOK))
+
+
+@pytest.mark.transformers
+def test_a_model_that_transformers_saved_again_is_the_same_function(
+    model: Path, first: ModelIdentity, tmp_path: Path
+) -> None:
+    """In shards, in the precision that the configuration names, with the tokenizer's files as it writes them."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    again = tmp_path / "again"
+    AutoModelForCausalLM.from_pretrained(model).save_pretrained(again, max_shard_size="2MB")
+    AutoTokenizer.from_pretrained(model).save_pretrained(again)
+    assert len(list(again.glob("*.safetensors"))) > 2
+    assert first.differences(identify(again, HOOK)) == ()
+
+
+@pytest.mark.parametrize("kept", [torch.float16, torch.bfloat16])
+def test_weights_are_hashed_as_they_are_loaded(model: Path, kept: torch.dtype) -> None:
+    """16 bits that are loaded in 32 are the same numbers."""
+    path = model / "model.safetensors"
+    weights = {name: tensor.to(kept) for name, tensor in load_file(path).items()}
+    save_file(weights, path)
+    narrow = identify(model, HOOK)
+    save_file({name: tensor.float() for name, tensor in weights.items()}, path)
+    assert narrow.differences(identify(model, HOOK)) == ()
+
+
+def test_rounded_weights_are_others(model: Path, first: ModelIdentity) -> None:
+    path = model / "model.safetensors"
+    save_file({name: tensor.bfloat16().half() for name, tensor in load_file(path).items()}, path)
+    assert first.differences(identify(model, HOOK)) == (Part.WEIGHTS,)
 
 
 def test_a_template_is_the_same_wherever_it_lies(model: Path, first: ModelIdentity) -> None:
