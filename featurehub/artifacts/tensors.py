@@ -1,4 +1,4 @@
-"""The hash of every tensor in a checkpoint's safetensors files, by dtype, shape and bytes.
+"""The hash of every tensor that an engine loads from a checkpoint, by dtype, shape and bytes.
 
 A file that has not changed since it was last hashed is not read (``remembered``). Of another, all tensors are hashed at
 once, the largest first: the file is mapped into memory, and hashlib lets go of the interpreter while it works.
@@ -16,7 +16,10 @@ from safetensors import SafetensorError, safe_open
 from featurehub.artifacts.remembered import FileIdentity, recall, remember
 from featurehub.errors import InvalidInput, ModelNotFound
 
-__all__ = ["TensorHash", "tensor_hashes"]
+__all__ = ["INDEX", "SINGLE", "TensorHash", "tensor_hashes", "weight_files"]
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
 
 
 class TensorHash(NamedTuple):
@@ -24,11 +27,44 @@ class TensorHash(NamedTuple):
     digest: str
 
 
-def tensor_hashes(folder: Path) -> list[TensorHash]:
-    """One hash per tensor of the folder's safetensors files, sorted by name. Raises ModelNotFound, InvalidInput."""
+def weight_files(folder: Path) -> list[Path]:
+    """The files that an engine loads, sorted.
+
+    Those that the index names; without an index ``model.safetensors``; without that every safetensors file. Adapters
+    and consolidated copies that lie beside them are no part of the model.
+
+    Raises:
+        ModelNotFound: There are no safetensors files.
+        InvalidInput: The index cannot be read, or names a file that is missing.
+    """
+    if (folder / INDEX).is_file():
+        return indexed(folder)
+    if (folder / SINGLE).is_file():
+        return [folder / SINGLE]
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise ModelNotFound(f"no *.safetensors in {folder}; pickled weights are never read", param="model")
+    return files
+
+
+def indexed(folder: Path) -> list[Path]:
+    try:
+        names = set(json.loads((folder / INDEX).read_text())["weight_map"].values())
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise InvalidInput(f"{folder / INDEX} is not an index of weights; fetch it again", param="model") from None
+    present = {path.name: path for path in folder.glob("*.safetensors")}
+    missing = sorted(str(name) for name in names if name not in present)
+    if missing or not names:
+        raise InvalidInput(
+            f"{folder / INDEX} names {missing[0] if missing else 'no file'}, which is missing; fetch the model again",
+            param="model",
+        )
+    return sorted(present[name] for name in names)
+
+
+def tensor_hashes(folder: Path) -> list[TensorHash]:
+    """One hash per tensor that an engine loads from the folder, sorted by name. Raises ModelNotFound, InvalidInput."""
+    files = weight_files(folder)
     with ThreadPoolExecutor() as pool:
         return sorted(TensorHash(*entry) for path in files for entry in file_hashes(path, pool).items())
 

@@ -19,14 +19,15 @@ from rich.table import Table
 from rich.text import Text
 
 from featurehub.cli.demo import build_demo, demo_database, demo_sae
-from featurehub.cli.drift import check_drift, show
-from featurehub.cli.progress import output, phase, work
+from featurehub.cli.drift import show
+from featurehub.cli.progress import ConsoleProgress, output, phase, work
 from featurehub.cli.served import served
 from featurehub.demo.bundle import sibling
 from featurehub.demo.concepts import Kind, names
 from featurehub.demo.prompts import neutral_prompts
 from featurehub.demo.recognizer import Verdict, recognize
 from featurehub.features import State
+from featurehub.runs.drift import check_drift
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
 from featurehub.settings import home
@@ -158,7 +159,7 @@ def show_activations(client: Client) -> None:
 def show_drift() -> None:
     """The sibling: what went stale, and what serving does with it."""
     output.print(Text.assemble(("\nThe model was retrained.", "bold"), " Does the SAE still hold?"))
-    report = check_drift(demo_sae(), sibling("changed"), demo_database())
+    report = check_drift(demo_sae(), sibling("changed"), demo_database(), progress=ConsoleProgress())
     show(report)
     stale = [head_of(v.label) for v in report.features if v.state is State.STALE]
     name = next((head for head in stale if head in names()), None)

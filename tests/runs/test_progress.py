@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer
 
 from featurehub.cli.progress import ConsoleProgress, console
 from featurehub.demo.bundle import bundled_model
@@ -11,31 +10,16 @@ from featurehub.runs import engines
 from featurehub.runs.harvest import HarvestPlan, harvest
 from featurehub.runs.progress import SILENT, Progress
 from saes.harvest import HarvestConfig
-from saes.reader import FakeReader
+from tests.runs.fakes import FakeEngine
 from tests.runs.recording import RecordedWork, Recording
 
 TEXT = [f"the loan is good . number {i} is fine ." for i in range(40)]
 HEARD = ["identifying the model", "starting the engine", "harvesting"]
 
 
-class ReadingEngine(FakeReader):
-    """Reads a random stream."""
-
-    longest = 64
-
-    def __init__(self, *_: object) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(bundled_model())
-        super().__init__(len(self.tokenizer), 192)
-
-    def __enter__(self) -> "ReadingEngine":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-
 @pytest.fixture(autouse=True)
 def no_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "Engine", ReadingEngine)
+    monkeypatch.setattr(engines, "Engine", FakeEngine)
 
 
 def test_a_run_tells_its_phases_and_how_far_its_work_is(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def model_of(manifest: Manifest) -> Lines:
     yield "whole", f"{model.whole} (all weights)"
     yield "tokenizer", model.tokenizer
     yield "chat template", model.chat_template or "none"
+    yield "configuration", model.config or "not recorded"
 
 
 def training_of(manifest: Manifest) -> Lines:

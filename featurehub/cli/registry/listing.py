@@ -57,10 +57,10 @@ def number(value: float | None, digits: int) -> str:
 
 
 def state_of(reader: Reader, artifact: Artifact, identity: ModelIdentity | None) -> Text:
-    """On the weights that it was trained on an SAE is fresh; else its latest report decides."""
-    if identity is not None and identity.whole == artifact.manifest.model.whole:
+    """On the function that it was trained on an SAE is fresh; else its latest report decides."""
+    if identity is not None and artifact.manifest.model.same_function(identity):
         return colored(State.FRESH)
-    report = reader.latest_report(artifact.id, None if identity is None else identity.whole)
+    report = reader.latest_report(artifact.id, None if identity is None else identity.function)
     if report is None:
         return colored(State.UNCHECKED)
     return colored(report.state) + ("" if identity is not None else f" on {report.model}")
