@@ -30,7 +30,6 @@ from featurehub.settings import Frozen
 from featurehub.store import Store
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids, text_hash, tokenize
-from saes.drift.check import same_function
 from saes.evaluate import decades
 from saes.host import Host, load_host
 from saes.labelled import Labelled, tokenize_labelled
@@ -88,8 +87,9 @@ def measure(
     with progress.phase("identifying the model"):
         identity = identify(plan.model, artifact.manifest.hook)
         check_fits(artifact, identity)
-    if not same_function(artifact, identity):
-        progress.say("note: this model is not the one that the SAE was trained on")
+    if differing := artifact.manifest.model.differences(identity):
+        known = ", ".join(differing)
+        progress.say(f"note: this model is not known to be the one that the SAE was trained on: {known}")
     sae = Dictionary.load(artifact.weights)
     with progress.phase("loading the model"):
         host = load_host(plan.model, artifact.manifest.hook)

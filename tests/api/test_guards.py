@@ -106,7 +106,7 @@ def test_an_aborted_answer_says_which_event_ended_it(client: TestClient, engine:
 def test_two_aborts_of_one_name_are_told_apart(
     client: TestClient, engine: FakeEngine, index: int, feature: str
 ) -> None:
-    engine.default = {"requests": [0], "aborted": {"event": "unsafe", "index": index, "position": 12}}
+    engine.default = {"requests": [0], "aborted": {"event": "unsafe", "index": index, "position": 12}, **GUARDED}
     guards = [{"feature": name, "value": 0.5, "event": "unsafe"} for name in ("banking", "formal tone")]
     aborted = ask(client, abort_when=guards)["featurehub"]["aborted"]
     assert aborted == {"event": "unsafe", "feature": feature, "position": 12}
@@ -116,7 +116,7 @@ def test_two_aborts_of_one_name_are_told_apart(
 def test_an_abort_that_nobody_asked_for_withholds_the_answer(
     client: TestClient, engine: FakeEngine, index: int
 ) -> None:
-    engine.default = {"requests": [0], "aborted": {"event": "unsafe", "index": index, "position": 12}}
+    engine.default = {"requests": [0], "aborted": {"event": "unsafe", "index": index, "position": 12}, **GUARDED}
     assert ask(client, 500, abort_when=[BANKING])["error"]["code"] == "steering_lost"
 
 

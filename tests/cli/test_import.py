@@ -20,6 +20,7 @@ from featurehub.runs import adopt as adopting
 from featurehub.runs import engines
 from featurehub.runs.adopt import ImportPlan, adopt, hook_of, measured
 from featurehub.runs.progress import SILENT, Progress
+from labeling.judge import WordJudge
 from saes.documents import Document
 from saes.formats.imported import Imported
 from saes.formats.recognise import read_sae
@@ -57,7 +58,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(plan: ImportPlan, progress: Progress = SILENT) -> Any:
-    return adopt(plan, TEXT, None, ["the loan"], progress)  # type: ignore[arg-type]
+    return adopt(plan, TEXT, WordJudge(), ["the loan"], progress)
 
 
 @pytest.fixture
