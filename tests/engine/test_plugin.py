@@ -116,6 +116,7 @@ def vllm_config() -> VllmConfig:
         ("parallel_config", "prefill_context_parallel_size", 2, "--prefill-context-parallel-size 2"),
         ("parallel_config", "enable_dbo", True, "--enable-dbo"),
         ("parallel_config", "ubatch_size", 2, "--ubatch-size 2"),
+        ("parallel_config", "enable_batch_sharded_sampling", True, "--enable-batch-sharded-sampling"),
         ("cache_config", "kv_sharing_fast_prefill", True, "--kv-sharing-fast-prefill"),
         ("", "speculative_config", SimpleNamespace(method="ngram"), "--speculative-config: .*rejects"),
         ("", "kv_transfer_config", SimpleNamespace(kv_connector="NixlConnector"), "--kv-transfer-config NixlConnector"),
