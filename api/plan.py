@@ -43,14 +43,14 @@ class Plan:
     """One request's steering, and what the answer will say of it.
 
     applied:  in the order of the request, with dose 0 until the engine has reported
-    watching: the features that each abort's event watches
+    watching: the names of the features that each abort watches, in the order of the request
     """
 
     served: Served
     steering: Steering
     applied: tuple[AppliedEdit, ...]
     notices: tuple[Notice, ...]
-    watching: Mapping[str, str]
+    watching: tuple[str, ...]
 
     @property
     def reaches_engine(self) -> bool:
@@ -65,9 +65,11 @@ class Plan:
 def make_plan(asked: Asked, reader: Reader, served: Served, limits: Limits) -> Plan:
     """Raises FeatureNotFound, AmbiguousFeature, StaleFeature and InvalidEdit, each naming the key at fault."""
     features = resolve(asked.edits, reader, served)
-    watched = {each.feature: feature_called(each.feature, reader, served) for each in asked.conditions}
+    keys = asked.keys
+    watched = {name: feature_called(name, key, reader, served) for name, key in keys.items() if name not in features}
+    watched |= features
     on_stale = asked.steer.on_stale or served.on_stale
-    notices = [judge(name, feature, on_stale, reader, served) for name, feature in (watched | features).items()]
+    notices = [judge(name, keys[name], feature, on_stale, reader, served) for name, feature in watched.items()]
     edits = {name: latent_edit(name, edit, features[name], watched) for name, edit in asked.edits.items()}
     return Plan(
         served=served,
@@ -81,7 +83,7 @@ def make_plan(asked: Asked, reader: Reader, served: Served, limits: Limits) -> P
         ),
         applied=tuple(applied(features[name], asked.edits[name], edits[name]) for name in edits),
         notices=tuple(notice for notice in notices if notice is not None),
-        watching={abort.name: ", ".join(each.feature for each in abort.when) for abort in asked.aborts},
+        watching=tuple(", ".join(each.feature for each in abort.when) for abort in asked.aborts),
     )
 
 
@@ -90,7 +92,7 @@ def resolve(edits: Iterable[str], reader: Reader, served: Served) -> dict[str, F
     found: dict[str, Feature] = {}
     taken: dict[str, str] = {}
     for name in edits:
-        found[name] = feature = feature_called(name, reader, served)
+        found[name] = feature = feature_called(name, f"features.{name}", reader, served)
         if feature.id in taken:
             raise InvalidEdit(
                 f"{name!r} and {taken[feature.id]!r} are the same feature ({feature.id}); send it once",
@@ -100,24 +102,24 @@ def resolve(edits: Iterable[str], reader: Reader, served: Served) -> dict[str, F
     return found
 
 
-def feature_called(name: str, reader: Reader, served: Served) -> Feature:
-    """Raises FeatureNotFound, AmbiguousFeature."""
+def feature_called(name: str, key: str, reader: Reader, served: Served) -> Feature:
+    """key: of the body, for errors. Raises FeatureNotFound, AmbiguousFeature."""
     try:
         feature = reader.resolve(name, served.sae)
     except (FeatureNotFound, AmbiguousFeature) as error:
-        error.param = f"features.{name}"
+        error.param = key
         raise
     state, _ = feature_state(reader, feature, served)
     return feature.model_copy(update={"state": state})
 
 
-def judge(name: str, feature: Feature, on_stale: OnStale, reader: Reader, served: Served) -> Notice | None:
+def judge(name: str, key: str, feature: Feature, on_stale: OnStale, reader: Reader, served: Served) -> Notice | None:
     """What to say of a feature's state; nothing of a fresh one. Raises StaleFeature."""
     if feature.state is State.FRESH:
         return None
     _, report = feature_state(reader, feature, served)
     if feature.state is State.STALE and on_stale is OnStale.REFUSE:
-        raise refusal(name, feature, report, reader, served)
+        raise refusal(name, key, feature, report, reader, served)
     found = f" (drift report {report})" if report else ""
     saying = {
         State.UNCHECKED: "was not checked on the loaded model; run `featurehub drift check`",
@@ -129,7 +131,7 @@ def judge(name: str, feature: Feature, on_stale: OnStale, reader: Reader, served
     )
 
 
-def refusal(name: str, feature: Feature, report: str | None, reader: Reader, served: Served) -> StaleFeature:
+def refusal(name: str, key: str, feature: Feature, report: str | None, reader: Reader, served: Served) -> StaleFeature:
     page = reader.search(feature.label[: Limits().name_chars], feature.artifact, FEATURES_TRIED)
     fresh = (each.label for each in with_states(reader, page.features, served) if each.state is State.FRESH)
     closest = next(fresh, None)
@@ -137,7 +139,7 @@ def refusal(name: str, feature: Feature, report: str | None, reader: Reader, ser
     return StaleFeature(
         f"{name!r} no longer holds on the loaded model (drift report {report}).{instead} "
         'Send "steer": {"on_stale": "warn"} to use it all the same.',
-        param=f"features.{name}",
+        param=key,
         report=report,
         closest=closest,
     )
@@ -185,7 +187,7 @@ def value(name: str, edit: Edit, feature: Feature) -> float:
             if feature.strength is None and weight:
                 raise InvalidEdit(
                     f"{name!r} was never calibrated, so no weight is defined for it. Calibrate it with "
-                    f'`featurehub calibrate`, or send {{"mode": "pin", "weight": {weight}}}.',
+                    f'`featurehub label`, or send {{"mode": "pin", "weight": {weight}}}.',
                     param=f"features.{name}",
                 )
             return weight * (feature.strength or 0.0)

@@ -16,6 +16,7 @@ FeaturehubError
 ├── EngineError
 │   ├── UnsupportedModel     an architecture or layer convention that the engine does not know
 │   ├── SteeringLost         steering was asked for and did not run: never an unsteered answer in silence
+│   ├── SteeringUnsupported  a server without an engine or an SAE, where another try helps nothing
 │   └── EngineUnavailable    the engine is gone; try again later
 └── BudgetExceeded           too many failures, or a run over its time or token budget
 """
@@ -40,6 +41,7 @@ __all__ = [
     "NotFound",
     "StaleFeature",
     "SteeringLost",
+    "SteeringUnsupported",
     "UnsupportedModel",
 ]
 
@@ -139,6 +141,10 @@ class UnsupportedModel(EngineError):
 
 class SteeringLost(EngineError):
     code = "steering_lost"
+
+
+class SteeringUnsupported(EngineError):
+    code = "steering_unsupported"
 
 
 class EngineUnavailable(EngineError):

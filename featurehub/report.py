@@ -4,27 +4,24 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
+from featurehub.activations import PackedActivations
 from featurehub.conditions import Positions
 from featurehub.edits import Steering
 from featurehub.settings import Frozen
 
-__all__ = ["Aborted", "HookCounts", "SteerReport", "TokenCounts", "TokenFeatures"]
-
-
-class TokenFeatures(Frozen):
-    """One token's activations in one SAE: the strongest first, then those of latents that were named. token: its id."""
-
-    sae: str = ""
-    position: int
-    token: int
-    latents: tuple[int, ...]
-    activations: tuple[float, ...]
+__all__ = ["Aborted", "HookCounts", "SteerReport", "TokenCounts"]
 
 
 class Aborted(Frozen):
-    """The event that ended a generation, and the position of the token that caused it."""
+    """What ended a generation.
+
+    event:    its name, which several aborts may share
+    index:    which of the request's aborts it was
+    position: of the token that caused it
+    """
 
     event: str
+    index: int
     position: int
 
 
@@ -83,8 +80,9 @@ class HookCounts(Counts):
 
 
 class SteerReport(Frozen):
-    """Counts of one request by hook point, and what was read of it.
+    """Counts of one request by hook point, and what was read of it; of all requests that share a key, added up.
 
+    requests:          a number for each request that the counts are of
     hooks:             where the request has edits
     conditions:        where a condition of an edit or of an abort reads; counted by the op inside the forward pass
     aborts:            tokens that its aborts were judged at, after the last hook point; None without aborts
@@ -96,9 +94,10 @@ class SteerReport(Frozen):
     hooks: dict[str, HookCounts] = Field(default_factory=dict)
     conditions: dict[str, TokenCounts] = Field(default_factory=dict)
     aborts: TokenCounts | None = None
+    requests: tuple[int, ...] = ()
     recomputed_tokens: int = 0
     aborted: Aborted | None = None
-    activations: tuple[TokenFeatures, ...] | None = None
+    activations: PackedActivations | None = None
     reads_lost: bool = False
     refused: str = ""
 
@@ -179,15 +178,17 @@ class SteerReport(Frozen):
             hooks=added(self.hooks, other.hooks, HookCounts()),
             conditions=added(self.conditions, other.conditions, TokenCounts()),
             aborts=self.aborts + other.aborts if self.aborts and other.aborts else self.aborts or other.aborts,
+            requests=tuple(sorted({*self.requests, *other.requests})),
             recomputed_tokens=self.recomputed_tokens + other.recomputed_tokens,
             aborted=self.aborted or other.aborted,
-            activations=self.activations or other.activations,
+            activations=both(self.activations, other.activations),
             reads_lost=self.reads_lost or other.reads_lost,
             refused=self.refused or other.refused,
         )
 
     def to_wire(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
+        """Types that msgpack knows: bytes stay bytes."""
+        return self.model_dump()
 
 
 C = TypeVar("C", HookCounts, TokenCounts)
@@ -196,3 +197,9 @@ C = TypeVar("C", HookCounts, TokenCounts)
 def added(one: dict[str, C], other: dict[str, C], none: C) -> dict[str, C]:
     """By hook point, what two parts of a request came to together."""
     return {name: one.get(name, none) + other.get(name, none) for name in sorted(one.keys() | other.keys())}
+
+
+def both(one: PackedActivations | None, other: PackedActivations | None) -> PackedActivations | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other

@@ -5,8 +5,7 @@ from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from tokenizers.decoders import DecodeStream
-
+from featurehub.pieces import pieces
 from saes.texts import Message
 
 __all__ = ["Document", "count_tokens", "ordinary", "pieces", "prompt_ids", "special_ids", "text_hash", "tokenize"]
@@ -74,12 +73,3 @@ def special_ids(tokenizer: Any) -> frozenset[int]:
     """Tokens that are no text: BOS and its like, and what a chat template marks turns with."""
     marks = (i for i, token in tokenizer.added_tokens_decoder.items() if token.special)
     return frozenset(tokenizer.all_special_ids).union(marks)
-
-
-def pieces(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
-    """The text that every token adds, so that joined they are the text; "" for special tokens.
-
-    A token that only begins a character adds nothing; the one that completes it adds the character.
-    """
-    stream = DecodeStream(skip_special_tokens=True)
-    return [stream.step(tokenizer.backend_tokenizer, token) or "" for token in token_ids]

@@ -1,5 +1,6 @@
 """`featurehub serve`: compares fingerprints, says what it found, and starts vLLM's server."""
 
+from contextlib import closing
 from pathlib import Path
 
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
@@ -28,7 +29,7 @@ def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, option
     Dictionary.load(artifact.weights)
     identity = identify(model, artifact.manifest.hook)
     check_fits(artifact, identity)
-    with open_store(database).read() as reader:
+    with closing(open_store(database)) as store, store.read() as reader:
         check_registered(reader, artifact, database)
         console.print(freshness(reader, artifact, identity))
     serve(model, engine_config(artifact, identity, database, on_stale), options)

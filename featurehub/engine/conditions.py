@@ -155,7 +155,8 @@ class Conditions:
 
         def read() -> Aborted | None:
             at = positions.tolist()
-            return Aborted(event=aborts[at.index(min(at))].event, position=min(at)) if min(at) < NEVER else None
+            first = at.index(min(at))
+            return Aborted(event=aborts[first].event, index=first, position=min(at)) if min(at) < NEVER else None
 
         return read
 

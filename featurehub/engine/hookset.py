@@ -9,6 +9,7 @@ A runner's adapter calls ``admit`` and ``release`` for a request, ``begin_step``
 5. What ``release`` gives back lets ``admit`` take a preempted request up again: what it had seen goes on.
 """
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
@@ -49,10 +50,11 @@ NOT_ADMITTED = (
 
 
 class Parked(NamedTuple):
-    """A preempted request: how far it was computed, and which of its conditions had fired."""
+    """A preempted request: how far it was computed, which of its conditions had fired, and its number."""
 
     reached: int
     fired: Fired
+    request: int
 
 
 class HookSet:
@@ -75,6 +77,7 @@ class HookSet:
         ]
         self.place = {sae.id: i for i, hook in enumerate(config.hooks) for sae in hook.saes}
         self.reports: OrderedDict[str, list[Callable[[], SteerReport]]] = OrderedDict()
+        self.numbers = itertools.count()
         self.step: Step | None = None
 
     def receive(self, request_id: str, params: Any) -> Steering | None:
@@ -108,6 +111,7 @@ class HookSet:
                 hook.table.admit(row, steering, own, prompt_len, mask)
             reads = hook.name in steering.capture or any(self.place[r.sae] == hook.index for r in steering.reads)
             hook.admit(row, reads)
+        self.rows.requests[row] = next(self.numbers) if parked is None else parked.request
         if parked is not None:
             self.rows.reached[row] = parked.reached
             self.conditions.resume(row, parked.fired)
@@ -121,14 +125,14 @@ class HookSet:
 
     def release(self, row: int) -> Parked:
         """Frees a row and keeps its counts for whoever asks for them."""
-        steering, reached = self.rows.steerings[row], int(self.rows.reached[row])
+        steering, reached, request = self.rows.steerings[row], int(self.rows.reached[row]), int(self.rows.requests[row])
         self.keep(steering.report, self.snapshot(row))
         self.rows.give_back(row)
         for hook in self.hooks:
             if hook.table is not None:
                 hook.table.release(row)
             hook.release(row)
-        return Parked(reached, self.conditions.release(row))
+        return Parked(reached, self.conditions.release(row), request)
 
     def begin_step(self, batch: Batch | None, token_ids: Tensor | None) -> None:
         """None where no request of the step holds a row. token_ids: of the whole batch."""
@@ -156,7 +160,9 @@ class HookSet:
         readers: dict[str, list[tuple[Wanted, Read]]] = {}
         for row, start, tokens, position in zip(*(column.tolist() for column in batch), strict=True):
             steering = self.rows.steerings[row]
-            wanted = Wanted(steering.report, start, start + tokens, position)
+            if not steering.report:  # Fetched already: its client is gone.
+                continue
+            wanted = Wanted(steering.report, start, start + tokens, position, int(self.rows.requests[row]))
             for name in steering.capture:
                 capturing.setdefault(name, []).append(wanted)
             for read in steering.reads:
@@ -188,6 +194,7 @@ class HookSet:
         steering, computed = self.rows.steerings[row], int(self.rows.computed[row])
         recomputed, judged = int(self.rows.recomputed[row]), int(self.conditions.judged[row])
         aborted, decided = self.conditions.aborted(row, steering.aborts), self.conditions.decisions(row)
+        request = int(self.rows.requests[row])
         tables = [(hook.name, hook.table) for hook in self.hooks if hook.table is not None]
         counts = {name: table.snapshot(row) for name, table in tables if table.holds[row]}
 
@@ -196,6 +203,7 @@ class HookSet:
                 hooks={name: each() for name, each in counts.items()},
                 conditions={self.hooks[at].name: token_counts(seen, computed) for at, seen in decided().items()},
                 aborts=token_counts(judged, computed) if steering.aborts else None,
+                requests=(request,),
                 recomputed_tokens=recomputed,
                 aborted=aborted(),
             )
@@ -226,8 +234,7 @@ class HookSet:
             hook.drain()
             activations, lost = hook.readings.activations.take(key)
             if activations is not None or lost:
-                read = (*(report.activations or ()), *(activations or ()))
-                report = report.model_copy(update={"activations": read, "reads_lost": report.reads_lost or lost})
+                report += SteerReport(activations=activations, reads_lost=lost)
         return report
 
     def captured(self, key: str, name: str) -> Tensor:

@@ -89,6 +89,7 @@ class Rows:
     computed:   [rows] tokens laid out, those that were computed again among them
     recomputed: [rows] tokens computed again
     reading:    [rows] whether the request captures or reads anything
+    requests:   [rows] the request's own number, which it keeps when it is preempted
     """
 
     def __init__(self, count: int) -> None:
@@ -98,6 +99,7 @@ class Rows:
         self.computed = np.zeros(count + 1, np.int64)
         self.recomputed = np.zeros(count + 1, np.int64)
         self.reading = np.zeros(count + 1, np.bool_)
+        self.requests = np.zeros(count + 1, np.int64)
 
     def take(self, steering: Steering) -> int:
         row = self.free.pop()

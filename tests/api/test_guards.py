@@ -14,8 +14,8 @@ from tests.api.reports import report
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
 BANKING = {"feature": "banking", "value": 0.5}
 DECIDED = {"seen_tokens": 9, "expected_tokens": 9}
-GUARDED = {"conditions": {"layers.3.resid_post": DECIDED}, "aborts": DECIDED}
-ABORTED = report(7, aborted={"event": "money", "position": 12}, **GUARDED)
+GUARDED = {"requests": [0], "conditions": {"layers.3.resid_post": DECIDED}, "aborts": DECIDED}
+ABORTED = report(7, aborted={"event": "money", "index": 0, "position": 12}, **GUARDED)
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +100,49 @@ def test_an_aborted_answer_says_which_event_ended_it(client: TestClient, engine:
     answer = ask(client, features={"pirate speech": 0.5}, abort_when=[guard])
     assert answer["choices"][0]["finish_reason"] == "content_filter"
     assert answer["featurehub"]["aborted"] == {"event": "money", "feature": "banking, formal tone", "position": 12}
+
+
+@pytest.mark.parametrize(("index", "feature"), [(0, "banking"), (1, "formal tone")])
+def test_two_aborts_of_one_name_are_told_apart(
+    client: TestClient, engine: FakeEngine, index: int, feature: str
+) -> None:
+    engine.default = GUARDED | {"aborted": {"event": "unsafe", "index": index, "position": 12}}
+    guards = [{"feature": name, "value": 0.5, "event": "unsafe"} for name in ("banking", "formal tone")]
+    aborted = ask(client, abort_when=guards)["featurehub"]["aborted"]
+    assert aborted == {"event": "unsafe", "feature": feature, "position": 12}
+
+
+@pytest.mark.parametrize("index", [1, -1])
+def test_an_abort_that_nobody_asked_for_withholds_the_answer(
+    client: TestClient, engine: FakeEngine, index: int
+) -> None:
+    engine.default = GUARDED | {"aborted": {"event": "unsafe", "index": index, "position": 12}}
+    assert ask(client, 500, abort_when=[BANKING])["error"]["code"] == "steering_lost"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"abort_when": [BANKING, BANKING | {"feature": "nothing"}]}, "abort_when.1"),
+        ({"abort_when": [{"when": {"any": [BANKING, BANKING | {"feature": "twin"}]}}]}, "abort_when.0"),
+        (
+            {"features": {"formal tone": {"weight": 0.5, "when": BANKING | {"feature": "nothing"}}}},
+            "features.formal tone.when",
+        ),
+        ({"features": {"twin": 0.5}, "abort_when": [BANKING | {"feature": "twin"}]}, "features.twin"),
+    ],
+)
+def test_an_error_names_the_key_that_the_feature_came_in(client: TestClient, body: dict[str, Any], param: str) -> None:
+    status = 404 if "nothing" in json.dumps(body) else 409
+    assert ask(client, status, **body)["error"]["param"] == param
+
+
+def test_so_does_one_of_a_stale_feature(serve: Any) -> None:
+    stale = serve("n" * 64)
+    assert (
+        ask(stale, 409, abort_when=[BANKING, BANKING | {"feature": "pirate speech"}])["error"]["param"]
+        == "abort_when.1"
+    )
 
 
 def test_a_stream_says_so_too(client: TestClient, engine: FakeEngine) -> None:
