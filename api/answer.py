@@ -114,7 +114,7 @@ def token_activations(block: ActivationBlock, labels: Labels, engine: Engine) ->
 def headers(plan: Plan) -> dict[str, str]:
     """What is known before the first token."""
     known: dict[str, Any] = {
-        "sae": plan.served.sae,
+        "sae": ",".join(plan.served.saes),
         "applied": ",".join(edit.id for edit in plan.applied),
         "warnings": ",".join(notice.code for notice in plan.notices),
     }

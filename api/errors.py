@@ -19,6 +19,7 @@ from featurehub.errors import (
     NotFound,
     StaleFeature,
     SteeringUnsupported,
+    StoreBusy,
 )
 
 __all__ = ["error_body", "error_response", "install", "install_own", "status_of"]
@@ -32,6 +33,7 @@ TABLE: dict[type[FeaturehubError], tuple[int, str]] = {
     StaleFeature: (409, "conflict_error"),
     SteeringUnsupported: (501, "not_implemented_error"),
     EngineUnavailable: (503, "service_unavailable_error"),
+    StoreBusy: (503, "service_unavailable_error"),
     FeaturehubError: (500, "server_error"),
 }
 CARRIED = ("suggestions", "candidates", "report", "closest")

@@ -19,8 +19,8 @@ def read_report(raw: Mapping[str, Any] | None, steering: Steering, requests: int
         requests: how many engine requests ran under the steering's key, and must have reported.
 
     Raises:
-        SteeringLost: the report is missing or unreadable, or does not account for all of the requests, their edits, the
-            conditions that edits and aborts wait for, the aborts, or the tokens to be read.
+        SteeringLost: the report is missing or unreadable, or does not account for edits, for the conditions that they
+            and aborts wait for, for aborts, or for what was to be read.
     """
     if raw is None:
         raise SteeringLost("the engine has no report of this request, so it was not steered; the answer is withheld")

@@ -95,7 +95,7 @@ class FeaturehubRoutes:
         store = open_store(served.store)
         try:
             with store.read() as reader:
-                reader.artifact(served.sae)
+                reader.scope(*served.saes)
         except ArtifactNotFound:
             store.close()
             raise

@@ -14,7 +14,10 @@ from featurehub.features import Mode
 from featurehub.seals import Maker, is_sealed, make_seal
 from featurehub.settings import Frozen
 
-__all__ = ["Abort", "Condition", "LatentEdit", "Read", "Steering", "When"]
+__all__ = ["LARGEST", "Abort", "Condition", "LatentEdit", "Read", "Steering", "When"]
+
+LARGEST = 1e9
+"""Largest |value| of an edit: any sum of such edits has a finite length in float32, so that the guard can scale it."""
 
 
 class Condition(Frozen):

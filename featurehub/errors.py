@@ -18,6 +18,9 @@ FeaturehubError
 │   ├── SteeringLost         steering was asked for and did not run: never an unsteered answer in silence
 │   ├── SteeringUnsupported  a server without an engine or an SAE, where another try helps nothing
 │   └── EngineUnavailable    the engine is gone; try again later
+├── StoreError
+│   ├── StoreBusy            another process is writing to the feature database
+│   └── StoreReadOnly        the feature database may only be read
 └── BudgetExceeded           too many failures, or a run over its time or token budget
 """
 
@@ -42,6 +45,9 @@ __all__ = [
     "StaleFeature",
     "SteeringLost",
     "SteeringUnsupported",
+    "StoreBusy",
+    "StoreError",
+    "StoreReadOnly",
     "UnsupportedModel",
 ]
 
@@ -149,6 +155,18 @@ class SteeringUnsupported(EngineError):
 
 class EngineUnavailable(EngineError):
     code = "engine_unavailable"
+
+
+class StoreError(FeaturehubError):
+    code = "store_error"
+
+
+class StoreBusy(StoreError):
+    code = "store_busy"
+
+
+class StoreReadOnly(StoreError):
+    code = "store_read_only"
 
 
 class BudgetExceeded(FeaturehubError):

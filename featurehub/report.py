@@ -92,9 +92,9 @@ class SteerReport(Frozen):
     """
 
     hooks: dict[str, HookCounts] = Field(default_factory=dict)
+    requests: tuple[int, ...] = ()
     conditions: dict[str, TokenCounts] = Field(default_factory=dict)
     aborts: TokenCounts | None = None
-    requests: tuple[int, ...] = ()
     recomputed_tokens: int = 0
     aborted: Aborted | None = None
     activations: PackedActivations | None = None
@@ -191,15 +191,15 @@ class SteerReport(Frozen):
         return self.model_dump()
 
 
+def both(one: PackedActivations | None, other: PackedActivations | None) -> PackedActivations | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
+
+
 C = TypeVar("C", HookCounts, TokenCounts)
 
 
 def added(one: dict[str, C], other: dict[str, C], none: C) -> dict[str, C]:
     """By hook point, what two parts of a request came to together."""
     return {name: one.get(name, none) + other.get(name, none) for name in sorted(one.keys() | other.keys())}
-
-
-def both(one: PackedActivations | None, other: PackedActivations | None) -> PackedActivations | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one + other

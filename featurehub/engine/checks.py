@@ -6,15 +6,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from featurehub.edits import LatentEdit, Steering
+from featurehub.edits import LARGEST, LatentEdit, Steering
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.errors import InvalidEdit
-from featurehub.features import reason
+from featurehub.settings import reason
 
-__all__ = ["LARGEST", "carried", "check", "prompt_len"]
-
-LARGEST = 1e9
-"""Largest |value| of an edit: any sum of such edits has a finite length in float32, so that the guard can scale it."""
+__all__ = ["carried", "check", "prompt_len"]
 
 
 def carried(extra_args: dict[str, Any] | None) -> Steering | None:

@@ -193,8 +193,8 @@ class HookSet:
         """What the row has come to, to be read when somebody asks."""
         steering, computed = self.rows.steerings[row], int(self.rows.computed[row])
         recomputed, judged = int(self.rows.recomputed[row]), int(self.conditions.judged[row])
-        aborted, decided = self.conditions.aborted(row, steering.aborts), self.conditions.decisions(row)
         request = int(self.rows.requests[row])
+        aborted, decided = self.conditions.aborted(row, steering.aborts), self.conditions.decisions(row)
         tables = [(hook.name, hook.table) for hook in self.hooks if hook.table is not None]
         counts = {name: table.snapshot(row) for name, table in tables if table.holds[row]}
 

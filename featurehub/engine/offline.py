@@ -4,6 +4,7 @@ The same vLLM, the same hook and the same op as in serving. Starting the first o
 further one in the same process takes seconds.
 """
 
+import gc
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from featurehub.edits import Steering
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.hooked import FAMILIES
 from featurehub.engine.hookset import REPORTS_KEPT, current, install
+from featurehub.engine.memory import Device, share_of
 from featurehub.engine.plugin import register
 from featurehub.engine.reading import CAPTURES_KEPT
 from featurehub.engine.worker import EXTENSION
@@ -39,8 +41,8 @@ class EngineOptions(Frozen):
     max_model_len:          tokens of a request; -1 is as many as the model has and the KV cache holds
     max_num_seqs:           requests that run side by side
     max_num_batched_tokens: tokens per step
-    kv_cache_gib:           memory of the KV cache; None is 1 on a CPU and 4 on a GPU: the rest stays free for what is
-                            trained beside it
+    kv_cache_gib:           memory of the KV cache; None is 1 on a CPU, and on a GPU at most 4, and at most half of what
+                            is free beside the weights: the rest is for what is trained there
     block_size, num_gpu_blocks_override: tokens of a KV block, and how many blocks there are; None is vLLM's choice
     skip_tokenizer_init:    token ids only, for models without a tokenizer
     """
@@ -76,7 +78,8 @@ class Generation(NamedTuple):
 class Engine:
     """vLLM over ``model``, with hooks where ``config`` says. A context manager; ``close`` frees the memory.
 
-    One at a time in a process. Raises EngineError where another is open, UnsupportedModel, IncompatibleArtifact.
+    One at a time in a process. Raises EngineError where another is open or the GPU has no room, UnsupportedModel,
+    IncompatibleArtifact.
     """
 
     def __init__(self, model: Path, config: EngineConfig, options: EngineOptions | None = None) -> None:
@@ -91,26 +94,26 @@ class Engine:
         register()
         if options.dtype == "own":
             options = options.model_copy(update={"dtype": own_dtype(model)})
-        gib = options.kv_cache_gib or (4 if torch.cuda.is_available() else 1)
         self.config = config
         self.keys = itertools.count()
+        self.opened: Any = None
         try:
-            self.llm = LLM(
+            self.opened = LLM(
                 str(model),
                 additional_config=config.to_additional_config(),
                 worker_extension_cls=EXTENSION,
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
-                kv_cache_memory_bytes=gib << 30,
                 hf_overrides={"num_hidden_layers": config.depth} if config.truncated else {},
+                **share_of(model, options.kv_cache_gib, Device.here()).as_options(),
                 **options.model_dump(exclude={"kv_cache_gib"}),
             )
+            check_architecture(self.llm.model_config.architecture)
+            if not all(self.llm.collective_rpc("featurehub_ready")):
+                raise UnsupportedModel(f"the hook did not reach the model in {model}")
         except BaseException:
-            install(None)
+            self.close()
             raise
-        check_architecture(self.llm.model_config.architecture)
-        if not all(self.llm.collective_rpc("featurehub_ready")):
-            raise UnsupportedModel(f"the hook did not reach the model in {model}")
 
     def __enter__(self) -> Self:
         return self
@@ -121,8 +124,23 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        self.llm.llm_engine.engine_core.shutdown()
+        """Gives back the engine's memory, whoever still holds this object. Safe to call again."""
+        llm, self.opened = self.opened, None
+        if llm is not None:
+            llm.llm_engine.engine_core.shutdown()
+        # vLLM keeps the model, and with it the KV cache, as long as there is an LLM. The hooks hold the SAEs.
+        del llm
         install(None)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    @property
+    def llm(self) -> Any:
+        """Raises EngineError once the engine is closed."""
+        if self.opened is None:
+            raise EngineError("this engine is closed; open another")
+        return self.opened
 
     @property
     def tokenizer(self) -> Any:

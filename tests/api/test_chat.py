@@ -15,6 +15,7 @@ from api.engine import FakeEngine
 from api.fake import Echoed, EchoRequest
 from featurehub.conditions import Positions
 from featurehub.edits import Steering
+from featurehub.store import Calibration, Store
 from tests.api.reports import reading, report
 
 SAE, CHECKED, UNCHECKED = "a" * 64, "n" * 64, "o" * 64
@@ -369,8 +370,18 @@ class TestErrors:
             [5, 4],
         )
 
+    @pytest.mark.parametrize("edit", [0.5, {"mode": "pin", "weight": 0.5}, {"mode": "ablate"}])
+    def test_what_cannot_write_is_refused_with_the_reason(self, client: TestClient, store: Store, edit: object) -> None:
+        feature = ask(client, {"formal tone": 0.5})["featurehub"]["applied"][0]["id"]
+        with store.write() as writer:
+            calibration = Calibration(strength=None, dose=0.0, steerability=0.0, method="writes nothing")
+            writer.put_calibration(feature, calibration)
+        error = ask(client, {"formal tone": edit}, status=400)["error"]
+        assert "its decoder row is zero" in error["message"]
+        assert error["param"] == "features.formal tone"
+
     def test_what_was_never_calibrated_can_still_be_pinned(self, client: TestClient) -> None:
-        assert "calibrate" in ask(client, {"excited tone": 0.5}, status=400)["error"]["message"]
+        assert "featurehub label" in ask(client, {"excited tone": 0.5}, status=400)["error"]["message"]
         ask(client, {"excited tone": {"mode": "pin", "weight": 0.5}})
 
     @pytest.mark.parametrize("body", [b"{", b"", b"pirate", b"[1]", b"\xff\xfe"])

@@ -20,6 +20,7 @@ STATUSES = {
     "AmbiguousFeature": 409, "StaleFeature": 409,
     "FeaturehubError": 500, "ArtifactError": 500, "CorruptArtifact": 500, "EngineError": 500, "UnsupportedModel": 500,
     "SteeringLost": 500, "BudgetExceeded": 500, "EngineUnavailable": 503, "SteeringUnsupported": 501,
+    "StoreError": 500, "StoreReadOnly": 500, "StoreBusy": 503,
 }  # fmt: skip
 
 
@@ -41,8 +42,8 @@ def test_a_body_has_openais_keys_and_what_the_error_carries() -> None:
 
 
 def test_the_servers_configuration() -> None:
-    flat = {"store": "s", "sae": "a", "fingerprint": "f", "layer": 2}
-    nested = {"layer": 2, "served": {"store": "s", "sae": "a", "fingerprint": "f"}}
+    flat = {"store": "s", "saes": ["a"], "fingerprint": "f", "layer": 2}
+    nested = {"layer": 2, "served": {"store": "s", "saes": ["a"], "fingerprint": "f"}}
     assert Served.of({"featurehub": flat}) == Served.of({"featurehub": nested})
 
 

@@ -75,7 +75,7 @@ def build() -> Callable[[], FastAPI]:
 def app(build: Callable[[], FastAPI], store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     monkeypatch.setenv("VLLM_PLUGINS", "featurehub")
     app = build()
-    app.state.featurehub = Deployment(store, Served(store="", sae=SAE, fingerprint=HOME), engine)
+    app.state.featurehub = Deployment(store, Served(store="", saes=(SAE,), fingerprint=HOME), engine)
     app.state.openai_serving_chat = app.state.openai_serving_completion = Handler()
     return app
 
@@ -258,14 +258,14 @@ def boot(app: FastAPI, config: object) -> State:
 
 
 def test_a_boot_needs_its_configuration_and_its_sae(store: Store) -> None:
-    served = {"store": store.url, "sae": SAE, "fingerprint": HOME}
+    served = {"store": str(store.path), "saes": [SAE], "fingerprint": HOME}
     here = boot(FastAPI(), {"featurehub": {"served": served}}).featurehub
-    assert (here.sae, here.engine) == (SAE, None)
+    assert (here.scope.saes, here.engine) == ((SAE,), None)
     here.store.close()
     with pytest.raises(InvalidConfig):
         boot(FastAPI(), {})
     with pytest.raises(ArtifactNotFound):
-        boot(FastAPI(), {"featurehub": served | {"sae": "c" * 64}})
+        boot(FastAPI(), {"featurehub": served | {"saes": ["c" * 64]}})
 
 
 def test_the_store_is_closed_when_the_server_ends(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ def test_the_store_is_closed_when_the_server_ends(store: Store, monkeypatch: pyt
         del app.state
 
     app = FastAPI(lifespan=lifespan)
-    here = boot(app, {"featurehub": {"store": store.url, "sae": SAE, "fingerprint": HOME}}).featurehub
+    here = boot(app, {"featurehub": {"store": str(store.path), "saes": [SAE], "fingerprint": HOME}}).featurehub
     monkeypatch.setattr(type(here.store), "close", lambda store: ended.append("the store"))
     with TestClient(app) as client:
         assert client.get("/v1/features").status_code == 200
@@ -297,7 +297,7 @@ def test_a_route_that_answers_in_place_of_ours_ends_the_boot(store: Store, path:
     method = "POST" if "completions" in path else "GET"
     app.add_api_route(path, lambda: {"steered": False}, methods=[method])
     with pytest.raises(EngineError, match=r"0\.32"):
-        boot(app, {"featurehub": {"store": store.url, "sae": SAE, "fingerprint": HOME}})
+        boot(app, {"featurehub": {"store": str(store.path), "saes": [SAE], "fingerprint": HOME}})
 
 
 def test_so_does_a_mounted_app_or_a_vllm_that_took_no_routes_at_all(store: Store) -> None:
@@ -306,7 +306,7 @@ def test_so_does_a_mounted_app_or_a_vllm_that_took_no_routes_at_all(store: Store
     app = FastAPI()
     app.mount("/v1", FastAPI())
     with pytest.raises(EngineError):
-        boot(app, {"featurehub": {"store": store.url, "sae": SAE, "fingerprint": HOME}})
+        boot(app, {"featurehub": {"store": str(store.path), "saes": [SAE], "fingerprint": HOME}})
     with pytest.raises(EngineError):
         asyncio.run(FeaturehubRoutes().init_state(None, State(), Namespace(additional_config={})))
 
@@ -315,7 +315,7 @@ def test_other_routes_and_methods_are_no_business_of_ours(store: Store) -> None:
     app = FastAPI()
     app.add_api_route("/v1/models", lambda: {}, methods=["GET"])
     app.add_api_route("/v1/chat/completions", lambda: {}, methods=["GET"])
-    state = boot(app, {"featurehub": {"store": store.url, "sae": SAE, "fingerprint": HOME}})
+    state = boot(app, {"featurehub": {"store": str(store.path), "saes": [SAE], "fingerprint": HOME}})
     state.featurehub.store.close()
 
 
