@@ -97,10 +97,12 @@ def drift_check(
 @features_app.command("search")
 def features_search(query: str, db: Database = "", limit: int = 10) -> None:
     """Find features by what they mean."""
+    from contextlib import closing
+
     from featurehub.store import open_store
 
     table = Table("label", "id", "artifact", "relevance", "label score", "steerability")
-    with open_store(db or database_path()).read() as reader:
+    with closing(open_store(db or database_path())) as store, store.read() as reader:
         for f in reader.search(query, limit=limit).features:
             numbers = (f.relevance, f.label_score, f.steerability)
             cells = ["–" if n is None else f"{n:.2f}" for n in numbers]

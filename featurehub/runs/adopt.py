@@ -27,6 +27,7 @@ from featurehub.runs.harvest import identify_hook, read_documents
 from featurehub.runs.material import dataset_of
 from featurehub.runs.register import BuildJudge, register
 from featurehub.settings import Frozen
+from featurehub.store import check_writable
 from labeling.strength import CalibrationConfig
 from saes.canaries import CanaryConfig
 from saes.documents import Document, prompt_ids, special_ids
@@ -74,8 +75,10 @@ def adopt(
 ) -> Artifact:
     """Imports and registers the SAE as the artifact in ``plan.out``. ``prompts`` are what strengths are calibrated on.
 
-    Raises ModelNotFound, UnsupportedModel, InvalidInput, IncompatibleArtifact, CorruptArtifact.
+    Raises ModelNotFound, UnsupportedModel, InvalidInput, IncompatibleArtifact, CorruptArtifact. StoreError, where all
+    is done but the database cannot be written, says how to register it.
     """
+    check_writable(plan.database)
     with phase("reading the SAE"):
         source = fetch(plan.source)
         format, imported = read_sae(source.path, source.overrides)
@@ -97,7 +100,9 @@ def adopt(
             own |= {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae}
             seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
             calibration_prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in prompts]
-        register(plan, folder, trained, judge, calibration_prompts)
+        unregistered = register(plan, folder, trained, judge, calibration_prompts)
+    if unregistered is not None:
+        raise unregistered
     return open_artifact(plan.out)
 
 

@@ -31,6 +31,7 @@ from featurehub.runs.training import (
     partial_folder,
     seal_trained,
 )
+from featurehub.store import check_writable
 from labeling.strength import CalibrationConfig
 from saes.documents import prompt_ids
 from saes.texts import Message
@@ -51,8 +52,10 @@ def build(
 ) -> Artifact:
     """Builds and registers the artifact in ``plan.out``. ``prompts`` are what strengths are calibrated on.
 
-    Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; nothing is left half-built.
+    Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; nothing is left half-built. StoreError, where
+    all is built but the database cannot be written, says how to register it.
     """
+    check_writable(plan.database)
     with phase("identifying the model"):
         identity, hook = identify_hook(plan.model, plan.layer, plan.site)
     with harvesting(plan, hook) as engine:
@@ -63,6 +66,8 @@ def build(
         with answering(plan, hook) as engine:
             trained = seal_trained(plan, engine, material, made, folder, plan.name)
             calibration_prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in prompts]
-        register(plan, folder, trained, judge, calibration_prompts)
+        unregistered = register(plan, folder, trained, judge, calibration_prompts)
     shutil.rmtree(partial)
+    if unregistered is not None:
+        raise unregistered
     return open_artifact(plan.out)

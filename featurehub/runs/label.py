@@ -16,6 +16,7 @@ from featurehub.runs.baseline import observed
 from featurehub.runs.material import material_of
 from featurehub.runs.register import BuildJudge, register
 from featurehub.runs.training import TrainPlan, harvesting
+from featurehub.store import check_writable
 from labeling.strength import CalibrationConfig
 from saes.documents import prompt_ids
 from saes.drift.check import same_function
@@ -39,6 +40,7 @@ def label_artifact(
     prompts: Sequence[list[Message] | str],
 ) -> None:
     """Raises IncompatibleArtifact for another model than the artifact's, CorruptArtifact, InvalidInput."""
+    check_writable(plan.database)
     verify(artifact)
     with phase("identifying the model"):
         hook = artifact.manifest.hook
@@ -54,4 +56,6 @@ def label_artifact(
         material = material_of(plan, engine, identity, hook, entries)
         trained = observed(plan, engine, Dictionary.load(artifact.weights), material.held_out)
         calibration_prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in prompts]
-    register(plan, artifact.folder, trained, judge, calibration_prompts)
+    unregistered = register(plan, artifact.folder, trained, judge, calibration_prompts)
+    if unregistered is not None:
+        raise unregistered

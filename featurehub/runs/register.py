@@ -8,8 +8,9 @@ from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.cli.progress import phase, work
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
+from featurehub.errors import StoreError
 from featurehub.runs.baseline import Trained
-from featurehub.store import Calibration, FeatureRow, Labeled, open_store
+from featurehub.store import Calibration, FeatureSet, Labeled, save_or_keep
 from featurehub.store.names import base_of
 from labeling.corpus import Corpus
 from labeling.label import LatentLabel, label_latents, rename
@@ -44,13 +45,17 @@ class RegisterPlan(Protocol):
 
 def register(
     plan: RegisterPlan, folder: Path, trained: Trained, judge: BuildJudge, prompts: Sequence[list[int]]
-) -> None:
-    """Labels and calibrates the artifact sealed in ``folder``, and registers it as one that lies in ``plan.out``."""
+) -> StoreError | None:
+    """Labels and calibrates the artifact sealed in ``folder``, and registers it as one that lies in ``plan.out``.
+
+    Returns:
+        None, or why it could not be registered and where its features were kept; raise it when the folder is in place
+    """
     artifact = open_artifact(folder)
     with phase("starting the engine with the SAE"):
         engine = Engine(plan.model, EngineConfig.holding(artifact), plan.engine)
     with engine:
-        label_and_register(plan, artifact, engine, trained, judge, prompts)
+        return label_and_register(plan, artifact, engine, trained, judge, prompts)
 
 
 def label_and_register(
@@ -60,7 +65,7 @@ def label_and_register(
     trained: Trained,
     judge: BuildJudge,
     prompts: Sequence[list[int]],
-) -> None:
+) -> StoreError | None:
     """Labels, calibrates by steering on ``prompts``, and writes everything in one transaction."""
     observed = trained.observed
     corpus = Corpus(
@@ -73,8 +78,10 @@ def label_and_register(
         rows = list(feature_rows(corpus, observed.tokens, W_dec, projection, StatisticsConfig()))
     strengths = calibrated(plan, engine, trained, labels, judge, prompts)
     labels = rename(labels, merits(labels, strengths))
+    found = {label.latent: (label.outcome, label.provenance) for label in labels}
     with phase("writing the database"):
-        write(plan, artifact, rows, labels, strengths)
+        features = FeatureSet(artifact.manifest, plan.out.resolve(), rows, found, strengths)
+        return save_or_keep(features, plan.database, artifact.folder)
 
 
 def merits(labels: Sequence[LatentLabel], strengths: dict[int, Calibration]) -> dict[int, float]:
@@ -121,20 +128,3 @@ def candidates(trained: Trained, labels: Sequence[LatentLabel]) -> list[Candidat
         for label in labels
         if isinstance(label.outcome, Labeled)
     ]
-
-
-def write(
-    plan: RegisterPlan,
-    artifact: Artifact,
-    rows: Sequence[FeatureRow],
-    labels: Sequence[LatentLabel],
-    strengths: dict[int, Calibration],
-) -> None:
-    store = open_store(plan.database)
-    with store.write() as writer:
-        writer.put_artifact(artifact.manifest, plan.out.resolve())
-        ids = dict(zip([row.latent for row in rows], writer.put_features(artifact.manifest.id, rows), strict=True))
-        writer.put_labels({ids[label.latent]: (label.outcome, label.provenance) for label in labels})
-        for latent, calibration in strengths.items():
-            writer.put_calibration(ids[latent], calibration)
-    store.close()
