@@ -51,10 +51,11 @@ def save_or_keep(
     except (FeaturehubError, SQLAlchemyError) as error:
         save_feature_set(features, folder / KEPT)
         kept = StoreError(
-            f"{error}. The SAE is done and lies in {features.folder}, but is not registered in {database}. Its features "
-            f"are in {features.folder / KEPT}: serve it with --db on that file, or register it with "
+            f"{error}. The SAE is done and lies in {features.folder}, but is not registered in {database}. Its "
+            f"features are in {features.folder / KEPT}: serve it with --db on that file, or register it with "
             f"`featurehub saes register {features.folder}` and the same --db as before"
         )
         kept.__cause__ = error
         return kept
+    (folder / KEPT).unlink(missing_ok=True)
     return None

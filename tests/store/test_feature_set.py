@@ -1,5 +1,6 @@
 """A build's end: what it found is registered, or kept where it can be served and registered later."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def test_what_a_busy_database_does_not_take_is_kept(features: FeatureSet, store:
     assert [each.name for each in features.folder.iterdir()] == [KEPT]
     assert save_or_keep(features, store.path, features.folder) is None
     assert read(store.path) == features
+    assert list(features.folder.iterdir()) == []
 
 
 def test_a_long_run_asks_first_whether_it_may_write(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +70,6 @@ def test_a_long_run_asks_first_whether_it_may_write(store: Store, monkeypatch: p
     writing.execute("BEGIN IMMEDIATE")
     check_writable(store.path)
     writing.close()
-    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
     with pytest.raises(StoreReadOnly):
         check_writable(store.path)
