@@ -49,6 +49,8 @@ def search(here: Here, q: Words = "", limit: Limit = 20, after: After = None, ar
     return FeaturePage(data=data, next=page.next, has_more=page.next is not None)
 
 
+# Names may have slashes, so this route takes every path that is left: routes below a feature, such as
+# "/{name:path}/word", come before it. ``api.routes`` finds one that does not.
 @router.get("/{name:path}")
 def feature(here: Here, name: str, artifact: Sae = None) -> FeatureCard:
     """By label, alias, slug, id or ``sae:<artifact>/<latent>``."""

@@ -52,14 +52,14 @@ class Plan:
     """One request's steering, and what the answer will say of it.
 
     applied:  in the order of the request, with dose 0 until the engine has reported
-    watching: the features that each abort's event watches
+    watching: the names of the features that each abort watches, in the order of the request
     """
 
     served: Served
     steering: Steering
     applied: tuple[AppliedEdit, ...]
     notices: tuple[Notice, ...]
-    watching: Mapping[str, str]
+    watching: tuple[str, ...]
 
     @property
     def reaches_engine(self) -> bool:
@@ -68,7 +68,7 @@ class Plan:
     @property
     def xargs(self) -> dict[str, str]:
         """What vLLM's request carries to the worker."""
-        return {XARGS_KEY: self.steering.to_json()}
+        return {XARGS_KEY: self.steering.to_request()}
 
 
 def make_plan(asked: Asked, reader: Reader, served: Served, limits: Limits) -> Plan:
@@ -90,13 +90,13 @@ def make_plan(asked: Asked, reader: Reader, served: Served, limits: Limits) -> P
         ),
         applied=tuple(applied(features[name].feature, asked.edits[name], edits[name]) for name in edits),
         notices=notices,
-        watching={abort.name: ", ".join(each.feature for each in abort.when) for abort in asked.aborts},
+        watching=tuple(", ".join(each.feature for each in abort.when) for abort in asked.aborts),
     )
 
 
 def resolve(asked: Asked, reader: Reader, served: Served) -> dict[str, Found]:
     """The feature of every name with its state. Raises FeatureNotFound, AmbiguousFeature, ArtifactNotFound."""
-    params = params_of(asked)
+    params = asked.keys
     try:
         features = reader.resolve_many(params, served.scope)
     except (NotFound, AmbiguousFeature) as error:
@@ -108,18 +108,6 @@ def resolve(asked: Asked, reader: Reader, served: Served) -> dict[str, Found]:
         state, report = states[feature.id]
         found[name] = Found(feature.model_copy(update={"state": state}), report, params[name])
     return found
-
-
-def params_of(asked: Asked) -> dict[str, str]:
-    """Every name in a request, with the key of the body under which it stands first."""
-    params = {name: f"features.{name}" for name in asked.edits}
-    for name, edit in asked.edits.items():
-        for condition in edit.when or ():
-            params.setdefault(condition.feature, f"features.{name}.when")
-    for i, abort in enumerate(asked.aborts):
-        for condition in abort.when:
-            params.setdefault(condition.feature, f"abort_when.{i}")
-    return params
 
 
 def refuse_repeated(edits: Iterable[str], features: Mapping[str, Found]) -> None:
@@ -202,6 +190,12 @@ def raw_condition(condition: FeatureCondition, feature: Feature) -> Condition:
 
 def value(name: str, edit: Edit, feature: Feature) -> float:
     weight = edit.weight or 0.0
+    if not feature.writes:
+        raise InvalidEdit(
+            f"{name!r} cannot steer: its decoder row is zero, so it reads the stream and never writes. Watch it in a "
+            "condition, or name another feature.",
+            param=f"features.{name}",
+        )
     match edit.mode:
         case Mode.ABLATE:
             return 0.0

@@ -55,6 +55,8 @@ def saes(here: Here) -> SaeList:
         return SaeList(data=tuple(summary(each, states[each.id], here) for each in artifacts))
 
 
+# Names may have slashes, so this route takes every path that is left: routes below an SAE, such as
+# "/{name:path}/word", come before it. ``api.routes`` finds one that does not.
 @router.get("/{name:path}")
 def sae(here: Here, name: str) -> SaeCard:
     """By id, name, alias, or an unambiguous prefix of one."""

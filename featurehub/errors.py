@@ -16,6 +16,7 @@ FeaturehubError
 ├── EngineError
 │   ├── UnsupportedModel     an architecture or layer convention that the engine does not know
 │   ├── SteeringLost         steering was asked for and did not run: never an unsteered answer in silence
+│   ├── SteeringUnsupported  a server without an engine or an SAE, where another try helps nothing
 │   └── EngineUnavailable    the engine is gone; try again later
 ├── StoreError
 │   ├── StoreBusy            another process is writing to the feature database
@@ -43,6 +44,7 @@ __all__ = [
     "NotFound",
     "StaleFeature",
     "SteeringLost",
+    "SteeringUnsupported",
     "StoreBusy",
     "StoreError",
     "StoreReadOnly",
@@ -145,6 +147,10 @@ class UnsupportedModel(EngineError):
 
 class SteeringLost(EngineError):
     code = "steering_lost"
+
+
+class SteeringUnsupported(EngineError):
+    code = "steering_unsupported"
 
 
 class EngineUnavailable(EngineError):

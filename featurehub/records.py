@@ -191,15 +191,16 @@ class Trial(Frozen):
 class Calibration(Frozen):
     """The raw coefficient that weight 1.0 stands for, and how it was found.
 
-    strength:      chosen raw coefficient of W_dec[latent]
+    strength:      chosen raw coefficient of W_dec[latent]; None for a row of zeros, which writes nothing
     dose:          median ‖Δ‖/‖h‖ at that strength
-    steerability:  success beyond the unsteered share, in [-1, 1]; None where nothing was steered
+    steerability:  success beyond the unsteered share, in [-1, 1], in answers that chose nothing; None where nothing was
+                   steered
     unsteered:     share of unsteered answers that show the label
-    coherence:     of the answers at the chosen strength
-    curve:         every strength that was tried
+    coherence:     of the answers that steerability was measured on
+    curve:         every strength that was tried, in the answers that one was chosen by
     """
 
-    strength: float
+    strength: float | None
     dose: float
     steerability: float | None = Field(default=None, ge=-1.0, le=1.0)
     unsteered: float | None = None

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import closing
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
@@ -97,7 +98,6 @@ def drift_check(
 @features_app.command("search")
 def features_search(query: str, db: Database = "", limit: int = 10) -> None:
     """Find features by what they mean."""
-    from contextlib import closing
 
     from featurehub.store import open_store
 

@@ -18,10 +18,11 @@ from sqlalchemy.orm import Session
 
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, NotFound
 from featurehub.features import Feature
+from featurehub.names import fold
 from featurehub.records import Scope
 from featurehub.settings import Limits
 from featurehub.store.directory import Directory
-from featurehub.store.names import NameKind, fold
+from featurehub.store.names import NameKind
 from featurehub.store.rows import BATCH, COLUMNS, NamedFeature, batches, named
 from featurehub.store.sql import statement
 from featurehub.store.statistics import id_of

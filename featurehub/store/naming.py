@@ -11,7 +11,8 @@ from itertools import count
 from sqlalchemy.orm import Session
 
 from featurehub.features import slugify
-from featurehub.store.names import NameKind, fold, head_of
+from featurehub.names import fold, head_of
+from featurehub.store.names import NameKind
 from featurehub.store.rows import batches
 from featurehub.store.sql import run_many, statement
 

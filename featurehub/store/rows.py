@@ -7,6 +7,7 @@ from sqlalchemy import TextClause
 from sqlalchemy.orm import Session
 
 from featurehub.features import Feature
+from featurehub.names import fold
 from featurehub.records import (
     Calibration,
     Context,
@@ -19,7 +20,6 @@ from featurehub.records import (
     TokenLogit,
     Unlabeled,
 )
-from featurehub.store.names import fold
 from featurehub.store.schema import FeatureRecord, LabelRecord
 from featurehub.store.sql import statement
 

@@ -26,9 +26,9 @@ from sqlalchemy import TextClause
 from sqlalchemy.orm import Session
 
 from featurehub.errors import InvalidInput
+from featurehub.names import base_of, fold, head_of, words_of
 from featurehub.records import SearchPage
 from featurehub.settings import Limits
-from featurehub.store.names import base_of, fold, head_of, words_of
 from featurehub.store.rows import load_features
 from featurehub.store.sql import statement
 

@@ -8,8 +8,8 @@ from pydantic_core import to_json
 from sqlalchemy.orm import Session
 
 from featurehub.errors import InvalidInput
+from featurehub.names import words_of
 from featurehub.records import Calibration, FeatureRow
-from featurehub.store.names import words_of
 from featurehub.store.naming import default_slug, free_slug
 from featurehub.store.schema import ArtifactRecord
 from featurehub.store.sql import run_many, statement

@@ -9,12 +9,13 @@ from sqlalchemy.orm import Session
 
 from featurehub.artifacts.manifest import Manifest
 from featurehub.errors import InvalidInput
+from featurehub.names import fold
 from featurehub.records import Calibration, Evaluation, FeatureRow, Outcome, Provenance
 from featurehub.store.aliases import drop_alias, save_alias
 from featurehub.store.drift import save_report
 from featurehub.store.evaluations import save_evaluation
 from featurehub.store.labels import owners_of, save_labels
-from featurehub.store.names import NameKind, fold
+from featurehub.store.names import NameKind
 from featurehub.store.reader import Reader
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
 from featurehub.store.schema import NameRecord

@@ -14,7 +14,7 @@ from featurehub.features import State
 from featurehub.store import Store
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from tests.api.conftest import CHECKED, HOME, LABELS, OTHER_SAE, SAE, fill
-from tests.api.reports import report
+from tests.api.reports import reading, report
 
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
 OTHERS = {0: "gardening", 2: "banking: money", 7: "seafaring: ship"}
@@ -53,11 +53,10 @@ def steering(client: TestClient) -> Steering:
 
 
 def test_latent_7_of_each_gets_its_own_label(client: TestClient, engine: FakeEngine) -> None:
-    read = [
-        {"sae": sae, "position": 0, "token": 11, "latents": [7, 9], "activations": [1.5, 0.5]}
-        for sae in (SAE, OTHER_SAE)
+    blocks = [
+        block for sae in (SAE, OTHER_SAE) for block in reading((11, {7: 1.5, 9: 0.5}), sae=sae)["activations"]["blocks"]
     ]
-    engine.default = report(1, activations=read)
+    engine.default = report(1, activations={"blocks": blocks})
     first, second = ask(client, return_activations={"top_k": 2})["featurehub"]["activations"]
     assert [each["label"] for each in first["features"]] == [LABELS[7], ""]
     assert [each["label"] for each in second["features"]] == [OTHERS[7], ""]
@@ -65,7 +64,8 @@ def test_latent_7_of_each_gets_its_own_label(client: TestClient, engine: FakeEng
     assert [(each.sae, each.top_k) for each in steering(client).reads] == [(SAE, 2), (OTHER_SAE, 2)]
 
 
-def test_names_are_found_in_both_and_edits_go_to_their_own(client: TestClient) -> None:
+def test_names_are_found_in_both_and_edits_go_to_their_own(client: TestClient, engine: FakeEngine) -> None:
+    engine.default = report(7, conditions={"layers.3.resid_post": {"seen_tokens": 9, "expected_tokens": 9}})
     features = {
         "pirate speech": 0.5,
         "seafaring": {"mode": "pin", "weight": 0.5, "when": {"feature": "gardening", "value": 0.1}},

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from featurehub.errors import AmbiguousFeature, ArtifactNotFound, FeatureNotFound, NotFound
+from featurehub.names import fold, head_of, words_of
 from featurehub.store import Labeled, Scope, Store, Writer
-from featurehub.store.names import fold, head_of, words_of
 from tests.store.undone import undone
 
 names = st.text(min_size=1, max_size=60).filter(lambda name: name.strip() and fold(name))
