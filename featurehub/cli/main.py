@@ -98,6 +98,7 @@ def drift_check(
 @features_app.command("search")
 def features_search(query: str, db: Database = "", limit: int = 10) -> None:
     """Find features by what they mean."""
+
     from featurehub.store import open_store
 
     table = Table("label", "id", "artifact", "relevance", "label score", "steerability")

@@ -1,6 +1,7 @@
 """What a request costs the database: statements, of which none grows with the features or with the request."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from api.served import Served
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, StaleFeature
 from featurehub.features import State
 from featurehub.settings import Limits
-from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, open_store
+from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Reader, Scope, Store, open_store
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from tests.api.conftest import CHECKED, SAE, manifest
 from tests.api.models import HOME, model
@@ -119,18 +120,31 @@ def test_a_page_of_results_takes_five(large: Store, client: TestClient, query: s
     assert len(statements) <= 5, statements
 
 
+@contextmanager
+def worked(reader: Reader) -> Iterator[list[int]]:
+    """An entry for each thousand instructions of SQLite's machine: few for some rows, thousands for all of a table."""
+    thousands: list[int] = []
+    raw = reader._session.connection().connection.driver_connection
+    assert raw is not None
+    raw.set_progress_handler(lambda: thousands.append(1), 1000)
+    yield thousands
+    raw.set_progress_handler(None, 0)
+
+
 def test_a_page_reads_the_verdicts_of_its_own_features(large: Store) -> None:
     with large.read() as reader:
         page = reader.search("topic", limit=20)
-        reads: list[int] = []
-        raw = reader._session.connection().connection.driver_connection
-        assert raw is not None
-        # SQLite says how many virtual instructions went by: few for 20 verdicts, millions for 16,384.
-        raw.set_progress_handler(lambda: reads.append(1), 1000)
-        states = reader.states_of(page.features, model(CHECKED).function)
-        raw.set_progress_handler(None, 0)
-    assert len(states) == 20
-    assert len(reads) < 10
+        with worked(reader) as thousands:
+            assert len(reader.states_of(page.features, model(CHECKED).function)) == 20
+    assert len(thousands) < 10
+
+
+@pytest.mark.parametrize("saes", [(SAE,), None])
+def test_names_are_looked_up_and_not_searched_for(large: Store, saes: tuple[str, ...] | None) -> None:
+    names = [name for n in range(32) for name in (f"topic number {n}", f"topic-number-{n + 40}", f"sae:large/{n + 80}")]
+    with large.read() as reader, worked(reader) as thousands:
+        assert len(reader.resolve_many(names, Scope(saes=saes))) == 96
+    assert len(thousands) < 60
 
 
 def test_health_reads_no_verdicts(large: Store, client: TestClient) -> None:
