@@ -7,7 +7,8 @@ from pydantic import Field, ValidationError
 
 from featurehub.conditions import FeatureAbort, FeatureCondition
 from featurehub.errors import InvalidInput
-from featurehub.features import Edit, SteerOptions, parse_edits
+from featurehub.features import Edit, SteerOptions
+from featurehub.parsing import parse_edits
 from featurehub.settings import Frozen, Limits
 
 __all__ = ["KEYS", "XARGS_KEY", "Asked", "refuse_reserved"]

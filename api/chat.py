@@ -35,6 +35,8 @@ class Body(Protocol):
     vllm_xargs: dict[str, Any] | None
 
     @property
+    def model(self) -> str | None: ...
+    @property
     def model_extra(self) -> dict[str, Any] | None: ...
 
 
@@ -53,17 +55,18 @@ async def answer_steered(body: B, request: Request, core: Core[B]) -> Response:
         return await core(body, request) or Response(status_code=CLIENT_GONE)
     if getattr(body, "use_beam_search", False):
         raise InvalidInput("beam search cannot be steered; leave it out", param="use_beam_search")
-    plan = await run_in_threadpool(plan_of, asked, here)
+    plan = await run_in_threadpool(plan_of, asked, here, body.model)
     if plan.reaches_engine:
         body.vllm_xargs = {**(body.vllm_xargs or {}), **plan.xargs}
     return await Steered(plan, here).around(await core(body, request))
 
 
-def plan_of(asked: Asked, here: Deployment) -> Plan:
+def plan_of(asked: Asked, here: Deployment, model: str | None) -> Plan:
+    """``model`` is what the request says is to answer."""
     if here.served is None:
         raise EngineUnavailable("no SAE is loaded here")
     with here.store.read() as reader:
-        return make_plan(asked, reader, here.served, here.limits)
+        return make_plan(asked, reader, here.served.running(model), here.limits)
 
 
 class Steered:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from api.asked import XARGS_KEY, Asked
 from api.served import Served
-from api.states import feature_state, with_states
+from api.states import artifact_state, feature_state, with_states
 from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, InvalidEdit, StaleFeature
@@ -68,6 +68,8 @@ def make_plan(asked: Asked, reader: Reader, served: Served, limits: Limits) -> P
     watched = {each.feature: feature_called(each.feature, reader, served) for each in asked.conditions}
     on_stale = asked.steer.on_stale or served.on_stale
     notices = [judge(name, feature, on_stale, reader, served) for name, feature in (watched | features).items()]
+    if asked.top_k:
+        notices.append(judge_reading(reader, served))
     edits = {name: latent_edit(name, edit, features[name], watched) for name, edit in asked.edits.items()}
     return Plan(
         served=served,
@@ -119,14 +121,34 @@ def judge(name: str, feature: Feature, on_stale: OnStale, reader: Reader, served
     if feature.state is State.STALE and on_stale is OnStale.REFUSE:
         raise refusal(name, feature, report, reader, served)
     found = f" (drift report {report})" if report else ""
-    saying = {
-        State.UNCHECKED: "was not checked on the loaded model; run `featurehub drift check`",
-        State.SUSPECT: "may no longer mean what it says on the loaded model",
-        State.STALE: "no longer holds on the loaded model",
-    }
-    return Notice(
-        code=f"feature_{feature.state}", message=f"{name!r} {saying[feature.state]}{found}", feature=feature.id
-    )
+    message = f"{name!r} {saying(feature.state, served)}{found}"
+    return Notice(code=f"feature_{feature.state}", message=message, feature=feature.id)
+
+
+def judge_reading(reader: Reader, served: Served) -> Notice | None:
+    """What to say of activations that are read with the loaded SAE; nothing where it is fresh."""
+    state = artifact_state(reader, served.sae, served)
+    if state is State.FRESH:
+        return None
+    return Notice(code=f"sae_{state}", message=f"the SAE that reads the activations {saying(state, served)}")
+
+
+def saying(state: State, served: Served) -> str:
+    """Of a feature or an SAE that is not fresh."""
+    match state:
+        case State.SUSPECT:
+            return "may no longer mean what it says on the loaded model"
+        case State.STALE:
+            return "no longer holds on the loaded model"
+        case _:
+            return unchecked(served)
+
+
+def unchecked(served: Served) -> str:
+    """Why nobody can say whether a feature holds."""
+    if served.overrides:
+        return f"was not checked with {', '.join(served.overrides)}"
+    return "was not checked on the loaded model; run `featurehub drift check`"
 
 
 def refusal(name: str, feature: Feature, report: str | None, reader: Reader, served: Served) -> StaleFeature:

@@ -4,6 +4,7 @@ vLLM loads ``FeaturehubRoutes`` through the entry point ``vllm.endpoint_plugins`
 two completion routes replace vLLM's of the same path and hand over to them.
 """
 
+import os
 from argparse import Namespace
 from collections.abc import Mapping
 from functools import wraps
@@ -24,7 +25,10 @@ from api.app import attach
 from api.chat import Core, answer_steered
 from api.deployment import Deployment
 from api.served import Served
-from featurehub.errors import EngineUnavailable
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.overrides import resolved
+from featurehub.errors import EngineUnavailable, InvalidConfig
+from featurehub.settings import FRONTEND
 from featurehub.store import open_store
 
 __all__ = ["FeaturehubRoutes", "VllmEngine"]
@@ -69,12 +73,22 @@ class FeaturehubRoutes:
 
     async def init_state(self, engine_client: EngineClient | None, state: State, args: Namespace) -> None:
         """Raises InvalidConfig, and ArtifactNotFound for an SAE that is not in the store; either ends the boot."""
-        served = Served.of(args.additional_config)
+        served = loaded(Served.of(os.environ.get(FRONTEND)), engine_client)
         store = open_store(served.store)
         with store.read() as reader:
             reader.artifact(served.sae)
         engine = VllmEngine(engine_client) if engine_client is not None else None
         state.featurehub = Deployment(store, served, engine)
+
+
+def loaded(served: Served, client: EngineClient | None) -> Served:
+    """What is served, with what the engine itself says of it. Raises InvalidConfig for another engine's."""
+    if client is None:
+        return served
+    config = EngineConfig.of(client.vllm_config)
+    if config is None or served.sae not in config.saes:
+        raise InvalidConfig(f"{FRONTEND} names the SAE {served.sae[:12]}, which this engine does not hold")
+    return served.with_overrides(*resolved(client.vllm_config, served.model.dtype))
 
 
 def while_alive(core: Core[Any]) -> Core[Any]:

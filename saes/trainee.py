@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from sae_lens.config import LoggingConfig, SAETrainerConfig
 from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE
 from sae_lens.saes.sae import TrainStepOutput
@@ -72,7 +73,7 @@ class Trainee:
         known = self.sae.state_dict()
         self.sae.load_state_dict(known | {name: each for name, each in tensors.items() if name in known})
 
-    def step(self, batch: Tensor, report: bool) -> TrainingProgress | None:
+    def step(self, batch: Float[Tensor, "tokens d_model"], report: bool) -> TrainingProgress | None:
         output = self.trainer.step(batch)
         self.trainer.n_training_steps += 1
         if self.recipe.architecture is Architecture.STANDARD:
@@ -128,8 +129,8 @@ class Trainee:
         trainer.n_forward_passes_since_fired = state["since_fired"].to(self.sae.device)
         trainer.n_frac_active_samples, self.l0 = state["active_samples"], state["l0"]
 
-    def finish(self, x: Tensor) -> Dictionary:
-        """Step 3. x: [tokens, d_model], from which the threshold of a TopK SAE is measured"""
+    def finish(self, x: Float[Tensor, "tokens d_model"]) -> Dictionary:
+        """Step 3. x: from which the threshold of a TopK SAE is measured"""
         scale = self.trainer.activation_scaler.scaling_factor
         assert scale is not None
         self.sae.to("cpu")
@@ -144,13 +145,13 @@ class Trainee:
 
 
 @torch.no_grad()
-def least_kept(sae: BatchTopKTrainingSAE, x: Tensor) -> float:
+def least_kept(sae: BatchTopKTrainingSAE, x: Float[Tensor, "tokens d_model"]) -> float:
     """The pre-activation beyond which k per token lie. x: scaled"""
     _, hidden_pre = sae.encode_with_hidden_pre(x)
     return float(hidden_pre.flatten().topk(int(sae.cfg.k * len(x)) + 1).values[-1].clamp(min=0.0))
 
 
-def mean_active(feature_acts: Tensor) -> float:
+def mean_active(feature_acts: Float[Tensor, "tokens d_sae"]) -> float:
     return float((feature_acts.detach() > 0).sum(-1).float().mean())
 
 

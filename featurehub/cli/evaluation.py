@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from featurehub.cli.options import Database, Model, Sae, database_path
 from featurehub.cli.progress import ConsoleProgress, console, output
@@ -78,10 +78,10 @@ def evaluate(
         if json is not None:
             write_text(json, json_lines.dumps(measured.as_dict(), indent=2) + "\n")
         if keep(measured.evaluation, store):
-            output.print(f"Stored in {store.url}.", markup=False, soft_wrap=True)
+            output.print(f"Stored in {store.url}.", soft_wrap=True)
         else:
-            lacking = escape(f"{store.url} does not have this SAE; --json FILE keeps the numbers")
-            console.print(f"[yellow]not stored[/yellow]: {lacking}", soft_wrap=True)
+            lacking = f"{store.url} does not have this SAE; --json FILE keeps the numbers"
+            console.print(Text.assemble(("not stored", "yellow"), f": {lacking}"), soft_wrap=True)
 
 
 def table_of(metrics: Mapping[str, float]) -> Table:

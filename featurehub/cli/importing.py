@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from featurehub.artifacts.manifest import Site
-from featurehub.cli.options import Database, Model, database_path
-from featurehub.cli.progress import ConsoleProgress, output
+from featurehub.cli.options import Database, Model, database_path, same_database
+from featurehub.cli.progress import ConsoleProgress, output, suggest
 
 __all__ = ["import_sae"]
 
@@ -33,7 +33,8 @@ def import_sae(
     text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.runs.adopt import ImportPlan, adopt
-    from featurehub.runs.judges import beginnings, judge_of
+    from featurehub.runs.judges import judge_of
+    from featurehub.runs.prompts import beginnings
 
     plan = ImportPlan(
         source=source,
@@ -45,7 +46,7 @@ def import_sae(
         layer=layer,
         site=site,
     )
-    artifact = adopt(plan, entries, judge_of(entries), beginnings(entries), ConsoleProgress())
+    artifact = adopt(plan, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())
     for name, value in artifact.manifest.metrics.items():
         output.print(f"  {name} {value:.4g}")
-    output.print(f"Serve it: featurehub serve {model} --sae {out}")
+    suggest("Serve it", "featurehub", "serve", model, "--sae", out, *same_database(db))

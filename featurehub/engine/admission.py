@@ -21,7 +21,7 @@ from featurehub.edits import LARGEST, LatentEdit, Steering
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.wrapping import run_after
 from featurehub.errors import InvalidEdit
-from featurehub.features import reason
+from featurehub.settings import reason
 
 __all__ = ["admit", "carried", "check", "install"]
 

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from featurehub.artifacts.fingerprint import dtype_of
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.hookset import current, install
+from featurehub.engine.loading import as_fingerprinted
 from featurehub.engine.plugin import FAMILIES, register
 from featurehub.engine.worker import EXTENSION
 from featurehub.errors import EngineError, SteeringLost, UnsupportedModel
@@ -87,8 +87,8 @@ class Engine:
         # Before they are registered: this process builds the model itself.
         import_module(FAMILIES)
         register()
-        if options.dtype == "own":
-            options = options.model_copy(update={"dtype": own_dtype(model)})
+        own = as_fingerprinted(model)
+        loaded: dict[str, Any] = own if options.dtype == "own" else own | {"dtype": options.dtype}
         gib = options.kv_cache_gib or (4 if torch.cuda.is_available() else 1)
         self.config = config
         self.keys = itertools.count()
@@ -101,7 +101,8 @@ class Engine:
                 use_tqdm_on_load=False,
                 kv_cache_memory_bytes=gib << 30,
                 hf_overrides={"num_hidden_layers": config.depth} if config.truncated else {},
-                **options.model_dump(exclude={"kv_cache_gib"}),
+                **options.model_dump(exclude={"dtype", "kv_cache_gib"}),
+                **loaded,
             )
         except BaseException:
             install(None)
@@ -186,11 +187,6 @@ class Engine:
                 f"the hooks ran over {report.seen_tokens} tokens, {report.expected_tokens} should have been steered"
             )
         return report
-
-
-def own_dtype(model: Path) -> str:
-    """vLLM's ``auto`` keeps one of 16 bits where the hardware has it, but rounds float32 to 16 bits."""
-    return "float32" if dtype_of(model) == "float32" else "auto"
 
 
 def prepare_environment() -> None:

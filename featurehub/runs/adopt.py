@@ -86,7 +86,7 @@ def adopt(
     progress.say(described(format, imported, identity, hook))
     engines = Engines(plan.model, plan.engine, progress)
     with engines.reading(hook) as engine:
-        documents = read_documents(engine, entries, plan.max_tokens)
+        documents = read_documents(engine, entries, plan.max_tokens, progress)
         dictionary, rest = measured(imported, engine, documents, special_ids(engine.tokenizer))
     registration = Registration(plan.model, plan.out, plan.database, plan.calibration, judge, prompts)
     with replace_folder(plan.out) as folder, engines.steering(holding(dictionary, hook, folder)) as engine:
@@ -94,7 +94,7 @@ def adopt(
         check_quality(sae.activations.quality, progress)
         metrics = keep_baseline(plan.baseline, engine, sae, folder, progress)
         own = made_from(source, format, imported, sae.activations.quality)
-        own |= {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae}
+        own |= {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae, "judge": judge.name}
         seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
         register(registration, engine, folder, sae, progress)
     return open_artifact(plan.out)

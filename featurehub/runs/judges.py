@@ -4,24 +4,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featurehub.artifacts.fingerprint import identify
-from featurehub.artifacts.manifest import HookPoint, ModelIdentity
-from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import names
 from featurehub.demo.recognizer import recognize
+from featurehub.errors import InvalidInput
 from featurehub.names import base_of, fold
 from labeling.judge import WordJudge
 from labeling.words import words_in
-from saes.texts import Message
+from saes.texts import Entry, contents
 
-__all__ = ["RecognizerJudge", "beginnings", "judge_for", "judge_of"]
-
-PROMPTS = 12
-"""About so many beginnings of the texts are what strengths are calibrated on."""
+__all__ = ["RecognizerJudge", "judge_called", "judge_of"]
 
 
 class RecognizerJudge:
     """Judges the bundled model's answers. A label stands for the planted concept that its name names, if it does."""
+
+    name = "recognizer"
 
     def __init__(self) -> None:
         self.concepts = frozenset(names())
@@ -43,21 +40,16 @@ class RecognizerJudge:
         return np.array([recognize(text).well_formed for text in texts], dtype=bool)
 
 
-def judge_of(entries: Sequence[str | list[Message]]) -> WordJudge:
+def judge_of(entries: Sequence[Entry]) -> WordJudge:
     """A judge that knows the words of these texts and chats."""
-    texts = (
-        text for entry in entries for text in ([entry] if isinstance(entry, str) else (m["content"] for m in entry))
-    )
+    texts = (text for entry in entries for text in contents(entry))
     return WordJudge(vocabulary=frozenset(word for text in texts for word in words_in(text)))
 
 
-def judge_for(model: ModelIdentity) -> RecognizerJudge | WordJudge:
-    """The recogniser knows the answers of models that speak the bundled model's vocabulary."""
-    bundled = identify(bundled_model(), HookPoint(layer=0))
-    return RecognizerJudge() if model.tokenizer == bundled.tokenizer else WordJudge()
-
-
-def beginnings(entries: Sequence[str | list[Message]]) -> list[str | list[Message]]:
-    """A few prompts: the first words of texts, the first messages of chats."""
-    chosen = entries[:: max(1, len(entries) // PROMPTS)]
-    return [" ".join(entry.split()[:5]) if isinstance(entry, str) else entry[:1] for entry in chosen]
+def judge_called(name: str) -> RecognizerJudge | WordJudge:
+    """The judge of this name; words where none has judged yet. Raises InvalidInput for one that is not known here."""
+    known = {"": WordJudge, WordJudge.name: WordJudge, RecognizerJudge.name: RecognizerJudge}
+    if name not in known:
+        names = ", ".join(sorted(filter(None, known)))
+        raise InvalidInput(f"the SAE's labels were judged by {name!r}, which is not known here; known are {names}")
+    return known[name]()

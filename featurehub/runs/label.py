@@ -23,7 +23,6 @@ from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.register import BuildJudge, Registration, register
 from featurehub.settings import Frozen
 from labeling.strength import CalibrationConfig
-from saes.drift.check import same_function
 from saes.texts import Message
 
 __all__ = ["LabelPlan", "label_artifact"]
@@ -54,15 +53,16 @@ def label_artifact(
         hook = artifact.manifest.hook
         identity = identify(plan.model, hook)
     check_fits(artifact, identity)
-    if not same_function(artifact, identity):
+    if differing := artifact.manifest.model.differences(identity):
         raise IncompatibleArtifact(
-            f"{plan.model} has other weights than {artifact.manifest.model.name}, which {artifact.manifest.name} was "
-            "trained on; give that model, or see what holds on this one with `featurehub drift check`",
+            f"{plan.model} is not the model that {artifact.manifest.name} was trained on "
+            f"({artifact.manifest.model.name}): they differ in {', '.join(differing)}, or the artifact does not record "
+            "it. Give that model, or see what holds on this one with `featurehub drift check`",
             param="model",
         )
     registration = Registration(plan.model, artifact.folder, plan.database, plan.calibration, judge, prompts)
     with Engines(plan.model, plan.engine, progress).steering(EngineConfig.holding(artifact)) as engine:
-        material = material_of(plan.material, engine, identity, hook, entries)
+        material = material_of(plan.material, engine, identity, hook, entries, progress)
         held_out = material.held_out[: plan.documents]
         sae = evaluated(engine, Dictionary.load(artifact.weights), held_out, progress)
         register(registration, engine, artifact.folder, sae, progress)

@@ -9,6 +9,7 @@ from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.engine.offline import Engine
 from featurehub.errors import InvalidInput
 from featurehub.runs.harvest import read_documents
+from featurehub.runs.progress import SILENT, Progress
 from featurehub.settings import Frozen
 from saes.documents import Document, count_tokens, ordinary, text_hash
 from saes.texts import Message
@@ -20,7 +21,7 @@ class MaterialConfig(Frozen):
     """What becomes of the text.
 
     text:       what it is called
-    max_tokens: of each text, from its beginning, as in a ``HarvestPlan``
+    max_tokens: of a document, as in a ``HarvestPlan``
     held_out:   share of the documents that training never sees, in (0, 1)
     """
 
@@ -45,9 +46,10 @@ def material_of(
     identity: ModelIdentity,
     hook: HookPoint,
     entries: Sequence[str | list[Message]],
+    progress: Progress = SILENT,
 ) -> Material:
     """Raises InvalidInput where there are too few texts."""
-    training, held_out = split(read_documents(engine, entries, config.max_tokens), config.held_out)
+    training, held_out = split(read_documents(engine, entries, config.max_tokens, progress), config.held_out)
     return Material(config.text, identity, hook, training, held_out)
 
 

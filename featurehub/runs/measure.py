@@ -30,7 +30,6 @@ from featurehub.settings import Frozen
 from featurehub.store import Store
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids, text_hash, tokenize
-from saes.drift.check import same_function
 from saes.evaluate import decades
 from saes.host import Host, load_host
 from saes.labelled import Labelled, tokenize_labelled
@@ -88,12 +87,13 @@ def measure(
     with progress.phase("identifying the model"):
         identity = identify(plan.model, artifact.manifest.hook)
         check_fits(artifact, identity)
-    if not same_function(artifact, identity):
-        progress.say("note: this model is not the one that the SAE was trained on")
+    if differing := artifact.manifest.model.differences(identity):
+        known = ", ".join(differing)
+        progress.say(f"note: this model is not known to be the one that the SAE was trained on: {known}")
     sae = Dictionary.load(artifact.weights)
     with progress.phase("loading the model"):
         host = load_host(plan.model, artifact.manifest.hook)
-    texts = texts_of(plan.model, host.longest, plan.max_tokens, entries, rows)
+    texts = texts_of(plan.model, host.longest, plan.max_tokens, entries, rows, progress)
     fidelity = spliced(host, sae, texts, progress)
     del host
     torch.cuda.empty_cache()
@@ -111,13 +111,19 @@ def texts_of(
     max_tokens: int | None,
     entries: Sequence[str | list[Message]],
     rows: Sequence[Labelled],
+    progress: Progress = SILENT,
 ) -> EvaluationTexts:
     """longest: tokens that the model takes at once"""
     tokenizer = AutoTokenizer.from_pretrained(model)
     # As the engine bounds it: by the model and its tokenizer, with room for one more.
     length = tokens_read(min(longest, tokenizer.model_max_length) - 1, max_tokens)
     labelled, labels = tokenize_labelled(tokenizer, rows, length) if rows else ([], [])
-    return EvaluationTexts(list(tokenize(tokenizer, entries, length)), labelled, labels, special_ids(tokenizer))
+    made = tokenize(tokenizer, entries, length)
+    if made.left_out:
+        progress.say(made.left_out)
+    if len(labels) < len(rows):
+        progress.say(f"{len(rows) - len(labels):,} of {len(rows):,} labelled texts are left out")
+    return EvaluationTexts(made.documents, labelled, labels, special_ids(tokenizer))
 
 
 def spliced(host: Host, sae: Dictionary, texts: EvaluationTexts, progress: Progress) -> Fidelity:

@@ -10,6 +10,7 @@ from api.errors import error_body, status_of
 from api.served import Served
 from featurehub import errors
 from featurehub.errors import FeaturehubError, InvalidConfig
+from tests.api.models import model
 
 STATUSES = {
     "InvalidInput": 400, "InvalidEdit": 400, "InvalidConfig": 400, "IncompatibleArtifact": 400,
@@ -38,15 +39,14 @@ def test_a_body_has_openais_keys_and_what_the_error_carries() -> None:
 
 
 def test_the_servers_configuration() -> None:
-    flat = {"store": "s", "sae": "a", "fingerprint": "f", "layer": 2}
-    nested = {"layer": 2, "served": {"store": "s", "sae": "a", "fingerprint": "f"}}
-    assert Served.of({"featurehub": flat}) == Served.of({"featurehub": nested})
+    served = Served(store="s", sae="a", model=model(), overrides=("--dtype",))
+    assert Served.of(served.model_dump_json()) == served
 
 
-@pytest.mark.parametrize("config", [None, {}, {"featurehub": 1}, {"featurehub": {"store": "s"}}, "text"])
-def test_a_server_without_it(config: object) -> None:
-    with pytest.raises(InvalidConfig):
-        Served.of(config)
+@pytest.mark.parametrize("told", [None, "", "{}", "1", '{"store": "s"}', "text"])
+def test_a_server_without_it(told: str | None) -> None:
+    with pytest.raises(InvalidConfig, match="FEATUREHUB_FRONTEND"):
+        Served.of(told)
 
 
 def test_the_registry_needs_neither_torch_nor_vllm() -> None:

@@ -3,9 +3,12 @@
 import asyncio
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.datastructures import State
@@ -13,15 +16,18 @@ from starlette.datastructures import State
 from api.deployment import Deployment
 from api.engine import FakeEngine
 from api.served import Served
+from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
+from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.errors import ArtifactNotFound, EngineUnavailable, InvalidConfig
 from featurehub.store import Store
+from tests.api.models import model
 
 pytest.importorskip("vllm", reason="the server is vLLM's")
 # vLLM's imports warn of others' deprecations.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-SAE, HOME = "a" * 64, "m" * 64
+SAE = "a" * 64
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
 CHUNK = 'data: {"id":"1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 
@@ -72,7 +78,7 @@ def build() -> Callable[[], FastAPI]:
 def app(build: Callable[[], FastAPI], store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     monkeypatch.setenv("VLLM_PLUGINS", "featurehub")
     app = build()
-    app.state.featurehub = Deployment(store, Served(store="", sae=SAE, fingerprint=HOME), engine)
+    app.state.featurehub = Deployment(store, Served(store="", sae=SAE, model=model(), names=("demo",)), engine)
     app.state.openai_serving_chat = app.state.openai_serving_completion = Handler()
     return app
 
@@ -221,19 +227,61 @@ def test_a_dead_engine_is_known_as_such() -> None:
         asyncio.run(engine.report("key"))
 
 
-def test_a_boot_needs_its_configuration_and_its_sae(store: Store) -> None:
+def boot(engine: Any = None) -> Deployment:
     from api.serving import FeaturehubRoutes
 
-    def boot(config: object) -> State:
-        state = State()
-        asyncio.run(FeaturehubRoutes().init_state(None, state, Namespace(additional_config=config)))
-        return state
+    state = State()
+    asyncio.run(FeaturehubRoutes().init_state(engine, state, Namespace()))
+    return state.featurehub
 
-    served = {"store": store.url, "sae": SAE, "fingerprint": HOME}
-    here = boot({"featurehub": {"served": served}}).featurehub
+
+def test_a_boot_needs_its_configuration_and_its_sae(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served(store=store.url, sae=SAE, model=model())
+    monkeypatch.setenv("FEATUREHUB_FRONTEND", served.model_dump_json())
+    here = boot()
     assert (here.sae, here.engine) == (SAE, None)
     here.store.close()
-    with pytest.raises(InvalidConfig):
-        boot({})
+    monkeypatch.setenv("FEATUREHUB_FRONTEND", served.model_copy(update={"sae": "c" * 64}).model_dump_json())
     with pytest.raises(ArtifactNotFound):
-        boot({"featurehub": served | {"sae": "c" * 64}})
+        boot()
+    monkeypatch.delenv("FEATUREHUB_FRONTEND")
+    with pytest.raises(InvalidConfig):
+        boot()
+
+
+def running(dtype: str = "float32", load_format: str = "safetensors", sae: str = SAE, **overridden: Any) -> Any:
+    """vLLM's client, as far as a boot looks at it."""
+    sae_config = SaeConfig(id=sae, folder=Path(), d_sae=16)
+    config = EngineConfig(hooks=(HookConfig(point=HookPoint(layer=2), saes=(sae_config,)),))
+    return SimpleNamespace(
+        vllm_config=SimpleNamespace(
+            additional_config=config.to_additional_config(),
+            model_config=SimpleNamespace(dtype=getattr(torch, dtype), hf_overrides=overridden),
+            load_config=SimpleNamespace(load_format=load_format),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("engine", "named"),
+    [
+        (running(), ""),
+        (running(dtype="bfloat16"), "the precision bfloat16, not the checkpoint's float32"),
+        (running(load_format="pt"), "weights in the format pt"),
+        (running(rms_norm_eps=0.1), "an overridden configuration"),
+    ],
+)
+def test_what_the_engine_runs_otherwise_than_the_checkpoint_says_is_found_at_boot(
+    store: Store, monkeypatch: pytest.MonkeyPatch, engine: Any, named: str
+) -> None:
+    monkeypatch.setenv("FEATUREHUB_FRONTEND", Served(store=store.url, sae=SAE, model=model()).model_dump_json())
+    here = boot(engine)
+    assert here.served is not None
+    assert here.served.overrides == ((named,) if named else ())
+    here.store.close()
+
+
+def test_a_boot_with_what_another_server_was_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEATUREHUB_FRONTEND", Served(store=store.url, sae=SAE, model=model()).model_dump_json())
+    with pytest.raises(InvalidConfig, match="does not hold"):
+        boot(running(sae="c" * 64))

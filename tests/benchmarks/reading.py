@@ -61,7 +61,7 @@ def read(artifact: Artifact, count: int) -> World:
 
 
 def documents_of(engine: Engine, entries: Sequence[str | list[Message]]) -> list[Document]:
-    return list(tokenize(engine.tokenizer, entries, 256))
+    return tokenize(engine.tokenizer, entries, 256).documents
 
 
 def read_documents(

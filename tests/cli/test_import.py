@@ -1,22 +1,20 @@
 """Importing an SAE, on a stand-in for the engine: what its manifest says, and that a failure leaves nothing behind."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from featurehub.artifacts.artifact import verify
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
-from featurehub.engine.offline import Generation
 from featurehub.errors import CorruptArtifact, FeaturehubError, IncompatibleArtifact, InvalidInput
 from featurehub.runs import adopt as adopting
 from featurehub.runs import engines
@@ -28,29 +26,12 @@ from saes.documents import Document
 from saes.formats.imported import Imported
 from saes.formats.recognise import read_sae
 from saes.reader import FakeReader
+from tests.runs.fakes import WIDTH, FakeEngine
 from tests.runs.recording import Recording
 from tests.saes.written import dictionary_learning, sparsify
 
-WIDTH, D_SAE, K = 192, 24, 4
+D_SAE, K = 24, 4
 TEXT = [f"the loan is good . number {i} is {'bad' if i % 3 else 'fine'} ." for i in range(40)]
-
-
-class FakeEngine(FakeReader):
-    """Reads a random stream, and answers every prompt alike."""
-
-    longest = 64
-
-    def __init__(self, *_: object) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(bundled_model())
-        super().__init__(len(self.tokenizer), WIDTH)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def generate(self, prompts: Sequence[Sequence[int]], *_: object) -> Iterator[Generation]:
-        return (Generation("good", [20, 21, 22], None) for _ in prompts)
 
 
 def weights(width: int = WIDTH, seed: int = 0) -> dict[str, Tensor]:
@@ -78,7 +59,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(plan: ImportPlan, progress: Progress = SILENT) -> Any:
-    return adopt(plan, TEXT, None, ["the loan"], progress)  # type: ignore[arg-type]
+    return adopt(plan, TEXT, WordJudge(), ["the loan"], progress)
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
 """Whoever starts a run hears what it does; without a listener it says nothing at all."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer
 
 from featurehub.cli.progress import ConsoleProgress, console
 from featurehub.demo.bundle import bundled_model
@@ -13,31 +10,16 @@ from featurehub.runs import engines
 from featurehub.runs.harvest import HarvestPlan, harvest
 from featurehub.runs.progress import SILENT, Progress
 from saes.harvest import HarvestConfig
-from saes.reader import FakeReader
+from tests.runs.fakes import FakeEngine
 from tests.runs.recording import RecordedWork, Recording
 
 TEXT = [f"the loan is good . number {i} is fine ." for i in range(40)]
 HEARD = ["identifying the model", "starting the engine", "harvesting"]
 
 
-class ReadingEngine(FakeReader):
-    """Reads a random stream."""
-
-    longest = 64
-
-    def __init__(self, *_: object) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(bundled_model())
-        super().__init__(len(self.tokenizer), 192)
-
-    def __enter__(self) -> "ReadingEngine":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-
 @pytest.fixture(autouse=True)
 def no_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "Engine", ReadingEngine)
+    monkeypatch.setattr(engines, "Engine", FakeEngine)
 
 
 def test_a_run_tells_its_phases_and_how_far_its_work_is(tmp_path: Path) -> None:
@@ -86,14 +68,3 @@ def test_a_terminal_shows_what_a_run_says_as_it_is(capsys: pytest.CaptureFixture
     assert "warning [red]\n" in said
     assert "✓ reading" in said
     assert console.stderr
-
-
-def test_pipelines_can_be_started_without_the_command_line(root: Path) -> None:
-    """By a job queue or a page: neither the commands nor what draws their bars is imported."""
-    program = (
-        "import sys, featurehub.runs.build, featurehub.runs.train, featurehub.runs.label, featurehub.runs.adopt\n"
-        "import featurehub.runs.transcoder, featurehub.runs.measure, featurehub.runs.judges, featurehub.runs.harvest\n"
-        "print([name for name in sys.modules if name.startswith(('featurehub.cli', 'typer'))])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

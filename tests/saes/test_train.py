@@ -220,7 +220,7 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_whose_time_is_over_keeps_what_it_did(both: Both, tmp_path: Path) -> None:
     checkpoint, recipe = tmp_path / "checkpoint.safetensors", RECIPES[Architecture.BATCHTOPK]
-    for kept, words in ((checkpoint, "128 of 38,400 training tokens; they are kept"), (None, "nothing is kept")):
+    for kept, words in ((checkpoint, "0 of 38,400 training tokens; they are kept"), (None, "nothing is kept")):
         with pytest.raises(BudgetExceeded, match=words):
             train(batches(), D_MODEL, [recipe], CONFIG, kept, until=time.monotonic())
     [again] = train(batches(), D_MODEL, [recipe], CONFIG, checkpoint)
