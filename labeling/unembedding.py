@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
+from featurehub.artifacts.tensors import weight_files
 from featurehub.errors import UnsupportedModel
 from featurehub.families import FAMILIES, Family, Norm, family_of
 from labeling.logit_lens import ReadOut
@@ -80,12 +81,12 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 class Checkpoint:
-    """The tensors of a folder's safetensors files, by name, read one at a time."""
+    """The tensors of the files that an engine loads, by name, read one at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files: dict[str, Path] = {}
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in weight_files(folder):
             with safe_open(path, framework="pt") as file:
                 self.files |= dict.fromkeys(file.keys(), path)
 
