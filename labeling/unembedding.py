@@ -31,22 +31,22 @@ EPSILONS = ("rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps")
 
 
 class FinalNorm(NamedTuple):
-    """RMSNorm, or LayerNorm where it centres.
+    """RMSNorm, or LayerNorm where it centers.
 
     Attributes:
         gain: [d_model] or 1, what the normed row is multiplied with.
         bias: [d_model] or 0.
-        centres: Whether the row's own mean is subtracted first.
+        centers: Whether the row's own mean is subtracted first.
         eps: Added to the mean square.
     """
 
     gain: np.ndarray | float = 1.0
     bias: np.ndarray | float = 0.0
-    centres: bool = False
+    centers: bool = False
     eps: float = 1e-6
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        if self.centres:
+        if self.centers:
             rows = rows - rows.mean(axis=-1, keepdims=True)
         return self.gain * rows / np.sqrt(np.mean(rows**2, axis=-1, keepdims=True) + self.eps) + self.bias
 
@@ -133,7 +133,7 @@ def norm_of(checkpoint: Checkpoint, family: Family, config: Mapping[str, Any]) -
         return lambda rows: rows
     eps = float(next((config[key] for key in EPSILONS if key in config), 1e-5 if family.norm is Norm.LAYER else 1e-6))
     if not config.get("layer_norm_elementwise_affine", True):
-        return FinalNorm(centres=True, eps=eps)
+        return FinalNorm(centers=True, eps=eps)
     weight = checkpoint.read(weight_of(family))
     match family.norm:
         case Norm.RMS:
@@ -142,7 +142,7 @@ def norm_of(checkpoint: Checkpoint, family: Family, config: Mapping[str, Any]) -
             return FinalNorm(1.0 + weight, eps=eps)
         case Norm.LAYER:
             bias = f"{family.final_norm}.bias"
-            return FinalNorm(weight, checkpoint.read(bias) if checkpoint.has(bias) else 0.0, centres=True, eps=eps)
+            return FinalNorm(weight, checkpoint.read(bias) if checkpoint.has(bias) else 0.0, centers=True, eps=eps)
 
 
 def head_of(checkpoint: Checkpoint, family: Family, config: Mapping[str, Any]) -> np.ndarray:
