@@ -1,12 +1,13 @@
-"""What the loaded engine serves: which SAE, on which weights, and how strict it is about drift."""
+"""What the loaded engine serves: which SAEs, on which weights, and how strict it is about drift."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from featurehub.errors import InvalidConfig
 from featurehub.features import OnStale
+from featurehub.records import Scope
 from featurehub.settings import Frozen
 
 __all__ = ["Served"]
@@ -16,7 +17,7 @@ class Served(Frozen):
     """The frontend's part of ``additional_config["featurehub"]``; the engine's keys are left out.
 
     store:       path or URL of the feature database
-    sae:         id of the loaded artifact
+    saes:        ids of the loaded artifacts; a name that several of them know is ambiguous
     fingerprint: hash over all weights of the loaded model
     reads:       hash over its weights up to the hook point
     on_stale:    what happens to a stale feature where a request says nothing
@@ -25,10 +26,15 @@ class Served(Frozen):
     model_config = ConfigDict(extra="ignore")
 
     store: str
-    sae: str
+    saes: tuple[str, ...] = Field(min_length=1)
     fingerprint: str
     reads: str = ""
     on_stale: OnStale = OnStale.REFUSE
+
+    @property
+    def scope(self) -> Scope:
+        """What the names of a request are looked for in."""
+        return Scope(saes=self.saes)
 
     @classmethod
     def of(cls, additional_config: object) -> "Served":

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from featurehub.errors import CorruptArtifact
-from featurehub.shapes import DecoderWeight, EncoderWeight, LatentBias, Latents, Stream, StreamBias
 
 __all__ = ["Dictionary"]
 
@@ -29,19 +29,15 @@ _TENSORS = ("W_enc", "W_dec", "b_enc", "b_dec", "threshold")
 
 
 class Dictionary(NamedTuple):
-    """All tensors are float32.
+    """All tensors are float32. gain, offset: None stands for 1 and 0"""
 
-    W_enc, W_dec: [d_sae, d_model];  b_enc, threshold: [d_sae];  b_dec: [d_model]
-    gain, offset: [d_sae]; None stands for 1 and 0
-    """
-
-    W_enc: EncoderWeight
-    W_dec: DecoderWeight
-    b_enc: LatentBias
-    b_dec: StreamBias
-    threshold: LatentBias
-    gain: LatentBias | None = None
-    offset: LatentBias | None = None
+    W_enc: Float[Tensor, "d_sae d_model"]
+    W_dec: Float[Tensor, "d_sae d_model"]
+    b_enc: Float[Tensor, " d_sae"]
+    b_dec: Float[Tensor, " d_model"]
+    threshold: Float[Tensor, " d_sae"]
+    gain: Float[Tensor, " d_sae"] | None = None
+    offset: Float[Tensor, " d_sae"] | None = None
 
     @property
     def d_sae(self) -> int:
@@ -51,7 +47,7 @@ class Dictionary(NamedTuple):
     def d_model(self) -> int:
         return self.W_dec.shape[1]
 
-    def encode(self, x: Stream) -> Latents:
+    def encode(self, x: Float[Tensor, "tokens d_model"]) -> Float[Tensor, "tokens d_sae"]:
         z = (x.float() - self.b_dec) @ self.W_enc.T + self.b_enc
         return self.magnitude(z) * (z > self.threshold)
 
@@ -60,7 +56,7 @@ class Dictionary(NamedTuple):
         scaled = z if self.gain is None else self.gain[latents] * z
         return torch.relu(scaled if self.offset is None else scaled + self.offset[latents])
 
-    def decode(self, a: Latents) -> Stream:
+    def decode(self, a: Float[Tensor, "tokens d_sae"]) -> Float[Tensor, "tokens d_model"]:
         return a @ self.W_dec + self.b_dec
 
     def save(self, path: Path) -> None:

@@ -4,18 +4,14 @@ An *edit* names a feature and a weight on the calibrated scale; it is resolved t
 (``featurehub.edits``), which names an index in one SAE and the raw number that the forward pass uses.
 """
 
-import math
 import re
 import unicodedata
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from featurehub.conditions import FeatureWhen, Positions
-from featurehub.errors import InvalidEdit
-from featurehub.settings import Frozen, Limits
+from featurehub.settings import Frozen
 
 __all__ = [
     "AppliedEdit",
@@ -25,7 +21,6 @@ __all__ = [
     "OnStale",
     "State",
     "SteerOptions",
-    "parse_edits",
     "slugify",
 ]
 
@@ -56,7 +51,7 @@ class OnStale(StrEnum):
 class Feature(Frozen):
     """A latent with a label, statistics and an id, as search returns it and as a request names it.
 
-    strength:     raw nudge coefficient that weight 1.0 stands for; None where it was never calibrated
+    strength:     raw nudge coefficient that weight 1.0 stands for; None where it was never calibrated or cannot write
     steerability: share of steered answers that showed the label, beyond the unsteered share, in [-1, 1]; None where it
                   was never tested
     relevance:    how well a search found it, in [0, 1]; None outside a search
@@ -76,6 +71,11 @@ class Feature(Frozen):
     state: State = State.UNCHECKED
     relevance: float | None = None
     aliases: tuple[str, ...] = ()
+
+    @property
+    def writes(self) -> bool:
+        """False where calibration found that its decoder row is zero: no edit of it changes anything."""
+        return self.strength is not None or self.steerability is None
 
     def __eq__(self, other: object) -> bool:
         """Two views of one feature are the same feature, whatever a search said of them."""
@@ -119,60 +119,6 @@ class AppliedEdit(Frozen):
     clipped: bool
     tokens: int = 0
     state: State
-
-
-def parse_edits(features: object, limits: Limits) -> dict[str, Edit]:
-    """The ``features`` object of a request, checked: ``{name: weight | {"weight", "mode"}}``.
-
-    Raises InvalidEdit naming the key, the bound and what to write instead.
-    """
-    if not isinstance(features, Mapping):
-        raise InvalidEdit('"features" must be an object of {name: weight}, e.g. {"pirate": 0.7}', param="features")
-    if len(features) > limits.edits:
-        raise InvalidEdit(
-            f"{len(features)} edits in one request; at most {limits.edits} are allowed. Send fewer features.",
-            param="features",
-        )
-    return {str(name): parse_edit(str(name), value, limits) for name, value in features.items()}
-
-
-def parse_edit(name: str, value: object, limits: Limits) -> Edit:
-    """One entry of ``features``. Raises InvalidEdit."""
-    param = f"features.{name[: limits.name_chars]}"
-    if not name or len(name) > limits.name_chars:
-        raise InvalidEdit(
-            f"a feature's name has 1 to {limits.name_chars} characters, not {len(name)}", param="features"
-        )
-    fields: Mapping[str, Any] = value if isinstance(value, Mapping) else {"weight": value}
-    if isinstance(fields.get("weight"), bool | str):
-        raise InvalidEdit(f"the weight of {name!r} must be a number", param=param)
-    try:
-        edit = Edit(**fields)
-    except (ValidationError, TypeError) as error:
-        raise InvalidEdit(f"the edit of {name!r} is not valid: {reason(error)}", param=param) from None
-    return check_weight(name, edit, limits, param)
-
-
-def check_weight(name: str, edit: Edit, limits: Limits, param: str) -> Edit:
-    if edit.mode is Mode.ABLATE:
-        return edit
-    if edit.weight is None:
-        raise InvalidEdit(
-            f"the edit of {name!r} has no weight; give one in [-{limits.weight}, {limits.weight}]", param=param
-        )
-    if not math.isfinite(edit.weight) or abs(edit.weight) > limits.weight:
-        raise InvalidEdit(
-            f"the weight of {name!r} is {edit.weight}; it must lie in [-{limits.weight}, {limits.weight}]", param=param
-        )
-    return edit
-
-
-def reason(error: Exception) -> str:
-    """The first thing that a pydantic error complains of, in one line."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error)
 
 
 def slugify(text: str, limit: int = 80) -> str:

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from featurehub.artifacts.manifest import Manifest
-from featurehub.features import Feature
+from featurehub.features import Feature, State
 from featurehub.settings import Frozen
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "Labeled",
     "Outcome",
     "Provenance",
+    "ReportHead",
+    "Scope",
     "SearchPage",
     "TokenLogit",
     "Trial",
@@ -36,6 +38,25 @@ class Artifact(Frozen):
     created: str
     is_default: bool
     aliases: tuple[str, ...] = ()
+
+
+class Scope(Frozen):
+    """Where a name is looked for.
+
+    saes: ids of artifacts, in the order in which a server holds them; None for all that are registered
+    """
+
+    saes: tuple[str, ...] | None = None
+
+
+class ReportHead(Frozen):
+    """A drift report without its verdicts, which a report has for every feature. created: ISO 8601, in UTC"""
+
+    id: str
+    model: str
+    created: str
+    state: State
+    reason: str
 
 
 class Evaluation(Frozen):
@@ -170,15 +191,16 @@ class Trial(Frozen):
 class Calibration(Frozen):
     """The raw coefficient that weight 1.0 stands for, and how it was found.
 
-    strength:      chosen raw coefficient of W_dec[latent]
+    strength:      chosen raw coefficient of W_dec[latent]; None for a row of zeros, which writes nothing
     dose:          median ‖Δ‖/‖h‖ at that strength
-    steerability:  success beyond the unsteered share, in [-1, 1]; None where nothing was steered
+    steerability:  success beyond the unsteered share, in [-1, 1], in answers that chose nothing; None where nothing was
+                   steered
     unsteered:     share of unsteered answers that show the label
-    coherence:     of the answers at the chosen strength
-    curve:         every strength that was tried
+    coherence:     of the answers that steerability was measured on
+    curve:         every strength that was tried, in the answers that one was chosen by
     """
 
-    strength: float
+    strength: float | None
     dose: float
     steerability: float | None = Field(default=None, ge=-1.0, le=1.0)
     unsteered: float | None = None

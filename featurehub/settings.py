@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["Frozen", "Limits", "home"]
+__all__ = ["Frozen", "Limits", "home", "reason"]
 
 
 class Frozen(BaseModel):
@@ -29,6 +29,14 @@ class Limits(Frozen):
     weight: float = 1.0
     dose_max: float = 1.0
     name_chars: int = 200
+
+
+def reason(error: Exception) -> str:
+    """The first thing that a pydantic error complains of, in one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error)
 
 
 def home() -> Path:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from featurehub.conditions import Op, Positions
@@ -29,15 +30,15 @@ __all__ = ["Reference", "Steered", "activation", "steer_token"]
 class Steered(NamedTuple):
     """x: the edited stream; dose: ‖x' − x‖ / ‖x‖; clipped: whether the guard scaled Δ down."""
 
-    x: Tensor
+    x: Float[Tensor, " d_model"]
     dose: float
     clipped: bool
 
 
 def steer_token(
-    x: Tensor, dictionaries: Mapping[str, Dictionary], edits: Sequence[LatentEdit], dose_max: float
+    x: Float[Tensor, " d_model"], dictionaries: Mapping[str, Dictionary], edits: Sequence[LatentEdit], dose_max: float
 ) -> Steered:
-    """Applies the edits to one token's stream ``x`` ([d_model], any float dtype); computes in float32.
+    """Applies the edits to one token's stream ``x`` (any float dtype); computes in float32.
 
     dictionaries: the SAEs of one hook point by the name that the edits give them
     """
@@ -53,7 +54,7 @@ def steer_token(
     return Steered(x + scale * delta, scale * size / norm if norm else 0.0, scale < 1.0)
 
 
-def change(x: Tensor, dictionary: Dictionary, edit: LatentEdit) -> float:
+def change(x: Float[Tensor, " d_model"], dictionary: Dictionary, edit: LatentEdit) -> float:
     """By how much the edit moves its latent's activation."""
     if edit.mode is Mode.NUDGE:
         return edit.value
@@ -62,7 +63,7 @@ def change(x: Tensor, dictionary: Dictionary, edit: LatentEdit) -> float:
     return target - a
 
 
-def activation(x: Tensor, dictionary: Dictionary, latent: int) -> float:
+def activation(x: Float[Tensor, " d_model"], dictionary: Dictionary, latent: int) -> float:
     z = (x.float() - dictionary.b_dec) @ dictionary.W_enc[latent] + dictionary.b_enc[latent]
     return float(dictionary.magnitude(z, latent)) if z > dictionary.threshold[latent] else 0.0
 
@@ -81,8 +82,8 @@ class Reference:
         self.prompt_len = prompt_len
         self.fired: defaultdict[Condition, set[int]] = defaultdict(set)
 
-    def at(self, point: str, position: int, x: Tensor) -> Steered:
-        """What the stream ``x`` ([d_model]) of the token at ``position`` becomes at this hook point."""
+    def at(self, point: str, position: int, x: Float[Tensor, " d_model"]) -> Steered:
+        """What the stream ``x`` of the token at ``position`` becomes at this hook point."""
         here = self.dictionaries[point]
         for condition in self.steering.conditions():
             if condition.sae in here and is_met(condition, activation(x, here[condition.sae], condition.latent)):

@@ -9,7 +9,7 @@
 from collections.abc import Mapping
 from itertools import count
 
-from featurehub.store.names import fold
+from featurehub.names import fold
 from labeling.proposal import Proposal
 
 __all__ = ["unique_heads"]

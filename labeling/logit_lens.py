@@ -1,19 +1,22 @@
 """What a latent writes: the tokens that its decoder row promotes and suppresses.
 
-    logits_i = unembed · (norm_weight * W_dec[i] / rms(W_dec[i]))
+    logits_i = W_U · norm(W_dec[i])
 
-It needs no data and no forward pass. The model's final norm is applied to the row alone, so only the order and the
-relative size of the logits mean something.
+It needs no data and no forward pass. The row is read as if it were the whole stream, by the model's own final norm
+(``labeling.unembedding``), as transformers' ``lm_head(norm(row))`` reads it; so only the order and the relative size of
+the logits mean something. A LayerNorm's bias takes part: it writes the same to every row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from featurehub.records import TokenLogit
 
-__all__ = ["Projection", "project"]
+__all__ = ["Projection", "ReadOut", "project"]
 
+ReadOut = Callable[[np.ndarray], np.ndarray]
+"""What a model does to rows of its stream before it unembeds them; [rows, d_model] in and out."""
 BLOCK = 256
 
 
@@ -26,28 +29,26 @@ class Projection:
 
 
 def project(
-    W_dec: np.ndarray,
-    norm_weight: np.ndarray,
-    unembed: np.ndarray,
-    tokens: Sequence[str],
-    count: int = 12,
-    eps: float = 1e-6,
+    W_dec: np.ndarray, norm: ReadOut, unembed: np.ndarray, tokens: Sequence[str], count: int = 12
 ) -> Projection:
     """Projects decoder rows to the vocabulary.
 
-    W_dec:       [d_sae, d_model]
-    norm_weight: [d_model] of the final RMS norm
-    unembed:     [vocab, d_model]; rows beyond ``tokens`` (padding) are left out
+    Args:
+        W_dec: [d_sae, d_model]. A row of zeros promotes nothing.
+        norm: The model's final norm.
+        unembed: [vocab, d_model]; rows beyond ``tokens`` (padding) are left out.
+        tokens: The vocabulary, by id.
+        count: Tokens that are kept of each row, in either direction.
     """
     top: list[tuple[TokenLogit, ...]] = []
     bottom: list[tuple[TokenLogit, ...]] = []
+    head = np.asarray(unembed[: len(tokens)], dtype=np.float32).T
     for start in range(0, len(W_dec), BLOCK):
         rows = np.asarray(W_dec[start : start + BLOCK], dtype=np.float32)
-        normed = norm_weight * rows / np.sqrt(np.mean(rows**2, axis=1, keepdims=True) + eps)
-        logits = normed @ np.asarray(unembed[: len(tokens)], dtype=np.float32).T
-        top += [strongest(row, tokens, count) for row in -logits]
-        bottom += [strongest(row, tokens, count) for row in logits]
-    return Projection([flipped(each) for each in top], bottom)
+        for row, logits in zip(rows, norm(rows) @ head, strict=True):
+            top.append(flipped(strongest(-logits, tokens, count)) if row.any() else ())
+            bottom.append(strongest(logits, tokens, count) if row.any() else ())
+    return Projection(top, bottom)
 
 
 def strongest(row: np.ndarray, tokens: Sequence[str], count: int) -> tuple[TokenLogit, ...]:

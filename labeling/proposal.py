@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from featurehub.store.names import base_of, head_of
+from featurehub.names import base_of, head_of
 from labeling.words import words_in
 
 __all__ = ["Proposal"]

@@ -1,6 +1,7 @@
 """What weight 1.0 stands for: a strength per feature, found by really steering.
 
-A feature that reads well need not write well, so its strength is searched on prompts that no evaluation uses.
+A feature that reads well need not write well, so its strength is searched on prompts that no evaluation uses. What is
+chosen by a few answers looks better in these than it is; so one half of the prompts chooses, and the other confirms.
 
 1. The unsteered model answers every prompt; a label's unsteered share is how often its answers show it anyway.
 2. promise = label score · (1 − unsteered share): what an answer shows anyway cannot be steered towards. Candidates: the
@@ -8,33 +9,51 @@ A feature that reads well need not write well, so its strength is searched on pr
    the best promise; none without any.
 3. Screening: every candidate answers under every dose in ``doses``, with few answers each. A dose d becomes the raw
    coefficient s = d · median‖x‖ / ‖W_dec[f]‖ of a nudge.
-4. Confirmation: of each name, the ``finalists`` with the best merit answer again, with more answers, at their two best
-   doses. merit = share of answers that show the label · share that are coherent.
-5. strength is the coefficient of the dose with the best merit over both rounds; steerability is the share of answers
-   that show the label there, less the unsteered share.
+4. Refining: of each name, the ``finalists`` with the best merit answer again at their two best doses. merit = share of
+   answers that show the label · share that are coherent. A candidate's dose is the one with the best merit over both
+   rounds; of a finalist's, one of the two.
+5. Confirmation: every candidate answers at its dose, on the other half of the prompts, the finalists most often.
+   Steerability is the share of these answers alone that show the label, less the unsteered share on the same prompts.
 
-Every other feature gets the median of the doses found, and no steerability: it was never steered.
+Every other feature gets the median of the doses found, and no steerability: it was never steered. One whose decoder row
+is zero, or too short for any dose within what an edit may carry, has no strength, and a steerability of 0.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import NamedTuple, Protocol
 
-import numpy as np
 from pydantic import Field
 
-from featurehub.edits import LatentEdit, Steering
-from featurehub.engine.offline import Generation, Sampling
-from featurehub.features import Mode
+from featurehub.edits import LARGEST
+from featurehub.engine.offline import Sampling
 from featurehub.records import Calibration, Trial
 from featurehub.settings import Frozen
+from labeling.bench import Bench, Candidate, Generator, SteeringJudge, Tally, Trials, coefficient
 
-__all__ = ["CalibrationConfig", "Candidate", "Generator", "SteeringJudge", "calibrate", "choose_candidates"]
+__all__ = [
+    "CalibrationConfig",
+    "Candidate",
+    "Generator",
+    "SteeringJudge",
+    "calibrate",
+    "choose_candidates",
+    "coefficient",
+]
 
 
 class CalibrationConfig(Frozen):
-    """answers: per candidate and dose, screening;  confirm: per finalist and dose;  per_run: per engine call."""
+    """How many answers strengths are found by.
+
+    Attributes:
+        doses: That are tried, as shares of the stream's median norm.
+        names: Whose features are tried.
+        candidates_per_name: Features of one name that are tried.
+        finalists: Of them, those whose dose is looked for with more answers.
+        answers: Per candidate and dose in screening and in refining, and in confirming who is no finalist.
+        confirm: In confirming a finalist.
+        per_run: Answers per engine call.
+    """
 
     doses: tuple[float, ...] = (0.3, 0.45, 0.6, 0.75)
     names: int = Field(default=80, ge=1)
@@ -44,64 +63,6 @@ class CalibrationConfig(Frozen):
     confirm: int = Field(default=16, ge=1)
     per_run: int = Field(default=1024, ge=1)
     sampling: Sampling = Sampling(temperature=0.7, max_tokens=96, seed=101)
-
-
-class Candidate(NamedTuple):
-    """name: what features share that mean the same (the label's head);  norm: ‖W_dec[latent]‖;  unsteered: share."""
-
-    latent: int
-    label: str
-    name: str
-    label_score: float
-    norm: float
-    unsteered: float = 0.0
-
-    @property
-    def promise(self) -> float:
-        return self.label_score * (1.0 - self.unsteered)
-
-
-class Generator(Protocol):
-    """The served model with the SAE; ``featurehub.engine.offline.Engine`` is one."""
-
-    def generate(
-        self, prompts: Sequence[Sequence[int]], steerings: Sequence[Steering | None], sampling: Sampling
-    ) -> Iterator[Generation]: ...
-
-
-class SteeringJudge(Protocol):
-    """Says of each text whether it shows what a label names, and whether it is still coherent. [texts] bool each."""
-
-    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray: ...
-
-    def coherent(self, texts: Sequence[str]) -> np.ndarray: ...
-
-
-class Tally(NamedTuple):
-    """Outcomes of one candidate at one dose."""
-
-    answers: int = 0
-    shown: int = 0
-    coherent: int = 0
-
-    def __add__(self, other: "Tally") -> "Tally":  # type: ignore[override]
-        return Tally(self.answers + other.answers, self.shown + other.shown, self.coherent + other.coherent)
-
-    @property
-    def success(self) -> float:
-        return self.shown / max(1, self.answers)
-
-    @property
-    def coherence(self) -> float:
-        return self.coherent / max(1, self.answers)
-
-    @property
-    def merit(self) -> float:
-        return self.success * self.coherence
-
-
-Trials = dict[tuple[int, float], Tally]
-"""By latent and dose."""
 
 
 def choose_candidates(features: Sequence[Candidate], config: CalibrationConfig) -> list[Candidate]:
@@ -125,90 +86,58 @@ def calibrate(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[int, Calibration]:
     """A calibration for every feature, by latent. ``progress`` is called with answers given and answers planned."""
-    bench = Bench(generator, prompts, median_norm, judge, config)
-    unsteered = bench.unsteered()
-    features = [f._replace(unsteered=float(judge.shows(f.label, unsteered).mean())) for f in features]
-    candidates = choose_candidates(features, config)
+    bench = Bench(generator, median_norm, judge, config.sampling, config.per_run)
+    choosing, confirming = halves(prompts)
+    before = bench.unsteered(features, choosing, unsteered_answers(len(choosing), config))
+    unsteered = bench.unsteered(features, confirming, unsteered_answers(len(confirming), config))
+    able = [f._replace(unsteered=before[f.latent]) for f in features if can_write(f, median_norm, config)]
+    candidates = choose_candidates(able, config)
     planned = planned_answers(candidates, len(prompts), config)
     bench.progress = lambda done: progress(done, planned)
-    trials = bench.run([(c, dose) for c in candidates for dose in config.doses], config.answers)
-    finals = [
-        (finalist, dose)
+    trials = bench.run([(c, dose) for c in candidates for dose in config.doses], choosing, config.answers)
+    finalists = choose_finalists(candidates, trials, config)
+    again = bench.run([(f, d) for f in finalists for d in best_doses(f, trials)[:2]], choosing, config.answers)
+    trials |= {arm: trials[arm] + tally for arm, tally in again.items()}
+    arms = [(candidate, settled_dose(candidate, trials)) for candidate in candidates]
+    confirmed = bench.run([arm for arm in arms if arm[0] in finalists], confirming, config.confirm)
+    confirmed |= bench.run([arm for arm in arms if arm[0] not in finalists], confirming, config.answers)
+    found = {
+        c.latent: conclude(c, confirmed[c.latent, d], d, unsteered[c.latent], trials, median_norm) for c, d in arms
+    }
+    usual = median([dose for _, dose in arms] or [median(config.doses)])
+    rest = {f.latent: untested(f, usual, unsteered, median_norm) for f in able}
+    return {f.latent: silent(unsteered[f.latent]) for f in features} | rest | found
+
+
+def halves(prompts: Sequence[list[int]]) -> tuple[Sequence[list[int]], Sequence[list[int]]]:
+    """Prompts that choose, and prompts that confirm; a lone one does both."""
+    return prompts[::2], prompts[1::2] or prompts
+
+
+def can_write(feature: Candidate, median_norm: float, config: CalibrationConfig) -> bool:
+    """Whether an edit can carry its strength at every dose."""
+    return coefficient(feature, max(config.doses), median_norm) <= LARGEST
+
+
+def choose_finalists(candidates: Sequence[Candidate], trials: Trials, config: CalibrationConfig) -> list[Candidate]:
+    return [
+        finalist
         for rivals in group(candidates).values()
         for finalist in sorted(rivals, key=lambda c: -best_merit(c, trials))[: config.finalists]
-        for dose in best_doses(finalist, trials)[:2]
     ]
-    for key, tally in bench.run(finals, config.confirm).items():
-        trials[key] += tally
-    found = {c.latent: conclude(c, trials, median_norm) for c in candidates}
-    usual = median([calibration.dose for calibration in found.values()] or [median(config.doses)])
-    return {f.latent: found.get(f.latent) or untested(f, usual, median_norm) for f in features}
 
 
 def planned_answers(candidates: Sequence[Candidate], prompts: int, config: CalibrationConfig) -> int:
     finalists = sum(min(len(rivals), config.finalists) for rivals in group(candidates).values())
+    unsteered = sum(unsteered_answers(len(half), config) for half in halves([[]] * prompts))
     screening = len(candidates) * len(config.doses) * config.answers
-    return unsteered_answers(prompts, config) + screening + finalists * min(2, len(config.doses)) * config.confirm
+    refining = finalists * min(2, len(config.doses)) * config.answers
+    confirming = finalists * config.confirm + (len(candidates) - finalists) * config.answers
+    return unsteered + screening + refining + confirming
 
 
 def unsteered_answers(prompts: int, config: CalibrationConfig) -> int:
     return max(config.confirm, 8 * prompts)
-
-
-class Bench:
-    """Lets the model answer under many steerings, many at a time, and judges the answers."""
-
-    def __init__(
-        self,
-        generator: Generator,
-        prompts: Sequence[list[int]],
-        median_norm: float,
-        judge: SteeringJudge,
-        config: CalibrationConfig,
-    ) -> None:
-        self.generator, self.prompts, self.median_norm = generator, prompts, median_norm
-        self.judge, self.config = judge, config
-        self.progress: Callable[[int], None] = lambda done: None
-        self.done = 0
-
-    def unsteered(self) -> list[str]:
-        count = unsteered_answers(len(self.prompts), self.config)
-        return self.answer([(self.prompts[i % len(self.prompts)], None) for i in range(count)])
-
-    def run(self, arms: Sequence[tuple[Candidate, float]], answers: int) -> Trials:
-        requests = [
-            (self.prompts[i % len(self.prompts)], nudge(candidate, dose, self.median_norm))
-            for candidate, dose in arms
-            for i in range(answers)
-        ]
-        texts = self.answer(requests)
-        return {
-            (candidate.latent, dose): self.judged(candidate, texts[i * answers : (i + 1) * answers])
-            for i, (candidate, dose) in enumerate(arms)
-        }
-
-    def answer(self, requests: Sequence[tuple[list[int], Steering | None]]) -> list[str]:
-        texts: list[str] = []
-        for start in range(0, len(requests), self.config.per_run):
-            prompts, steerings = zip(*requests[start : start + self.config.per_run], strict=True)
-            sampling = self.config.sampling.model_copy(update={"seed": self.config.sampling.seed + self.done})
-            texts += [answer.text for answer in self.generator.generate(prompts, steerings, sampling)]
-            self.done += len(prompts)
-            self.progress(self.done)
-        return texts
-
-    def judged(self, candidate: Candidate, texts: Sequence[str]) -> Tally:
-        shown, coherent = self.judge.shows(candidate.label, texts), self.judge.coherent(texts)
-        return Tally(len(texts), int(shown.sum()), int(coherent.sum()))
-
-
-def nudge(candidate: Candidate, dose: float, median_norm: float) -> Steering:
-    edit = LatentEdit(latent=candidate.latent, mode=Mode.NUDGE, value=coefficient(candidate, dose, median_norm))
-    return Steering(edits=(edit,))
-
-
-def coefficient(candidate: Candidate, dose: float, median_norm: float) -> float:
-    return dose * median_norm / candidate.norm
 
 
 def group(features: Sequence[Candidate]) -> Mapping[str, list[Candidate]]:
@@ -228,19 +157,24 @@ def best_merit(candidate: Candidate, trials: Trials) -> float:
     return trials[candidate.latent, best_doses(candidate, trials)[0]].merit
 
 
-def conclude(candidate: Candidate, trials: Trials, median_norm: float) -> Calibration:
-    """Step 5. Doses that were confirmed go before ones that were only screened."""
+def settled_dose(candidate: Candidate, trials: Trials) -> float:
+    """Step 4. Doses that were refined go before ones that were only screened."""
     doses = best_doses(candidate, trials)
     most = max(trials[candidate.latent, dose].answers for dose in doses)
-    dose = next(dose for dose in doses if trials[candidate.latent, dose].answers == most)
-    tally = trials[candidate.latent, dose]
+    return next(dose for dose in doses if trials[candidate.latent, dose].answers == most)
+
+
+def conclude(
+    candidate: Candidate, confirmed: Tally, dose: float, share: float, trials: Trials, median_norm: float
+) -> Calibration:
+    """Step 5. ``share``: of the unsteered answers that show the label."""
     return Calibration(
         strength=coefficient(candidate, dose, median_norm),
         dose=dose,
-        steerability=tally.success - candidate.unsteered,
-        unsteered=candidate.unsteered,
-        coherence=tally.coherence,
-        curve=tuple(trial(candidate, d, trials, median_norm) for d in sorted(doses)),
+        steerability=confirmed.success - share,
+        unsteered=share,
+        coherence=confirmed.coherence,
+        curve=tuple(trial(candidate, d, trials, median_norm) for d in sorted(best_doses(candidate, trials))),
         method="steered",
     )
 
@@ -251,6 +185,11 @@ def trial(candidate: Candidate, dose: float, trials: Trials, median_norm: float)
     return Trial(strength=strength, dose=dose, success=tally.success, coherence=tally.coherence)
 
 
-def untested(candidate: Candidate, dose: float, median_norm: float) -> Calibration:
+def untested(candidate: Candidate, dose: float, unsteered: Mapping[int, float], median_norm: float) -> Calibration:
     strength = coefficient(candidate, dose, median_norm)
-    return Calibration(strength=strength, dose=dose, unsteered=candidate.unsteered, method="dose")
+    return Calibration(strength=strength, dose=dose, unsteered=unsteered[candidate.latent], method="dose")
+
+
+def silent(unsteered: float) -> Calibration:
+    """Of a feature that reads and never writes."""
+    return Calibration(strength=None, dose=0.0, steerability=0.0, unsteered=unsteered, method="writes nothing")

@@ -1,32 +1,152 @@
-"""A checkpoint's final norm and unembedding, read from its safetensors without loading the model."""
+"""How a model reads its stream out: its final norm and its unembedding, from a checkpoint that is never loaded.
 
+    logits(x) = W_U · norm(x)
+
+1. The checkpoint's configuration names the architecture; its row in ``featurehub.families`` names the tensors and says
+   what the norm does. A checkpoint of the base model alone has the same names without their first part.
+2. Without a configuration the tensors' names decide. Llama and Gemma share theirs; there a norm of nothing but zeros is
+   Gemma's, which stores its factor less 1: as a factor itself it would silence the model.
+3. Where embeddings have another width than the stream (some OPT models), the projection between is part of W_U.
+
+A cap on the logits (Gemma 2) is left out: it changes no order.
+"""
+
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from safetensors import safe_open
 
-__all__ = ["Unembedding", "read_unembedding"]
+from featurehub.errors import UnsupportedModel
+from featurehub.families import FAMILIES, Family, Norm, family_of
+from labeling.logit_lens import ReadOut
 
-_NORM = ("model.norm.weight", "transformer.ln_f.weight", "gpt_neox.final_layer_norm.weight")
-_HEAD = ("lm_head.weight", "embed_out.weight", "model.embed_tokens.weight", "transformer.wte.weight")
+__all__ = ["FinalNorm", "Unembedding", "read_unembedding"]
+
+EPSILONS = ("rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps")
+
+
+class FinalNorm(NamedTuple):
+    """RMSNorm, or LayerNorm where it centres.
+
+    Attributes:
+        gain: [d_model] or 1, what the normed row is multiplied with.
+        bias: [d_model] or 0.
+        centres: Whether the row's own mean is subtracted first.
+        eps: Added to the mean square.
+    """
+
+    gain: np.ndarray | float = 1.0
+    bias: np.ndarray | float = 0.0
+    centres: bool = False
+    eps: float = 1e-6
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        if self.centres:
+            rows = rows - rows.mean(axis=-1, keepdims=True)
+        return self.gain * rows / np.sqrt(np.mean(rows**2, axis=-1, keepdims=True) + self.eps) + self.bias
 
 
 class Unembedding(NamedTuple):
-    """norm: [d_model];  weight: [vocab, d_model]; float32."""
+    """``weight @ norm(row)`` are the logits of a row.
 
-    norm: np.ndarray
+    Attributes:
+        norm: The model's final norm.
+        weight: [vocab, d_model] float32.
+    """
+
+    norm: ReadOut
     weight: np.ndarray
 
 
-def read_unembedding(folder: Path) -> Unembedding | None:
-    """None where the checkpoint names its tensors in a way that is not known; labels then do without projection."""
-    found: dict[str, np.ndarray] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()
-            found |= {n: file.get_tensor(n).to(torch.float32).numpy() for n in (*_NORM, *_HEAD) if n in names}
-    norm = next((found[name] for name in _NORM if name in found), None)
-    weight = next((found[name] for name in _HEAD if name in found), None)
-    return Unembedding(norm, weight) if norm is not None and weight is not None else None
+def read_unembedding(folder: Path) -> Unembedding:
+    """The final norm and unembedding of the checkpoint in ``folder``.
+
+    Raises:
+        UnsupportedModel: The architecture is unknown, or a tensor that it needs is not there.
+    """
+    checkpoint, config = Checkpoint(folder), read_config(folder)
+    family = family_of((config.get("architectures") or ["unknown"])[0]) if config else told_by_names(checkpoint)
+    return Unembedding(norm_of(checkpoint, family, config), head_of(checkpoint, family, config))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Empty where there is none."""
+    path = folder / "config.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+class Checkpoint:
+    """The tensors of a folder's safetensors files, by name, read one at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[str, Path] = {}
+        for path in sorted(folder.glob("*.safetensors")):
+            with safe_open(path, framework="pt") as file:
+                self.files |= dict.fromkeys(file.keys(), path)
+
+    def find(self, name: str) -> str | None:
+        """The tensor's own name, or that which it has in a checkpoint of the base model alone."""
+        return next((each for each in (name, name.partition(".")[2]) if each in self.files), None)
+
+    def has(self, name: str) -> bool:
+        return self.find(name) is not None
+
+    def read(self, name: str) -> np.ndarray:
+        """In float32. Raises UnsupportedModel where it is missing."""
+        found = self.find(name)
+        if found is None:
+            raise UnsupportedModel(f"{self.folder} has no tensor {name}, with which its model reads out", param="model")
+        with safe_open(self.files[found], framework="pt") as file:
+            return file.get_tensor(found).to(torch.float32).numpy()
+
+
+def told_by_names(checkpoint: Checkpoint) -> Family:
+    """Step 2. Raises UnsupportedModel."""
+    possible = [family for family in dict.fromkeys(FAMILIES.values()) if reads_out(checkpoint, family)]
+    if not possible:
+        raise UnsupportedModel(
+            f"{checkpoint.folder} has no config.json and no final norm and unembedding of a known name", param="model"
+        )
+    silent = not checkpoint.read(weight_of(possible[0])).any()
+    return next((family for family in possible if silent == (family.norm is Norm.RMS_OFFSET)), possible[0])
+
+
+def reads_out(checkpoint: Checkpoint, family: Family) -> bool:
+    """Whether the checkpoint has what the family's norm and head are called."""
+    return checkpoint.has(weight_of(family)) and (checkpoint.has(family.head) or checkpoint.has(family.embedding))
+
+
+def weight_of(family: Family) -> str:
+    return f"{family.final_norm}.weight"
+
+
+def norm_of(checkpoint: Checkpoint, family: Family, config: Mapping[str, Any]) -> ReadOut:
+    """Raises UnsupportedModel."""
+    # OPT's first models end on a layer's norm, and Galactica's norms have no weights.
+    if not config.get("do_layer_norm_before", True) or config.get("_remove_final_layer_norm"):
+        return lambda rows: rows
+    eps = float(next((config[key] for key in EPSILONS if key in config), 1e-5 if family.norm is Norm.LAYER else 1e-6))
+    if not config.get("layer_norm_elementwise_affine", True):
+        return FinalNorm(centres=True, eps=eps)
+    weight = checkpoint.read(weight_of(family))
+    match family.norm:
+        case Norm.RMS:
+            return FinalNorm(weight, eps=eps)
+        case Norm.RMS_OFFSET:
+            return FinalNorm(1.0 + weight, eps=eps)
+        case Norm.LAYER:
+            bias = f"{family.final_norm}.bias"
+            return FinalNorm(weight, checkpoint.read(bias) if checkpoint.has(bias) else 0.0, centres=True, eps=eps)
+
+
+def head_of(checkpoint: Checkpoint, family: Family, config: Mapping[str, Any]) -> np.ndarray:
+    """[vocab, d_model]. Raises UnsupportedModel."""
+    tied = config.get("tie_word_embeddings", family.tied) if config else not checkpoint.has(family.head)
+    weight = checkpoint.read(family.embedding if tied else family.head)
+    projects = family.project_out and checkpoint.has(family.project_out)
+    return weight @ checkpoint.read(family.project_out) if projects else weight

@@ -1,7 +1,8 @@
 """The state of a run in one safetensors file: tensors by number, everything else as JSON in its metadata."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from featurehub.artifacts.files import replace_file
+from featurehub.artifacts.files import remove_leftovers, replace_file
 from featurehub.errors import CorruptArtifact
 
 __all__ = ["load_state", "save_state"]
@@ -22,6 +23,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
     Written under another name, then renamed: a run that is killed meanwhile finds the state before.
     """
+    remove_leftovers(path.parent, escape(path.name))
     tensors: dict[str, torch.Tensor] = {}
     text = json.dumps(taken_out(state, tensors))
     with replace_file(path) as temporary:
@@ -33,7 +35,7 @@ def taken_out(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     match value:
         case torch.Tensor():
             name = str(len(tensors))
-            tensors[name] = value.detach().clone().contiguous()
+            tensors[name] = alone(value.detach().contiguous(), tensors.values())
             return {TENSOR: name}
         case Mapping():
             return {str(key): taken_out(each, tensors) for key, each in value.items()}
@@ -41,6 +43,13 @@ def taken_out(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
             return [taken_out(each, tensors) for each in value]
         case _:
             return value
+
+
+def alone(tensor: torch.Tensor, others: Iterable[torch.Tensor]) -> torch.Tensor:
+    """The tensor, copied only where its memory is part of something else: a shuffle buffer is large."""
+    memory = tensor.untyped_storage()
+    shared = memory.nbytes() != tensor.nbytes or any(memory.data_ptr() == each.data_ptr() for each in others)
+    return tensor.clone() if shared else tensor
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -2,23 +2,38 @@
 
 import hashlib
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from tokenizers.decoders import DecodeStream
+from jinja2 import TemplateError
 
-from saes.texts import Message
+from featurehub.errors import InvalidInput
+from featurehub.pieces import pieces
+from saes.texts import Entry, Message
 
-__all__ = ["Document", "count_tokens", "ordinary", "pieces", "prompt_ids", "special_ids", "text_hash", "tokenize"]
+__all__ = [
+    "Document",
+    "Tokenization",
+    "count_tokens",
+    "ordinary",
+    "pieces",
+    "prompt_ids",
+    "special_ids",
+    "text_hash",
+    "text_ids",
+    "tokenize",
+]
 
 TEXT_PROMPT_TOKENS = 16
+RENDERING = (TemplateError, ValueError, TypeError, LookupError, AttributeError)
+"""What templates raise on purpose, and what of Python comes through where a key is absent or null."""
 
 
 class Document(NamedTuple):
     """token_ids as the model sees them.
 
-    prompt_len: how many tokens a model is given when it shall write this document's kind: of a chat, all before the
-                last message; of a text, the first few
+    prompt_len: how many tokens a model is given when it shall write this document's kind, at least one: of a chat, all
+                before its answer; of a text, the first few
     """
 
     token_ids: list[int]
@@ -43,43 +58,146 @@ def text_hash(documents: Sequence[Document]) -> str:
     return digest.hexdigest()
 
 
-def tokenize(tokenizer: Any, entries: Sequence[str | list[Message]], max_tokens: int) -> Iterator[Document]:
-    """Each entry cut to its first ``max_tokens`` tokens; entries of fewer than two tokens are left out."""
-    for entry in entries:
-        ids, prompt_len = encode(tokenizer, entry)
-        if len(ids) > 1:
-            yield Document(ids[:max_tokens], min(prompt_len, max_tokens))
+class Tokenization(NamedTuple):
+    """What some entries came to.
+
+    sources:    of every document the number of its entry
+    short:      how many entries have fewer than two tokens
+    unreadable: how many neither the tokenizer nor its chat template takes;  why: what it said of the first
+    """
+
+    documents: list[Document]
+    sources: list[int]
+    entries: int
+    short: int
+    unreadable: int
+    why: str
+
+    @property
+    def left_out(self) -> str:
+        """In words; "" where every entry was read."""
+        short = [f"{self.short:,} with fewer than two tokens"] if self.short else []
+        unreadable = [f"{self.unreadable:,} that cannot be read (the first: {self.why})"] if self.unreadable else []
+        left, parts = self.short + self.unreadable, ", ".join(short + unreadable)
+        return f"{left:,} of {self.entries:,} texts are left out: {parts}" if left else ""
+
+    def check(self) -> None:
+        """Raises InvalidInput where most entries cannot be read, or nothing is left."""
+        if 2 * self.unreadable > self.entries:
+            raise InvalidInput(
+                f"{self.unreadable:,} of {self.entries:,} texts cannot be read: {self.why}", param="text"
+            )
+        if not self.documents:
+            raise InvalidInput(f"no text has two tokens: {self.left_out}", param="text")
 
 
-def encode(tokenizer: Any, entry: str | list[Message]) -> tuple[list[int], int]:
-    """Token ids and prompt length."""
+def tokenize(tokenizer: Any, entries: Sequence[Entry], max_tokens: int) -> Tokenization:
+    """Entries of more than ``max_tokens`` tokens are cut into several documents.
+
+    Those that cannot be read, mostly chats that the tokenizer's template does not take, and those of fewer than two
+    tokens are left out and counted. Raises InvalidInput where most cannot be read, or none has two tokens.
+    """
+    documents, sources, short, reasons = [], [], 0, []
+    shared: dict[int, int] = {}  # one number of each kind, not one for each token: a long text takes a quarter as much
+    for number, entry in enumerate(entries):
+        try:
+            ids, prompt_len = encode(tokenizer, entry)
+        except InvalidInput as error:
+            reasons.append(error.message)
+            continue
+        found = cut([shared.setdefault(i, i) for i in ids], prompt_len, tokenizer.bos_token_id, max_tokens)
+        documents += found
+        sources += [number] * len(found)
+        short += not found
+    made = Tokenization(documents, sources, len(entries), short, len(reasons), reasons[0] if reasons else "")
+    made.check()
+    return made
+
+
+def cut(token_ids: list[int], prompt_len: int, bos: int | None, max_tokens: int) -> list[Document]:
+    """Documents of ``max_tokens`` tokens and one of the rest; none of fewer than two tokens.
+
+    Each begins with the token that begins the entry, if one does: models put what they have no other place for on the
+    first token, whatever it is. The last message of a chat keeps its prompt as far as that lies in the same document;
+    any other document is a text that its own first tokens begin.
+    """
+    if len(token_ids) < 2:
+        return []
+    if len(token_ids) <= max_tokens:
+        return [Document(token_ids, prompt_len)]
+    opening = token_ids[:1] if token_ids[0] == bos else []
+    room, documents = max_tokens - len(opening), []
+    for start in range(len(opening), len(token_ids), room):
+        # A rest of one token takes the one before it along.
+        first = start if opening else min(start, len(token_ids) - 2)
+        ids = opening + token_ids[first : start + room]
+        prompt = prompt_len - first + len(opening)
+        within = len(opening) < prompt < len(ids)
+        documents.append(Document(ids, prompt if within else min(TEXT_PROMPT_TOKENS, len(ids))))
+    return documents
+
+
+def encode(tokenizer: Any, entry: Entry) -> tuple[list[int], int]:
+    """Token ids and prompt length. A chat that does not end with an answer is a prompt as a whole.
+
+    Raises InvalidInput for an entry that cannot be read.
+    """
     if isinstance(entry, str):
-        ids = list(tokenizer(entry)["input_ids"])
+        ids = text_ids(tokenizer, entry)
         return ids, min(TEXT_PROMPT_TOKENS, len(ids))
-    return chat_ids(tokenizer, entry), len(chat_ids(tokenizer, entry[:-1], add_generation_prompt=True))
+    if entry[-1]["role"] != "assistant":
+        ids = chat_ids(tokenizer, entry, add_generation_prompt=True)
+        return ids, len(ids)
+    ids, asked = chat_ids(tokenizer, entry), entry[:-1]
+    prompt_len = len(chat_ids(tokenizer, asked, add_generation_prompt=True)) if asked else TEXT_PROMPT_TOKENS
+    return ids, min(prompt_len, len(ids))
 
 
-def prompt_ids(tokenizer: Any, prompt: str | list[Message]) -> list[int]:
-    """What the model is given when it shall answer: a chat up to the assistant's turn, or the text itself."""
-    if isinstance(prompt, str):
-        return list(tokenizer(prompt)["input_ids"])
-    return chat_ids(tokenizer, prompt, add_generation_prompt=True)
+def prompt_ids(tokenizer: Any, prompt: Entry) -> list[int]:
+    """What the model is given when it shall answer: a chat up to the assistant's turn, or the text itself.
+
+    Never nothing: where a tokenizer puts no token before a text, an empty one is the token that begins a text, or as in
+    GPT-2's training, the one that ends the text before it. Raises InvalidInput for a tokenizer that has neither.
+    """
+    if not isinstance(prompt, str):
+        return chat_ids(tokenizer, prompt, add_generation_prompt=True)
+    starts = [token for token in (tokenizer.bos_token_id, tokenizer.eos_token_id) if token is not None]
+    ids = text_ids(tokenizer, prompt) or starts[:1]
+    if not ids:
+        raise InvalidInput("a prompt is empty, and this tokenizer has no token that begins a text", param="prompt")
+    return ids
+
+
+def text_ids(tokenizer: Any, text: str) -> list[int]:
+    """Raises InvalidInput."""
+    try:
+        return list(
+            tokenizer(text, verbose=False)["input_ids"]
+        )  # verbose: it warns of texts longer than the model reads
+    except TypeError:
+        raise InvalidInput("it holds half a character (a surrogate without its other half)", param="text") from None
 
 
 def chat_ids(tokenizer: Any, messages: Sequence[Message], **options: bool) -> list[int]:
-    return list(tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **options)["input_ids"])
+    """Raises InvalidInput for a chat that cannot be rendered."""
+    if not tokenizer.chat_template:
+        raise InvalidInput(
+            'this model has no chat template; give texts, such as {"text": …}, or a folder of the model that has a '
+            "chat_template.jinja",
+            param="text",
+        )
+    if not all(isinstance(message["content"], str) for message in messages):
+        raise InvalidInput("it has messages with parts that are no text", param="text")
+    try:
+        rendered = tokenizer.apply_chat_template(
+            messages, tokenize=True, return_dict=True, tokenizer_kwargs={"verbose": False}, **options
+        )
+    except RENDERING as error:
+        raise InvalidInput(f"the model's chat template does not take it: {error}", param="text") from None
+    return list(rendered["input_ids"])
 
 
 def special_ids(tokenizer: Any) -> frozenset[int]:
     """Tokens that are no text: BOS and its like, and what a chat template marks turns with."""
     marks = (i for i, token in tokenizer.added_tokens_decoder.items() if token.special)
     return frozenset(tokenizer.all_special_ids).union(marks)
-
-
-def pieces(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
-    """The text that every token adds, so that joined they are the text; "" for special tokens.
-
-    A token that only begins a character adds nothing; the one that completes it adds the character.
-    """
-    stream = DecodeStream(skip_special_tokens=True)
-    return [stream.step(tokenizer.backend_tokenizer, token) or "" for token in token_ids]

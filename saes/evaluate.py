@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from featurehub.dictionary import Dictionary
@@ -53,8 +54,8 @@ class Evaluation:
         self.sum = torch.zeros(dictionary.d_model, dtype=torch.float64)
         self.fired = torch.zeros(dictionary.d_sae, dtype=torch.bool)
 
-    def add(self, x: Tensor, a: Tensor) -> None:
-        """x: the stream, [tokens, d_model];  a: what the dictionary encodes it to, [tokens, d_sae]"""
+    def add(self, x: Float[Tensor, "tokens d_model"], a: Float[Tensor, "tokens d_sae"]) -> None:
+        """x: the stream;  a: what the dictionary encodes it to"""
         x, x_hat = x.double(), self.dictionary.decode(a).double()
         self.tokens += len(x)
         self.error += float((x - x_hat).square().sum())
@@ -82,8 +83,8 @@ class Evaluation:
         )
 
 
-def evaluate(dictionary: Dictionary, streams: Iterable[Tensor]) -> Quality:
-    """Over all tokens of all ``streams`` ([tokens, d_model] each)."""
+def evaluate(dictionary: Dictionary, streams: Iterable[Float[Tensor, "_ d_model"]]) -> Quality:
+    """Over all tokens of all ``streams``."""
     evaluation = Evaluation(dictionary)
     for x in streams:
         evaluation.add(x, dictionary.encode(x))

@@ -4,8 +4,8 @@
    form
 2. one shard for every ``documents_per_shard`` documents, read in one call of the engine, so that a shard's numbers do
    not depend on where a run began; it holds a tensor per hook point, all read in the same pass
-3. a shard is written under another name and renamed: whatever has its name is whole, and a run that is started again
-   reads only what is missing
+3. a shard is written under another name, flushed to the disk and renamed: whatever has its name is whole, and a run
+   that is started again reads only what is missing
 """
 
 import shutil
@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -98,7 +98,15 @@ class Harvest:
 
     @property
     def missing(self) -> list[int]:
-        return [shard for shard in range(len(self)) if not self.path(shard).is_file()]
+        return [shard for shard in range(len(self)) if not self.holds(shard)]
+
+    def holds(self, shard: int) -> bool:
+        """Whether a shard is there and as long as its header says: a disk may have lost the end of a file, or all."""
+        try:
+            with safe_open(self.path(shard), framework="pt"):
+                return True
+        except (SafetensorError, OSError):
+            return False
 
     @property
     def bytes(self) -> int:
@@ -113,7 +121,9 @@ class Harvest:
             x = streams[0] if len(streams) == 1 else torch.cat(streams, dim=1)
             return Shard(x, tensors["token_ids"], tensors["document"])
         except (SafetensorError, OSError, KeyError) as error:
-            raise CorruptArtifact(f"{self.path(shard)} cannot be read: {error}. Harvest it again.") from None
+            raise CorruptArtifact(
+                f"{self.path(shard)} cannot be read: {error}. Harvest it again into its folder: whole shards stay."
+            ) from None
 
     def read(self, chunk: int) -> Tensor:
         return self.load(chunk).x
@@ -144,7 +154,7 @@ def harvest_documents(
     check_disk(result)
     for shard in range(len(result)):
         own = documents[shard * size : (shard + 1) * size]
-        if not result.path(shard).is_file():
+        if not result.holds(shard):
             result.save(shard, read_shard(reader, own, special, shard * size, hooks))
         progress(count_tokens(own), result)
     return result

@@ -1,14 +1,13 @@
 """A model in transformers, whose stream can be changed at one hook point.
 
-An architecture's row says which modules lie beside its sites. The stream is changed in place, so that whoever holds the
-same tensor, the residual connection above all, sees it too. An architecture without a row is refused, since an SAE
-would read and write the wrong tensor.
+A row of ``featurehub.families`` says which modules lie beside its sites. The stream is changed in place: whoever
+holds the same tensor, the residual connection above all, sees it too.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,45 +15,12 @@ from transformers import AutoModelForCausalLM
 
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.errors import UnsupportedModel
+from featurehub.families import check_mid, family_of
 
-__all__ = ["FAMILIES", "Change", "Host", "load_host"]
+__all__ = ["Change", "Host", "load_host"]
 
 Change = Callable[[Tensor], Tensor]
 """From the stream of all tokens to what takes its place, both [documents · tokens, d_model]."""
-
-
-class Family(NamedTuple):
-    """How transformers makes an architecture's layers.
-
-    layers:   path of the list of layers
-    attn_out: module in a layer whose output attention adds to the stream
-    mlp_out:  module whose output the MLP adds
-    mid:      norm that reads the stream between the two
-    """
-
-    layers: str = "model.layers"
-    attn_out: str = "self_attn"
-    mlp_out: str = "mlp"
-    mid: str = "post_attention_layernorm"
-
-
-LLAMA = Family()
-# What Gemma adds to the stream has passed a second norm.
-GEMMA = Family(
-    attn_out="post_attention_layernorm", mlp_out="post_feedforward_layernorm", mid="pre_feedforward_layernorm"
-)
-FAMILIES = {
-    "GPT2LMHeadModel": Family("transformer.h", attn_out="attn", mid="ln_2"),
-    "GPTNeoXForCausalLM": Family("gpt_neox.layers", attn_out="attention"),
-    "Gemma2ForCausalLM": GEMMA,
-    "Gemma3ForCausalLM": GEMMA,
-    "LlamaForCausalLM": LLAMA,
-    "MistralForCausalLM": LLAMA,
-    "OPTForCausalLM": Family("model.decoder.layers", mlp_out="fc2", mid="final_layer_norm"),
-    "Phi3ForCausalLM": LLAMA,
-    "Qwen2ForCausalLM": LLAMA,
-    "Qwen3ForCausalLM": LLAMA,
-}
 
 
 class Host:
@@ -66,7 +32,7 @@ class Host:
     def __init__(self, model: nn.Module, point: HookPoint) -> None:
         self.model: Any = model.eval()
         self.point = point
-        self.family = family_of(model)
+        self.family = family_of(type(model).__name__)
         layers: Any = model.get_submodule(self.family.layers)
         if point.layer >= len(layers):
             raise UnsupportedModel(f"hook point {point}: the model has layers 0 to {len(layers) - 1}", param="layer")
@@ -119,22 +85,6 @@ def load_host(folder: Path, point: HookPoint) -> Host:
         folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager"
     )
     return Host(model.to("cuda" if torch.cuda.is_available() else "cpu"), point)
-
-
-def family_of(model: nn.Module) -> Family:
-    architecture = type(model).__name__
-    if architecture not in FAMILIES:
-        raise UnsupportedModel(
-            f"an SAE cannot be spliced into {architecture} yet, only into {', '.join(FAMILIES)}", param="model"
-        )
-    return FAMILIES[architecture]
-
-
-def check_mid(point: HookPoint, config: Any) -> None:
-    if getattr(config, "use_parallel_residual", False):
-        raise UnsupportedModel(f"{point}: attention and MLP of this model run side by side, so there is no resid_mid")
-    if not getattr(config, "do_layer_norm_before", True):
-        raise UnsupportedModel(f"{point}: this model's norm stands behind its MLP; hook resid_post instead")
 
 
 def before(module: nn.Module, change: Change) -> Any:

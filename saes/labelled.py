@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from featurehub.errors import InvalidInput
 from saes.documents import Document, tokenize
-from saes.texts import Entry, entry_of, named, parsed
+from saes.texts import Entry, entry_of, json_lines, kind_of, named, rows_of
 
 __all__ = ["Labelled", "read_labelled", "tokenize_labelled"]
 
@@ -31,10 +31,10 @@ def read_labelled(path: Path, limit: int | None = None, seed: int = 0) -> list[L
     Raises InvalidInput naming the file and line that cannot be read, and for fewer than 2 or more than 32 classes, or a
     class with fewer than 8 texts.
     """
-    if path.suffix != ".jsonl" or not path.is_file():
+    if kind_of(path) is not json_lines or not path.is_file():
         raise InvalidInput(f"no .jsonl file {path} of labelled texts", param="labelled")
     with named(str(path)):
-        rows = [labelled(row, f"{path}, text {number}") for number, row in enumerate(parsed(path), 1)]
+        rows = [labelled(row, f"{path}, text {number}") for number, row in enumerate(rows_of(path), 1)]
     if limit is not None and limit < len(rows):
         rows = random.Random(seed).sample(rows, limit)
     check_classes([row.label for row in rows], str(path))
@@ -62,11 +62,13 @@ def check_classes(labels: Sequence[str], source: str) -> None:
 
 
 def tokenize_labelled(tokenizer: Any, rows: Sequence[Labelled], max_tokens: int) -> tuple[list[Document], list[str]]:
-    """Documents and their labels. As in ``tokenize``, texts of fewer than two tokens are left out.
+    """Documents, each the first ``max_tokens`` tokens of a text, and their labels.
 
-    Raises InvalidInput where they leave too few of a class.
+    What ``tokenize`` leaves out is left out. Raises InvalidInput where that leaves too few of a class.
     """
-    found = [(document, row.label) for row in rows for document in tokenize(tokenizer, [row.entry], max_tokens)]
-    labels = [label for _, label in found]
+    made = tokenize(tokenizer, [row.entry for row in rows], max_tokens)
+    # Backwards, so that of a text in several documents the first one stays.
+    firsts = dict(reversed([*zip(made.sources, made.documents, strict=True)]))
+    labels = [rows[source].label for source in sorted(firsts)]
     check_classes(labels, "the labelled texts of two tokens or more")
-    return [document for document, _ in found], labels
+    return [firsts[source] for source in sorted(firsts)], labels

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from saes.trainee import Progress
+from saes.trainee import TrainingProgress
 
 __all__ = ["write_report"]
 
@@ -13,7 +13,7 @@ CURVES = {"loss": "loss", "explained_variance": "explained variance", "l0": "L0"
 TITLES = (*CURVES.values(), "density of the latents, held-out")
 
 
-def write_report(path: Path, title: str, history: Sequence[Progress], density: np.ndarray) -> None:
+def write_report(path: Path, title: str, history: Sequence[TrainingProgress], density: np.ndarray) -> None:
     """history: of one SAE;  density: P(a_i > 0) per latent, [d_sae], each in [0, 1]"""
     from plotly.graph_objects import Histogram, Scatter
     from plotly.subplots import make_subplots

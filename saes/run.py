@@ -1,8 +1,9 @@
 """A training run that can be stopped at any time, and goes on to the same end.
 
 1. A run without a checkpoint begins by measuring the stream's scale; one with a checkpoint goes on from it.
-2. Steps follow, and now and then the whole state is saved.
-3. A run that is out of time saves its state and says so.
+2. Steps follow, and now and then the whole state is saved: the shuffle buffer is most of it, 1 GB of a wide model, so
+   that the pause between two saves grows with what a save takes.
+3. A run that is out of time before its last step saves its state and says so.
 """
 
 import math
@@ -24,6 +25,8 @@ SCALE_BATCHES = 20
 """The stream's first ones, on which its scale is measured."""
 REPORT_EVERY = 50
 """Steps."""
+SAVING_SHARE = 0.05
+"""Of a run's time, what saving its state takes at most."""
 
 Report = TypeVar("Report")
 
@@ -34,7 +37,7 @@ class TrainConfig(Frozen):
     tokens:           how many to train on, repeats counted
     device:           where it is trained, as torch names it
     autocast:         products in bfloat16 (mixed precision), weights and moments in float32; for hardware that has it
-    checkpoint_every: seconds between two saved states
+    checkpoint_every: seconds between two saved states, more where saving takes long; 0 for after every step
     """
 
     tokens: int = Field(default=1_600_000, ge=1)
@@ -113,24 +116,35 @@ def go_on(
 
 
 def make_steps(run: Run[Report], checkpoint: Path | None, progress: Callable[[Report], None], until: float) -> None:
-    saved = time.monotonic()
+    due = time.monotonic() + run.config.checkpoint_every
     while run.done < run.config.steps:
-        for each in run.step():
-            progress(each)
         if time.monotonic() > until:
             stop(run, checkpoint)
-        if checkpoint is not None and time.monotonic() - saved >= run.config.checkpoint_every:
-            save_state(checkpoint, run.state())
-            saved = time.monotonic()
+        for each in run.step():
+            progress(each)
+        if checkpoint is not None and time.monotonic() >= due:
+            due = time.monotonic() + pause(run.config, save(run, checkpoint))
     if checkpoint is not None:
-        save_state(checkpoint, run.state())
+        save(run, checkpoint)
+
+
+def save(run: Run[Any], checkpoint: Path) -> float:
+    """The seconds that it took."""
+    started = time.monotonic()
+    save_state(checkpoint, run.state())
+    return time.monotonic() - started
+
+
+def pause(config: TrainConfig, took: float) -> float:
+    """Seconds until the state is saved again, after saving it ``took`` so many."""
+    return max(config.checkpoint_every, took * (1 / SAVING_SHARE - 1)) if config.checkpoint_every else 0.0
 
 
 def stop(run: Run[Report], checkpoint: Path | None) -> None:
     """Step 3. Raises BudgetExceeded."""
     kept = "nothing is kept"
     if checkpoint is not None:
-        save_state(checkpoint, run.state())
+        save(run, checkpoint)
         kept = "they are kept: start it again with more time, and it goes on from there"
     done = run.done * run.config.batch_tokens
     raise BudgetExceeded(

@@ -15,6 +15,7 @@ Steps 3 and 4 are those of sae-lens' evals, so that both come to the same number
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -29,6 +30,12 @@ __all__ = ["Fidelity", "measure_splice"]
 BATCH_DOCUMENTS = 32
 BATCH_FLOATS = 1 << 25
 """Most numbers in the logits of a batch, or in its activations: 128 MiB."""
+
+
+TokenIds = Int[Tensor, "documents tokens"]
+TokenMask = Bool[Tensor, "documents tokens"]
+PairMask = Bool[Tensor, "documents tokens-1"]
+LogProbabilities = Float[Tensor, "documents tokens vocabulary"]
 
 
 class Fidelity(Frozen):
@@ -92,15 +99,21 @@ def batches(documents: Sequence[Document], width: int) -> Iterator[list[Document
         del ordered[-size:]
 
 
-def laid_out(batch: Sequence[Document], special: Collection[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Token ids, which of them are a document's, and which are ordinary, [documents, tokens] each."""
+def laid_out(batch: Sequence[Document], special: Collection[int]) -> tuple[TokenIds, TokenMask, TokenMask]:
+    """Token ids, which of them are a document's, and which are ordinary."""
     rows = [torch.tensor(document.token_ids) for document in batch]
     ids = pad_sequence(rows, batch_first=True)
     filled = pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], batch_first=True)
     return ids, filled, filled & ~torch.isin(ids, torch.tensor(sorted(special), dtype=torch.long))
 
 
-def losses(host: Host, dictionary: Dictionary, ids: Tensor, ordinary: Tensor, followed: Tensor) -> list[Tensor]:
+def losses(
+    host: Host,
+    dictionary: Dictionary,
+    ids: TokenIds,
+    ordinary: TokenMask,
+    followed: PairMask,
+) -> list[Float[Tensor, ""]]:
     """Steps 2 to 4: the sums of CE_model, CE_sae, CE_zero, KL_sae and KL_zero over a batch."""
     model = host.log_probabilities(ids)
     with host.changing(reconstructing(dictionary, ordinary.flatten())):
@@ -111,13 +124,21 @@ def losses(host: Host, dictionary: Dictionary, ids: Tensor, ordinary: Tensor, fo
     return [*entropies, *(divergence(model, each, ordinary) for each in (sae, zero))]
 
 
-def reconstructing(dictionary: Dictionary, ordinary: Tensor) -> Change:
+def reconstructing(dictionary: Dictionary, ordinary: Bool[Tensor, " tokens"]) -> Change:
     return lambda x: torch.where(ordinary[:, None], dictionary.decode(dictionary.encode(x)), x)
 
 
-def cross_entropy(log_p: Tensor, ids: Tensor, followed: Tensor) -> Tensor:
+def cross_entropy(
+    log_p: LogProbabilities,
+    ids: TokenIds,
+    followed: PairMask,
+) -> Float[Tensor, ""]:
     return -log_p[:, :-1].gather(-1, ids[:, 1:, None])[..., 0][followed].double().sum()
 
 
-def divergence(log_p: Tensor, log_q: Tensor, counted: Tensor) -> Tensor:
+def divergence(
+    log_p: LogProbabilities,
+    log_q: LogProbabilities,
+    counted: TokenMask,
+) -> Float[Tensor, ""]:
     return (log_p.exp() * (log_p - log_q)).sum(-1)[counted].double().sum()

@@ -1,30 +1,40 @@
 """Texts and chats, wherever they lie: a file, a folder of files, or a dataset of the Hugging Face hub.
 
-    .txt       paragraphs                                   .json      a list, or one entry
-    .jsonl     an entry in each line                        .parquet   an entry in each row
+    .txt             paragraphs: what blank lines part         .json   a list, or one entry
+    .jsonl, .ndjson  an entry in each line                     .csv, .tsv, .parquet   an entry in each row
     hf:OWNER/NAME[@COMMIT][:SPLIT]   rows of a dataset, streamed; SPLIT is ``train`` unless it is named
 
+All but .parquet may be compressed (.gz, .bz2, .xz), and suffixes may be in capitals. Files are UTF-8, with a byte order
+mark or without, with the line ends of any system.
+
 An entry is a string, ``{"text": …}`` or ``{"messages": [{"role", "content"}, …]}``; so are rows, by their columns.
+Arrow has null for what a row lacks: a text that is null is empty, and what is null in a message is not there.
 """
 
+import bz2
+import csv
+import gzip
 import json
+import lzma
 import re
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 from featurehub.errors import InvalidInput
 
-__all__ = ["HUB_ENTRIES", "Message", "pinned", "read_texts"]
+__all__ = ["HUB_ENTRIES", "Entry", "Message", "contents", "pinned", "read_texts"]
 
-MAX_FILE_BYTES = 2 << 30
-SUFFIXES = (".txt", ".json", ".jsonl", ".parquet")
+MAX_JSON_CHARS = 2 << 30
+"""Of a .json file, which is read at once; files of the other kinds are read piece by piece."""
 HUB = "hf:"
 HUB_ENTRIES = 100_000
 """Of a dataset, where nobody says how many: some have no end that memory would see."""
-Message = dict[str, str]
+Message = dict[str, Any]
+"""``role``, a string, and ``content``, a string; a list where parts of it are no text, and which is not read then."""
 Entry = str | list[Message]
 
 
@@ -39,7 +49,14 @@ def read_texts(source: str | Path, limit: int | None = None) -> list[Entry]:
         entries = list(islice(path_entries(Path(source)), limit))
     if not entries:
         raise InvalidInput(f"{source} holds no text", param="text")
+    if not any(entries):
+        raise InvalidInput(f"no text in {source} has two tokens: all of {len(entries):,} are empty", param="text")
     return entries
+
+
+def contents(entry: Entry) -> list[str]:
+    """The text of an entry; of a chat, of each message."""
+    return [entry] if isinstance(entry, str) else [m["content"] for m in entry if isinstance(m["content"], str)]
 
 
 class Dataset(NamedTuple):
@@ -74,46 +91,115 @@ def path_entries(path: Path) -> Iterator[Entry]:
     if not path.is_dir():
         yield from file_entries(path)
         return
-    files = sorted(each for each in path.rglob("*") if each.suffix in SUFFIXES)
+    files = sorted(each for each in path.rglob("*") if is_known(each) and each.is_file())
     if not files:
-        raise InvalidInput(f"no {', '.join(SUFFIXES)} file in {path}", param="text")
+        raise InvalidInput(f"no {KNOWN} file in {path}", param="text")
     for file in files:
         yield from file_entries(file)
 
 
 def file_entries(path: Path) -> Iterator[Entry]:
+    with named(str(path)):
+        yield from (entry_of(each, str(path)) for each in rows_of(path))
+
+
+def rows_of(path: Path) -> Iterator[Any]:
+    """Raises InvalidInput for a file that is not there or of no known kind."""
     if not path.is_file():
         raise InvalidInput(f"no text file {path}", param="text")
-    if path.suffix != ".parquet" and path.stat().st_size > MAX_FILE_BYTES:
-        raise InvalidInput(f"{path} is larger than {MAX_FILE_BYTES >> 30} GiB; split it", param="text")
-    with named(str(path)):
-        yield from (entry_of(each, str(path)) for each in parsed(path))
+    if path.suffix.lower() == PARQUET:
+        yield from parquet_rows(path)
+    elif (read := kind_of(path)) is not None:
+        with opened(path) as file:
+            yield from read(file)
+    else:
+        raise InvalidInput(
+            f"{path}: files of the kind {path.suffix or 'without a suffix'} are not read; give {KNOWN}", param="text"
+        )
 
 
-def parsed(path: Path) -> Iterable[Any]:
-    match path.suffix:
-        case ".parquet":
-            return parquet_rows(path)
-        case ".json":
-            entries = json.loads(path.read_text(encoding="utf-8"))
-            return entries if isinstance(entries, list) else [entries]
-        case ".jsonl":
-            return (json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip())
-        case _:
-            return [part for part in path.read_text(encoding="utf-8").split("\n\n") if part.strip()]
+def is_known(path: Path) -> bool:
+    return path.suffix.lower() == PARQUET or kind_of(path) is not None
+
+
+def kind_of(path: Path) -> Callable[[IO[str]], Iterator[Any]] | None:
+    """How its name says that a file is read."""
+    suffix = path.suffix.lower()
+    return READERS.get(Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix)
+
+
+def opened(path: Path) -> IO[str]:
+    """As text, without its byte order mark; lines end as they end in the file."""
+    opener = COMPRESSED.get(path.suffix.lower(), open)
+    return opener(path, "rt", encoding="utf-8-sig", newline="")
+
+
+def paragraphs(file: IO[str]) -> Iterator[str]:
+    lines = (line.rstrip("\r\n") + "\n" for line in file)
+    for blank, group in groupby(lines, key=str.isspace):
+        if not blank:
+            yield "".join(group).rstrip("\n")
+
+
+def whole_json(file: IO[str]) -> Iterator[Any]:
+    text = file.read(MAX_JSON_CHARS + 1)
+    if len(text) > MAX_JSON_CHARS:
+        raise ValueError(f"it is longer than {MAX_JSON_CHARS >> 30} G characters; write an entry a line into a .jsonl")
+    value = json.loads(text)
+    yield from value if isinstance(value, list) else [value]
+
+
+def json_lines(file: IO[str]) -> Iterator[Any]:
+    for number, line in enumerate(file, 1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None
+
+
+def separated(delimiter: str) -> Callable[[IO[str]], Iterator[Any]]:
+    def rows(file: IO[str]) -> Iterator[dict[str, str | None]]:
+        csv.field_size_limit(MAX_JSON_CHARS - 1)  # documents are longer than what Python takes for a field
+        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+        try:
+            column = check_columns(list(reader.fieldnames or ()), ("text",))
+            yield from ({column: row[column]} for row in reader)
+        except csv.Error as error:
+            raise ValueError(f"line {reader.line_num + 1}: {error}") from None
+
+    return rows
 
 
 def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """A batch of rows at a time, of the columns that hold text."""
+    """A batch of rows at a time, of the column that holds text."""
     from pyarrow.parquet import ParquetFile
 
     file = ParquetFile(path)
-    columns = [name for name in ("messages", "text") if name in file.schema_arrow.names]
-    if not columns:
-        named = ", ".join(file.schema_arrow.names)
-        raise InvalidInput(f"{path} has the columns {named}; one must be text or messages", param="text")
-    for batch in file.iter_batches(columns=columns[:1]):
+    column = check_columns(file.schema_arrow.names, ("messages", "text"))
+    for batch in file.iter_batches(columns=[column]):
         yield from batch.to_pylist()
+
+
+def check_columns(names: list[str], wanted: tuple[str, ...]) -> str:
+    """The first wanted column that is there. Raises ValueError."""
+    found = [name for name in wanted if name in names]
+    if not found:
+        raise ValueError(f"it has the columns {', '.join(names)}; one must be {' or '.join(wanted)}")
+    return found[0]
+
+
+PARQUET = ".parquet"
+COMPRESSED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+READERS: dict[str, Callable[[IO[str]], Iterator[Any]]] = {
+    ".txt": paragraphs,
+    ".json": whole_json,
+    ".jsonl": json_lines,
+    ".ndjson": json_lines,
+    ".csv": separated(","),
+    ".tsv": separated("\t"),
+}
+KNOWN = f"{', '.join(READERS)} (or these with {', '.join(COMPRESSED)}), {PARQUET}"
 
 
 def hub_entries(source: str) -> Iterator[Entry]:
@@ -132,22 +218,42 @@ def named(source: str) -> Iterator[None]:
         yield
     except InvalidInput:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, RecursionError, zlib.error, lzma.LZMAError) as error:
         raise InvalidInput(f"{source} cannot be read: {error}", param="text") from None
 
 
 def entry_of(value: Any, source: str) -> Entry:
-    if isinstance(value, dict):
-        value = value.get("messages", value.get("text"))
-    if isinstance(value, str) or is_chat(value):
-        return value
+    """Raises InvalidInput."""
+    found = value
+    if isinstance(found, dict) and found.keys() & {"messages", "text"}:
+        found = found.get("messages") or found.get("text") or ""
+    if isinstance(found, str):
+        return found
+    if isinstance(found, list) and found and all(map(is_message, found)):
+        return [message_of(each) for each in found]
     kinds = 'a string, {"text": …} or {"messages": […]}'
     raise InvalidInput(f"{source}: an entry must be {kinds}, not {value!r:.80}", param="text")
 
 
-def is_chat(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(is_message, value))
-
-
 def is_message(message: Any) -> bool:
-    return isinstance(message, dict) and all(isinstance(message.get(key), str) for key in ("role", "content"))
+    """A message that calls tools may lack a content."""
+    return (
+        isinstance(message, dict)
+        and isinstance(message.get("role"), str)
+        and ("content" in message or "tool_calls" in message)
+        and isinstance(message.get("content"), str | list | None)
+    )
+
+
+def message_of(message: dict[str, Any]) -> Message:
+    """Without what is null, and with the parts of its content as one string, as vLLM joins them for a template."""
+    content = message.get("content")
+    if isinstance(content, list) and all(map(is_text, content)):
+        content = "\n".join(each if isinstance(each, str) else each["text"] for each in content)
+    return {key: each for key, each in message.items() if each is not None} | {"content": content or ""}
+
+
+def is_text(part: Any) -> bool:
+    return isinstance(part, str) or (
+        isinstance(part, dict) and part.get("type", "text") == "text" and isinstance(part.get("text"), str)
+    )

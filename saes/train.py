@@ -19,7 +19,7 @@ from featurehub.dictionary import Dictionary
 from saes.recipes import Recipe
 from saes.run import REPORT_EVERY, SCALE_BATCHES, TrainConfig, check_asked, go_on
 from saes.stream import Stream
-from saes.trainee import Progress, Trainee
+from saes.trainee import Trainee, TrainingProgress
 
 __all__ = ["TrainedSae", "train", "trial"]
 
@@ -30,7 +30,7 @@ class TrainedSae(NamedTuple):
     recipe: Recipe
     config: TrainConfig
     dictionary: Dictionary
-    history: list[Progress]
+    history: list[TrainingProgress]
 
 
 class Run:
@@ -49,7 +49,7 @@ class Run:
         self.config = config
         self.trainees = [Trainee(recipe, d_model, config) for recipe in recipes]
         self.done = 0
-        self.history: list[Progress] = []
+        self.history: list[TrainingProgress] = []
 
     def scale(self) -> None:
         """Step 1."""
@@ -59,7 +59,7 @@ class Run:
             parent = trainee.recipe.parent
             trainee.begin(batches[0].shape[1] ** 0.5 / norm, None if parent is None else self.parents[parent])
 
-    def step(self) -> list[Progress]:
+    def step(self) -> list[TrainingProgress]:
         batch, report = next(self.stream), self.done % REPORT_EVERY == 0
         made = [trainee.step(batch, report) for trainee in self.trainees]
         reported = [each for each in made if each is not None]
@@ -87,7 +87,7 @@ class Run:
         for trainee, each in zip(self.trainees, state["trainees"], strict=True):
             trainee.load(each)
         self.stream.load(state["stream"])
-        self.history = [Progress(**each) for each in state["history"]]
+        self.history = [TrainingProgress(**each) for each in state["history"]]
         self.done = state["done"]
 
 
@@ -97,7 +97,7 @@ def train(
     recipes: Sequence[Recipe],
     config: TrainConfig,
     checkpoint: Path | None = None,
-    progress: Callable[[Progress], None] = lambda progress: None,
+    progress: Callable[[TrainingProgress], None] = lambda progress: None,
     until: float = math.inf,
     parents: Mapping[str, Dictionary] | None = None,
 ) -> list[TrainedSae]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from sae_lens.config import LoggingConfig, SAETrainerConfig
 from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE
 from sae_lens.saes.sae import TrainStepOutput
@@ -26,7 +27,7 @@ from saes.formats.saelens import read_saelens
 from saes.recipes import Recipe, make_sae
 from saes.run import TrainConfig
 
-__all__ = ["Progress", "Trainee"]
+__all__ = ["Trainee", "TrainingProgress"]
 
 MOMENTUM = 0.02
 """η"""
@@ -34,7 +35,7 @@ SETTLED = 500
 """Steps after which less than a hundredth is left of what a running threshold began with; sae-lens moves it by .01."""
 
 
-class Progress(NamedTuple):
+class TrainingProgress(NamedTuple):
     """One SAE after some step, on that step's batch. dead: share of the latents"""
 
     step: int
@@ -43,6 +44,11 @@ class Progress(NamedTuple):
     explained_variance: float
     l0: float
     dead: float
+
+    @property
+    def words(self) -> str:
+        """For people, in one line."""
+        return f"EV {self.explained_variance:.3f}  L0 {self.l0:.1f}  dead {self.dead:.1%}"
 
 
 class Trainee:
@@ -67,7 +73,7 @@ class Trainee:
         known = self.sae.state_dict()
         self.sae.load_state_dict(known | {name: each for name, each in tensors.items() if name in known})
 
-    def step(self, batch: Tensor, report: bool) -> Progress | None:
+    def step(self, batch: Float[Tensor, "tokens d_model"], report: bool) -> TrainingProgress | None:
         output = self.trainer.step(batch)
         self.trainer.n_training_steps += 1
         if self.recipe.architecture is Architecture.STANDARD:
@@ -75,9 +81,9 @@ class Trainee:
         return self.progress(output) if report else None
 
     @torch.no_grad()
-    def progress(self, output: TrainStepOutput) -> Progress:
+    def progress(self, output: TrainStepOutput) -> TrainingProgress:
         error, variance = (output.sae_in - output.sae_out).square().sum(-1), output.sae_in.var(0, correction=0)
-        return Progress(
+        return TrainingProgress(
             step=self.trainer.n_training_steps,
             recipe=str(self.recipe),
             loss=output.loss.item(),
@@ -123,8 +129,8 @@ class Trainee:
         trainer.n_forward_passes_since_fired = state["since_fired"].to(self.sae.device)
         trainer.n_frac_active_samples, self.l0 = state["active_samples"], state["l0"]
 
-    def finish(self, x: Tensor) -> Dictionary:
-        """Step 3. x: [tokens, d_model], from which the threshold of a TopK SAE is measured"""
+    def finish(self, x: Float[Tensor, "tokens d_model"]) -> Dictionary:
+        """Step 3. x: from which the threshold of a TopK SAE is measured"""
         scale = self.trainer.activation_scaler.scaling_factor
         assert scale is not None
         self.sae.to("cpu")
@@ -139,13 +145,13 @@ class Trainee:
 
 
 @torch.no_grad()
-def least_kept(sae: BatchTopKTrainingSAE, x: Tensor) -> float:
+def least_kept(sae: BatchTopKTrainingSAE, x: Float[Tensor, "tokens d_model"]) -> float:
     """The pre-activation beyond which k per token lie. x: scaled"""
     _, hidden_pre = sae.encode_with_hidden_pre(x)
     return float(hidden_pre.flatten().topk(int(sae.cfg.k * len(x)) + 1).values[-1].clamp(min=0.0))
 
 
-def mean_active(feature_acts: Tensor) -> float:
+def mean_active(feature_acts: Float[Tensor, "tokens d_sae"]) -> float:
     return float((feature_acts.detach() > 0).sum(-1).float().mean())
 
 

@@ -36,8 +36,9 @@ if shutil.which("nvidia-smi") is None:
 
 # Modules whose functions take protocols are left out: beartype refuses those that cannot be checked at run time.
 CHECKED = (
-    "featurehub.dictionary", "featurehub.steering", "saes.evaluate", "saes.train", "saes.drift.scores",
-    "saes.transcoders.quality", "saes.transcoders.trainable", "saes.transcoders.transcoder",
+    "featurehub.dictionary", "featurehub.steering", "saes.evaluate", "saes.splice", "saes.train", "saes.trainee",
+    "saes.drift.scores", "saes.transcoders.pairs", "saes.transcoders.quality", "saes.transcoders.trainable",
+    "saes.transcoders.transcoder",
 )  # fmt: skip
 install_import_hook(CHECKED, "beartype.beartype")
 

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from featurehub import errors
 from featurehub.errors import FeaturehubError, InvalidEdit
-from featurehub.features import Edit, Feature, Mode, State, parse_edits, slugify
+from featurehub.features import Edit, Feature, Mode, State, slugify
+from featurehub.parsing import parse_edits
 from featurehub.settings import Limits, home
 from featurehub.verdicts import DriftReport, FeatureVerdict, worst
 

@@ -1,83 +1,134 @@
-"""Reading and writing files so that nothing is ever half-written."""
+"""Reading and writing files so that nothing is ever half-written, not by an interrupt, a kill or a power cut.
 
-import glob
+1. What is written lies in a workspace beside its place, a hidden folder that its writer holds a lock on.
+2. It is flushed to the disk, takes its place by a rename, and the folder around it is flushed too.
+3. A workspace that nobody holds a lock on was left by a writer that died; whoever finds it clears it up. Locks go with
+   their process, and are seen by every process that shares the disk, in whichever container.
+"""
+
+import contextlib
+import fcntl
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
+from typing import IO
 
 __all__ = ["remove_leftovers", "replace_file", "replace_folder", "sha256", "write_text"]
 
-_CHUNK = 1 << 20
+CHUNK = 1 << 20
+LOCK, NEW, OLD = "lock", "new", "old"
+TOKEN_BYTES = 8
 
 
 def sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
+        while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes to a temporary name beside ``path``, then renames."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(text)
-    os.replace(file.name, path)
+    """As UTF-8, at once."""
+    with replace_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside ``path`` that becomes it when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    yield temporary
-    os.replace(temporary, path)
-
-
-def remove_leftovers(folder: Path, name: str) -> None:
-    """Of ``replace_file``: temporary files for names that match the pattern ``name``, of processes that are gone."""
-    for path in leftovers(folder, name):
-        path.unlink(missing_ok=True)
-
-
-def leftovers(folder: Path, name: str) -> list[Path]:
-    """Temporary names end in their process."""
-    found = [path for path in folder.glob(f".{name}.*") if path.suffix[1:].isdecimal()]
-    return [path for path in found if not is_running(int(path.suffix[1:]))]
-
-
-def is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    """Yields a temporary name that becomes ``path`` when the block ends without an error."""
+    with workspace(path) as own:
+        yield own / NEW
+        sync(own / NEW)
+        os.replace(own / NEW, path)
+        sync(path.parent)
 
 
 @contextmanager
 def replace_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder that becomes ``path`` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    clear_up(path)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=f".{os.getpid()}") as temporary:
-        fresh = Path(temporary) / "new"
-        fresh.mkdir()
-        yield fresh
+    remove_leftovers(path.parent, escape(path.name))
+    with workspace(path) as own:
+        (own / NEW).mkdir()
+        yield own / NEW
+        for each in (own / NEW).rglob("*"):
+            sync(each)
+        sync(own / NEW)
         if path.exists():
-            os.replace(path, Path(temporary) / "old")
-        os.replace(fresh, path)
+            os.replace(path, own / OLD)
+        os.replace(own / NEW, path)
+        sync(path.parent)
 
 
-def clear_up(path: Path) -> None:
-    """Of ``replace_folder``, what killed processes left. What stood in ``path`` comes back if one died moving it."""
-    for left in leftovers(path.parent, glob.escape(path.name)):
-        if (left / "old").exists() and not path.exists():
-            os.replace(left / "old", path)
-        shutil.rmtree(left, ignore_errors=True)
+def remove_leftovers(folder: Path, names: str) -> None:
+    """What writers that died left of files and folders whose names match the pattern ``names``.
+
+    A folder that one of them had moved aside, and not replaced yet, comes back.
+    """
+    for own in folder.glob(f".{names}.{'[0-9a-f]' * (2 * TOKEN_BYTES)}"):
+        if (lock := lock_of_the_dead(own)) is not None:
+            with lock:
+                clear(own, folder / own.stem[1:])
+
+
+@contextmanager
+def workspace(path: Path) -> Iterator[Path]:
+    """A hidden folder beside ``path``, this writer's alone while the block runs."""
+    make_folder(path.parent)
+    own = path.with_name(f".{path.name}.{secrets.token_hex(TOKEN_BYTES)}")
+    unlocked = own.with_name(f"{own.name}.begun")  # not yet to be found by ``remove_leftovers``
+    unlocked.mkdir()
+    with (unlocked / LOCK).open("w") as lock:
+        with contextlib.suppress(OSError):  # a file system without locks: what is left there is never cleared up
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.rename(unlocked, own)
+        try:
+            yield own
+        finally:
+            clear(own, path)
+
+
+def lock_of_the_dead(own: Path) -> IO[str] | None:
+    """The lock of a workspace, held; None where its writer lives, or nobody can tell."""
+    try:
+        lock = (own / LOCK).open("a")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return None
+    return lock
+
+
+def clear(own: Path, path: Path) -> None:
+    """Nothing that is the only one of its kind is ever removed: what stood in ``path`` comes back first."""
+    if (own / OLD).exists() and not path.exists():
+        os.replace(own / OLD, path)
+    shutil.rmtree(own, ignore_errors=True)
+
+
+def make_folder(path: Path) -> None:
+    """With its parents, each on the disk before anything is put into it."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Flushed to the disk; of a folder, the names in it."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError:
+        if not path.is_dir():  # some network file systems flush no folders
+            raise
+    finally:
+        os.close(file)

@@ -1,4 +1,4 @@
-"""The command line: the composition root, where engine, SAEs, labels, store and routes meet. May import everything.
+"""The command line: options and tables around the pipelines of ``featurehub.runs``. May import everything.
 
 main         the commands, and errors as exit codes;  options: what several take
 making       the commands that make SAEs
@@ -9,6 +9,5 @@ saes         the commands on SAEs that are there;  registry: what they do
 serve        fingerprints compared, then vLLM's server
 drift        the check of an artifact on a model
 demo         all of it on the bundled model;  tour: the one that is shown;  planted: its other commands
-judges       who judges labels: the demo's recogniser, or words
-progress     bars on long work
+progress     bars on long work, as runs tell of it
 """

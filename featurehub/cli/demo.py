@@ -4,12 +4,15 @@ from itertools import islice
 from pathlib import Path
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
-from featurehub.cli.judges import RecognizerJudge
+from featurehub.cli.progress import ConsoleProgress
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.prompts import neutral_prompts
 from featurehub.errors import ArtifactNotFound
 from featurehub.runs.build import BuildPlan, build
+from featurehub.runs.judges import RecognizerJudge
+from featurehub.runs.material import MaterialConfig
+from featurehub.runs.training import SaeTraining
 from featurehub.settings import Frozen, home
 from labeling.strength import CalibrationConfig
 from saes.recipes import Recipe
@@ -46,9 +49,8 @@ def build_plan() -> BuildPlan:
         database=demo_database(),
         name=f"demo-l{HOOK_LAYER}",
         layer=HOOK_LAYER,
-        text="the planted corpus",
-        recipes=(Recipe(d_sae=LATENTS),),
-        train=TrainConfig(tokens=3_000_000),
+        material=MaterialConfig(text="the planted corpus"),
+        training=SaeTraining(recipes=(Recipe(d_sae=LATENTS),), config=TrainConfig(tokens=3_000_000)),
         calibration=CalibrationConfig(doses=(0.4, 0.55, 0.7), names=30, candidates_per_name=4),
     )
 
@@ -58,7 +60,7 @@ def build_demo(plan: DemoPlan | None = None, build_with: BuildPlan | None = None
     plan = plan or DemoPlan()
     entries = [messages(conversation) for conversation in islice(conversations(plan.seed), plan.conversations)]
     prompts = [user(prompt) for prompt in neutral_prompts("calibrate")]
-    return build(build_with or build_plan(), entries, RecognizerJudge(), prompts)
+    return build(build_with or build_plan(), entries, RecognizerJudge(), prompts, ConsoleProgress())
 
 
 def ensure_demo() -> Artifact:

@@ -6,14 +6,14 @@ from rich.table import Table
 
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.fits import check_fits
 from featurehub.artifacts.manifest import ModelIdentity
 from featurehub.cli.colors import colored
-from featurehub.cli.judges import judge_for
 from featurehub.cli.progress import console, output, phase
-from featurehub.cli.serve import check_fits
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.features import State
+from featurehub.runs.judges import judge_for
 from featurehub.store import Store, open_store
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from saes.drift.check import CheckConfig, check, same_function

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from featurehub.cli.options import Database, Model, Sae, database_path
-from featurehub.cli.progress import console, output
+from featurehub.cli.progress import ConsoleProgress, console, output
 
 __all__ = ["evaluate", "table_of"]
 
@@ -73,14 +73,14 @@ def evaluate(
         with store.read() as reader:
             folder = locate(reader, sae).open().folder
         plan = EvaluationPlan(artifact=folder, model=model, text=text, max_tokens=max_tokens)
-        measured = measure(plan, entries, rows)
+        measured = measure(plan, entries, rows, ConsoleProgress())
         output.print(table_of(measured.evaluation.metrics))
         if json is not None:
             write_text(json, json_lines.dumps(measured.as_dict(), indent=2) + "\n")
         if keep(measured.evaluation, store):
-            output.print(f"Stored in {store.url}.", markup=False, soft_wrap=True)
+            output.print(f"Stored in {store.path}.", markup=False, soft_wrap=True)
         else:
-            lacking = escape(f"{store.url} does not have this SAE; --json FILE keeps the numbers")
+            lacking = escape(f"{store.path} does not have this SAE; --json FILE keeps the numbers")
             console.print(f"[yellow]not stored[/yellow]: {lacking}", soft_wrap=True)
 
 

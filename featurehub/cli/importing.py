@@ -7,7 +7,7 @@ import typer
 
 from featurehub.artifacts.manifest import Site
 from featurehub.cli.options import Database, Model, database_path
-from featurehub.cli.progress import output
+from featurehub.cli.progress import ConsoleProgress, output
 
 __all__ = ["import_sae"]
 
@@ -32,8 +32,9 @@ def import_sae(
 
     text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
-    from featurehub.cli.judges import beginnings, judge_of
     from featurehub.runs.adopt import ImportPlan, adopt
+    from featurehub.runs.judges import judge_of
+    from featurehub.runs.prompts import beginnings
 
     plan = ImportPlan(
         source=source,
@@ -45,7 +46,7 @@ def import_sae(
         layer=layer,
         site=site,
     )
-    artifact = adopt(plan, entries, judge_of(entries), beginnings(entries))
+    artifact = adopt(plan, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())
     for name, value in artifact.manifest.metrics.items():
         output.print(f"  {name} {value:.4g}")
     output.print(f"Serve it: featurehub serve {model} --sae {out}")

@@ -1,10 +1,13 @@
 """The commands that make SAEs: harvest, train, label, and build, which does all of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
+from featurehub.artifacts.artifact import Artifact
 from featurehub.artifacts.manifest import Site
 from featurehub.cli.options import (
     Active,
@@ -20,10 +23,10 @@ from featurehub.cli.options import (
     Tokens,
     database_path,
 )
-from featurehub.cli.progress import output
+from featurehub.cli.progress import ConsoleProgress, output
 from saes.architecture import Architecture
 
-__all__ = ["build", "harvest", "label", "train"]
+__all__ = ["build", "harvest", "label", "table_of", "train"]
 
 SEEDS = [0]
 Layers = Annotated[list[int] | None, typer.Option("--layer", min=0, help="Hook layer; may be given several times.")]
@@ -49,15 +52,20 @@ def build(
 
     text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
-    from featurehub.cli.judges import beginnings, judge_of
     from featurehub.runs.build import BuildPlan
     from featurehub.runs.build import build as build_artifact
-    from featurehub.runs.recipes import Asked, recipes_for
+    from featurehub.runs.judges import judge_of
+    from featurehub.runs.material import MaterialConfig
+    from featurehub.runs.prompts import beginnings
+    from featurehub.runs.recipes import RecipeOptions, recipes_for
+    from featurehub.runs.training import SaeTraining
     from saes.budget import Budget as BudgetOf
     from saes.defaults import default_tokens
     from saes.run import TrainConfig
 
-    [recipe] = recipes_for(model, Asked([architecture] if architecture else (), [latents] if latents else (), k))
+    options = RecipeOptions([architecture] if architecture else (), [latents] if latents else (), k)
+    [recipe] = recipes_for(model, options)
+    config = TrainConfig.here(tokens=tokens or default_tokens(recipe.d_sae))
     plan = BuildPlan(
         model=model,
         out=out,
@@ -65,13 +73,10 @@ def build(
         name=out.name,
         layer=layer,
         site=site or Site.RESID_POST,
-        max_tokens=max_tokens,
-        text=text,
-        recipes=(recipe,),
-        train=TrainConfig.here(tokens=tokens or default_tokens(recipe.d_sae)),
-        budget=BudgetOf.parse(budget),
+        material=MaterialConfig(text=text, max_tokens=max_tokens),
+        training=SaeTraining(recipes=(recipe,), config=config, budget=BudgetOf.parse(budget)),
     )
-    artifact = build_artifact(plan, entries, judge_of(entries), beginnings(entries))
+    artifact = build_artifact(plan, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())
     for name, value in artifact.manifest.metrics.items():
         output.print(f"  {name} {value:.4g}")
     output.print(f"Serve it: featurehub serve {model} --sae {out}")
@@ -112,30 +117,39 @@ def train(
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.artifacts.artifact import open_artifact
     from featurehub.cli.registry.located import folder_of
-    from featurehub.runs.recipes import Asked, form_of
-    from featurehub.runs.train import table_of, train_artifacts
-    from featurehub.runs.training import TrainPlan
+    from featurehub.runs.material import MaterialConfig
+    from featurehub.runs.recipes import RecipeOptions, form_of
+    from featurehub.runs.train import train_artifacts
+    from featurehub.runs.training import SaeTraining, TrainPlan
     from saes.budget import Budget as BudgetOf
     from saes.defaults import default_tokens
     from saes.run import TrainConfig
 
-    asked = Asked(architecture or (), latents or (), k, lr, seed)
+    options = RecipeOptions(architecture or (), latents or (), k, lr, seed)
     begun = open_artifact(folder_of(parent, db or database_path())) if parent else None
-    form = form_of(model, asked, begun, layer, site)
+    form = form_of(model, options, begun, layer, site)
     widest = max(recipe.d_sae for recipe in form.recipes)
-    plan = TrainPlan(
-        model=model,
-        out=out,
-        **form._asdict(),
-        max_tokens=max_tokens,
-        text=text,
-        train=TrainConfig.here(tokens=tokens or default_tokens(widest), batch_tokens=batch_tokens),
+    training = SaeTraining(
+        recipes=form.recipes,
+        parents=form.parents,
+        config=TrainConfig.here(tokens=tokens or default_tokens(widest), batch_tokens=batch_tokens),
         buffer_tokens=buffer_tokens,
         shards=shards,
         budget=BudgetOf.parse(budget),
     )
-    output.print(table_of(train_artifacts(plan, entries)))
+    material = MaterialConfig(text=text, max_tokens=max_tokens)
+    plan = TrainPlan(model=model, out=out, layer=form.layer, site=form.site, material=material, training=training)
+    output.print(table_of(train_artifacts(plan, entries, ConsoleProgress())))
     output.print(f"Label one: featurehub label SAE {model} --text {text}")
+
+
+def table_of(artifacts: Sequence[Artifact]) -> Table:
+    table = Table("SAE", "EV", "L0", "dead", "folder")
+    for artifact in artifacts:
+        metrics = artifact.manifest.metrics
+        numbers = (f"{metrics['explained_variance']:.3f}", f"{metrics['l0']:.1f}", f"{metrics['dead']:.1%}")
+        table.add_row(artifact.folder.name, *numbers, str(artifact.folder))
+    return table
 
 
 def label(
@@ -151,14 +165,16 @@ def label(
 
     entries = read_texts(text, documents)  # before the imports that take long
     from featurehub.artifacts.artifact import open_artifact
-    from featurehub.cli.judges import beginnings, judge_of
     from featurehub.cli.registry.located import folder_of
+    from featurehub.runs.judges import judge_of
     from featurehub.runs.label import LabelPlan, label_artifact
+    from featurehub.runs.material import MaterialConfig
+    from featurehub.runs.prompts import beginnings
 
     db = db or database_path()
     artifact = open_artifact(folder_of(sae, db))
-    plan = LabelPlan(model=model, out=artifact.folder, database=db, max_tokens=max_tokens)
-    label_artifact(plan, artifact, entries, judge_of(entries), beginnings(entries))
+    plan = LabelPlan(model=model, database=db, material=MaterialConfig(max_tokens=max_tokens))
+    label_artifact(plan, artifact, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())
     output.print(f"Serve it: featurehub serve {model} --sae {artifact.folder}")
 
 
@@ -180,6 +196,7 @@ def harvest(
     from featurehub.runs.harvest import harvest as harvest_text
 
     places = {"layers": layer or (), "sites": site or [Site.RESID_POST]}
-    made = harvest_text(HarvestPlan.of(model=model, out=out, max_tokens=max_tokens, dtype=dtype, **places), entries)
+    plan = HarvestPlan.of(model=model, out=out, max_tokens=max_tokens, dtype=dtype, **places)
+    made = harvest_text(plan, entries, ConsoleProgress())
     hooks = ", ".join(map(str, made.record.hooks))
     output.print(f"{made.record.tokens:,} tokens at {hooks}, {made.bytes / 1e6:,.1f} MB in {out}")

@@ -35,11 +35,13 @@ Documents = Annotated[
     int | None, typer.Option(min=1, help="Take the first so many texts only; of a dataset 100,000 by default.")
 ]
 Layer = Annotated[int | None, typer.Option(min=0, help="Hook layer; by default at about 70 % of the depth.")]
-MaxTokens = Annotated[int | None, typer.Option(help="Tokens of each text, from its beginning; 256 by default.")]
+MaxTokens = Annotated[int | None, typer.Option(help="Tokens of a document; longer texts are cut; 256 by default.")]
 Model = Annotated[Path, typer.Argument(help="Folder of a model in Hugging Face format.")]
 Place = Annotated[Site | None, typer.Option("--site", help="Where in the layer; after it by default.")]
 Sae = Annotated[str, typer.Argument(metavar="SAE", help="Name, alias, beginning of the id, or folder of an SAE.")]
-Text = Annotated[str, typer.Option(help="Texts or chats: a .txt, .json, .jsonl, .parquet, a folder, hf:OWNER/NAME.")]
+Text = Annotated[
+    str, typer.Option(help="Texts or chats: .txt, .json, .jsonl, .csv, .parquet, a folder, hf:OWNER/NAME.")
+]
 Tokens = Annotated[
     int | None,
     typer.Option(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,20 +21,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
-__all__ = ["Bar", "console", "duration", "output", "phase", "work"]
+__all__ = ["Bar", "ConsoleProgress", "console", "output", "phase", "work"]
 
 WIDE = 200
 console = Console(stderr=True, highlight=False)
 """Progress and errors: standard error."""
 output = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
 """What was asked for: standard output. Tables are not folded where no terminal makes them."""
-
-
-def duration(seconds: float) -> str:
-    """In the unit that reads best: ``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager
@@ -78,3 +72,16 @@ def work(name: str, total: int, unit: str = "steps") -> Iterator[Bar]:
     with Progress(*columns, TimeRemainingColumn(), words, console=console, transient=True) as bars:
         yield Bar(bars, bars.add_task(name, total=total, unit=unit, words=""))
     console.print(f"[green]✓[/green] {name} [dim]{time.monotonic() - started:.0f} s[/dim]")
+
+
+class ConsoleProgress:
+    """The ``Progress`` of a run that a terminal hears."""
+
+    phase = staticmethod(phase)
+    work = staticmethod(work)
+
+    def say(self, message: str) -> None:
+        console.print(f"  {escape(message)}", soft_wrap=True)
+
+    def warn(self, message: str) -> None:
+        console.print(f"[bold yellow]warning[/bold yellow] {escape(message)}", soft_wrap=True)

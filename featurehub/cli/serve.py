@@ -1,16 +1,17 @@
 """`featurehub serve`: compares fingerprints, says what it found, and starts vLLM's server."""
 
+from contextlib import closing
 from pathlib import Path
 
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.fits import check_fits
 from featurehub.artifacts.manifest import ModelIdentity
 from featurehub.cli.progress import console
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
-from featurehub.engine.plugin import check_architecture
 from featurehub.engine.server import ServeOptions, serve
-from featurehub.errors import ArtifactNotFound, IncompatibleArtifact
+from featurehub.errors import ArtifactNotFound
 from featurehub.features import OnStale, State
 from featurehub.store import Reader, open_store
 from saes.drift.check import same_function
@@ -28,21 +29,10 @@ def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, option
     Dictionary.load(artifact.weights)
     identity = identify(model, artifact.manifest.hook)
     check_fits(artifact, identity)
-    with open_store(database).read() as reader:
+    with closing(open_store(database)) as store, store.read() as reader:
         check_registered(reader, artifact, database)
         console.print(freshness(reader, artifact, identity))
     serve(model, engine_config(artifact, identity, database, on_stale), options)
-
-
-def check_fits(artifact: Artifact, identity: ModelIdentity) -> None:
-    check_architecture(identity.architecture)
-    if artifact.manifest.d_model != identity.d_model:
-        widths = f"a stream of width {artifact.manifest.d_model}, {identity.name} has one of {identity.d_model}"
-        raise IncompatibleArtifact(
-            f"the SAE {artifact.manifest.name} reads {widths}: it was trained on another model. "
-            "`featurehub build` makes one for this model.",
-            param="sae",
-        )
 
 
 def check_registered(reader: Reader, artifact: Artifact, database: str) -> None:
@@ -75,7 +65,7 @@ def engine_config(artifact: Artifact, identity: ModelIdentity, database: str, on
         weights=identity.whole,
         served={
             "store": database,
-            "sae": artifact.manifest.id,
+            "saes": [artifact.manifest.id],
             "fingerprint": identity.whole,
             "reads": identity.reads,
             "on_stale": on_stale,

@@ -26,10 +26,10 @@ from featurehub.demo.concepts import Kind, names
 from featurehub.demo.prompts import neutral_prompts
 from featurehub.demo.recognizer import Verdict, recognize
 from featurehub.features import State
+from featurehub.names import head_of
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
 from featurehub.settings import home
-from featurehub.store.names import head_of
 
 __all__ = ["run_tour"]
 

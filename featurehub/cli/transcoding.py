@@ -1,13 +1,17 @@
 """`featurehub transcoder …`: train a transcoder, and write it in the forms of other projects."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 from featurehub.cli.options import Budget
-from featurehub.cli.progress import output
+from featurehub.cli.progress import ConsoleProgress, output
 from saes.transcoders.form import Form
+
+if TYPE_CHECKING:
+    from saes.transcoders.folder import TranscoderManifest
 
 __all__ = ["transcoder_app"]
 
@@ -34,13 +38,21 @@ def train(
 
     text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
-    from featurehub.runs.transcoder import TranscoderPlan, quality_table, train_and_write
+    from featurehub.runs.transcoder import TranscoderPlan, train_and_write
     from saes.budget import Budget as BudgetOf
 
     places = {"model": model, "out": out, "text": text, "layers": layer or (), "max_tokens": max_tokens}
     plan = TranscoderPlan.of(d_sae=latents, k=k, tokens=tokens, budget=BudgetOf.parse(budget), **places)
-    output.print(quality_table(train_and_write(plan, entries)))
+    output.print(quality_table(train_and_write(plan, entries, ConsoleProgress())))
     output.print(f"Read it elsewhere: featurehub transcoder export {out} --to {Form.CIRCUIT_TRACER} --out FOLDER")
+
+
+def quality_table(manifest: "TranscoderManifest") -> Table:
+    table = Table("layer", "explained variance", "L0", "dead", title=f"on {manifest.metrics.tokens:,} held-out tokens")
+    metrics = manifest.metrics
+    for point, ev, l0, dead in zip(manifest.reads, metrics.explained_variance, metrics.l0, metrics.dead, strict=True):
+        table.add_row(str(point.layer), f"{ev:.3f}", f"{l0:.1f}", f"{dead:.1%}")
+    return table
 
 
 @transcoder_app.command()

@@ -7,7 +7,7 @@ Reading order:
     config      what the engine is told, through vLLM's ``additional_config``
     plugin      how it gets into every vLLM process
     admission   requests at the boundary: checked, their KV blocks kept apart
-    families    which architectures it knows, and where their hook points lie
+    families    the model classes of vLLM with hooks in them, by the table in featurehub.families
     rows        which request holds which row, and which tokens run under it
     bank        the SAEs of one hook point, as one bank of latents
     table       the edits of one hook point as rows

@@ -1,23 +1,21 @@
-"""The architectures that the engine knows, and how hooks are put into them.
+"""vLLM's model classes with hooks in them.
 
 A hooked model is a subclass of vLLM's own, registered under the same architecture. After vLLM has built the layers,
 the modules beside a hook point change their class to a subclass whose ``forward`` calls the op; parameters keep their
 names, so weights load as ever, and torch.compile traces the op with the layer.
 
 Layers of the Llama type hand on ``(delta, residual)``: the stream is their sum. Those of the GPT-2 type hand on the
-stream itself. A family's row says which, and which modules lie beside its hook points. An architecture without a row is
-refused, since an SAE would read and write the wrong tensor.
+stream itself. A row of ``featurehub.families`` says which, and which modules lie beside the hook points.
 """
 
 import math
 from collections.abc import Iterable
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from vllm.config import VllmConfig
-from vllm.distributed import get_pp_group
 from vllm.model_executor.models.gemma2 import Gemma2ForCausalLM
 from vllm.model_executor.models.gemma3 import Gemma3ForCausalLM
 from vllm.model_executor.models.gpt2 import GPT2LMHeadModel
@@ -33,12 +31,14 @@ from vllm.platforms import current_platform
 
 from featurehub.artifacts.fingerprint import layer_of
 from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.engine import runner_v1
+from featurehub.engine import admission, runner_v1
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.hook import register_op
 from featurehub.engine.hookset import HookSet, install
+from featurehub.engine.options import refuse_unsupported
 from featurehub.engine.runner_v2 import hooked_state
 from featurehub.errors import UnsupportedModel
+from featurehub.families import FAMILIES, LLAMA, Family, check_mid
 
 __all__ = [
     "HookedGPT2LMHeadModel",
@@ -54,40 +54,11 @@ __all__ = [
 ]
 
 
-class Family(NamedTuple):
-    """How an architecture's layers are made.
-
-    layers:   path of the list of layers
-    pair:     whether they hand on (delta, residual); else the stream
-    stream:   index of the first of these among a layer's arguments
-    attn_out: module in a layer whose output attention adds to the stream
-    mlp_out:  module whose output the MLP adds
-    mid:      norm that reads the stream between the two
-    """
-
-    layers: str = "model.layers"
-    pair: bool = True
-    stream: int = 1
-    attn_out: str = "self_attn"
-    mlp_out: str = "mlp"
-    mid: str = "post_attention_layernorm"
-
-
-LLAMA = Family()
-# What Gemma adds to the stream has passed a second norm.
-GEMMA = Family(
-    attn_out="post_attention_layernorm", mlp_out="post_feedforward_layernorm", mid="pre_feedforward_layernorm"
-)
-GPT2 = Family("transformer.h", pair=False, stream=0, attn_out="attn", mid="ln_2")
-NEOX = Family("model.layers", pair=False, stream=0, attn_out="attention")
-OPT = Family("model.decoder.layers", pair=False, stream=0, mlp_out="fc2", mid="final_layer_norm")
-
-
 def attach(model: nn.Module, family: Family, config: EngineConfig, vllm_config: VllmConfig) -> None:
     """Puts the configured hooks into a freshly built model. Raises UnsupportedModel, IncompatibleArtifact."""
-    if vllm_config.speculative_config is not None:
-        raise UnsupportedModel("speculative decoding computes tokens that it then rejects; steering cannot count them")
-    layers = attrgetter(family.layers)(model)
+    admission.install()  # Refuses here, with the reason, where the plugin could only warn.
+    refuse_unsupported(vllm_config)
+    layers = attrgetter(family.vllm_layers)(model)
     register_op()
     install(make_hooks(config, vllm_config))
     for hook in config.hooks:
@@ -112,9 +83,7 @@ def put(point: HookPoint, layers: nn.ModuleList, family: Family, hf_config: Any)
         raise UnsupportedModel(f"hook point {point}: the model has layers 0 to {len(layers) - 1}")
     layer = layers[point.layer]
     if isinstance(layer, PPMissingLayer):
-        if get_pp_group().world_size == 1:
-            raise UnsupportedModel(f"{point} does not lie on this worker")
-        return
+        raise UnsupportedModel(f"{point} does not lie on this worker")
     name = str(point)
     match point.site:
         case Site.RESID_PRE:
@@ -128,13 +97,6 @@ def put(point: HookPoint, layers: nn.ModuleList, family: Family, hf_config: Any)
             hook_after(getattr(layer, family.mlp_out), name, pair=False)
         case Site.RESID_POST:
             hook_after(layer, name, family.pair)
-
-
-def check_mid(point: HookPoint, hf_config: Any) -> None:
-    if getattr(hf_config, "use_parallel_residual", False):
-        raise UnsupportedModel(f"{point}: attention and MLP of this model run side by side, so there is no resid_mid")
-    if not getattr(hf_config, "do_layer_norm_before", True):
-        raise UnsupportedModel(f"{point}: this model's norm stands behind its MLP; hook resid_post instead")
 
 
 def hook_before(module: nn.Module, name: str, at: int, pair: bool) -> None:
@@ -211,22 +173,22 @@ class HookedQwen3ForCausalLM(Hooked, Qwen3ForCausalLM): ...
 
 
 class HookedGemma2ForCausalLM(Hooked, Gemma2ForCausalLM):
-    family = GEMMA
+    family = FAMILIES["Gemma2ForCausalLM"]
 
 
 class HookedGemma3ForCausalLM(Hooked, Gemma3ForCausalLM):
-    family = GEMMA
+    family = FAMILIES["Gemma3ForCausalLM"]
 
 
 class HookedGPT2LMHeadModel(Hooked, GPT2LMHeadModel):
-    family = GPT2
+    family = FAMILIES["GPT2LMHeadModel"]
 
 
 class HookedGPTNeoXForCausalLM(Hooked, TransformersForCausalLM):
     """vLLM runs GPT-NeoX on transformers' own layers."""
 
-    family = NEOX
+    family = FAMILIES["GPTNeoXForCausalLM"]
 
 
 class HookedOPTForCausalLM(Hooked, OPTForCausalLM):
-    family = OPT
+    family = FAMILIES["OPTForCausalLM"]

@@ -20,11 +20,14 @@ from featurehub.artifacts.fingerprint import dtype_of
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
 from featurehub.engine.config import KEY, EngineConfig
-from featurehub.engine.hookset import current, install
+from featurehub.engine.hooked import FAMILIES
+from featurehub.engine.hookset import REPORTS_KEPT, current, install
 from featurehub.engine.memory import Device, share_of
-from featurehub.engine.plugin import FAMILIES, check_architecture, register
+from featurehub.engine.plugin import register
+from featurehub.engine.reading import CAPTURES_KEPT
 from featurehub.engine.worker import EXTENSION
 from featurehub.errors import EngineError, SteeringLost, UnsupportedModel
+from featurehub.families import check_architecture
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
@@ -153,10 +156,16 @@ class Engine:
 
         One [tokens, points · d_model] float32 tensor each, with the hook points side by side.
         """
+        whole = [list(document) for document in documents]
+        groups = groups_of(whole, CAPTURES_KEPT // (4 * self.llm.model_config.get_hidden_size()))
+        return [stream for group in groups for stream in self.capture_group(group, *points)]
+
+    def capture_group(self, documents: list[list[int]], *points: HookPoint) -> list[Tensor]:
+        """``capture`` for as many documents as the worker keeps the streams of."""
         names = tuple(map(str, points or [self.config.hooks[0].point]))
         keys = [f"capture-{next(self.keys)}" for _ in documents]
         steerings = [Steering(report=key, capture=names) for key in keys]
-        self.run([list(document) for document in documents], steerings, Sampling(temperature=0.0, max_tokens=1))
+        self.run(documents, steerings, Sampling(temperature=0.0, max_tokens=1))
         captured = [self.llm.collective_rpc("featurehub_captured", args=(keys, name))[0] for name in names]
         if len(names) == 1:
             return captured[0]
@@ -171,10 +180,14 @@ class Engine:
         not the ones that were asked for.
         """
         keyed = [s and s.model_copy(update={"report": f"generate-{next(self.keys)}"}) for s in steerings]
-        outputs = self.run([list(prompt) for prompt in prompts], keyed, sampling)
-        for output, steering in zip(outputs, keyed, strict=True):
-            answer = output.outputs[0]
-            yield Generation(answer.text, list(answer.token_ids), self.report(steering))
+        # In groups: a worker drops the oldest reports beyond as many as this.
+        for start in range(0, len(prompts), REPORTS_KEPT):
+            group = slice(start, start + REPORTS_KEPT)
+            seeded = sampling.model_copy(update={"seed": sampling.seed + start})
+            outputs = self.run([list(prompt) for prompt in prompts[group]], keyed[group], seeded)
+            for output, steering in zip(outputs, keyed[group], strict=True):
+                answer = output.outputs[0]
+                yield Generation(answer.text, list(answer.token_ids), self.report(steering))
 
     def run(self, prompts: list[list[int]], steerings: Sequence[Steering | None], sampling: Sampling) -> list[Any]:
         from vllm import SamplingParams, TokensPrompt
@@ -184,7 +197,7 @@ class Engine:
                 temperature=sampling.temperature,
                 max_tokens=sampling.max_tokens,
                 seed=sampling.seed + i,
-                extra_args={KEY: steering.to_json()} if steering else None,
+                extra_args={KEY: steering.to_request()} if steering else None,
             )
             for i, steering in enumerate(steerings)
         ]
@@ -198,11 +211,25 @@ class Engine:
         if wire is None:
             raise SteeringLost("the engine knows nothing of a request that asked for steering")
         report = SteerReport.model_validate(wire)
-        if not report.complete:
-            raise SteeringLost(
-                f"the hooks ran over {report.seen_tokens} tokens, {report.expected_tokens} should have been steered"
-            )
+        if lost := report.lost(steering):
+            raise SteeringLost(lost)
+        if report.reads_lost:
+            raise SteeringLost("activations were dropped for want of memory; ask for fewer at once")
         return report
+
+
+def groups_of(documents: Sequence[list[int]], tokens: int) -> Iterator[list[list[int]]]:
+    """The documents, as many at a time as have ``tokens`` tokens together; at least one."""
+    group: list[list[int]] = []
+    room = tokens
+    for document in documents:
+        if group and len(document) > room:
+            yield group
+            group, room = [], tokens
+        group.append(document)
+        room -= len(document)
+    if group:
+        yield group
 
 
 def own_dtype(model: Path) -> str:

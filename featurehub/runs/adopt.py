@@ -2,7 +2,7 @@
 
 1. fetch its files, recognise their format and read them into our equation
 2. compare it with the model: width, layers, and the hook point that the files name
-3. measure the threshold of a TopK SAE on some of the documents
+3. read the documents, and measure the threshold of a TopK SAE on some of them
 4. from here as in a build: evaluate on the other documents, keep canaries, seal, label, calibrate, register
 
 Nothing of an import that fails stays: the folder takes its place, and the database its rows, when all is done.
@@ -17,20 +17,18 @@ import torch
 from featurehub.artifacts.artifact import Artifact, open_artifact, seal
 from featurehub.artifacts.files import replace_folder
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
-from featurehub.cli.progress import console, phase
 from featurehub.dictionary import Dictionary
-from featurehub.engine.config import EngineConfig
-from featurehub.engine.offline import Engine, EngineOptions
+from featurehub.engine.offline import EngineOptions
 from featurehub.errors import IncompatibleArtifact, InvalidInput
-from featurehub.runs.baseline import keep_baseline, manifest_fields, observed
+from featurehub.runs.baseline import BaselineConfig, evaluated, keep_baseline, manifest_fields
+from featurehub.runs.engines import Engines, holding
 from featurehub.runs.harvest import identify_hook, read_documents
 from featurehub.runs.material import dataset_of
-from featurehub.runs.register import BuildJudge, register
+from featurehub.runs.progress import SILENT, Progress
+from featurehub.runs.register import BuildJudge, Registration, register
 from featurehub.settings import Frozen
 from labeling.strength import CalibrationConfig
-from saes.canaries import CanaryConfig
-from saes.documents import Document, prompt_ids, special_ids
-from saes.drift.check import CheckConfig
+from saes.documents import Document, special_ids
 from saes.evaluate import Quality
 from saes.formats.imported import Imported
 from saes.formats.recognise import read_sae
@@ -50,7 +48,7 @@ class ImportPlan(Frozen):
 
     layer, site: where the SAE reads; None for what its files say
     text:        what the text is called
-    observed:    documents that labels and statistics are made from, at most
+    max_tokens:  as in a ``HarvestPlan``
     """
 
     source: str
@@ -62,42 +60,43 @@ class ImportPlan(Frozen):
     site: Site | None = None
     max_tokens: int | None = None
     text: str = ""
-    observed: int = 3000
-    canaries: CanaryConfig = CanaryConfig()
-    check: CheckConfig = CheckConfig()
+    baseline: BaselineConfig = BaselineConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     engine: EngineOptions = EngineOptions()
 
 
 def adopt(
-    plan: ImportPlan, entries: Sequence[str | list[Message]], judge: BuildJudge, prompts: Sequence[list[Message] | str]
+    plan: ImportPlan,
+    entries: Sequence[str | list[Message]],
+    judge: BuildJudge,
+    prompts: Sequence[list[Message] | str],
+    progress: Progress = SILENT,
 ) -> Artifact:
     """Imports and registers the SAE as the artifact in ``plan.out``. ``prompts`` are what strengths are calibrated on.
 
     Raises ModelNotFound, UnsupportedModel, InvalidInput, IncompatibleArtifact, CorruptArtifact.
     """
-    with phase("reading the SAE"):
+    with progress.phase("reading the SAE"):
         source = fetch(plan.source)
         format, imported = read_sae(source.path, source.overrides)
-    with phase("identifying the model"):
+    with progress.phase("identifying the model"):
         wanted = hook_of(plan, imported)
         identity, hook = identify_hook(plan.model, wanted.layer, wanted.site)
     check_width(plan, imported.dictionary, identity)
-    say(format, imported, identity, hook)
-    with phase("starting the engine"):
-        engine = Engine(plan.model, EngineConfig.capturing(hook), plan.engine)
-    with replace_folder(plan.out) as folder:
-        with engine:
-            documents = read_documents(engine, entries, plan.max_tokens)
-            dictionary, rest = measured(imported, engine, documents, special_ids(engine.tokenizer))
-            trained = observed(plan, engine, dictionary, rest)
-            check_quality(trained.observed.quality)
-            metrics = keep_baseline(plan, engine, trained, folder)
-            own = made_from(source, format, imported, trained.observed.quality)
-            own |= {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae}
-            seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
-            calibration_prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in prompts]
-        register(plan, folder, trained, judge, calibration_prompts)
+    progress.say(described(format, imported, identity, hook))
+    engines = Engines(plan.model, plan.engine, progress)
+    with engines.reading(hook) as engine:
+        documents = read_documents(engine, entries, plan.max_tokens, progress)
+        dictionary, rest = measured(imported, engine, documents, special_ids(engine.tokenizer))
+    registration = Registration(plan.model, plan.out, plan.database, plan.calibration, judge, prompts)
+    with replace_folder(plan.out) as folder, engines.steering(holding(dictionary, hook, folder)) as engine:
+        sae = evaluated(engine, dictionary, rest[: plan.baseline.documents], progress)
+        check_quality(sae.activations.quality, progress)
+        metrics = keep_baseline(plan.baseline, engine, sae, folder, progress)
+        own = made_from(source, format, imported, sae.activations.quality)
+        own |= {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae}
+        seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
+        register(registration, engine, folder, sae, progress)
     return open_artifact(plan.out)
 
 
@@ -105,8 +104,9 @@ def hook_of(plan: ImportPlan, imported: Imported) -> HookPoint:
     """What the files say, or else the options. Raises InvalidInput where they contradict or neither says."""
     if imported.hook is None:
         if plan.layer is None:
+            called = f": {imported.place!r} is no hook point's name" if imported.place else ""
             raise InvalidInput(
-                f"{plan.source} does not say where its SAE reads; give --layer, and --site", param="layer"
+                f"{plan.source} does not say where its SAE reads{called}; give --layer, and --site", param="layer"
             )
         return HookPoint(layer=plan.layer, site=plan.site or Site.RESID_POST)
     asked = HookPoint(
@@ -129,12 +129,12 @@ def check_width(plan: ImportPlan, dictionary: Dictionary, identity: ModelIdentit
         )
 
 
-def say(format: str, imported: Imported, identity: ModelIdentity, hook: HookPoint) -> None:
+def described(format: str, imported: Imported, identity: ModelIdentity, hook: HookPoint) -> str:
     made_for = f" made for {imported.model}" if imported.model else ""
-    console.print(
-        f"  {format}: a {imported.architecture} SAE of {imported.dictionary.d_sae:,} latents{made_for}; "
-        f"read at {hook} of {identity.name}",
-        soft_wrap=True,
+    called = f", which its files call {imported.place!r}" if imported.place and imported.hook is None else ""
+    return (
+        f"{format}: a {imported.architecture} SAE of {imported.dictionary.d_sae:,} latents{made_for}; "
+        f"read at {hook} of {identity.name}{called}"
     )
 
 
@@ -157,17 +157,16 @@ def measured(
     return imported.measured(x), list(documents[used:])
 
 
-def check_quality(quality: Quality) -> None:
-    """Says loudly where the SAE does not fit the text. Raises InvalidInput where none of its features fires."""
+def check_quality(quality: Quality, progress: Progress) -> None:
+    """Warns where the SAE does not fit the text. Raises InvalidInput where none of its features fires."""
     if not quality.l0:
         raise InvalidInput(
             "no latent of this SAE fires on the text: it was made for another model or place", param="source"
         )
     if quality.explained_variance < FAIR:
-        console.print(
-            f"[bold yellow]warning[/bold yellow] this SAE explains {quality.explained_variance:.0%} of the variance on "
-            "the text. Was it made for this model, this place, and such text? Its features may not mean what they say.",
-            soft_wrap=True,
+        progress.warn(
+            f"this SAE explains {quality.explained_variance:.0%} of the variance on the text. Was it made for this "
+            "model, this place, and such text? Its features may not mean what they say."
         )
 
 

@@ -3,62 +3,68 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from featurehub.artifacts.artifact import WEIGHTS
+from pydantic import Field
+
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
-from featurehub.cli.progress import phase, work
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
+from featurehub.runs.progress import Progress
+from featurehub.settings import Frozen
 from saes.activations import FeatureActivations, encode_documents
 from saes.canaries import CanaryConfig, choose_canaries
 from saes.documents import Document, special_ids
 from saes.drift.check import ANSWERS, CANARIES, CheckConfig, answer_prompts
 from saes.observed import observe
 
-__all__ = ["BaselinePlan", "Trained", "keep_baseline", "manifest_fields", "observed"]
+__all__ = ["DOCUMENTS", "BaselineConfig", "EvaluatedSae", "evaluated", "keep_baseline", "manifest_fields"]
+
+DOCUMENTS = 3000
 
 
-class BaselinePlan(Protocol):
-    """What of a plan an SAE's evaluation and canaries depend on.
+class BaselineConfig(Frozen):
+    """What an SAE's evaluation and canaries depend on.
 
-    observed: documents that labels and statistics are made from, at most
+    documents: held-out documents that figures, labels and statistics are made from, at most
+    check:     how canaries' prompts are answered, as in every later drift check
     """
 
-    @property
-    def observed(self) -> int: ...
-    @property
-    def canaries(self) -> CanaryConfig: ...
-    @property
-    def check(self) -> CheckConfig: ...
+    documents: int = Field(default=DOCUMENTS, ge=1)
+    canaries: CanaryConfig = CanaryConfig()
+    check: CheckConfig = CheckConfig()
 
 
-class Trained(NamedTuple):
+class EvaluatedSae(NamedTuple):
+    """activations: of held-out documents"""
+
     dictionary: Dictionary
-    observed: FeatureActivations
+    activations: FeatureActivations
 
 
-def observed(plan: BaselinePlan, engine: Engine, dictionary: Dictionary, held_out: Sequence[Document]) -> Trained:
-    documents = held_out[: plan.observed]
-    with work("reading held-out documents", len(documents), "documents") as advance:
+def evaluated(
+    engine: Engine, dictionary: Dictionary, documents: Sequence[Document], progress: Progress
+) -> EvaluatedSae:
+    with progress.work("reading held-out documents", len(documents), "documents") as advance:
         special = special_ids(engine.tokenizer)
-        return Trained(dictionary, encode_documents(engine, dictionary, documents, special, progress=advance))
+        return EvaluatedSae(dictionary, encode_documents(engine, dictionary, documents, special, progress=advance))
 
 
-def keep_baseline(plan: BaselinePlan, engine: Engine, trained: Trained, folder: Path) -> dict[str, float]:
-    """Weights, canaries and the model's own answers into ``folder``; returns the metrics for the manifest."""
-    trained.dictionary.save(folder / WEIGHTS)
-    with phase("choosing canaries and answering their prompts"):
-        chosen = choose_canaries(trained.observed, plan.canaries)
-        documents = [trained.observed.documents[i] for i in chosen]
-        canaries = encode_documents(engine, trained.dictionary, documents, special_ids(engine.tokenizer))
+def keep_baseline(
+    config: BaselineConfig, engine: Engine, sae: EvaluatedSae, folder: Path, progress: Progress
+) -> dict[str, float]:
+    """Canaries and the model's own answers into ``folder``; returns the metrics for the manifest."""
+    with progress.phase("choosing canaries and answering their prompts"):
+        chosen = choose_canaries(sae.activations, config.canaries)
+        documents = [sae.activations.documents[i] for i in chosen]
+        canaries = encode_documents(engine, sae.dictionary, documents, special_ids(engine.tokenizer))
         observe(canaries).save(folder / CANARIES)
         prompts = [document.token_ids[: document.prompt_len] for document in documents]
-        observe(answer_prompts(engine, trained.dictionary, prompts, plan.check)).save(folder / ANSWERS)
+        observe(answer_prompts(engine, sae.dictionary, prompts, config.check)).save(folder / ANSWERS)
     return {
-        **trained.observed.quality.model_dump(),
+        **sae.activations.quality.model_dump(),
         "canary_explained_variance": canaries.quality.explained_variance,
-        "median_norm": trained.observed.median_norm,
+        "median_norm": sae.activations.median_norm,
     }
 
 

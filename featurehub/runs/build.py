@@ -19,20 +19,11 @@ from collections.abc import Sequence
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.artifacts.files import replace_folder
-from featurehub.cli.progress import phase
-from featurehub.runs.harvest import identify_hook
-from featurehub.runs.material import material_of
-from featurehub.runs.register import BuildJudge, register
-from featurehub.runs.training import (
-    TrainPlan,
-    answering,
-    harvest_and_train,
-    harvesting,
-    partial_folder,
-    seal_trained,
-)
+from featurehub.runs.engines import Engines, holding
+from featurehub.runs.progress import SILENT, Progress
+from featurehub.runs.register import BuildJudge, Registration, register
+from featurehub.runs.training import TrainPlan, seal_trained, train_saes
 from labeling.strength import CalibrationConfig
-from saes.documents import prompt_ids
 from saes.texts import Message
 
 __all__ = ["BuildPlan", "build"]
@@ -47,22 +38,22 @@ class BuildPlan(TrainPlan):
 
 
 def build(
-    plan: BuildPlan, entries: Sequence[str | list[Message]], judge: BuildJudge, prompts: Sequence[list[Message] | str]
+    plan: BuildPlan,
+    entries: Sequence[str | list[Message]],
+    judge: BuildJudge,
+    prompts: Sequence[list[Message] | str],
+    progress: Progress = SILENT,
 ) -> Artifact:
     """Builds and registers the artifact in ``plan.out``. ``prompts`` are what strengths are calibrated on.
 
     Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; nothing is left half-built.
     """
-    with phase("identifying the model"):
-        identity, hook = identify_hook(plan.model, plan.layer, plan.site)
-    with harvesting(plan, hook) as engine:
-        material = material_of(plan, engine, identity, hook, entries)
-        partial = partial_folder(plan, material)
-        material, [made] = harvest_and_train(plan, engine, material, partial)
+    material, [made], partial = train_saes(plan, entries, progress)
+    registration = Registration(plan.model, plan.out, plan.database, plan.calibration, judge, prompts)
     with replace_folder(plan.out) as folder:
-        with answering(plan, hook) as engine:
-            trained = seal_trained(plan, engine, material, made, folder, plan.name)
-            calibration_prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in prompts]
-        register(plan, folder, trained, judge, calibration_prompts)
+        config = holding(made.dictionary, material.hook, folder)
+        with Engines(plan.model, plan.engine, progress).steering(config) as engine:
+            sae = seal_trained(plan.baseline, engine, material, made, folder, plan.name, progress)
+            register(registration, engine, folder, sae, progress)
     shutil.rmtree(partial)
     return open_artifact(plan.out)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
-from featurehub.cli.progress import work
 from featurehub.errors import BudgetExceeded
+from featurehub.runs.progress import Progress
 from saes.cost import Job
 from saes.documents import Document, count_tokens
 from saes.harvest import Harvest, HarvestConfig, harvest_documents
@@ -34,19 +34,19 @@ class Reading(NamedTuple):
     config: HarvestConfig
 
 
-def chunks_of(job: Job, reading: Reading, folder: Path, until: float) -> Chunks:
+def chunks_of(job: Job, reading: Reading, folder: Path, until: float, progress: Progress) -> Chunks:
     """folder: for shards;  until: as in ``saes.run.go_on``. Raises BudgetExceeded; shards that are there are kept."""
     if not job.streamed:
-        return harvested(reading, folder, "harvesting", until)
+        return harvested(reading, folder, "harvesting", progress, until)
     size = reading.config.documents_at(len(reading.points))
     return DocumentChunks(reading.reader, reading.documents, reading.special, size, reading.points)
 
 
-def harvested(reading: Reading, folder: Path, what: str, until: float = math.inf) -> Harvest:
+def harvested(reading: Reading, folder: Path, what: str, progress: Progress, until: float = math.inf) -> Harvest:
     reader, documents, special, model, points, config = reading
-    with work(what, count_tokens(documents), "tokens") as bar:
+    with progress.work(what, count_tokens(documents), "tokens") as bar:
 
-        def progress(tokens: int, harvest: Harvest) -> None:
+        def show(tokens: int, harvest: Harvest) -> None:
             bar(tokens)
             bar.say(f"{harvest.bytes / 1e6:,.0f} MB")
             if time.monotonic() > until and harvest.missing:
@@ -56,4 +56,4 @@ def harvested(reading: Reading, folder: Path, what: str, until: float = math.inf
                     param="budget",
                 )
 
-        return harvest_documents(reader, documents, special, folder, model, points, config, progress)
+        return harvest_documents(reader, documents, special, folder, model, points, config, show)

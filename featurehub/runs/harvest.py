@@ -8,14 +8,13 @@ from pydantic import ValidationError
 
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
-from featurehub.cli.progress import phase
-from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
-from featurehub.engine.plugin import check_architecture
 from featurehub.errors import InvalidInput
-from featurehub.features import reason
+from featurehub.families import check_architecture
 from featurehub.runs.chunks import Reading, harvested
-from featurehub.settings import Frozen
+from featurehub.runs.engines import Engines
+from featurehub.runs.progress import SILENT, Progress
+from featurehub.settings import Frozen, reason
 from saes.documents import Document, special_ids, tokenize
 from saes.harvest import Harvest, HarvestConfig
 from saes.texts import Message
@@ -28,7 +27,8 @@ MAX_TOKENS = 256
 class HarvestPlan(Frozen):
     """layers:  none for the one at about 70 % of the depth
     sites:      of each of these layers
-    max_tokens: of each text, from its beginning; None for 256, or fewer where the model reads fewer
+    max_tokens: of a document, at most; longer texts are cut into several. None for 256, or fewer where the model reads
+                fewer
     """
 
     model: Path
@@ -48,27 +48,33 @@ class HarvestPlan(Frozen):
             raise InvalidInput(reason(error)) from None
 
 
-def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]]) -> Harvest:
+def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]], progress: Progress = SILENT) -> Harvest:
     """Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; shards that are there are kept."""
-    with phase("identifying the model"):
+    with progress.phase("identifying the model"):
         identity, hooks = identify_hooks(plan.model, plan.layers, plan.sites)
-    with phase("starting the engine"):
-        engine = Engine(plan.model, EngineConfig.capturing(*hooks, truncated=True), plan.engine)
-    with engine:
-        documents = read_documents(engine, entries, plan.max_tokens)
+    with Engines(plan.model, plan.engine, progress).reading(*hooks) as engine:
+        documents = read_documents(engine, entries, plan.max_tokens, progress)
         reading = Reading(engine, documents, special_ids(engine.tokenizer), identity, hooks, plan.harvest)
-        return harvested(reading, plan.out, "harvesting")
+        return harvested(reading, plan.out, "harvesting", progress)
 
 
-def read_documents(engine: Engine, entries: Sequence[str | list[Message]], max_tokens: int | None) -> list[Document]:
-    """Raises InvalidInput where the model cannot read as many tokens at once as were asked for."""
-    return list(tokenize(engine.tokenizer, entries, tokens_read(engine.longest, max_tokens)))
+def read_documents(
+    engine: Engine, entries: Sequence[str | list[Message]], max_tokens: int | None, progress: Progress
+) -> list[Document]:
+    """What is left out is said.
+
+    Raises InvalidInput where the model cannot read as many tokens at once as were asked for, or none of the text.
+    """
+    made = tokenize(engine.tokenizer, entries, tokens_read(engine.longest, max_tokens))
+    if made.left_out:
+        progress.say(made.left_out)
+    return made.documents
 
 
 def tokens_read(longest: int, asked: int | None) -> int:
-    """Of each text, by a model that reads ``longest`` at once. Raises InvalidInput where more were asked for."""
+    """Of each document, by a model that reads ``longest`` at once. Raises InvalidInput where more were asked for."""
     if asked is not None and not 1 < asked <= longest:
-        raise InvalidInput(f"{asked} tokens of each text; this model reads 2 to {longest} at once", param="max_tokens")
+        raise InvalidInput(f"documents of {asked} tokens; this model reads 2 to {longest} at once", param="max_tokens")
     return asked or min(MAX_TOKENS, longest)
 
 

@@ -5,30 +5,39 @@
 """
 
 from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
 
 from featurehub.artifacts.artifact import Artifact, verify
 from featurehub.artifacts.fingerprint import identify
-from featurehub.cli.progress import phase
-from featurehub.cli.serve import check_fits
+from featurehub.artifacts.fits import check_fits
 from featurehub.dictionary import Dictionary
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.offline import EngineOptions
 from featurehub.errors import IncompatibleArtifact
-from featurehub.runs.baseline import observed
-from featurehub.runs.material import material_of
-from featurehub.runs.register import BuildJudge, register
-from featurehub.runs.training import TrainPlan, harvesting
+from featurehub.runs.baseline import DOCUMENTS, evaluated
+from featurehub.runs.engines import Engines
+from featurehub.runs.material import MaterialConfig, material_of
+from featurehub.runs.progress import SILENT, Progress
+from featurehub.runs.register import BuildJudge, Registration, register
+from featurehub.settings import Frozen
 from labeling.strength import CalibrationConfig
-from saes.documents import prompt_ids
 from saes.drift.check import same_function
 from saes.texts import Message
 
 __all__ = ["LabelPlan", "label_artifact"]
 
 
-class LabelPlan(TrainPlan):
-    """out: the artifact's folder, as in every plan that registers"""
+class LabelPlan(Frozen):
+    """documents: held-out ones that labels and statistics are made from, at most"""
 
+    model: Path
     database: str
+    material: MaterialConfig = MaterialConfig()
+    documents: int = Field(default=DOCUMENTS, ge=1)
     calibration: CalibrationConfig = CalibrationConfig()
+    engine: EngineOptions = EngineOptions()
 
 
 def label_artifact(
@@ -37,10 +46,11 @@ def label_artifact(
     entries: Sequence[str | list[Message]],
     judge: BuildJudge,
     prompts: Sequence[list[Message] | str],
+    progress: Progress = SILENT,
 ) -> None:
     """Raises IncompatibleArtifact for another model than the artifact's, CorruptArtifact, InvalidInput."""
     verify(artifact)
-    with phase("identifying the model"):
+    with progress.phase("identifying the model"):
         hook = artifact.manifest.hook
         identity = identify(plan.model, hook)
     check_fits(artifact, identity)
@@ -50,8 +60,9 @@ def label_artifact(
             "trained on; give that model, or see what holds on this one with `featurehub drift check`",
             param="model",
         )
-    with harvesting(plan, hook) as engine:
-        material = material_of(plan, engine, identity, hook, entries)
-        trained = observed(plan, engine, Dictionary.load(artifact.weights), material.held_out)
-        calibration_prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in prompts]
-    register(plan, artifact.folder, trained, judge, calibration_prompts)
+    registration = Registration(plan.model, artifact.folder, plan.database, plan.calibration, judge, prompts)
+    with Engines(plan.model, plan.engine, progress).steering(EngineConfig.holding(artifact)) as engine:
+        material = material_of(plan.material, engine, identity, hook, entries, progress)
+        held_out = material.held_out[: plan.documents]
+        sae = evaluated(engine, Dictionary.load(artifact.weights), held_out, progress)
+        register(registration, engine, artifact.folder, sae, progress)

@@ -1,41 +1,56 @@
 """What SAEs are trained on, and the documents that they are measured on."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
+
+from pydantic import Field
 
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.engine.offline import Engine
 from featurehub.errors import InvalidInput
 from featurehub.runs.harvest import read_documents
+from featurehub.runs.progress import Progress
+from featurehub.settings import Frozen
 from saes.documents import Document, count_tokens, ordinary, text_hash
 from saes.texts import Message
 
-__all__ = ["Material", "dataset_of", "enough", "material_of", "split"]
+__all__ = ["Material", "MaterialConfig", "dataset_of", "enough", "material_of", "split"]
+
+
+class MaterialConfig(Frozen):
+    """What becomes of the text.
+
+    text:       what it is called
+    max_tokens: of a document, as in a ``HarvestPlan``
+    held_out:   share of the documents that training never sees, in (0, 1)
+    """
+
+    text: str = ""
+    max_tokens: int | None = None
+    held_out: float = Field(default=0.25, gt=0, lt=1)
 
 
 class Material(NamedTuple):
-    """What SAEs are trained on, and the documents that they are measured on."""
+    """What SAEs are trained on, and the documents that they are measured on. text: what it is called"""
 
+    text: str
     identity: ModelIdentity
     hook: HookPoint
     training: Sequence[Document]
     held_out: Sequence[Document]
 
 
-class MaterialPlan(Protocol):
-    """held_out: share of the documents that training never sees, in (0, 1);  max_tokens: as in a ``HarvestPlan``"""
-
-    @property
-    def held_out(self) -> float: ...
-    @property
-    def max_tokens(self) -> int | None: ...
-
-
 def material_of(
-    plan: MaterialPlan, engine: Engine, identity: ModelIdentity, hook: HookPoint, entries: Sequence[str | list[Message]]
+    config: MaterialConfig,
+    engine: Engine,
+    identity: ModelIdentity,
+    hook: HookPoint,
+    entries: Sequence[str | list[Message]],
+    progress: Progress,
 ) -> Material:
     """Raises InvalidInput where there are too few texts."""
-    return Material(identity, hook, *split(read_documents(engine, entries, plan.max_tokens), plan.held_out))
+    training, held_out = split(read_documents(engine, entries, config.max_tokens, progress), config.held_out)
+    return Material(config.text, identity, hook, training, held_out)
 
 
 def dataset_of(text: str, documents: Sequence[Document]) -> dict[str, str | int]:

@@ -17,28 +17,28 @@ from transformers import AutoTokenizer
 
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.fits import check_fits
 from featurehub.artifacts.manifest import ModelIdentity
-from featurehub.cli.progress import console, phase, work
-from featurehub.cli.serve import check_fits
 from featurehub.dictionary import Dictionary
-from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import ArtifactNotFound
 from featurehub.records import Evaluation
+from featurehub.runs.engines import Engines
 from featurehub.runs.harvest import tokens_read
+from featurehub.runs.progress import SILENT, Progress
 from featurehub.settings import Frozen
 from featurehub.store import Store
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids, text_hash, tokenize
 from saes.drift.check import same_function
 from saes.evaluate import decades
-from saes.host import load_host
+from saes.host import Host, load_host
 from saes.labelled import Labelled, tokenize_labelled
 from saes.probing import ClassProbe, Means, ProbeConfig, document_means, mean_scores, probe
 from saes.splice import Fidelity, measure_splice
 from saes.texts import Message
 
-__all__ = ["EvaluationPlan", "Measured", "keep", "measure"]
+__all__ = ["EvaluatedArtifact", "EvaluationPlan", "keep", "measure"]
 
 
 class EvaluationPlan(Frozen):
@@ -52,7 +52,7 @@ class EvaluationPlan(Frozen):
     engine: EngineOptions = EngineOptions()
 
 
-class Measured(NamedTuple):
+class EvaluatedArtifact(NamedTuple):
     """probes: by class; empty without labelled texts"""
 
     evaluation: Evaluation
@@ -67,7 +67,7 @@ class Measured(NamedTuple):
         return {**self.evaluation.model_dump(mode="json"), "probes": probes}
 
 
-class Texts(NamedTuple):
+class EvaluationTexts(NamedTuple):
     """Held-out documents, labelled ones with their labels, and the tokens that are no text."""
 
     documents: list[Document]
@@ -76,62 +76,76 @@ class Texts(NamedTuple):
     special: frozenset[int]
 
 
-def measure(plan: EvaluationPlan, entries: Sequence[str | list[Message]], rows: Sequence[Labelled]) -> Measured:
+def measure(
+    plan: EvaluationPlan,
+    entries: Sequence[str | list[Message]],
+    rows: Sequence[Labelled],
+    progress: Progress = SILENT,
+) -> EvaluatedArtifact:
     """Raises ModelNotFound, ArtifactNotFound, CorruptArtifact, IncompatibleArtifact, UnsupportedModel, InvalidInput."""
     artifact = open_artifact(plan.artifact.resolve())
     verify(artifact)
-    with phase("identifying the model"):
+    with progress.phase("identifying the model"):
         identity = identify(plan.model, artifact.manifest.hook)
         check_fits(artifact, identity)
     if not same_function(artifact, identity):
-        console.print("[yellow]note[/yellow]: this model is not the one that the SAE was trained on")
-    dictionary = Dictionary.load(artifact.weights)
-    texts, fidelity = spliced(plan, artifact, dictionary, entries, rows)
-    activations, means = read(plan, artifact, dictionary, texts)
-    probes = probed(plan, means, texts.labels) if means is not None else []
-    metrics = metrics_of(activations, fidelity, probes)
-    return Measured(evaluation_of(plan, artifact, identity, texts.documents, metrics), probes)
-
-
-def spliced(
-    plan: EvaluationPlan,
-    artifact: Artifact,
-    dictionary: Dictionary,
-    entries: Sequence[str | list[Message]],
-    rows: Sequence[Labelled],
-) -> tuple[Texts, Fidelity]:
-    with phase("loading the model"):
+        progress.say("note: this model is not the one that the SAE was trained on")
+    sae = Dictionary.load(artifact.weights)
+    with progress.phase("loading the model"):
         host = load_host(plan.model, artifact.manifest.hook)
-        tokenizer = AutoTokenizer.from_pretrained(plan.model)
-    # As the engine bounds it: by the model and its tokenizer, with room for one more.
-    length = tokens_read(min(host.longest, tokenizer.model_max_length) - 1, plan.max_tokens)
-    labelled, labels = tokenize_labelled(tokenizer, rows, length) if rows else ([], [])
-    texts = Texts(list(tokenize(tokenizer, entries, length)), labelled, labels, special_ids(tokenizer))
-    with work("splicing the SAE into the model", len(texts.documents), "documents") as bar:
-        fidelity = measure_splice(host, dictionary, texts.documents, texts.special, bar)
+    texts = texts_of(plan.model, host.longest, plan.max_tokens, entries, rows, progress)
+    fidelity = spliced(host, sae, texts, progress)
     del host
     torch.cuda.empty_cache()
-    return texts, fidelity
+    with Engines(plan.model, plan.engine, progress).reading(artifact.manifest.hook) as engine:
+        activations, means = read(engine, sae, texts, progress)
+    probes = probed(plan.probes, means, texts.labels, progress) if means is not None else []
+    metrics = metrics_of(activations, fidelity, probes)
+    evaluation = evaluation_of(artifact, identity, plan.text, texts.documents, metrics)
+    return EvaluatedArtifact(evaluation, probes)
+
+
+def texts_of(
+    model: Path,
+    longest: int,
+    max_tokens: int | None,
+    entries: Sequence[str | list[Message]],
+    rows: Sequence[Labelled],
+    progress: Progress,
+) -> EvaluationTexts:
+    """longest: tokens that the model takes at once"""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    # As the engine bounds it: by the model and its tokenizer, with room for one more.
+    length = tokens_read(min(longest, tokenizer.model_max_length) - 1, max_tokens)
+    labelled, labels = tokenize_labelled(tokenizer, rows, length) if rows else ([], [])
+    made = tokenize(tokenizer, entries, length)
+    if made.left_out:
+        progress.say(made.left_out)
+    if len(labels) < len(rows):
+        progress.say(f"{len(rows) - len(labels):,} of {len(rows):,} labelled texts are left out")
+    return EvaluationTexts(made.documents, labelled, labels, special_ids(tokenizer))
+
+
+def spliced(host: Host, sae: Dictionary, texts: EvaluationTexts, progress: Progress) -> Fidelity:
+    with progress.work("splicing the SAE into the model", len(texts.documents), "documents") as work:
+        return measure_splice(host, sae, texts.documents, texts.special, work)
 
 
 def read(
-    plan: EvaluationPlan, artifact: Artifact, dictionary: Dictionary, texts: Texts
+    engine: Engine, sae: Dictionary, texts: EvaluationTexts, progress: Progress
 ) -> tuple[FeatureActivations, Means | None]:
     """What the features do on the documents; of labelled ones, their means."""
-    with phase("starting the engine"):
-        engine = Engine(plan.model, EngineConfig.capturing(artifact.manifest.hook, truncated=True), plan.engine)
-    with engine:
-        with work("reading held-out documents", len(texts.documents), "documents") as bar:
-            activations = encode_documents(engine, dictionary, texts.documents, texts.special, progress=bar)
-        if not texts.labelled:
-            return activations, None
-        with work("reading labelled documents", len(texts.labelled), "documents") as bar:
-            return activations, document_means(engine, dictionary, texts.labelled, texts.special, progress=bar)
+    with progress.work("reading held-out documents", len(texts.documents), "documents") as work:
+        activations = encode_documents(engine, sae, texts.documents, texts.special, progress=work)
+    if not texts.labelled:
+        return activations, None
+    with progress.work("reading labelled documents", len(texts.labelled), "documents") as work:
+        return activations, document_means(engine, sae, texts.labelled, texts.special, progress=work)
 
 
-def probed(plan: EvaluationPlan, means: Means, labels: Sequence[str]) -> list[ClassProbe]:
-    with phase("probing"):
-        return probe(means, labels, plan.probes)
+def probed(config: ProbeConfig, means: Means, labels: Sequence[str], progress: Progress) -> list[ClassProbe]:
+    with progress.phase("probing"):
+        return probe(means, labels, config)
 
 
 def metrics_of(activations: FeatureActivations, fidelity: Fidelity, probes: Sequence[ClassProbe]) -> dict[str, float]:
@@ -147,9 +161,9 @@ def metrics_of(activations: FeatureActivations, fidelity: Fidelity, probes: Sequ
 
 
 def evaluation_of(
-    plan: EvaluationPlan,
     artifact: Artifact,
     identity: ModelIdentity,
+    text: str,
     documents: Sequence[Document],
     metrics: Mapping[str, float],
 ) -> Evaluation:
@@ -157,7 +171,7 @@ def evaluation_of(
         artifact=artifact.manifest.id,
         fingerprint=identity.whole,
         model=identity.name,
-        text=plan.text,
+        text=text,
         text_hash=text_hash(documents),
         metrics=dict(metrics),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.fits import check_fits
 from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.cli.serve import check_fits
 from featurehub.dictionary import Dictionary
 from featurehub.errors import InvalidInput
 from saes.architecture import Architecture
 from saes.defaults import ARCHITECTURE, default_recipe
 from saes.recipes import Recipe
 
-__all__ = ["Asked", "Form", "form_of", "hook_from", "recipes_for", "recipes_from"]
+__all__ = ["ChosenForm", "RecipeOptions", "form_of", "hook_from", "recipes_for", "recipes_from"]
 
 
-class Asked(NamedTuple):
+class RecipeOptions(NamedTuple):
     """What options say; None, or nothing in a list, where they leave it open."""
 
     architectures: Sequence[Architecture] = ()
@@ -28,8 +28,8 @@ class Asked(NamedTuple):
     seeds: Sequence[int] = (0,)
 
 
-class Form(NamedTuple):
-    """Of a ``TrainPlan``: what is trained, where, and from which SAEs."""
+class ChosenForm(NamedTuple):
+    """For a ``TrainPlan``: what is trained, where, and from which SAEs."""
 
     recipes: tuple[Recipe, ...]
     layer: int | None
@@ -37,29 +37,31 @@ class Form(NamedTuple):
     parents: tuple[Path, ...]
 
 
-def form_of(model: Path, asked: Asked, parent: Artifact | None, layer: int | None, site: Site | None) -> Form:
+def form_of(
+    model: Path, options: RecipeOptions, parent: Artifact | None, layer: int | None, site: Site | None
+) -> ChosenForm:
     """Raises ModelNotFound, IncompatibleArtifact, InvalidInput where the options contradict the parent."""
     if parent is None:
-        return Form(recipes_for(model, asked), layer, site or Site.RESID_POST, ())
-    return Form(recipes_from(parent, model, asked), *hook_from(parent, layer, site), (parent.folder,))
+        return ChosenForm(recipes_for(model, options), layer, site or Site.RESID_POST, ())
+    return ChosenForm(recipes_from(parent, model, options), *hook_from(parent, layer, site), (parent.folder,))
 
 
-def recipes_for(model: Path, asked: Asked) -> tuple[Recipe, ...]:
+def recipes_for(model: Path, options: RecipeOptions) -> tuple[Recipe, ...]:
     """One of every architecture, width and seed. Raises ModelNotFound, InvalidInput."""
     d_model = identify(model, HookPoint(layer=0)).d_model
-    forms = itertools.product(asked.architectures or [ARCHITECTURE], asked.latents or [None], asked.seeds)
+    forms = itertools.product(options.architectures or [ARCHITECTURE], options.latents or [None], options.seeds)
     recipes = (
-        default_recipe(d_model, architecture=architecture, d_sae=d_sae, k=asked.k, lr=asked.lr, seed=seed)
+        default_recipe(d_model, architecture=architecture, d_sae=d_sae, k=options.k, lr=options.lr, seed=seed)
         for architecture, d_sae, seed in forms
     )
     return tuple(dict.fromkeys(recipes))
 
 
-def recipes_from(parent: Artifact, model: Path, asked: Asked) -> tuple[Recipe, ...]:
+def recipes_from(parent: Artifact, model: Path, options: RecipeOptions) -> tuple[Recipe, ...]:
     """Of the parent's own form, one for each seed. Raises InvalidInput, IncompatibleArtifact, ModelNotFound."""
     manifest, name = parent.manifest, parent.manifest.name
     check_fits(parent, identify(model, manifest.hook))
-    if asked.architectures or asked.latents:
+    if options.architectures or options.latents:
         raise InvalidInput(
             f"an SAE that begins with {name} has its form, {manifest.architecture} of {manifest.d_sae} latents; leave "
             "out --architecture and --latents, or --parent",
@@ -71,8 +73,8 @@ def recipes_from(parent: Artifact, model: Path, asked: Asked) -> tuple[Recipe, .
             f"{name} is a {manifest.architecture} SAE, which is not trained here; known are {', '.join(Architecture)}",
             param="parent",
         )
-    form = {"architecture": Architecture(manifest.architecture), "d_sae": manifest.d_sae, "k": asked.k or manifest.k}
-    recipes = (default_recipe(manifest.d_model, **form, lr=asked.lr, seed=seed) for seed in asked.seeds)
+    form = {"architecture": Architecture(manifest.architecture), "d_sae": manifest.d_sae, "k": options.k or manifest.k}
+    recipes = (default_recipe(manifest.d_model, **form, lr=options.lr, seed=seed) for seed in options.seeds)
     return tuple(recipe.model_copy(update={"parent": manifest.id}) for recipe in recipes)
 
 

@@ -2,79 +2,64 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
-from featurehub.cli.progress import phase, work
-from featurehub.engine.config import EngineConfig
-from featurehub.engine.offline import Engine, EngineOptions
-from featurehub.runs.baseline import Trained
+from featurehub.dictionary import Dictionary
+from featurehub.engine.offline import Engine
+from featurehub.errors import UnsupportedModel
+from featurehub.names import base_of
+from featurehub.runs.baseline import EvaluatedSae
+from featurehub.runs.progress import Progress
 from featurehub.store import Calibration, FeatureRow, Labeled, open_store
-from featurehub.store.names import base_of
 from labeling.corpus import Corpus
 from labeling.label import LatentLabel, label_latents, rename
 from labeling.logit_lens import Projection, project
 from labeling.statistics import StatisticsConfig, feature_rows
 from labeling.strength import CalibrationConfig, Candidate, SteeringJudge, calibrate
 from labeling.unembedding import read_unembedding
-from saes.documents import pieces
+from saes.documents import pieces, prompt_ids
 from saes.drift.check import Judge
+from saes.texts import Message
 
-__all__ = ["BuildJudge", "RegisterPlan", "register"]
+__all__ = ["BuildJudge", "Registration", "register"]
 
 
 class BuildJudge(Judge, SteeringJudge, Protocol):
     """Judges labels for both drift and calibration."""
 
 
-class RegisterPlan(Protocol):
-    """What of a plan labels, strengths and rows in the database depend on."""
+class Registration(NamedTuple):
+    """Where an artifact's features go, and what tells how they steer.
 
-    @property
-    def model(self) -> Path: ...
-    @property
-    def out(self) -> Path: ...
-    @property
-    def database(self) -> str: ...
-    @property
-    def calibration(self) -> CalibrationConfig: ...
-    @property
-    def engine(self) -> EngineOptions: ...
+    model:   its checkpoint, whose unembedding labels are read with
+    out:     the folder in which the artifact will lie
+    prompts: that strengths are calibrated on
+    """
+
+    model: Path
+    out: Path
+    database: str
+    calibration: CalibrationConfig
+    judge: BuildJudge
+    prompts: Sequence[str | list[Message]]
 
 
-def register(
-    plan: RegisterPlan, folder: Path, trained: Trained, judge: BuildJudge, prompts: Sequence[list[int]]
-) -> None:
-    """Labels and calibrates the artifact sealed in ``folder``, and registers it as one that lies in ``plan.out``."""
+def register(registration: Registration, engine: Engine, folder: Path, sae: EvaluatedSae, progress: Progress) -> None:
+    """Labels and calibrates the artifact sealed in ``folder``, which ``engine`` holds, and writes it all at once."""
     artifact = open_artifact(folder)
-    with phase("starting the engine with the SAE"):
-        engine = Engine(plan.model, EngineConfig.holding(artifact), plan.engine)
-    with engine:
-        label_and_register(plan, artifact, engine, trained, judge, prompts)
-
-
-def label_and_register(
-    plan: RegisterPlan,
-    artifact: Artifact,
-    engine: Engine,
-    trained: Trained,
-    judge: BuildJudge,
-    prompts: Sequence[list[int]],
-) -> None:
-    """Labels, calibrates by steering on ``prompts``, and writes everything in one transaction."""
-    observed = trained.observed
-    corpus = Corpus(
-        [pieces(engine.tokenizer, d.token_ids) for d in observed.documents], observed.matrix, observed.offsets
-    )
-    with phase("labelling"):
-        projection = projected(plan, engine, trained)
+    prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in registration.prompts]
+    seen = sae.activations
+    corpus = Corpus([pieces(engine.tokenizer, d.token_ids) for d in seen.documents], seen.matrix, seen.offsets)
+    with progress.phase("labelling"):
+        projection = projected(registration.model, engine, sae.dictionary, progress)
         labels = label_latents(corpus, projection=projection)
-        W_dec = trained.dictionary.W_dec.numpy()
-        rows = list(feature_rows(corpus, observed.tokens, W_dec, projection, StatisticsConfig()))
-    strengths = calibrated(plan, engine, trained, labels, judge, prompts)
+        W_dec = sae.dictionary.W_dec.numpy()
+        rows = list(feature_rows(corpus, seen.tokens, W_dec, projection, StatisticsConfig()))
+    strengths = calibrated(registration, engine, sae, labels, prompts, progress)
     labels = rename(labels, merits(labels, strengths))
-    with phase("writing the database"):
-        write(plan, artifact, rows, labels, strengths)
+    with progress.phase("writing the database"):
+        write(registration, artifact, rows, labels, strengths)
 
 
 def merits(labels: Sequence[LatentLabel], strengths: dict[int, Calibration]) -> dict[int, float]:
@@ -86,30 +71,32 @@ def merits(labels: Sequence[LatentLabel], strengths: dict[int, Calibration]) -> 
     }
 
 
-def projected(plan: RegisterPlan, engine: Engine, trained: Trained) -> Projection | None:
-    unembedding = read_unembedding(plan.model)
-    if unembedding is None:
+def projected(model: Path, engine: Engine, dictionary: Dictionary, progress: Progress) -> Projection | None:
+    """What each row writes; None, and a warning that says why, where the model's final norm or head is not found."""
+    try:
+        unembedding = read_unembedding(model)
+    except UnsupportedModel as error:
+        progress.warn(f"features get no top tokens: {error.message}")
         return None
     tokens = engine.tokenizer.convert_ids_to_tokens(list(range(len(engine.tokenizer))))
-    return project(trained.dictionary.W_dec.numpy(), unembedding.norm, unembedding.weight, tokens)
+    return project(dictionary.W_dec.numpy(), unembedding.norm, unembedding.weight, tokens)
 
 
 def calibrated(
-    plan: RegisterPlan,
+    registration: Registration,
     engine: Engine,
-    trained: Trained,
+    sae: EvaluatedSae,
     labels: Sequence[LatentLabel],
-    judge: BuildJudge,
     prompts: Sequence[list[int]],
+    progress: Progress,
 ) -> dict[int, Calibration]:
-    features = candidates(trained, labels)
-    with work("calibrating strengths by steering", 1) as advance:
-        norm = trained.observed.median_norm
-        return calibrate(engine, features, prompts, norm, judge, plan.calibration, advance.at)
+    features, norm = candidates(sae.dictionary, labels), sae.activations.median_norm
+    with progress.work("calibrating strengths by steering", 1) as work:
+        return calibrate(engine, features, prompts, norm, registration.judge, registration.calibration, work.at)
 
 
-def candidates(trained: Trained, labels: Sequence[LatentLabel]) -> list[Candidate]:
-    norms = trained.dictionary.W_dec.norm(dim=-1)
+def candidates(dictionary: Dictionary, labels: Sequence[LatentLabel]) -> list[Candidate]:
+    norms = dictionary.W_dec.norm(dim=-1)
     return [
         Candidate(
             latent=label.latent,
@@ -124,15 +111,15 @@ def candidates(trained: Trained, labels: Sequence[LatentLabel]) -> list[Candidat
 
 
 def write(
-    plan: RegisterPlan,
+    registration: Registration,
     artifact: Artifact,
     rows: Sequence[FeatureRow],
     labels: Sequence[LatentLabel],
     strengths: dict[int, Calibration],
 ) -> None:
-    store = open_store(plan.database)
+    store = open_store(registration.database)
     with store.write() as writer:
-        writer.put_artifact(artifact.manifest, plan.out.resolve())
+        writer.put_artifact(artifact.manifest, registration.out.resolve())
         ids = dict(zip([row.latent for row in rows], writer.put_features(artifact.manifest.id, rows), strict=True))
         writer.put_labels({ids[label.latent]: (label.outcome, label.provenance) for label in labels})
         for latent, calibration in strengths.items():

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from featurehub.errors import InvalidInput
-from featurehub.features import Edit, SteerOptions, parse_edits
+from featurehub.features import Edit, SteerOptions
+from featurehub.parsing import parse_edits
 from featurehub.sdk.variant import Snapshot, Variant, key_of
 from featurehub.settings import Limits
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pydantic import ValidationError
 
 from featurehub.errors import FeatureNotFound, InvalidInput
-from featurehub.features import Edit, Feature, Mode, parse_edits, slugify
+from featurehub.features import Edit, Feature, Mode, slugify
+from featurehub.parsing import parse_edits
 from featurehub.settings import Frozen, Limits
 
 __all__ = ["NamedEdit", "Snapshot", "Variant", "key_of"]

@@ -1,12 +1,8 @@
-"""How names are compared: one place for folding, heads and words."""
+"""Why a feature answers to a name. How names are compared is the hub's: ``featurehub.names``."""
 
-import re
-import unicodedata
 from enum import StrEnum
 
-__all__ = ["NameKind", "base_of", "fold", "head_of", "words_of"]
-
-WORD = re.compile(r"\w+")
+__all__ = ["NameKind"]
 
 
 class NameKind(StrEnum):
@@ -21,25 +17,3 @@ class NameKind(StrEnum):
     def rank(self) -> int:
         """0 for the current label; a name that somebody gave counts as much as one kept from before."""
         return {NameKind.LABEL: 0, NameKind.HEAD: 1}.get(self, 2)
-
-
-def fold(name: str) -> str:
-    """The form in which names are equal: compatibility-normalised, case-folded, spaces collapsed."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
-
-
-def head_of(label: str) -> str:
-    """``banking`` of ``banking: loan, deposit``; the label itself where it has no such part."""
-    return label.partition(": ")[0].strip() or label
-
-
-def base_of(name: str) -> str:
-    """What a name shares with others that mean the same: ``banking`` of ``banking (loan): debt``."""
-    head = head_of(name)
-    return head.partition(" (")[0].strip() if head.endswith(")") else head
-
-
-def words_of(text: str) -> tuple[str, ...]:
-    """The folded words of a text, without marks."""
-    return tuple(WORD.findall(fold(text)))

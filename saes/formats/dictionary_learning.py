@@ -14,11 +14,10 @@ Weights of ``encoder`` are [d_sae, d_model] and those of ``decoder`` [d_model, d
 
 from pathlib import Path
 
-from featurehub.artifacts.manifest import HookPoint
 from featurehub.dictionary import Dictionary
 from featurehub.errors import InvalidInput
 from saes.formats.files import Config, Tensors, read_config, read_tensors
-from saes.formats.hooks import hook_point
+from saes.formats.hooks import find_hook
 from saes.formats.imported import Imported, dictionary_of, with_unit_rows, without_input_bias
 
 __all__ = ["CONFIG", "WEIGHTS", "import_dictionary_learning"]
@@ -46,19 +45,22 @@ def import_dictionary_learning(folder: Path) -> Imported:
         )
     tensors = read_tensors(folder / WEIGHTS)
     topk = ARCHITECTURES[kind].endswith("topk")
+    place = place_of(trainer)
     return Imported(
         dictionary=dictionary(kind, tensors),
         architecture=ARCHITECTURES[kind],
-        hook=hook_of(trainer),
+        hook=find_hook(place),
+        place=place,
         model=str(trainer.get("lm_name", "")),
         k=float(trainer["k"]) if topk else None,
         topk=topk and followed(tensors) is None,
     )
 
 
-def hook_of(trainer: Config) -> HookPoint:
+def place_of(trainer: Config) -> str:
     """Older configurations name the layer alone, and mean the stream behind it."""
-    return hook_point(trainer.get("submodule_name") or f"resid_post_layer_{trainer['layer']}")
+    layer = trainer.get("layer")
+    return trainer.get("submodule_name") or ("" if layer is None else f"resid_post_layer_{layer}")
 
 
 def followed(tensors: Tensors) -> float | None:

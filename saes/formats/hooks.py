@@ -1,11 +1,14 @@
 """What other projects call hook points, in our words.
 
     TransformerLens       blocks.3.hook_resid_post, …resid_pre, …resid_mid, …attn_out, …mlp_out
-    Hugging Face modules  layers.3, model.layers.3.output, h.3, layers.3.mlp, layers.3.attention, layers.3.self_attn
+    Hugging Face modules  layers.3, model.layers[3].output, h.3, layers.3.mlp, layers.3.attention, layers.3.self_attn
     dictionary_learning   resid_post_layer_3, mlp_out_layer_3, …
 
 An SAE of a module's output on its way into the stream reads what attention or MLP add, unless a norm lies between them
 (Gemma): there Gemma Scope names the norm, ``post_feedforward_layernorm.output``, which is what we call mlp_out.
+
+A name may say nothing at all: that of a folder which somebody renamed. Whoever imports then says where the SAE reads. A
+name that says another place, such as ``blocks.3.attn.hook_z``, is refused whatever they say.
 """
 
 import re
@@ -13,7 +16,7 @@ import re
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.errors import InvalidInput
 
-__all__ = ["hook_point"]
+__all__ = ["find_hook", "hook_point"]
 
 _SITE = "|".join(Site)
 _NAMES = [
@@ -21,10 +24,12 @@ _NAMES = [
     for pattern in (
         rf"blocks\.(?P<layer>\d+)\.hook_(?P<site>{_SITE})",
         rf"(?P<site>{_SITE})_layer_(?P<layer>\d+)",
-        r"(?:\w+\.)*(?:layers|h)[._](?P<layer>\d+)"
-        r"(?:\.(?P<site>output|mlp|attn|attention|self_attn|post_feedforward_layernorm\.output))?",
+        r"(?:\w+\.)*(?:layers|h)(?:[._](?P<layer>\d+)|\[(?P<index>\d+)\])"
+        rf"(?:\.(?P<site>output|mlp|attn|attention|self_attn|post_feedforward_layernorm\.output|{_SITE}))?",
     )
 ]
+_ELSEWHERE = re.compile(r"(?:\w+\.)*(?:(?:blocks|layers|h)(?:[._]\d+|\[\d+\])\.\w.*|hook_\w+|embed\w*)")
+"""A place inside a layer, or before all of them."""
 _SITES = {
     **{site.value: site for site in Site},
     "output": Site.RESID_POST,
@@ -37,10 +42,18 @@ _SITES = {
 
 
 def hook_point(name: str) -> HookPoint:
-    """Raises InvalidInput for a place where no SAE can read and write here."""
+    """The hook point of this name. Raises InvalidInput for a place where no SAE can read and write here."""
     for pattern in _NAMES:
         if found := pattern.fullmatch(name):
-            return HookPoint(layer=int(found["layer"]), site=_SITES[found["site"] or "output"])
+            parts = found.groupdict()
+            layer = parts["layer"] or parts["index"]
+            return HookPoint(layer=int(layer), site=_SITES[parts["site"] or "output"])
     raise InvalidInput(
         f"cannot import an SAE of {name!r}; hook points are {', '.join(Site)} of a layer", param="source"
     )
+
+
+def find_hook(name: str) -> HookPoint | None:
+    """The same; None for a name that says nothing. Raises InvalidInput for one that says another place."""
+    known = any(pattern.fullmatch(name) for pattern in (*_NAMES, _ELSEWHERE))
+    return hook_point(name) if known else None

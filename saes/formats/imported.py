@@ -34,6 +34,7 @@ class Imported(NamedTuple):
     """An SAE and what its files say of it.
 
     hook:  where it reads and writes; None where they do not say
+    place: what they call that; "" where they do not say
     model: the model that it was made for; "" where they do not say
     k:     mean number of active latents that it was made for; None where they do not say
     topk:  whether θ is still to be measured, so that k latents of a token are active on average
@@ -45,6 +46,7 @@ class Imported(NamedTuple):
     model: str = ""
     k: float | None = None
     topk: bool = False
+    place: str = ""
 
     def measured(self, x: Tensor | None) -> Dictionary:
         """Ready to encode. x: [tokens, d_model], which only ``topk`` needs. Raises InvalidInput where it is missing."""

@@ -23,7 +23,7 @@ from torch import Tensor
 from featurehub.dictionary import Dictionary
 from featurehub.errors import InvalidInput
 from saes.formats.files import Config, Tensors, read_config, read_tensors
-from saes.formats.hooks import hook_point
+from saes.formats.hooks import find_hook
 from saes.formats.imported import (
     Imported,
     dictionary_of,
@@ -59,10 +59,12 @@ def import_saelens(folder: Path, overrides: Mapping[str, Any] | None = None) -> 
     tensors = read_tensors(folder / WEIGHTS)
     check_scaling(tensors)
     topk = cfg["architecture"] == "topk"
+    name = cfg.get("hook_name") or ""
     return Imported(
         dictionary=folded(cfg, parts(cfg, tensors)),
         architecture=cfg["architecture"],
-        hook=hook_point(cfg["hook_name"]) if cfg.get("hook_name") else None,
+        hook=find_hook(name),
+        place=name,
         model=str(cfg.get("model_name") or ""),
         k=float(cfg["k"]) if topk else (cfg.get("training_architecture_details") or {}).get("k"),
         topk=topk,

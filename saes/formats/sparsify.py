@@ -1,5 +1,7 @@
 """EleutherAI's sparsify: ``cfg.json`` + ``sae.safetensors``, in a folder named after the module that it reads.
 
+Nothing else says where it reads: in a folder of another name, ``hook`` is None.
+
     a = the k largest of (encoder(x − b_dec))⁺        x̂ = a · W_dec + b_dec, both weights [d_sae, d_model]
 
 Transcoders, and SAEs whose reconstruction also reads the input some other way, are refused.
@@ -9,7 +11,7 @@ from pathlib import Path
 
 from featurehub.errors import InvalidInput
 from saes.formats.files import Config, read_config, read_tensors
-from saes.formats.hooks import hook_point
+from saes.formats.hooks import find_hook
 from saes.formats.imported import Imported, dictionary_of
 
 __all__ = ["CONFIG", "WEIGHTS", "import_sparsify"]
@@ -26,10 +28,12 @@ def import_sparsify(folder: Path) -> Imported:
     W_enc, W_dec = tensors.matrix("encoder.weight").T, tensors.matrix("W_dec")
     d_sae, d_model = W_dec.shape
     b_enc, b_dec = tensors.vector("encoder.bias", d_sae), tensors.vector("b_dec", d_model)
+    name = folder.absolute().name
     return Imported(
         dictionary=dictionary_of(tensors, W_enc, W_dec, b_enc, b_dec),
         architecture="topk",
-        hook=hook_point(folder.absolute().name),
+        hook=find_hook(name),
+        place=name,
         model=model_of(folder),
         k=float(cfg["k"]),
         topk=True,

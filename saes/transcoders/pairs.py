@@ -5,24 +5,28 @@ A harvest at these two sites of some layers has them side by side, in the order 
 
 from typing import NamedTuple
 
+from jaxtyping import Float
 from torch import Tensor
 
 from featurehub.artifacts.manifest import Site
-from featurehub.shapes import LayerStreams
 
-__all__ = ["READ", "WRITTEN", "Pairs", "pairs"]
+__all__ = ["READ", "WRITTEN", "LayerLatents", "LayerStreams", "Pairs", "pairs"]
+
+LayerStreams = Float[Tensor, "tokens layers d_model"]
+LayerLatents = Float[Tensor, "tokens layers d_sae"]
+"""Of a transcoder's layers, side by side."""
 
 READ, WRITTEN = Site.RESID_MID, Site.MLP_OUT
 
 
 class Pairs(NamedTuple):
-    """x: before the MLP;  y: what the MLP adds; both [tokens, layers, d_model]"""
+    """x: before the MLP;  y: what the MLP adds"""
 
     x: LayerStreams
     y: LayerStreams
 
 
-def pairs(columns: Tensor, layers: int) -> Pairs:
-    """columns: [tokens, layers · 2 · d_model], as harvested"""
+def pairs(columns: Float[Tensor, "tokens layers_2_d_model"], layers: int) -> Pairs:
+    """columns: the 2 · layers streams side by side, as harvested"""
     x, y = columns.view(len(columns), layers, 2, -1).unbind(dim=2)
     return Pairs(x, y)

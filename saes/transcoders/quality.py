@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from featurehub.settings import Frozen
-from saes.transcoders.pairs import Pairs
+from saes.transcoders.pairs import LayerStreams, Pairs
 from saes.transcoders.transcoder import Transcoder
 
 __all__ = ["TranscoderQuality", "evaluate_transcoder", "explained_variance"]
@@ -35,8 +35,7 @@ class Variance:
     def __init__(self) -> None:
         self.tokens, self.error, self.square, self.sum = 0, torch.zeros(()), torch.zeros(()), torch.zeros(())
 
-    def add(self, y: Tensor, guess: Tensor) -> None:
-        """[tokens, layers, d_model] both"""
+    def add(self, y: LayerStreams, guess: LayerStreams) -> None:
         self.tokens += len(y)
         self.error = self.error + (y - guess).double().square().sum(dim=(0, 2))
         self.square = self.square + y.double().square().sum(dim=(0, 2))
@@ -48,7 +47,7 @@ class Variance:
 
 
 def explained_variance(batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, ...]:
-    """Per layer, of guesses at y; both [tokens, layers, d_model]."""
+    """Per layer, of guesses at y; both [tokens, layers, d_model], with as many tokens as each batch has."""
     variance = Variance()
     for y, guess in batches:
         variance.add(y, guess)

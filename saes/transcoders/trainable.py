@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from featurehub.errors import InvalidInput
 from featurehub.settings import Frozen
-from saes.transcoders.pairs import Pairs
+from saes.transcoders.pairs import LayerLatents, LayerStreams, Pairs
 from saes.transcoders.transcoder import Transcoder, preactivations, written
 
 __all__ = ["Scale", "Step", "Trainable", "TranscoderRecipe", "fold"]
@@ -54,14 +55,13 @@ class TranscoderRecipe(Frozen):
 
 
 class Scale(NamedTuple):
-    """(values − mean) · scale has mean 0 and a mean square of d_model. mean: [layers, d_model];  scale: [layers, 1]"""
+    """(values − mean) · scale has mean 0 and a mean square of d_model."""
 
-    mean: Tensor
-    scale: Tensor
+    mean: Float[Tensor, "layers d_model"]
+    scale: Float[Tensor, "layers 1"]
 
     @classmethod
-    def of(cls, batches: Sequence[Tensor]) -> "Scale":
-        """batches: [tokens, layers, d_model] each"""
+    def of(cls, batches: Sequence[Float[Tensor, "_ layers d_model"]]) -> "Scale":
         values = torch.cat(list(batches)).double()
         mean = values.mean(dim=0)
         variance = (values - mean).square().mean(dim=(0, 2)).clamp_min(1e-30)
@@ -70,16 +70,16 @@ class Scale(NamedTuple):
     def to(self, device: str) -> "Scale":
         return Scale(self.mean.to(device), self.scale.to(device))
 
-    def __call__(self, values: Tensor) -> Tensor:
+    def __call__(self, values: LayerStreams) -> LayerStreams:
         return (values - self.mean) * self.scale
 
 
 class Step(NamedTuple):
-    """One batch's loss, the error y − ŷ that is left ([tokens, layers, d_model]), and a [tokens, layers, d_sae]."""
+    """One batch's loss, the error y − ŷ that is left, and a."""
 
-    loss: Tensor
-    error: Tensor
-    a: Tensor
+    loss: Float[Tensor, ""]
+    error: LayerStreams
+    a: LayerLatents
 
 
 class Trainable(nn.Module):
@@ -91,7 +91,7 @@ class Trainable(nn.Module):
         self.k = recipe.k
         generator = torch.Generator().manual_seed(recipe.seed)
 
-        def rows(count: int) -> Tensor:
+        def rows(count: int) -> Float[Tensor, "count d_sae d_model"]:
             return normalize(torch.randn(count, recipe.d_sae, d_model, generator=generator), dim=-1)
 
         self.W_enc = nn.Parameter(rows(layers))
@@ -102,8 +102,8 @@ class Trainable(nn.Module):
         self.W_dec = nn.ParameterList(nn.Parameter(0.1 * each / length[: len(each), :, None]) for each in W_dec)
         self.b_dec = nn.Parameter(torch.zeros(layers, d_model))
 
-    def forward(self, pairs: Pairs, dead: Tensor) -> Step:
-        """pairs: scaled;  dead: [layers, d_sae], bool"""
+    def forward(self, pairs: Pairs, dead: Bool[Tensor, "layers d_sae"]) -> Step:
+        """pairs: scaled"""
         z = self.preactivations(pairs.x)
         writes = self.writes(z)
         a = z.relu() * (writes >= least_kept(writes, self.k))
@@ -113,15 +113,15 @@ class Trainable(nn.Module):
             loss = loss + REVIVAL * (error.detach() - self.revived(z, dead)).square().mean()
         return Step(loss, error.detach(), a.detach())
 
-    def preactivations(self, x: Tensor) -> Tensor:
+    def preactivations(self, x: LayerStreams) -> LayerLatents:
         return preactivations(x, self.W_enc, self.b_enc)
 
     @torch.no_grad()
-    def writes(self, z: Tensor) -> Tensor:
-        """z⁺ · ‖W_dec‖, [tokens, layers, d_sae]."""
+    def writes(self, z: LayerLatents) -> LayerLatents:
+        """z⁺ · ‖W_dec‖"""
         return z.relu() * lengths(self.W_dec)
 
-    def revived(self, z: Tensor, dead: Tensor) -> Tensor:
+    def revived(self, z: LayerLatents, dead: Bool[Tensor, "layers d_sae"]) -> LayerStreams:
         """What each token's strongest dead latents would write: d_model / 2 of them, as in the paper.
 
         By z and not z⁺, through which a latent far below zero would learn nothing.
@@ -132,14 +132,14 @@ class Trainable(nn.Module):
         return written(a.view_as(z), self.W_dec)
 
 
-def least_kept(writes: Tensor, k: float) -> Tensor:
-    """The least of the n · layers · k largest of [tokens, layers, d_sae]."""
+def least_kept(writes: LayerLatents, k: float) -> Float[Tensor, ""]:
+    """The least of the n · layers · k largest, where there are n tokens."""
     count = max(1, int(k * len(writes) * writes.shape[1]))
     return writes.flatten().topk(count, sorted=False).values.min()
 
 
-def lengths(W_dec: Sequence[Tensor] | nn.ParameterList) -> Tensor:
-    """‖W_dec‖ of every latent's rows together, [layers, d_sae]."""
+def lengths(W_dec: Sequence[Tensor] | nn.ParameterList) -> Float[Tensor, "layers d_sae"]:
+    """‖W_dec‖ of every latent's rows together."""
     square = torch.zeros(len(W_dec), W_dec[0].shape[1], device=W_dec[0].device)
     for rows in W_dec:
         square[: len(rows)] += rows.square().sum(dim=-1)
@@ -147,7 +147,7 @@ def lengths(W_dec: Sequence[Tensor] | nn.ParameterList) -> Tensor:
 
 
 @torch.no_grad()
-def fold(trained: Trainable, x: Scale, y: Scale, least: Tensor) -> Transcoder:
+def fold(trained: Trainable, x: Scale, y: Scale, least: Float[Tensor, ""]) -> Transcoder:
     """Step 4. x, y: what the trainable's inputs and outputs were scaled by;  least: of the kept z⁺ · ‖W_dec‖"""
     W_enc = trained.W_enc * x.scale[:, None]
     b_enc = trained.b_enc - torch.einsum("lsd,ld->ls", W_enc, x.mean)

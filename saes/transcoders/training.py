@@ -31,6 +31,12 @@ class TranscoderProgress(NamedTuple):
     l0: float
     dead: float
 
+    @property
+    def words(self) -> str:
+        """For people, in one line."""
+        explained = " ".join(f"{each:.3f}" for each in self.explained_variance)
+        return f"EV {explained}  L0 {self.l0:.1f}  dead {self.dead:.1%}"
+
 
 class TranscoderTrainee:
     """One transcoder in training."""

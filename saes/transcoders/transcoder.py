@@ -15,28 +15,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from featurehub.errors import CorruptArtifact
-from featurehub.shapes import LayerBias, LayerEncoders, LayerLatentBias, LayerLatents, LayerStreams
+from saes.transcoders.pairs import LayerLatents, LayerStreams
 
 __all__ = ["Transcoder", "preactivations", "written"]
 
 
 class Transcoder(NamedTuple):
-    """All tensors are float32.
+    """All tensors are float32. W_dec: for each layer m that is written, the rows of all layers' latents up to m"""
 
-    W_enc: [layers, d_sae, d_model];  b_enc, threshold: [layers, d_sae];  b_dec: [layers, d_model]
-    W_dec: for each layer m that is written, [m + 1, d_sae, d_model]: the rows of all layers' latents up to m
-    """
-
-    W_enc: LayerEncoders
-    b_enc: LayerLatentBias
-    threshold: LayerLatentBias
-    W_dec: tuple[Tensor, ...]
-    b_dec: LayerBias
+    W_enc: Float[Tensor, "layers d_sae d_model"]
+    b_enc: Float[Tensor, "layers d_sae"]
+    threshold: Float[Tensor, "layers d_sae"]
+    W_dec: tuple[Float[Tensor, "_ d_sae d_model"], ...]
+    b_dec: Float[Tensor, "layers d_model"]
 
     @property
     def layers(self) -> int:
@@ -75,13 +72,17 @@ class Transcoder(NamedTuple):
         return cls(W_dec=W_dec, **{name: tensors[name].float() for name in ("W_enc", "b_enc", "threshold", "b_dec")})
 
 
-def preactivations(x: Tensor, W_enc: Tensor, b_enc: Tensor) -> Tensor:
-    """z of all layers, [tokens, layers, d_sae]."""
+def preactivations(
+    x: LayerStreams,
+    W_enc: Float[Tensor, "layers d_sae d_model"],
+    b_enc: Float[Tensor, "layers d_sae"],
+) -> LayerLatents:
+    """z of all layers."""
     return torch.einsum("tld,lsd->tls", x, W_enc) + b_enc
 
 
-def written(a: Tensor, W_dec: Iterable[Tensor]) -> Tensor:
-    """ŷ without b_dec, [tokens, layers, d_model]: each layer is one product of all latents that write it."""
+def written(a: LayerLatents, W_dec: Iterable[Tensor]) -> LayerStreams:
+    """ŷ without b_dec: each layer is one product of all latents that write it."""
     return torch.stack([a[:, : len(rows)].flatten(1) @ rows.flatten(0, 1) for rows in W_dec], dim=1)
 
 

@@ -89,7 +89,7 @@ def serve(store: Store, engine: FakeEngine) -> Iterator[Callable[..., TestClient
 
     def start(fingerprint: str = HOME, on_stale: str = "refuse") -> TestClient:
         served = Served.model_validate(
-            {"store": "unused", "sae": SAE, "fingerprint": fingerprint, "on_stale": on_stale}
+            {"store": "unused", "saes": [SAE], "fingerprint": fingerprint, "on_stale": on_stale}
         )
         clients.append(TestClient(create_fake_app(store, served, engine), raise_server_exceptions=False))
         return clients[-1]

@@ -1,16 +1,13 @@
 """Artifact folders: sealed, opened, verified, and never half-written."""
 
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from featurehub.artifacts.artifact import MANIFEST, WEIGHTS, open_artifact, seal, verify
-from featurehub.artifacts.files import replace_folder, sha256, write_text
+from featurehub.artifacts.files import sha256
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.errors import ArtifactNotFound, CorruptArtifact
 
@@ -99,77 +96,3 @@ def test_unknown_keys_and_nan_are_refused(folder: Path) -> None:
         (folder / MANIFEST).write_text(json.dumps({**manifest, **extra}))
         with pytest.raises(CorruptArtifact):
             open_artifact(folder)
-
-
-def test_a_replaced_folder_holds_only_the_new_files(folder: Path) -> None:
-    with replace_folder(folder) as fresh:
-        (fresh / "new").write_text("new")
-        assert (folder / WEIGHTS).is_file()
-    assert [path.name for path in folder.iterdir()] == ["new"]
-    assert [path.name for path in folder.parent.iterdir()] == ["artifact"]
-
-
-def test_a_block_that_fails_leaves_the_old_folder_and_nothing_else(folder: Path) -> None:
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-
-    def fail() -> None:
-        with replace_folder(folder) as fresh:
-            (fresh / WEIGHTS).write_bytes(b"half")
-            raise RuntimeError("half-way")
-
-    with pytest.raises(RuntimeError, match="half-way"):
-        fail()
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert [path.name for path in folder.parent.iterdir()] == ["artifact"]
-
-
-def test_a_block_that_fails_where_nothing_was_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="half-way"), replace_folder(tmp_path / "deep" / "new"):
-        raise RuntimeError("half-way")
-    assert list((tmp_path / "deep").iterdir()) == []
-
-
-def test_text_is_replaced_at_once_and_leaves_no_temporary_file(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "report.json"
-    for text in ("one", "two: ÿ ✓"):
-        write_text(path, text)
-        assert path.read_text(encoding="utf-8") == text
-        assert [each.name for each in path.parent.iterdir()] == ["report.json"]
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from featurehub.artifacts import files
-
-replace, moment = os.replace, sys.argv[2]
-
-def die_between(source, target):
-    if moment == "moving" and Path(source).name == "new":
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-
-files.os.replace = die_between
-with files.replace_folder(Path(sys.argv[1])) as fresh:
-    (fresh / "half").write_text("half")
-    if moment == "writing":
-        os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-@pytest.mark.parametrize("moment", ["writing", "moving"])
-def test_what_a_killed_process_left_is_cleared_up_and_the_old_folder_is_there(folder: Path, moment: str) -> None:
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert subprocess.run([sys.executable, "-c", KILLED, str(folder), moment]).returncode == -signal.SIGKILL
-    assert len(list(folder.parent.glob(".artifact.*"))) == 1
-    with pytest.raises(RuntimeError, match="half-way"), replace_folder(folder):
-        raise RuntimeError("half-way")
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert [path.name for path in folder.parent.iterdir()] == ["artifact"]
-
-
-def test_what_a_running_process_writes_is_left_alone(folder: Path) -> None:
-    with replace_folder(folder) as theirs, replace_folder(folder) as ours:
-        (theirs / "theirs").write_text("x")
-        (ours / "ours").write_text("x")
-    assert [path.name for path in folder.iterdir()] == ["theirs"]

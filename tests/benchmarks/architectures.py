@@ -41,7 +41,7 @@ from saes.recipes import Recipe
 from saes.run import TrainConfig
 from saes.stream import Stream, StreamConfig
 from saes.train import train
-from saes.trainee import Progress
+from saes.trainee import TrainingProgress
 
 console = Console(width=160, highlight=False)
 
@@ -76,12 +76,14 @@ def train_all(
 ) -> list[Dictionary]:
     documents, special = documents_of(engine, subject.training), special_ids(engine.tokenizer)
     identity, hook = identify_hook(subject.model, subject.layer)
-    streams = harvest_documents(engine, documents, special, folder / "harvest", identity, [hook], build_plan().harvest)
+    streams = harvest_documents(
+        engine, documents, special, folder / "harvest", identity, [hook], build_plan().training.harvest
+    )
     config = TrainConfig(tokens=tokens)
     with Bars(console=console, transient=True) as bars:
         task = bars.add_task("training", total=config.steps)
 
-        def show(progress: Progress) -> None:
+        def show(progress: TrainingProgress) -> None:
             bars.update(task, completed=progress.step)
 
         stream, checkpoint = Stream(streams, StreamConfig()), folder / "checkpoint.safetensors"

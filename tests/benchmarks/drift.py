@@ -23,7 +23,6 @@ from safetensors.torch import load_file, save_file
 from featurehub.artifacts.artifact import Artifact
 from featurehub.cli.demo import demo_database, ensure_demo
 from featurehub.cli.drift import check_drift
-from featurehub.cli.judges import RecognizerJudge
 from featurehub.demo.bundle import SIBLINGS, bundled_model, sibling
 from featurehub.demo.concepts import names
 from featurehub.demo.corpus import conversations, messages
@@ -31,8 +30,9 @@ from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Feature, State
+from featurehub.names import base_of
+from featurehub.runs.judges import RecognizerJudge
 from featurehub.store import open_store
-from featurehub.store.names import base_of
 from featurehub.verdicts import DriftReport
 from saes.documents import prompt_ids
 from saes.drift.check import CheckConfig, World, answer_prompts, world

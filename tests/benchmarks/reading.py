@@ -18,7 +18,6 @@ from rich.table import Table
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.cli.demo import demo_database, ensure_demo
-from featurehub.cli.judges import RecognizerJudge
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import names
 from featurehub.demo.corpus import conversations, messages
@@ -26,8 +25,9 @@ from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.features import Feature
+from featurehub.names import base_of
+from featurehub.runs.judges import RecognizerJudge
 from featurehub.store import open_store
-from featurehub.store.names import base_of
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids, tokenize
 from saes.drift.check import World, world
@@ -61,7 +61,7 @@ def read(artifact: Artifact, count: int) -> World:
 
 
 def documents_of(engine: Engine, entries: Sequence[str | list[Message]]) -> list[Document]:
-    return list(tokenize(engine.tokenizer, entries, 256))
+    return tokenize(engine.tokenizer, entries, 256).documents
 
 
 def read_documents(

@@ -81,7 +81,9 @@ def trained_on(
     config = EngineConfig.capturing(HookPoint(layer=SUBJECT.layer), truncated=True)
     with Engine(model, config) as engine, tempfile.TemporaryDirectory() as folder:
         documents, special = documents_of(engine, SUBJECT.training), special_ids(engine.tokenizer)
-        shards = harvest_documents(engine, documents, special, Path(folder), identity, [hook], build_plan().harvest)
+        shards = harvest_documents(
+            engine, documents, special, Path(folder), identity, [hook], build_plan().training.harvest
+        )
         stream = Stream(shards, StreamConfig())
         made = train(stream, identity.d_model, recipes, TrainConfig(tokens=tokens), parents=parents)
         dictionaries = [*parents.values(), *(each.dictionary for each in made)]

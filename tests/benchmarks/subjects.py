@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from featurehub.cli.demo import HOOK_LAYER, user
-from featurehub.cli.judges import RecognizerJudge, judge_of
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import Kind, names
 from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.prompts import neutral_prompts
+from featurehub.runs.judges import RecognizerJudge, judge_of
 from featurehub.runs.register import BuildJudge
 from saes.texts import Message, read_texts
 

@@ -92,7 +92,7 @@ def harvested(layers: Sequence[int], folder: Path) -> Read:
 
         def read(name: str, seed: int, count: int) -> tuple[Harvest, list[Document]]:
             entries = [messages(each) for each in islice(conversations(seed), count)]
-            documents, started = list(tokenize(engine.tokenizer, entries, 256)), time.monotonic()
+            documents, started = tokenize(engine.tokenizer, entries, 256).documents, time.monotonic()
             made = harvest_documents(engine, documents, special, folder / name, identity, hooks, HarvestConfig())
             seconds = time.monotonic() - started
             console.print(f"{name}: {made.record.tokens:,} tokens at {len(hooks)} hook points in {seconds:.0f} s")

@@ -10,11 +10,14 @@ from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.corpus import conversations, messages
+from featurehub.engine.offline import EngineOptions
 from featurehub.errors import BudgetExceeded
 from featurehub.runs.chunks import Reading, chunks_of
+from featurehub.runs.engines import Engines
 from featurehub.runs.harvest import identify_hook
-from featurehub.runs.material import enough, material_of
-from featurehub.runs.training import TrainPlan, harvest_and_train, harvesting, job_of
+from featurehub.runs.material import MaterialConfig, enough, material_of
+from featurehub.runs.progress import SILENT
+from featurehub.runs.training import SaeTraining, harvest_and_train, job_of
 from saes.documents import Document, count_tokens
 from saes.harvest import Harvest, HarvestConfig
 from saes.reader import FakeReader
@@ -27,27 +30,27 @@ DOCUMENTS = [Document([0, *(1 + (i + 3 * j) % 19 for j in range(9))], 2) for i i
 STREAM = StreamConfig(buffer_tokens=64, batch_tokens=16)
 
 
-def plan_of(out: Path, tokens: int, **fields: object) -> TrainPlan:
-    train = TrainConfig(tokens=tokens, batch_tokens=16)
-    return TrainPlan.model_validate(
-        {"model": bundled_model(), "out": out, "train": train, "buffer_tokens": 64, "recipes": [Recipe(d_sae=8, k=2)]}
+def training_of(tokens: int, **fields: object) -> SaeTraining:
+    config = TrainConfig(tokens=tokens, batch_tokens=16)
+    return SaeTraining.model_validate(
+        {"config": config, "buffer_tokens": 64, "recipes": [Recipe(d_sae=8, k=2)]}
         | {"harvest": HarvestConfig(documents_per_shard=6)}
         | fields
     )
 
 
-def reading_of(plan: TrainPlan) -> Reading:
+def reading_of(training: SaeTraining) -> Reading:
     model = identify(bundled_model(), POINT).model_copy(update={"d_model": D_MODEL})
-    return Reading(FakeReader(20, D_MODEL), DOCUMENTS, SPECIAL, model, [POINT], plan.harvest)
+    return Reading(FakeReader(20, D_MODEL), DOCUMENTS, SPECIAL, model, [POINT], training.harvest)
 
 
 @pytest.mark.parametrize(("tokens", "shards", "once"), [(120, False, True), (600, False, False), (120, True, False)])
 def test_the_text_is_streamed_if_it_is_passed_once_and_no_shards_are_to_be_kept(
     tmp_path: Path, tokens: int, shards: bool, once: bool
 ) -> None:
-    plan = plan_of(tmp_path, tokens, shards=tmp_path / "shards" if shards else None)
-    job, reading = job_of(plan, D_MODEL, DOCUMENTS, SPECIAL), reading_of(plan)
-    made = chunks_of(job, reading, tmp_path / "shards", float("inf"))
+    training = training_of(tokens, shards=tmp_path / "shards" if shards else None)
+    job, reading = job_of(training, D_MODEL, DOCUMENTS, SPECIAL), reading_of(training)
+    made = chunks_of(job, reading, tmp_path / "shards", float("inf"), SILENT)
     assert isinstance(made, DocumentChunks if once else Harvest)
     assert (tmp_path / "shards").exists() is not once
     other = DocumentChunks(reading.reader, DOCUMENTS, SPECIAL, 6)
@@ -59,11 +62,11 @@ def batches(chunks: DocumentChunks | Harvest) -> torch.Tensor:
 
 
 def test_a_harvest_whose_time_is_over_keeps_the_shards_that_are_there(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, 1000)
-    job, reading = job_of(plan, D_MODEL, DOCUMENTS, SPECIAL), reading_of(plan)
+    training = training_of(1000)
+    job, reading = job_of(training, D_MODEL, DOCUMENTS, SPECIAL), reading_of(training)
     with pytest.raises(BudgetExceeded, match="16 of 17 shards to harvest; the others are kept"):
-        chunks_of(job, reading, tmp_path / "shards", until=0.0)
-    made = chunks_of(job, reading, tmp_path / "shards", float("inf"))
+        chunks_of(job, reading, tmp_path / "shards", until=0.0, progress=SILENT)
+    made = chunks_of(job, reading, tmp_path / "shards", float("inf"), SILENT)
     assert isinstance(made, Harvest)
     assert not made.missing
 
@@ -79,14 +82,13 @@ def test_only_ordinary_tokens_count_towards_what_training_passes() -> None:
 @pytest.mark.engine
 def test_streamed_from_the_real_engine_an_sae_is_the_same_as_from_shards(tmp_path: Path) -> None:
     entries = [messages(conversation) for conversation in islice(conversations(5), 240)]
-    fields = {"layer": 2, "buffer_tokens": 512, "train": TrainConfig(tokens=2560, batch_tokens=64)}
-    streamed = plan_of(tmp_path / "sae", 1, **fields)
+    streamed = training_of(1, buffer_tokens=512, config=TrainConfig(tokens=2560, batch_tokens=64))
     kept = streamed.model_copy(update={"shards": tmp_path / "shards"})
     identity, hook = identify_hook(bundled_model(), 2)
-    with harvesting(streamed, hook) as engine:
-        material = material_of(streamed, engine, identity, hook, entries)
-        read, [one] = harvest_and_train(streamed, engine, material, tmp_path / "one")
-        _, [other] = harvest_and_train(kept, engine, material, tmp_path / "other")
+    with Engines(bundled_model(), EngineOptions(), SILENT).reading(hook) as engine:
+        material = material_of(MaterialConfig(), engine, identity, hook, entries, SILENT)
+        read, [one], _ = harvest_and_train(streamed, engine, material, tmp_path / "one", SILENT)
+        _, [other], _ = harvest_and_train(kept, engine, material, tmp_path / "other", SILENT)
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["checkpoint.safetensors", "tokens"]
     assert len(read.training) < len(material.training)
     assert list((tmp_path / "shards").glob("shard-*"))

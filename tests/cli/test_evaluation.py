@@ -19,7 +19,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import EngineOptions
 from featurehub.errors import FeaturehubError, IncompatibleArtifact, InvalidInput
-from featurehub.runs import measure
+from featurehub.runs import engines
 from featurehub.store import open_store
 from saes.host import load_host
 from tests.saes.hosted import HostReader
@@ -44,7 +44,7 @@ class HostEngine(HostReader):
 @pytest.fixture(autouse=True)
 def no_vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """And one thread: tensors are tiny here."""
-    monkeypatch.setattr(measure, "Engine", HostEngine)
+    monkeypatch.setattr(engines, "Engine", HostEngine)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

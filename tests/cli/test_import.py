@@ -1,49 +1,35 @@
 """Importing an SAE, on a stand-in for the engine: what its manifest says, and that a failure leaves nothing behind."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from featurehub.artifacts.artifact import verify
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
-from featurehub.engine.offline import Generation
 from featurehub.errors import CorruptArtifact, FeaturehubError, IncompatibleArtifact, InvalidInput
 from featurehub.runs import adopt as adopting
-from featurehub.runs import register as registering
+from featurehub.runs import engines
 from featurehub.runs.adopt import ImportPlan, adopt, hook_of, measured
+from featurehub.runs.progress import SILENT, Progress
 from saes.documents import Document
 from saes.formats.imported import Imported
+from saes.formats.recognise import read_sae
 from saes.reader import FakeReader
+from tests.runs.fakes import WIDTH, FakeEngine
+from tests.runs.recording import Recording
+from tests.saes.written import dictionary_learning, sparsify
 
-WIDTH, D_SAE, K = 192, 24, 4
+D_SAE, K = 24, 4
 TEXT = [f"the loan is good . number {i} is {'bad' if i % 3 else 'fine'} ." for i in range(40)]
-
-
-class FakeEngine(FakeReader):
-    """Reads a random stream, and answers every prompt alike."""
-
-    longest = 64
-
-    def __init__(self, *_: object) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(bundled_model())
-        super().__init__(len(self.tokenizer), WIDTH)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def generate(self, prompts: Sequence[Sequence[int]], *_: object) -> Iterator[Generation]:
-        return (Generation("good", [20, 21, 22], None) for _ in prompts)
 
 
 def weights(width: int = WIDTH, seed: int = 0) -> dict[str, Tensor]:
@@ -67,26 +53,23 @@ def plan_of(source: Path, tmp_path: Path, **other: Any) -> ImportPlan:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adopting, "Engine", FakeEngine)
-    monkeypatch.setattr(registering, "Engine", FakeEngine)
+    monkeypatch.setattr(engines, "Engine", FakeEngine)
 
 
-def run(plan: ImportPlan) -> Any:
-    return adopt(plan, TEXT, None, ["the loan"])  # type: ignore[arg-type]
+def run(plan: ImportPlan, progress: Progress = SILENT) -> Any:
+    return adopt(plan, TEXT, None, ["the loan"], progress)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def unlabelled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Labelling needs a model that answers; it has its own tests."""
-    monkeypatch.setattr(registering, "label_and_register", lambda *_: None)
+    monkeypatch.setattr(adopting, "register", lambda *_: None)
 
 
 @pytest.mark.usefixtures("engine", "unlabelled")
-def test_the_artifact_says_where_it_comes_from_and_encodes_as_its_source(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = gemma_scope(tmp_path)
-    artifact = run(plan_of(source, tmp_path))
+def test_the_artifact_says_where_it_comes_from_and_encodes_as_its_source(tmp_path: Path) -> None:
+    source, heard = gemma_scope(tmp_path), Recording()
+    artifact = run(plan_of(source, tmp_path), heard)
     verify(artifact)
     manifest = artifact.manifest
     assert manifest.training == {
@@ -99,9 +82,10 @@ def test_the_artifact_says_where_it_comes_from_and_encodes_as_its_source(
     z = x @ w["W_enc"]
     torch.testing.assert_close(Dictionary.load(artifact.weights).encode(x), z * (z > 0.5), rtol=1e-4, atol=1e-4)
     # 24 random directions explain little of a stream of 192.
-    said = " ".join(capsys.readouterr().err.split())
-    assert "warning this SAE explains" in said
-    assert "jumprelu SAE of 24 latents made for gemma-2-2b" in said
+    [warning], [message] = heard.warnings, heard.messages
+    assert warning.startswith("this SAE explains")
+    assert "jumprelu SAE of 24 latents made for gemma-2-2b" in message
+    assert heard.works["reading held-out documents"].done == len(TEXT)
 
 
 @pytest.mark.usefixtures("engine", "unlabelled")
@@ -171,7 +155,7 @@ def test_what_does_not_fit_is_refused_by_name_and_leaves_nothing(case: str, agai
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("again", [False, True], ids=["new", "again"])
-@pytest.mark.parametrize("stage", ["observed", "keep_baseline", "seal", "register"])
+@pytest.mark.parametrize("stage", ["evaluated", "keep_baseline", "seal", "register"])
 def test_a_failure_at_any_step_leaves_nothing(
     stage: str, again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +178,40 @@ def test_files_that_do_not_say_where_they_read_need_the_options(tmp_path: Path) 
     assert hook_of(told, silent) == HookPoint(layer=3, site=Site.ATTN_OUT)
     assert hook_of(plan_of(tmp_path, tmp_path, layer=3), silent) == HookPoint(layer=3)
     assert hook_of(told, silent._replace(hook=HookPoint(layer=3, site=Site.ATTN_OUT))).layer == 3
+
+
+def renamed_sparsify(root: Path) -> Path:
+    folder = sparsify(root).path
+    return folder.rename(folder.with_name("my_sae"))
+
+
+def saelens_of_an_unusual_name(root: Path) -> Path:
+    w = weights(64)
+    save_file({**w, "W_dec": w["W_dec"].clone()}, root / "sae_weights.safetensors")
+    (root / "cfg.json").write_text(json.dumps({"architecture": "standard", "hook_name": "my_sae"}))
+    return root
+
+
+def dictionary_learning_of_an_unusual_name(root: Path) -> Path:
+    folder = dictionary_learning(root, "AutoEncoder").path
+    config = json.loads((folder / "config.json").read_text())
+    config["trainer"]["submodule_name"] = "my_sae"
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "write", [renamed_sparsify, saelens_of_an_unusual_name, dictionary_learning_of_an_unusual_name]
+)
+def test_the_options_say_where_an_sae_reads_whose_files_have_an_unusual_name_for_it(
+    write: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    imported = read_sae(write(tmp_path))[1]
+    with pytest.raises(InvalidInput, match=r"'my_sae' is no hook point's name; give --layer, and --site"):
+        hook_of(plan_of(tmp_path, tmp_path), imported)
+    assert hook_of(plan_of(tmp_path, tmp_path, layer=2), imported) == HookPoint(layer=2)
+    told = plan_of(tmp_path, tmp_path, layer=2, site=Site.MLP_OUT)
+    assert hook_of(told, imported) == HookPoint(layer=2, site=Site.MLP_OUT)
 
 
 def test_too_few_documents_to_measure_and_evaluate_on() -> None:

@@ -72,11 +72,13 @@ def parent(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("command", ["train", "build"])
 def test_without_options_everything_follows_from_the_model(plan: Plan, command: str) -> None:
     made = plan(command)
-    assert made.recipes == (default_recipe(192),)
-    assert (made.layer, made.site, made.max_tokens, made.parents) == (None, Site.RESID_POST, None, ())
-    assert (made.train.tokens, made.train.batch_tokens, made.buffer_tokens) == (1_600_000, 2048, 65_536)
-    assert made.budget == Budget()
-    assert made.text.endswith("text.json")
+    assert made.training.recipes == (default_recipe(192),)
+    assert (made.layer, made.site, made.material.max_tokens) == (None, Site.RESID_POST, None)
+    training = made.training
+    assert (training.parents, training.shards) == ((), None)
+    assert (training.config.tokens, training.config.batch_tokens, training.buffer_tokens) == (1_600_000, 2048, 65_536)
+    assert training.budget == Budget()
+    assert made.material.text.endswith("text.json")
 
 
 def test_every_option_arrives(plan: Plan, tmp_path: Path) -> None:
@@ -85,18 +87,19 @@ def test_every_option_arrives(plan: Plan, tmp_path: Path) -> None:
         "--lr", 0.01, "--tokens", 9000, "--batch-tokens", 64, "--buffer-tokens", 128, "--max-tokens", 50,
         "--layer", 2, "--site", "mlp_out", "--shards", tmp_path / "shards", "--budget", "5k",
     )  # fmt: skip
-    forms = [(r.architecture, r.d_sae, r.k, r.lr, r.seed) for r in made.recipes]
+    forms = [(r.architecture, r.d_sae, r.k, r.lr, r.seed) for r in made.training.recipes]
     assert forms == [(name, 32, 5, 0.01, 4) for name in (Architecture.TOPK, Architecture.JUMPRELU)]
-    assert (made.train.tokens, made.train.batch_tokens, made.buffer_tokens, made.max_tokens) == (9000, 64, 128, 50)
-    assert (made.layer, made.site, made.shards) == (2, Site.MLP_OUT, tmp_path / "shards")
-    assert made.budget == Budget(tokens=5000)
+    training = made.training
+    assert (training.config.tokens, training.config.batch_tokens, training.buffer_tokens) == (9000, 64, 128)
+    assert (made.layer, made.site, made.material.max_tokens) == (2, Site.MLP_OUT, 50)
+    assert (training.shards, training.budget) == (tmp_path / "shards", Budget(tokens=5000))
 
 
 def test_with_a_parent_form_and_place_are_its(plan: Plan, parent: Path) -> None:
     made = plan("train", "--parent", parent, "--tokens", 5000)
-    [recipe] = made.recipes
+    [recipe] = made.training.recipes
     assert (recipe.architecture, recipe.d_sae, recipe.k) == (Architecture.TOPK, 24, 3)
-    assert (made.layer, made.site, made.parents) == (1, Site.MLP_OUT, (parent.resolve(),))
+    assert (made.layer, made.site, made.training.parents) == (1, Site.MLP_OUT, (parent.resolve(),))
     assert recipe.parent == Path(parent / "manifest.json").read_text().split('"id": "')[1][:64]
 
 

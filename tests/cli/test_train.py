@@ -10,16 +10,19 @@ import torch
 from featurehub.artifacts.artifact import Artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.cli.judges import RecognizerJudge
+from featurehub.cli.making import table_of
 from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.demo.corpus import conversations, messages
 from featurehub.dictionary import Dictionary
 from featurehub.errors import BudgetExceeded, IncompatibleArtifact, InvalidInput
 from featurehub.runs.costs import agreed
+from featurehub.runs.judges import RecognizerJudge
 from featurehub.runs.label import LabelPlan, label_artifact
-from featurehub.runs.recipes import Asked, hook_from, recipes_for, recipes_from
-from featurehub.runs.train import table_of, train_artifacts
-from featurehub.runs.training import TrainPlan, job_of
+from featurehub.runs.material import MaterialConfig
+from featurehub.runs.progress import SILENT
+from featurehub.runs.recipes import RecipeOptions, hook_from, recipes_for, recipes_from
+from featurehub.runs.train import train_artifacts
+from featurehub.runs.training import SaeTraining, TrainPlan, job_of
 from featurehub.store import open_store
 from labeling.strength import CalibrationConfig
 from saes.architecture import Architecture
@@ -34,19 +37,19 @@ pytestmark = pytest.mark.engine
 
 ENTRIES = [messages(conversation) for conversation in islice(conversations(5), 240)]
 RECIPES = (Recipe(d_sae=64, k=6), Recipe(architecture=Architecture.STANDARD, d_sae=48, k=6, seed=1))
-RATES = Rates(read=1e4, train=1e4)
+MODEL, RATES = bundled_model(), Rates(read=1e4, train=1e4)
 
 
-def plan_of(out: Path, **fields: object) -> TrainPlan:
+def plan_of(out: Path, model: Path = MODEL, **fields: object) -> TrainPlan:
+    """fields: of its training"""
     small = {
-        "train": TrainConfig(tokens=120_000, batch_tokens=1024),
+        "recipes": RECIPES,
+        "config": TrainConfig(tokens=120_000, batch_tokens=1024),
         "buffer_tokens": 4096,
-        "text": "conversations",
         "budget": Budget(tokens=81_920),
     }
-    return TrainPlan.model_validate(
-        {"model": bundled_model(), "out": out, "layer": 2, "recipes": RECIPES, **small, **fields}
-    )
+    training, material = SaeTraining.model_validate(small | fields), MaterialConfig(text="conversations")
+    return TrainPlan(model=model, out=out, layer=2, material=material, training=training)
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +88,11 @@ def test_one_begins_with_another_of_a_retrained_model_and_is_its_child(
     trained: Sequence[Artifact], tmp_path: Path
 ) -> None:
     parent, model = trained[0], sibling("benign")
-    [recipe] = recipes_from(parent, model, Asked())
+    [recipe] = recipes_from(parent, model, RecipeOptions())
     assert (recipe.architecture, recipe.d_sae, recipe.k) == (Architecture.BATCHTOPK, 64, 6)
-    train = TrainConfig(tokens=10_240, batch_tokens=1024)
-    fields = {"model": model, "recipes": [recipe], "parents": [parent.folder], "train": train, "budget": Budget()}
-    [child] = train_artifacts(plan_of(tmp_path / "saes", **fields), ENTRIES)
+    config = TrainConfig(tokens=10_240, batch_tokens=1024)
+    fields = {"recipes": [recipe], "parents": [parent.folder], "config": config, "budget": Budget()}
+    [child] = train_artifacts(plan_of(tmp_path / "saes", model, **fields), ENTRIES)
     assert child.manifest.parent == parent.manifest.id
     assert child.manifest.model == identify(model, HookPoint(layer=2))
     ours, theirs = (Dictionary.load(each.weights).W_dec for each in (child, parent))
@@ -98,15 +101,15 @@ def test_one_begins_with_another_of_a_retrained_model_and_is_its_child(
 
 
 @pytest.mark.parametrize(
-    ("asked", "named"),
+    ("options", "named"),
     [
-        (Asked(latents=[32]), "leave out --architecture and --latents"),
-        (Asked(architectures=[Architecture.TOPK]), "has its form, batchtopk of 64 latents"),
+        (RecipeOptions(latents=[32]), "leave out --architecture and --latents"),
+        (RecipeOptions(architectures=[Architecture.TOPK]), "has its form, batchtopk of 64 latents"),
     ],
 )
-def test_a_child_has_its_parents_form(trained: Sequence[Artifact], asked: Asked, named: str) -> None:
+def test_a_child_has_its_parents_form(trained: Sequence[Artifact], options: RecipeOptions, named: str) -> None:
     with pytest.raises(InvalidInput, match=named):
-        recipes_from(trained[0], bundled_model(), asked)
+        recipes_from(trained[0], bundled_model(), options)
 
 
 def test_a_child_reads_where_its_parent_reads(trained: Sequence[Artifact]) -> None:
@@ -119,25 +122,27 @@ def test_a_child_reads_where_its_parent_reads(trained: Sequence[Artifact]) -> No
 def test_forms_that_are_not_trained_here_are_no_parents(trained: Sequence[Artifact]) -> None:
     gated = trained[0]._replace(manifest=trained[0].manifest.model_copy(update={"architecture": "gated"}))
     with pytest.raises(InvalidInput, match="is a gated SAE, which is not trained here; known are standard"):
-        recipes_from(gated, bundled_model(), Asked())
+        recipes_from(gated, bundled_model(), RecipeOptions())
 
 
 def test_what_nobody_asked_for_follows_from_the_models_width() -> None:
-    [recipe] = recipes_for(bundled_model(), Asked())
+    [recipe] = recipes_for(bundled_model(), RecipeOptions())
     assert recipe == default_recipe(192)
-    several = recipes_for(bundled_model(), Asked(list(Architecture)[:2], [32, 64, 32], k=3, lr=1e-3, seeds=[0, 1]))
+    several = recipes_for(
+        bundled_model(), RecipeOptions(list(Architecture)[:2], [32, 64, 32], k=3, lr=1e-3, seeds=[0, 1])
+    )
     assert len(several) == 8
     assert {(r.d_sae, r.k, r.lr, r.seed) for r in several} == {(d, 3, 1e-3, s) for d in (32, 64) for s in (0, 1)}
 
 
-def label_plan(artifact: Artifact, model: Path, database: Path) -> LabelPlan:
+def label_plan(database: Path) -> LabelPlan:
     few = CalibrationConfig(doses=(0.5,), names=2, candidates_per_name=1, finalists=1, answers=2, confirm=2)
-    return LabelPlan(model=model, out=artifact.folder, database=str(database), calibration=few)
+    return LabelPlan(model=bundled_model(), database=str(database), calibration=few)
 
 
 def test_one_of_them_is_labelled_and_registered(trained: Sequence[Artifact], tmp_path: Path) -> None:
     artifact, database = trained[0], tmp_path / "features.db"
-    plan = label_plan(artifact, bundled_model(), database)
+    plan = label_plan(database)
     label_artifact(plan, artifact, ENTRIES, RecognizerJudge(), ["tell me something ."])
     with open_store(database).read() as reader:
         assert Path(reader.artifact(artifact.manifest.name).path) == artifact.folder
@@ -150,19 +155,17 @@ def test_an_sae_is_labelled_on_no_other_model(trained: Sequence[Artifact], tmp_p
     stranger = trained[0].manifest.model.model_copy(update={"reads": "0" * 64, "whole": "1" * 64})
     other = trained[0]._replace(manifest=trained[0].manifest.model_copy(update={"model": stranger}))
     with pytest.raises(IncompatibleArtifact, match="has other weights than"):
-        label_artifact(
-            label_plan(other, bundled_model(), tmp_path / "f.db"), other, ENTRIES, RecognizerJudge(), ["tell me ."]
-        )
+        label_artifact(label_plan(tmp_path / "f.db"), other, ENTRIES, RecognizerJudge(), ["tell me ."])
     assert not (tmp_path / "f.db").exists()
 
 
 def test_a_run_that_goes_on_keeps_the_tokens_that_were_decided(tmp_path: Path) -> None:
     """Whatever the budget is then: another number of tokens would be another run."""
     plan = plan_of(tmp_path / "saes")
-    job = job_of(plan, 192, [Document([1] * 100, 1)] * 100, ())
-    first = agreed(job, Budget(seconds=10), RATES, tmp_path / "partial")
+    job = job_of(plan.training, 192, [Document([1] * 100, 1)] * 100, ())
+    first = agreed(job, Budget(seconds=10), RATES, tmp_path / "partial", SILENT)
     assert first.train.tokens < job.train.tokens
-    assert agreed(job, Budget(seconds=1000), RATES, tmp_path / "partial") == first
+    assert agreed(job, Budget(seconds=1000), RATES, tmp_path / "partial", SILENT) == first
 
 
 def test_a_budget_that_is_too_small_leaves_nothing(tmp_path: Path) -> None:

@@ -16,8 +16,10 @@ from featurehub.cli.main import app
 from featurehub.demo.bundle import bundled_model
 from featurehub.engine.config import EngineConfig
 from featurehub.errors import InvalidInput
+from featurehub.runs import engines
 from featurehub.runs import transcoder as module
-from featurehub.runs.transcoder import TranscoderPlan, train_and_write
+from featurehub.runs.transcoder import TranscoderPlan, TranscoderTraining, train_and_write
+from saes.budget import Budget
 from saes.run import TrainConfig
 from saes.transcoders.folder import open_transcoder
 from saes.transcoders.trainable import TranscoderRecipe
@@ -51,13 +53,12 @@ class StandIn:
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Engine", StandIn)
+    monkeypatch.setattr(engines, "Engine", StandIn)
 
 
 def plan(out: Path, **fields: Any) -> TranscoderPlan:
-    recipe = TranscoderRecipe(d_sae=32, k=3)
-    asked = {"layers": (3, 1), "recipe": recipe, "train": TRAIN, "buffer_tokens": 512} | fields
-    return TranscoderPlan(model=bundled_model(), out=out, **asked)
+    training = TranscoderTraining(recipe=TranscoderRecipe(d_sae=32, k=3), config=TRAIN, buffer_tokens=512)
+    return TranscoderPlan(model=bundled_model(), out=out, **{"layers": (3, 1), "training": training} | fields)
 
 
 def test_it_is_harvested_in_one_pass_trained_measured_and_written(tmp_path: Path) -> None:
@@ -96,13 +97,17 @@ def test_without_a_layer_it_is_the_one_at_most_of_the_depth(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("fields", "named"), [({"layers": (5,)}, "layers 0 to 4"), ({"recipe": TranscoderRecipe(d_sae=8, k=9)}, "k = 9")]
+    ("fields", "named"),
+    [
+        ({"layers": (5,)}, "layers 0 to 4"),
+        ({"training": TranscoderTraining(recipe=TranscoderRecipe(d_sae=8, k=9))}, "k = 9"),
+    ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, fields: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidInput, match=named):
         train_and_write(plan(tmp_path / "t", **fields), TEXTS)
     with pytest.raises(InvalidInput, match="d_sae"):
-        TranscoderPlan.of(d_sae=0, k=1, tokens=1, model=tmp_path, out=tmp_path)
+        TranscoderPlan.of(0, k=1, tokens=1, budget=Budget(), text="", max_tokens=None, model=tmp_path, out=tmp_path)
 
 
 def test_the_commands_train_and_export(tmp_path: Path) -> None:

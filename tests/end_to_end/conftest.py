@@ -12,6 +12,7 @@ from featurehub.cli.demo import DemoPlan, build_demo, demo_database, demo_sae
 from featurehub.cli.served import free_port, served
 from featurehub.demo.bundle import bundled_model
 from featurehub.runs.build import BuildPlan
+from featurehub.runs.training import SaeTraining
 from featurehub.sdk.client import Client
 from labeling.strength import CalibrationConfig
 from saes.recipes import Recipe
@@ -34,8 +35,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         database=demo_database(),
         name="demo-l3",
         layer=3,
-        recipes=(Recipe(d_sae=320),),
-        train=TrainConfig(tokens=1_000_000),
+        training=SaeTraining(recipes=(Recipe(d_sae=320),), config=TrainConfig(tokens=1_000_000)),
         calibration=CalibrationConfig(doses=(0.45, 0.65), names=24, candidates_per_name=3, answers=4, confirm=6),
     )
     artifact = build_demo(DemoPlan(conversations=3000), plan)

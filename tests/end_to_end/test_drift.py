@@ -14,9 +14,9 @@ from featurehub.cli.served import free_port, served
 from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.demo.concepts import names
 from featurehub.features import State
+from featurehub.names import base_of
 from featurehub.sdk.client import Client
 from featurehub.store import open_store
-from featurehub.store.names import base_of
 from featurehub.verdicts import DriftReport
 
 pytestmark = pytest.mark.engine

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.cli.judges import judge_of
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Mode
+from featurehub.runs.baseline import BaselineConfig
 from featurehub.runs.build import BuildPlan, build
+from featurehub.runs.judges import judge_of
+from featurehub.runs.training import SaeTraining
 from featurehub.store import open_store
 from labeling.judge import WordJudge
 from labeling.strength import CalibrationConfig
@@ -36,9 +38,8 @@ def story_sae(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, str]:
         out=folder / "sae",
         database=str(folder / "stories.db"),
         name="stories",
-        observed=250,
-        recipes=(Recipe(d_sae=512),),
-        train=TrainConfig(tokens=300_000),
+        training=SaeTraining(recipes=(Recipe(d_sae=512),), config=TrainConfig(tokens=300_000)),
+        baseline=BaselineConfig(documents=250),
         calibration=CalibrationConfig(doses=(0.5, 0.9), names=30, candidates_per_name=1, answers=6, confirm=6),
     )
     texts = read_texts(TEXT)[:600]

@@ -14,8 +14,8 @@ from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.edits import Condition, LatentEdit, Steering, When
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
-from featurehub.engine.plugin import ARCHITECTURES
 from featurehub.errors import UnsupportedModel
+from featurehub.families import ARCHITECTURES
 from featurehub.features import Mode
 from featurehub.steering import Reference
 from tests.engine.world import hooked, unit_dictionary

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurehub.store import TokenLogit, Unlabeled
-from featurehub.store.names import base_of
+from featurehub.names import base_of
+from featurehub.records import TokenLogit, Unlabeled
 from labeling.evidence import Evidence, NGram
 from labeling.explainer import FakeExplainer, NgramExplainer
 from labeling.heads import unique_heads

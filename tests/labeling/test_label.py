@@ -3,8 +3,8 @@
 import pytest
 
 from featurehub.errors import BudgetExceeded, InvalidInput
-from featurehub.store import Labeled, Unlabeled
-from featurehub.store.names import base_of
+from featurehub.names import base_of
+from featurehub.records import Labeled, Unlabeled
 from labeling import Corpus, LabelConfig, LatentLabel, label_latents, rename
 from labeling.explainer import FakeExplainer
 from labeling.proposal import Proposal

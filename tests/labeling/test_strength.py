@@ -152,6 +152,77 @@ def test_only_the_given_prompts_and_the_candidates_are_used_and_no_seed_twice() 
     assert len(set(known.seeds)) == len(known.seeds)
 
 
+class Noisy:
+    """Under any steering, an answer shows any label with probability ``p``; it keeps whom it answered what."""
+
+    def __init__(self, p: float) -> None:
+        self.p, self.random = p, np.random.default_rng(0)
+        self.steered: list[tuple[tuple[int, ...], int, float]] = []
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], steerings: Sequence[Steering | None], sampling: Sampling
+    ) -> Iterator[Generation]:
+        for prompt, steering in zip(prompts, steerings, strict=True):
+            for edit in steering.edits if steering else ():
+                self.steered.append((tuple(prompt), edit.latent, round(edit.value / NORM, 6)))
+            shown = steering is not None and self.random.random() < self.p
+            yield Generation("any word" if shown else "", [], None)
+
+
+class Word:
+    """Every label is shown by the same word."""
+
+    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        return np.array(["any word" in text for text in texts], dtype=bool)
+
+    def coherent(self, texts: Sequence[str]) -> np.ndarray:
+        return np.ones(len(texts), dtype=bool)
+
+
+MANY = [candidate(2 * i + rival, f"name {i}", 0.9 - rival / 10) for i in range(150) for rival in (0, 1)]
+USUAL = CalibrationConfig(names=150)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("finalists", [1, 2])
+def test_what_a_feature_does_is_measured_on_answers_that_chose_nothing(p: float, finalists: int) -> None:
+    """All doses are equal here: what the best of them showed when it was chosen is luck, and must not be reported."""
+    config = USUAL.model_copy(update={"finalists": finalists})
+    found = calibrate(Noisy(p), MANY, PROMPTS, NORM, Word(), config)
+    reported = [calibration.steerability or 0.0 for calibration in found.values()]
+    error = np.sqrt(p * (1 - p) * sum(1 / (16 if i % 2 < finalists else 8) for i in range(300))) / 300
+    assert len(reported) == 300
+    assert np.mean(reported) == pytest.approx(p, abs=3 * error)
+    # The bias of answers that choose is several times that.
+    curves = [max(trial.success for trial in calibration.curve) for calibration in found.values()]
+    assert np.mean(curves) > p + 6 * error
+
+
+def test_the_prompts_that_choose_a_dose_are_not_those_that_confirm_it() -> None:
+    noisy = Noisy(0.3)
+    found = calibrate(noisy, MANY[:2], PROMPTS, NORM, Word(), USUAL)
+    chosen = {(latent, round(calibration.dose, 6)) for latent, calibration in found.items()}
+    confirmed = [(latent, dose) for prompt, latent, dose in noisy.steered if prompt == (3,)]
+    assert set(confirmed) == chosen
+    assert {prompt for prompt, _, _ in noisy.steered} == {(1, 2), (3,), (4, 5, 6)}
+    assert all(confirmed.count(arm) == USUAL.confirm for arm in chosen)
+
+
+def test_a_lone_prompt_both_chooses_and_confirms() -> None:
+    assert calibrate(Noisy(0.5), MANY[:2], [[7]], NORM, Word(), USUAL).keys() == {0, 1}
+
+
+@pytest.mark.parametrize("norm", [0.0, 1e-12])
+def test_a_row_that_no_edit_makes_long_enough_has_no_strength(norm: float) -> None:
+    features = [*FEATURES, candidate(6, "silence", 0.99, norm)]
+    known = Known(features, SHOWS_FROM)
+    found = calibrate(known, features, PROMPTS, NORM, Exact(), CONFIG)
+    assert (found[6].strength, found[6].steerability, found[6].method) == (None, 0.0, "writes nothing")
+    assert all(edit.latent != 6 for _, steering in known.asked if steering for edit in steering.edits)
+    others = calibrate(Known(FEATURES, SHOWS_FROM), FEATURES, PROMPTS, NORM, Exact(), CONFIG)
+    assert {latent: each for latent, each in found.items() if latent != 6} == others
+
+
 def test_progress_counts_every_answer_and_ends_at_what_was_planned() -> None:
     known, told = Known(FEATURES, SHOWS_FROM), list[tuple[int, int]]()
     calibrate(known, FEATURES, PROMPTS, NORM, Exact(), CONFIG, lambda done, planned: told.append((done, planned)))

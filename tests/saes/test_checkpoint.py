@@ -50,3 +50,23 @@ def test_a_damaged_checkpoint_is_named_with_the_next_step(tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(CorruptArtifact, match=r"run\.safetensors cannot be read.*begin anew"):
         load_state(path)
+
+
+def test_only_memory_that_something_else_is_part_of_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shuffle buffer is a gigabyte; a view of it, or the same tensor again, must come back alone."""
+    copied: list[int] = []
+    clone = torch.Tensor.clone
+    monkeypatch.setattr(torch.Tensor, "clone", lambda x: copied.append(x.numel()) or clone(x))
+    buffer = torch.arange(1000.0)
+    state = {"buffer": buffer, "view": buffer[10:13], "again": buffer, "other": torch.ones(5)}
+    save_state(tmp_path / "state", state)
+    assert copied == [3, 1000]
+    assert same(load_state(tmp_path / "state"), state)
+
+
+def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
+    left = tmp_path / f".state.{'0' * 16}"
+    left.mkdir()
+    (left / "new").write_bytes(b"half-written")
+    save_state(tmp_path / "state", {"x": 1})
+    assert [each.name for each in tmp_path.iterdir()] == ["state"]

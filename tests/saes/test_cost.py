@@ -18,7 +18,7 @@ from saes.recipes import Recipe, make_sae
 from saes.report import TITLES, write_report
 from saes.run import SCALE_BATCHES, TrainConfig
 from saes.train import trial
-from saes.trainee import Progress
+from saes.trainee import TrainingProgress
 from saes.transcoders.trainable import Trainable, TranscoderRecipe
 from saes.transcoders.training import trial as transcoder_trial
 
@@ -124,7 +124,7 @@ def test_a_transcoder_is_tried_at_its_hook_points() -> None:
 
 
 def test_the_report_is_one_page_that_needs_no_network(tmp_path: Path) -> None:
-    history = [Progress(1 + 50 * i, "topk", 10.0 / (i + 1), 0.1 * i, 12.0, 0.5 - 0.05 * i) for i in range(9)]
+    history = [TrainingProgress(1 + 50 * i, "topk", 10.0 / (i + 1), 0.1 * i, 12.0, 0.5 - 0.05 * i) for i in range(9)]
     write_report(tmp_path / "training.html", "an SAE", history, np.array([0.0, 1e-4, 0.02, 0.3]))
     page = (tmp_path / "training.html").read_text()
     assert all(title in page for title in TITLES)

@@ -18,7 +18,7 @@ from torch import Tensor
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.errors import CorruptArtifact, FeaturehubError, InvalidInput
 from saes.formats import files
-from saes.formats.hooks import hook_point
+from saes.formats.hooks import find_hook, hook_point
 from saes.formats.recognise import read_sae
 from tests.saes.written import (
     WRITERS,
@@ -290,12 +290,15 @@ def test_an_unknown_dictionary_class_is_refused(tmp_path: Path) -> None:
         ("model.layers.17.output", HookPoint(layer=17)),
         ("model.layers.17.post_feedforward_layernorm.output", HookPoint(layer=17, site=Site.MLP_OUT)),
         ("transformer.h.3", HookPoint(layer=3)),
+        ("model.layers[3].output", HookPoint(layer=3)),
+        ("model.layers[3].mlp", HookPoint(layer=3, site=Site.MLP_OUT)),
+        ("layers.3.resid_mid", HookPoint(layer=3, site=Site.RESID_MID)),
         ("layers.0.attention", HookPoint(layer=0, site=Site.ATTN_OUT)),
         ("resid_post_layer_12", HookPoint(layer=12)),
     ],
 )
 def test_hook_points_by_the_names_of_other_projects(name: str, point: HookPoint) -> None:
-    assert hook_point(name) == point
+    assert hook_point(name) == find_hook(name) == point
 
 
 @pytest.mark.parametrize(
@@ -306,3 +309,17 @@ def test_hook_points_by_the_names_of_other_projects(name: str, point: HookPoint)
 def test_places_where_nothing_can_be_hooked_are_refused_by_name(name: str) -> None:
     with pytest.raises(InvalidInput, match="hook points are resid_pre"):
         hook_point(name)
+
+
+@pytest.mark.parametrize("name", ["my_sae", "", "layers.2_old", "residual stream of layer 3"])
+def test_a_name_that_says_nothing_is_no_hook_point_and_no_error(name: str) -> None:
+    assert find_hook(name) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["blocks.7.attn.hook_z", "blocks.7.hook_mlp_in", "hook_embed", "model.embed_tokens", "layers[3].self_attn.q_proj"],
+)
+def test_a_name_that_says_another_place_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match="hook points are resid_pre"):
+        find_hook(name)

@@ -1,8 +1,6 @@
 """Harvests on disk: whole shards alone, resumed where they were stopped, refused where they are something else."""
 
-import os
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from featurehub.artifacts.files import sha256
+from featurehub.artifacts.files import replace_file, sha256
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.errors import BudgetExceeded, CorruptArtifact, InvalidInput
 from saes.documents import Document
@@ -90,20 +88,14 @@ def test_one_hook_point_takes_no_more_room_than_its_numbers(tmp_path: Path) -> N
     assert made.bytes - tokens * (6 * 4 + 16) < 400 * len(made)
 
 
-def ended() -> int:
-    """The id of a process that is no more."""
-    process = subprocess.Popen(["true"])
-    process.wait()
-    return process.pid
-
-
 def test_what_another_process_is_writing_stays(tmp_path: Path) -> None:
     """Two trainings may share a harvest's folder."""
-    run(tmp_path / "shared")
-    writing = tmp_path / "shared" / f".shard-00004.safetensors.{os.getppid()}"
-    writing.write_bytes(b"half-written")
-    run(tmp_path / "shared")
-    assert writing.is_file()
+    made = run(tmp_path / "shared")
+    with replace_file(made.path(4)) as writing:
+        writing.write_bytes(b"half-written")
+        run(tmp_path / "shared")
+        assert writing.read_bytes() == b"half-written"
+        writing.write_bytes(made.path(4).read_bytes())
 
 
 @pytest.mark.parametrize("calls", [0, 1, 4])
@@ -111,7 +103,9 @@ def test_a_run_that_was_stopped_reads_only_what_is_missing(tmp_path: Path, calls
     whole = run(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", Failing(calls))
-    (tmp_path / "stopped" / f".shard-00004.safetensors.{ended()}").write_bytes(b"half-written")
+    left = tmp_path / "stopped" / f".shard-00004.safetensors.{'0' * 16}"
+    left.mkdir()
+    (left / "new").write_bytes(b"half-written")
     assert open_harvest(tmp_path / "stopped").missing == list(range(calls, 5))
     rest = Failing(99)
     again = run(tmp_path / "stopped", rest)
@@ -149,6 +143,17 @@ def test_streams_are_kept_in_the_asked_dtype_and_read_in_float32(tmp_path: Path,
     assert small.bytes < large.bytes
     assert small.read(2).dtype is torch.float32
     assert torch.equal(small.read(2), large.read(2).to(getattr(torch, dtype)).float())
+
+
+@pytest.mark.parametrize("left", [b"", bytes(2000), None])
+def test_a_shard_that_the_disk_lost_is_read_again(tmp_path: Path, left: bytes | None) -> None:
+    """After a power cut a file may be empty, full of zeros, or shorter than it was."""
+    made = run(tmp_path)
+    before = hashes(made)
+    made.path(2).write_bytes(made.path(2).read_bytes()[:-7] if left is None else left)
+    assert made.missing == [2]
+    reader = Failing(1)
+    assert hashes(run(tmp_path, reader)) == before
 
 
 def test_a_damaged_shard_is_named(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from saes.recipes import Recipe
 from saes.run import TrainConfig
 from saes.stream import DocumentChunks, Stream, StreamConfig
 from saes.train import train
-from saes.trainee import Progress
+from saes.trainee import TrainingProgress
 
 D_MODEL, VOCABULARY = 12, 40
 CONFIG = TrainConfig(tokens=38_400, batch_tokens=128, checkpoint_every=0)
@@ -64,7 +64,7 @@ class Both:
             return original(sae, path)
 
         original = TrainingSAE.save_inference_model
-        self.progress: list[Progress] = []
+        self.progress: list[TrainingProgress] = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(TrainingSAE, "save_inference_model", keep)
             trained = train(batches(), D_MODEL, list(RECIPES.values()), CONFIG, progress=self.progress.append)
@@ -161,7 +161,7 @@ def test_a_threshold_fits_k_after_a_few_steps_too(name: Architecture, steps: int
 def test_with_a_parent_it_begins_where_the_parent_ended(both: Both, name: Architecture) -> None:
     parent = both.ours[name]
     recipe = RECIPES[name].model_copy(update={"parent": "p" * 64})
-    first: list[Progress] = []
+    first: list[TrainingProgress] = []
     with pytest.raises(Stopped):
         train(batches(), D_MODEL, [recipe], CONFIG, None, lambda p: stop_at_first(first, p), parents={"p" * 64: parent})
     found = evaluate(parent, islice(batches(), 4))
@@ -169,7 +169,7 @@ def test_with_a_parent_it_begins_where_the_parent_ended(both: Both, name: Archit
     assert str(recipe).endswith("-from-pppppppp")
 
 
-def stop_at_first(told: list[Progress], progress: Progress) -> None:
+def stop_at_first(told: list[TrainingProgress], progress: TrainingProgress) -> None:
     told.append(progress)
     raise Stopped
 
@@ -202,7 +202,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_saes(both: Both, tmp_path: Path
 
 
 def stopping(step: int) -> Any:
-    def progress(each: Progress) -> None:
+    def progress(each: TrainingProgress) -> None:
         if each.step == step:
             raise Stopped
 
@@ -220,7 +220,7 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_whose_time_is_over_keeps_what_it_did(both: Both, tmp_path: Path) -> None:
     checkpoint, recipe = tmp_path / "checkpoint.safetensors", RECIPES[Architecture.BATCHTOPK]
-    for kept, words in ((checkpoint, "128 of 38,400 training tokens; they are kept"), (None, "nothing is kept")):
+    for kept, words in ((checkpoint, "0 of 38,400 training tokens; they are kept"), (None, "nothing is kept")):
         with pytest.raises(BudgetExceeded, match=words):
             train(batches(), D_MODEL, [recipe], CONFIG, kept, until=time.monotonic())
     [again] = train(batches(), D_MODEL, [recipe], CONFIG, checkpoint)

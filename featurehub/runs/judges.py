@@ -9,15 +9,12 @@ from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import names
 from featurehub.demo.recognizer import recognize
-from featurehub.store.names import base_of, fold
+from featurehub.names import base_of, fold
 from labeling.judge import WordJudge
 from labeling.words import words_in
-from saes.texts import Message
+from saes.texts import Entry, contents
 
-__all__ = ["RecognizerJudge", "beginnings", "judge_for", "judge_of"]
-
-PROMPTS = 12
-"""About so many beginnings of the texts are what strengths are calibrated on."""
+__all__ = ["RecognizerJudge", "judge_for", "judge_of"]
 
 
 class RecognizerJudge:
@@ -43,11 +40,9 @@ class RecognizerJudge:
         return np.array([recognize(text).well_formed for text in texts], dtype=bool)
 
 
-def judge_of(entries: Sequence[str | list[Message]]) -> WordJudge:
+def judge_of(entries: Sequence[Entry]) -> WordJudge:
     """A judge that knows the words of these texts and chats."""
-    texts = (
-        text for entry in entries for text in ([entry] if isinstance(entry, str) else (m["content"] for m in entry))
-    )
+    texts = (text for entry in entries for text in contents(entry))
     return WordJudge(vocabulary=frozenset(word for text in texts for word in words_in(text)))
 
 
@@ -55,9 +50,3 @@ def judge_for(model: ModelIdentity) -> RecognizerJudge | WordJudge:
     """The recogniser knows the answers of models that speak the bundled model's vocabulary."""
     bundled = identify(bundled_model(), HookPoint(layer=0))
     return RecognizerJudge() if model.tokenizer == bundled.tokenizer else WordJudge()
-
-
-def beginnings(entries: Sequence[str | list[Message]]) -> list[str | list[Message]]:
-    """A few prompts: the first words of texts, the first messages of chats."""
-    chosen = entries[:: max(1, len(entries) // PROMPTS)]
-    return [" ".join(entry.split()[:5]) if isinstance(entry, str) else entry[:1] for entry in chosen]

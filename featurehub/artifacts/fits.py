@@ -1,0 +1,25 @@
+"""Can an SAE be run on a model at all?"""
+
+from featurehub.artifacts.artifact import Artifact
+from featurehub.artifacts.manifest import ModelIdentity
+from featurehub.errors import IncompatibleArtifact
+from featurehub.families import check_architecture
+
+__all__ = ["check_fits"]
+
+
+def check_fits(artifact: Artifact, identity: ModelIdentity) -> None:
+    """Whether it means there what it meant is another question: ``ModelIdentity.differences``.
+
+    Raises:
+        UnsupportedModel: No hook can be put into the architecture.
+        IncompatibleArtifact: The SAE reads a stream of another width.
+    """
+    check_architecture(identity.architecture)
+    if artifact.manifest.d_model != identity.d_model:
+        widths = f"a stream of width {artifact.manifest.d_model}, {identity.name} has one of {identity.d_model}"
+        raise IncompatibleArtifact(
+            f"the SAE {artifact.manifest.name} reads {widths}: it was trained on another model. "
+            "`featurehub build` makes one for this model.",
+            param="sae",
+        )

@@ -1,0 +1,147 @@
+"""The architectures that featurehub knows: how their layers hand on the stream, and how they read it out.
+
+Data alone. ``featurehub.engine.families`` puts hooks into the models of vLLM by it, ``saes.host`` into transformers',
+and ``labeling.unembedding`` reads final norm and head out of a checkpoint. An architecture without a row is refused: an
+SAE would read and write the wrong tensor.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from featurehub.errors import UnsupportedModel
+
+__all__ = ["ARCHITECTURES", "FAMILIES", "LLAMA", "Family", "Norm", "check_architecture", "check_mid", "family_of"]
+
+
+class Norm(StrEnum):
+    """What the model does to the stream before the head.
+
+    rms:        x · weight / rms(x)
+    rms_offset: x · (1 + weight) / rms(x), as Gemma does
+    layer:      (x − mean(x)) · weight / std(x) + bias
+    """
+
+    RMS = "rms"
+    RMS_OFFSET = "rms_offset"
+    LAYER = "layer"
+
+
+class Family(NamedTuple):
+    """How an architecture is made. Modules and tensors have the names of transformers and its checkpoints.
+
+    Attributes:
+        layers: Path of the list of layers.
+        vllm_layers: The same in vLLM's model.
+        pair: Whether vLLM's layers hand on ``(delta, residual)``, whose sum is the stream; else the stream itself.
+        stream: Index of the first of these among the arguments of a layer in vLLM.
+        attn_out: Module in a layer whose output attention adds to the stream.
+        mlp_out: Module in a layer whose output the MLP adds to the stream.
+        mid: Norm in a layer that reads the stream between the two.
+        norm: How the final norm works.
+        final_norm: The final norm's module.
+        head: The unembedding's tensor, [vocab, d_model], where it is not tied to the embedding.
+        embedding: The embedding's tensor, [vocab, d_model].
+        tied: Whether the head is the embedding where a checkpoint's configuration does not say.
+        project_out: A tensor [d_embedding, d_model] between final norm and head, which some checkpoints have.
+    """
+
+    layers: str = "model.layers"
+    vllm_layers: str = "model.layers"
+    pair: bool = True
+    stream: int = 1
+    attn_out: str = "self_attn"
+    mlp_out: str = "mlp"
+    mid: str = "post_attention_layernorm"
+    norm: Norm = Norm.RMS
+    final_norm: str = "model.norm"
+    head: str = "lm_head.weight"
+    embedding: str = "model.embed_tokens.weight"
+    tied: bool = False
+    project_out: str = ""
+
+
+LLAMA = Family()
+# What Gemma adds to the stream has passed a second norm.
+GEMMA = Family(
+    attn_out="post_attention_layernorm",
+    mlp_out="post_feedforward_layernorm",
+    mid="pre_feedforward_layernorm",
+    norm=Norm.RMS_OFFSET,
+    tied=True,
+)
+GPT2 = Family(
+    layers="transformer.h",
+    vllm_layers="transformer.h",
+    pair=False,
+    stream=0,
+    attn_out="attn",
+    mid="ln_2",
+    norm=Norm.LAYER,
+    final_norm="transformer.ln_f",
+    embedding="transformer.wte.weight",
+    tied=True,
+)
+# vLLM runs GPT-NeoX on transformers' own layers, under another path.
+NEOX = Family(
+    layers="gpt_neox.layers",
+    pair=False,
+    stream=0,
+    attn_out="attention",
+    norm=Norm.LAYER,
+    final_norm="gpt_neox.final_layer_norm",
+    head="embed_out.weight",
+    embedding="gpt_neox.embed_in.weight",
+)
+OPT = Family(
+    layers="model.decoder.layers",
+    vllm_layers="model.decoder.layers",
+    pair=False,
+    stream=0,
+    mlp_out="fc2",
+    mid="final_layer_norm",
+    norm=Norm.LAYER,
+    final_norm="model.decoder.final_layer_norm",
+    embedding="model.decoder.embed_tokens.weight",
+    tied=True,
+    project_out="model.decoder.project_out.weight",
+)
+
+FAMILIES = {
+    "GPT2LMHeadModel": GPT2,
+    "GPTNeoXForCausalLM": NEOX,
+    "Gemma2ForCausalLM": GEMMA,
+    "Gemma3ForCausalLM": GEMMA,
+    "LlamaForCausalLM": LLAMA,
+    "MistralForCausalLM": LLAMA,
+    "OPTForCausalLM": OPT,
+    "Phi3ForCausalLM": LLAMA,
+    "Qwen2ForCausalLM": LLAMA,
+    "Qwen3ForCausalLM": LLAMA,
+}
+ARCHITECTURES = tuple(FAMILIES)
+
+
+def check_architecture(architecture: str) -> None:
+    """Raises UnsupportedModel for an architecture whose layers are not known: it would be served unsteered."""
+    family_of(architecture)
+
+
+def family_of(architecture: str) -> Family:
+    """Raises UnsupportedModel for an architecture that has no row."""
+    if architecture not in FAMILIES:
+        known = ", ".join(ARCHITECTURES)
+        raise UnsupportedModel(f"featurehub cannot hook {architecture} yet. It knows {known}.", param="model")
+    return FAMILIES[architecture]
+
+
+def check_mid(point: object, config: object) -> None:
+    """Raises UnsupportedModel where no stream lies between attention and MLP.
+
+    Args:
+        point: The hook point, as the message names it.
+        config: The model's configuration, as transformers reads it.
+    """
+    if getattr(config, "use_parallel_residual", False):
+        raise UnsupportedModel(f"{point}: attention and MLP of this model run side by side, so there is no resid_mid")
+    if not getattr(config, "do_layer_norm_before", True):
+        raise UnsupportedModel(f"{point}: this model's norm stands behind its MLP; hook resid_post instead")

@@ -1,0 +1,30 @@
+"""How names are compared: one place for folding, heads and words."""
+
+import re
+import unicodedata
+
+__all__ = ["base_of", "fold", "head_of", "words_of"]
+
+WORD = re.compile(r"\w+")
+
+
+def fold(name: str) -> str:
+    """The form in which names are equal: compatibility-normalised, case-folded, spaces collapsed."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
+
+
+def head_of(label: str) -> str:
+    """``banking`` of ``banking: loan, deposit``; the label itself where it has no such part."""
+    return label.partition(": ")[0].strip() or label
+
+
+def base_of(name: str) -> str:
+    """What a name shares with others that mean the same: ``banking`` of ``banking (loan): debt``."""
+    head = head_of(name)
+    return head.partition(" (")[0].strip() if head.endswith(")") else head
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The folded words of a text, without marks."""
+    return tuple(WORD.findall(fold(text)))

@@ -1,0 +1,98 @@
+"""What strengths are calibrated on where nobody gives prompts: how some of the texts begin."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from featurehub.artifacts.fingerprint import read_config
+from featurehub.errors import InvalidInput, ModelNotFound
+from saes.documents import prompt_ids, text_ids
+from saes.texts import Entry, Message
+
+__all__ = ["beginnings"]
+
+PROMPTS = 12
+"""About so many."""
+TEXT_TOKENS = 6
+"""Of a text: enough for the model to go on with it, few enough to leave most of it to the model."""
+MESSAGE_TOKENS = 64
+"""Of each message, at most: what a small model has room for besides its answer."""
+
+
+def beginnings(model: Path, entries: Sequence[Entry]) -> list[Entry]:
+    """A few prompts: the first tokens of texts, and chats up to their first question.
+
+    Empty texts, chats without a question, and what the model's chat template does not take are no prompts.
+
+    Args:
+        model: Its folder; the tokenizer says what a token is.
+        entries: Texts and chats.
+
+    Returns:
+        Up to 23 prompts, taken evenly from the whole text, none of which is empty or longer than a few hundred tokens.
+
+    Raises:
+        ModelNotFound: The folder holds no tokenizer.
+        InvalidInput: No entry begins with a prompt.
+    """
+    tokenizer = tokenizer_of(model)
+    usable = [entry for entry in entries if begins(entry)]
+    found = list(prompts_of(tokenizer, usable[:: max(1, len(usable) // PROMPTS)]))
+    if not found:
+        raise InvalidInput(
+            f"none of {len(entries):,} texts begins with a prompt: they are empty, or chats without a message of the "
+            "user that this model's chat template takes",
+            param="text",
+        )
+    return found
+
+
+def tokenizer_of(model: Path) -> Any:
+    """Raises ModelNotFound, InvalidInput."""
+    read_config(model)  # transformers asks the Hugging Face hub for what is no folder
+    try:
+        return AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelNotFound(f"the tokenizer in {model} cannot be read: {error}", param="model") from None
+
+
+def begins(entry: Entry) -> bool:
+    """Whether there is something to go on from."""
+    if isinstance(entry, str):
+        return bool(entry.strip())
+    return any(message["role"] == "user" and message["content"] for message in entry)
+
+
+def prompts_of(tokenizer: Any, entries: Sequence[Entry]) -> Iterator[Entry]:
+    for entry in entries:
+        try:
+            prompt = beginning(tokenizer, entry)
+            prompt_ids(tokenizer, prompt)
+        except InvalidInput:
+            continue
+        yield prompt
+
+
+def beginning(tokenizer: Any, entry: Entry) -> Entry:
+    """Raises InvalidInput."""
+    if isinstance(entry, str):
+        return first_tokens(tokenizer, entry.lstrip(), TEXT_TOKENS)
+    question = next(i for i, message in enumerate(entry) if message["role"] == "user")
+    return [shortened(tokenizer, message) for message in entry[: question + 1]]
+
+
+def shortened(tokenizer: Any, message: Message) -> Message:
+    content = message["content"]
+    return (
+        message | {"content": first_tokens(tokenizer, content, MESSAGE_TOKENS)} if isinstance(content, str) else message
+    )
+
+
+def first_tokens(tokenizer: Any, text: str, count: int) -> str:
+    """The text as far as its first ``count`` tokens cover it, whole characters alone."""
+    text = text[: 100 * count]  # no longer tokens; a book need not be read to its end
+    text_ids(tokenizer, text)  # raises InvalidInput for what is no text
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    return text[: offsets[count - 1][1]] if len(offsets) > count else text

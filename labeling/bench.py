@@ -1,0 +1,130 @@
+"""Lets the model answer under steerings, and counts what a judge says of the answers."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from featurehub.edits import LatentEdit, Steering
+from featurehub.engine.offline import Generation, Sampling
+from featurehub.features import Mode
+
+__all__ = ["Bench", "Candidate", "Generator", "SteeringJudge", "Tally", "Trials", "coefficient"]
+
+
+class Candidate(NamedTuple):
+    """A labelled feature.
+
+    Attributes:
+        name: What features share that mean the same: the label's head.
+        norm: ‖W_dec[latent]‖.
+        unsteered: Share of unsteered answers that show the label, on the prompts that choose.
+    """
+
+    latent: int
+    label: str
+    name: str
+    label_score: float
+    norm: float
+    unsteered: float = 0.0
+
+    @property
+    def promise(self) -> float:
+        return self.label_score * (1.0 - self.unsteered)
+
+
+class Generator(Protocol):
+    """The served model with the SAE; ``featurehub.engine.offline.Engine`` is one."""
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], steerings: Sequence[Steering | None], sampling: Sampling
+    ) -> Iterator[Generation]: ...
+
+
+class SteeringJudge(Protocol):
+    """Says of each text whether it shows what a label names, and whether it is still coherent. [texts] bool each."""
+
+    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray: ...
+
+    def coherent(self, texts: Sequence[str]) -> np.ndarray: ...
+
+
+class Tally(NamedTuple):
+    """Outcomes of one candidate at one dose."""
+
+    answers: int = 0
+    shown: int = 0
+    coherent: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":  # type: ignore[override]
+        return Tally(self.answers + other.answers, self.shown + other.shown, self.coherent + other.coherent)
+
+    @property
+    def success(self) -> float:
+        return self.shown / max(1, self.answers)
+
+    @property
+    def coherence(self) -> float:
+        return self.coherent / max(1, self.answers)
+
+    @property
+    def merit(self) -> float:
+        return self.success * self.coherence
+
+
+Trials = dict[tuple[int, float], Tally]
+"""By latent and dose."""
+
+
+class Bench:
+    """Lets the model answer under many steerings, many at a time, and judges the answers. No seed comes twice."""
+
+    def __init__(
+        self, generator: Generator, median_norm: float, judge: SteeringJudge, sampling: Sampling, per_run: int
+    ) -> None:
+        self.generator, self.median_norm, self.judge = generator, median_norm, judge
+        self.sampling, self.per_run = sampling, per_run
+        self.progress: Callable[[int], None] = lambda done: None
+        self.done = 0
+
+    def unsteered(self, features: Sequence[Candidate], prompts: Sequence[list[int]], count: int) -> dict[int, float]:
+        """By latent: the share of ``count`` unsteered answers that show its label."""
+        texts = self.answer([(prompts[i % len(prompts)], None) for i in range(count)])
+        return {f.latent: float(self.judge.shows(f.label, texts).mean()) for f in features}
+
+    def run(self, arms: Sequence[tuple[Candidate, float]], prompts: Sequence[list[int]], answers: int) -> Trials:
+        requests = [
+            (prompts[i % len(prompts)], nudge(candidate, dose, self.median_norm))
+            for candidate, dose in arms
+            for i in range(answers)
+        ]
+        texts = self.answer(requests)
+        return {
+            (candidate.latent, dose): self.judged(candidate, texts[i * answers : (i + 1) * answers])
+            for i, (candidate, dose) in enumerate(arms)
+        }
+
+    def answer(self, requests: Sequence[tuple[list[int], Steering | None]]) -> list[str]:
+        texts: list[str] = []
+        for start in range(0, len(requests), self.per_run):
+            prompts, steerings = zip(*requests[start : start + self.per_run], strict=True)
+            sampling = self.sampling.model_copy(update={"seed": self.sampling.seed + self.done})
+            texts += [answer.text for answer in self.generator.generate(prompts, steerings, sampling)]
+            self.done += len(prompts)
+            self.progress(self.done)
+        return texts
+
+    def judged(self, candidate: Candidate, texts: Sequence[str]) -> Tally:
+        shown, coherent = self.judge.shows(candidate.label, texts), self.judge.coherent(texts)
+        return Tally(len(texts), int(shown.sum()), int(coherent.sum()))
+
+
+def nudge(candidate: Candidate, dose: float, median_norm: float) -> Steering:
+    edit = LatentEdit(latent=candidate.latent, mode=Mode.NUDGE, value=coefficient(candidate, dose, median_norm))
+    return Steering(edits=(edit,))
+
+
+def coefficient(candidate: Candidate, dose: float, median_norm: float) -> float:
+    """Of a nudge that has this dose; infinite for a row of zeros, which no number makes longer."""
+    return dose * median_norm / candidate.norm if candidate.norm else math.inf

@@ -1,0 +1,89 @@
+"""What a build starts and says, on a stand-in for the engine; real builds are in tests/end_to_end."""
+
+from pathlib import Path
+
+import pytest
+
+from featurehub.artifacts.artifact import verify
+from featurehub.artifacts.manifest import HookPoint
+from featurehub.demo.bundle import bundled_model
+from featurehub.engine.config import EngineConfig
+from featurehub.runs import build as building
+from featurehub.runs import engines
+from featurehub.runs.build import BuildPlan, build
+from featurehub.runs.material import MaterialConfig
+from featurehub.runs.training import SaeTraining
+from saes.recipes import Recipe
+from saes.run import TrainConfig
+from tests.runs.fakes import WIDTH, FakeEngine
+from tests.runs.recording import Recording
+
+TEXT = [f"the loan is good . number {i} is {'bad' if i % 3 else 'fine'} ." for i in range(80)]
+HEARD = [
+    "identifying the model",
+    "starting the engine",
+    "measuring what it will cost",
+    "harvesting",
+    "training",
+    "starting the engine with the SAE",
+    "reading held-out documents",
+    "choosing canaries and answering their prompts",
+]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[EngineConfig]:
+    """What the engines that a run starts are told."""
+    configs: list[EngineConfig] = []
+
+    def start(model: Path, config: EngineConfig, options: object) -> FakeEngine:
+        configs.append(config)
+        return FakeEngine()
+
+    monkeypatch.setattr(engines, "Engine", start)
+    # Labelling and calibration need a model that answers; they have their own tests.
+    monkeypatch.setattr(building, "register", lambda *_: None)
+    return configs
+
+
+def plan_of(out: Path) -> BuildPlan:
+    training = SaeTraining(
+        recipes=(Recipe(d_sae=24, k=4),), config=TrainConfig(tokens=256, batch_tokens=16), buffer_tokens=64
+    )
+    return BuildPlan(
+        model=bundled_model(),
+        out=out,
+        database=str(out.with_name("features.db")),
+        name="sae",
+        layer=2,
+        material=MaterialConfig(text="loans"),
+        training=training,
+    )
+
+
+def test_one_engine_reads_what_is_trained_on_and_one_holds_the_sae_and_does_the_rest(
+    tmp_path: Path, started: list[EngineConfig]
+) -> None:
+    artifact = build(plan_of(tmp_path / "sae"), TEXT, None, [])  # type: ignore[arg-type]
+    verify(artifact)
+    reading, steering = started
+    assert reading == EngineConfig.capturing(HookPoint(layer=2), truncated=True)
+    assert not steering.truncated
+    [sae] = steering.saes.values()
+    assert (sae.id, sae.d_sae) == (artifact.manifest.id, 24)
+    assert steering.hooks[0].point == artifact.manifest.hook
+    assert (artifact.manifest.d_model, artifact.manifest.dataset["name"]) == (WIDTH, "loans")
+    assert [path.name for path in tmp_path.iterdir()] == ["sae"]
+
+
+def test_who_starts_a_build_hears_its_phases_and_how_far_it_is(tmp_path: Path, started: list[EngineConfig]) -> None:
+    heard = Recording()
+    build(plan_of(tmp_path / "sae"), TEXT, None, [], heard)  # type: ignore[arg-type]
+    assert heard.phases == HEARD
+    training, reading = heard.works["training"], heard.works["reading held-out documents"]
+    assert (training.total, training.unit) == (256, "tokens")
+    assert training.words.startswith("EV ")
+    assert (reading.done, reading.total, reading.unit) == (20, 20, "documents")
+    [estimate] = heard.messages
+    assert "256 to train on: about" in estimate
+    assert not heard.warnings
