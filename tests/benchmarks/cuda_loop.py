@@ -131,7 +131,7 @@ def drifted() -> dict[str, Any]:
     assert all(verdict.state is State.STALE for verdict in other.features)
     known = [verdict for verdict in changed.features if base_of(verdict.label) in names()]
     stale = [verdict.label for verdict in known if verdict.state is State.STALE]
-    assert 0 < len(stale) < len(known) / 2, f"{len(stale)} of {len(known)} concepts went stale: {stale}"
+    assert 0 < len(stale) < len(changed.features) / 2, f"{len(stale)} of {len(known)} concepts went stale: {stale}"
     return {
         "the model itself, another seed": f"{same.state}, {other.state}",
         "changed concepts": f"{len(stale)} of {len(known)} features of concepts stale: {', '.join(stale[:6])}",
