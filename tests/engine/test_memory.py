@@ -55,6 +55,14 @@ def test_a_gpu_without_room_is_refused_by_name(gib: int | None, free: int, weigh
         share_of(weights, gib, Device(free * GIB, 80 * GIB))
 
 
+def test_what_training_has_left_in_the_allocator_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [5 * GIB]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", kept.clear)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (20 * GIB - sum(kept), 80 * GIB))
+    assert Device.here() == Device(20 * GIB, 80 * GIB)
+
+
 def resident_mib() -> int:
     """Of this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
