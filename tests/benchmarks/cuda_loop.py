@@ -58,8 +58,8 @@ def build_small() -> Artifact:
     calibration = CalibrationConfig(doses=(0.45, 0.65), names=24, candidates_per_name=3, answers=4, confirm=6)
     plan = build_plan()
     training = plan.training.model_copy(update={"config": TrainConfig.here(tokens=1_000_000)})
-    update = {"training": training, "calibration": calibration}
-    return build_demo(DemoPlan(conversations=3000), plan.model_copy(update=update))
+    small = plan.model_copy(update={"training": training, "calibration": calibration})
+    return build_demo(DemoPlan(conversations=3000), small)
 
 
 def steered(artifact: Artifact) -> dict[str, Any]:
@@ -90,7 +90,8 @@ def best_steered(artifact: Artifact) -> dict[str, Feature]:
         named = (f for f in features if f.label and base_of(f.label) in names())
         ranked = sorted(named, key=lambda f: -(f.steerability or 0))
         concepts = dict.fromkeys(base_of(f.label or "") for f in ranked)
-        return {name: reader.resolve(name) for name in [*concepts][:STEERED]}
+        scope = reader.scope(artifact.manifest.id)
+        return {name: reader.resolve(name, scope) for name in [*concepts][:STEERED]}
 
 
 def edit_of(feature: Feature) -> LatentEdit:
