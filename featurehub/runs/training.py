@@ -75,7 +75,7 @@ class TrainPlan(Frozen):
 def partial_folder(plan: TrainPlan, material: Material) -> Path:
     """Beside what the run makes; another text, model or configuration has another name, another budget has not."""
     parts = [
-        material.identity.reads,
+        material.identity.stream,
         material.hook,
         plan.recipes,
         plan.train,

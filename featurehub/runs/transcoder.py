@@ -115,7 +115,7 @@ def train_and_write(plan: TranscoderPlan, entries: Sequence[str | list[Message]]
 
 def partial_folder(plan: TranscoderPlan, identity: ModelIdentity, entries: Sequence[str | list[Message]]) -> Path:
     """Beside the transcoder; another text, model or configuration has another name, another budget has not."""
-    parts = [identity.reads, plan.model_dump(exclude={"model", "out", "text", "budget"}), entries]
+    parts = [identity.stream, plan.model_dump(exclude={"model", "out", "text", "budget"}), entries]
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()
     return plan.out.with_name(f"{plan.out.name}.partial-{digest[:12]}")
 

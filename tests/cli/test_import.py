@@ -20,6 +20,7 @@ from featurehub.errors import CorruptArtifact, FeaturehubError, IncompatibleArti
 from featurehub.runs import adopt as adopting
 from featurehub.runs import register as registering
 from featurehub.runs.adopt import ImportPlan, adopt, hook_of, measured
+from labeling.judge import WordJudge
 from saes.documents import Document
 from saes.formats.imported import Imported
 from saes.reader import FakeReader
@@ -72,7 +73,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(plan: ImportPlan) -> Any:
-    return adopt(plan, TEXT, None, ["the loan"])  # type: ignore[arg-type]
+    return adopt(plan, TEXT, WordJudge(), ["the loan"])
 
 
 @pytest.fixture
@@ -94,6 +95,7 @@ def test_the_artifact_says_where_it_comes_from_and_encodes_as_its_source(
         "threshold_measured": False,
     }  # fmt: skip
     assert (manifest.architecture, manifest.k, manifest.hook) == ("jumprelu", 9.0, HookPoint(layer=2))
+    assert manifest.judge == "words"
     assert (manifest.d_model, manifest.d_sae, manifest.dataset["documents"]) == (WIDTH, D_SAE, len(TEXT))
     x, w = torch.randn(30, WIDTH), weights()
     z = x @ w["W_enc"]
