@@ -1,36 +1,40 @@
 """The ``featurehub`` object of an answer, and its headers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from pydantic import SkipValidation
+from typing_extensions import TypedDict
 
 from api.engine import Engine
 from api.plan import Notice, Plan
+from featurehub.activations import ActivationBlock
 from featurehub.features import AppliedEdit
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
 __all__ = ["Answer", "Labels", "headers", "make_answer"]
 
-# latent -> (feature id, label)
-Labels = Mapping[int, tuple[str, str]]
+# (SAE, latent) -> (feature id, label)
+Labels = Mapping[tuple[str, int], tuple[str, str]]
 
 
-class FeatureActivation(Frozen):
+class FeatureActivation(TypedDict):
     id: str
     label: str
     activation: float
 
 
-class TokenActivations(Frozen):
-    """One computed token's strongest features, strongest first."""
+class TokenActivations(TypedDict):
+    """One computed token's strongest features, strongest first. A dictionary, since there may be millions."""
 
     position: int
     token: str
-    features: tuple[FeatureActivation, ...]
+    features: list[FeatureActivation]
 
 
 class AbortedAnswer(Frozen):
-    """position: of the token that caused the event;  feature: the names of the features that were watched"""
+    """position: of the token that caused the event;  feature: the names of the features that the abort watched"""
 
     event: str
     feature: str
@@ -48,8 +52,12 @@ class Answer(Frozen):
     applied: tuple[AppliedEdit, ...]
     steered_tokens: int
     warnings: tuple[Notice, ...]
-    activations: tuple[TokenActivations, ...] | None
+    activations: SkipValidation[list[TokenActivations] | None]
     aborted: AbortedAnswer | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """JSON types."""
+        return self.model_dump(mode="json", exclude={"activations"}) | {"activations": self.activations}
 
 
 def make_answer(plan: Plan, report: SteerReport, labels: Labels, engine: Engine) -> Answer:
@@ -74,8 +82,8 @@ def dosed(edit: AppliedEdit, index: int | None, report: SteerReport) -> AppliedE
 def aborted(plan: Plan, report: SteerReport) -> AbortedAnswer | None:
     if report.aborted is None:
         return None
-    event, position = report.aborted.event, report.aborted.position
-    return AbortedAnswer(event=event, feature=plan.watching.get(event, ""), position=position)
+    found = report.aborted
+    return AbortedAnswer(event=found.event, feature=plan.watching[found.index], position=found.position)
 
 
 def nothing_steered(plan: Plan, report: SteerReport) -> tuple[Notice, ...]:
@@ -85,34 +93,28 @@ def nothing_steered(plan: Plan, report: SteerReport) -> tuple[Notice, ...]:
     return (Notice(code="nothing_steered", message=f"the answer has no token at the asked positions ({positions})"),)
 
 
-def activations(plan: Plan, report: SteerReport, labels: Labels, engine: Engine) -> tuple[TokenActivations, ...] | None:
-    if not plan.steering.reads:
+def activations(plan: Plan, report: SteerReport, labels: Labels, engine: Engine) -> list[TokenActivations] | None:
+    if not plan.steering.reads or report.activations is None:
         return None
-    return tuple(
-        TokenActivations(
-            position=token.position,
-            token=engine.token(token.token),
-            features=tuple(
-                activation(plan, labels, latent, strength)
-                for latent, strength in zip(token.latents, token.activations, strict=True)
-                if strength > 0.0
-            ),
-        )
-        for token in report.activations or ()
-    )
+    return [token for block in report.activations.blocks for token in token_activations(block, labels, engine)]
 
 
-def activation(plan: Plan, labels: Labels, latent: int, strength: float) -> FeatureActivation:
+def token_activations(block: ActivationBlock, labels: Labels, engine: Engine) -> Iterator[TokenActivations]:
     """A latent that nobody labelled goes by its place in the SAE."""
-    place = f"sae:{plan.served.sae}/{latent}"
-    found, label = labels.get(latent, (place, ""))
-    return FeatureActivation(id=found, label=label, activation=strength)
+    known = {latent: labels.get((block.sae, latent), (f"sae:{block.sae}/{latent}", "")) for latent in block.distinct()}
+    texts = engine.pieces(block.tokens())
+    for text, (position, _, latents, strengths) in zip(texts, block.rows(), strict=True):
+        features: list[FeatureActivation] = [
+            {"id": known[latent][0], "label": known[latent][1], "activation": strength}
+            for latent, strength in zip(latents, strengths, strict=True)
+        ]
+        yield {"position": position, "token": text, "features": features}
 
 
 def headers(plan: Plan) -> dict[str, str]:
     """What is known before the first token."""
     known: dict[str, Any] = {
-        "sae": plan.served.sae,
+        "sae": ",".join(plan.served.saes),
         "applied": ",".join(edit.id for edit in plan.applied),
         "warnings": ",".join(notice.code for notice in plan.notices),
     }

@@ -9,14 +9,16 @@ from api.gate import Gate
 from api.served import Served
 from featurehub.store import Store
 
-__all__ = ["attach", "create_app"]
+__all__ = ["ROUTERS", "attach", "create_app"]
+
+ROUTERS = (features.router, saes.router, health.router)
 
 
 def attach(app: FastAPI) -> None:
     """Gives an app our routes and errors; once it serves, ``app.state.featurehub`` must hold a ``Deployment``."""
     errors.install(app)
     app.add_middleware(Gate)
-    for router in (features.router, saes.router, health.router):
+    for router in ROUTERS:
         app.include_router(router)
 
 

@@ -46,9 +46,19 @@ class Asked(Frozen):
         return asked if asked.edits or asked.top_k or asked.aborts else None
 
     @property
-    def conditions(self) -> Iterator[FeatureCondition]:
-        for when in (*(edit.when for edit in self.edits.values()), *(abort.when for abort in self.aborts)):
-            yield from when or ()
+    def conditions(self) -> Iterator[tuple[str, FeatureCondition]]:
+        """Each with the key of the body that it came in."""
+        edits = [(f"features.{name}.when", edit.when) for name, edit in self.edits.items()]
+        aborts = [(f"abort_when.{i}", abort.when) for i, abort in enumerate(self.aborts)]
+        for key, when in (*edits, *aborts):
+            for condition in when or ():
+                yield key, condition
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """By the name of every feature, the key of the body that it came in first."""
+        names = {name: f"features.{name}" for name in self.edits}
+        return {condition.feature: key for key, condition in reversed([*self.conditions])} | names
 
 
 def refuse_reserved(body: Mapping[str, Any]) -> None:

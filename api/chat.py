@@ -4,24 +4,32 @@
 2. Names become a plan, which travels to the worker inside vLLM's own request.
 3. vLLM's route runs, unchanged.
 4. What the worker reports is added to the answer. Where it does not account for every token, the answer is withheld.
+5. A report that no answer takes, since the client left or vLLM answered with an error, is dropped.
+
+What may be long, such as an answer's activations, is built in threads: the event loop is everybody's.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from fastapi import Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from api.answer import Answer, Labels, headers, make_answer
 from api.asked import Asked, refuse_reserved
+from api.choices import answers, refuse_unsteerable
 from api.deployment import Deployment
+from api.encoding import to_json
 from api.engine import Engine
 from api.plan import Plan, make_plan
 from api.report import read_report
 from api.stream import Ending, append, say_aborted
-from featurehub.errors import EngineUnavailable, InvalidInput
+from featurehub.errors import EngineUnavailable, SteeringUnsupported
 from featurehub.report import SteerReport
 
 __all__ = ["Body", "Core", "answer_steered"]
@@ -53,18 +61,20 @@ async def answer_steered(body: B, request: Request, core: Core[B]) -> Response:
     asked = Asked.take(extra, here.limits)
     if asked is None:
         return await core(body, request) or Response(status_code=CLIENT_GONE)
-    if getattr(body, "use_beam_search", False):
-        raise InvalidInput("beam search cannot be steered; leave it out", param="use_beam_search")
     plan = await run_in_threadpool(plan_of, asked, here, body.model)
+    refuse_unsteerable(body, plan.steering)
+    steered = Steered(plan, here, answers(body))
     if plan.reaches_engine:
         body.vllm_xargs = {**(body.vllm_xargs or {}), **plan.xargs}
-    return await Steered(plan, here).around(await core(body, request))
+    return await steered.around(core(body, request))
 
 
 def plan_of(asked: Asked, here: Deployment, model: str | None) -> Plan:
     """``model`` is what the request says is to answer."""
     if here.served is None:
-        raise EngineUnavailable("no SAE is loaded here")
+        raise SteeringUnsupported(
+            "this server hosts the registry alone and has no SAE loaded; ask a server that `featurehub serve` started"
+        )
     with here.store.read() as reader:
         return make_plan(asked, reader, here.served.running(model), here.limits)
 
@@ -72,56 +82,102 @@ def plan_of(asked: Asked, here: Deployment, model: str | None) -> Plan:
 class Steered:
     """One steered request, from the start of vLLM's route to the end of its answer.
 
-    A report that nobody fetches, since the client left or vLLM answered with an error, is dropped by the worker.
+    requests: how many engine requests vLLM makes of it
+    fetched:  whether the worker was asked for the report, which it then forgets
     """
 
-    def __init__(self, plan: Plan, here: Deployment) -> None:
+    def __init__(self, plan: Plan, here: Deployment, requests: int = 1) -> None:
         if here.engine is None:
-            raise EngineUnavailable("no engine runs here")
+            raise SteeringUnsupported("this server runs no engine; ask a server that `featurehub serve` started")
         self.plan = plan
         self.store = here.store
         self.engine: Engine = here.engine
+        self.requests = requests
+        self.fetched = not plan.reaches_engine
 
-    async def around(self, response: Response | None) -> Response:
+    async def around(self, answering: Awaitable[Response | None]) -> Response:
         """vLLM's response with ours added; its errors as they are."""
-        if response is None:
-            return Response(status_code=CLIENT_GONE)
-        if response.status_code >= 400:
-            return response
-        if isinstance(response, StreamingResponse):
-            return self.extend_stream(response)
-        return await self.extend(response)
+        try:
+            response = await answering
+            if response is None or response.status_code >= 400:
+                self.drop()
+                return response or Response(status_code=CLIENT_GONE)
+            if isinstance(response, StreamingResponse):
+                return SteeredStream(response, self)
+            return await self.extend(response)
+        except BaseException:
+            self.drop()
+            raise
 
     async def extend(self, response: Response) -> Response:
-        answer = await self.answer()
-        content = json.loads(bytes(response.body)) | {"featurehub": answer.model_dump(mode="json")}
+        report = await self.report()
+        return await run_in_threadpool(self.extended, response, report)
+
+    def extended(self, response: Response, report: SteerReport) -> Response:
+        answer = self.answer(report)
+        content = json.loads(bytes(response.body)) | {"featurehub": answer.to_wire()}
         if answer.aborted is not None:
             say_aborted(content)
-        extended = JSONResponse(content, response.status_code, background=response.background)
+        extended = Response(to_json(content), response.status_code, background=response.background)
         length = extended.headers["content-length"]
         extended.headers.update(response.headers | headers(self.plan) | {"content-length": length})
         extended.headers["x-featurehub-steered-tokens"] = str(answer.steered_tokens)
         return extended
 
-    def extend_stream(self, response: StreamingResponse) -> Response:
-        response.body_iterator = append(response.body_iterator, self.last_words)
-        response.headers.update(headers(self.plan))
-        return response
-
     async def last_words(self) -> Ending:
-        answer = await self.answer()
-        return Ending({"featurehub": answer.model_dump(mode="json")}, answer.aborted is not None)
+        report = await self.report()
+        answer = await run_in_threadpool(self.answer, report)
+        return Ending({"featurehub": answer.to_wire()}, answer.aborted is not None)
 
-    async def answer(self) -> Answer:
+    async def report(self) -> SteerReport:
         """Raises SteeringLost."""
-        report = SteerReport()
-        if self.plan.reaches_engine:
-            report = read_report(await self.engine.report(self.plan.steering.report), self.plan.steering)
-        labels = await run_in_threadpool(self.labels, report) if report.activations else {}
-        return make_answer(self.plan, report, labels, self.engine)
+        if not self.plan.reaches_engine:
+            return SteerReport()
+        self.fetched = True
+        return read_report(await self.engine.report(self.plan.steering.report), self.plan.steering, self.requests)
+
+    def answer(self, report: SteerReport) -> Answer:
+        return make_answer(self.plan, report, self.labels(report), self.engine)
 
     def labels(self, report: SteerReport) -> Labels:
-        latents = {latent for token in report.activations or () for latent in token.latents}
+        if report.activations is None:
+            return {}
         with self.store.read() as reader:
-            features = reader.latents(self.plan.served.sae, latents)
-        return {each.latent: (each.id, each.label) for each in features}
+            return {
+                (block.sae, each.latent): (each.id, each.label)
+                for block in report.activations.blocks
+                for each in reader.latents(block.sae, block.distinct())
+            }
+
+    def drop(self) -> None:
+        """Has the worker forget a report that nobody fetched. At once, whatever becomes of the caller."""
+        if not self.fetched:
+            self.fetched = True
+            DROPPING.add(task := asyncio.create_task(forget(self.engine, self.plan.steering.report)))
+            task.add_done_callback(DROPPING.discard)
+
+
+class SteeredStream(StreamingResponse):
+    """vLLM's stream, whose last chunk says what was applied."""
+
+    def __init__(self, response: StreamingResponse, steered: Steered) -> None:
+        content = append(response.body_iterator, steered.last_words)
+        super().__init__(content, response.status_code, background=response.background)
+        self.raw_headers = response.raw_headers
+        self.headers.update(headers(steered.plan))
+        self.steered = steered
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.steered.drop()
+
+
+DROPPING: set[asyncio.Task[None]] = set()
+"""The event loop itself keeps no hold of a task."""
+
+
+async def forget(engine: Engine, key: str) -> None:
+    with suppress(EngineUnavailable):
+        await engine.report(key)

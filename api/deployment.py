@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 from api.engine import Engine
 from api.served import Served
 from featurehub.settings import Limits
-from featurehub.store import Store
+from featurehub.store import Scope, Store
 
 __all__ = ["Deployment", "Here"]
 
@@ -23,9 +23,9 @@ class Deployment:
     limits: Limits = field(default_factory=Limits)
 
     @property
-    def sae(self) -> str | None:
-        """Id of the loaded SAE."""
-        return None if self.served is None else self.served.sae
+    def scope(self) -> Scope:
+        """The loaded SAEs; all that are registered where none is."""
+        return Scope() if self.served is None else self.served.scope
 
 
 def deployment(request: Request) -> Deployment:

@@ -1,6 +1,6 @@
 """The seam to the engine: what the routes ask of it, and a fake of it for tests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,8 +21,8 @@ class Engine(Protocol):
 
     async def alive(self) -> bool: ...
 
-    def token(self, token_id: int) -> str:
-        """The text of one token."""
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """The text that every token adds to those before it. May take long: not for the event loop."""
         ...
 
 
@@ -48,5 +48,5 @@ class FakeEngine:
     async def alive(self) -> bool:
         return self.running
 
-    def token(self, token_id: int) -> str:
-        return f"<{token_id}>"
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        return [f"<{token_id}>" for token_id in token_ids]

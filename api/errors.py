@@ -18,6 +18,8 @@ from featurehub.errors import (
     InvalidInput,
     NotFound,
     StaleFeature,
+    SteeringUnsupported,
+    StoreBusy,
 )
 
 __all__ = ["error_body", "error_response", "install", "install_own", "status_of"]
@@ -29,7 +31,9 @@ TABLE: dict[type[FeaturehubError], tuple[int, str]] = {
     NotFound: (404, "not_found_error"),
     AmbiguousFeature: (409, "conflict_error"),
     StaleFeature: (409, "conflict_error"),
+    SteeringUnsupported: (501, "not_implemented_error"),
     EngineUnavailable: (503, "service_unavailable_error"),
+    StoreBusy: (503, "service_unavailable_error"),
     FeaturehubError: (500, "server_error"),
 }
 CARRIED = ("suggestions", "candidates", "report", "closest")

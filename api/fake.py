@@ -27,7 +27,8 @@ class EchoRequest(BaseModel):
 
     model: str
     messages: list[dict[str, Any]] = []
-    prompt: str = ""
+    prompt: Any = ""
+    n: int | None = 1
     stream: bool = False
     stream_options: dict[str, bool] = {}
     vllm_xargs: dict[str, Any] | None = None
@@ -36,7 +37,7 @@ class EchoRequest(BaseModel):
     @property
     def words(self) -> list[str]:
         text = self.messages[-1]["content"] if self.messages else self.prompt
-        return text.split(" ")
+        return str(text).split(" ")
 
 
 class Echoed(list[EchoRequest]):

@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1/features", tags=["features"])
 Words = Annotated[str, Query(max_length=200, description="empty lists all features")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 After = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
-Sae = Annotated[str | None, Query(max_length=200, description="id or name of an SAE; by default the loaded one")]
+Sae = Annotated[str | None, Query(max_length=200, description="id or name of an SAE; by default all that are loaded")]
 
 
 class FeaturePage(Frozen):
@@ -44,16 +44,18 @@ class FeatureCard(Feature):
 @router.get("")
 def search(here: Here, q: Words = "", limit: Limit = 20, after: After = None, artifact: Sae = None) -> FeaturePage:
     with here.store.read() as reader:
-        page = reader.search(q, artifact or here.sae, limit, after)
+        page = reader.search(q, reader.scope(artifact) if artifact else here.scope, limit, after)
         data = with_states(reader, page.features, here.served)
     return FeaturePage(data=data, next=page.next, has_more=page.next is not None)
 
 
+# Names may have slashes, so this route takes every path that is left: routes below a feature, such as
+# "/{name:path}/word", come before it. ``api.routes`` finds one that does not.
 @router.get("/{name:path}")
 def feature(here: Here, name: str, artifact: Sae = None) -> FeatureCard:
     """By label, alias, slug, id or ``sae:<artifact>/<latent>``."""
     with here.store.read() as reader:
-        found = reader.resolve(name, artifact or here.sae)
+        found = reader.resolve(name, reader.scope(artifact) if artifact else here.scope)
         (current,) = with_states(reader, [found], here.served)
         details = reader.details(found.id)
     rest = {key: getattr(details, key) for key in type(details).model_fields if key != "feature"}

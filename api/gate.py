@@ -35,7 +35,7 @@ class Gate:
             await plain(413, message, "body_too_large")(scope, receive, send)
             return
         try:
-            if scope["path"] not in STEERED_PATHS:
+            if path_of(scope) not in STEERED_PATHS:
                 refuse_ours(b"".join(message.get("body", b"") for message in messages))
         except InvalidInput as error:
             await error_response(error)(scope, receive, send)
@@ -53,6 +53,12 @@ class Gate:
                 return None
             if not message.get("more_body", False):
                 return messages
+
+
+def path_of(scope: Scope) -> str:
+    """As the routes see it: without the prefix that a proxy has left on, or under which the app is mounted."""
+    path, root = scope["path"], scope.get("root_path", "")
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
 def is_json(scope: Scope) -> bool:

@@ -1,4 +1,4 @@
-"""``GET /healthz``: the engine, the store, and whether the SAE still fits the loaded model."""
+"""``GET /healthz``: the engine, the store, and whether the SAEs still fit the loaded model."""
 
 from typing import Literal
 
@@ -8,10 +8,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from api.deployment import Deployment, Here
-from api.states import artifact_state
+from api.states import artifact_states
 from featurehub.errors import FeaturehubError
 from featurehub.features import State
 from featurehub.settings import Frozen
+from featurehub.verdicts import worst
 
 __all__ = ["Health", "router"]
 
@@ -20,7 +21,8 @@ router = APIRouter(tags=["featurehub"])
 
 class Health(Frozen):
     """status: "ok" when requests can be steered (or, without an engine, searched); else 503 goes with it
-    artifact: id of the loaded SAE; None where only the registry is hosted
+    artifact: id of the loaded SAE, the first of several; None where only the registry is hosted
+    state: the worst of the loaded SAEs
     """
 
     status: Literal["ok", "failing"]
@@ -39,7 +41,7 @@ async def healthz(here: Here) -> JSONResponse:
         status="failing" if failing else "ok",
         engine=engine,
         store=store,
-        artifact=here.served.sae if here.served else None,
+        artifact=here.served.saes[0] if here.served else None,
         state=state,
     )
     return JSONResponse(health.model_dump(mode="json"), 503 if failing else 200)
@@ -57,6 +59,6 @@ def store_health(here: Deployment) -> tuple[Literal["ok", "failing"], State | No
             if here.served is None:
                 reader.artifacts()
                 return "ok", None
-            return "ok", artifact_state(reader, here.served.sae, here.served)
+            return "ok", worst(artifact_states(reader, here.served.saes, here.served).values())
     except (SQLAlchemyError, FeaturehubError):
         return "failing", None

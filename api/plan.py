@@ -1,6 +1,6 @@
 """From the names of a request to what the engine runs.
 
-1. Every name is resolved to a feature of the loaded SAE.
+1. Every name is resolved to a feature of the loaded SAEs, all at once.
 2. A stale feature is refused, or warned of; one that was not checked is warned of.
 3. A weight on the calibrated scale becomes the raw number of its mode, and a condition's value an activation:
        nudge   weight · strength          pin   weight · max_activation
@@ -14,13 +14,14 @@ The engine itself separates the KV blocks of requests by what they ask for (``fe
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from api.asked import XARGS_KEY, Asked
 from api.served import Served
-from api.states import artifact_state, feature_state, with_states
+from api.states import artifact_states, states_of, with_states
 from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
-from featurehub.errors import AmbiguousFeature, FeatureNotFound, InvalidEdit, StaleFeature
+from featurehub.errors import AmbiguousFeature, InvalidEdit, NotFound, StaleFeature
 from featurehub.features import AppliedEdit, Edit, Feature, Mode, OnStale, State
 from featurehub.settings import Frozen, Limits
 from featurehub.store import Reader
@@ -38,19 +39,27 @@ class Notice(Frozen):
     feature: str | None = None
 
 
+class Found(NamedTuple):
+    """What a name of a request means. report: of the drift check that set the state;  param: where the name stands"""
+
+    feature: Feature
+    report: str | None
+    param: str
+
+
 @dataclass(frozen=True)
 class Plan:
     """One request's steering, and what the answer will say of it.
 
     applied:  in the order of the request, with dose 0 until the engine has reported
-    watching: the features that each abort's event watches
+    watching: the names of the features that each abort watches, in the order of the request
     """
 
     served: Served
     steering: Steering
     applied: tuple[AppliedEdit, ...]
     notices: tuple[Notice, ...]
-    watching: Mapping[str, str]
+    watching: tuple[str, ...]
 
     @property
     def reaches_engine(self) -> bool:
@@ -59,78 +68,86 @@ class Plan:
     @property
     def xargs(self) -> dict[str, str]:
         """What vLLM's request carries to the worker."""
-        return {XARGS_KEY: self.steering.to_json()}
+        return {XARGS_KEY: self.steering.to_request()}
 
 
 def make_plan(asked: Asked, reader: Reader, served: Served, limits: Limits) -> Plan:
     """Raises FeatureNotFound, AmbiguousFeature, StaleFeature and InvalidEdit, each naming the key at fault."""
-    features = resolve(asked.edits, reader, served)
-    watched = {each.feature: feature_called(each.feature, reader, served) for each in asked.conditions}
+    features = resolve(asked, reader, served)
+    refuse_repeated(asked.edits, features)
     on_stale = asked.steer.on_stale or served.on_stale
-    notices = [judge(name, feature, on_stale, reader, served) for name, feature in (watched | features).items()]
+    notices = judge(features, on_stale, reader, served)
     if asked.top_k:
-        notices.append(judge_reading(reader, served))
-    edits = {name: latent_edit(name, edit, features[name], watched) for name, edit in asked.edits.items()}
+        notices += judge_reading(reader, served)
+    edits = {name: latent_edit(name, edit, features[name].feature, features) for name, edit in asked.edits.items()}
     return Plan(
         served=served,
         steering=Steering(
             edits=tuple(edit for edit in edits.values() if moves(edit)),
             positions=asked.steer.positions,
             dose_max=limits.dose_max,
-            aborts=tuple(raw_abort(abort, watched) for abort in asked.aborts),
+            aborts=tuple(raw_abort(abort, features) for abort in asked.aborts),
             report=uuid.uuid4().hex,
-            reads=(Read(sae=served.sae, top_k=asked.top_k),) if asked.top_k else (),
+            reads=tuple(Read(sae=sae, top_k=asked.top_k) for sae in served.saes) if asked.top_k else (),
         ),
-        applied=tuple(applied(features[name], asked.edits[name], edits[name]) for name in edits),
-        notices=tuple(notice for notice in notices if notice is not None),
-        watching={abort.name: ", ".join(each.feature for each in abort.when) for abort in asked.aborts},
+        applied=tuple(applied(features[name].feature, asked.edits[name], edits[name]) for name in edits),
+        notices=notices,
+        watching=tuple(", ".join(each.feature for each in abort.when) for abort in asked.aborts),
     )
 
 
-def resolve(edits: Iterable[str], reader: Reader, served: Served) -> dict[str, Feature]:
-    """The feature of every name with its state, all of the loaded SAE and no two the same."""
-    found: dict[str, Feature] = {}
-    taken: dict[str, str] = {}
-    for name in edits:
-        found[name] = feature = feature_called(name, reader, served)
-        if feature.id in taken:
-            raise InvalidEdit(
-                f"{name!r} and {taken[feature.id]!r} are the same feature ({feature.id}); send it once",
-                param=f"features.{name}",
-            )
-        taken[feature.id] = name
+def resolve(asked: Asked, reader: Reader, served: Served) -> dict[str, Found]:
+    """The feature of every name with its state. Raises FeatureNotFound, AmbiguousFeature, ArtifactNotFound."""
+    params = asked.keys
+    try:
+        features = reader.resolve_many(params, served.scope)
+    except (NotFound, AmbiguousFeature) as error:
+        error.param = params.get(error.param or "", error.param)
+        raise
+    states = states_of(reader, features.values(), served)
+    found = {}
+    for name, feature in features.items():
+        state, report = states[feature.id]
+        found[name] = Found(feature.model_copy(update={"state": state}), report, params[name])
     return found
 
 
-def feature_called(name: str, reader: Reader, served: Served) -> Feature:
-    """Raises FeatureNotFound, AmbiguousFeature."""
-    try:
-        feature = reader.resolve(name, served.sae)
-    except (FeatureNotFound, AmbiguousFeature) as error:
-        error.param = f"features.{name}"
-        raise
-    state, _ = feature_state(reader, feature, served)
-    return feature.model_copy(update={"state": state})
+def refuse_repeated(edits: Iterable[str], features: Mapping[str, Found]) -> None:
+    """Raises InvalidEdit where two names of edits mean one feature."""
+    taken: dict[str, str] = {}
+    for name in edits:
+        id = features[name].feature.id
+        if id in taken:
+            raise InvalidEdit(
+                f"{name!r} and {taken[id]!r} are the same feature ({id}); send it once", param=f"features.{name}"
+            )
+        taken[id] = name
 
 
-def judge(name: str, feature: Feature, on_stale: OnStale, reader: Reader, served: Served) -> Notice | None:
-    """What to say of a feature's state; nothing of a fresh one. Raises StaleFeature."""
-    if feature.state is State.FRESH:
-        return None
-    _, report = feature_state(reader, feature, served)
-    if feature.state is State.STALE and on_stale is OnStale.REFUSE:
-        raise refusal(name, feature, report, reader, served)
-    found = f" (drift report {report})" if report else ""
-    message = f"{name!r} {saying(feature.state, served)}{found}"
+def judge(features: Mapping[str, Found], on_stale: OnStale, reader: Reader, served: Served) -> tuple[Notice, ...]:
+    """What to say of the features' states; nothing of a fresh one. Raises StaleFeature."""
+    for name, found in features.items():
+        if found.feature.state is State.STALE and on_stale is OnStale.REFUSE:
+            raise refusal(name, found, reader, served)
+    return tuple(
+        notice(name, found, served) for name, found in features.items() if found.feature.state is not State.FRESH
+    )
+
+
+def notice(name: str, found: Found, served: Served) -> Notice:
+    feature, report, _ = found
+    of_report = f" (drift report {report})" if report else ""
+    message = f"{name!r} {saying(feature.state, served)}{of_report}"
     return Notice(code=f"feature_{feature.state}", message=message, feature=feature.id)
 
 
-def judge_reading(reader: Reader, served: Served) -> Notice | None:
-    """What to say of activations that are read with the loaded SAE; nothing where it is fresh."""
-    state = artifact_state(reader, served.sae, served)
-    if state is State.FRESH:
-        return None
-    return Notice(code=f"sae_{state}", message=f"the SAE that reads the activations {saying(state, served)}")
+def judge_reading(reader: Reader, served: Served) -> tuple[Notice, ...]:
+    """What to say of activations that are read with the loaded SAEs; nothing of a fresh one."""
+    states = set(artifact_states(reader, served.saes, served).values()) - {State.FRESH}
+    return tuple(
+        Notice(code=f"sae_{state}", message=f"an SAE that reads the activations {saying(state, served)}")
+        for state in sorted(states)
+    )
 
 
 def saying(state: State, served: Served) -> str:
@@ -151,21 +168,22 @@ def unchecked(served: Served) -> str:
     return "was not checked on the loaded model; run `featurehub drift check`"
 
 
-def refusal(name: str, feature: Feature, report: str | None, reader: Reader, served: Served) -> StaleFeature:
-    page = reader.search(feature.label[: Limits().name_chars], feature.artifact, FEATURES_TRIED)
+def refusal(name: str, found: Found, reader: Reader, served: Served) -> StaleFeature:
+    label = found.feature.label[: Limits().name_chars]
+    page = reader.search(label, reader.scope(found.feature.artifact), FEATURES_TRIED)
     fresh = (each.label for each in with_states(reader, page.features, served) if each.state is State.FRESH)
     closest = next(fresh, None)
     instead = f" The closest fresh feature is {closest!r}." if closest else ""
     return StaleFeature(
-        f"{name!r} no longer holds on the loaded model (drift report {report}).{instead} "
+        f"{name!r} no longer holds on the loaded model (drift report {found.report}).{instead} "
         'Send "steer": {"on_stale": "warn"} to use it all the same.',
-        param=f"features.{name}",
-        report=report,
+        param=found.param,
+        report=found.report,
         closest=closest,
     )
 
 
-def latent_edit(name: str, edit: Edit, feature: Feature, watched: Mapping[str, Feature]) -> LatentEdit:
+def latent_edit(name: str, edit: Edit, feature: Feature, watched: Mapping[str, Found]) -> LatentEdit:
     """The edit on the raw scale. Raises InvalidEdit for a feature whose strength nobody has measured."""
     return LatentEdit(
         sae=feature.artifact,
@@ -176,12 +194,14 @@ def latent_edit(name: str, edit: Edit, feature: Feature, watched: Mapping[str, F
     )
 
 
-def raw_abort(abort: FeatureAbort, watched: Mapping[str, Feature]) -> Abort:
+def raw_abort(abort: FeatureAbort, watched: Mapping[str, Found]) -> Abort:
     return Abort(event=abort.name, when=raw_when(abort.when, watched), positions=abort.positions)
 
 
-def raw_when(when: FeatureWhen, watched: Mapping[str, Feature]) -> When:
-    return When(conditions=tuple(raw_condition(each, watched[each.feature]) for each in when), any=bool(when.any))
+def raw_when(when: FeatureWhen, watched: Mapping[str, Found]) -> When:
+    return When(
+        conditions=tuple(raw_condition(each, watched[each.feature].feature) for each in when), any=bool(when.any)
+    )
 
 
 def raw_condition(condition: FeatureCondition, feature: Feature) -> Condition:
@@ -213,7 +233,7 @@ def value(name: str, edit: Edit, feature: Feature) -> float:
             if feature.strength is None and weight:
                 raise InvalidEdit(
                     f"{name!r} was never calibrated, so no weight is defined for it. Calibrate it with "
-                    f'`featurehub calibrate`, or send {{"mode": "pin", "weight": {weight}}}.',
+                    f'`featurehub label`, or send {{"mode": "pin", "weight": {weight}}}.',
                     param=f"features.{name}",
                 )
             return weight * (feature.strength or 0.0)

@@ -5,7 +5,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from featurehub.conditions import Positions
 from featurehub.edits import Steering
 from featurehub.errors import SteeringLost
 from featurehub.report import SteerReport
@@ -13,11 +12,15 @@ from featurehub.report import SteerReport
 __all__ = ["read_report"]
 
 
-def read_report(raw: Mapping[str, Any] | None, steering: Steering) -> SteerReport:
-    """The worker's counts, when they account for every token that should have been steered.
+def read_report(raw: Mapping[str, Any] | None, steering: Steering, requests: int = 1) -> SteerReport:
+    """The worker's counts, when they account for all that the request asked for, at every token.
 
-    Raises SteeringLost where the report is missing, unreadable, or counts fewer tokens. None at all is right only for
-    edits of generated positions, where the answer ended with its first token.
+    Args:
+        requests: how many engine requests ran under the steering's key, and must have reported.
+
+    Raises:
+        SteeringLost: the report is missing or unreadable, or does not account for edits, for the conditions that they
+            and aborts wait for, for aborts, or for what was to be read.
     """
     if raw is None:
         raise SteeringLost("the engine has no report of this request, so it was not steered; the answer is withheld")
@@ -25,12 +28,23 @@ def read_report(raw: Mapping[str, Any] | None, steering: Steering) -> SteerRepor
         report = SteerReport.model_validate(raw)
     except ValidationError as error:
         raise SteeringLost(f"the engine's report of this request cannot be read: {error}") from error
-    nothing_due = steering.positions is Positions.GENERATED
-    if steering.edits and not (report.complete and (report.seen_tokens > 0 or nothing_due)):
-        raise SteeringLost(
-            f"the hooks ran over {report.seen_tokens} of {report.expected_tokens} tokens; the answer is withheld. "
-            "Try again; if it stays, restart the server."
-        )
-    if steering.reads and (report.activations is None or report.reads_lost):
-        raise SteeringLost("the activations were dropped, since too many answers wait for theirs; send fewer at once")
+    if lost := report.lost(steering):
+        raise SteeringLost(f"{lost}; the answer is withheld. Try again; if it stays, restart the server.")
+    if len(report.requests) != requests:
+        raise SteeringLost(f"the engine reports {len(report.requests)} of {requests} answers; they are withheld")
+    if report.aborted is not None and not 0 <= report.aborted.index < len(steering.aborts):
+        raise SteeringLost(f"the engine reports an abort that nobody asked for: {report.aborted.event!r}")
+    check_readings(report, steering)
     return report
+
+
+def check_readings(report: SteerReport, steering: Steering) -> None:
+    """Every token of one request, from the first on, in each of the SAEs."""
+    if not steering.reads:
+        return
+    if report.activations is None or report.reads_lost:
+        raise SteeringLost("the activations were dropped, since too many answers wait for theirs; send fewer at once")
+    blocks = report.activations.blocks
+    read = sorted(each.sae for each in blocks) == sorted(each.sae for each in steering.reads)
+    if not (read and all(block.is_gapless for block in blocks)):
+        raise SteeringLost("the activations are not those of every token of this request; they are withheld")

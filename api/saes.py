@@ -5,11 +5,11 @@ from typing import Literal
 from fastapi import APIRouter
 
 from api.deployment import Deployment, Here
-from api.states import artifact_state
+from api.states import artifact_states
 from featurehub.artifacts.manifest import Manifest, Part
 from featurehub.features import State
 from featurehub.settings import Frozen
-from featurehub.store import Artifact, Reader
+from featurehub.store import Artifact
 from featurehub.verdicts import DriftReport
 
 __all__ = ["SaeCard", "SaeList", "SaeSummary", "router"]
@@ -58,16 +58,21 @@ class SaeCard(SaeSummary):
 @router.get("")
 def saes(here: Here) -> SaeList:
     with here.store.read() as reader:
-        return SaeList(data=tuple(summary(each, reader, here) for each in reader.artifacts()))
+        artifacts = reader.artifacts()
+        states = artifact_states(reader, [each.id for each in artifacts], here.served)
+        return SaeList(data=tuple(summary(each, states[each.id], here) for each in artifacts))
 
 
+# Names may have slashes, so this route takes every path that is left: routes below an SAE, such as
+# "/{name:path}/word", come before it. ``api.routes`` finds one that does not.
 @router.get("/{name:path}")
 def sae(here: Here, name: str) -> SaeCard:
     """By id, name, alias, or an unambiguous prefix of one."""
     with here.store.read() as reader:
         artifact = reader.artifact(name)
         report = reader.latest_report(artifact.id, here.served.fingerprint) if here.served else None
-        short = summary(artifact, reader, here)
+        [state] = artifact_states(reader, [artifact.id], here.served).values()
+        short = summary(artifact, state, here)
     return SaeCard(
         **short.model_dump(),
         manifest=artifact.manifest,
@@ -77,7 +82,7 @@ def sae(here: Here, name: str) -> SaeCard:
     )
 
 
-def summary(artifact: Artifact, reader: Reader, here: Deployment) -> SaeSummary:
+def summary(artifact: Artifact, state: State, here: Deployment) -> SaeSummary:
     manifest = artifact.manifest
     return SaeSummary(
         id=artifact.id,
@@ -90,6 +95,6 @@ def summary(artifact: Artifact, reader: Reader, here: Deployment) -> SaeSummary:
         metrics=manifest.metrics,
         created=artifact.created,
         is_default=artifact.is_default,
-        loaded=artifact.id == here.sae,
-        state=artifact_state(reader, artifact.id, here.served),
+        loaded=artifact.id in (here.scope.saes or ()),
+        state=state,
     )

@@ -1,12 +1,13 @@
-"""What the loaded engine serves: which SAE, on which function, and how strict it is about drift."""
+"""What the loaded engine serves: which SAEs, on which function, and how strict it is about drift."""
 
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from featurehub.artifacts.manifest import ModelIdentity
 from featurehub.errors import InvalidConfig
 from featurehub.features import OnStale
+from featurehub.records import Scope
 from featurehub.settings import FRONTEND, Frozen
 
 __all__ = ["Served"]
@@ -16,8 +17,8 @@ class Served(Frozen):
     """What `featurehub serve` tells the frontend through the environment.
 
     Attributes:
-        store: Path or URL of the feature database.
-        sae: Id of the loaded artifact.
+        store: Path of the feature database.
+        saes: Ids of the loaded artifacts; a name that several of them know is ambiguous.
         model: The checkpoint that was loaded, as its files say.
         on_stale: What happens to a stale feature where a request says nothing.
         names: What a request's ``model`` says to mean the model itself; any other names an adapter.
@@ -25,7 +26,7 @@ class Served(Frozen):
     """
 
     store: str
-    sae: str
+    saes: tuple[str, ...] = Field(min_length=1)
     model: ModelIdentity
     on_stale: OnStale = OnStale.REFUSE
     names: tuple[str, ...] = ()
@@ -45,6 +46,11 @@ class Served(Frozen):
         if not name or name in self.names:
             return self
         return self.with_overrides(f"the adapter {name!r}")
+
+    @property
+    def scope(self) -> Scope:
+        """What the names of a request are looked for in."""
+        return Scope(saes=self.saes)
 
     @classmethod
     def of(cls, told: str | None) -> "Served":

@@ -6,8 +6,10 @@ two completion routes replace vLLM's of the same path and hand over to them.
 
 import os
 from argparse import Namespace
-from collections.abc import Mapping
-from functools import wraps
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from copy import deepcopy
+from functools import cached_property, wraps
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -21,15 +23,17 @@ from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.serve.utils.api_utils import validate_json_request
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from api.app import attach
+from api.app import ROUTERS, attach
 from api.chat import Core, answer_steered
 from api.deployment import Deployment
+from api.routes import check_routes
 from api.served import Served
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.overrides import resolved
-from featurehub.errors import EngineUnavailable, InvalidConfig
+from featurehub.errors import ArtifactNotFound, EngineError, EngineUnavailable, InvalidConfig
+from featurehub.pieces import pieces
 from featurehub.settings import FRONTEND
-from featurehub.store import open_store
+from featurehub.store import Store, open_store
 
 __all__ = ["FeaturehubRoutes", "VllmEngine"]
 
@@ -57,8 +61,13 @@ class VllmEngine:
             return False
         return True
 
-    def token(self, token_id: int) -> str:
-        return self.client.renderer.get_tokenizer().decode([token_id])
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Our own copy: vLLM's is at work in other threads."""
+        return deepcopy(self.client.renderer.get_tokenizer())
+
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        return pieces(self.tokenizer, token_ids, special=True)
 
 
 class FeaturehubRoutes:
@@ -67,16 +76,34 @@ class FeaturehubRoutes:
     name = "featurehub"
     required_tasks = ("generate",)
 
+    def __init__(self) -> None:
+        self.app: FastAPI | None = None
+
     def attach_router(self, app: FastAPI) -> None:
+        self.app = app
         attach(app)
         app.include_router(router)
 
     async def init_state(self, engine_client: EngineClient | None, state: State, args: Namespace) -> None:
-        """Raises InvalidConfig, and ArtifactNotFound for an SAE that is not in the store; either ends the boot."""
+        """Ends the boot where it raises.
+
+        Raises:
+            EngineError: a route that is not ours would answer in place of ours.
+            InvalidConfig: vLLM was not started by `featurehub serve`, or holds other SAEs.
+            ArtifactNotFound: the SAE is not in the store.
+        """
+        if self.app is None:
+            raise EngineError("vLLM has no place for featurehub's routes here, so nothing would be steered")
+        check_routes(self.app, (*ROUTERS, router))
         served = loaded(Served.of(os.environ.get(FRONTEND)), engine_client)
         store = open_store(served.store)
-        with store.read() as reader:
-            reader.artifact(served.sae)
+        try:
+            with store.read() as reader:
+                reader.scope(*served.saes)
+        except ArtifactNotFound:
+            store.close()
+            raise
+        close_at_shutdown(self.app, store)
         engine = VllmEngine(engine_client) if engine_client is not None else None
         state.featurehub = Deployment(store, served, engine)
 
@@ -86,9 +113,25 @@ def loaded(served: Served, client: EngineClient | None) -> Served:
     if client is None:
         return served
     config = EngineConfig.of(client.vllm_config)
-    if config is None or served.sae not in config.saes:
-        raise InvalidConfig(f"{FRONTEND} names the SAE {served.sae[:12]}, which this engine does not hold")
+    missing = [sae for sae in served.saes if config is None or sae not in config.saes]
+    if missing:
+        raise InvalidConfig(f"{FRONTEND} names the SAE {missing[0][:12]}, which this engine does not hold")
     return served.with_overrides(*resolved(client.vllm_config, served.model.dtype))
+
+
+def close_at_shutdown(app: FastAPI, store: Store) -> None:
+    """The app's lifespan is vLLM's: ours goes around it."""
+    whole = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[Any]:
+        try:
+            async with whole(app) as state:
+                yield state
+        finally:
+            store.close()
+
+    app.router.lifespan_context = lifespan
 
 
 def while_alive(core: Core[Any]) -> Core[Any]:

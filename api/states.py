@@ -13,38 +13,37 @@ from api.served import Served
 from featurehub.features import Feature, State
 from featurehub.store import Reader
 
-__all__ = ["artifact_state", "feature_state", "with_states"]
+__all__ = ["artifact_states", "states_of", "with_states"]
 
 
-def artifact_state(reader: Reader, artifact: str, served: Served | None) -> State:
-    """Of the SAE as a whole."""
+def artifact_states(reader: Reader, artifacts: Iterable[str], served: Served | None) -> dict[str, State]:
+    """Of SAEs (by id) as a whole."""
+    asked = list(artifacts)
     if served is None:
-        return State.UNCHECKED
-    if at_home(reader, artifact, served):
-        return vouched(State.FRESH, served)
-    report = reader.latest_report(artifact, served.fingerprint)
-    return vouched(State.UNCHECKED if report is None else report.state, served)
+        return dict.fromkeys(asked, State.UNCHECKED)
+    home = {each for each in asked if at_home(reader, each, served)}
+    reports = reader.report_heads([each for each in asked if each not in home], served.fingerprint)
+    found = {each: State.UNCHECKED if report is None else report.state for each, report in reports.items()}
+    return {each: vouched(State.FRESH if each in home else found[each], served) for each in asked}
 
 
-def feature_state(reader: Reader, feature: Feature, served: Served) -> tuple[State, str | None]:
-    """And the id of the drift report that says so, where there is one."""
-    if at_home(reader, feature.artifact, served):
-        return vouched(State.FRESH, served), None
-    state, report = reader.verdict(feature.id, served.fingerprint)
-    return vouched(state, served), report
+def states_of(reader: Reader, features: Iterable[Feature], served: Served) -> dict[str, tuple[State, str | None]]:
+    """Of features, by id: the state, and the id of the drift report that says so, where there is one."""
+    listed = list(features)
+    home = {owner for owner in {each.artifact for each in listed} if at_home(reader, owner, served)}
+    away = [each for each in listed if each.artifact not in home]
+    judged = reader.states_of(away, served.fingerprint) if away else {}
+    states = {each.id: judged.get(each.id, (State.FRESH, None)) for each in listed}
+    return {id: (vouched(state, served), report) for id, (state, report) in states.items()}
 
 
 def with_states(reader: Reader, features: Iterable[Feature], served: Served | None) -> tuple[Feature, ...]:
     """The same features, each with its state."""
-    listed = list(features)
+    listed = tuple(features)
     if served is None:
-        return tuple(listed)
-    home = {owner for owner in {each.artifact for each in listed} if at_home(reader, owner, served)}
-    known = reader.with_states(listed, served.fingerprint)
-    states = [State.FRESH if each.artifact in home else each.state for each in known]
-    return tuple(
-        each.model_copy(update={"state": vouched(state, served)}) for each, state in zip(listed, states, strict=True)
-    )
+        return listed
+    states = states_of(reader, listed, served)
+    return tuple(each.model_copy(update={"state": states[each.id][0]}) for each in listed)
 
 
 def vouched(state: State, served: Served) -> State:

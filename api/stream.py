@@ -10,11 +10,16 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
+from starlette.concurrency import run_in_threadpool
+
+from api.encoding import to_json
 from api.errors import error_body
 from featurehub.errors import FeaturehubError
 
 __all__ = ["Ending", "Events", "append", "data_of", "event", "say_aborted"]
 
+# Python's own ``splitlines`` knows ten more, all of which may stand in JSON as they are.
+LINE_END = re.compile(r"\r\n|\n|\r")
 # Two line ends in a row. A lone "\r" at the end of the buffer may be half of "\r\n": it waits.
 BLANK_LINE = re.compile(r"(?:\r\n|\n|\r(?!\n|\Z)){2}")
 DONE = "[DONE]"
@@ -65,12 +70,12 @@ class Events:
 
 def data_of(text: str) -> str:
     """The data of one event; "" of a comment."""
-    lines = [line[5:].removeprefix(" ") for line in text.splitlines() if line.startswith("data:")]
+    lines = [line[5:].removeprefix(" ") for line in LINE_END.split(text) if line.startswith("data:")]
     return "\n".join(lines)
 
 
 def event(body: dict[str, Any]) -> str:
-    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"data: {to_json(body)}\n\n"
 
 
 def chunk_of(data: str) -> dict[str, Any]:
@@ -91,7 +96,8 @@ async def append(pieces: AsyncIterable[str | bytes | memoryview], finish: Finish
     """The same events, with ``finish()``'s keys added to the last chunk before ``[DONE]``.
 
     When ``finish`` raises a FeaturehubError the chunk goes out as it was, then an error event, then ``[DONE]``. A
-    stream that itself carried an error event, or broke off before ``[DONE]``, is passed on as it is.
+    stream that itself carried an error event, has no chunk at all, or broke off before ``[DONE]``, is passed on as it
+    is.
     """
     events, tail = Events(), Tail(finish)
     async for piece in pieces:
@@ -126,7 +132,7 @@ class Tail:
         return self.take(text, chunk_of(data))
 
     def take(self, text: str, chunk: dict[str, Any]) -> str:
-        self.latest = chunk
+        self.latest = chunk or self.latest
         self.failed = self.failed or "error" in chunk
         if may_be_last(chunk):
             released = self.release() if chunk["choices"] else ""
@@ -139,12 +145,16 @@ class Tail:
         return "".join(text for text, _ in held)
 
     async def close(self) -> str:
-        if self.failed:
+        if self.failed or not self.latest:
             return self.release()
         try:
             ending = await self.finish()
         except FeaturehubError as error:
             return self.release() + event(error_body(error))
+        # An answer's activations may be long.
+        return await run_in_threadpool(self.end, ending)
+
+    def end(self, ending: Ending) -> str:
         held, self.held = self.held, []
         if not held:
             return event(self.latest | {"choices": []} | ending.added)

@@ -5,11 +5,13 @@ A *steering* is everything that one request asks of the hooks. It crosses into v
 
 import hashlib
 from collections.abc import Iterator
+from typing import Self
 
 from pydantic import Field
 
 from featurehub.conditions import Op, Positions
 from featurehub.features import Mode
+from featurehub.seals import Maker, is_sealed, make_seal
 from featurehub.settings import Frozen
 
 __all__ = ["LARGEST", "Abort", "Condition", "LatentEdit", "Read", "Steering", "When"]
@@ -55,6 +57,11 @@ class LatentEdit(Frozen):
     value: float = 0.0
     when: When | None = None
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it leaves every stream as it is."""
+        return (self.mode, self.value) in ((Mode.NUDGE, 0.0), (Mode.MUL, 1.0))
+
 
 class Abort(Frozen):
     """Ends the generation after the first token, at these positions, at which ``when`` holds."""
@@ -87,6 +94,8 @@ class Steering(Frozen):
     capture:   hook points whose stream to keep, for whoever runs the engine in its own process
     report:    key under which the worker keeps this request's counts until they are fetched; "" for none
     stop_token: what ends an aborted generation; filled in at admission
+    nonce:     unlike that of any other request, also of one with the same id; filled in at admission
+    seal:      who made this steering (``featurehub.seals``); a client cannot make one
     """
 
     edits: tuple[LatentEdit, ...] = ()
@@ -97,6 +106,8 @@ class Steering(Frozen):
     capture: tuple[str, ...] = ()
     report: str = ""
     stop_token: int | None = None
+    nonce: str = ""
+    seal: str = ""
 
     @property
     def is_nothing(self) -> bool:
@@ -106,6 +117,11 @@ class Steering(Frozen):
     def needs_every_token(self) -> bool:
         """Whether a token taken from a cache would be missed."""
         return bool(self.aborts or self.reads or self.capture) or any(c.so_far for c in self.conditions())
+
+    @property
+    def heeds_prompt_len(self) -> bool:
+        """Whether what happens to a token depends on where the prompt ends."""
+        return bool(self.edits) and self.positions is not Positions.ALL
 
     def conditions(self) -> Iterator[Condition]:
         for when in (*(edit.when for edit in self.edits), *(abort.when for abort in self.aborts)):
@@ -118,8 +134,24 @@ class Steering(Frozen):
     def to_json(self) -> str:
         return self.model_dump_json()
 
+    def sealed(self, maker: Maker) -> Self:
+        """This steering with the seal of whoever made it."""
+        return self.model_copy(update={"seal": make_seal(self.unsealed_json, maker)})
+
+    def is_sealed(self, maker: Maker) -> bool:
+        return is_sealed(self.unsealed_json, self.seal, maker)
+
+    @property
+    def unsealed_json(self) -> str:
+        return self.model_copy(update={"seal": ""}).to_json()
+
+    def to_request(self) -> str:
+        """What a request carries to the engine: admission takes no steering that is not sealed as this is."""
+        return self.sealed(Maker.REQUEST).to_json()
+
     def digest(self) -> str:
         """Equal for steerings that do the same to the stream; "" for one that leaves it alone."""
         if self.is_nothing:
             return ""
-        return hashlib.sha256(self.model_copy(update={"report": ""}).to_json().encode()).hexdigest()
+        own = self.model_copy(update={"report": "", "nonce": "", "seal": ""})
+        return hashlib.sha256(own.to_json().encode()).hexdigest()

@@ -16,7 +16,11 @@ FeaturehubError
 ├── EngineError
 │   ├── UnsupportedModel     an architecture or layer convention that the engine does not know
 │   ├── SteeringLost         steering was asked for and did not run: never an unsteered answer in silence
+│   ├── SteeringUnsupported  a server without an engine or an SAE, where another try helps nothing
 │   └── EngineUnavailable    the engine is gone; try again later
+├── StoreError
+│   ├── StoreBusy            another process is writing to the feature database
+│   └── StoreReadOnly        the feature database may only be read
 └── BudgetExceeded           too many failures, or a run over its time or token budget
 """
 
@@ -40,6 +44,10 @@ __all__ = [
     "NotFound",
     "StaleFeature",
     "SteeringLost",
+    "SteeringUnsupported",
+    "StoreBusy",
+    "StoreError",
+    "StoreReadOnly",
     "UnsupportedModel",
 ]
 
@@ -141,8 +149,24 @@ class SteeringLost(EngineError):
     code = "steering_lost"
 
 
+class SteeringUnsupported(EngineError):
+    code = "steering_unsupported"
+
+
 class EngineUnavailable(EngineError):
     code = "engine_unavailable"
+
+
+class StoreError(FeaturehubError):
+    code = "store_error"
+
+
+class StoreBusy(StoreError):
+    code = "store_busy"
+
+
+class StoreReadOnly(StoreError):
+    code = "store_read_only"
 
 
 class BudgetExceeded(FeaturehubError):

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from featurehub.artifacts.manifest import Manifest
-from featurehub.features import Feature
+from featurehub.features import Feature, State
 from featurehub.settings import Frozen
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "Labeled",
     "Outcome",
     "Provenance",
+    "ReportHead",
+    "Scope",
     "SearchPage",
     "TokenLogit",
     "Trial",
@@ -36,6 +38,25 @@ class Artifact(Frozen):
     created: str
     is_default: bool
     aliases: tuple[str, ...] = ()
+
+
+class Scope(Frozen):
+    """Where a name is looked for.
+
+    saes: ids of artifacts, in the order in which a server holds them; None for all that are registered
+    """
+
+    saes: tuple[str, ...] | None = None
+
+
+class ReportHead(Frozen):
+    """A drift report without its verdicts, which a report has for every feature. created: ISO 8601, in UTC"""
+
+    id: str
+    model: str
+    created: str
+    state: State
+    reason: str
 
 
 class Evaluation(Frozen):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from featurehub.features import State
 from featurehub.settings import Frozen
 
-__all__ = ["DriftReport", "Evidence", "FeatureVerdict", "worst"]
+__all__ = ["DriftReport", "Evidence", "FeatureVerdict", "state_of", "worst"]
 
 _SEVERITY = (State.FRESH, State.UNCHECKED, State.SUSPECT, State.STALE)
 
@@ -13,6 +13,11 @@ _SEVERITY = (State.FRESH, State.UNCHECKED, State.SUSPECT, State.STALE)
 def worst(states: Iterable[State]) -> State:
     """The most severe of the states; fresh where there is none."""
     return max(states, key=_SEVERITY.index, default=State.FRESH)
+
+
+def state_of(reads: State, steers: State) -> State:
+    """The worse of a feature's two halves; an unchecked one does not make the other worse."""
+    return worst(state for state in (reads, steers) if state is not State.UNCHECKED)
 
 
 class Evidence(Frozen):
@@ -42,8 +47,7 @@ class FeatureVerdict(Frozen):
 
     @property
     def state(self) -> State:
-        """The worse of the two; an unchecked half does not make a fresh one worse."""
-        return worst(state for state in (self.reads, self.steers) if state is not State.UNCHECKED)
+        return state_of(self.reads, self.steers)
 
 
 class DriftReport(Frozen):

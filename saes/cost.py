@@ -150,6 +150,14 @@ def training_rate(job: Job, step: Callable[[Tensor], object]) -> float:
 
 
 def seconds_of(call: Callable[[], object]) -> float:
+    """Until the work is done: a GPU is still at it when the call comes back."""
+    settle()
     started = time.monotonic()
     call()
+    settle()
     return max(time.monotonic() - started, 1e-6)
+
+
+def settle() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
-from tokenizers.decoders import DecodeStream
 
 from featurehub.errors import InvalidInput
+from featurehub.pieces import pieces
 from saes.texts import Entry, Message
 
 __all__ = [
@@ -201,12 +201,3 @@ def special_ids(tokenizer: Any) -> frozenset[int]:
     """Tokens that are no text: BOS and its like, and what a chat template marks turns with."""
     marks = (i for i, token in tokenizer.added_tokens_decoder.items() if token.special)
     return frozenset(tokenizer.all_special_ids).union(marks)
-
-
-def pieces(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
-    """The text that every token adds, so that joined they are the text; "" for special tokens.
-
-    A token that only begins a character adds nothing; the one that completes it adds the character.
-    """
-    stream = DecodeStream(skip_special_tokens=True)
-    return [stream.step(tokenizer.backend_tokenizer, token) or "" for token in token_ids]

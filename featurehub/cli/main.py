@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import closing
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
@@ -100,7 +101,7 @@ def features_search(query: str, db: Database = "", limit: int = 10) -> None:
     from featurehub.store import open_store
 
     table = Table("label", "id", "artifact", "relevance", "label score", "steerability")
-    with open_store(db or database_path()).read() as reader:
+    with closing(open_store(db or database_path())) as store, store.read() as reader:
         for f in reader.search(query, limit=limit).features:
             numbers = (f.relevance, f.label_score, f.steerability)
             cells = ["–" if n is None else f"{n:.2f}" for n in numbers]

@@ -1,5 +1,6 @@
 """`featurehub serve`: compares fingerprints, says what it found, and starts vLLM's server."""
 
+from contextlib import closing
 from pathlib import Path
 from shlex import quote
 
@@ -35,17 +36,15 @@ def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, option
     launch = prepare(model, options)
     served = Served(
         store=database,
-        sae=artifact.manifest.id,
+        saes=(artifact.manifest.id,),
         model=identity,
         on_stale=on_stale,
         names=launch.names,
         overrides=launch.overrides,
     )
-    store = open_store(database)
-    with store.read() as reader:
+    with closing(open_store(database)) as store, store.read() as reader:
         check_registered(reader, artifact, database)
         console.print(Text.from_markup(freshness(reader, artifact, served)), soft_wrap=True)
-    store.close()
     serve(launch, EngineConfig.holding(artifact, weights=identity.function), served.model_dump_json())
 
 

@@ -1,10 +1,15 @@
 """Admission: at the engine's boundary, before a request reaches the scheduler, whichever frontend it came through.
 
 1. Its steering is read from ``extra_args`` and checked against what the engine holds. What is wrong is an InvalidEdit
-   that vLLM knows as the client's error, so that its frontends hand it on and its server answers 400.
-2. Its KV blocks get a ``cache_salt`` of their own: the client's, the steering, and the loaded weights. A request whose
-   every token must be computed (it reads, or carries aborts) shares blocks with no other.
+   that vLLM knows as the client's error, so that its frontends hand it on and its server answers 400. So is a steering
+   without the seal of whoever may make one: a client that writes it by itself is refused, whatever route it found.
+2. Its KV blocks get a ``cache_salt``, equal to another's only where every token in them is computed equally: the
+   client's own, the steering and where its SAEs lie, the loaded weights, and the prompt's length where the steering
+   heeds it. A request whose every token must be computed (it reads, carries aborts, or waits for what was "so far")
+   shares blocks with no other, and neither does one under a LoRA adapter, which may be loaded again under its name.
+   A client's own salt is hashed too, so that no client can name the salt of steered blocks.
 3. A request with aborts may be stopped by the engine with the model's end-of-sequence token.
+4. The steering is sealed again. The worker takes no steering without this seal: it would run on unsalted blocks.
 
 ``LLM``, ``AsyncLLM`` and the server all make requests in ``InputProcessor.process_inputs``; vLLM offers no seam there
 that both of its model runners take, so that method is wrapped, once. The worker checks again.
@@ -12,136 +17,96 @@ that both of its model runners take, so that method is wrapped, once. The worker
 
 import hashlib
 import json
-from collections.abc import Iterable
+import uuid
 from typing import Any
 
-from pydantic import ValidationError
-
-from featurehub.edits import LARGEST, LatentEdit, Steering
-from featurehub.engine.config import KEY, EngineConfig
+from featurehub.edits import Steering
+from featurehub.engine.checks import carried, check, prompt_len
+from featurehub.engine.config import KEY, VERSION, EngineConfig
+from featurehub.engine.options import refuse_unsupported
 from featurehub.engine.wrapping import run_after
-from featurehub.errors import InvalidEdit
-from featurehub.settings import reason
+from featurehub.errors import InvalidEdit, UnsupportedModel
+from featurehub.seals import Maker
 
-__all__ = ["admit", "carried", "check", "install"]
-
-
-def carried(extra_args: dict[str, Any] | None) -> Steering | None:
-    """The steering in a request's ``extra_args``. Raises InvalidEdit for one that cannot be read."""
-    text = (extra_args or {}).get(KEY)
-    if text is None:
-        return None
-    if not isinstance(text, str):
-        raise InvalidEdit(f"extra_args.{KEY} must be a steering as a JSON string, not {type(text).__name__}", param=KEY)
-    try:
-        return Steering.model_validate_json(text)
-    except ValidationError as error:
-        raise InvalidEdit(f"extra_args.{KEY} is no steering: {reason(error)}", param=KEY) from None
-
-
-def check(steering: Steering, config: EngineConfig) -> Steering:
-    """The steering with every SAE's name filled in. Raises InvalidEdit naming what the engine cannot do."""
-    steering = named(steering, config)
-    if len(steering.edits) > config.max_edits:
-        raise InvalidEdit(f"{len(steering.edits)} edits in one request; this engine takes at most {config.max_edits}")
-    conditions = set(steering.conditions())
-    if max(len(conditions), len(steering.aborts)) > config.max_conditions:
-        raise InvalidEdit(f"{len(conditions)} conditions in one request; at most {config.max_conditions} are allowed")
-    for each in (*steering.edits, *conditions):
-        check_latents(each.sae, [each.latent], config)
-        if abs(each.value) > LARGEST:
-            raise InvalidEdit(f"latent {each.latent}: the value {each.value} is beyond ±{LARGEST:g}")
-    for read in steering.reads:
-        check_latents(read.sae, read.latents, config)
-    for edit in steering.edits:
-        check_order(edit, config)
-    points = {str(hook.point) for hook in config.hooks}
-    for name in set(steering.capture) - points:
-        raise InvalidEdit(f"no hook point {name!r} to capture; this engine has {', '.join(sorted(points))}")
-    if (steering.capture or steering.reads) and not steering.report:
-        raise InvalidEdit("what a request reads is kept under its report key; give it one")
-    return steering
-
-
-def named(steering: Steering, config: EngineConfig) -> Steering:
-    """With "" replaced by the id of the engine's first SAE, so that equal steerings are equal texts."""
-    unknown = steering.saes() - config.saes.keys()
-    if not unknown:
-        return steering
-    if unknown != {""} or not config.saes:
-        missing = min(unknown) or "(the first)"
-        raise InvalidEdit(f"this engine does not hold the SAE {missing}; it holds {', '.join(config.saes) or 'none'}")
-    first = next(iter(config.saes))
-
-    def fill(fields: dict[str, Any]) -> dict[str, Any]:
-        return {**fields, "sae": first} if fields.get("sae") == "" else fields
-
-    return Steering.model_validate(json.loads(steering.to_json(), object_hook=fill))
-
-
-def check_latents(sae: str, latents: Iterable[int], config: EngineConfig) -> None:
-    d_sae = config.saes[sae].d_sae
-    for latent in latents:
-        if not 0 <= latent < d_sae:
-            raise InvalidEdit(f"latent {latent}: the SAE has latents 0 to {d_sae - 1}")
-
-
-def check_order(edit: LatentEdit, config: EngineConfig) -> None:
-    """Raises InvalidEdit for a condition that a token meets only after the edit."""
-    if edit.when is None:
-        return
-    order = {sae.id: hook.point for hook in config.hooks for sae in hook.saes}
-    for condition in edit.when.conditions:
-        if order[condition.sae].order > order[edit.sae].order:
-            raise InvalidEdit(
-                f"an edit at {order[edit.sae]} cannot wait for a condition at {order[condition.sae]}, "
-                "which a token reaches later"
-            )
+__all__ = ["admit", "install"]
 
 
 def admit(request: Any, config: EngineConfig, eos_token_id: int | None) -> None:
     """Checks a vLLM ``EngineCoreRequest`` and completes it. Raises InvalidEdit."""
     params = request.sampling_params
     steering = carried(params.extra_args) if params is not None else None
-    if params is None or steering is None:
-        return
-    steering = check(steering, config)
-    if steering.needs_every_token and params.n > 1:
-        raise InvalidEdit("a request that reads activations or carries aborts gives one answer; send n = 1")
+    if params is not None and steering is not None:
+        if not steering.is_sealed(Maker.REQUEST):
+            raise InvalidEdit(
+                f"extra_args.{KEY} is the server's own: name features in the request's body instead", param=KEY
+            )
+        steering = complete(check(steering, config), request, eos_token_id)
+        params.extra_args = {**params.extra_args, KEY: steering.sealed(Maker.ADMISSION).to_json()}
+    request.cache_salt = salt(request, steering, config)
+
+
+def complete(steering: Steering, request: Any, eos_token_id: int | None) -> Steering:
+    """With what admission fills in. Raises InvalidEdit for a request that cannot be steered so."""
+    if getattr(request, "resumable", False) and not steering.is_nothing:
+        raise InvalidEdit("a prompt that is still being sent has no end yet, so it cannot be steered; send it whole")
+    if steering.needs_every_token and request.sampling_params.n > 1:
+        raise InvalidEdit("activations, aborts and conditions of what was so far are of one answer; send n = 1")
+    filled: dict[str, Any] = {"nonce": uuid.uuid4().hex}
     if steering.aborts:
-        steering = steering.model_copy(update={"stop_token": make_stoppable(params, eos_token_id)})
-    params.extra_args = {**params.extra_args, KEY: steering.to_json()}
-    if not steering.is_nothing:
-        request.cache_salt = salt(steering, request.cache_salt, config, request.request_id)
+        filled["stop_token"] = make_stoppable(request.sampling_params, eos_token_id)
+    return steering.model_copy(update=filled)
 
 
-def salt(steering: Steering, own: str | None, config: EngineConfig, request_id: str) -> str:
-    """64 hexadecimal digits: equal for requests whose KV blocks are interchangeable."""
-    alone = request_id if steering.needs_every_token else ""
-    return hashlib.sha256(json.dumps([own, steering.digest(), config.weights, alone]).encode()).hexdigest()
+def salt(request: Any, steering: Steering | None, config: EngineConfig) -> str | None:
+    """64 hexadecimal digits, equal for requests whose KV blocks are interchangeable; None where nothing sets one apart.
+
+    steering: completed
+    """
+    parts: list[Any] = [request.cache_salt]
+    if steering is not None and not steering.is_nothing:
+        alone = steering.needs_every_token or request.lora_request is not None
+        places = sorted((sae.id, str(hook.point)) for hook in config.hooks for sae in hook.saes)
+        parts += [
+            steering.digest(),
+            [place for place in places if place[0] in steering.saes()],
+            prompt_len(request) if steering.heeds_prompt_len else None,
+            steering.nonce if alone else None,
+            config.weights,
+            VERSION,
+        ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest() if any(parts) else None
 
 
 def make_stoppable(params: Any, eos_token_id: int | None) -> int:
-    """The end-of-sequence token, with which the engine ends an aborted generation, and which is made to end it."""
+    """Lets the end-of-sequence token end the answer; the engine puts it in place of what was sampled."""
     if eos_token_id is None or params.ignore_eos:
         raise InvalidEdit("abort_when needs a model with an end-of-sequence token, and ignore_eos off")
+    if params.min_tokens:
+        raise InvalidEdit(f"abort_when cannot end an answer before min_tokens ({params.min_tokens}); send 0")
+    if getattr(params, "trace_decode_token_ids", None):
+        raise InvalidEdit("abort_when cannot end an answer whose tokens are given (trace_decode_token_ids)")
     if params.structured_outputs is not None:
         raise InvalidEdit("abort_when cannot end an answer of a given structure half-way; send one or the other")
     params.stop_token_ids = sorted({*(params.stop_token_ids or ()), eos_token_id})
     return eos_token_id
 
 
-def config_of(processor: Any) -> EngineConfig | None:
-    """Read once for each of vLLM's input processors, not for every request."""
-    if not hasattr(processor, "_featurehub_config"):
-        processor._featurehub_config = EngineConfig.of(processor.vllm_config)
-    return processor._featurehub_config
+def configure(processor: Any, *constructed: Any, **arguments: Any) -> None:
+    """Reads the configuration once for each of vLLM's frontends. Raises InvalidConfig, and UnsupportedModel for options
+    of vLLM under which requests cannot be steered: that ends the boot.
+    """
+    processor._featurehub_config = EngineConfig.of(processor.vllm_config)
+    if processor._featurehub_config is not None:
+        refuse_unsupported(processor.vllm_config)
 
 
 def install() -> None:
     """Safe to call again. Raises UnsupportedModel for an unknown vLLM."""
-    from vllm import exceptions
-    from vllm.v1.engine.input_processor import InputProcessor
+    try:
+        from vllm import exceptions
+        from vllm.v1.engine.input_processor import InputProcessor
+    except ImportError as error:
+        raise UnsupportedModel(f"this vLLM makes requests in a way that featurehub does not know: {error}") from error
 
     # Releases that do not have it answer any ValueError with 400.
     client_error: Any = getattr(exceptions, "VLLMClientError", ValueError)
@@ -149,7 +114,9 @@ def install() -> None:
     class RefusedRequest(InvalidEdit, client_error): ...
 
     def admit_processed(processor: Any, request: Any, *args: Any, **kwargs: Any) -> None:
-        config = config_of(processor)
+        if not hasattr(processor, "_featurehub_config"):  # One from before the plugin came.
+            configure(processor)
+        config = processor._featurehub_config
         if config is None:
             return
         try:
@@ -157,4 +124,5 @@ def install() -> None:
         except InvalidEdit as error:
             raise RefusedRequest(error.message, param=error.param) from None
 
+    run_after(InputProcessor, "__init__", lambda parameters: "vllm_config" in parameters, configure)
     run_after(InputProcessor, "process_inputs", lambda parameters: "params" in parameters, admit_processed)

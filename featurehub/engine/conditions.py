@@ -6,6 +6,8 @@
    computed in chunks, in one batch, or again after a preemption.
 3. The truths of a token are one integer, bit c for condition c, so that "all" and "any" are a mask and a comparison.
 4. After the last hook point, ``aborted_at`` keeps the first position at which each abort held.
+5. Steps 2 and 4 count the tokens that they were done for. A condition that was never decided reads as one that was
+   never met: only these counts, held against the tokens that were laid out, tell the two apart.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +20,7 @@ from torch import Tensor
 from featurehub.conditions import LAST_POSITION, Op
 from featurehub.edits import Abort, Condition, Steering, When
 from featurehub.engine.bank import Bank
-from featurehub.engine.rows import Step
+from featurehub.engine.rows import DeviceStep, Step
 from featurehub.report import Aborted
 
 __all__ = ["NEVER", "NO_CONDITION", "Conditions", "Fired", "Mask"]
@@ -47,11 +49,17 @@ class Fired(NamedTuple):
 class Conditions:
     """[rows, C] arrays: hook (index of the hook point, −1 for none), latent (in its bank), value, sign, so_far,
     fired_at; for aborts abort_bits, abort_any, abort_first, abort_last, aborted_at; and truths [max_tokens].
+
+    decided: [rows, hooks] tokens at which the row's conditions were decided at each hook point, counted by the op
+    judged:  [rows] tokens at which the row's aborts were judged
     """
 
-    def __init__(self, rows: int, columns: int, max_tokens: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, rows: int, columns: int, hooks: int, max_tokens: int, device: torch.device | str = "cpu"
+    ) -> None:
         shape = (rows, columns)
         self.columns = columns
+        self.hooks = hooks
         self.hook = torch.full(shape, -1, dtype=torch.long, device=device)
         self.latent = torch.zeros(shape, dtype=torch.long, device=device)
         self.value = torch.zeros(shape, dtype=torch.float32, device=device)
@@ -64,6 +72,8 @@ class Conditions:
         self.abort_last = torch.zeros(shape, dtype=torch.long, device=device)
         self.aborted_at = torch.full(shape, NEVER, dtype=torch.long, device=device)
         self.truths = torch.zeros(max_tokens, dtype=torch.long, device=device)
+        self.decided = torch.zeros(rows, hooks, dtype=torch.long, device=device)
+        self.judged = np.zeros(rows, dtype=np.int64)
         self.weights = 2 ** torch.arange(columns, device=device)
         self.held = np.zeros(rows, dtype=bool)
         self.aborting = np.zeros(rows, dtype=bool)
@@ -104,6 +114,7 @@ class Conditions:
         self.fired_at[row] = self.aborted_at[row] = NEVER
         self.abort_bits[row], self.abort_any[row], self.abort_last[row] = 0, False, 0
         self.held[row] = self.aborting[row] = False
+        self.decided[row] = self.judged[row] = 0
         for rows in self.at.values():
             rows[row] = False
         return fired
@@ -115,7 +126,7 @@ class Conditions:
         if self.held[step.rows].any():
             self.truths[: int(step.tokens.max()) + 1] = 0
 
-    def decide(self, hook: int, x: Tensor, step: "Tensors", bank: Bank) -> None:
+    def decide(self, hook: int, x: Tensor, step: DeviceStep, bank: Bank) -> None:
         """Step 2 for the tokens ``x`` ([tokens, d_model], float32) whose rows have a condition at this hook."""
         rows, positions = step.rows, step.positions[:, None]
         here = self.hook[rows] == hook
@@ -124,16 +135,19 @@ class Conditions:
         keep_first(self.fired_at, rows, torch.where(met, positions, NEVER))
         lasting = here & self.so_far[rows] & (self.fired_at[rows] <= positions)
         self.truths[step.tokens] += ((met | lasting) * self.weights).sum(-1)
+        self.decided[:, hook].index_add_(0, rows, torch.ones_like(rows))
 
-    def abort(self, step: "Tensors") -> None:
+    def abort(self, laid_out: Step) -> None:
         """Step 4, for the tokens whose rows have aborts."""
+        np.add.at(self.judged, laid_out.rows, 1)
+        step = DeviceStep.of(laid_out, self.hook.device)
         rows, positions = step.rows, step.positions[:, None]
         bits = self.abort_bits[rows]
         holds = is_met(self.truths[step.tokens][:, None], bits, self.abort_any[rows]) & (bits > 0)
         holds &= (positions >= self.abort_first[rows]) & (positions < self.abort_last[rows])
         keep_first(self.aborted_at, rows, torch.where(holds, positions, NEVER))
 
-    def snapshot(self, row: int, aborts: Sequence[Abort]) -> Callable[[], Aborted | None]:
+    def aborted(self, row: int, aborts: Sequence[Abort]) -> Callable[[], Aborted | None]:
         """The first abort of the row that held, to be read when somebody asks."""
         if not aborts:
             return lambda: None
@@ -141,22 +155,18 @@ class Conditions:
 
         def read() -> Aborted | None:
             at = positions.tolist()
-            return Aborted(event=aborts[at.index(min(at))].event, position=min(at)) if min(at) < NEVER else None
+            first = at.index(min(at))
+            return Aborted(event=aborts[first].event, index=first, position=min(at)) if min(at) < NEVER else None
 
         return read
 
-
-class Tensors(NamedTuple):
-    """A ``Step`` for the op: [tokens] each."""
-
-    tokens: Tensor
-    rows: Tensor
-    positions: Tensor
-    first: Tensor
-
-    @classmethod
-    def of(cls, step: Step, device: torch.device | str = "cpu") -> "Tensors":
-        return cls(*(torch.from_numpy(column).to(device) for column in step))
+    def decisions(self, row: int) -> Callable[[], dict[int, int]]:
+        """By each hook point where the row has conditions, at how many tokens they were decided; to be read later."""
+        hooks = [hook for hook, rows in self.at.items() if rows[row]]
+        if not hooks:
+            return dict
+        decided = self.decided[row].clone()
+        return lambda: {hook: int(decided[hook]) for hook in hooks}
 
 
 def keep_first(at: Tensor, rows: Tensor, positions: Tensor) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from vllm.config import VllmConfig
-from vllm.distributed import get_pp_group
 from vllm.model_executor.models.gemma2 import Gemma2ForCausalLM
 from vllm.model_executor.models.gemma3 import Gemma3ForCausalLM
 from vllm.model_executor.models.gpt2 import GPT2LMHeadModel
@@ -33,11 +32,12 @@ from vllm.platforms import current_platform
 
 from featurehub.artifacts.fingerprint import layer_of
 from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.engine import runner_v1
+from featurehub.engine import admission, runner_v1
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.hook import register_op
 from featurehub.engine.hookset import HookSet, install
 from featurehub.engine.loading import only_weights
+from featurehub.engine.options import refuse_unsupported
 from featurehub.engine.runner_v2 import hooked_state
 from featurehub.errors import UnsupportedModel
 from featurehub.families import FAMILIES, LLAMA, Family, check_mid
@@ -58,8 +58,8 @@ __all__ = [
 
 def attach(model: nn.Module, family: Family, config: EngineConfig, vllm_config: VllmConfig) -> None:
     """Puts the configured hooks into a freshly built model. Raises UnsupportedModel, IncompatibleArtifact."""
-    if vllm_config.speculative_config is not None:
-        raise UnsupportedModel("speculative decoding computes tokens that it then rejects; steering cannot count them")
+    admission.install()  # Refuses here, with the reason, where the plugin could only warn.
+    refuse_unsupported(vllm_config)
     layers = attrgetter(family.vllm_layers)(model)
     register_op()
     install(make_hooks(config, vllm_config))
@@ -85,9 +85,7 @@ def put(point: HookPoint, layers: nn.ModuleList, family: Family, hf_config: Any)
         raise UnsupportedModel(f"hook point {point}: the model has layers 0 to {len(layers) - 1}")
     layer = layers[point.layer]
     if isinstance(layer, PPMissingLayer):
-        if get_pp_group().world_size == 1:
-            raise UnsupportedModel(f"{point} does not lie on this worker")
-        return
+        raise UnsupportedModel(f"{point} does not lie on this worker")
     name = str(point)
     match point.site:
         case Site.RESID_PRE:

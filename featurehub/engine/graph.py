@@ -114,7 +114,7 @@ class GraphHook:
         columns: Any = c.columns
         kernel.decide[(tokens,)](
             *streams, at.slot, at.position, c.truths, b.W_enc, b.bias, b.threshold, b.gain, b.offset,
-            c.hook, c.latent, c.value, c.sign, c.so_far, c.fired_at, self.index,
+            c.hook, c.latent, c.value, c.sign, c.so_far, c.fired_at, c.decided, self.index, c.hooks,
             streams[0].shape[1], C=columns, **form,
         )  # fmt: skip
         kernel.lasting[(tokens,)](at.slot, at.position, c.truths, c.hook, c.so_far, c.fired_at, self.index, C=columns)

@@ -11,7 +11,7 @@ Where layers hand on a single tensor, that tensor is the stream, and it is writt
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,23 +19,50 @@ from torch import Tensor
 from torch.library import Library
 from vllm.utils.torch_utils import direct_register_custom_op
 
-from featurehub.engine.conditions import Conditions, Tensors, is_met
+from featurehub.engine.conditions import Conditions, is_met
 from featurehub.engine.reading import Readers, Readings, Wanted
-from featurehub.engine.rows import Step
+from featurehub.engine.rows import DeviceStep, Step
 from featurehub.engine.table import EditTable, Gathered, Tally
 
-if TYPE_CHECKING:
-    from featurehub.engine.graph import GraphHook
-
-__all__ = ["HOOKS", "Hook", "register_op"]
+__all__ = ["HOOKS", "CpuHook", "Hook", "register_op"]
 
 
-class Hook:
-    """State of one hook point in one worker.
+class Hook(Protocol):
+    """State of one hook point in one worker: ``CpuHook``, or ``featurehub.engine.graph.GraphHook`` on CUDA.
 
-    index: its place among the engine's hook points
-    table: None where there is no SAE: then it can only capture
+    index:    its place among the engine's hook points
+    table:    None where there is no SAE: then it can only capture
+    readings: what was read here and waits to be fetched
     """
+
+    index: int
+    name: str
+    table: EditTable | None
+    readings: Readings
+
+    def admit(self, row: int, reads: bool) -> None:
+        """A request takes a row. reads: whether it captures or reads here"""
+        ...
+
+    def release(self, row: int) -> None: ...
+
+    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None: ...
+
+    def rest(self) -> None:
+        """A step without work: tokens pass."""
+        ...
+
+    def drain(self) -> None:
+        """Keeps what the last step read."""
+        ...
+
+    def run(self, hidden: Tensor, residual: Tensor | None) -> None:
+        """The op's body. ``hidden`` and ``residual`` ([tokens, d_model], any float dtype) are edited in place."""
+        ...
+
+
+class CpuHook:
+    """The hook in plain torch."""
 
     def __init__(self, index: int, name: str, table: EditTable | None, conditions: Conditions) -> None:
         self.index = index
@@ -44,10 +71,9 @@ class Hook:
         self.conditions = conditions
         self.readings = Readings(table.bank if table is not None else None)
         self.steered: Step | None = None
-        self.deciding: Tensors | None = None
+        self.deciding: DeviceStep | None = None
 
     def rest(self) -> None:
-        """A step without work: tokens pass."""
         self.steered = self.deciding = None
         self.readings.rest()
 
@@ -68,7 +94,6 @@ class Hook:
         """Nothing is left behind: what is read is kept at once."""
 
     def run(self, hidden: Tensor, residual: Tensor | None) -> None:
-        """The op's body. ``hidden`` and ``residual`` ([tokens, d_model], any float dtype) are edited in place."""
         table = self.table
         if self.readings.capturing or self.readings.readers:
             x = hidden.to(torch.float32, copy=True) if residual is None else hidden.float() + residual.float()
@@ -80,8 +105,8 @@ class Hook:
             steer(hidden, residual, self.steered, table, self.conditions)
 
 
-def some(step: Step) -> Tensors | None:
-    return Tensors.of(step) if len(step.tokens) else None
+def some(step: Step) -> DeviceStep | None:
+    return DeviceStep.of(step) if len(step.tokens) else None
 
 
 Place = slice | Tensor
@@ -133,12 +158,12 @@ def change(
     alpha, beta, nudge = gathered.alpha[:, None], gathered.beta[:, None], gathered.nudge[:, None]
     coefficient = torch.addcmul(beta, alpha, gathered.encoders.activations(x))
     if table.conditional:
-        met, in_force = conditions_met(Tensors.of(part), k, table, conditions)
+        met, in_force = conditions_met(DeviceStep.of(part), k, table, conditions)
         coefficient, counted = coefficient * met.view_as(coefficient), counted & in_force
     return torch.baddbmm(nudge, coefficient, gathered.W_dec).flatten(0, 1), counted
 
 
-def conditions_met(step: Tensors, slots: int, table: EditTable, conditions: Conditions) -> tuple[Tensor, Tensor]:
+def conditions_met(step: DeviceStep, slots: int, table: EditTable, conditions: Conditions) -> tuple[Tensor, Tensor]:
     """Whether each slot that an edit has taken is in force ([tokens, slots]), and whether any edit is ([tokens])."""
     bits, any_of = table.bits[step.rows, :slots], table.any_of[step.rows, :slots]
     taken = torch.arange(slots) < table.used[step.rows][:, None]
@@ -161,7 +186,7 @@ def write(hidden: Tensor, residual: Tensor | None, at: Place, x: Tensor, moved: 
         hidden[at] = hidden[at].masked_fill(moved, 0)
 
 
-HOOKS: dict[str, "Hook | GraphHook"] = {}
+HOOKS: dict[str, Hook] = {}
 """The hooks of this process's model, by name: the op finds its state here, as vLLM's attention op finds its layer."""
 
 _LIBRARY = Library("featurehub", "FRAGMENT")

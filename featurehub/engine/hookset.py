@@ -9,42 +9,52 @@ A runner's adapter calls ``admit`` and ``release`` for a request, ``begin_step``
 5. What ``release`` gives back lets ``admit`` take a preempted request up again: what it had seen goes on.
 """
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+from vllm.logger import init_logger
 
 from featurehub.artifacts.artifact import WEIGHTS
 from featurehub.dictionary import Dictionary
 from featurehub.edits import Condition, Read, Steering
-from featurehub.engine.admission import check
 from featurehub.engine.bank import Bank
-from featurehub.engine.conditions import NEVER, Conditions, Fired, Tensors
+from featurehub.engine.checks import carried, check
+from featurehub.engine.conditions import NEVER, Conditions, Fired
 from featurehub.engine.config import EngineConfig
-from featurehub.engine.hook import HOOKS, Hook
+from featurehub.engine.hook import HOOKS, CpuHook, Hook
 from featurehub.engine.reading import Wanted
 from featurehub.engine.rows import Batch, Rows, Step
 from featurehub.engine.table import EditTable
-from featurehub.errors import IncompatibleArtifact
-from featurehub.report import SteerReport
+from featurehub.errors import IncompatibleArtifact, InvalidEdit
+from featurehub.report import SteerReport, TokenCounts
+from featurehub.seals import Maker
 
 if TYPE_CHECKING:
-    from featurehub.engine.graph import Buffers, GraphHook
+    from featurehub.engine.graph import Buffers
 
 __all__ = ["HookSet", "Parked", "current", "install"]
 
+logger = init_logger(__name__)
 REPORTS_KEPT = 4096
+NOT_ADMITTED = (
+    "it did not come through featurehub's admission in the process that took the request; is the plugin loaded there "
+    "(VLLM_PLUGINS), and FEATUREHUB_SECRET the same on every machine?"
+)
 
 
 class Parked(NamedTuple):
-    """A preempted request: how far it was computed, and which of its conditions had fired."""
+    """A preempted request: how far it was computed, which of its conditions had fired, and its number."""
 
     reached: int
     fired: Fired
+    request: int
 
 
 class HookSet:
@@ -59,7 +69,7 @@ class HookSet:
     ) -> None:  # fmt: skip
         self.config = config
         self.rows = Rows(max_reqs)
-        self.conditions = Conditions(max_reqs + 1, config.max_conditions, max_tokens, device)
+        self.conditions = Conditions(max_reqs + 1, config.max_conditions, len(config.hooks), max_tokens, device)
         self.buffers = make_buffers(max_tokens, device) if graphs else None
         self.hooks = [
             make_hook(i, str(hook.point), load_table(config, i, max_reqs + 1, d_model, device), self, d_model)
@@ -67,7 +77,28 @@ class HookSet:
         ]
         self.place = {sae.id: i for i, hook in enumerate(config.hooks) for sae in hook.saes}
         self.reports: OrderedDict[str, list[Callable[[], SteerReport]]] = OrderedDict()
+        self.numbers = itertools.count()
         self.step: Step | None = None
+
+    def receive(self, request_id: str, params: Any) -> Steering | None:
+        """The steering that a request's sampling parameters carry, if it came in through admission.
+
+        What did not would run on KV blocks of others: it is refused. A request whose steering is refused has no edits,
+        and a report that says why, or none; either ends it in an error.
+        """
+        try:
+            steering = carried(params.extra_args) if params is not None else None
+        except InvalidEdit as error:
+            logger.error("request %s carries a steering that the worker cannot read: %s", request_id, error)
+            return None
+        if steering is None or steering.is_sealed(Maker.ADMISSION):
+            return steering
+        self.refuse(request_id, steering, NOT_ADMITTED)
+        return None
+
+    def refuse(self, request_id: str, steering: Steering, reason: str) -> None:
+        logger.error("the worker refuses the steering of request %s: %s", request_id, reason)
+        self.keep(steering.report, lambda: SteerReport(refused=reason))
 
     def admit(self, steering: Steering, prompt_len: int, parked: Parked | None = None) -> int:
         """The row that holds the steering from now on. Raises InvalidEdit."""
@@ -80,6 +111,7 @@ class HookSet:
                 hook.table.admit(row, steering, own, prompt_len, mask)
             reads = hook.name in steering.capture or any(self.place[r.sae] == hook.index for r in steering.reads)
             hook.admit(row, reads)
+        self.rows.requests[row] = next(self.numbers) if parked is None else parked.request
         if parked is not None:
             self.rows.reached[row] = parked.reached
             self.conditions.resume(row, parked.fired)
@@ -93,14 +125,14 @@ class HookSet:
 
     def release(self, row: int) -> Parked:
         """Frees a row and keeps its counts for whoever asks for them."""
-        steering, reached = self.rows.steerings[row], int(self.rows.reached[row])
+        steering, reached, request = self.rows.steerings[row], int(self.rows.reached[row]), int(self.rows.requests[row])
         self.keep(steering.report, self.snapshot(row))
         self.rows.give_back(row)
         for hook in self.hooks:
             if hook.table is not None:
                 hook.table.release(row)
             hook.release(row)
-        return Parked(reached, self.conditions.release(row))
+        return Parked(reached, self.conditions.release(row), request)
 
     def begin_step(self, batch: Batch | None, token_ids: Tensor | None) -> None:
         """None where no request of the step holds a row. token_ids: of the whole batch."""
@@ -128,7 +160,9 @@ class HookSet:
         readers: dict[str, list[tuple[Wanted, Read]]] = {}
         for row, start, tokens, position in zip(*(column.tolist() for column in batch), strict=True):
             steering = self.rows.steerings[row]
-            wanted = Wanted(steering.report, start, start + tokens, position)
+            if not steering.report:  # Fetched already: its client is gone.
+                continue
+            wanted = Wanted(steering.report, start, start + tokens, position, int(self.rows.requests[row]))
             for name in steering.capture:
                 capturing.setdefault(name, []).append(wanted)
             for read in steering.reads:
@@ -148,9 +182,8 @@ class HookSet:
         rows = [row for row in at if self.conditions.aborting[row]]
         if self.step is None or not rows:
             return
-        step = self.step.only(self.conditions.aborting[self.step.rows])
         device = self.conditions.hook.device
-        self.conditions.abort(Tensors.of(step, device))
+        self.conditions.abort(self.step.only(np.isin(self.step.rows, rows)))
         ended = (self.conditions.aborted_at[torch.tensor(rows, device=device)] < NEVER).any(-1)
         stop = torch.tensor([self.rows.steerings[row].stop_token or 0 for row in rows], dtype=sampled.dtype)
         indices = torch.tensor([at[row] for row in rows]).to(sampled.device)
@@ -158,14 +191,22 @@ class HookSet:
 
     def snapshot(self, row: int) -> Callable[[], SteerReport]:
         """What the row has come to, to be read when somebody asks."""
-        recomputed = int(self.rows.recomputed[row])
-        aborted = self.conditions.snapshot(row, self.rows.steerings[row].aborts)
+        steering, computed = self.rows.steerings[row], int(self.rows.computed[row])
+        recomputed, judged = int(self.rows.recomputed[row]), int(self.conditions.judged[row])
+        request = int(self.rows.requests[row])
+        aborted, decided = self.conditions.aborted(row, steering.aborts), self.conditions.decisions(row)
         tables = [(hook.name, hook.table) for hook in self.hooks if hook.table is not None]
         counts = {name: table.snapshot(row) for name, table in tables if table.holds[row]}
 
         def read() -> SteerReport:
-            hooks = {name: each() for name, each in counts.items()}
-            return SteerReport(hooks=hooks, recomputed_tokens=recomputed, aborted=aborted())
+            return SteerReport(
+                hooks={name: each() for name, each in counts.items()},
+                conditions={self.hooks[at].name: token_counts(seen, computed) for at, seen in decided().items()},
+                aborts=token_counts(judged, computed) if steering.aborts else None,
+                requests=(request,),
+                recomputed_tokens=recomputed,
+                aborted=aborted(),
+            )
 
         return read
 
@@ -193,8 +234,7 @@ class HookSet:
             hook.drain()
             activations, lost = hook.readings.activations.take(key)
             if activations is not None or lost:
-                read = (*(report.activations or ()), *(activations or ()))
-                report = report.model_copy(update={"activations": read, "reads_lost": report.reads_lost or lost})
+                report += SteerReport(activations=activations, reads_lost=lost)
         return report
 
     def captured(self, key: str, name: str) -> Tensor:
@@ -204,16 +244,20 @@ class HookSet:
         return hook.readings.captures.take(key)
 
 
+def token_counts(seen: int, expected: int) -> TokenCounts:
+    return TokenCounts(seen_tokens=seen, expected_tokens=expected)
+
+
 def make_buffers(max_tokens: int, device: torch.device | str) -> "Buffers":
     from featurehub.engine.graph import Buffers
 
     return Buffers(max_tokens, device)
 
 
-def make_hook(index: int, name: str, table: EditTable | None, hooks: HookSet, d_model: int) -> "Hook | GraphHook":
+def make_hook(index: int, name: str, table: EditTable | None, hooks: HookSet, d_model: int) -> Hook:
     """Triton is imported only where it is used."""
     if hooks.buffers is None:
-        return Hook(index, name, table, hooks.conditions)
+        return CpuHook(index, name, table, hooks.conditions)
     from featurehub.engine.graph import GraphHook
 
     return GraphHook(index, name, table, hooks.conditions, hooks.buffers, d_model)

@@ -3,7 +3,7 @@
 A captured graph replays the same launches with the same addresses; what a step does is only what the buffers hold. A
 token whose ``slot`` is 0 (padding, a dummy run, a request that asks for nothing) ends at its first load.
 
-    decide   conditions that read here: bits of the token's truths, and the first position at which each was met
+    decide   conditions that read here: bits of the token's truths, the first position at which each was met, a count
     lasting  "so far" conditions: their bits, once every token of the step has been decided
     edit     the edit equation of ``featurehub.steering``, the tap, and the counts
 
@@ -44,23 +44,27 @@ def activation(x, latent, W_enc, bias, threshold, gain, offset, d_model, BLOCK: 
 def decide(
     hidden, residual, slot, position, truths,
     W_enc, bias, threshold, gain, offset,
-    hook, latent, value, sign, so_far, fired_at,
-    index, d_model, C: tl.constexpr, HAS_RESIDUAL: tl.constexpr, BLOCK: tl.constexpr,
+    hook, latent, value, sign, so_far, fired_at, decided,
+    index, hooks, d_model, C: tl.constexpr, HAS_RESIDUAL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     t = tl.program_id(0)
     row = tl.load(slot + t)
     if row > 0:
         x = load_stream(hidden, residual, t, d_model, HAS_RESIDUAL, BLOCK)
         bits = tl.load(truths + t)
+        reads = tl.full((), 0, tl.int64)
         for c in range(C):
             at = row * C + c
             if tl.load(hook + at) == index:
+                reads = tl.full((), 1, tl.int64)
                 a = activation(x, tl.load(latent + at), W_enc, bias, threshold, gain, offset, d_model, BLOCK)
                 if tl.load(sign + at) * (a - tl.load(value + at)) > 0:
                     tl.atomic_min(fired_at + at, tl.load(position + t))
                     if tl.load(so_far + at) == 0:
                         bits = bits | (tl.full((), 1, tl.int64) << c)
         tl.store(truths + t, bits)
+        if reads > 0:
+            tl.atomic_add(decided + row * hooks + index, reads)
 
 
 @triton.jit

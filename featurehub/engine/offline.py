@@ -4,6 +4,7 @@ The same vLLM, the same hook and the same op as in serving. Starting the first o
 further one in the same process takes seconds.
 """
 
+import gc
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -18,9 +19,12 @@ from torch import Tensor
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
 from featurehub.engine.config import KEY, EngineConfig
-from featurehub.engine.hookset import current, install
+from featurehub.engine.hooked import FAMILIES
+from featurehub.engine.hookset import REPORTS_KEPT, current, install
 from featurehub.engine.loading import as_fingerprinted
-from featurehub.engine.plugin import FAMILIES, register
+from featurehub.engine.memory import Device, share_of
+from featurehub.engine.plugin import register
+from featurehub.engine.reading import CAPTURES_KEPT
 from featurehub.engine.worker import EXTENSION
 from featurehub.errors import EngineError, SteeringLost, UnsupportedModel
 from featurehub.families import check_architecture
@@ -37,8 +41,8 @@ class EngineOptions(Frozen):
     max_model_len:          tokens of a request; -1 is as many as the model has and the KV cache holds
     max_num_seqs:           requests that run side by side
     max_num_batched_tokens: tokens per step
-    kv_cache_gib:           memory of the KV cache; None is 1 on a CPU and 4 on a GPU: the rest stays free for what is
-                            trained beside it
+    kv_cache_gib:           memory of the KV cache; None is 1 on a CPU, and on a GPU at most 4, and at most half of what
+                            is free beside the weights: the rest is for what is trained there
     block_size, num_gpu_blocks_override: tokens of a KV block, and how many blocks there are; None is vLLM's choice
     skip_tokenizer_init:    token ids only, for models without a tokenizer
     """
@@ -74,7 +78,8 @@ class Generation(NamedTuple):
 class Engine:
     """vLLM over ``model``, with hooks where ``config`` says. A context manager; ``close`` frees the memory.
 
-    One at a time in a process. Raises EngineError where another is open, UnsupportedModel, IncompatibleArtifact.
+    One at a time in a process. Raises EngineError where another is open or the GPU has no room, UnsupportedModel,
+    IncompatibleArtifact.
     """
 
     def __init__(self, model: Path, config: EngineConfig, options: EngineOptions | None = None) -> None:
@@ -89,27 +94,27 @@ class Engine:
         register()
         own = as_fingerprinted(model)
         loaded: dict[str, Any] = own if options.dtype == "own" else own | {"dtype": options.dtype}
-        gib = options.kv_cache_gib or (4 if torch.cuda.is_available() else 1)
         self.config = config
         self.keys = itertools.count()
+        self.opened: Any = None
         try:
-            self.llm = LLM(
+            self.opened = LLM(
                 str(model),
                 additional_config=config.to_additional_config(),
                 worker_extension_cls=EXTENSION,
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
-                kv_cache_memory_bytes=gib << 30,
                 hf_overrides={"num_hidden_layers": config.depth} if config.truncated else {},
+                **share_of(model, options.kv_cache_gib, Device.here()).as_options(),
                 **options.model_dump(exclude={"dtype", "kv_cache_gib"}),
                 **loaded,
             )
+            check_architecture(self.llm.model_config.architecture)
+            if not all(self.llm.collective_rpc("featurehub_ready")):
+                raise UnsupportedModel(f"the hook did not reach the model in {model}")
         except BaseException:
-            install(None)
+            self.close()
             raise
-        check_architecture(self.llm.model_config.architecture)
-        if not all(self.llm.collective_rpc("featurehub_ready")):
-            raise UnsupportedModel(f"the hook did not reach the model in {model}")
 
     def __enter__(self) -> Self:
         return self
@@ -120,8 +125,23 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        self.llm.llm_engine.engine_core.shutdown()
+        """Gives back the engine's memory, whoever still holds this object. Safe to call again."""
+        llm, self.opened = self.opened, None
+        if llm is not None:
+            llm.llm_engine.engine_core.shutdown()
+        # vLLM keeps the model, and with it the KV cache, as long as there is an LLM. The hooks hold the SAEs.
+        del llm
         install(None)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    @property
+    def llm(self) -> Any:
+        """Raises EngineError once the engine is closed."""
+        if self.opened is None:
+            raise EngineError("this engine is closed; open another")
+        return self.opened
 
     @property
     def tokenizer(self) -> Any:
@@ -137,10 +157,16 @@ class Engine:
 
         One [tokens, points · d_model] float32 tensor each, with the hook points side by side.
         """
+        whole = [list(document) for document in documents]
+        groups = groups_of(whole, CAPTURES_KEPT // (4 * self.llm.model_config.get_hidden_size()))
+        return [stream for group in groups for stream in self.capture_group(group, *points)]
+
+    def capture_group(self, documents: list[list[int]], *points: HookPoint) -> list[Tensor]:
+        """``capture`` for as many documents as the worker keeps the streams of."""
         names = tuple(map(str, points or [self.config.hooks[0].point]))
         keys = [f"capture-{next(self.keys)}" for _ in documents]
         steerings = [Steering(report=key, capture=names) for key in keys]
-        self.run([list(document) for document in documents], steerings, Sampling(temperature=0.0, max_tokens=1))
+        self.run(documents, steerings, Sampling(temperature=0.0, max_tokens=1))
         captured = [self.llm.collective_rpc("featurehub_captured", args=(keys, name))[0] for name in names]
         if len(names) == 1:
             return captured[0]
@@ -155,10 +181,14 @@ class Engine:
         not the ones that were asked for.
         """
         keyed = [s and s.model_copy(update={"report": f"generate-{next(self.keys)}"}) for s in steerings]
-        outputs = self.run([list(prompt) for prompt in prompts], keyed, sampling)
-        for output, steering in zip(outputs, keyed, strict=True):
-            answer = output.outputs[0]
-            yield Generation(answer.text, list(answer.token_ids), self.report(steering))
+        # In groups: a worker drops the oldest reports beyond as many as this.
+        for start in range(0, len(prompts), REPORTS_KEPT):
+            group = slice(start, start + REPORTS_KEPT)
+            seeded = sampling.model_copy(update={"seed": sampling.seed + start})
+            outputs = self.run([list(prompt) for prompt in prompts[group]], keyed[group], seeded)
+            for output, steering in zip(outputs, keyed[group], strict=True):
+                answer = output.outputs[0]
+                yield Generation(answer.text, list(answer.token_ids), self.report(steering))
 
     def run(self, prompts: list[list[int]], steerings: Sequence[Steering | None], sampling: Sampling) -> list[Any]:
         from vllm import SamplingParams, TokensPrompt
@@ -168,7 +198,7 @@ class Engine:
                 temperature=sampling.temperature,
                 max_tokens=sampling.max_tokens,
                 seed=sampling.seed + i,
-                extra_args={KEY: steering.to_json()} if steering else None,
+                extra_args={KEY: steering.to_request()} if steering else None,
             )
             for i, steering in enumerate(steerings)
         ]
@@ -182,11 +212,25 @@ class Engine:
         if wire is None:
             raise SteeringLost("the engine knows nothing of a request that asked for steering")
         report = SteerReport.model_validate(wire)
-        if not report.complete:
-            raise SteeringLost(
-                f"the hooks ran over {report.seen_tokens} tokens, {report.expected_tokens} should have been steered"
-            )
+        if lost := report.lost(steering):
+            raise SteeringLost(lost)
+        if report.reads_lost:
+            raise SteeringLost("activations were dropped for want of memory; ask for fewer at once")
         return report
+
+
+def groups_of(documents: Sequence[list[int]], tokens: int) -> Iterator[list[list[int]]]:
+    """The documents, as many at a time as have ``tokens`` tokens together; at least one."""
+    group: list[list[int]] = []
+    room = tokens
+    for document in documents:
+        if group and len(document) > room:
+            yield group
+            group, room = [], tokens
+        group.append(document)
+        room -= len(document)
+    if group:
+        yield group
 
 
 def prepare_environment() -> None:

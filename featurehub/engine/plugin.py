@@ -1,26 +1,46 @@
 """The entry point ``vllm.general_plugins``: runs in every vLLM process, before a model is built.
 
 It registers names and wraps admission; the op and the runner's adapter come with the first hooked model, in the worker
-that builds it.
+that builds it. Most vLLM processes of an environment may have nothing to do with featurehub: for them nothing changes,
+even where this vLLM is one that featurehub does not know. An engine that is to have hooks then refuses to start.
 """
 
+import logging
 import sys
 
+from featurehub.engine.hooked import FAMILIES, OWN, PREFIX
+from featurehub.errors import UnsupportedModel
 from featurehub.families import ARCHITECTURES
+from featurehub.seals import secret
 
-__all__ = ["FAMILIES", "register"]
+__all__ = ["register"]
 
-FAMILIES = "featurehub.engine.families"
+HOOKED = "featurehub.engine.hooked"
+# Below vLLM's own logger, so that it is shown as that is.
+logger = logging.getLogger("vllm.featurehub")
 
 
 def register() -> None:
-    """Names the classes; where they are imported already, hands them over: to look at a name, vLLM starts a process."""
+    """Wraps admission and names the model classes. Warns where it cannot. Safe to call again."""
+    secret()  # Before this process starts others, which inherit it.
+    try:
+        from featurehub.engine.admission import install
+
+        install()
+    except (ImportError, UnsupportedModel) as error:
+        logger.warning("featurehub cannot steer with this vLLM, which runs as if it were not installed: %s", error)
+    register_models()
+
+
+def register_models() -> None:
+    """By name; where the classes are imported already, as they are: to look at a name, vLLM starts a process."""
     from vllm import ModelRegistry
 
-    from featurehub.engine.admission import install
-
-    install()
     families = sys.modules.get(FAMILIES)
     for architecture in ARCHITECTURES:
-        name = f"Hooked{architecture}"
-        ModelRegistry.register_model(architecture, getattr(families, name) if families else f"{FAMILIES}:{name}")
+        known = ModelRegistry.models.get(architecture)
+        if known is None:
+            continue
+        OWN.setdefault(architecture, known)
+        name = f"{PREFIX}{architecture}"
+        ModelRegistry.register_model(architecture, getattr(families, name) if families else f"{HOOKED}:{name}")

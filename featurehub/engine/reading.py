@@ -8,7 +8,7 @@
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,24 +16,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from featurehub.activations import NO_LATENT, ActivationBlock, PackedActivations
 from featurehub.edits import Read
 from featurehub.engine.bank import Bank
-from featurehub.report import TokenFeatures
+from featurehub.errors import SteeringLost
 
 __all__ = ["Activations", "Captures", "Readers", "Readings", "Wanted"]
 
 BYTES_KEPT = 1 << 28
+CAPTURES_KEPT = 1 << 30
 TOKENS_TOGETHER = 256
 LATENTS_AT_ONCE = 1 << 24
 
 
 class Wanted(NamedTuple):
-    """A request's tokens in one step: batch indices ``start`` to ``stop``, the first at ``position``."""
+    """A request's tokens in one step: batch indices ``start`` to ``stop``, the first at ``position``.
+
+    key:     of the report that the request writes into; several requests may share one
+    request: its own number; None for a request that is read in this step alone
+    """
 
     key: str
     start: int
     stop: int
     position: int
+    request: int | None = None
 
 
 Readers = Mapping[str, Sequence[tuple[Wanted, Read]]]
@@ -41,21 +48,40 @@ Readers = Mapping[str, Sequence[tuple[Wanted, Read]]]
 
 
 class Captures:
-    """Streams by request key."""
+    """Streams by request key. Beyond ``CAPTURES_KEPT`` the oldest request's are dropped; the newest are kept, however
+    many there are.
+    """
 
     def __init__(self) -> None:
-        self.pieces: dict[str, list[tuple[int, Tensor]]] = {}
+        self.pieces: OrderedDict[str, list[tuple[int, Tensor]]] = OrderedDict()
+        self.bytes = 0
 
     def add(self, wanted: Wanted, x: Tensor) -> None:
-        self.pieces.setdefault(wanted.key, []).append((wanted.position, x[wanted.start : wanted.stop]))
+        piece = x[wanted.start : wanted.stop]
+        self.pieces.setdefault(wanted.key, []).append((wanted.position, piece))
+        self.bytes += piece.nbytes
+        while self.bytes > CAPTURES_KEPT and len(self.pieces) > 1:
+            self.drop(next(iter(self.pieces)))
+
+    def drop(self, key: str) -> list[tuple[int, Tensor]]:
+        pieces = self.pieces.pop(key)
+        self.bytes -= sum(x.nbytes for _, x in pieces)
+        return pieces
 
     def take(self, key: str) -> Tensor:
-        """[tokens, d_model], float32, every position once. Raises KeyError."""
-        pieces = self.pieces.pop(key)
+        """[tokens, d_model], float32, every position once. Raises KeyError, and SteeringLost where tokens are missing:
+        the first ones of a request whose streams were dropped while it ran.
+        """
+        pieces = self.drop(key)
         tokens = max(position + len(x) for position, x in pieces)
-        stream = torch.empty(tokens, pieces[0][1].shape[1])
+        stream, filled = torch.empty(tokens, pieces[0][1].shape[1]), torch.zeros(tokens, dtype=torch.bool)
         for position, x in pieces:
             stream[position : position + len(x)] = x
+            filled[position : position + len(x)] = True
+        if not filled.all():
+            raise SteeringLost(
+                f"the streams of {int((~filled).sum())} of {tokens} tokens were dropped; read fewer at once"
+            )
         return stream
 
 
@@ -90,6 +116,7 @@ class Piece:
 class Share(NamedTuple):
     """A request's consecutive tokens in a piece: ``length`` of them from ``offset`` on, the first at ``position``."""
 
+    request: Hashable
     read: Read
     piece: Piece
     offset: int
@@ -133,7 +160,8 @@ class Activations:
         offset = 0
         for wanted, read in readers:
             length = wanted.stop - wanted.start
-            self.keep(wanted.key, Share(read, piece, offset, length, wanted.position))
+            request = object() if wanted.request is None else wanted.request
+            self.keep(wanted.key, Share(request, read, piece, offset, length, wanted.position))
             offset += length
         self.bound()
 
@@ -158,8 +186,8 @@ class Activations:
             if len(self.lost) > 4096:
                 self.lost.popitem(last=False)
 
-    def take(self, key: str) -> tuple[list[TokenFeatures] | None, bool]:
-        """Every token once, in order; None where nothing was read. And whether it was lost."""
+    def take(self, key: str) -> tuple[PackedActivations | None, bool]:
+        """Every token of every request once, in order; None where nothing was read. And whether it was lost."""
         for sae in list(self.unread):
             self.encode(sae)
         lost = key in self.lost
@@ -168,8 +196,10 @@ class Activations:
         if shares is None:
             return None, lost
         self.let_go(shares)
-        by_token = {(t.position, t.sae): t for share in shares for t in tokens(share)}
-        return [by_token[at] for at in sorted(by_token)], lost
+        together: dict[tuple[Hashable, Read], list[Share]] = {}
+        for share in shares:
+            together.setdefault((share.request, share.read), []).append(share)
+        return PackedActivations(tuple(map(packed, together.values()))), lost
 
 
 def encoded(x: Tensor, bank: Bank, sae: str, top_k: int, named: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,27 +217,27 @@ def encoded(x: Tensor, bank: Bank, sae: str, top_k: int, named: Sequence[int]) -
     return indices, values, own
 
 
-def tokens(share: Share) -> list[TokenFeatures]:
-    """The strongest only where they are active at all; named ones always."""
+def packed(shares: Sequence[Share]) -> ActivationBlock:
+    """All shares of one request and one SAE. A position that was computed again is reported as it was last."""
+    positions = np.concatenate([np.arange(each.position, each.position + each.length) for each in shares])
+    columns = (torch.cat(column).cpu().numpy() for column in zip(*map(tokens, shares), strict=True))
+    token_ids, latents, values = columns
+    ordered, first = np.unique(positions[::-1], return_index=True)
+    last = len(positions) - 1 - first
+    return ActivationBlock.pack(shares[0].read.sae, ordered, token_ids[last], latents[last], values[last])
+
+
+def tokens(share: Share) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids [tokens]; latents and values [tokens, columns]: the strongest only where they are active at all, named
+    ones always.
+    """
     read, piece, own = share.read, share.piece, slice(share.offset, share.offset + share.length)
     columns = [piece.columns.index(latent) for latent in read.latents]
-    strongest = (piece.token_ids[own], piece.latents[own, : read.top_k], piece.values[own, : read.top_k])
-    rows = zip(*(t.tolist() for t in (*strongest, piece.named[own][:, columns])), strict=True)
-    result = []
-    for i, (token, latents, values, named) in enumerate(rows):
-        active = [(latent, value) for latent, value in zip(latents, values, strict=True) if value > 0]
-        pairs = active + list(zip(read.latents, named, strict=True))
-        result.append(
-            # Not validated again: there are thousands, and they come from tensors.
-            TokenFeatures.model_construct(
-                sae=read.sae,
-                position=share.position + i,
-                token=token,
-                latents=tuple(latent for latent, _ in pairs),
-                activations=tuple(value for _, value in pairs),
-            )
-        )
-    return result
+    strongest = piece.values[own, : read.top_k]
+    latents = torch.where(strongest > 0, piece.latents[own, : read.top_k], NO_LATENT)
+    named = latents.new_tensor(read.latents).expand(share.length, -1)
+    values = torch.cat([strongest, piece.named[own][:, columns]], dim=1)
+    return piece.token_ids[own], torch.cat([latents, named], dim=1), values
 
 
 class Readings:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from featurehub.edits import Steering
 
-__all__ = ["Batch", "Rows", "Step"]
+__all__ = ["Batch", "DeviceStep", "Rows", "Step"]
 
 Ints = NDArray[np.int64]
 
@@ -67,25 +69,42 @@ class Step(NamedTuple):
         return Step(self.tokens[index], self.rows[index], self.positions[index], self.first[index])
 
 
+class DeviceStep(NamedTuple):
+    """A ``Step`` where the model runs: [tokens] each."""
+
+    tokens: Tensor
+    rows: Tensor
+    positions: Tensor
+    first: Tensor
+
+    @classmethod
+    def of(cls, step: Step, device: torch.device | str = "cpu") -> "DeviceStep":
+        return cls(*(torch.from_numpy(column).to(device) for column in step))
+
+
 class Rows:
     """Rows 1 to ``count`` for requests; row 0 belongs to nobody and changes nothing.
 
     reached:    [rows] position after the last one that was ever computed
+    computed:   [rows] tokens laid out, those that were computed again among them
     recomputed: [rows] tokens computed again
     reading:    [rows] whether the request captures or reads anything
+    requests:   [rows] the request's own number, which it keeps when it is preempted
     """
 
     def __init__(self, count: int) -> None:
         self.free = list(range(count, 0, -1))
         self.steerings: dict[int, Steering] = {}
         self.reached = np.zeros(count + 1, np.int64)
+        self.computed = np.zeros(count + 1, np.int64)
         self.recomputed = np.zeros(count + 1, np.int64)
         self.reading = np.zeros(count + 1, np.bool_)
+        self.requests = np.zeros(count + 1, np.int64)
 
     def take(self, steering: Steering) -> int:
         row = self.free.pop()
         self.steerings[row] = steering
-        self.reached[row] = self.recomputed[row] = 0
+        self.reached[row] = self.computed[row] = self.recomputed[row] = 0
         self.reading[row] = bool(steering.capture or steering.reads)
         return row
 
@@ -99,6 +118,7 @@ class Rows:
         positions = np.repeat(batch.positions, batch.tokens) + offsets
         first = positions >= self.reached[rows]
         np.add.at(self.recomputed, rows, ~first)
+        self.computed[batch.rows] += batch.tokens
         self.reached[batch.rows] = np.maximum(self.reached[batch.rows], batch.positions + batch.tokens)
         return Step(np.repeat(batch.starts, batch.tokens) + offsets, rows, positions, first)
 

@@ -10,11 +10,10 @@ A step without steered requests costs one look at its new requests.
 from typing import Any
 
 import numpy as np
-from vllm.logger import init_logger
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
 from featurehub.edits import Steering
-from featurehub.engine.admission import carried
+from featurehub.engine.checks import prompt_len
 from featurehub.engine.hookset import HookSet, Parked, current
 from featurehub.engine.rows import Batch
 from featurehub.engine.seeds import protect_generators
@@ -22,8 +21,6 @@ from featurehub.engine.wrapping import run_after
 from featurehub.errors import FeaturehubError
 
 __all__ = ["install"]
-
-logger = init_logger(__name__)
 
 
 class Adapter:
@@ -43,7 +40,7 @@ class Adapter:
     def begin_step(self, runner: Any, scheduler_output: Any, num_scheduled_tokens: np.ndarray) -> None:
         for request in scheduler_output.scheduled_new_reqs:
             self.forget(request.req_id)
-            self.learn(request.req_id, request.sampling_params, runner.requests[request.req_id].num_prompt_tokens)
+            self.learn(request)
         if not self.steerings:
             self.hooks.begin_step(None, runner.input_ids.cpu)
             return
@@ -51,15 +48,11 @@ class Adapter:
         batch = self.batch(runner.input_batch, num_scheduled_tokens)
         self.hooks.begin_step(batch, runner.input_ids.gpu)
 
-    def learn(self, request_id: str, params: Any, prompt_len: int) -> None:
-        """No report will be found for a request whose steering the worker refuses, which ends it in an error."""
-        try:
-            steering = carried(params.extra_args) if params is not None else None
-        except FeaturehubError as error:
-            logger.error("request %s carries a steering that the worker cannot read: %s", request_id, error)
-            return
+    def learn(self, request: Any) -> None:
+        """Of a vLLM ``NewRequestData``: nothing but its name connects it with a request before it."""
+        steering = self.hooks.receive(request.req_id, request.sampling_params)
         if steering is not None:
-            self.steerings[request_id] = steering, prompt_len
+            self.steerings[request.req_id] = steering, prompt_len(request)
 
     def batch(self, input_batch: Any, num_scheduled_tokens: np.ndarray) -> Batch | None:
         """The step's requests that hold a row, which is given to them if need be."""
@@ -83,11 +76,11 @@ class Adapter:
         return self.rows[request_id]
 
     def admit(self, request_id: str) -> int:
-        steering, prompt_len = self.steerings[request_id]
+        steering, tokens = self.steerings[request_id]
         try:
-            return self.hooks.admit(steering, prompt_len, self.parked.pop(request_id, None))
+            return self.hooks.admit(steering, tokens, self.parked.pop(request_id, None))
         except FeaturehubError as error:
-            logger.error("request %s asked for edits that the worker refuses: %s", request_id, error)
+            self.hooks.refuse(request_id, steering, error.message)
             return 0
 
     def park_others(self, running: dict[str, int]) -> None:

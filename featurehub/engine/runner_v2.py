@@ -15,16 +15,14 @@ from collections import OrderedDict
 from typing import Any
 
 import numpy as np
-from vllm.logger import init_logger
 
-from featurehub.engine.admission import carried
+from featurehub.engine.checks import prompt_len
 from featurehub.engine.hookset import HookSet, Parked, current
 from featurehub.engine.rows import Batch
 from featurehub.errors import FeaturehubError, UnsupportedModel
 
 __all__ = ["StateAdapter", "hooked_state"]
 
-logger = init_logger(__name__)
 PARKED = 4096
 _METHODS = ("add_request", "remove_request", "prepare_inputs", "prepare_dummy_inputs")
 
@@ -34,7 +32,9 @@ class StateAdapter:
 
     rows:      by id, of requests that ask for anything
     positions: by id, of the first token that is not computed yet
-    parked:    what removed requests left behind; a preempted one comes back for it
+    nonces:    by id, of the same requests
+    parked:    what removed requests left behind; a preempted one comes back for it. By id and nonce: a new request may
+               have the id of one that is gone.
     can_abort: whether this vLLM lets us touch what is sampled
     """
 
@@ -42,30 +42,31 @@ class StateAdapter:
         self.hooks = hooks
         self.rows: dict[str, int] = {}
         self.positions: dict[str, int] = {}
-        self.parked: OrderedDict[str, Parked] = OrderedDict()
+        self.nonces: dict[str, str] = {}
+        self.parked: OrderedDict[tuple[str, str], Parked] = OrderedDict()
         self.can_abort = False
 
     def add(self, request: Any) -> None:
-        """No report will be found for a request whose steering is refused here, which ends it in an error."""
-        params = request.sampling_params
+        """Of a vLLM ``NewRequestData``."""
+        self.remove(request.req_id)
+        steering = self.hooks.receive(request.req_id, request.sampling_params)
+        if steering is None:
+            return
         try:
-            steering = carried(params.extra_args) if params is not None else None
-            if steering is None:
-                return
             if steering.aborts and not self.can_abort:
                 raise UnsupportedModel("this vLLM's model runner has no custom_sampler, so nothing can be aborted")
-            self.remove(request.req_id)
-            parked = self.parked.pop(request.req_id, None)
-            self.rows[request.req_id] = self.hooks.admit(steering, len(request.prompt_token_ids), parked)
+            parked = self.parked.pop((request.req_id, steering.nonce), None)
+            self.rows[request.req_id] = self.hooks.admit(steering, prompt_len(request), parked)
             self.positions[request.req_id] = request.num_computed_tokens
+            self.nonces[request.req_id] = steering.nonce
         except FeaturehubError as error:
-            logger.error("request %s asked for edits that the worker refuses: %s", request.req_id, error)
+            self.hooks.refuse(request.req_id, steering, error.message)
 
     def remove(self, request_id: str) -> None:
         row = self.rows.pop(request_id, 0)
         if not row:
             return
-        self.parked[request_id] = self.hooks.release(row)
+        self.parked[request_id, self.nonces.pop(request_id)] = self.hooks.release(row)
         if len(self.parked) > PARKED:
             self.parked.popitem(last=False)
 

@@ -1,4 +1,9 @@
-"""Running something after a method of vLLM where it offers no seam: wrapped once, and only if its form is known."""
+"""Running something after a method of vLLM where it offers no seam: wrapped once, and only if its form is known.
+
+Others may have wrapped the method before, or wrap it later: what says that it is wrapped by us is a mark of our own on
+its class. Should somebody take our wrapper out again, the worker finds no seal on what requests carry, or no step laid
+out, and refuses; nothing runs unsteered in silence.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -13,14 +18,22 @@ __all__ = ["run_after"]
 def run_after(owner: type, name: str, is_known: Callable[[list[str]], bool], after: Callable[..., None]) -> None:
     """Calls ``after`` with the object, the method's result and its arguments whenever the method has run.
 
-    is_known: says of the method's parameters whether this is the method that we know
+    Safe to call again.
 
-    Safe to call again. Raises UnsupportedModel for an unknown method.
+    Args:
+        owner: The class; subclasses that call its method are served with it.
+        name: The method.
+        is_known: Says of the method's parameters whether this is the method that we know.
+        after: What to run.
+
+    Raises:
+        UnsupportedModel: The method is not there, or not the one that we know.
     """
-    original = getattr(owner, name)
-    if hasattr(original, "__wrapped__"):
+    mark = f"_featurehub_after_{name}"
+    if mark in vars(owner):
         return
-    if not is_known(list(inspect.signature(original).parameters)):
+    original = getattr(owner, name, None)
+    if original is None or not is_known(list(inspect.signature(original).parameters)):
         raise UnsupportedModel(f"this vLLM's {owner.__name__} has a {name} that featurehub does not know")
 
     @wraps(original)
@@ -30,3 +43,4 @@ def run_after(owner: type, name: str, is_known: Callable[[list[str]], bool], aft
         return result
 
     setattr(owner, name, wrapped)
+    setattr(owner, mark, True)

@@ -59,7 +59,7 @@ def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]], progress:
 
 
 def read_documents(
-    engine: Engine, entries: Sequence[str | list[Message]], max_tokens: int | None, progress: Progress = SILENT
+    engine: Engine, entries: Sequence[str | list[Message]], max_tokens: int | None, progress: Progress
 ) -> list[Document]:
     """What is left out is said.
 

@@ -9,7 +9,7 @@ from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.engine.offline import Engine
 from featurehub.errors import InvalidInput
 from featurehub.runs.harvest import read_documents
-from featurehub.runs.progress import SILENT, Progress
+from featurehub.runs.progress import Progress
 from featurehub.settings import Frozen
 from saes.documents import Document, count_tokens, ordinary, text_hash
 from saes.texts import Message
@@ -46,7 +46,7 @@ def material_of(
     identity: ModelIdentity,
     hook: HookPoint,
     entries: Sequence[str | list[Message]],
-    progress: Progress = SILENT,
+    progress: Progress,
 ) -> Material:
     """Raises InvalidInput where there are too few texts."""
     training, held_out = split(read_documents(engine, entries, config.max_tokens, progress), config.held_out)

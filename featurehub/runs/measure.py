@@ -111,7 +111,7 @@ def texts_of(
     max_tokens: int | None,
     entries: Sequence[str | list[Message]],
     rows: Sequence[Labelled],
-    progress: Progress = SILENT,
+    progress: Progress,
 ) -> EvaluationTexts:
     """longest: tokens that the model takes at once"""
     tokenizer = AutoTokenizer.from_pretrained(model)

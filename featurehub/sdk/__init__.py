@@ -13,7 +13,7 @@ Over HTTP errors are openai's own exceptions; a weight that cannot be right is `
 and a name that finds no feature ``FeatureNotFound``.
 
 May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
-then ``request`` (how edits get into a request), ``client``, and ``features`` (search).
+then ``request`` (how edits get into a request), ``client``, ``streaming``, and ``features`` (search).
 """
 
 from featurehub.sdk.client import AsyncClient, Client

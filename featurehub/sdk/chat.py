@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from typing import Any, Literal, TypeVar, overload
 
 from openai import AsyncStream, Omit, Stream, omit
-from openai.lib.streaming.chat import AsyncChatCompletionStreamManager, ChatCompletionStreamManager
 from openai.resources.chat import AsyncChat, Chat
 from openai.resources.chat.completions import AsyncCompletions, Completions
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam, ParsedChatCompletion
 
 from featurehub.sdk.request import Activations, Features, Model, Steer, steered
+from featurehub.sdk.streaming import AsyncSteeredStreamManager, SteeredStreamManager
 
 __all__ = ["AsyncSteeredChat", "SteeredChat"]
 
@@ -58,9 +58,9 @@ class SteeredCompletions(Completions):
 
     def stream(
         self, *, messages: Messages, model: Model, response_format: Any = omit, **options: Any
-    ) -> ChatCompletionStreamManager[Any]:
+    ) -> SteeredStreamManager[Any]:
         given = {"messages": messages, "model": model, "response_format": response_format}
-        return super().stream(**steered(given | options))
+        return SteeredStreamManager(super().stream(**steered(given | options)))
 
 
 class AsyncSteeredCompletions(AsyncCompletions):
@@ -102,9 +102,9 @@ class AsyncSteeredCompletions(AsyncCompletions):
 
     def stream(
         self, *, messages: Messages, model: Model, response_format: Any = omit, **options: Any
-    ) -> AsyncChatCompletionStreamManager[Any]:
+    ) -> AsyncSteeredStreamManager[Any]:
         given = {"messages": messages, "model": model, "response_format": response_format}
-        return super().stream(**steered(given | options))
+        return AsyncSteeredStreamManager(super().stream(**steered(given | options)))
 
 
 class SteeredChat(Chat):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from openai import AsyncOpenAI, OpenAI
 
@@ -71,9 +71,10 @@ class AsyncClient(AsyncOpenAI):
 
 
 def url_of(base_url: Any) -> str:
-    """A URL without a path means the server's OpenAI routes."""
-    url = str(base_url or os.environ.get("FEATUREHUB_BASE_URL") or BASE_URL)
-    return url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}/v1"
+    """The server's OpenAI routes: everything is below ``/v1``, and that below the server's own path, if it has one."""
+    url = urlsplit(str(base_url or os.environ.get("FEATUREHUB_BASE_URL") or BASE_URL))
+    path = url.path.rstrip("/")
+    return urlunsplit(url._replace(path=path if path.endswith("/v1") else f"{path}/v1"))
 
 
 def key_from_environment() -> str:

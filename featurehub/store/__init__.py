@@ -1,7 +1,7 @@
 """The feature database: artifacts, features, labels, names, evaluations, drift verdicts.
 
-Owns the schema, its migrations and every query; SQLite in one file by default, any SQLAlchemy URL else. Reading and
-writing are different types, so that a function's signature says what it may do:
+Owns the schema, its migrations and every query, in one SQLite file. Reading and writing are different types, so that a
+function's signature says what it may do:
 
     store = open_store("features.db")
     with store.write() as writer:          # one transaction; an error rolls it back
@@ -10,9 +10,9 @@ writing are different types, so that a function's signature says what it may do:
     with store.read() as reader:           # one consistent snapshot
         feature = reader.resolve("banking")
 
-May import errors, settings, features, verdicts and artifacts; never torch, vllm or a spoke. Start with ``values``
-(what goes in and comes out), then ``reader`` and ``writer``; ``lookup`` says how a name finds its feature, ``search``
-how results are ranked.
+May import errors, settings, features, records, verdicts and artifacts; never torch, vllm or a spoke. Start with
+``featurehub.records`` (what goes in and comes out), then ``reader`` and ``writer``; ``lookup`` says how a name finds
+its feature, ``search`` how results are ranked, ``connection`` how the file is opened where it may not be written.
 """
 
 from featurehub.records import (
@@ -26,12 +26,15 @@ from featurehub.records import (
     LabelVersion,
     Outcome,
     Provenance,
+    ReportHead,
+    Scope,
     SearchPage,
     TokenLogit,
     Trial,
     Unlabeled,
 )
 from featurehub.store.reader import Reader
+from featurehub.store.statistics import PreparedRows
 from featurehub.store.store import Store, open_store
 from featurehub.store.writer import Writer
 
@@ -45,8 +48,11 @@ __all__ = [
     "LabelVersion",
     "Labeled",
     "Outcome",
+    "PreparedRows",
     "Provenance",
     "Reader",
+    "ReportHead",
+    "Scope",
     "SearchPage",
     "Store",
     "TokenLogit",

@@ -7,14 +7,43 @@ The latest report on an artifact and a model (by the fingerprint of all its weig
 Without a report everything is unchecked.
 """
 
+from collections.abc import Iterable, Sequence
+
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session, selectinload
 
 from featurehub.features import State
-from featurehub.store.schema import FeatureRecord, ReportRecord, VerdictRecord
-from featurehub.verdicts import DriftReport, FeatureVerdict
+from featurehub.records import ReportHead
+from featurehub.store.rows import batches
+from featurehub.store.schema import ReportRecord, VerdictRecord
+from featurehub.store.sql import statement
+from featurehub.verdicts import DriftReport, FeatureVerdict, state_of
 
-__all__ = ["load_reports", "load_state", "load_states", "save_report"]
+__all__ = ["Judged", "Place", "load_heads", "load_reports", "load_states", "save_report"]
+
+Place = tuple[str, int]
+"""An SAE's id and a latent of it."""
+Judged = tuple[State, str | None]
+"""A state, and the id of the report that says so."""
+
+HEAD = "r.artifact_id, r.id, r.model, r.created, r.state, json_extract(r.report, '$.reason')"
+LATEST = """
+    r.artifact_id IN :saes AND r.fingerprint = :fingerprint AND r.number = (
+        SELECT max(number) FROM drift_reports
+        WHERE artifact_id = r.artifact_id AND fingerprint = r.fingerprint
+    )
+"""
+HEADS = statement(f"SELECT {HEAD} FROM drift_reports AS r WHERE {LATEST}", "saes")
+# Steps 1 to 3: the latest report of each SAE, whether it has verdicts, and those of the latents that are asked for.
+STATES = statement(
+    f"""
+    SELECT {HEAD}, EXISTS (SELECT 1 FROM drift_verdicts WHERE report_id = r.id), v.latent, v.reads, v.steers
+    FROM drift_reports AS r LEFT JOIN drift_verdicts AS v ON v.report_id = r.id AND v.latent IN :latents
+    WHERE {LATEST}
+    """,
+    "saes",
+    "latents",
+)
 
 
 def load_reports(
@@ -28,22 +57,47 @@ def load_reports(
     return [_report(record) for record in session.scalars(whole)]
 
 
-def load_states(session: Session, artifact: str, fingerprint: str) -> dict[int, tuple[State, str | None]]:
-    """State of every latent that has a feature, and the id of the report that set it."""
-    record = _latest(session, artifact, fingerprint)
-    latents = session.scalars(select(FeatureRecord.latent).where(FeatureRecord.artifact_id == artifact))
-    states = dict.fromkeys(latents, _unjudged(session, record))
-    if record is not None:
-        query = select(VerdictRecord).where(VerdictRecord.report_id == record.id)
-        states |= {each.latent: (_verdict(each).state, record.id) for each in session.scalars(query)}
-    return states
+def load_heads(session: Session, saes: Sequence[str], fingerprint: str) -> dict[str, ReportHead]:
+    """The latest report of each SAE (by id) on a model, where there is one, without its verdicts."""
+    rows = session.execute(HEADS, {"saes": saes, "fingerprint": fingerprint})
+    return {sae: _head(*head) for sae, *head in rows}
 
 
-def load_state(session: Session, artifact: str, latent: int, fingerprint: str) -> tuple[State, str | None]:
-    """The same of one latent."""
-    record = _latest(session, artifact, fingerprint)
-    judged = record and session.get(VerdictRecord, (record.id, latent))
-    return (_verdict(judged).state, judged.report_id) if judged else _unjudged(session, record)
+def load_states(
+    session: Session, latents: Iterable[Place], fingerprint: str
+) -> tuple[dict[str, ReportHead | None], dict[Place, Judged]]:
+    """The latest report of each SAE, and of each of these latents the state and the report that set it.
+
+    No verdict is read but those of these latents.
+    """
+    heads: dict[str, ReportHead | None] = {}
+    found: dict[Place, Judged] = {}
+    for batch in batches(dict.fromkeys(latents)):
+        of_batch, states = _states_of_batch(session, batch, fingerprint)
+        heads |= of_batch
+        found |= states
+    return heads, found
+
+
+def _states_of_batch(
+    session: Session, batch: Sequence[Place], fingerprint: str
+) -> tuple[dict[str, ReportHead | None], dict[Place, Judged]]:
+    saes, asked = list({sae for sae, _ in batch}), list({latent for _, latent in batch})
+    heads: dict[str, ReportHead | None] = dict.fromkeys(saes)
+    others: dict[str, Judged] = dict.fromkeys(saes, (State.UNCHECKED, None))
+    judged: dict[Place, Judged] = {}
+    parameters = {"saes": saes, "latents": asked, "fingerprint": fingerprint}
+    for sae, *rest in session.execute(STATES, parameters):
+        *head, has_verdicts, latent, reads, steers = rest
+        heads[sae] = known = heads[sae] or _head(*head)
+        others[sae] = (State.UNCHECKED if has_verdicts else known.state), known.id
+        if latent is not None:
+            judged[sae, latent] = state_of(State(reads), State(steers)), known.id
+    return heads, {each: judged.get(each) or others[each[0]] for each in batch}
+
+
+def _head(id: str, model: str, created: str, state: str, reason: str) -> ReportHead:
+    return ReportHead(id=id, model=model, created=created, state=State(state), reason=reason)
 
 
 def save_report(session: Session, report: DriftReport) -> None:
@@ -55,19 +109,6 @@ def save_report(session: Session, report: DriftReport) -> None:
     rows = [{"report_id": report.id, **verdict.model_dump(mode="json")} for verdict in report.features]
     if rows:
         session.execute(insert(VerdictRecord), rows)
-
-
-def _latest(session: Session, artifact: str, fingerprint: str) -> ReportRecord | None:
-    query = select(ReportRecord).where(ReportRecord.artifact_id == artifact, ReportRecord.fingerprint == fingerprint)
-    return session.scalars(query.order_by(ReportRecord.number.desc()).limit(1)).first()
-
-
-def _unjudged(session: Session, record: ReportRecord | None) -> tuple[State, str | None]:
-    """What a latest report says of a latent without a verdict."""
-    if record is None:
-        return State.UNCHECKED, None
-    judges = session.scalars(select(VerdictRecord.latent).where(VerdictRecord.report_id == record.id).limit(1)).first()
-    return (State(record.state) if judges is None else State.UNCHECKED), record.id
 
 
 def _report(record: ReportRecord) -> DriftReport:

@@ -1,19 +1,31 @@
 """Stores versions of labels. A failed attempt is a version with a reason, and never a label."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from pydantic_core import to_json
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from featurehub.errors import FeatureNotFound
 from featurehub.records import Labeled, LabelVersion, Outcome, Provenance
-from featurehub.store.naming import give_names, give_slugs
+from featurehub.store.naming import choose_slugs, give_names
 from featurehub.store.rows import batches, label_of
-from featurehub.store.schema import FeatureRecord, LabelRecord
+from featurehub.store.schema import LabelRecord
+from featurehub.store.sql import run_many, statement
 
-__all__ = ["save_labels"]
+__all__ = ["owners_of", "save_labels"]
+
+COLUMNS = (
+    "feature_id", "version", "label", "reason", "score", "scores", "author", "method", "model", "prompt", "answer",
+    "created",
+)  # fmt: skip
+OWNERS = statement("SELECT id, artifact_id FROM features WHERE id IN :ids", "ids")
+ADD = statement(f"INSERT INTO labels ({', '.join(COLUMNS)}) VALUES ({', '.join(f':{name}' for name in COLUMNS)})")
+NAME = statement(
+    "UPDATE features SET label = :label, label_version = :version, label_score = :score, slug = :slug WHERE id = :id"
+)
 
 
 def save_labels(session: Session, labels: Mapping[str, tuple[Outcome, Provenance]], created: str) -> dict[str, int]:
@@ -21,15 +33,14 @@ def save_labels(session: Session, labels: Mapping[str, tuple[Outcome, Provenance
 
     Raises FeatureNotFound.
     """
-    artifacts = _artifacts(session, labels)
+    artifacts = owners_of(session, labels)
     latest = _latest(session, labels)
     new = {
         each: (_version(latest.get(each)) + 1, *labels[each])
         for each in labels
         if (known := latest.get(each)) is None or (known.outcome, known.provenance) != labels[each]
     }
-    if new:
-        session.execute(insert(LabelRecord), [_row(each, *entry, created) for each, entry in new.items()])
+    run_many(session, ADD, [_row(each, *entry, created) for each, entry in new.items()])
     named = {each: (number, found) for each, (number, found, _) in new.items() if isinstance(found, Labeled)}
     _make_current(session, named, artifacts)
     return {each: new[each][0] if each in new else _version(latest.get(each)) for each in labels}
@@ -39,12 +50,13 @@ def _version(latest: LabelVersion | None) -> int:
     return 0 if latest is None else latest.version
 
 
-def _artifacts(session: Session, labels: Mapping[str, object]) -> dict[str, str]:
+def owners_of(session: Session, features: Iterable[str]) -> dict[str, str]:
+    """The artifact of each feature, by id. Raises FeatureNotFound."""
     found: dict[str, str] = {}
-    for batch in batches(labels):
-        query = select(FeatureRecord.id, FeatureRecord.artifact_id).where(FeatureRecord.id.in_(batch))
-        found |= {row.id: row.artifact_id for row in session.execute(query)}
-    unknown = [each for each in labels if each not in found]
+    asked = list(features)
+    for batch in batches(asked):
+        found |= {row.id: row.artifact_id for row in session.execute(OWNERS, {"ids": batch})}
+    unknown = [each for each in asked if each not in found]
     if unknown:
         raise FeatureNotFound(f"there is no feature with the id {unknown[0]!r}")
     return found
@@ -73,21 +85,20 @@ def _row(feature: str, version: int, outcome: Outcome, provenance: Provenance, c
         "label": outcome.label if named else None,
         "reason": None if named else outcome.reason,
         "score": outcome.score if named else None,
-        "scores": outcome.scores if named else {},
+        "scores": to_json(outcome.scores if named else {}).decode(),
         "created": created,
         **provenance.model_dump(),
     }
 
 
 def _make_current(session: Session, named: Mapping[str, tuple[int, Labeled]], artifacts: Mapping[str, str]) -> None:
-    if not named:
-        return
-    rows = [
-        {"id": each, "label": found.label, "label_version": number, "label_score": found.score}
-        for each, (number, found) in named.items()
-    ]
-    session.execute(update(FeatureRecord), rows)
     labels = {each: found.label for each, (_, found) in named.items()}
     give_names(session, labels)
+    slugs: dict[str, str] = {}
     for artifact, owned in groupby(sorted(labels, key=artifacts.__getitem__), key=artifacts.__getitem__):
-        give_slugs(session, artifact, {each: labels[each] for each in owned})
+        slugs |= choose_slugs(session, artifact, {each: labels[each] for each in owned})
+    rows = [
+        {"id": each, "label": found.label, "version": number, "score": found.score, "slug": slugs[each]}
+        for each, (number, found) in named.items()
+    ]
+    run_many(session, NAME, rows)

@@ -1,78 +1,137 @@
-"""How a key finds its artifact or feature.
+"""How a key finds its feature.
 
-A feature's key is tried, in the artifact that is searched or in all of them, as
+A feature's key is tried, in the SAEs of the scope, as
 1. ``sae:<artifact>/<latent>``, the artifact by id, name, alias or unambiguous prefix of one;
 2. an id;
 3. a current label in full, then a label's head, then a kept or given alias, then a slug, whatever the case.
 The first step at which a feature answers decides; where several answer at that step, the key is ambiguous. (So
 ``banking`` means the feature labelled just so, not one labelled ``banking: loan`` or called ``banking`` long ago.)
+
+However many keys there are, one statement reads every feature that may be meant.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from rapidfuzz import fuzz, process
-from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from featurehub.errors import AmbiguousFeature, ArtifactNotFound, FeatureNotFound
+from featurehub.errors import AmbiguousFeature, FeatureNotFound, NotFound
 from featurehub.features import Feature
+from featurehub.names import fold
+from featurehub.records import Scope
 from featurehub.settings import Limits
-from featurehub.store.names import NameKind, fold
-from featurehub.store.rows import in_artifact, load_features
-from featurehub.store.schema import AliasRecord, ArtifactRecord, FeatureRecord, NameRecord
+from featurehub.store.directory import Directory
+from featurehub.store.names import NameKind
+from featurehub.store.rows import BATCH, COLUMNS, NamedFeature, batches, named
+from featurehub.store.sql import statement
+from featurehub.store.statistics import id_of
 
-__all__ = ["closest_names", "find_artifact", "find_feature"]
+__all__ = ["closest_names", "find_features", "saes_of"]
 
 ADDRESS = "sae:"
 SUGGESTIONS = 3
 # Below this likeness (0..100) a suggestion would be noise.
 LIKENESS = 50
 SHOWN = 5
+NAME_CHARS = Limits().name_chars
+BY_ID, BY_SLUG = -1, len(NameKind)
+"""Ranks of the claims that are no names."""
+FORMS = 3
+"""In which a key is looked for: as an id, a slug and a name."""
 
-
-def find_artifact(session: Session, key: str) -> ArtifactRecord:
-    """The artifact with this id, name or alias, or unambiguous prefix of one. Raises ArtifactNotFound."""
-    records = session.scalars(select(ArtifactRecord).order_by(ArtifactRecord.name)).all()
-    names = {each.id: [each.id, each.name] for each in records}
-    for owner, name in session.execute(select(AliasRecord.artifact_id, AliasRecord.name)):
-        names[owner].append(name)
-    exact = [each for each in records if key in names[each.id]]
-    found = exact or [each for each in records if key and any(name.startswith(key) for name in names[each.id])]
-    if len(found) == 1:
-        return found[0]
-    known = ", ".join(repr(each.name) for each in (found or records)[:SHOWN]) or "none: build or register one first"
-    problem = f"{key!r} is the beginning of several artifacts" if found else f"there is no artifact {key!r}"
-    raise ArtifactNotFound(f"{problem}; known: {known}", param="artifact")
-
-
-def find_feature(session: Session, key: str, artifact: str | None = None) -> Feature:
-    """The one feature that ``key`` means among those of ``artifact`` (an id), or of all.
-
-    Raises FeatureNotFound with the closest names, AmbiguousFeature with the candidates' ids.
+RANKS = " ".join(f"WHEN '{kind}' THEN {kind.rank}" for kind in NameKind)
+# Of the features that share a name only those with the strongest claim are read: there may be thousands of others.
+# CROSS JOIN and the unary + say that a few names are looked up, rather than all features of an SAE gone through.
+CANDIDATES = statement(
+    f"""
+    WITH claims AS (
+        SELECT n.feature_id, n.key, CASE n.kind {RANKS} END AS strength
+        FROM names AS n CROSS JOIN features ON features.id = n.feature_id
+        WHERE n.key IN :keys AND +features.artifact_id IN :saes
+    ), ranked AS (
+        SELECT feature_id, strength, min(strength) OVER (PARTITION BY key) AS strongest FROM claims
+    ), found AS (
+        SELECT id FROM features WHERE id IN :ids AND +artifact_id IN :saes
+        UNION SELECT id FROM features WHERE slug IN :slugs AND artifact_id IN :saes
+        UNION SELECT feature_id FROM ranked WHERE strength = strongest
+    )
+    SELECT {COLUMNS}
+    FROM found JOIN features AS f ON f.id = found.id LEFT JOIN names ON names.feature_id = f.id
+    ORDER BY names.id
+    """,
+    "keys", "ids", "slugs", "saes",
+)  # fmt: skip
+NAMES = statement(
     """
-    if key.lower().startswith(ADDRESS):
-        return _by_address(session, key, artifact)
-    ids = _candidates(session, key[: Limits().name_chars], artifact)
-    if len(ids) == 1:
-        return load_features(session, ids)[0]
-    if ids:
-        raise AmbiguousFeature(_ambiguity(key, load_features(session, ids[:SHOWN]), len(ids)), candidates=ids)
-    raise not_found(session, key, artifact)
+    SELECT names.feature_id, names.name, names.key
+    FROM features JOIN names ON names.feature_id = features.id
+    WHERE features.artifact_id IN :saes ORDER BY names.feature_id
+    """,
+    "saes",
+)
 
 
-def not_found(session: Session, key: str, artifact: str | None) -> FeatureNotFound:
-    """The error that names the closest names."""
-    close = closest_names(session, key, artifact)
-    hint = "; the closest names are " + ", ".join(map(repr, close)) if close else ""
-    return FeatureNotFound(f"no feature is called {key!r}{hint}", suggestions=close)
+class Claims(NamedTuple):
+    """The features that may be meant, and by what they are called: an id, a slug, a folded name with its rank."""
+
+    features: Mapping[str, NamedFeature]
+    slugs: Mapping[str, Sequence[str]]
+    names: Mapping[str, Sequence[tuple[int, str]]]
+
+    @classmethod
+    def of(cls, features: Mapping[str, NamedFeature]) -> "Claims":
+        slugs: dict[str, list[str]] = {}
+        names: dict[str, list[tuple[int, str]]] = {}
+        for id, each in features.items():
+            slugs.setdefault(each.row[3], []).append(id)
+            for _, key, kind in each.names:
+                names.setdefault(key, []).append((NameKind(kind).rank, id))
+        return cls(features, slugs, names)
+
+    def strongest(self, key: str) -> list[str]:
+        """Ids of the features with the strongest claim to the key."""
+        exact = key.strip()
+        claims = [(BY_ID, exact)] if exact in self.features else []
+        claims += [(BY_SLUG, each) for each in self.slugs.get(exact.lower(), ())]
+        claims += self.names.get(fold(key), ())
+        best = min((rank for rank, _ in claims), default=0)
+        return sorted({each for rank, each in claims if rank == best})
 
 
-def closest_names(session: Session, key: str, artifact: str | None = None) -> tuple[str, ...]:
-    """Up to three names like ``key``, of as many features, most alike first."""
-    query = select(NameRecord.feature_id, NameRecord.name, NameRecord.key).order_by(NameRecord.feature_id)
-    rows = session.execute(query.where(in_artifact(NameRecord.feature_id, artifact))).all()
+def saes_of(directory: Directory, scope: Scope) -> tuple[str, ...]:
+    """The ids of the scope's SAEs. Raises ArtifactNotFound for one that is not registered any more."""
+    if scope.saes is None:
+        return tuple(directory.artifacts)
+    return tuple(directory.find(each).id for each in scope.saes)
+
+
+def find_features(session: Session, keys: Iterable[str], directory: Directory, scope: Scope) -> dict[str, Feature]:
+    """The one feature that each key means among those of the scope, by key.
+
+    Raises, for the first key that means none or several, with that key as ``param``:
+        FeatureNotFound: with the closest names
+        AmbiguousFeature: with the candidates' ids
+        ArtifactNotFound: for an address in an SAE that is not registered
+    """
+    asked = list(dict.fromkeys(keys))
+    saes = saes_of(directory, scope)
+    claims = _claims(session, asked, directory, saes)
+    found: dict[str, Feature] = {}
+    for key in asked:
+        try:
+            found[key] = _the_one(session, key, claims, directory, saes)
+        except (NotFound, AmbiguousFeature) as error:
+            error.param = key
+            raise
+    return found
+
+
+def closest_names(session: Session, key: str, saes: Sequence[str]) -> tuple[str, ...]:
+    """Up to three names like ``key``, of as many features of these SAEs (by id), most alike first."""
+    rows = session.execute(NAMES, {"saes": saes}).all()
     alike = process.extract(
-        fold(key[: Limits().name_chars]),
+        fold(_cut(key)),
         [row.key for row in rows],
         scorer=fuzz.WRatio,
         score_cutoff=LIKENESS,
@@ -83,36 +142,74 @@ def closest_names(session: Session, key: str, artifact: str | None = None) -> tu
     return tuple(dict.fromkeys(names[each] for each in order))[:SUGGESTIONS]
 
 
-def _by_address(session: Session, key: str, artifact: str | None) -> Feature:
+def _claims(session: Session, keys: Sequence[str], directory: Directory, saes: Sequence[str]) -> Claims:
+    found: dict[str, NamedFeature] = {}
+    for batch in batches(keys, BATCH // FORMS):
+        addressed = {id for key in batch if (id := _addressed(key, directory)) is not None}
+        plain = [_cut(key) for key in batch if not _is_address(key)]
+        found |= named(
+            session,
+            CANDIDATES,
+            keys=list({fold(key) for key in plain}),
+            ids=list(addressed | {key.strip() for key in plain}),
+            slugs=list({key.strip().lower() for key in plain}),
+            saes=saes,
+        )
+    return Claims.of(found)
+
+
+def _the_one(session: Session, key: str, claims: Claims, directory: Directory, saes: Sequence[str]) -> Feature:
+    if _is_address(key):
+        return _at(key, claims, directory, saes)
+    ids = claims.strongest(_cut(key))
+    if len(ids) == 1:
+        return claims.features[ids[0]].value
+    if ids:
+        shown = [claims.features[each].value for each in ids[:SHOWN]]
+        raise AmbiguousFeature(_ambiguity(key, shown, len(ids), several=len(saes) > 1), candidates=ids)
+    close = closest_names(session, key, saes)
+    hint = "; the closest names are " + ", ".join(map(repr, close)) if close else ""
+    raise FeatureNotFound(f"no feature is called {key!r}{hint}", suggestions=close)
+
+
+def _at(key: str, claims: Claims, directory: Directory, saes: Sequence[str]) -> Feature:
+    owner, latent = _address(key, directory)
+    if owner not in saes:
+        loaded = "the one in use" if len(saes) == 1 else "one of those in use"
+        raise FeatureNotFound(f"{key!r} lies in artifact {directory.artifacts[owner].name!r}, which is not {loaded}")
+    if (found := claims.features.get(id_of(owner, latent))) is None:
+        raise FeatureNotFound(f"artifact {directory.artifacts[owner].name!r} has no live latent {latent}")
+    return found.value
+
+
+def _cut(key: str) -> str:
+    return key[:NAME_CHARS]
+
+
+def _is_address(key: str) -> bool:
+    return key[: len(ADDRESS)].lower() == ADDRESS
+
+
+def _address(key: str, directory: Directory) -> tuple[str, int]:
+    """The artifact's id and the latent. Raises FeatureNotFound, ArtifactNotFound."""
     name, _, latent = key[len(ADDRESS) :].rpartition("/")
     if not (name and latent.isascii() and latent.isdigit() and len(latent) < 10):
-        raise FeatureNotFound(f"{key!r} is no address; write sae:<artifact>/<latent>, e.g. sae:demo-l2/123")
-    owner = find_artifact(session, name)
-    if artifact is not None and owner.id != artifact:
-        raise FeatureNotFound(f"{key!r} lies in artifact {owner.name!r}, which is not the one in use")
-    query = select(FeatureRecord.id).where(FeatureRecord.artifact_id == owner.id, FeatureRecord.latent == int(latent))
-    ids = session.scalars(query).all()
-    if not ids:
-        raise FeatureNotFound(f"artifact {owner.name!r} has no live latent {latent}")
-    return load_features(session, ids)[0]
+        raise FeatureNotFound(f"{key!r} is not an address; write sae:<artifact>/<latent>, e.g. sae:demo-l2/123")
+    return directory.find(name).id, int(latent)
 
 
-def _candidates(session: Session, key: str, artifact: str | None) -> list[str]:
-    """Ids of the features with the strongest claim to the key."""
-    direct = select(FeatureRecord.id).where(
-        or_(FeatureRecord.id == key.strip(), FeatureRecord.slug == key.strip().lower()),
-        in_artifact(FeatureRecord.id, artifact),
-    )
-    named = select(NameRecord.feature_id, NameRecord.kind).where(
-        NameRecord.key == fold(key), in_artifact(NameRecord.feature_id, artifact)
-    )
-    claims = [(-1 if each == key.strip() else len(NameKind), each) for each in session.scalars(direct)]
-    claims += [(NameKind(row.kind).rank, row.feature_id) for row in session.execute(named)]
-    strongest = min((rank for rank, _ in claims), default=0)
-    return sorted({each for rank, each in claims if rank == strongest})
+def _addressed(key: str, directory: Directory) -> str | None:
+    """The id of the feature at an address; None for another kind of key, and for an address that leads nowhere."""
+    try:
+        return id_of(*_address(key, directory)) if _is_address(key) else None
+    except NotFound:
+        return None
 
 
-def _ambiguity(key: str, features: Iterable[Feature], count: int) -> str:
-    shown: Sequence[str] = [f"{each.id} ({each.label!r}, latent {each.latent})" for each in features]
+def _ambiguity(key: str, features: Sequence[Feature], count: int, *, several: bool) -> str:
+    places = [f", SAE {each.artifact[:12]}" if several else "" for each in features]
+    shown = [
+        f"{each.id} ({each.label!r}, latent {each.latent}{place})" for each, place in zip(features, places, strict=True)
+    ]
     more = "" if count <= len(shown) else f" and {count - len(shown)} more"
     return f"{key!r} names {count} features: {', '.join(shown)}{more}; use an id, or sae:<artifact>/<latent>"

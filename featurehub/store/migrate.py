@@ -1,11 +1,15 @@
 """Brings a database to the schema of this version, once, however many processes open it together.
 
-1. A write transaction is the lock: ``BEGIN IMMEDIATE`` on SQLite, an advisory lock on PostgreSQL. Who comes second
-   waits, then finds nothing to do.
+1. Which schema a database has is only read: one that is up to date is not locked, and may lie where nothing is written.
 2. A revision that this version does not know was written by a newer one: refused, nothing is touched.
-3. Otherwise Alembic upgrades to the newest revision inside that transaction.
+3. Otherwise the write lock is taken, so that whoever comes second waits and then finds nothing to do, and Alembic
+   upgrades in that one transaction: it succeeds as a whole, or the file stays as it was.
+4. Foreign keys are off meanwhile. To change a column Alembic copies the table and drops the old one, which would take
+   all rows that refer to it along. They are checked at the end instead, and so are the triggers that go with a table.
 """
 
+import sqlite3
+from collections import Counter
 from pathlib import Path
 from threading import Lock
 
@@ -13,37 +17,97 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 
-from featurehub.errors import InvalidConfig
+from featurehub.errors import InvalidConfig, StoreError, StoreReadOnly
+from featurehub.store.connection import begin_writing, connect, source_of
 
 __all__ = ["migrate"]
 
 FOLDER = Path(__file__).parent / "migrations"
-ADVISORY_LOCK = 0x6665617475
-# Alembic's `context` is a module-wide proxy, so threads of one process take turns too.
+# Alembic's `context` is a module-wide proxy, so threads of one process take turns.
 _ALEMBIC = Lock()
 
 
-def migrate(writing: Engine) -> None:
-    """Creates or upgrades the tables. Raises InvalidConfig for a database of a newer version."""
-    with _ALEMBIC, writing.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK)))
-        _upgrade(connection)
+def migrate(reading: Engine, path: Path, patience: float) -> None:
+    """Creates or upgrades the tables where that is needed.
+
+    Args:
+        reading: engine of the database at ``path``
+        patience: seconds to wait for another writer
+
+    Raises:
+        InvalidConfig: the database was written by a newer version
+        StoreBusy, StoreReadOnly: the schema is an older one, and cannot be changed
+        StoreError: an upgrade would lose something
+    """
+    scripts = ScriptDirectory(str(FOLDER))
+    with reading.connect() as connection:
+        if _is_current(connection, scripts, path):
+            return
+    if not source_of(path).writable:
+        raise StoreReadOnly(
+            f"the feature database {path} was written by an older featurehub and may only be read, so it cannot be "
+            "upgraded; open a copy in a folder that you may write"
+        )
+    upgrading = _upgrading(path, patience)
+    with _ALEMBIC, upgrading.begin() as connection:
+        if not _is_current(connection, scripts, path):
+            upgrade(connection)
+    upgrading.dispose()
 
 
-def _upgrade(connection: Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    scripts = ScriptDirectory.from_config(config)
+def _is_current(connection: Connection, scripts: ScriptDirectory, path: Path) -> bool:
     current = MigrationContext.configure(connection).get_current_revision()
-    if current == scripts.get_current_head():
-        return
     if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
         raise InvalidConfig(
-            f"the database {connection.engine.url.database!r} was written by a newer featurehub (schema {current}); "
+            f"the database {str(path)!r} was written by a newer featurehub (schema {current}); "
             "upgrade featurehub or open another database"
         )
+    return current == scripts.get_current_head()
+
+
+def _upgrading(path: Path, patience: float) -> Engine:
+    """An engine whose transactions hold the write lock, without foreign keys."""
+    engine = create_engine(
+        "sqlite://", creator=lambda: connect(source_of(path), foreign_keys=False), poolclass=NullPool
+    )
+
+    def begin(connection: Connection) -> None:
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        begin_writing(raw, str(path), patience)
+
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def upgrade(connection: Connection) -> None:
+    """Runs the migrations inside the connection's transaction. Raises StoreError where one lost rows."""
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    dangling, triggers = _dangling(connection), _triggers(connection)
     command.upgrade(config, "head")
+    for name, (table, sql) in triggers.items():
+        if name not in _triggers(connection) and _has_table(connection, table):
+            connection.exec_driver_sql(sql)
+    if lost := _dangling(connection) - dangling:
+        (table, parent), count = lost.most_common(1)[0]
+        raise StoreError(f"the upgrade would leave {count} rows of {table} without their row of {parent}; it is undone")
+
+
+def _dangling(connection: Connection) -> Counter[tuple[str, str]]:
+    """How many rows refer to one that is not there, by their table and the one that they refer to."""
+    rows = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    return Counter((table, parent) for table, _, parent, _ in rows)
+
+
+def _triggers(connection: Connection) -> dict[str, tuple[str, str]]:
+    """Table and text of every trigger; the indexes of search follow their tables by them."""
+    rows = connection.exec_driver_sql("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'")
+    return {name: (table, sql) for name, table, sql in rows}
+
+
+def _has_table(connection: Connection, table: str) -> bool:
+    query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return bool(connection.exec_driver_sql(query, (table,)).scalar())

@@ -2,9 +2,7 @@
 
 from enum import StrEnum
 
-from featurehub.names import base_of, fold, head_of, words_of
-
-__all__ = ["NameKind", "base_of", "fold", "head_of", "words_of"]
+__all__ = ["NameKind"]
 
 
 class NameKind(StrEnum):

@@ -8,15 +8,21 @@
 from collections.abc import Iterable, Mapping
 from itertools import count
 
-from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from featurehub.features import slugify
-from featurehub.store.names import NameKind, fold, head_of
+from featurehub.names import fold, head_of
+from featurehub.store.names import NameKind
 from featurehub.store.rows import batches
-from featurehub.store.schema import FeatureRecord, NameRecord
+from featurehub.store.sql import run_many, statement
 
-__all__ = ["default_slug", "free_slug", "give_names", "give_slugs"]
+__all__ = ["choose_slugs", "default_slug", "free_slug", "give_names"]
+
+FORMER = statement("SELECT feature_id, name, kind FROM names WHERE feature_id IN :ids ORDER BY id", "ids")
+FORGET = statement("DELETE FROM names WHERE feature_id IN :ids", "ids")
+ADD = statement("INSERT INTO names (feature_id, name, key, kind) VALUES (:feature_id, :name, :key, :kind)")
+SLUGS = statement("SELECT id, latent, slug FROM features WHERE artifact_id = :artifact ORDER BY latent")
+STEP_ASIDE = statement("UPDATE features SET slug = id WHERE id = :id")
 
 
 def default_slug(latent: int) -> str:
@@ -34,41 +40,27 @@ def free_slug(slug: str, taken: set[str]) -> str:
 def give_names(session: Session, labels: Mapping[str, str]) -> None:
     """Makes each label and its head names of its feature (by id), and keeps all former names."""
     for batch in batches(labels):
-        former = session.execute(
-            select(NameRecord.feature_id, NameRecord.name, NameRecord.kind)
-            .where(NameRecord.feature_id.in_(batch))
-            .order_by(NameRecord.id)
-        ).all()
+        former = session.execute(FORMER, {"ids": batch}).all()
         claims = [(each, name, kind) for each in batch for name, kind in _current(labels[each])]
         claims += [(row.feature_id, row.name, _kept(NameKind(row.kind))) for row in former]
-        session.execute(delete(NameRecord).where(NameRecord.feature_id.in_(batch)))
-        session.execute(insert(NameRecord), _first_claims(claims))
+        session.execute(FORGET, {"ids": batch})
+        run_many(session, ADD, _first_claims(claims))
 
 
-def give_slugs(session: Session, artifact: str, labels: Mapping[str, str]) -> None:
-    """Gives each of the artifact's features (by id) the slug of its label."""
-    rows = session.execute(
-        select(FeatureRecord.id, FeatureRecord.latent, FeatureRecord.slug)
-        .where(FeatureRecord.artifact_id == artifact)
-        .order_by(FeatureRecord.latent)
-    ).all()
+def choose_slugs(session: Session, artifact: str, labels: Mapping[str, str]) -> dict[str, str]:
+    """The slug that each of the artifact's features (by id) gets with its label, free of all others' meanwhile."""
+    rows = session.execute(SLUGS, {"artifact": artifact}).all()
     taken = {row.slug for row in rows if row.id not in labels}
-    chosen = []
+    former = {row.slug: row.id for row in rows}
+    chosen: dict[str, str] = {}
     for row in rows:
         if row.id in labels:
-            slug = free_slug(slugify(head_of(labels[row.id])) or default_slug(row.latent), taken)
-            taken.add(slug)
-            chosen.append((row.id, row.slug, slug))
-    moved = [(each, slug) for each, former, slug in chosen if slug != former]
-    # Two steps, since features may swap slugs and the database checks uniqueness row by row.
-    _set_slugs(session, [(each, each) for each, _ in moved])
-    _set_slugs(session, moved)
-
-
-def _set_slugs(session: Session, slugs: Iterable[tuple[str, str]]) -> None:
-    rows = [{"id": each, "slug": slug} for each, slug in slugs]
-    if rows:
-        session.execute(update(FeatureRecord), rows)
+            chosen[row.id] = free_slug(slugify(head_of(labels[row.id])) or default_slug(row.latent), taken)
+            taken.add(chosen[row.id])
+    # Features may swap slugs, and the database checks uniqueness row by row: who stands in another's way steps aside.
+    in_the_way = [former[slug] for id, slug in chosen.items() if former.get(slug, id) != id]
+    run_many(session, STEP_ASIDE, [{"id": each} for each in in_the_way])
+    return chosen
 
 
 def _current(label: str) -> Iterable[tuple[str, NameKind]]:

@@ -1,14 +1,14 @@
 """From rows of the tables to values."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, select, true
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import TextClause
+from sqlalchemy.orm import Session
 
-from featurehub.artifacts.manifest import Manifest
 from featurehub.features import Feature
+from featurehub.names import fold
 from featurehub.records import (
-    Artifact,
     Calibration,
     Context,
     FeatureDetails,
@@ -19,84 +19,77 @@ from featurehub.records import (
     TokenLogit,
     Unlabeled,
 )
-from featurehub.store.names import fold
-from featurehub.store.schema import AliasRecord, ArtifactRecord, FeatureRecord, LabelRecord, NameRecord
+from featurehub.store.schema import FeatureRecord, LabelRecord
+from featurehub.store.sql import statement
 
-__all__ = ["artifact_of", "artifacts_of", "batches", "details_of", "in_artifact", "label_of", "load_features"]
+__all__ = ["COLUMNS", "NamedFeature", "batches", "details_of", "features_of", "label_of", "load_features", "named"]
 
-COLUMNS = (
-    FeatureRecord.id,
-    FeatureRecord.label,
-    FeatureRecord.label_version,
-    FeatureRecord.slug,
-    FeatureRecord.artifact_id.label("artifact"),
-    FeatureRecord.latent,
-    FeatureRecord.density,
-    FeatureRecord.max_activation,
-    FeatureRecord.label_score,
-    FeatureRecord.strength,
-    FeatureRecord.steerability,
-)
+T = TypeVar("T")
+
+FIELDS = (
+    "id", "label", "label_version", "slug", "artifact", "latent", "density", "max_activation", "label_score",
+    "strength", "steerability",
+)  # fmt: skip
+COLUMNS = """
+    f.id, f.label, f.label_version, f.slug, f.artifact_id, f.latent, f.density, f.max_activation, f.label_score,
+    f.strength, f.steerability, names.name, names.key, names.kind
+"""
+"""Of a row per feature ``f`` and name; one with nulls for a feature that has no name."""
 # Below SQLite's oldest bound on the number of parameters.
 BATCH = 900
 
+BY_ID = statement(
+    f"SELECT {COLUMNS} FROM features AS f LEFT JOIN names ON names.feature_id = f.id"
+    " WHERE f.id IN :ids ORDER BY names.id",
+    "ids",
+)
+OF_ARTIFACT = statement(
+    f"SELECT {COLUMNS} FROM features AS f LEFT JOIN names ON names.feature_id = f.id"
+    " WHERE f.artifact_id = :artifact ORDER BY f.latent, names.id"
+)
 
-def batches(ids: Iterable[str]) -> Iterable[Sequence[str]]:
-    """The ids in runs that fit into one statement."""
-    every = list(ids)
-    return (every[start : start + BATCH] for start in range(0, len(every), BATCH))
+
+class NamedFeature(NamedTuple):
+    """A feature's row, and its names with the keys and kinds under which it answers to them."""
+
+    row: Sequence[Any]
+    names: list[tuple[str, str, str]]
+
+    @property
+    def value(self) -> Feature:
+        label = fold(self.row[1])
+        aliases = tuple(name for name, key, _ in self.names if key != label)
+        return Feature(**dict(zip(FIELDS, self.row, strict=False)), aliases=aliases)
 
 
-def in_artifact(feature_id: InstrumentedAttribute[str], artifact: str | None) -> ColumnElement[bool]:
-    """Whether a feature belongs to this artifact (by id); always, where it is None."""
-    if artifact is None:
-        return true()
-    return feature_id.in_(select(FeatureRecord.id).where(FeatureRecord.artifact_id == artifact))
+def batches(items: Iterable[T], size: int = BATCH) -> Iterable[Sequence[T]]:
+    """The items in runs that fit into one statement."""
+    every = list(items)
+    return (every[start : start + size] for start in range(0, len(every), size))
+
+
+def named(session: Session, query: TextClause, **parameters: object) -> dict[str, NamedFeature]:
+    """The features, by id, of a statement that selects ``COLUMNS``."""
+    found: dict[str, NamedFeature] = {}
+    for row in session.execute(query, parameters):
+        if (each := found.get(row[0])) is None:
+            each = found[row[0]] = NamedFeature(row, [])
+        if row[11] is not None:
+            each.names.append((row[11], row[12], row[13]))
+    return found
 
 
 def load_features(session: Session, ids: Sequence[str]) -> list[Feature]:
     """The features with these ids, in this order; unknown ids are left out."""
-    found: dict[str, Feature] = {}
+    found: dict[str, NamedFeature] = {}
     for batch in batches(ids):
-        names = session.execute(
-            select(NameRecord.feature_id, NameRecord.name)
-            .where(NameRecord.feature_id.in_(batch))
-            .order_by(NameRecord.id)
-        )
-        aliases: dict[str, list[str]] = {}
-        for feature_id, name in names:
-            aliases.setdefault(feature_id, []).append(name)
-        for row in session.execute(select(*COLUMNS).where(FeatureRecord.id.in_(batch))):
-            found[row.id] = _feature(row._mapping, aliases.get(row.id, ()))
-    return [found[each] for each in ids if each in found]
+        found |= named(session, BY_ID, ids=batch)
+    return [found[each].value for each in ids if each in found]
 
 
-def _feature(row: Mapping, names: Iterable[str]) -> Feature:
-    label = fold(row["label"])
-    return Feature(**row, aliases=tuple(name for name in names if fold(name) != label))
-
-
-def artifacts_of(session: Session, records: Iterable[ArtifactRecord]) -> list[Artifact]:
-    aliases: dict[str, list[str]] = {}
-    for owner, name in session.execute(select(AliasRecord.artifact_id, AliasRecord.name).order_by(AliasRecord.name)):
-        aliases.setdefault(owner, []).append(name)
-    return [_artifact(record, aliases.get(record.id, ())) for record in records]
-
-
-def artifact_of(session: Session, record: ArtifactRecord) -> Artifact:
-    return artifacts_of(session, [record])[0]
-
-
-def _artifact(record: ArtifactRecord, aliases: Iterable[str]) -> Artifact:
-    return Artifact(
-        id=record.id,
-        name=record.name,
-        manifest=Manifest.model_validate(record.manifest, strict=False),
-        path=record.path,
-        created=record.created,
-        is_default=record.is_default,
-        aliases=tuple(aliases),
-    )
+def features_of(session: Session, artifact: str) -> list[Feature]:
+    """All features of an artifact (by id), by latent."""
+    return [each.value for each in named(session, OF_ARTIFACT, artifact=artifact).values()]
 
 
 def label_of(record: LabelRecord) -> LabelVersion:

@@ -1,7 +1,7 @@
 """Finds features by words and ranks them.
 
-1. Candidates by name: the names in which a word of the query begins a word (full-text index on SQLite, LIKE elsewhere),
-   best first, at most ``CANDIDATES``; where no name has any, names that look alike.
+1. Candidates by name: the names in which a word of the query begins a word, best first, at most ``CANDIDATES``; where
+   no name has any, names that look alike.
 2. Candidates by text: features whose top contexts and top tokens hold every word of the query.
 3. Relevance of a name, in [0, 1]: 1 if it is the query, or has its words in order and no other; ``BASE`` if that holds
    of the part before its brackets (``banking (loan)`` for ``banking``: another feature of that name); else each word
@@ -19,17 +19,18 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 from rapidfuzz import fuzz, process
-from sqlalchemy import ColumnElement, and_, literal_column, or_, select, text
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import TextClause
+from sqlalchemy.orm import Session
 
 from featurehub.errors import InvalidInput
+from featurehub.names import base_of, fold, head_of, words_of
 from featurehub.records import SearchPage
 from featurehub.settings import Limits
-from featurehub.store.names import base_of, fold, head_of, words_of
-from featurehub.store.rows import batches, in_artifact, load_features
-from featurehub.store.schema import FeatureRecord, NameRecord, TextRecord
+from featurehub.store.rows import load_features
+from featurehub.store.sql import statement
 
 __all__ = ["search"]
 
@@ -46,28 +47,76 @@ UNTESTED = 0.3
 FLOOR = 0.05
 LIMIT = 1000
 
-Names = list[tuple[str, str]]
-"""Feature ids and names."""
+# By name, by text, and the names that are the query. The indexes rank best matches lowest.
+MATCHING = statement(
+    """
+    WITH by_name AS (
+        SELECT rowid AS id, rank FROM names_index WHERE names_index MATCH :any_word
+    ), by_text AS (
+        SELECT rowid AS id, rank FROM texts_index WHERE texts_index MATCH :every_word
+    )
+    SELECT * FROM (
+        SELECT 'name' AS source, f.id, f.label_score, f.steerability, names.key AS name
+        FROM by_name JOIN names ON names.id = by_name.id JOIN features AS f ON f.id = names.feature_id
+        WHERE f.artifact_id IN :saes ORDER BY by_name.rank, names.id LIMIT :limit
+    )
+    UNION ALL SELECT * FROM (
+        SELECT 'text', f.id, f.label_score, f.steerability, NULL
+        FROM by_text JOIN texts ON texts.id = by_text.id JOIN features AS f ON f.id = texts.feature_id
+        WHERE f.artifact_id IN :saes ORDER BY by_text.rank, texts.id LIMIT :limit
+    )
+    UNION ALL SELECT 'exact', f.id, f.label_score, f.steerability, names.key
+        FROM names JOIN features AS f ON f.id = names.feature_id
+        WHERE names.key = :key AND f.artifact_id IN :saes
+    """,
+    "saes",
+)
+NAMED = statement(
+    """
+    SELECT 'name', f.id, f.label_score, f.steerability, names.key
+    FROM features AS f JOIN names ON names.feature_id = f.id
+    WHERE f.artifact_id IN :saes ORDER BY f.id, names.id
+    """,
+    "saes",
+)
+ALL = statement(
+    "SELECT 'exact', f.id, f.label_score, f.steerability, NULL FROM features AS f WHERE f.artifact_id IN :saes", "saes"
+)
 
 
-def search(session: Session, query: str, artifact: str | None, limit: int, after: str | None) -> SearchPage:
+class Hit(NamedTuple):
+    """A feature that a search may show, with the name by which it was found. source: "name", "text" or "exact" """
+
+    source: str
+    id: str
+    label_score: float | None
+    steerability: float | None
+    name: str | None
+
+
+def search(session: Session, query: str, saes: Sequence[str], limit: int, after: str | None) -> SearchPage:
     """One page of features, best first.
 
-    artifact: an id, or None for all;  limit: in 1..1000;  after: the ``next`` of the page before
-    Raises InvalidInput for a query that is too long, a limit out of bounds, an ``after`` that is not in the results.
+    Args:
+        saes: ids of the SAEs to search
+        limit: features on a page, in 1..1000
+        after: the ``next`` of the page before
+
+    Raises:
+        InvalidInput: the query is too long, the limit out of bounds, or ``after`` not in the results
     """
     if len(query) > Limits().name_chars:
         raise InvalidInput(f"a query has at most {Limits().name_chars} characters, not {len(query)}", param="q")
     if not 1 <= limit <= LIMIT:
         raise InvalidInput(f"limit must lie in 1..{LIMIT}, not {limit}", param="limit")
-    relevance = _relevance(session, query, artifact) if query.strip() else None
-    ranked = _ranked(session, relevance, artifact)
+    words = words_of(query)
+    hits = _hits(session, query, words, saes)
+    relevance = _relevance(words, hits)
+    ranked = _ranked(hits, relevance)
     start = _start(ranked, after)
     page = ranked[start : start + limit]
     features = load_features(session, page)
-    shown = (
-        each.model_copy(update={"relevance": 1.0 if relevance is None else relevance[each.id]}) for each in features
-    )
+    shown = (each.model_copy(update={"relevance": relevance[each.id]}) for each in features)
     return SearchPage(features=tuple(shown), next=page[-1] if start + limit < len(ranked) else None)
 
 
@@ -103,40 +152,58 @@ def _grade_word(word: str, head: Sequence[str], name: Sequence[str]) -> float:
     return ALIKE * likeness / 100 if likeness >= ALIKE_FROM else 0.0
 
 
-def _relevance(session: Session, query: str, artifact: str | None) -> dict[str, float]:
-    """Relevance of every feature that was found."""
-    exact = select(NameRecord.feature_id).where(
-        NameRecord.key == fold(query), in_artifact(NameRecord.feature_id, artifact)
+def _hits(session: Session, query: str, words: Sequence[str], saes: Sequence[str]) -> list[Hit]:
+    """All features that may be shown, once for each way in which they were found."""
+    if not query.strip():
+        return _run(session, ALL, saes=saes)
+    # Quoted, so that no word is an operator; \w+ leaves no quotation mark inside. No text holds the empty phrase.
+    quoted = [f'"{word}"*' for word in words] or ['""']
+    any_word, every_word = " OR ".join(quoted), " AND ".join(quoted)
+    hits = _run(
+        session, MATCHING, any_word=any_word, every_word=every_word, key=fold(query), saes=saes, limit=CANDIDATES
     )
-    return _by_words(session, words_of(query), artifact) | dict.fromkeys(session.scalars(exact), 1.0)
+    if words and not any(each.source == "name" for each in hits):
+        hits += _alike(session, words, saes)
+    return hits
 
 
-def _by_words(session: Session, query: Sequence[str], artifact: str | None) -> dict[str, float]:
-    if not query:
-        return {}
-    in_text = _matching(session, TextRecord.text, query, artifact, every=True)
-    found = dict.fromkeys((feature_id for feature_id, _ in in_text), TEXT)
-    names = _names(session, query, artifact)
-    weight = _rarity(words_of(name) for _, name in names)
-    for feature_id, name in names:
-        graded = grade(query, name, weight)
-        if graded > found.get(feature_id, 0.0):
-            found[feature_id] = graded
+def _run(session: Session, query: TextClause, **parameters: object) -> list[Hit]:
+    return [Hit(*row) for row in session.execute(query, parameters)]
+
+
+def _alike(session: Session, words: Sequence[str], saes: Sequence[str]) -> list[Hit]:
+    """Features with a name like the query; scans all names, so only where nothing else was found."""
+    named = _run(session, NAMED, saes=saes)
+    alike = process.extract(
+        " ".join(words),
+        [each.name or "" for each in named],
+        scorer=fuzz.WRatio,
+        score_cutoff=ALIKE_FROM,
+        limit=CANDIDATES,
+    )
+    return [named[at] for _, _, at in alike]
+
+
+def _relevance(words: Sequence[str], hits: Iterable[Hit]) -> dict[str, float]:
+    """Relevance of every feature that was found."""
+    listed = list(hits)
+    weight = _rarity(words_of(each.name or "") for each in listed if each.source == "name")
+    found: dict[str, float] = {}
+    for each in listed:
+        graded = _graded(each, words, weight)
+        if graded > found.get(each.id, 0.0):
+            found[each.id] = graded
     return found
 
 
-def _names(session: Session, query: Sequence[str], artifact: str | None) -> Names:
-    return _matching(session, NameRecord.key, query, artifact, every=False) or _alike(session, query, artifact)
-
-
-def _alike(session: Session, query: Sequence[str], artifact: str | None) -> Names:
-    """Names with a likeness to the query; scans all of them, so only where nothing else was found."""
-    wanted = select(NameRecord.feature_id, NameRecord.key).where(in_artifact(NameRecord.feature_id, artifact))
-    rows = session.execute(wanted.order_by(NameRecord.feature_id, NameRecord.id)).all()
-    alike = process.extract(
-        " ".join(query), [row.key for row in rows], scorer=fuzz.WRatio, score_cutoff=ALIKE_FROM, limit=CANDIDATES
-    )
-    return [(rows[at].feature_id, rows[at].key) for _, _, at in alike]
+def _graded(hit: Hit, words: Sequence[str], weight: Callable[[str], float]) -> float:
+    match hit.source:
+        case "exact":
+            return 1.0
+        case "text":
+            return TEXT
+        case _:
+            return grade(words, hit.name or "", weight)
 
 
 def _rarity(names: Iterable[Sequence[str]]) -> Callable[[str], float]:
@@ -145,18 +212,12 @@ def _rarity(names: Iterable[Sequence[str]]) -> Callable[[str], float]:
     return lambda word: math.log(2 + total / (1 + counts[word]))
 
 
-def _ranked(session: Session, relevance: Mapping[str, float] | None, artifact: str | None) -> list[str]:
+def _ranked(hits: Iterable[Hit], relevance: Mapping[str, float]) -> list[str]:
     """All found ids, best first, those of the text after those of the names; equal ones by id, so that pages fit."""
-    factors = select(FeatureRecord.id, FeatureRecord.label_score, FeatureRecord.steerability)
-    if relevance is None:
-        rows = session.execute(factors.where(in_artifact(FeatureRecord.id, artifact))).all()
-        scored = [(rank(1.0, row.label_score, row.steerability), row.id) for row in rows]
-    else:
-        found = (session.execute(factors.where(FeatureRecord.id.in_(ids))) for ids in batches(relevance))
-        rows = chain.from_iterable(found)
-        scored = [(rank(relevance[row.id], row.label_score, row.steerability), row.id) for row in rows]
-    by_text = {each for each, graded in (relevance or {}).items() if graded <= TEXT}
-    return [each for _, each in sorted(scored, key=lambda pair: (pair[1] in by_text, -pair[0], pair[1]))]
+    scores = {
+        each.id: rank(relevance[each.id], each.label_score, each.steerability) for each in hits if each.id in relevance
+    }
+    return sorted(scores, key=lambda id: (relevance[id] <= TEXT, -scores[id], id))
 
 
 def _start(ranked: Sequence[str], after: str | None) -> int:
@@ -165,28 +226,3 @@ def _start(ranked: Sequence[str], after: str | None) -> int:
     if after not in ranked:
         raise InvalidInput("`after` is not among the results any more; start again without it", param="after")
     return ranked.index(after) + 1
-
-
-def _matching(
-    session: Session, column: InstrumentedAttribute[str], query: Sequence[str], artifact: str | None, *, every: bool
-) -> list[tuple[str, str]]:
-    """Feature ids with the names or texts that have the words of the query: every one, or any."""
-    table = column.class_
-    rows = select(table.feature_id, column.label("found")).where(in_artifact(table.feature_id, artifact))
-    if session.get_bind().dialect.name == "sqlite":
-        index = f"{table.__tablename__}_index"
-        # Quoted, so that no word is an operator; \w+ leaves no quotation mark inside.
-        match = (" AND " if every else " OR ").join(f'"{word}"*' for word in query)
-        hits = text(f"SELECT rowid, rank FROM {index} WHERE {index} MATCH :match").bindparams(match=match)
-        index_rows = hits.columns(literal_column("rowid"), literal_column("rank")).subquery()
-        rows = rows.join(index_rows, index_rows.c.rowid == table.id).order_by(index_rows.c.rank, table.id)
-    else:
-        rows = rows.where(_like(column, query, every)).order_by(table.id)
-    return [(row.feature_id, row.found) for row in session.execute(rows.limit(CANDIDATES))]
-
-
-def _like(column: InstrumentedAttribute[str], query: Sequence[str], every: bool) -> ColumnElement[bool]:
-    has = [
-        or_(column.startswith(word, autoescape=True), column.contains(f" {word}", autoescape=True)) for word in query
-    ]
-    return and_(*has) if every else or_(*has)

@@ -1,20 +1,53 @@
 """Stores the statistics of an artifact's features, and the text in which search looks for them."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from pydantic_core import to_json
 from sqlalchemy.orm import Session
 
 from featurehub.errors import InvalidInput
-from featurehub.records import FeatureRow
-from featurehub.store.names import words_of
+from featurehub.names import words_of
+from featurehub.records import Calibration, FeatureRow
 from featurehub.store.naming import default_slug, free_slug
-from featurehub.store.rows import batches
-from featurehub.store.schema import ArtifactRecord, FeatureRecord, TextRecord
+from featurehub.store.schema import ArtifactRecord
+from featurehub.store.sql import run_many, statement
 
-__all__ = ["id_of", "save_features"]
+__all__ = ["PreparedRows", "id_of", "save_calibrations", "save_features"]
+
+Row = dict[str, Any]
+
+PLAIN = ("latent", "density", "max_activation")
+AS_JSON = ("quantiles", "contexts", "top_tokens", "bottom_tokens", "neighbors")
+COLUMNS = (*PLAIN, *AS_JSON)
+
+KNOWN = statement("SELECT id, slug FROM features WHERE artifact_id = :artifact")
+REMOVE = statement("DELETE FROM features WHERE id = :id")
+ADD = statement(
+    f"INSERT INTO features (id, artifact_id, slug, label, label_version, {', '.join(COLUMNS)})"
+    f" VALUES (:id, :artifact, :slug, '', 0, {', '.join(f':{name}' for name in COLUMNS)})"
+)
+CHANGE = statement(f"UPDATE features SET {', '.join(f'{name} = :{name}' for name in COLUMNS)} WHERE id = :id")
+FORGET_TEXT = statement("DELETE FROM texts WHERE feature_id = :id")
+ADD_TEXT = statement("INSERT INTO texts (feature_id, text) VALUES (:id, :text)")
+CALIBRATE = statement(
+    "UPDATE features SET strength = :strength, steerability = :steerability, calibration = :calibration WHERE id = :id"
+)
+
+
+class PreparedRows:
+    """Rows as the database takes them: what can be done before the lock is taken is done here.
+
+    Raises:
+        InvalidInput: a latent comes twice
+    """
+
+    def __init__(self, rows: Iterable[FeatureRow]) -> None:
+        self.columns = [_columns(row) for row in rows]
+        self.latents = [each["latent"] for each in self.columns]
+        if len(set(self.latents)) != len(self.latents):
+            raise InvalidInput("a latent comes twice among the features", param="latent")
 
 
 def id_of(artifact: str, latent: int) -> str:
@@ -22,52 +55,53 @@ def id_of(artifact: str, latent: int) -> str:
     return f"f_{hashlib.sha256(f'{artifact}/{latent}'.encode()).hexdigest()[:16]}"
 
 
-def save_features(session: Session, artifact: ArtifactRecord, rows: Iterable[FeatureRow]) -> list[str]:
+def save_features(session: Session, artifact: ArtifactRecord, rows: PreparedRows) -> list[str]:
     """Makes ``rows`` the artifact's features; see ``Writer.put_features``."""
-    listed = list(rows)
-    _check_latents(artifact, [row.latent for row in listed])
-    ids = [id_of(artifact.id, row.latent) for row in listed]
-    known = set(session.scalars(select(FeatureRecord.id).where(FeatureRecord.artifact_id == artifact.id)))
-    for batch in batches(sorted(known - set(ids))):
-        session.execute(delete(FeatureRecord).where(FeatureRecord.id.in_(batch)))
-    statistics = [{"id": each, **row.model_dump(mode="json")} for each, row in zip(ids, listed, strict=True)]
-    _insert_features(session, artifact.id, [row for row in statistics if row["id"] not in known])
-    _run(session, update(FeatureRecord), [row for row in statistics if row["id"] in known])
-    _replace_texts(session, ids, listed)
+    width = artifact.manifest["d_sae"]
+    if rows.latents and max(rows.latents) >= width:
+        raise InvalidInput(f"latent {max(rows.latents)} lies outside the SAE's {width} latents", param="latent")
+    ids = [id_of(artifact.id, latent) for latent in rows.latents]
+    columns = [{"id": id, **each} for id, each in zip(ids, rows.columns, strict=True)]
+    slugs = {row.id: row.slug for row in session.execute(KNOWN, {"artifact": artifact.id})}
+    gone = slugs.keys() - set(ids)
+    known, new = _parted(columns, slugs)
+    run_many(session, REMOVE, [{"id": each} for each in sorted(gone)])
+    run_many(session, CHANGE, known)
+    run_many(session, ADD, _with_slugs(artifact.id, new, {slugs[each["id"]] for each in known}))
+    run_many(session, FORGET_TEXT, known)
+    run_many(session, ADD_TEXT, columns)
     return ids
 
 
-def _check_latents(artifact: ArtifactRecord, latents: Sequence[int]) -> None:
-    width = artifact.manifest["d_sae"]
-    if len(set(latents)) != len(latents):
-        raise InvalidInput("a latent comes twice among the features", param="latent")
-    if latents and max(latents) >= width:
-        raise InvalidInput(f"latent {max(latents)} lies outside the SAE's {width} latents", param="latent")
+def save_calibrations(session: Session, calibrations: Mapping[str, Calibration]) -> None:
+    """Of known features, by id."""
+    rows = [
+        {"id": id, "strength": each.strength, "steerability": each.steerability, "calibration": each.model_dump_json()}
+        for id, each in calibrations.items()
+    ]
+    run_many(session, CALIBRATE, rows)
 
 
-def _insert_features(session: Session, artifact: str, statistics: Sequence[dict[str, Any]]) -> None:
-    taken = set(session.scalars(select(FeatureRecord.slug).where(FeatureRecord.artifact_id == artifact)))
-    rows = []
-    for row in statistics:
+def _parted(rows: Sequence[Row], known: Container[str]) -> tuple[list[Row], list[Row]]:
+    return [each for each in rows if each["id"] in known], [each for each in rows if each["id"] not in known]
+
+
+def _columns(row: FeatureRow) -> Row:
+    stored = {name: getattr(row, name) for name in PLAIN}
+    stored |= {name: to_json(getattr(row, name)).decode() for name in AS_JSON}
+    return stored | {"text": _searched(row)}
+
+
+def _with_slugs(artifact: str, rows: Sequence[Row], taken: set[str]) -> list[Row]:
+    named = []
+    for row in rows:
         slug = free_slug(default_slug(row["latent"]), taken)
         taken.add(slug)
-        rows.append({"artifact_id": artifact, "slug": slug, **row})
-    _run(session, insert(FeatureRecord), rows)
-
-
-def _replace_texts(session: Session, ids: Sequence[str], rows: Sequence[FeatureRow]) -> None:
-    for batch in batches(ids):
-        session.execute(delete(TextRecord).where(TextRecord.feature_id.in_(batch)))
-    texts = [{"feature_id": each, "text": _searched(row)} for each, row in zip(ids, rows, strict=True)]
-    _run(session, insert(TextRecord), texts)
+        named.append({"artifact": artifact, "slug": slug, **row})
+    return named
 
 
 def _searched(row: FeatureRow) -> str:
     """The words of a feature's contexts and top tokens, once each."""
     text = " ".join([*(context.text for context in row.contexts), *(each.token for each in row.top_tokens)])
     return " ".join(dict.fromkeys(words_of(text)))
-
-
-def _run(session: Session, statement: Any, rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        session.execute(statement, rows)

@@ -1,102 +1,138 @@
 """Opens the feature database and hands out readers and writers."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
 
-from featurehub.errors import InvalidConfig
+from featurehub.errors import FeaturehubError, InvalidConfig
+from featurehub.store.connection import begin_writing, connect, read_only, source_of
 from featurehub.store.migrate import migrate
 from featurehub.store.reader import Reader
 from featurehub.store.writer import Writer
 
 __all__ = ["Store", "open_store"]
 
-BUSY_TIMEOUT_MS = 30_000
+PATIENCE = 30.0
 
 
 class Store:
-    """An open feature database. Threads may share it; each ``read`` and ``write`` has its own connection."""
+    """An open feature database. Threads may share it; each ``read`` and ``write`` has its own connection.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._writing = engine.execution_options(writing=True)
+    path: of the SQLite file
+    """
 
-    @property
-    def url(self) -> str:
-        """Where the database is, without its password."""
-        return self._engine.url.render_as_string(hide_password=True)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._source = source_of(path)
+        # A URL of a file, for a pool as files have it; what is opened, ``connect`` says.
+        url = URL.create("sqlite", database=str(path))
+        self._engine = create_engine(url, creator=lambda: connect(self._source))
+        event.listen(self._engine, "begin", self._begin)
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
-        """One consistent snapshot."""
+        """One consistent snapshot. It never waits for a writer, and no writer for it."""
+        self._look_again()
         with Session(self._engine, autoflush=False) as session:
             yield Reader(session)
 
     @contextmanager
-    def write(self) -> Iterator[Writer]:
-        """One transaction: committed at the end, rolled back on any error. Writers take turns."""
-        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+    def write(self, patience: float = PATIENCE) -> Iterator[Writer]:
+        """One transaction: committed at the end, rolled back on any error. Writers take turns.
+
+        Args:
+            patience: seconds to wait for another writer
+
+        Raises:
+            StoreBusy: another process wrote for all that time
+            StoreReadOnly: the file or its folder may not be written
+        """
+        self._look_again()
+        if not self._source.writable:
+            raise read_only(str(self.path))
+        engine = self._engine.execution_options(patience=patience)
+        with Session(engine, expire_on_commit=False) as session, session.begin():
+            session.connection()
             yield Writer(session)
 
     def close(self) -> None:
         """Gives all connections back."""
         self._engine.dispose()
 
+    def _begin(self, connection: Connection) -> None:
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        patience: float | None = connection.get_execution_options().get("patience")
+        if patience is None:
+            raw.execute("BEGIN").close()
+        else:
+            begin_writing(raw, str(self.path), patience)
+
+    def _look_again(self) -> None:
+        """A file that was taken not to change is opened anew where somebody else has changed it."""
+        if not self._source.writable and (now := source_of(self.path)) != self._source:
+            self._source = now
+            self._engine.dispose()
+
 
 def open_store(location: str | Path) -> Store:
-    """The database at a path (SQLite, created with its folder where missing) or an SQLAlchemy URL, migrated.
+    """The feature database in an SQLite file, brought to this version's schema.
 
-    Raises InvalidConfig where it cannot be opened, is no database, or was written by a newer version.
+    A file that is up to date is only read; a missing one is created, with its folder.
+
+    Args:
+        location: a path, or ``sqlite:///`` and a path
+
+    Raises:
+        InvalidConfig: it cannot be opened, is not a feature database, or was written by a newer version
+        StoreBusy: it has an older schema, and another process kept writing to it
+        StoreReadOnly: it has an older schema, and may only be read
     """
-    engine = _engine(location)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    store = Store(engine)
+    path = _path(location)
+    store = Store(path)
     try:
-        migrate(store._writing)
-    except DatabaseError as error:
+        migrate(store._engine, path, PATIENCE)
+    except (DatabaseError, sqlite3.DatabaseError) as error:
         store.close()
-        raise InvalidConfig(f"cannot open the feature database {store.url}: {error.orig}") from error
-    except InvalidConfig:
+        raise InvalidConfig(_cannot_open(path, getattr(error, "orig", error))) from error
+    except FeaturehubError:
         store.close()
         raise
     return store
 
 
-def _engine(location: str | Path) -> Engine:
+def _path(location: str | Path) -> Path:
+    path = Path(location if isinstance(location, Path) or "://" not in location else _of_url(location)).expanduser()
     try:
-        return create_engine(_url(location))
-    except (ArgumentError, ModuleNotFoundError) as error:
-        raise InvalidConfig(f"{str(location)!r} is neither a path nor the URL of a database: {error}") from error
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidConfig(f"cannot make the folder of the feature database {str(location)!r}: {error}") from error
+    return path
 
 
-def _url(location: str | Path) -> URL:
-    if isinstance(location, Path) or "://" not in location:
-        path = Path(location).expanduser()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return URL.create("sqlite", database=str(path))
-    url = make_url(location)
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+def _of_url(location: str) -> str:
+    try:
+        url = make_url(location)
+    except ArgumentError as error:
+        raise InvalidConfig(f"{location!r} is neither a path nor a URL: {error}") from error
+    if url.get_backend_name() != "sqlite" or url.query:
+        raise InvalidConfig(f"the feature database is an SQLite file, and {location!r} is not one; give its path")
+    if url.database in (None, "", ":memory:"):
         raise InvalidConfig("the feature database needs a file: every connection would see its own memory")
-    return url
+    return url.database
 
 
-def _configure_sqlite(connection: Any, _record: object) -> None:
-    # The driver would begin transactions only before writing; `_begin_sqlite` does it, so that reads are snapshots.
-    connection.isolation_level = None
-    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "foreign_keys=ON", "synchronous=NORMAL"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A writer takes the lock at once: upgrading a read lock later fails where two try, whatever the timeout.
-    writing = connection.get_execution_options().get("writing", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+def _cannot_open(path: Path, error: Any) -> str:
+    words = f"cannot open the feature database {path}: {error}"
+    if source_of(path).writable:
+        return words
+    return (
+        f"{words}. It may only be read, and its latest changes lie in {path.name}-wal, which needs more than that: "
+        "open it once as somebody who may write it (any featurehub command will do), or copy it with both files"
+    )

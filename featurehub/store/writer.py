@@ -4,21 +4,22 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from featurehub.artifacts.manifest import Manifest
 from featurehub.errors import InvalidInput
+from featurehub.names import fold
 from featurehub.records import Calibration, Evaluation, FeatureRow, Outcome, Provenance
 from featurehub.store.aliases import drop_alias, save_alias
 from featurehub.store.drift import save_report
 from featurehub.store.evaluations import save_evaluation
-from featurehub.store.labels import save_labels
-from featurehub.store.names import NameKind, fold
+from featurehub.store.labels import owners_of, save_labels
+from featurehub.store.names import NameKind
 from featurehub.store.reader import Reader
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
-from featurehub.store.schema import FeatureRecord, NameRecord
-from featurehub.store.statistics import save_features
+from featurehub.store.schema import NameRecord
+from featurehub.store.statistics import PreparedRows, save_calibrations, save_features
 from featurehub.verdicts import DriftReport
 
 __all__ = ["Writer"]
@@ -29,7 +30,7 @@ class Writer:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.reader = Reader(session)
+        self.reader = Reader(session, changing=True)
 
     def put_artifact(self, manifest: Manifest, path: str | Path, default: bool | None = None) -> None:
         """Registers an SAE, or updates the one with this id.
@@ -70,14 +71,17 @@ class Writer:
         owned_artifact(self._session, evaluation.artifact)
         save_evaluation(self._session, evaluation)
 
-    def put_features(self, artifact: str, rows: Iterable[FeatureRow]) -> list[str]:
+    def put_features(self, artifact: str, rows: Iterable[FeatureRow] | PreparedRows) -> list[str]:
         """Makes ``rows`` the artifact's features and returns their ids in order.
+
+        Many rows are better prepared before the transaction begins: nobody else can write until it ends.
 
         Statistics of known latents are replaced, their labels and calibration kept; features of latents that are not in
         ``rows`` go.
         Raises ArtifactNotFound; InvalidInput where a latent comes twice or lies outside the SAE.
         """
-        return save_features(self._session, owned_artifact(self._session, artifact), rows)
+        prepared = rows if isinstance(rows, PreparedRows) else PreparedRows(rows)
+        return save_features(self._session, owned_artifact(self._session, artifact), prepared)
 
     def put_label(self, feature: str, outcome: Outcome, provenance: Provenance) -> int:
         """Adds a version of a feature's label, or of the reason why there is none, and returns its number.
@@ -103,16 +107,12 @@ class Writer:
 
     def put_calibration(self, feature: str, calibration: Calibration) -> None:
         """Stores what weight 1.0 means for a feature, and how well it steers. Raises FeatureNotFound."""
-        self.reader.feature(feature)
-        self._session.execute(
-            update(FeatureRecord)
-            .where(FeatureRecord.id == feature)
-            .values(
-                strength=calibration.strength,
-                steerability=calibration.steerability,
-                calibration=calibration.model_dump(mode="json"),
-            )
-        )
+        self.put_calibrations({feature: calibration})
+
+    def put_calibrations(self, calibrations: Mapping[str, Calibration]) -> None:
+        """``put_calibration`` for many features at once, by id. Raises FeatureNotFound."""
+        owners_of(self._session, calibrations)
+        save_calibrations(self._session, calibrations)
 
     def put_report(self, report: DriftReport) -> None:
         """Stores a drift report as the latest on its artifact and model. Raises ArtifactNotFound."""

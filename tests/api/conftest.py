@@ -88,7 +88,7 @@ def serve(store: Store, engine: FakeEngine) -> Iterator[Callable[..., TestClient
     def start(
         whole: str = HOME, on_stale: str = "refuse", overrides: tuple[str, ...] = (), **changed: str
     ) -> TestClient:
-        fields = {"store": "unused", "sae": SAE, "on_stale": on_stale, "overrides": overrides, "names": ("demo",)}
+        fields = {"store": "unused", "saes": [SAE], "on_stale": on_stale, "overrides": overrides, "names": ("demo",)}
         served = Served.model_validate({**fields, "model": model(whole, **changed)})
         clients.append(TestClient(create_fake_app(store, served, engine), raise_server_exceptions=False))
         return clients[-1]

@@ -1,28 +1,27 @@
 """Steered completions: what reaches the engine, and what comes back."""
 
+import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.requests import ClientDisconnect
 
 from api.engine import FakeEngine
 from api.fake import Echoed, EchoRequest
 from featurehub.conditions import Positions
 from featurehub.edits import Steering
 from featurehub.store import Calibration, Store
-from tests.api.reports import report
+from tests.api.reports import reading, report
 
 SAE, CHECKED, UNCHECKED = "a" * 64, "n" * 64, "o" * 64
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
 
-READING: dict[str, Any] = {
-    "activations": [
-        {"position": 0, "token": 11, "latents": [2, 6], "activations": [1.5, 0.25]},
-        {"position": 1, "token": 12, "latents": [9, 1], "activations": [0.5, 0.0]},
-    ],
-}
+READING = reading((11, {2: 1.5, 6: 0.25}), (12, {9: 0.5}))
 
 
 def ask(client: TestClient, features: object = None, status: int = 200, **more: Any) -> dict[str, Any]:
@@ -166,6 +165,21 @@ class TestSteering:
         assert [each.cache_salt for each in echoed] == ["tenant", "tenant"]
 
 
+def noting(places: list[str], call: Callable[..., Any]) -> Callable[..., Any]:
+    """Says where the call was made."""
+
+    def noted(*args: Any) -> Any:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            places.append("a thread")
+        else:
+            places.append("the event loop")
+        return call(*args)
+
+    return noted
+
+
 class TestActivations:
     def test_features_are_named_and_latents_without_one_addressed(self, client: TestClient, engine: FakeEngine) -> None:
         engine.default = READING
@@ -179,11 +193,91 @@ class TestActivations:
         ]
         assert second["features"] == [{"id": f"sae:{SAE}/9", "label": "", "activation": 0.5}]
 
+    def test_many_are_built_away_from_the_event_loop(
+        self, client: TestClient, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Texts, labels and JSON: whatever grows with the number of tokens."""
+        engine.default = reading(*((token, {2: 1.5, 6: 0.25}) for token in range(500)))
+        at_work: list[str] = []
+        for module, name in [("api.chat", "make_answer"), ("api.chat", "to_json"), ("api.stream", "to_json")]:
+            monkeypatch.setattr(f"{module}.{name}", noting(at_work, getattr(import_module(module), name)))
+        for stream in (False, True):
+            answer = client.post(
+                "/v1/chat/completions", json=CHAT | {"return_activations": {"top_k": 2}, "stream": stream}
+            )
+            assert answer.text.count('"token":') == 500
+        assert len(at_work) == 4
+        assert set(at_work) == {"a thread"}
+
     def test_they_come_beside_edits(self, client: TestClient, engine: FakeEngine, echoed: Echoed) -> None:
         engine.default = READING | report(2)
         ours = ask(client, {"formal tone": 0.5}, return_activations={"top_k": 2})["featurehub"]
         assert (ours["steered_tokens"], len(ours["activations"])) == (2, 2)
         assert [read.top_k for read in steering(echoed[0]).reads] == [2]
+
+
+class TestReportsThatNobodyTakes:
+    """The worker keeps a report until somebody asks for it."""
+
+    def test_vllms_own_error(self, client: TestClient, engine: FakeEngine) -> None:
+        client.post("/v1/chat/completions", json=CHAT | {"model": "unknown", "features": {"banking": 0.5}})
+        assert len(engine.taken) == 1
+
+    @pytest.mark.parametrize("after", [0, 1, 3])
+    @pytest.mark.parametrize("spec", ["2.3", "2.4"])
+    def test_a_client_that_leaves_in_the_middle_of_a_stream(
+        self, client: TestClient, engine: FakeEngine, echoed: Echoed, after: int, spec: str
+    ) -> None:
+        asyncio.run(leave(client.app, CHAT | {"stream": True, "features": {"banking": 0.5}}, after, spec))
+        assert engine.taken == [steering(echoed[0]).report]
+        assert ask(client, {"banking": 0.5})["featurehub"]["steered_tokens"] == 7
+
+    def test_a_client_that_left_before_the_answer(
+        self, client: TestClient, engine: FakeEngine, echoed: Echoed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def gone(body: EchoRequest, request: Any) -> None:
+            echoed.append(body)
+
+        monkeypatch.setattr("api.fake.echo", gone)
+        assert client.post("/v1/chat/completions", json=CHAT | {"features": {"banking": 0.5}}).status_code == 499
+        assert engine.taken == [steering(echoed[0]).report]
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_an_answer_takes_its_own_once(self, client: TestClient, engine: FakeEngine, stream: bool) -> None:
+        client.post("/v1/chat/completions", json=CHAT | {"features": {"banking": 0.5}, "stream": stream})
+        assert len(engine.taken) == 1
+        client.post("/v1/chat/completions", json=CHAT | {"features": {"banking": 0}, "stream": stream})
+        assert len(engine.taken) == 1
+
+
+async def leave(app: Any, body: dict[str, Any], after: int, spec: str) -> None:
+    """Asks, reads ``after`` pieces of the answer, and hangs up."""
+    waiting = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
+    gone, got = asyncio.Event(), 0
+
+    async def receive() -> dict[str, Any]:
+        if waiting:
+            return waiting.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal got
+        got += message["type"] == "http.response.body"
+        if got > after:
+            gone.set()
+            if spec == "2.4":
+                raise OSError("the client is gone")
+            await asyncio.sleep(60)
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": spec}, "http_version": "1.1", "method": "POST",
+        "path": "/v1/chat/completions", "raw_path": b"", "query_string": b"", "root_path": "", "scheme": "http",
+        "headers": [(b"content-type", b"application/json")], "server": ("test", 80), "client": ("test", 1),
+    }  # fmt: skip
+    with suppress(ClientDisconnect):
+        await app(scope, receive, send)
+    await asyncio.sleep(0.05)
 
 
 class TestStaleness:
@@ -287,7 +381,7 @@ class TestErrors:
         assert error["param"] == "features.formal tone"
 
     def test_what_was_never_calibrated_can_still_be_pinned(self, client: TestClient) -> None:
-        assert "calibrate" in ask(client, {"excited tone": 0.5}, status=400)["error"]["message"]
+        assert "featurehub label" in ask(client, {"excited tone": 0.5}, status=400)["error"]["message"]
         ask(client, {"excited tone": {"mode": "pin", "weight": 0.5}})
 
     @pytest.mark.parametrize("body", [b"{", b"", b"pirate", b"[1]", b"\xff\xfe"])
@@ -307,7 +401,9 @@ class TestSteeringLost:
         "report",
         [
             None,
-            {"hooks": {}},
+            {"hooks": {}, "requests": [0]},
+            report(7, requests=[]),
+            report(7, requests=[0, 1]),
             report(0, 0),
             report(0, 7),
             report(6, 7),
@@ -330,7 +426,21 @@ class TestSteeringLost:
         ours = ask(client, {"banking": 0.5}, steer={"positions": "generated"})["featurehub"]
         assert [warning["code"] for warning in ours["warnings"]] == ["nothing_steered"]
 
-    @pytest.mark.parametrize("lost", [None, {}, READING | {"reads_lost": True}])
+    @pytest.mark.parametrize(
+        "lost",
+        [
+            None,
+            {"requests": [0]},
+            READING | {"reads_lost": True},
+            READING | {"requests": [0, 1]},
+            READING | {"requests": []},
+            reading(),
+            reading((11, {2: 1.5}), start=1),
+            reading((11, {2: 1.5}), sae="b" * 64),
+            READING | {"activations": {"blocks": READING["activations"]["blocks"] * 2}},
+            READING | {"activations": {"blocks": [READING["activations"]["blocks"][0] | {"token_ids": b"1"}]}},
+        ],
+    )
     def test_activations_that_are_missing_are_an_error_too(
         self, client: TestClient, engine: FakeEngine, lost: dict[str, Any] | None
     ) -> None:

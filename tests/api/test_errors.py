@@ -4,12 +4,15 @@ import subprocess
 import sys
 
 import pytest
+from fastapi.testclient import TestClient
 
 import api
 from api.errors import error_body, status_of
+from api.fake import create_fake_app
 from api.served import Served
 from featurehub import errors
 from featurehub.errors import FeaturehubError, InvalidConfig
+from featurehub.store import Store
 from tests.api.models import model
 
 STATUSES = {
@@ -17,7 +20,8 @@ STATUSES = {
     "NotFound": 404, "FeatureNotFound": 404, "ArtifactNotFound": 404, "ModelNotFound": 404,
     "AmbiguousFeature": 409, "StaleFeature": 409,
     "FeaturehubError": 500, "ArtifactError": 500, "CorruptArtifact": 500, "EngineError": 500, "UnsupportedModel": 500,
-    "SteeringLost": 500, "BudgetExceeded": 500, "EngineUnavailable": 503,
+    "SteeringLost": 500, "BudgetExceeded": 500, "EngineUnavailable": 503, "SteeringUnsupported": 501,
+    "StoreError": 500, "StoreReadOnly": 500, "StoreBusy": 503,
 }  # fmt: skip
 
 
@@ -39,7 +43,7 @@ def test_a_body_has_openais_keys_and_what_the_error_carries() -> None:
 
 
 def test_the_servers_configuration() -> None:
-    served = Served(store="s", sae="a", model=model(), overrides=("--dtype",))
+    served = Served(store="s", saes=("a",), model=model(), overrides=("--dtype",))
     assert Served.of(served.model_dump_json()) == served
 
 
@@ -57,3 +61,12 @@ def test_the_registry_needs_neither_torch_nor_vllm() -> None:
 
 def test_the_package_says_what_it_is() -> None:
     assert 3 <= len((api.__doc__ or "").splitlines()) <= 30
+
+
+def test_a_server_without_an_sae_says_that_another_try_is_no_use(store: Store) -> None:
+    body = {"model": "demo", "messages": [{"role": "user", "content": "a"}], "features": {"banking": 0.5}}
+    for served, engine in [(None, None), (Served(store="", saes=("a" * 64,), model=model()), None)]:
+        answer = TestClient(create_fake_app(store, served, engine)).post("/v1/chat/completions", json=body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (501, "steering_unsupported")
+        assert answer.headers["x-should-retry"] == "false"
+        assert "retry-after" not in answer.headers

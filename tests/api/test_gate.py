@@ -63,6 +63,28 @@ def test_a_body_that_is_not_json_is_the_routes_affair(app: FastAPI) -> None:
     assert post(app, "/v1/responses", data={"features": "x" * 2000}).status_code == 200
 
 
+@pytest.mark.parametrize("prefix", ["", "/llm"])
+def test_behind_a_proxy_that_keeps_its_prefix(app: FastAPI, prefix: str) -> None:
+    app.root_path = "/llm"
+    assert post(app, f"{prefix}/v1/completions", json=BODY).status_code == 200
+    answer = post(app, f"{prefix}/v1/responses", json=BODY)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "features")
+
+
+@pytest.mark.parametrize(("root", "status"), [("", 200), ("/outer", 200)])
+def test_inside_another_app(app: FastAPI, root: str, status: int) -> None:
+    outer = FastAPI(root_path=root)
+    outer.mount("/llm", app)
+    assert post(outer, f"{root}/llm/v1/completions", json=BODY).status_code == status
+    assert post(outer, f"{root}/llm/v1/responses", json=BODY).status_code == 400
+
+
+def test_a_prefix_ends_with_a_part_of_the_path(app: FastAPI) -> None:
+    app.root_path = "/v1"
+    assert post(app, "/v1/v1/completions", json=BODY).status_code == 200
+    assert post(app, "/v1/completions", json=BODY).status_code == 400
+
+
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/responses"])
 def test_a_large_body_is_refused(app: FastAPI, path: str) -> None:
     answer = post(app, path, json={"prompt": "x" * 1000})

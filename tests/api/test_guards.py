@@ -13,7 +13,14 @@ from tests.api.reports import report
 
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
 BANKING = {"feature": "banking", "value": 0.5}
-ABORTED = report(7, aborted={"event": "money", "position": 12})
+DECIDED = {"seen_tokens": 9, "expected_tokens": 9}
+GUARDED = {"conditions": {"layers.3.resid_post": DECIDED}, "aborts": DECIDED}
+ABORTED = report(7, aborted={"event": "money", "index": 0, "position": 12}, **GUARDED)
+
+
+@pytest.fixture(autouse=True)
+def guarded(engine: FakeEngine) -> None:
+    engine.default = report(7, **GUARDED)
 
 
 def ask(client: TestClient, status: int = 200, **body: Any) -> dict[str, Any]:
@@ -49,12 +56,42 @@ def test_all_any_below_and_so_far_reach_the_engine(client: TestClient, echoed: E
 
 
 def test_an_abort_alone_makes_a_steered_request(client: TestClient, echoed: Echoed, engine: FakeEngine) -> None:
-    engine.default = {}
+    engine.default = {"requests": [0], **GUARDED}
     ours = ask(client, abort_when=[BANKING | {"event": "money"}])["featurehub"]
     assert ours["aborted"] is None
     (abort,) = sent(echoed).aborts
     assert isinstance(abort, Abort)
     assert (abort.event, abort.positions) == ("money", "generated")
+
+
+UNDECIDED = {"layers.3.resid_post": {"seen_tokens": 0, "expected_tokens": 9}}
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        (None, "no report"),
+        ({}, "the conditions were decided at no token"),
+        (GUARDED | {"conditions": UNDECIDED}, "decided at 0 of 9 tokens"),
+        (GUARDED | {"aborts": DECIDED | {"seen_tokens": 8}}, "judged at 8 of 9 tokens"),
+        (GUARDED | {"aborts": None}, "judged at no token"),
+        ({"refused": "it did not come through admission"}, "did not come through admission"),
+    ],
+)
+def test_a_guard_that_did_not_watch_every_token_withholds_the_answer(
+    client: TestClient, engine: FakeEngine, told: dict[str, Any] | None, named: str
+) -> None:
+    engine.default = told
+    assert named in ask(client, 500, abort_when=[BANKING])["error"]["message"]
+
+
+@pytest.mark.parametrize("conditions", [{}, UNDECIDED])
+def test_an_edit_whose_condition_was_never_decided_is_not_one_whose_condition_was_not_met(
+    client: TestClient, engine: FakeEngine, conditions: dict[str, Any]
+) -> None:
+    engine.default = report(9, conditions=conditions)
+    withheld = ask(client, 500, features={"pirate speech": {"weight": 0.5, "when": BANKING}})
+    assert "decided at" in withheld["error"]["message"]
 
 
 def test_an_aborted_answer_says_which_event_ended_it(client: TestClient, engine: FakeEngine) -> None:
@@ -63,6 +100,49 @@ def test_an_aborted_answer_says_which_event_ended_it(client: TestClient, engine:
     answer = ask(client, features={"pirate speech": 0.5}, abort_when=[guard])
     assert answer["choices"][0]["finish_reason"] == "content_filter"
     assert answer["featurehub"]["aborted"] == {"event": "money", "feature": "banking, formal tone", "position": 12}
+
+
+@pytest.mark.parametrize(("index", "feature"), [(0, "banking"), (1, "formal tone")])
+def test_two_aborts_of_one_name_are_told_apart(
+    client: TestClient, engine: FakeEngine, index: int, feature: str
+) -> None:
+    engine.default = {"requests": [0], "aborted": {"event": "unsafe", "index": index, "position": 12}}
+    guards = [{"feature": name, "value": 0.5, "event": "unsafe"} for name in ("banking", "formal tone")]
+    aborted = ask(client, abort_when=guards)["featurehub"]["aborted"]
+    assert aborted == {"event": "unsafe", "feature": feature, "position": 12}
+
+
+@pytest.mark.parametrize("index", [1, -1])
+def test_an_abort_that_nobody_asked_for_withholds_the_answer(
+    client: TestClient, engine: FakeEngine, index: int
+) -> None:
+    engine.default = {"requests": [0], "aborted": {"event": "unsafe", "index": index, "position": 12}}
+    assert ask(client, 500, abort_when=[BANKING])["error"]["code"] == "steering_lost"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"abort_when": [BANKING, BANKING | {"feature": "nothing"}]}, "abort_when.1"),
+        ({"abort_when": [{"when": {"any": [BANKING, BANKING | {"feature": "twin"}]}}]}, "abort_when.0"),
+        (
+            {"features": {"formal tone": {"weight": 0.5, "when": BANKING | {"feature": "nothing"}}}},
+            "features.formal tone.when",
+        ),
+        ({"features": {"twin": 0.5}, "abort_when": [BANKING | {"feature": "twin"}]}, "features.twin"),
+    ],
+)
+def test_an_error_names_the_key_that_the_feature_came_in(client: TestClient, body: dict[str, Any], param: str) -> None:
+    status = 404 if "nothing" in json.dumps(body) else 409
+    assert ask(client, status, **body)["error"]["param"] == param
+
+
+def test_so_does_one_of_a_stale_feature(serve: Any) -> None:
+    stale = serve("n" * 64)
+    assert (
+        ask(stale, 409, abort_when=[BANKING, BANKING | {"feature": "pirate speech"}])["error"]["param"]
+        == "abort_when.1"
+    )
 
 
 def test_a_stream_says_so_too(client: TestClient, engine: FakeEngine) -> None:

@@ -119,7 +119,7 @@ def test_an_adapter_is_another_function(serve: Serve) -> None:
 @pytest.mark.parametrize(("name", "code"), [("ft", "sae_unchecked"), ("demo", None)])
 def test_what_is_read_with_an_sae_that_is_not_fresh_says_so(store: Store, name: str, code: str | None) -> None:
     asked = Asked.take({"return_activations": {"top_k": 2}}, Limits())
-    served = Served(store="", sae=SAE, model=model(), names=("demo",)).running(name)
+    served = Served(store="", saes=(SAE,), model=model(), names=("demo",)).running(name)
     assert asked is not None
     with store.read() as reader:
         notices = make_plan(asked, reader, served, Limits()).notices

@@ -1,12 +1,17 @@
 """The registry's routes: features, SAEs, health."""
 
 from collections.abc import Callable
+from urllib.parse import unquote
 
 import pytest
+from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 
+from api import features, saes
 from api.app import create_app
 from api.engine import FakeEngine
+from api.routes import check_routes
+from featurehub.errors import EngineError
 from featurehub.store import Store
 
 SAE, OTHER_SAE, CHECKED, UNCHECKED = "a" * 64, "b" * 64, "n" * 64, "o" * 64
@@ -53,6 +58,31 @@ class TestSearch:
     def test_bad_queries(self, client: TestClient, query: dict[str, str], status: int, param: str) -> None:
         answer = client.get("/v1/features", params=query)
         assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
+
+
+class TestRoutesBelow:
+    """Names may have slashes, and still more may be said of a feature than its card."""
+
+    @pytest.mark.parametrize("router", [features.router, saes.router])
+    def test_a_route_for_them_stands_before_the_one_that_takes_all_names(self, router: APIRouter) -> None:
+        below = APIRouter(prefix=router.prefix)
+
+        @below.get("/{name:path}/neighbors")
+        def neighbors(name: str) -> str:
+            return name
+
+        app = FastAPI()
+        for each in (below, router):
+            app.include_router(each)
+        check_routes(app, (below, router))
+        for name in ("f-1", "sae:demo-l2/2", "and/or", "sae%3Ademo%2F2"):
+            found = TestClient(app).get(f"{router.prefix}/{name}/neighbors")
+            assert (found.status_code, found.json()) == (200, unquote(name))
+        late = FastAPI()
+        for each in (router, below):
+            late.include_router(each)
+        with pytest.raises(EngineError, match="neighbors"):
+            check_routes(late, (below, router))
 
 
 class TestFeature:

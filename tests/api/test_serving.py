@@ -3,6 +3,7 @@
 import asyncio
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,11 +18,13 @@ from api.deployment import Deployment
 from api.engine import FakeEngine
 from api.served import Served
 from featurehub.artifacts.manifest import HookPoint
+from featurehub.demo.bundle import bundled_model
 from featurehub.edits import Steering
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
-from featurehub.errors import ArtifactNotFound, EngineUnavailable, InvalidConfig
+from featurehub.errors import ArtifactNotFound, EngineError, EngineUnavailable, InvalidConfig
 from featurehub.store import Store
 from tests.api.models import model
+from tests.api.reports import report
 
 pytest.importorskip("vllm", reason="the server is vLLM's")
 # vLLM's imports warn of others' deprecations.
@@ -78,7 +81,8 @@ def build() -> Callable[[], FastAPI]:
 def app(build: Callable[[], FastAPI], store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     monkeypatch.setenv("VLLM_PLUGINS", "featurehub")
     app = build()
-    app.state.featurehub = Deployment(store, Served(store="", sae=SAE, model=model(), names=("demo",)), engine)
+    served = Served(store="", saes=(SAE,), model=model(), names=("demo",))
+    app.state.featurehub = Deployment(store, served, engine)
     app.state.openai_serving_chat = app.state.openai_serving_completion = Handler()
     return app
 
@@ -227,26 +231,57 @@ def test_a_dead_engine_is_known_as_such() -> None:
         asyncio.run(engine.report("key"))
 
 
-def boot(engine: Any = None) -> Deployment:
+class Renderer:
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def get_tokenizer(self) -> Any:
+        return self.tokenizer
+
+
+def test_tokens_are_texts_that_join_and_the_tokenizer_is_our_own() -> None:
+    """Of the bundled model: words with the space before them, and special tokens by their names."""
+    from transformers import AutoTokenizer
+
+    from api.serving import VllmEngine
+
+    client: Any = Client([])
+    tokenizer = AutoTokenizer.from_pretrained(bundled_model())
+    client.renderer = Renderer(tokenizer)
+    engine = VllmEngine(client)
+    ids = tokenizer.apply_chat_template(CHAT["messages"], return_dict=True)["input_ids"]
+    assert "".join(engine.pieces(ids)) == tokenizer.decode(ids)
+    assert {"<s>", " me", " a"} <= set(engine.pieces(ids))
+    assert engine.tokenizer is not tokenizer
+
+
+@pytest.fixture
+def told(store: Store, monkeypatch: pytest.MonkeyPatch) -> Served:
+    """What the environment says is served."""
+    served = Served(store=str(store.path), saes=(SAE,), model=model())
+    monkeypatch.setenv("FEATUREHUB_FRONTEND", served.model_dump_json())
+    return served
+
+
+def boot(app: FastAPI, engine: Any = None) -> Deployment:
     from api.serving import FeaturehubRoutes
 
-    state = State()
-    asyncio.run(FeaturehubRoutes().init_state(engine, state, Namespace()))
-    return state.featurehub
+    plugin = FeaturehubRoutes()
+    plugin.attach_router(app)
+    asyncio.run(plugin.init_state(engine, app.state, Namespace()))
+    return app.state.featurehub
 
 
-def test_a_boot_needs_its_configuration_and_its_sae(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    served = Served(store=store.url, sae=SAE, model=model())
-    monkeypatch.setenv("FEATUREHUB_FRONTEND", served.model_dump_json())
-    here = boot()
-    assert (here.sae, here.engine) == (SAE, None)
+def test_a_boot_needs_its_configuration_and_its_sae(told: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = boot(FastAPI())
+    assert (here.scope.saes, here.engine) == ((SAE,), None)
     here.store.close()
-    monkeypatch.setenv("FEATUREHUB_FRONTEND", served.model_copy(update={"sae": "c" * 64}).model_dump_json())
+    monkeypatch.setenv("FEATUREHUB_FRONTEND", told.model_copy(update={"saes": ("c" * 64,)}).model_dump_json())
     with pytest.raises(ArtifactNotFound):
-        boot()
+        boot(FastAPI())
     monkeypatch.delenv("FEATUREHUB_FRONTEND")
     with pytest.raises(InvalidConfig):
-        boot()
+        boot(FastAPI())
 
 
 def running(dtype: str = "float32", load_format: str = "safetensors", sae: str = SAE, **overridden: Any) -> Any:
@@ -272,16 +307,103 @@ def running(dtype: str = "float32", load_format: str = "safetensors", sae: str =
     ],
 )
 def test_what_the_engine_runs_otherwise_than_the_checkpoint_says_is_found_at_boot(
-    store: Store, monkeypatch: pytest.MonkeyPatch, engine: Any, named: str
+    told: Served, engine: Any, named: str
 ) -> None:
-    monkeypatch.setenv("FEATUREHUB_FRONTEND", Served(store=store.url, sae=SAE, model=model()).model_dump_json())
-    here = boot(engine)
+    here = boot(FastAPI(), engine)
     assert here.served is not None
     assert here.served.overrides == ((named,) if named else ())
     here.store.close()
 
 
-def test_a_boot_with_what_another_server_was_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEATUREHUB_FRONTEND", Served(store=store.url, sae=SAE, model=model()).model_dump_json())
+@pytest.mark.usefixtures("told")
+def test_a_boot_with_what_another_server_was_told() -> None:
     with pytest.raises(InvalidConfig, match="does not hold"):
-        boot(running(sae="c" * 64))
+        boot(FastAPI(), running(sae="c" * 64))
+
+
+@pytest.mark.usefixtures("told")
+def test_the_store_is_closed_when_the_server_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        ended.append("vLLM")
+        del app.state
+
+    app = FastAPI(lifespan=lifespan)
+    here = boot(app)
+    monkeypatch.setattr(type(here.store), "close", lambda store: ended.append("the store"))
+    with TestClient(app) as client:
+        assert client.get("/v1/features").status_code == 200
+        assert not ended
+    assert ended == ["vLLM", "the store"]
+    monkeypatch.undo()
+    here.store.close()
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize(
+    "path", ["/v1/chat/completions", "/v1/completions", "/v1/features", "/healthz", "/v1/saes/{id}"]
+)
+def test_a_route_that_answers_in_place_of_ours_ends_the_boot(path: str) -> None:
+    """As in releases of vLLM that add a plugin's routes after their own."""
+    app = FastAPI()
+    method = "POST" if "completions" in path else "GET"
+    app.add_api_route(path, lambda: {"steered": False}, methods=[method])
+    with pytest.raises(EngineError, match=r"0\.32"):
+        boot(app)
+
+
+@pytest.mark.usefixtures("told")
+def test_so_does_a_mounted_app_or_a_vllm_that_took_no_routes_at_all() -> None:
+    from api.serving import FeaturehubRoutes
+
+    app = FastAPI()
+    app.mount("/v1", FastAPI())
+    with pytest.raises(EngineError):
+        boot(app)
+    with pytest.raises(EngineError):
+        asyncio.run(FeaturehubRoutes().init_state(None, State(), Namespace()))
+
+
+@pytest.mark.usefixtures("told")
+def test_other_routes_and_methods_are_no_business_of_ours() -> None:
+    app = FastAPI()
+    app.add_api_route("/v1/models", lambda: {}, methods=["GET"])
+    app.add_api_route("/v1/chat/completions", lambda: {}, methods=["GET"])
+    boot(app).store.close()
+
+
+def test_in_vllms_own_app_every_route_is_ours(app: FastAPI) -> None:
+    from api.app import ROUTERS
+    from api.routes import check_routes
+    from api.serving import router
+
+    check_routes(app, (*ROUTERS, router))
+
+
+@pytest.mark.parametrize("prefix", ["", "/llm"])
+def test_behind_a_proxy_that_keeps_its_prefix(app: FastAPI, client: TestClient, prefix: str) -> None:
+    app.root_path = "/llm"
+    for path, body in [("chat/completions", CHAT), ("completions", {"model": "demo", "prompt": "a", "stream": True})]:
+        answer = client.post(f"{prefix}/v1/{path}", json=body | {"features": {"banking": 0.5}})
+        assert (answer.status_code, '"featurehub"' in answer.text) == (200, True)
+    assert client.get(f"{prefix}/v1/features", params={"q": "pirate"}).json()["data"]
+
+
+def test_a_list_of_prompts_is_one_steering_for_each(client: TestClient, handler: Handler, engine: FakeEngine) -> None:
+    """In vLLM's own request class: lists of ids, of texts, of lists."""
+    body = {"model": "demo", "prompt": [[1, 2], [3]], "stream": True}
+    engine.default = report(7, requests=[0, 1])
+    assert '"steered_tokens":7' in client.post("/v1/completions", json=body | {"features": {"banking": 0.5}}).text
+    assert len(handler.requests) == 1
+    for key in ("return_activations", "abort_when"):
+        value = {"top_k": 2} if key == "return_activations" else [{"feature": "banking", "value": 0.5}]
+        answer = client.post("/v1/completions", json=body | {key: value})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prompt")
+        answer = client.post("/v1/chat/completions", json=CHAT | {"n": 2, key: value})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "n")
+    embeds = {"model": "demo", "prompt_embeds": "AAAA", "features": {"banking": 0.5}}
+    assert client.post("/v1/completions", json=embeds).json()["error"]["param"] == "prompt_embeds"
+    assert len(handler.requests) == 1

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.encoding import to_json
 from api.stream import Ending, Events, append, data_of, event
 from featurehub.errors import SteeringLost
 
@@ -45,9 +46,14 @@ def cut(text: bytes, places: Sequence[int]) -> list[bytes]:
     return [text[start:end] for start, end in zip([0, *at], [*at, len(text)], strict=True)]
 
 
+# Python's splitlines() ends a line at each of these, JSON and SSE do not.
+INNER = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
+
 lines = st.sampled_from(["\n", "\r\n", "\r"])
 events = st.lists(
-    st.tuples(st.sampled_from(["data: ", "data:", ": ", "event: "]), st.text('a⚓ é:{}"', max_size=8), lines, lines),
+    st.tuples(
+        st.sampled_from(["data: ", "data:", ": ", "event: "]), st.text('a⚓ é:{}"' + INNER, max_size=8), lines, lines
+    ),
     max_size=6,
 ).map(lambda each: "".join(field + text + one + one for field, text, one, _ in each))
 
@@ -71,6 +77,41 @@ def test_the_answer_does_not_depend_on_it_either(places: list[int], usage: bool,
     *chunks, last, done = objects(run(cut(stream.encode(), places)))
     assert last.pop("featurehub") == {"steered_tokens": 3}
     assert [*chunks, last, done] == before
+
+
+@settings(deadline=None)
+@given(st.text("a⚓" + INNER, max_size=6), st.lists(st.integers(0, 10_000), max_size=4), st.booleans(), st.booleans())
+def test_an_answer_may_end_with_any_character(text: str, places: list[int], aborted: bool, escaped: bool) -> None:
+    """vLLM may put the last words and the finish reason into one chunk, and need not escape what JSON need not."""
+    body = {"id": "1", "object": "c", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]}
+    last = f"data: {json.dumps(body, ensure_ascii=escaped)}\n\n"
+    out = "".join(run(cut((FIRST + last + DONE).encode(), places), aborted=aborted))
+    assert data_of(event(body)) == json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    *_, end, done = objects([out])
+    reason = "content_filter" if aborted else "stop"
+    assert end == body | {
+        "choices": [body["choices"][0] | {"finish_reason": reason}],
+        "featurehub": {"steered_tokens": 3},
+    }
+    assert done == "[DONE]"
+
+
+def test_no_chunk_goes_without_its_name() -> None:
+    broken = "data: no json\n\n"
+    *_, ours, done = "".join(run([FIRST, broken, DONE])).split("\n\n")[:-1]
+    assert json.loads(data_of(ours)) == {"id": "1", "choices": [], "featurehub": {"steered_tokens": 3}}
+    assert data_of(done) == "[DONE]"
+    assert "".join(run([broken, DONE])) == broken + DONE
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    )
+)
+def test_json_in_parts_is_json(value: Any) -> None:
+    assert json.loads(to_json(value)) == value
 
 
 def test_chunks_are_not_held_back() -> None:

@@ -100,7 +100,7 @@ def steering(asked: Asked, request: int) -> dict[str, str] | None:
         LatentEdit(latent=8 * (which % 90) + i, mode=next(modes), value=20.0 + which) for i in range(asked.edits)
     )
     reads = (Read(top_k=asked.top_k),) if asked.top_k else ()
-    return {"featurehub": Steering(edits=edits, reads=reads, report=f"r{request}").to_json()}
+    return {"featurehub": Steering(edits=edits, reads=reads, report=f"r{request}").to_request()}
 
 
 def vllm_lens(shape: Shape, folder: Path, compiled: bool) -> Contender:

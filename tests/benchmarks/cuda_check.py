@@ -1,27 +1,35 @@
-"""What can only be seen on a GPU, in this order; stops at the first failure, and prints one table last.
+"""What can only be seen on a GPU, in this order; a check that fails ends itself alone, and one table comes last.
 
     a  it loads and steers             eager; steered requests move, all others keep every token
     b  torch.compile and CUDA graphs   the same, and the graph's counter at sizes that are captured and that are not
     d  the kernel                      against the naive reference in every dtype and size; then bytes over time
     e  harvest                         tokens per second against Hugging Face hooks that stop at the layer
     f  preemption, one-token chunks    the same tokens and counts as without pressure
+    g  the loop                        build, steer by name, drift checks on the planted model (``cuda_loop.py``)
 
-Cost (c) is ``tests/benchmarks/throughput.py``. No network and no tokenizer: models are made here, with random weights.
+Cost (c) is ``tests/benchmarks/throughput.py``. No network, and no tokenizer but the planted model's: models are made
+here, with random weights. Every engine is closed, and after each check little memory may be taken that was free before.
 
-    python tests/benchmarks/cuda_check.py --out RESULTS [--only a,b] [--device cpu]
+    python tests/benchmarks/cuda_check.py --out RESULTS [--only a,b] [--limit SECONDS] [--device cpu]
 
-``--device cpu`` runs the same script where there is no GPU, to see that the script itself is right.
+``--device cpu`` runs the same script where there is no GPU, to see that the script itself is right. Results lie in
+``results.json`` as soon as a check has ended, and what went wrong in ``<check>.txt``.
 """
 
 import argparse
 import json
+import signal
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from cuda_kernel import MIXED, check_kernel
+from cuda_loop import check_loop
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -33,39 +41,73 @@ from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.engine.offline import Engine, EngineOptions, Generation, Sampling
 from featurehub.features import Mode
-from featurehub.steering import steer_token
 
 D_MODEL, LAYERS, LAYER, D_SAE, VOCAB = 256, 6, 3, 512, 1024
-MIXED = tuple(
-    LatentEdit(latent=i, mode=mode, value=value)
-    for i, (mode, value) in enumerate([(Mode.NUDGE, 40.0), (Mode.PIN, 30.0), (Mode.MUL, -3.0), (Mode.ABLATE, 0.0)])
-)
 ZERO = Steering(edits=(LatentEdit(latent=0, mode=Mode.NUDGE, value=0.0),))
 STEERED = Steering(edits=MIXED, dose_max=2.0)
 Results = dict[str, Any]
 
 
+GIB = 1 << 30
+LEFT_BEHIND = 1.0
+"""GiB of the GPU that a check may leave taken: kernels, and the workspaces of libraries, but no KV cache."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", default="a,b,d,e,f")
+    parser.add_argument("--only", default="a,b,d,e,f,g")
+    parser.add_argument("--limit", type=int, default=240, help="Seconds for each check.")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     check = Check(arguments.out, arguments.device)
     results: Results = {}
     for name in arguments.only.split(","):
-        started = time.perf_counter()
-        try:
-            results[name] = CHECKS[name](check)
-        except AssertionError as error:
-            results[name] = {"failed": str(error) or "an assertion"}
-        results[name]["seconds"] = round(time.perf_counter() - started, 1)
+        results[name] = outcome(CHECKS[name], check, arguments.limit, arguments.out / f"{name}.txt")
         (arguments.out / "results.json").write_text(json.dumps(results, indent=2))
-        if "failed" in results[name]:
-            break
+        print(name, json.dumps(results[name]), flush=True)
     show(results)
     sys.exit(any("failed" in result for result in results.values()))
+
+
+def outcome(run: "Callable[[Check], Results]", check: "Check", limit: int, log: Path) -> Results:
+    """What the check found, or why it failed: none may cost the others."""
+    started, taken = time.perf_counter(), taken_gib()
+    try:
+        with limited(limit):
+            result = run(check)
+        result["GiB left behind"] = round(taken_gib() - taken, 2)
+        assert result["GiB left behind"] < LEFT_BEHIND, f"{result['GiB left behind']} GiB are not free again"
+    except Exception as error:  # noqa: BLE001
+        log.write_text(traceback.format_exc())
+        result = {"failed": f"{type(error).__name__}: {str(error)[:600]}"}
+    return result | {"seconds": round(time.perf_counter() - started, 1)}
+
+
+@contextmanager
+def limited(seconds: int) -> Iterator[None]:
+    """Raises TimeoutError when the time is over."""
+
+    def late(*_: Any) -> None:
+        raise TimeoutError(f"not done after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def taken_gib() -> float:
+    """Of the GPU, by whoever; 0 where there is none."""
+    if not torch.cuda.is_available():
+        return 0.0
+    torch.cuda.empty_cache()
+    free, total = torch.cuda.mem_get_info()
+    return (total - free) / GIB
 
 
 class Check:
@@ -74,7 +116,7 @@ class Check:
     def __init__(self, out: Path, device: str) -> None:
         from transformers import LlamaConfig, LlamaForCausalLM
 
-        self.device = device
+        self.out, self.device = out, device
         self.model = out / "model"
         torch.manual_seed(0)
         config = LlamaConfig(
@@ -95,7 +137,7 @@ class Check:
             "max_model_len": 256,
             "skip_tokenizer_init": True,
             "dtype": "bfloat16",
-            "kv_cache_gib": 16,
+            "kv_cache_gib": 2,
         }
         engine = Engine(self.model, self.config, EngineOptions(**(given | options)))
         if self.device == "cuda":
@@ -136,67 +178,6 @@ def check_graphs(check: Check) -> Results:
     with check.engine(enforce_eager=False) as engine:
         rows = [halves_apart(engine, batch) for batch in (2, 3, 4, 7, 8, 13, 16, 32, 41, 64)]
     return {f"batch {row['batch']}": row["steered requests that changed"] for row in rows}
-
-
-def check_kernel(check: Check) -> Results:
-    worst = 0.0
-    for d_model in (64, 65, 576, 2048, 4096, 8192):
-        for dtype in (torch.float32, torch.bfloat16, torch.float16):
-            worst = max(worst, kernel_error(d_model, dtype, check.device))
-    return {"largest error / bound of one rounding": round(worst, 3), "bandwidth": bandwidth(check.device)}
-
-
-def kernel_hook(d_model: int, tokens: int, edits: tuple[LatentEdit, ...], device: str) -> tuple[Any, Dictionary]:
-    import tempfile
-
-    from featurehub.engine.hookset import HookSet
-    from featurehub.engine.rows import batch_of
-
-    rows = torch.nn.functional.normalize(torch.randn(32, d_model), dim=-1)
-    dictionary = Dictionary(rows, rows, torch.zeros(32), torch.zeros(d_model), torch.full((32,), 0.1))
-    folder = Path(tempfile.mkdtemp())
-    dictionary.save(folder / "sae.safetensors")
-    hook = HookConfig(point=HookPoint(layer=0), saes=(SaeConfig(id="k", folder=folder, d_sae=32),))
-    hooks = HookSet(EngineConfig(hooks=(hook,)), 8, tokens, d_model, device=device, graphs=True)
-    row = hooks.admit(Steering(edits=edits, dose_max=0.5), tokens)
-    hooks.begin_step(batch_of([(row, 0, tokens, 0)]), torch.zeros(tokens, dtype=torch.long, device=device))
-    return hooks.hooks[0], dictionary
-
-
-def kernel_error(d_model: int, dtype: torch.dtype, device: str) -> float:
-    """Largest difference from the naive equation, as a share of half a unit in the last place of the largest value."""
-    hook, dictionary = kernel_hook(d_model, 16, MIXED, device)
-    hidden, residual = (torch.randn(16, d_model, device=device).to(dtype) for _ in range(2))
-    x = hidden.float() + residual.float()
-    hook.run(hidden, residual)
-    named = [edit.model_copy(update={"sae": "k"}) for edit in MIXED]
-    wanted = torch.stack([steer_token(row, {"k": dictionary}, named, 0.5).x for row in x.cpu()])
-    error = float((residual.cpu().float() - wanted).abs().max())
-    bound = float(wanted.abs().max()) * max(torch.finfo(dtype).eps, 1e-5)
-    assert error <= bound, f"d_model {d_model}, {dtype}: {error} is beyond {bound}"
-    return error / bound
-
-
-def bandwidth(device: str) -> str:
-    """Bytes of stream read and written per second, steered by one nudge, beside a plain copy."""
-    if device == "cpu":
-        return "not measured"
-    tokens, d_model = 8192, 4096
-    hook, _ = kernel_hook(d_model, tokens, MIXED[:1], device)
-    hidden, residual = (torch.randn(tokens, d_model, device=device, dtype=torch.bfloat16) for _ in range(2))
-    moved = 4 * tokens * d_model * 2
-    rates = {"op": moved / seconds(lambda: hook.run(hidden, residual)), "copy": moved / 2 / seconds(hidden.clone)}
-    return ", ".join(f"{name} {rate / 1e12:.2f} TB/s" for name, rate in rates.items())
-
-
-def seconds(work: Callable[[], Any], repeats: int = 20) -> float:
-    work()
-    torch.cuda.synchronize()
-    started = time.perf_counter()
-    for _ in range(repeats):
-        work()
-    torch.cuda.synchronize()
-    return (time.perf_counter() - started) / repeats
 
 
 def check_harvest(check: Check) -> Results:
@@ -249,7 +230,8 @@ def check_pressure(check: Check) -> Results:
 
 
 CHECKS: dict[str, Callable[[Check], Results]] = {
-    "a": check_eager, "b": check_graphs, "d": check_kernel, "e": check_harvest, "f": check_pressure,
+    "a": check_eager, "b": check_graphs, "d": lambda check: check_kernel(check.device), "e": check_harvest,
+    "f": check_pressure, "g": lambda check: check_loop(check.out),
 }  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def clocks() -> list[str]:
     from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 
     from featurehub.engine import admission
-    from featurehub.engine.hook import Hook
+    from featurehub.engine.hook import CpuHook
     from featurehub.engine.hookset import HookSet
     from featurehub.engine.runner_v1 import Adapter
 
@@ -58,7 +58,7 @@ def clocks() -> list[str]:
         (HookSet, "admit", "    filling a row, for each request"),
         (HookSet, "release", "    freeing a row, for each request"),
         (CPUModelRunner, "_model_forward", "  the forward pass"),
-        (Hook, "run", "    the hook"),
+        (CpuHook, "run", "    the hook"),
         (CPUModelRunner, "sample_tokens", "sampling"),
         (Scheduler, "update_from_output", "vLLM's scheduler, after"),
     ]

@@ -86,7 +86,7 @@ def test_streamed_from_the_real_engine_an_sae_is_the_same_as_from_shards(tmp_pat
     kept = streamed.model_copy(update={"shards": tmp_path / "shards"})
     identity, hook = identify_hook(bundled_model(), 2)
     with Engines(bundled_model(), EngineOptions(), SILENT).reading(hook) as engine:
-        material = material_of(MaterialConfig(), engine, identity, hook, entries)
+        material = material_of(MaterialConfig(), engine, identity, hook, entries, SILENT)
         read, [one], _ = harvest_and_train(streamed, engine, material, tmp_path / "one", SILENT)
         _, [other], _ = harvest_and_train(kept, engine, material, tmp_path / "other", SILENT)
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["checkpoint.safetensors", "tokens"]

@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 from featurehub.demo.bundle import bundled_model
 from featurehub.errors import InvalidInput
 from featurehub.runs.harvest import read_documents
+from featurehub.runs.progress import SILENT
 
 TEXT = ["the pirate counts the loan . " * 200]
 
@@ -19,7 +20,7 @@ def engine(longest: int) -> Any:
 
 @pytest.mark.parametrize(("longest", "asked", "read"), [(511, None, 256), (100, None, 100), (511, 500, 500), (9, 9, 9)])
 def test_texts_are_cut_to_what_was_asked_for_or_the_model_reads(longest: int, asked: int | None, read: int) -> None:
-    documents = read_documents(engine(longest), TEXT, asked)
+    documents = read_documents(engine(longest), TEXT, asked, SILENT)
     assert {len(document.token_ids) for document in documents[:-1]} == {read}
     [whole] = engine(longest).tokenizer(TEXT)["input_ids"]
     assert [token for document in documents for token in document.token_ids] == whole
@@ -28,4 +29,4 @@ def test_texts_are_cut_to_what_was_asked_for_or_the_model_reads(longest: int, as
 @pytest.mark.parametrize("asked", [512, 1, 0, -3])
 def test_more_than_the_model_reads_is_refused(asked: int) -> None:
     with pytest.raises(InvalidInput, match=f"documents of {asked} tokens; this model reads 2 to 511"):
-        read_documents(engine(511), TEXT, asked)
+        read_documents(engine(511), TEXT, asked, SILENT)

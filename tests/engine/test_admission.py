@@ -4,19 +4,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from vllm.lora.request import LoRARequest
 from vllm.sampling_params import SamplingParams, StructuredOutputsParams
 from vllm.v1.engine import EngineCoreRequest
 
+from featurehub.artifacts.manifest import HookPoint
+from featurehub.conditions import Positions
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
 from featurehub.engine.admission import admit
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.errors import InvalidEdit
 from featurehub.features import Mode
+from featurehub.seals import Maker
 
 EOS = 9
 NUDGE = Steering(edits=(LatentEdit(latent=3, mode=Mode.NUDGE, value=5.0),))
 GUARD = Steering(aborts=(Abort(event="e", when=When(conditions=(Condition(latent=1, value=0.5),))),))
 READ = Steering(reads=(Read(top_k=2),), report="r")
+SO_FAR = When(conditions=(Condition(latent=1, value=0.5, so_far=True),))
+LASTING = Steering(edits=(NUDGE.edits[0].model_copy(update={"when": SO_FAR}),))
+CAPTURE = Steering(capture=("layers.1.resid_post",), report="r")
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +31,14 @@ def config(world_config: EngineConfig) -> EngineConfig:
     return world_config.model_copy(update={"weights": "w1"})
 
 
-def request(carried: Any, name: str = "one", salt: str | None = None, **sampling: Any) -> EngineCoreRequest:
-    text = carried.to_json() if isinstance(carried, Steering) else carried
+def request(
+    carried: Any, name: str = "one", salt: str | None = None, tokens: int = 2, lora: Any = None, **sampling: Any
+) -> EngineCoreRequest:
+    text = carried.to_request() if isinstance(carried, Steering) else carried
     params = SamplingParams(extra_args={KEY: text} if text is not None else None, **sampling)
     return EngineCoreRequest(
-        request_id=name, prompt_token_ids=[1, 2], mm_features=None, sampling_params=params, pooling_params=None,
-        arrival_time=0.0, lora_request=None, cache_salt=salt, data_parallel_rank=None,
+        request_id=name, prompt_token_ids=[1] * tokens, mm_features=None, sampling_params=params, pooling_params=None,
+        arrival_time=0.0, lora_request=lora, cache_salt=salt, data_parallel_rank=None,
     )  # fmt: skip
 
 
@@ -44,10 +53,17 @@ def carried_by(made: EngineCoreRequest) -> Steering:
     return Steering.model_validate_json((made.sampling_params.extra_args or {})[KEY])
 
 
-def test_requests_that_ask_for_nothing_keep_their_own_salt(config: EngineConfig) -> None:
+def test_requests_that_ask_for_nothing_share_blocks_with_all_of_their_tenant_that_do(config: EngineConfig) -> None:
     for nothing in (None, Steering(), Steering(report="r")):
         assert salted(config, nothing) is None
-        assert salted(config, nothing, salt="tenant") == "tenant"
+        assert salted(config, nothing, salt="tenant", tokens=9) == salted(config, None, salt="tenant")
+        assert salted(config, nothing, salt="tenant") not in (None, salted(config, nothing, salt="another"))
+
+
+def test_a_client_that_names_the_salt_of_steered_blocks_does_not_share_them(config: EngineConfig) -> None:
+    """Else its plain blocks would be taken for steered ones."""
+    steered = salted(config, NUDGE)
+    assert salted(config, None, salt=steered) != steered
 
 
 def test_equal_steerings_share_blocks_and_nothing_else_does(config: EngineConfig) -> None:
@@ -64,9 +80,32 @@ def test_equal_steerings_share_blocks_and_nothing_else_does(config: EngineConfig
     assert all(len(salt) <= 128 and salt.isalnum() for salt in other if salt)
 
 
-@pytest.mark.parametrize("steering", [READ, GUARD])
+def test_blocks_are_shared_across_prompts_where_the_end_of_a_prompt_changes_nothing(config: EngineConfig) -> None:
+    """In a chat's next turn, tokens of the last answer are prompt."""
+    for positions in Positions:
+        steering = NUDGE.model_copy(update={"positions": positions})
+        assert salted(config, steering, tokens=5) == salted(config, steering, tokens=5)
+        assert (salted(config, steering, tokens=5) == salted(config, steering, tokens=9)) is (positions == "all")
+
+
+def test_an_sae_at_another_hook_point_shares_nothing(config: EngineConfig) -> None:
+    first, *others = config.hooks
+    moved = first.model_copy(update={"point": HookPoint(layer=0)})
+    assert salted(config.model_copy(update={"hooks": (moved, *others)}), NUDGE) != salted(config, NUDGE)
+
+
+@pytest.mark.parametrize("steering", [READ, GUARD, LASTING, CAPTURE])
 def test_what_needs_every_token_shares_blocks_with_no_other_request(config: EngineConfig, steering: Steering) -> None:
-    assert salted(config, steering, name="one") != salted(config, steering, name="two")
+    """Not even with one that has its id: clients choose ids."""
+    salts = [salted(config, steering, name="one", salt=salt) for salt in (None, None, "tenant")]
+    assert len(set(salts)) == 3
+
+
+def test_a_steered_request_under_an_adapter_shares_blocks_with_none(config: EngineConfig) -> None:
+    """An adapter may be loaded again under its name and path."""
+    adapter = LoRARequest("ft", 1, "/adapters/ft")
+    assert salted(config, NUDGE, lora=adapter) != salted(config, NUDGE, lora=adapter)
+    assert salted(config, None, lora=adapter) is None
 
 
 def test_an_abort_can_end_the_answer(config: EngineConfig) -> None:
@@ -77,10 +116,29 @@ def test_an_abort_can_end_the_answer(config: EngineConfig) -> None:
     assert carried_by(made).stop_token == EOS
 
 
+def test_every_admission_is_sealed_and_tells_requests_of_one_id_apart(config: EngineConfig) -> None:
+    made = [request(NUDGE, name="one") for _ in range(2)]
+    for each in made:
+        admit(each, config, EOS)
+        assert carried_by(each).is_sealed(Maker.ADMISSION)
+    assert carried_by(made[0]).nonce != carried_by(made[1]).nonce
+
+
+def test_a_steering_that_a_client_wrote_is_refused_whatever_it_claims(config: EngineConfig) -> None:
+    """As ``extra_args`` of any route that takes whole sampling parameters."""
+    good = NUDGE.sealed(Maker.REQUEST)
+    stolen = good.model_copy(update={"dose_max": 1000.0})
+    wrong = NUDGE.model_copy(update={"seal": "ä"})
+    for forged in (NUDGE, CAPTURE, Steering(), stolen, wrong, NUDGE.sealed(Maker.ADMISSION)):
+        with pytest.raises(InvalidEdit, match="name features in the request's body"):
+            admit(request(forged.to_json()), config, EOS)
+    admit(request(good.to_json()), config, EOS)
+
+
 @pytest.mark.parametrize(
     ("carried", "eos", "sampling", "named"),
     [
-        ("not json", EOS, {}, "is no steering"),
+        ("not json", EOS, {}, "is not a steering"),
         (7, EOS, {}, "JSON string"),
         ('{"edits": [{"latent": 1, "mode": "nudge", "value": 1, "strange": 1}]}', EOS, {}, "strange"),
         (NUDGE.model_copy(update={"edits": NUDGE.edits * 7}), EOS, {}, "7 edits"),
@@ -88,6 +146,8 @@ def test_an_abort_can_end_the_answer(config: EngineConfig) -> None:
         (READ, EOS, {"n": 2}, "n = 1"),
         (GUARD, None, {}, "end-of-sequence"),
         (GUARD, EOS, {"ignore_eos": True}, "end-of-sequence"),
+        (GUARD, EOS, {"min_tokens": 3}, "min_tokens"),
+        (LASTING, EOS, {"n": 2}, "n = 1"),
         (GUARD, EOS, {"structured_outputs": StructuredOutputsParams(json="{}")}, "structure"),
     ],
 )

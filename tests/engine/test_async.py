@@ -39,7 +39,7 @@ class Frontend:
 
     async def ask(self, prompt: list[int], steering: Steering, tenant: str | None = None) -> tuple[list[int], int]:
         """The answer, and how many tokens of the prompt came from the cache."""
-        extra = None if steering.is_nothing else {KEY: steering.to_json()}
+        extra = None if steering.is_nothing else {KEY: steering.to_request()}
         params = SamplingParams(temperature=0.0, max_tokens=TOKENS, ignore_eos=True, extra_args=extra)
         inputs = TokensPrompt(prompt_token_ids=prompt)
         if tenant is not None:

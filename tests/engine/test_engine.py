@@ -177,3 +177,29 @@ def test_an_engine_without_rows_left_over_after_many_requests(engine: Engine, pr
     assert hooks is not None
     assert not hooks.rows.steerings
     assert len(hooks.rows.free) == 256
+
+
+def test_more_prompts_than_a_worker_keeps_reports_of(
+    engine: Engine, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers, seeds and reports are those of one prompt after the other."""
+    monkeypatch.setattr("featurehub.engine.hookset.REPORTS_KEPT", 2)
+    monkeypatch.setattr("featurehub.engine.offline.REPORTS_KEPT", 2)
+    asked = [prompts[i % len(prompts)] for i in range(5)]
+    drawn = Sampling(temperature=0.7, max_tokens=8, seed=3)
+    together = list(engine.generate(asked, [steer(NUDGE)] * 5, drawn))
+    assert all(each.report is not None and each.report.steered_tokens > 0 for each in together)
+    for i, prompt in enumerate(asked):
+        [alone] = engine.generate([prompt], [steer(NUDGE)], drawn.model_copy(update={"seed": 3 + i}))
+        assert alone.token_ids == together[i].token_ids
+
+
+def test_more_documents_than_a_worker_keeps_streams_of(
+    engine: Engine, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = engine.capture(prompts)
+    for kept in (1, 4 * 192 * 2 * max(map(len, prompts))):
+        monkeypatch.setattr("featurehub.engine.reading.CAPTURES_KEPT", kept)
+        monkeypatch.setattr("featurehub.engine.offline.CAPTURES_KEPT", kept)
+        for one, other in zip(whole, engine.capture(prompts), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

@@ -149,6 +149,19 @@ def test_reports_of_requests_with_one_key_add_up(world_config: EngineConfig) -> 
     assert (report.steered_tokens, report.seen_tokens, report.expected_tokens) == (4, 4, 4)
 
 
+def test_a_report_that_lost_one_of_its_requests_says_so(
+    world_config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first prompt of a list is done early, and its counts are dropped before the last one's are there."""
+    monkeypatch.setattr("featurehub.engine.hookset.REPORTS_KEPT", 1)
+    hooks = HookSet(world_config, max_reqs=1, max_tokens=8, d_model=D_MODEL)
+    for key in ("shared", "another", "shared"):
+        hooks.release(hooks.admit(Steering(edits=(NUDGE,), report=key), 1))
+    report = hooks.report("shared")
+    assert report is not None
+    assert len(report.requests) == 1
+
+
 def test_a_request_that_still_runs_reports_what_it_came_to_so_far_and_only_once(world_config: EngineConfig) -> None:
     world = only(world_config, NUDGE)
     assert world.report(0).steered_tokens == 3
@@ -244,6 +257,17 @@ def test_positions_bound_what_an_abort_sees(world_config: EngineConfig) -> None:
         aborted = world.report(0).aborted
         assert aborted is not None
         assert aborted.position == at
+
+
+def test_of_two_aborts_with_one_name_the_one_that_held_is_reported(world_config: EngineConfig) -> None:
+    never, always = (when(Condition(sae="a", latent=1, op=op, value=1e6)) for op in (Op.ABOVE, Op.BELOW))
+    for order in ((never, always), (always, never), (never, never, always)):
+        aborts = tuple(Abort(event="unsafe", when=each) for each in order)
+        world = World(world_config, [Steering(aborts=aborts)], 4, torch.float32)
+        world.step([Chunk(0, 0, 6)])
+        aborted = world.report(0).aborted
+        assert aborted is not None
+        assert (aborted.index, aborted.position) == (order.index(always), 0)
 
 
 def test_the_same_steering_is_the_same_digest_and_nothing_has_none() -> None:

@@ -129,7 +129,7 @@ def params_of(steering: Steering) -> SamplingParams:
         temperature=0.0,
         max_tokens=MAX_TOKENS,
         ignore_eos=not steering.aborts,
-        extra_args={KEY: steering.to_json()},
+        extra_args={KEY: steering.to_request()},
     )
 
 

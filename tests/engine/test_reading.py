@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from unittest.mock import patch
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -10,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from featurehub.edits import LatentEdit, Read, Steering
+from featurehub.activations import PackedActivations
+from featurehub.edits import Condition, LatentEdit, Read, Steering, When
 from featurehub.engine.config import EngineConfig
+from featurehub.errors import SteeringLost
 from featurehub.features import Mode
 from featurehub.report import SteerReport
 from tests.engine.world import D_SAE, DICTIONARIES, POINTS, Chunk, World, token_id, whole_stream
@@ -68,6 +71,99 @@ def check_activations(report: SteerReport, steering: Steering, streams: dict[str
             wanted = [-i for _, i in values] + list(read.latents)
             assert list(token.latents) == wanted
             assert token.activations == pytest.approx([float(a[position, i]) for i in wanted], rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("together", [1, 1000])
+def test_requests_that_share_a_key_are_never_merged(world_config: EngineConfig, together: int) -> None:
+    """The prompts of one list, say: in one step or in different ones, in chunks, preempted in between."""
+    with patch("featurehub.engine.reading.TOKENS_TOGETHER", together):
+        world = World(world_config, [Steering(reads=(Read(sae="a", top_k=4),))] * 2, 4, torch.float32)
+        world.steerings = [s.model_copy(update={"report": "shared"}) for s in world.steerings]
+        world.step([Chunk(0, 0, 2), Chunk(1, 0, 3)])
+        world.preempt(1)
+        world.step([Chunk(0, 2, 2)])
+        world.step([Chunk(1, 0, 4)])
+        report = world.hooks.report("shared")
+    assert report is not None
+    assert report.activations is not None
+    assert len(report.requests) == len(report.activations.blocks) == 2
+    assert all(block.is_gapless for block in report.activations.blocks)
+    read = [[(t.position, t.token) for t in PackedActivations((block,))] for block in report.activations.blocks]
+    assert sorted(read) == [[(p, token_id(request, p)) for p in range(4)] for request in (0, 1)]
+
+
+def test_a_report_is_of_the_requests_that_ran_each_counted_once(world_config: EngineConfig) -> None:
+    """A preempted request keeps its number; one that was never admitted has none."""
+    world = World(world_config, [Steering(edits=(NUDGE,))] * 3, 4, torch.float32)
+    world.steerings = [s.model_copy(update={"report": "shared"}) for s in world.steerings]
+    for position in range(3):
+        world.step([Chunk(0, position, 1), Chunk(1, position, 1)])
+        world.preempt(0)
+    report = world.hooks.report("shared")
+    assert report is not None
+    assert len(report.requests) == 2
+
+
+def test_what_a_request_reads_after_its_report_was_fetched_is_not_kept(world_config: EngineConfig) -> None:
+    """The client is gone; nobody will ask again."""
+    world = World(world_config, [Steering(reads=(Read(sae="a", top_k=4),), capture=(POINTS[0],))], 4, torch.float32)
+    world.step([Chunk(0, 0, 2)])
+    world.report(0)
+    world.hooks.captured("r0", POINTS[0])
+    world.step([Chunk(0, 2, 2)])
+    world.preempt(0)
+    readings = world.hooks.hooks[0].readings
+    kept = (readings.activations.shares, readings.activations.unread, readings.captures.pieces)
+    assert not any(kept)
+    assert (readings.captures.bytes, readings.activations.bytes) == (0, 0)
+
+
+def test_a_report_survives_the_wire(world_config: EngineConfig) -> None:
+    """As vLLM sends it: through msgpack."""
+    reads = (Read(sae="a", top_k=2, latents=(5,)), Read(sae="b", latents=(1, 2)))
+    conditional = NUDGE.model_copy(update={"when": When(conditions=(Condition(sae="a", latent=1, value=0.0),))})
+    world = World(world_config, [Steering(reads=reads, edits=(NUDGE, conditional))], 4, torch.float32)
+    world.step([Chunk(0, 0, 4)])
+    report = world.report(0)
+    wire = msgspec.msgpack.decode(msgspec.msgpack.encode(report.to_wire()))
+    assert SteerReport.model_validate(wire) == report
+    assert report.hooks[POINTS[0]].in_force
+
+
+def test_a_report_has_as_many_objects_for_many_tokens_as_for_few(world_config: EngineConfig) -> None:
+    """It is built inside the engine's loop, where everybody waits for it."""
+
+    def objects(value: object) -> int:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        return 1 + sum(map(objects, inner))
+
+    sizes = set()
+    for tokens in (2, 500):
+        world = World(world_config, [Steering(reads=(Read(sae="a", top_k=20),))], 4, torch.float32)
+        world.step([Chunk(0, 0, tokens)])
+        report = world.report(0)
+        assert report.activations is not None
+        assert len(report.activations) == tokens
+        sizes.add(objects(report.to_wire()))
+    assert len(sizes) == 1
+
+
+def test_captures_beyond_the_bound_are_lost_and_said_so(
+    world_config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest request's are kept, however large; a request that lost its first tokens is an error, not a hole."""
+    monkeypatch.setattr("featurehub.engine.reading.CAPTURES_KEPT", 4 * 16 * 6)
+    world = World(world_config, [Steering(capture=(POINTS[0],))] * 3, 4, torch.float32)
+    world.step([Chunk(0, 0, 4)])
+    world.step([Chunk(1, 0, 4)])
+    with pytest.raises(KeyError):
+        world.hooks.captured("r0", POINTS[0])
+    assert len(world.hooks.captured("r1", POINTS[0])) == 4
+    world.step([Chunk(2, 0, 4)])
+    world.step([Chunk(0, 4, 4)])
+    with pytest.raises(SteeringLost, match="4 of 8"):
+        world.hooks.captured("r0", POINTS[0])
+    assert world.hooks.hooks[0].readings.captures.bytes == 0
 
 
 def test_activations_beyond_the_bound_are_lost_and_said_so(

@@ -1,6 +1,7 @@
 """The adapter for vLLM's V2 model runner, without a GPU: vLLM's own model state and batches, kernels interpreted."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ from featurehub.engine.runner_v2 import hooked_state
 from featurehub.errors import UnsupportedModel
 from featurehub.features import Mode
 from featurehub.report import SteerReport
+from featurehub.seals import Maker
 from featurehub.steering import Reference
 from tests.engine.world import D_MODEL, DICTIONARIES, POINTS, stream
 
@@ -49,8 +51,12 @@ def state(hooks: HookSet) -> Any:
     return hooked_state(DefaultModelState)(vllm_config, model, None, torch.device("cpu"))
 
 
+def admitted(steering: Steering, key: str, nonce: str = "once") -> Steering:
+    return steering.model_copy(update={"report": key, "nonce": nonce}).sealed(Maker.ADMISSION)
+
+
 def new(request_id: str, steering: Steering | None, computed: int = 0) -> NewRequestData:
-    carried = {KEY: steering.model_copy(update={"report": request_id}).to_json()} if steering is not None else None
+    carried = {KEY: admitted(steering, request_id).to_json()} if steering is not None else None
     return NewRequestData(
         req_id=request_id,
         prompt_token_ids=list(range(PROMPT)),
@@ -64,11 +70,12 @@ def new(request_id: str, steering: Steering | None, computed: int = 0) -> NewReq
     )
 
 
-def batch(**tokens: int) -> Any:
-    """A real step: tokens by request id. Only what the adapter reads; the rest of an InputBatch is the device's."""
+def batch(**tokens: int) -> InputBatch:
+    """A step: tokens by request id. vLLM's own batch, so that a field that it renames is missed."""
+    buffers = InputBuffers(max_num_reqs=8, max_num_tokens=64, device=torch.device("cpu"))
+    dummy = InputBatch.make_dummy(len(tokens), sum(tokens.values()), buffers)
     counts = torch.tensor(list(tokens.values())).numpy()
-    ids = torch.arange(sum(tokens.values()))
-    return SimpleNamespace(req_ids=list(tokens), num_reqs=len(tokens), num_scheduled_tokens=counts, input_ids=ids)
+    return replace(dummy, req_ids=list(tokens), num_scheduled_tokens=counts)
 
 
 def run(hooks: HookSet, where: list[tuple[int, int]], padding: int = 0) -> tuple[Tensor, Tensor]:
@@ -146,11 +153,52 @@ def test_ids_that_were_never_added_and_reused_slots_leave_nothing(state: Any, ho
     assert len(hooks.rows.free) == 8
 
 
-def test_what_the_worker_refuses_has_no_report(state: Any, hooks: HookSet) -> None:
+def test_a_new_request_with_the_id_of_one_that_is_gone_starts_from_nothing(state: Any, hooks: HookSet) -> None:
+    """Ids are clients' where vLLM does not randomize them. What had fired must not go on, nor what was computed."""
+    fired = When(conditions=(Condition(sae="a", latent=1, op=Op.BELOW, value=1e6, so_far=True),))
+    never = When(conditions=(Condition(sae="a", latent=1, op=Op.ABOVE, value=1e6, so_far=True),))
+    first, second = (Steering(edits=(NUDGE.model_copy(update={"when": when}),)) for when in (fired, never))
+    for number, steering in enumerate((first, second)):
+        request = new("a", None)
+        carried = admitted(steering, f"report-{number}", nonce=f"nonce-{number}").to_json()
+        state.add_request(0, replace(request, sampling_params=SamplingParams(extra_args={KEY: carried})))
+        state.prepare_inputs(batch(a=5), None)
+        before, after = run(hooks, [(0, p) for p in range(5)])
+        torch.testing.assert_close(after, naive(steering, list(range(5)), before))
+        state.remove_request("a")
+        done = report(hooks, f"report-{number}")
+        assert (done.complete, done.recomputed_tokens) == (True, 0)
+
+
+def test_what_the_worker_refuses_has_a_report_that_says_why(state: Any, hooks: HookSet) -> None:
     state.add_request(0, new("a", Steering(edits=(NUDGE.model_copy(update={"latent": 10_000}),))))
     state.prepare_inputs(batch(a=3), None)
-    run(hooks, [(0, p) for p in range(3)])
-    assert hooks.report("a") is None
+    before, after = run(hooks, [(0, p) for p in range(3)])
+    assert torch.equal(before, after)
+    assert "latent 10000" in report(hooks, "a").refused
+
+
+@pytest.mark.parametrize("maker", [None, Maker.REQUEST])
+def test_what_did_not_come_through_admission_is_not_run(state: Any, hooks: HookSet, maker: Maker | None) -> None:
+    steering = Steering(edits=(NUDGE,), report="a")
+    text = (steering.sealed(maker) if maker is not None else steering).to_json()
+    request = replace(new("a", None), sampling_params=SamplingParams(extra_args={KEY: text}))
+    state.add_request(0, request)
+    state.prepare_inputs(batch(a=3), None)
+    before, after = run(hooks, [(0, p) for p in range(3)])
+    assert torch.equal(before, after)
+    refused = report(hooks, "a")
+    assert "admission" in refused.refused
+    assert "admission" in refused.lost(steering)
+
+
+def test_a_prompt_of_embeddings_has_a_length_too(state: Any, hooks: HookSet) -> None:
+    steering = Steering(edits=(NUDGE,), positions=Positions.PROMPT)
+    request = replace(new("a", steering), prompt_token_ids=None, prompt_embeds=torch.zeros(PROMPT, 2))
+    state.featurehub.add(request)
+    state.prepare_inputs(batch(a=PROMPT + 2), None)
+    before, after = run(hooks, [(0, p) for p in range(PROMPT + 2)])
+    torch.testing.assert_close(after, naive(steering, list(range(PROMPT + 2)), before))
 
 
 def test_aborts_replace_what_is_sampled_where_the_runner_lets_us(state: Any, hooks: HookSet) -> None:

@@ -3,6 +3,7 @@
 Whatever runs in it runs under the naive reference at the same time.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -152,6 +153,7 @@ class World:
         self.prompt_len = prompt_len
         self.dtype = dtype
         self.rows: dict[int, int] = {}
+        self.computed: Counter[int] = Counter()
         self.parked: dict[int, Parked] = {}
         self.naive: dict[tuple[int, int, str], Steered] = {}
         self.ids = torch.zeros(TOKENS, dtype=torch.long)
@@ -159,6 +161,7 @@ class World:
     def step(self, chunks: list[Chunk]) -> None:
         """Between two tokens that are padding."""
         for chunk in chunks:
+            self.computed[chunk.request] += chunk.tokens
             if chunk.request not in self.rows:
                 steering = self.steerings[chunk.request]
                 parked = self.parked.pop(chunk.request, None)
@@ -213,7 +216,7 @@ class World:
     def is_edited(self, request: int, name: str, position: int) -> bool:
         """Whether an edit that can change anything is in force there."""
         reference, steering = self.references[request], self.steerings[request]
-        own = [e for e in steering.edits if e.sae in DICTIONARIES[name] and not is_nothing(e)]
+        own = [e for e in steering.edits if e.sae in DICTIONARIES[name] and not e.is_nothing]
         held = any(reference.holds(edit.when, position) for edit in own)
         return held and reference.covers(steering.positions, position)
 
@@ -265,8 +268,13 @@ def check_report(world: World, request: int) -> None:
     """Every token is counted once, however often it was computed."""
     report, reference, steering = world.report(request), world.references[request], world.steerings[request]
     assert report.complete
+    assert not report.lost(steering) or not world.prompt_len  # No real prompt is empty.
+    computed = world.computed[request]
+    reading = {name for name in POINTS if any(each.sae in DICTIONARIES[name] for each in steering.conditions())}
+    assert {name: counts.seen_tokens for name, counts in report.conditions.items()} == dict.fromkeys(reading, computed)
+    assert (report.aborts.seen_tokens if report.aborts else None) == (computed if steering.aborts else None)
     for name in POINTS:
-        own = [e for e in steering.edits if e.sae in DICTIONARIES[name] and not is_nothing(e)]
+        own = [e for e in steering.edits if e.sae in DICTIONARIES[name] and not e.is_nothing]
         assert (name in report.hooks) == bool(own)
         if not own:
             continue
@@ -283,10 +291,6 @@ def check_report(world: World, request: int) -> None:
     events = [(p, reference.event(p)) for p in sorted({p for r, p, _ in world.naive if r == request})]
     first = next(((p, event) for p, event in events if event is not None), None)
     assert (report.aborted and (report.aborted.position, report.aborted.event)) == first
-
-
-def is_nothing(edit: LatentEdit) -> bool:
-    return (edit.mode is Mode.NUDGE and edit.value == 0) or (edit.mode is Mode.MUL and edit.value == 1)
 
 
 def whole_stream(request: int, hook: int, tokens: int) -> Tensor:

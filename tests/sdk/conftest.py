@@ -57,7 +57,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @pytest.fixture(scope="module")
 def running(store: Store) -> Iterator[Running]:
     engine = FakeEngine()
-    app = create_fake_app(store, Served(store="unused", sae=SAE, model=model(), names=("demo",)), engine)
+    app = create_fake_app(store, Served(store="unused", saes=(SAE,), model=model(), names=("demo",)), engine)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", lifespan="off"))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

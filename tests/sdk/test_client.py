@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from featurehub import AmbiguousFeature, AsyncClient, Client, Edit, Feature, FeatureNotFound, InvalidEdit, Variant
 from featurehub.edits import Steering
 from featurehub.features import Mode, SteerOptions
+from tests.api.reports import reading
 
 MESSAGES: list[Any] = [{"role": "user", "content": "tell me a story"}]
 
@@ -74,9 +75,7 @@ class TestChat:
         assert [bool(chunk.model_extra) for chunk in chunks[:-1]] == [False] * (len(chunks) - 1)
 
     def test_activations(self, client: Client, server: Any) -> None:
-        server.engine.default = {
-            "activations": [{"position": 0, "token": 3, "latents": [2, 99], "activations": [1.5, 0.5]}]
-        }
+        server.engine.default = reading((3, {2: 1.5, 99: 0.5}))
         answer = client.chat.completions.create(model="demo", messages=MESSAGES, return_activations=2)
         assert answer.model_extra is not None
         ((labelled, bare),) = (each["features"] for each in answer.model_extra["featurehub"]["activations"])
@@ -98,6 +97,28 @@ class TestChat:
         assert client.with_options(timeout=5).chat.completions.create(model=variant, messages=MESSAGES)
         assert len(server.echoed) == 4
         assert all(each.vllm_xargs for each in server.echoed)
+
+    @pytest.mark.parametrize("options", [{}, {"stream_options": {"include_usage": True}}])
+    def test_the_stream_helper_s_final_completion_says_what_was_applied(
+        self, client: Client, server: Any, options: dict[str, Any]
+    ) -> None:
+        asked: dict[str, Any] = {"model": Variant("demo").set("pirate speech", 0.5), "messages": MESSAGES}
+        whole = client.chat.completions.create(**asked)
+        with client.chat.completions.stream(**asked, **options) as events:
+            kinds = {event.type for event in events}
+            final = events.get_final_completion()
+        assert kinds == {"chunk", "content.delta", "content.done"}
+        assert final.featurehub == whole.featurehub  # type: ignore[attr-defined]
+        assert (final.usage is not None) is bool(options)
+
+        async def twin() -> Any:
+            twin = AsyncClient(base_url=server.url, max_retries=0)
+            async with twin, twin.chat.completions.stream(**asked, **options) as events:
+                return await events.get_final_completion()
+
+        assert run(twin()).featurehub == whole.featurehub  # type: ignore[attr-defined]
+        with client.chat.completions.stream(model="demo", messages=MESSAGES) as events:
+            assert not hasattr(events.get_final_completion(), "featurehub")
 
 
 def test_text_completions(client: Client, server: Any) -> None:
@@ -236,6 +257,9 @@ class TestConnecting:
             ("http://host:1/", "http://host:1/v1/"),
             ("http://host:1/v1", "http://host:1/v1/"),
             ("https://host/featurehub/v1/", "https://host/featurehub/v1/"),
+            ("http://host:1/llm", "http://host:1/llm/v1/"),
+            ("http://host:1/llm/", "http://host:1/llm/v1/"),
+            ("http://host:1/a/b/v1", "http://host:1/a/b/v1/"),
             (None, "http://localhost:8000/v1/"),
         ],
     )

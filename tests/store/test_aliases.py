@@ -41,7 +41,7 @@ def test_a_feature_has_an_address_by_alias(store: Store, fill) -> None:
         ids = fill(writer, {3: "banking"})
         writer.put_artifact_alias("a" * 64, "production")
         assert writer.reader.resolve("sae:production/3").id == ids[3]
-        assert writer.reader.search("banking", artifact="production").features[0].id == ids[3]
+        assert writer.reader.search("banking", writer.reader.scope("production")).features[0].id == ids[3]
 
 
 def test_whoever_reads_meanwhile_finds_one_owner(store: Store, make_manifest) -> None:

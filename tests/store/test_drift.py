@@ -1,11 +1,14 @@
 """Drift reports, and the states they set."""
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from featurehub.errors import ArtifactNotFound, FeatureNotFound
+from featurehub.errors import ArtifactNotFound
 from featurehub.features import State
-from featurehub.store import Store
+from featurehub.store import Reader, Store
 from featurehub.verdicts import DriftReport, Evidence, FeatureVerdict
+from tests.store.undone import undone
 
 EVIDENCE = Evidence(statistic="f1", value=0.4, threshold=0.75, n=40)
 
@@ -41,6 +44,21 @@ def test_report_comes_back_as_it_went_in(store: Store, ids: dict[int, str]) -> N
         assert reader.latest_report("demo", "other") is None
 
 
+def naive_state(reports: list[DriftReport], latent: int) -> tuple[State, str | None]:
+    """The rules as they are written, of whole reports, latest first."""
+    if not reports:
+        return State.UNCHECKED, None
+    verdicts = {each.latent: each.state for each in reports[0].features}
+    other = State.UNCHECKED if verdicts else reports[0].state
+    return verdicts.get(latent, other), reports[0].id
+
+
+def states(reader: Reader, fingerprint: str = "n" * 64) -> dict[int, tuple[State, str | None]]:
+    features = reader.features("demo")
+    found = reader.states_of(features, fingerprint)
+    return {each.latent: found[each.id] for each in features}
+
+
 def test_states_follow_the_latest_report(store: Store, ids: dict[int, str]) -> None:
     with store.write() as writer:
         writer.put_report(report("old", State.SUSPECT, verdict(1, State.FRESH)))
@@ -48,26 +66,59 @@ def test_states_follow_the_latest_report(store: Store, ids: dict[int, str]) -> N
         writer.put_report(report("else", State.FRESH, fingerprint="z" * 64))
     with store.read() as reader:
         expected = {1: (State.STALE, "new"), 2: (State.FRESH, "new"), 3: (State.UNCHECKED, "new")}
-        assert reader.states("demo", "n" * 64) == expected
-        assert {latent: reader.verdict(id, "n" * 64) for latent, id in ids.items()} == expected
-        states = [each.state for each in reader.with_states(reader.features("demo"), "n" * 64)]
-        assert states == [State.STALE, State.FRESH, State.UNCHECKED]
+        assert states(reader) == expected
 
 
 def test_report_without_verdicts_speaks_for_all(store: Store, ids: dict[int, str]) -> None:
     with store.write() as writer:
         writer.put_report(report("whole", State.STALE))
     with store.read() as reader:
-        assert set(reader.states("demo", "n" * 64).values()) == {(State.STALE, "whole")}
-        assert reader.verdict(ids[3], "n" * 64) == (State.STALE, "whole")
+        assert set(states(reader).values()) == {(State.STALE, "whole")}
 
 
 def test_without_a_report_nothing_is_fresh(store: Store, ids: dict[int, str]) -> None:
     with store.read() as reader:
-        assert set(reader.states("demo", "n" * 64).values()) == {(State.UNCHECKED, None)}
-        assert reader.verdict(ids[1], "n" * 64) == (State.UNCHECKED, None)
-        with pytest.raises(FeatureNotFound):
-            reader.verdict("f_none", "n" * 64)
+        assert set(states(reader).values()) == {(State.UNCHECKED, None)}
+        assert reader.report_heads(["a" * 64], "n" * 64) == {"a" * 64: None}
+
+
+def test_the_head_is_the_report_without_its_verdicts(store: Store, ids: dict[int, str]) -> None:
+    written = report("r1", State.STALE, verdict(1, State.STALE))
+    with store.write() as writer:
+        writer.put_report(report("r0", State.FRESH))
+        writer.put_report(written)
+        writer.put_report(report("r2", State.FRESH, fingerprint="z" * 64))
+    with store.read() as reader:
+        [head] = reader.report_heads(["a" * 64], "n" * 64).values()
+        assert head is not None
+        assert head.model_dump() == {name: getattr(written, name) for name in type(head).model_fields}
+        assert reader.report_heads(["a" * 64], "o" * 64) == {"a" * 64: None}
+
+
+STATES = st.sampled_from(list(State))
+VERDICTS = st.dictionaries(st.integers(0, 5), st.tuples(STATES, STATES), max_size=6)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(reports=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("no"), STATES, VERDICTS), max_size=5))
+def test_states_of_many_are_those_of_each(lasting: Store, fill, reports) -> None:
+    """Of two SAEs and two models, whatever was reported in which order."""
+    with undone(lasting) as writer:
+        for sae in "ab":
+            fill(writer, dict.fromkeys(range(6), "x"), name=sae, id=sae * 64)
+        for number, (sae, model, state, verdicts) in enumerate(reports):
+            features = [verdict(latent, *halves) for latent, halves in verdicts.items()]
+            written = report(f"r{number}", state, *features, fingerprint=model * 64)
+            writer.put_report(written.model_copy(update={"artifact": sae * 64}))
+        for model in "no":
+            features = [*writer.reader.features("a"), *writer.reader.features("b")]
+            told = {
+                sae * 64: [each for each in writer.reader.reports(sae) if each.fingerprint == model * 64]
+                for sae in "ab"
+            }
+            assert writer.reader.states_of(features, model * 64) == {
+                each.id: naive_state(told[each.artifact], each.latent) for each in features
+            }
 
 
 def test_report_needs_its_artifact(store: Store) -> None:

@@ -1,34 +1,20 @@
 """What holds for any names."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from featurehub.errors import AmbiguousFeature, NotFound
 from featurehub.names import fold, head_of, words_of
-from featurehub.store import Labeled, Store, Writer
+from featurehub.store import Labeled, Store
+from tests.store.undone import undone
 
 names = st.text(min_size=1, max_size=60).filter(lambda name: name.strip() and fold(name))
 label_sets = st.lists(names, min_size=1, max_size=6, unique_by=fold)
 ours = settings(
     max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-class Undo(Exception):
-    """Ends a transaction without keeping it."""
-
-
-@contextmanager
-def undone(store: Store) -> Iterator[Writer]:
-    try:
-        with store.write() as writer:
-            yield writer
-            raise Undo
-    except Undo:
-        pass
 
 
 @ours

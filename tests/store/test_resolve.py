@@ -26,7 +26,7 @@ def test_every_form_of_a_key(store: Store, fill, key: str, latent: int) -> None:
     with store.write() as writer:
         ids = fill(writer, LABELS)
         assert writer.reader.resolve(key).id == ids[latent]
-        assert writer.reader.resolve(key, "demo-l2").id == ids[latent]
+        assert writer.reader.resolve(key, writer.reader.scope("demo-l2")).id == ids[latent]
         assert writer.reader.resolve(ids[latent]).latent == latent
 
 
@@ -80,11 +80,14 @@ def test_two_artifacts_share_a_name(store: Store, fill) -> None:
         reader = writer.reader
         with pytest.raises(AmbiguousFeature):
             reader.resolve("banking")
-        assert (reader.resolve("banking", "one").id, reader.resolve("banking", "two").id) == (first[1], second[1])
+        assert (
+            reader.resolve("banking", reader.scope("one")).id,
+            reader.resolve("banking", reader.scope("two")).id,
+        ) == (first[1], second[1])
         with pytest.raises(FeatureNotFound):
-            reader.resolve(second[1], "one")
+            reader.resolve(second[1], reader.scope("one"))
         with pytest.raises(FeatureNotFound, match="not the one in use"):
-            reader.resolve("sae:two/1", "one")
+            reader.resolve("sae:two/1", reader.scope("one"))
 
 
 def test_artifact_prefix_must_be_unambiguous(store: Store, fill) -> None:

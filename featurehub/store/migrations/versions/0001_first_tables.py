@@ -1,4 +1,4 @@
-"""The first tables, and on SQLite full-text indexes over names and texts."""
+"""The first tables, and full-text indexes over names and texts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,9 +17,8 @@ def upgrade() -> None:
     _create_labels()
     _create_names()
     _create_drift()
-    if op.get_context().dialect.name == "sqlite":
-        for table, column in INDEXED.items():
-            _index_text(table, column)
+    for table, column in INDEXED.items():
+        _index_text(table, column)
 
 
 def _create_artifacts() -> None:
@@ -34,9 +33,7 @@ def _create_artifacts() -> None:
         sa.Column("is_default", sa.Boolean(), nullable=False),
     )
     only = sa.text("is_default")
-    op.create_index(
-        "ix_artifacts_one_default", "artifacts", ["model"], unique=True, sqlite_where=only, postgresql_where=only
-    )
+    op.create_index("ix_artifacts_one_default", "artifacts", ["model"], unique=True, sqlite_where=only)
 
 
 def _create_features() -> None:

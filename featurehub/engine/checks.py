@@ -1,0 +1,93 @@
+"""Whether the engine can do what a request's steering asks: checked by the frontend at admission, and by the worker."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from featurehub.edits import LARGEST, LatentEdit, Steering
+from featurehub.engine.config import KEY, EngineConfig
+from featurehub.errors import InvalidEdit
+from featurehub.settings import reason
+
+__all__ = ["carried", "check", "prompt_len"]
+
+
+def carried(extra_args: dict[str, Any] | None) -> Steering | None:
+    """The steering in a request's ``extra_args``. Raises InvalidEdit for one that cannot be read."""
+    text = (extra_args or {}).get(KEY)
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise InvalidEdit(f"extra_args.{KEY} must be a steering as a JSON string, not {type(text).__name__}", param=KEY)
+    try:
+        return Steering.model_validate_json(text)
+    except ValidationError as error:
+        raise InvalidEdit(f"extra_args.{KEY} is not a steering: {reason(error)}", param=KEY) from None
+
+
+def check(steering: Steering, config: EngineConfig) -> Steering:
+    """The steering with every SAE's name filled in. Raises InvalidEdit naming what the engine cannot do."""
+    steering = named(steering, config)
+    if len(steering.edits) > config.max_edits:
+        raise InvalidEdit(f"{len(steering.edits)} edits in one request; this engine takes at most {config.max_edits}")
+    conditions = set(steering.conditions())
+    if max(len(conditions), len(steering.aborts)) > config.max_conditions:
+        raise InvalidEdit(f"{len(conditions)} conditions in one request; at most {config.max_conditions} are allowed")
+    for each in (*steering.edits, *conditions):
+        check_latents(each.sae, [each.latent], config)
+        if abs(each.value) > LARGEST:
+            raise InvalidEdit(f"latent {each.latent}: the value {each.value} is beyond ±{LARGEST:g}")
+    for read in steering.reads:
+        check_latents(read.sae, read.latents, config)
+    for edit in steering.edits:
+        check_order(edit, config)
+    points = {str(hook.point) for hook in config.hooks}
+    for name in set(steering.capture) - points:
+        raise InvalidEdit(f"no hook point {name!r} to capture; this engine has {', '.join(sorted(points))}")
+    if (steering.capture or steering.reads) and not steering.report:
+        raise InvalidEdit("what a request reads is kept under its report key; give it one")
+    return steering
+
+
+def named(steering: Steering, config: EngineConfig) -> Steering:
+    """With "" replaced by the id of the engine's first SAE, so that equal steerings are equal texts."""
+    unknown = steering.saes() - config.saes.keys()
+    if not unknown:
+        return steering
+    if unknown != {""} or not config.saes:
+        missing = min(unknown) or "(the first)"
+        raise InvalidEdit(f"this engine does not hold the SAE {missing}; it holds {', '.join(config.saes) or 'none'}")
+    first = next(iter(config.saes))
+
+    def fill(fields: dict[str, Any]) -> dict[str, Any]:
+        return {**fields, "sae": first} if fields.get("sae") == "" else fields
+
+    return Steering.model_validate(json.loads(steering.to_json(), object_hook=fill))
+
+
+def check_latents(sae: str, latents: Iterable[int], config: EngineConfig) -> None:
+    d_sae = config.saes[sae].d_sae
+    for latent in latents:
+        if not 0 <= latent < d_sae:
+            raise InvalidEdit(f"latent {latent}: the SAE has latents 0 to {d_sae - 1}")
+
+
+def check_order(edit: LatentEdit, config: EngineConfig) -> None:
+    """Raises InvalidEdit for a condition that a token meets only after the edit."""
+    if edit.when is None:
+        return
+    order = {sae.id: hook.point for hook in config.hooks for sae in hook.saes}
+    for condition in edit.when.conditions:
+        if order[condition.sae].order > order[edit.sae].order:
+            raise InvalidEdit(
+                f"an edit at {order[edit.sae]} cannot wait for a condition at {order[condition.sae]}, "
+                "which a token reaches later"
+            )
+
+
+def prompt_len(request: Any) -> int:
+    """Tokens of the prompt of one of vLLM's requests, which may come as embeddings."""
+    tokens = request.prompt_token_ids
+    return len(tokens if tokens is not None else request.prompt_embeds)

@@ -1,0 +1,111 @@
+"""Options of vLLM under which requests cannot be steered right; an engine with hooks does not start with them.
+
+Tensor parallelism and decode context parallelism are none of them: every rank sees every token's whole stream.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from featurehub.errors import UnsupportedModel
+
+__all__ = ["refuse_unsupported"]
+
+HASHED = ("OffloadingConnector", "SimpleCPUOffloadConnector")
+"""Connectors that keep KV blocks by vLLM's own hashes, of which the salt is a part."""
+
+
+class Option(NamedTuple):
+    """An option of vLLM.
+
+    Attributes:
+        name: As vLLM's command line has it.
+        path: Where it stands in vLLM's configuration; releases that do not have it never set it.
+        is_on: Whether this value of it is one that is refused.
+        reason: Why.
+    """
+
+    name: str
+    path: str
+    is_on: Callable[[Any], bool]
+    reason: str
+
+
+def several(value: int) -> bool:
+    return value > 1
+
+
+def unhashed(connector: str) -> bool:
+    return connector not in HASHED
+
+
+OPTIONS = (
+    Option(
+        "--speculative-config",
+        "speculative_config",
+        bool,
+        "speculative decoding computes tokens that it then rejects; steering cannot count them",
+    ),
+    Option(
+        "--data-parallel-size",
+        "parallel_config.data_parallel_size",
+        several,
+        "only the first engine is asked what it did, so answers of the others would be withheld; start several servers",
+    ),
+    Option(
+        "--pipeline-parallel-size",
+        "parallel_config.pipeline_parallel_size",
+        several,
+        "the rank that samples does not see what the others decided; use --tensor-parallel-size",
+    ),
+    Option(
+        "--prefill-context-parallel-size",
+        "parallel_config.prefill_context_parallel_size",
+        several,
+        "every rank has a part of a prompt's tokens only, which the hooks cannot tell apart",
+    ),
+    Option(
+        "--enable-dbo",
+        "parallel_config.enable_dbo",
+        bool,
+        "a layer runs over parts of a batch, of which the hooks do not know",
+    ),
+    Option(
+        "--ubatch-size",
+        "parallel_config.ubatch_size",
+        several,
+        "a layer runs over parts of a batch, of which the hooks do not know",
+    ),
+    Option(
+        "--compilation-config pass_config.enable_sp",
+        "compilation_config.pass_config.enable_sp",
+        bool,
+        "sequence parallelism leaves every rank a part of the tokens",
+    ),
+    Option(
+        "--kv-sharing-fast-prefill",
+        "cache_config.kv_sharing_fast_prefill",
+        bool,
+        "the last layers do not run over every token of a prompt",
+    ),
+    Option(
+        "--kv-transfer-config",
+        "kv_transfer_config.kv_connector",
+        unhashed,
+        "it may hand KV blocks of steered requests to others, since it does not keep them by their salt",
+    ),
+)
+
+
+def refuse_unsupported(vllm_config: Any) -> None:
+    """Raises UnsupportedModel naming the first option that is set and why it cannot be."""
+    for option in OPTIONS:
+        value = value_at(vllm_config, option.path)
+        if value is not None and option.is_on(value):
+            shown = f" {value}" if isinstance(value, int | str) and value is not True else ""
+            raise UnsupportedModel(f"featurehub cannot steer with vLLM's {option.name}{shown}: {option.reason}")
+
+
+def value_at(config: Any, path: str) -> Any:
+    for name in path.split("."):
+        config = getattr(config, name, None)
+    return config

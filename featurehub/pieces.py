@@ -1,0 +1,40 @@
+"""Token ids, one by one, as the text that each of them adds."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from tokenizers.decoders import DecodeStream
+
+__all__ = ["pieces"]
+
+# What a decoder puts in place of bytes that are not a character yet.
+UNFINISHED = "\ufffd"
+
+
+def pieces(tokenizer: Any, token_ids: Sequence[int], special: bool = False) -> list[str]:
+    """The text that every token adds, so that joined they are the text.
+
+    A token that only begins a character adds nothing; the one that completes it adds the character.
+
+    Args:
+        tokenizer: as ``transformers`` or vLLM have it.
+        special: whether special tokens appear as what they are called; by default they are "".
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return list(grown(lambda ids: tokenizer.decode(ids, skip_special_tokens=not special), token_ids))
+    stream = DecodeStream(skip_special_tokens=not special)
+    return [stream.step(backend, token) or "" for token in token_ids]
+
+
+def grown(decode: Callable[[list[int]], str], token_ids: Sequence[int]) -> Iterator[str]:
+    """For tokenizers without a Rust backend: by how much the text of the last few tokens grows with each."""
+    begin, done = 0, 0
+    for end in range(1, len(token_ids) + 1):
+        before, now = decode(list(token_ids[begin:done])), decode(list(token_ids[begin:end]))
+        if now.endswith(UNFINISHED):
+            yield ""
+            continue
+        yield now[len(before) :]
+        # The window begins with a token that has text: a decoder may drop the space before its first.
+        begin, done = (begin if now == before else done), end

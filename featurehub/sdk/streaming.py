@@ -1,0 +1,72 @@
+"""``client.chat.completions.stream``: openai's own, whose final completion says what was applied.
+
+openai's helper puts the chunks of an answer together and leaves out what it does not know. The last chunk carries the
+``featurehub`` object; it is kept beside what the helper has made so far, from where it goes into the final completion.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+from typing import Any, TypeVar
+
+from openai.lib.streaming.chat import (
+    AsyncChatCompletionStream,
+    AsyncChatCompletionStreamManager,
+    ChatCompletionStream,
+    ChatCompletionStreamManager,
+)
+
+__all__ = ["AsyncSteeredStreamManager", "SteeredStreamManager"]
+
+KEY = "featurehub"
+R = TypeVar("R")
+
+
+class SteeredStreamManager(ChatCompletionStreamManager[R]):
+    """openai's, around the stream that it opens."""
+
+    def __init__(self, manager: ChatCompletionStreamManager[R]) -> None:
+        self._manager = manager
+
+    def __enter__(self) -> ChatCompletionStream[R]:
+        stream = self._manager.__enter__()
+        stream._iterator = keeping(stream, stream._iterator)
+        return stream
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._manager.__exit__(kind, error, trace)
+
+
+class AsyncSteeredStreamManager(AsyncChatCompletionStreamManager[R]):
+    """``SteeredStreamManager``, awaited."""
+
+    def __init__(self, manager: AsyncChatCompletionStreamManager[R]) -> None:
+        self._manager = manager
+
+    async def __aenter__(self) -> AsyncChatCompletionStream[R]:
+        stream = await self._manager.__aenter__()
+        stream._iterator = keeping_async(stream, stream._iterator)
+        return stream
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._manager.__aexit__(kind, error, trace)
+
+
+def keeping(stream: ChatCompletionStream[Any], events: Iterator[Any]) -> Iterator[Any]:
+    for event in events:
+        keep(event, stream.current_completion_snapshot)
+        yield event
+
+
+async def keeping_async(stream: AsyncChatCompletionStream[Any], events: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for event in events:
+        keep(event, stream.current_completion_snapshot)
+        yield event
+
+
+def keep(event: Any, snapshot: Any) -> None:
+    if event.type == "chunk" and KEY in (event.chunk.model_extra or {}):
+        setattr(snapshot, KEY, getattr(event.chunk, KEY))

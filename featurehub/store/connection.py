@@ -1,0 +1,115 @@
+"""How the database file is opened and locked.
+
+1. Where the file and its folder may be written, SQLite opens it as usual: readers and one writer side by side (WAL).
+2. Where they may not, SQLite cannot create the files beside it (``-wal``, ``-shm``) that such a database is read
+   through. If none of them is there, no process has it open, and the file is read as one that does not change.
+3. If they are there, they hold changes that the file itself does not have yet: they are read too, or opening fails. The
+   file alone, which would be an older state, is never read instead.
+4. A writer takes the lock when its transaction begins, so that two never wait for each other. It waits in short turns,
+   in which it can be interrupted.
+"""
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from featurehub.errors import StoreBusy, StoreReadOnly
+
+__all__ = ["Source", "begin_writing", "connect", "read_only", "source_of"]
+
+READER_PATIENCE_MS = 5_000
+"""How long a reader waits while another process recovers or creates the database; it never waits for a writer."""
+TURN_SECONDS = 1.0
+BESIDE = ("-wal", "-shm", "-journal")
+
+
+class Source(NamedTuple):
+    """What a connection reads.
+
+    uri:     as SQLite takes it
+    version: of a file that is taken not to change: what would tell that it did; else None
+    """
+
+    uri: str
+    version: tuple[int, ...] | None = None
+
+    @property
+    def writable(self) -> bool:
+        return "mode=ro" not in self.uri
+
+
+def source_of(path: Path) -> Source:
+    """How to open the database as the file system has it at this moment."""
+    uri = f"file:{quote(str(path.absolute()))}"
+    if not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return Source(uri)
+    if any(_is_in_use(Path(f"{path}{suffix}")) for suffix in BESIDE):
+        return Source(f"{uri}?mode=ro")
+    found = path.stat()
+    return Source(f"{uri}?mode=ro&immutable=1", (found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+def _is_in_use(beside: Path) -> bool:
+    """Whether a file beside the database means something: an empty one holds no changes, but an index is mapped."""
+    return beside.exists() and (beside.name.endswith("-shm") or beside.stat().st_size > 0)
+
+
+def connect(source: Source, *, foreign_keys: bool = True) -> sqlite3.Connection:
+    """A connection that begins and ends transactions only when it is told to; threads may hand it on."""
+    connection = sqlite3.connect(source.uri, uri=True, isolation_level=None, check_same_thread=False)
+    pragmas = (f"busy_timeout={READER_PATIENCE_MS}", f"foreign_keys={foreign_keys:d}", "synchronous=NORMAL")
+    for pragma in pragmas:
+        connection.execute(f"PRAGMA {pragma}").close()
+    return connection
+
+
+def read_only(name: str) -> StoreReadOnly:
+    return StoreReadOnly(
+        f"the feature database {name} may only be read; give --db a file in a folder that you may write"
+    )
+
+
+def begin_writing(connection: sqlite3.Connection, name: str, patience: float) -> None:
+    """Begins a transaction with the lock on writing.
+
+    Args:
+        connection: one that is in no transaction
+        name: of the database, for the errors
+        patience: seconds to wait for another writer
+
+    Raises:
+        StoreBusy: another process wrote for all that time
+        StoreReadOnly: the file or its folder may not be written
+    """
+    deadline = time.monotonic() + patience
+    try:
+        while not _try_to_begin(connection, name, turn=min(TURN_SECONDS, deadline - time.monotonic())):
+            if time.monotonic() >= deadline:
+                raise StoreBusy(
+                    f"another process has been writing to the feature database {name} for {patience:.0f} s; "
+                    "wait until it is done, or end it, and try again"
+                )
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={READER_PATIENCE_MS}").close()
+
+
+def _try_to_begin(connection: sqlite3.Connection, name: str, turn: float) -> bool:
+    """Whether the lock could be had within ``turn`` seconds."""
+    connection.execute(f"PRAGMA busy_timeout={max(0, int(turn * 1000))}").close()
+    try:
+        # Nothing to do in all but a new database, or one that was copied by VACUUM INTO.
+        connection.execute("PRAGMA journal_mode=WAL").close()
+        connection.execute("BEGIN IMMEDIATE").close()
+    except sqlite3.OperationalError as error:
+        # The primary code is in the low byte.
+        match error.sqlite_errorcode & 0xFF:
+            case sqlite3.SQLITE_BUSY:
+                return False
+            case sqlite3.SQLITE_READONLY:
+                raise read_only(name) from error
+            case _:
+                raise
+    return True

@@ -1,0 +1,71 @@
+"""The registered artifacts, read at once, and how a key finds one of them."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from sqlalchemy.orm import Session
+
+from featurehub.artifacts.manifest import Manifest
+from featurehub.errors import ArtifactNotFound
+from featurehub.records import Artifact
+from featurehub.store.sql import statement
+
+__all__ = ["Directory", "load_directory"]
+
+SHOWN = 5
+MANIFESTS_KEPT = 256
+
+ALL = statement("""
+    SELECT a.id, a.name, a.manifest, a.path, a.created, a.is_default, artifact_aliases.name
+    FROM artifacts AS a LEFT JOIN artifact_aliases ON artifact_aliases.artifact_id = a.id
+    ORDER BY a.name, artifact_aliases.name
+""")
+
+
+class Directory:
+    """What is registered in one snapshot. artifacts: all of them by id, in the order of their names"""
+
+    def __init__(self, artifacts: Iterable[Artifact]) -> None:
+        self.artifacts = {each.id: each for each in artifacts}
+
+    def find(self, key: str) -> Artifact:
+        """The artifact with this id, name or alias, or an unambiguous beginning of one. Raises ArtifactNotFound."""
+        if key in self.artifacts:
+            return self.artifacts[key]
+        names = {each.id: (each.id, each.name, *each.aliases) for each in self.artifacts.values()}
+        exact = [each for each, called in names.items() if key in called]
+        found = exact or [each for each, called in names.items() if key and any(n.startswith(key) for n in called)]
+        if len(found) == 1:
+            return self.artifacts[found[0]]
+        listed = [self.artifacts[each].name for each in (found or names)]
+        known = ", ".join(map(repr, listed[:SHOWN])) or "none: build or register one first"
+        problem = f"{key!r} is the beginning of several artifacts" if found else f"there is no artifact {key!r}"
+        raise ArtifactNotFound(f"{problem}; known: {known}", param="artifact")
+
+
+def load_directory(session: Session) -> Directory:
+    rows: dict[str, tuple[str, str, str, str, bool]] = {}
+    aliases: dict[str, list[str]] = {}
+    for id, name, manifest, path, created, is_default, alias in session.execute(ALL):
+        rows[id] = (name, manifest, path, created, bool(is_default))
+        aliases.setdefault(id, []).extend([] if alias is None else [alias])
+    return Directory(_artifact(id, *row, aliases[id]) for id, row in rows.items())
+
+
+def _artifact(
+    id: str, name: str, manifest: str, path: str, created: str, is_default: bool, aliases: Iterable[str]
+) -> Artifact:
+    return Artifact(
+        id=id,
+        name=name,
+        manifest=_manifest(manifest),
+        path=path,
+        created=created,
+        is_default=is_default,
+        aliases=tuple(aliases),
+    )
+
+
+@lru_cache(MANIFESTS_KEPT)
+def _manifest(text: str) -> Manifest:
+    return Manifest.model_validate_json(text)

@@ -1,0 +1,147 @@
+"""What a request costs the database: statements, of which none grows with the features or with the request."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.asked import Asked
+from api.engine import FakeEngine
+from api.fake import create_fake_app
+from api.plan import Plan, make_plan
+from api.served import Served
+from featurehub.errors import AmbiguousFeature, FeatureNotFound, StaleFeature
+from featurehub.features import State
+from featurehub.settings import Limits
+from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, open_store
+from featurehub.verdicts import DriftReport, FeatureVerdict
+from tests.api.conftest import CHECKED, HOME, SAE, manifest
+from tests.api.models import model
+from tests.api.reports import report
+from tests.store.counting import counted
+
+FEATURES = 16_384
+STALE = 9_000
+TWIN = FEATURES - 2
+"""The last two features share a label."""
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store of one SAE, all of whose features have a verdict on the model ``CHECKED``."""
+    store = open_store(tmp_path_factory.mktemp("large") / "features.db")
+    by_hand = Provenance(author="test", method="by hand")
+    verdicts = tuple(
+        FeatureVerdict(latent=n, label="x", reads=state, steers=state, reason="measured")
+        for n in range(FEATURES)
+        for state in [State.STALE if n == STALE else State.SUSPECT]
+    )
+    with store.write() as writer:
+        writer.put_artifact(manifest(SAE, "large").model_copy(update={"d_sae": FEATURES}), "/nowhere")
+        rows = [FeatureRow(latent=n, density=0.01, max_activation=3.0) for n in range(FEATURES)]
+        ids = writer.put_features(SAE, rows)
+        labels = [f"topic number {n}: words of {n % 7}" for n in range(TWIN)] + ["twin: same", "twin: same"]
+        writer.put_labels(
+            {id: (Labeled(label=label, score=0.9), by_hand) for id, label in zip(ids, labels, strict=True)}
+        )
+        writer.put_calibrations({id: Calibration(strength=2.0, dose=0.3, steerability=0.8) for id in ids[:200]})
+        writer.put_report(
+            DriftReport(
+                id="drift", artifact=SAE, model="sibling", fingerprint=model(CHECKED).function,
+                created="2026-01-02T00:00:00+00:00", state=State.SUSPECT, reason="", metrics={}, features=verdicts,
+            )
+        )  # fmt: skip
+    yield store
+    store.close()
+
+
+def body(count: int = 32, **more: Any) -> dict[str, Any]:
+    """Edits under every form of a name, half of them with a condition, and aborts."""
+    forms = ("topic number {}", "Topic Number {}: words of {seventh}", "topic-number-{}", "sae:large/{}")
+    names = [forms[n % 4].format(n, seventh=n % 7) for n in range(count)]
+    when = [{"feature": f"topic number {n + 100}", "value": 0.5} for n in range(count)]
+    edits = {
+        name: {"weight": 0.5} | ({"when": condition} if n % 2 else {})
+        for n, (name, condition) in enumerate(zip(names, when, strict=True))
+    }
+    aborts = [{"all": when[:4]} for _ in range(2)]
+    aborting = [{"when": each, "event": f"abort {n}"} for n, each in enumerate(aborts)]
+    return {"features": edits | more, "abort_when": aborting, "return_activations": {"top_k": 2}}
+
+
+def plan(store: Store, keys: dict[str, Any], fingerprint: str) -> Plan:
+    asked = Asked.take(keys, Limits())
+    assert asked is not None
+    with store.read() as reader:
+        return make_plan(asked, reader, Served(store="", saes=(SAE,), model=model(fingerprint)), Limits())
+
+
+@pytest.mark.parametrize(("fingerprint", "state"), [(HOME, State.FRESH), (CHECKED, State.SUSPECT)])
+def test_a_plan_of_32_edits_takes_three_statements(large: Store, fingerprint: str, state: State) -> None:
+    with counted(large) as statements:
+        made = plan(large, body(), fingerprint)
+    assert [each.latent for each in made.applied] == list(range(32))
+    assert {each.state for each in made.applied} == {state}
+    assert len(statements) <= 3, statements
+
+
+@pytest.mark.parametrize("fingerprint", [HOME, CHECKED])
+@pytest.mark.parametrize(("name", "error"), [("twin", AmbiguousFeature), ("nothing like it", FeatureNotFound)])
+def test_so_does_one_that_is_refused_for_a_name(
+    large: Store, fingerprint: str, name: str, error: type[FeatureNotFound | AmbiguousFeature]
+) -> None:
+    with counted(large) as statements, pytest.raises(error) as caught:
+        plan(large, body(31, **{name: 0.5}), fingerprint)
+    assert caught.value.param == f"features.{name}"
+    assert len(statements) <= 3, statements
+
+
+def test_a_stale_feature_costs_a_search_for_another(large: Store) -> None:
+    with counted(large) as statements, pytest.raises(StaleFeature):
+        plan(large, body(31, **{f"topic number {STALE}": 0.1}), CHECKED)
+    assert len(statements) <= 3 + 4, statements
+
+
+@pytest.fixture(params=[HOME, CHECKED])
+def client(request: pytest.FixtureRequest, large: Store) -> Iterator[TestClient]:
+    served = Served(store="", saes=(SAE,), model=model(request.param))
+    with TestClient(create_fake_app(large, served, FakeEngine(default=report(7)))) as client:
+        yield client
+
+
+@pytest.mark.parametrize("query", ["", "number 777", "topic", "topc nmber", "!?"])
+def test_a_page_of_results_takes_five(large: Store, client: TestClient, query: str) -> None:
+    with counted(large) as statements:
+        found = client.get("/v1/features", params={"q": query, "limit": 100}).json()["data"]
+    assert bool(found) == (query != "!?")
+    assert len(statements) <= 5, statements
+
+
+def test_a_page_reads_the_verdicts_of_its_own_features(large: Store) -> None:
+    with large.read() as reader:
+        page = reader.search("topic", limit=20)
+        reads: list[int] = []
+        raw = reader._session.connection().connection.driver_connection
+        assert raw is not None
+        # SQLite says how many virtual instructions went by: few for 20 verdicts, millions for 16,384.
+        raw.set_progress_handler(lambda: reads.append(1), 1000)
+        states = reader.states_of(page.features, CHECKED)
+        raw.set_progress_handler(None, 0)
+    assert len(states) == 20
+    assert len(reads) < 10
+
+
+def test_health_reads_no_verdicts(large: Store, client: TestClient) -> None:
+    with counted(large) as statements:
+        health = client.get("/healthz").json()
+    assert (health["status"], health["artifact"]) == ("ok", SAE)
+    assert len(statements) <= 2
+    assert not any("drift_verdicts" in each for each in statements)
+
+
+def test_the_list_of_saes_reads_none_either(large: Store, client: TestClient) -> None:
+    with counted(large) as statements:
+        assert [each["name"] for each in client.get("/v1/saes").json()["data"]] == ["large"]
+    assert len(statements) <= 2
+    assert not any("drift_verdicts" in each for each in statements)
