@@ -24,10 +24,10 @@ from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Feature, Mode, State
+from featurehub.names import base_of
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
 from featurehub.store import open_store
-from featurehub.store.names import base_of
 from labeling.strength import CalibrationConfig
 from saes.documents import prompt_ids
 from saes.run import TrainConfig
@@ -56,10 +56,10 @@ def check_loop(folder: Path) -> dict[str, Any]:
 def build_small() -> Artifact:
     """Enough to work with; ``make demo`` takes more of everything."""
     calibration = CalibrationConfig(doses=(0.45, 0.65), names=24, candidates_per_name=3, answers=4, confirm=6)
-    plan = build_plan().model_copy(
-        update={"train": TrainConfig.here(tokens=1_000_000), "calibration": calibration},
-    )
-    return build_demo(DemoPlan(conversations=3000), plan)
+    plan = build_plan()
+    training = plan.training.model_copy(update={"config": TrainConfig.here(tokens=1_000_000)})
+    small = plan.model_copy(update={"training": training, "calibration": calibration})
+    return build_demo(DemoPlan(conversations=3000), small)
 
 
 def steered(artifact: Artifact) -> dict[str, Any]:
@@ -89,7 +89,8 @@ def best_steered(artifact: Artifact) -> dict[str, Feature]:
         named = (f for f in features if f.label and base_of(f.label) in names())
         ranked = sorted(named, key=lambda f: -(f.steerability or 0))
         concepts = dict.fromkeys(base_of(f.label or "") for f in ranked)
-        return {name: reader.resolve(name, artifact.manifest.id) for name in [*concepts][:STEERED]}
+        scope = reader.scope(artifact.manifest.id)
+        return {name: reader.resolve(name, scope) for name in [*concepts][:STEERED]}
 
 
 def edit_of(feature: Feature) -> LatentEdit:
