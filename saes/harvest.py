@@ -52,7 +52,7 @@ class HarvestConfig(Frozen):
 class HarvestRecord(Frozen):
     """What a harvest is of.
 
-    reads: the model's ``ModelIdentity.reads``, as seen from the last hook point
+    reads: the model's ``ModelIdentity.stream``, as seen from the last hook point
     hooks: in the order in which a token passes them
     text:  sha256 over all token ids
     """
@@ -175,7 +175,7 @@ def record_of(
 ) -> HarvestRecord:
     return HarvestRecord(
         model=model.name,
-        reads=model.reads,
+        reads=model.stream,
         hooks=tuple(hooks),
         d_model=model.d_model,
         text=text_hash(documents),

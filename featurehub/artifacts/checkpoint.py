@@ -39,6 +39,8 @@ TOKENIZER_IGNORED = frozenset({
 ANY_TOKENIZER = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """Classes that do what ``tokenizer.json`` says and nothing of their own."""
 TOKENIZER_JSON_IGNORED = frozenset({"version", "truncation", "padding"})
+RULES = "tokenizer rules 1"
+"""Under this name the hash of a vocabulary is remembered; the number goes up where something else is hashed."""
 SLOW_TOKENIZER = ("tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json")
 
 
@@ -97,11 +99,11 @@ def remembered_rules(path: Path) -> str:
     file = None
     with suppress(OSError):
         file = FileIdentity.of(path)
-    known = recall(file) if file else None
+    known = recall(file, RULES) if file else None
     if known is None:
         known = {"rules": digest(plain(without(read_json(path), TOKENIZER_JSON_IGNORED)))}
         if file:
-            remember(file, known)
+            remember(file, known, RULES)
     return known["rules"]
 
 

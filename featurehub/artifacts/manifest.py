@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal
 
@@ -111,7 +112,16 @@ class ModelIdentity(Frozen):
     @property
     def function(self) -> str:
         """64 hexadecimal digits, equal for the same functions: what drift reports are found by."""
-        return hashlib.sha256(json.dumps([self.hash_of(part) for part in Part]).encode()).hexdigest()
+        return digest(self.hash_of(part) for part in Part)
+
+    @property
+    def stream(self) -> str:
+        """The same of what the stream at the hook point depends on, given token ids: what a harvest is known by."""
+        return digest((self.reads, self.dtype, self.config))
+
+
+def digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()
 
 
 class Manifest(Frozen):

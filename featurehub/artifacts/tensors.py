@@ -127,13 +127,13 @@ def digest(entry: dict[str, Any], data: mmap.mmap, start: int, form: str) -> str
     return result.hexdigest()
 
 
-def from_float16(data: bytes) -> np.ndarray:
-    return np.frombuffer(data, "<f2").astype("<f4")
+def from_float16(data: bytes) -> memoryview:
+    return np.frombuffer(data, "<f2").astype("<f4").data
 
 
-def from_bfloat16(data: bytes) -> np.ndarray:
+def from_bfloat16(data: bytes) -> memoryview:
     """It is the upper half of a float32."""
-    return np.frombuffer(data, "<u2").astype("<u4") << 16
+    return (np.frombuffer(data, "<u2").astype("<u4") << 16).data
 
 
 WIDENED = {"F16": from_float16, "BF16": from_bfloat16}

@@ -33,17 +33,17 @@ def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, option
     Dictionary.load(artifact.weights)
     identity = identify(model, artifact.manifest.hook)
     check_fits(artifact, identity)
-    launch = prepare(model, options)
-    served = Served(
-        store=database,
-        saes=(artifact.manifest.id,),
-        model=identity,
-        on_stale=on_stale,
-        names=launch.names,
-        overrides=launch.overrides,
-    )
     with closing(open_store(database)) as store, store.read() as reader:
-        check_registered(reader, artifact, database)
+        check_registered(reader, artifact, database)  # before the imports that take long
+        launch = prepare(model, options)
+        served = Served(
+            store=database,
+            saes=(artifact.manifest.id,),
+            model=identity,
+            on_stale=on_stale,
+            names=launch.names,
+            overrides=launch.overrides,
+        )
         console.print(Text.from_markup(freshness(reader, artifact, served)), soft_wrap=True)
     serve(launch, EngineConfig.holding(artifact, weights=identity.function), served.model_dump_json())
 

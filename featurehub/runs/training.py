@@ -85,7 +85,7 @@ def train_saes(plan: TrainPlan, entries: Sequence[str | list[Message]], progress
 
 def folder_of(out: Path, training: SaeTraining, material: Material) -> Path:
     parts = (training.recipes, training.config, training.harvest, training.buffer_tokens)
-    return partial_folder(out, material.identity.reads, material.hook, *parts, text_hash(material.training))
+    return partial_folder(out, material.identity.stream, material.hook, *parts, text_hash(material.training))
 
 
 def harvest_and_train(

@@ -137,7 +137,7 @@ def folder_of(
 ) -> Path:
     unbounded = training.model_copy(update={"budget": Budget()})
     hashes = (text_hash(texts.documents), text_hash(texts.held_out))
-    return partial_folder(out, identity.reads, points, unbounded, *hashes)
+    return partial_folder(out, identity.stream, points, unbounded, *hashes)
 
 
 def agreed_job(

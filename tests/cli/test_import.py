@@ -78,6 +78,7 @@ def test_the_artifact_says_where_it_comes_from_and_encodes_as_its_source(tmp_pat
         "threshold_measured": False,
     }  # fmt: skip
     assert (manifest.architecture, manifest.k, manifest.hook) == ("jumprelu", 9.0, HookPoint(layer=2))
+    assert manifest.judge == "words"
     assert (manifest.d_model, manifest.d_sae, manifest.dataset["documents"]) == (WIDTH, D_SAE, len(TEXT))
     x, w = torch.randn(30, WIDTH), weights()
     z = x @ w["W_enc"]

@@ -1,5 +1,6 @@
 """The model is retrained: what the check says of its siblings, and what serving does with it."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,21 @@ def test_the_unchanged_model_is_fresh_without_being_run(built: Any) -> None:
     assert report.state is State.FRESH
     assert report.exit_code == 0
     assert all(verdict.state is State.FRESH for verdict in report.features)
+
+
+def test_the_judge_that_judged_first_is_on_record(built: Any) -> None:
+    assert built.artifact.manifest.judge == "recognizer"
+
+
+def test_a_configuration_that_changed_is_looked_into(built: Any, tmp_path: Path) -> None:
+    """The weights are the same; the positions mean something else."""
+    model = shutil.copytree(bundled_model(), tmp_path / "rope")
+    config = json.loads((model / "config.json").read_text())
+    config["rope_parameters"]["rope_theta"] = 50.0
+    (model / "config.json").write_text(json.dumps(config))
+    report = check(built, model)
+    assert "explained_variance_new" in report.metrics
+    assert any(verdict.state is State.STALE for verdict in report.features)
 
 
 def test_rounding_to_bf16_flags_nothing(built: Any, tmp_path: Path) -> None:

@@ -125,6 +125,8 @@ def test_progress_counts_every_token_once(tmp_path: Path) -> None:
     [
         ({"documents": DOCUMENTS[:-1]}, "text, documents, tokens"),
         ({"model": MODEL.model_copy(update={"reads": "x" * 64})}, "reads"),
+        ({"model": MODEL.model_copy(update={"config": "x" * 64})}, "reads"),
+        ({"model": MODEL.model_copy(update={"dtype": "bfloat16"})}, "reads"),
         ({"hooks": [HookPoint(layer=0)]}, "hooks"),
         ({"config": HarvestConfig(documents_per_shard=5, dtype="float16")}, "config"),
     ],
