@@ -78,7 +78,7 @@ def make_plan(asked: Asked, reader: Reader, served: Served, limits: Limits) -> P
     on_stale = asked.steer.on_stale or served.on_stale
     notices = judge(features, on_stale, reader, served)
     if asked.top_k:
-        notices += judge_reading(reader, served)
+        notices += judge_readings(reader, served)
     edits = {name: latent_edit(name, edit, features[name].feature, features) for name, edit in asked.edits.items()}
     return Plan(
         served=served,
@@ -129,24 +129,24 @@ def judge(features: Mapping[str, Found], on_stale: OnStale, reader: Reader, serv
     for name, found in features.items():
         if found.feature.state is State.STALE and on_stale is OnStale.REFUSE:
             raise refusal(name, found, reader, served)
-    return tuple(
-        notice(name, found, served) for name, found in features.items() if found.feature.state is not State.FRESH
-    )
+    flagged = ((name, found) for name, found in features.items() if found.feature.state is not State.FRESH)
+    return tuple(notice(name, found, served) for name, found in flagged)
 
 
 def notice(name: str, found: Found, served: Served) -> Notice:
-    feature, report, _ = found
-    of_report = f" (drift report {report})" if report else ""
-    message = f"{name!r} {saying(feature.state, served)}{of_report}"
+    feature, report = found.feature, f" (drift report {found.report})" if found.report else ""
+    message = f"{name!r} {saying(feature.state, served)}{report}"
     return Notice(code=f"feature_{feature.state}", message=message, feature=feature.id)
 
 
-def judge_reading(reader: Reader, served: Served) -> tuple[Notice, ...]:
+def judge_readings(reader: Reader, served: Served) -> tuple[Notice, ...]:
     """What to say of activations that are read with the loaded SAEs; nothing of a fresh one."""
-    states = set(artifact_states(reader, served.saes, served).values()) - {State.FRESH}
+    states = artifact_states(reader, served.saes, served)
+    message = "the SAE that reads the activations"
     return tuple(
-        Notice(code=f"sae_{state}", message=f"an SAE that reads the activations {saying(state, served)}")
-        for state in sorted(states)
+        Notice(code=f"sae_{state}", message=f"{message} {saying(state, served)}")
+        for state in dict.fromkeys(states.values())
+        if state is not State.FRESH
     )
 
 

@@ -17,7 +17,7 @@ class Served(Frozen):
     """What `featurehub serve` tells the frontend through the environment.
 
     Attributes:
-        store: Path of the feature database.
+        store: Path or URL of the feature database.
         saes: Ids of the loaded artifacts; a name that several of them know is ambiguous.
         model: The checkpoint that was loaded, as its files say.
         on_stale: What happens to a stale feature where a request says nothing.

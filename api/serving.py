@@ -89,7 +89,7 @@ class FeaturehubRoutes:
 
         Raises:
             EngineError: a route that is not ours would answer in place of ours.
-            InvalidConfig: vLLM was not started by `featurehub serve`, or holds other SAEs.
+            InvalidConfig: vLLM was started without featurehub's configuration, or with another engine's.
             ArtifactNotFound: the SAE is not in the store.
         """
         if self.app is None:
@@ -108,17 +108,6 @@ class FeaturehubRoutes:
         state.featurehub = Deployment(store, served, engine)
 
 
-def loaded(served: Served, client: EngineClient | None) -> Served:
-    """What is served, with what the engine itself says of it. Raises InvalidConfig for another engine's."""
-    if client is None:
-        return served
-    config = EngineConfig.of(client.vllm_config)
-    missing = [sae for sae in served.saes if config is None or sae not in config.saes]
-    if missing:
-        raise InvalidConfig(f"{FRONTEND} names the SAE {missing[0][:12]}, which this engine does not hold")
-    return served.with_overrides(*resolved(client.vllm_config, served.model.dtype))
-
-
 def close_at_shutdown(app: FastAPI, store: Store) -> None:
     """The app's lifespan is vLLM's: ours goes around it."""
     whole = app.router.lifespan_context
@@ -132,6 +121,17 @@ def close_at_shutdown(app: FastAPI, store: Store) -> None:
             store.close()
 
     app.router.lifespan_context = lifespan
+
+
+def loaded(served: Served, client: EngineClient | None) -> Served:
+    """What is served, with what the engine itself says of it. Raises InvalidConfig for another engine's."""
+    if client is None:
+        return served
+    config = EngineConfig.of(client.vllm_config)
+    missing = [sae for sae in served.saes if config is None or sae not in config.saes]
+    if missing:
+        raise InvalidConfig(f"{FRONTEND} names the SAE {missing[0][:12]}, which this engine does not hold")
+    return served.with_overrides(*resolved(client.vllm_config, served.model.dtype))
 
 
 def while_alive(core: Core[Any]) -> Core[Any]:

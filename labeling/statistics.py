@@ -10,9 +10,11 @@ from featurehub.records import Context, FeatureRow
 from labeling.corpus import Corpus
 from labeling.logit_lens import Projection
 
-__all__ = ["StatisticsConfig", "feature_rows"]
+__all__ = ["StatisticsConfig", "feature_rows", "nearest"]
 
 QUANTILES = (0.5, 0.9, 0.99)
+BLOCK = 256
+"""Latents that are compared with all others at once."""
 
 
 class StatisticsConfig(NamedTuple):
@@ -28,29 +30,40 @@ def feature_rows(
 ) -> Iterator[FeatureRow]:
     """One row per live latent. ``tokens``: ordinary tokens of the corpus; ``W_dec``: [d_sae, d_model]."""
     columns = csc_matrix(corpus.matrix)
-    unit = W_dec / np.maximum(np.linalg.norm(W_dec, axis=1, keepdims=True), 1e-12)
-    for latent in np.flatnonzero(np.diff(columns.indptr)).tolist():
+    columns.sort_indices()
+    live = np.flatnonzero(np.diff(columns.indptr))
+    for latent, neighbors in zip(live.tolist(), nearest(W_dec, live, config.neighbors), strict=True):
         stored = slice(columns.indptr[latent], columns.indptr[latent + 1])
         values, rows = columns.data[stored], columns.indices[stored]
-        alike = unit @ unit[latent]
-        alike[latent] = -np.inf
-        nearest = np.argsort(-alike)[: config.neighbors]
         yield FeatureRow(
             latent=latent,
             density=len(values) / tokens,
             max_activation=float(values.max()),
-            quantiles={str(q): float(np.quantile(values, q)) for q in QUANTILES},
-            contexts=tuple(strongest_contexts(corpus, columns, latent, values, rows, config)),
+            quantiles=dict(zip(map(str, QUANTILES), np.quantile(values, QUANTILES).tolist(), strict=True)),
+            contexts=tuple(strongest_contexts(corpus, values, rows, config)),
             top_tokens=projection.top[latent] if projection else (),
             bottom_tokens=projection.bottom[latent] if projection else (),
-            neighbors=tuple(nearest.tolist()),
+            neighbors=neighbors,
         )
 
 
+def nearest(W_dec: np.ndarray, latents: np.ndarray, count: int) -> Iterator[tuple[int, ...]]:
+    """Of each of these latents the others whose decoder rows are most alike by cosine, closest first."""
+    unit = W_dec / np.maximum(np.linalg.norm(W_dec, axis=1, keepdims=True), 1e-12)
+    count = min(count, len(unit) - 1)
+    for start in range(0, len(latents), BLOCK):
+        block = latents[start : start + BLOCK]
+        alike = unit[block] @ unit.T
+        alike[np.arange(len(block)), block] = -np.inf
+        best = np.argpartition(-alike, count - 1, axis=1)[:, :count] if count else np.empty((len(block), 0), np.intp)
+        for row, found in zip(alike, best, strict=True):
+            yield tuple(found[np.lexsort((found, -row[found]))].tolist())
+
+
 def strongest_contexts(
-    corpus: Corpus, columns: csc_matrix, latent: int, values: np.ndarray, rows: np.ndarray, config: StatisticsConfig
+    corpus: Corpus, values: np.ndarray, rows: np.ndarray, config: StatisticsConfig
 ) -> Iterator[Context]:
-    """Around the highest peaks, at most one of each document."""
+    """Around the highest peaks, at most one of each document. ``rows``: of the corpus, ascending."""
     documents = np.searchsorted(corpus.offsets, rows, side="right") - 1
     seen: set[int] = set()
     for at in np.argsort(-values, kind="stable"):
@@ -58,16 +71,19 @@ def strongest_contexts(
         if document in seen:
             continue
         seen.add(document)
-        yield context_around(corpus, columns, latent, document, int(rows[at]), config.radius)
+        yield context_around(corpus, values, rows, document, int(rows[at]), config.radius)
         if len(seen) == config.contexts:
             return
 
 
-def context_around(corpus: Corpus, columns: csc_matrix, latent: int, document: int, row: int, radius: int) -> Context:
+def context_around(
+    corpus: Corpus, values: np.ndarray, rows: np.ndarray, document: int, row: int, radius: int
+) -> Context:
     begin, end = int(corpus.offsets[document]), int(corpus.offsets[document + 1])
     start, stop = max(begin, row - radius), min(end, row + radius + 1)
-    activations = corpus.matrix[start:stop, latent].toarray().ravel()
+    stored = slice(*np.searchsorted(rows, [start, stop]))
+    activations = np.zeros(stop - start, values.dtype)
+    activations[rows[stored] - start] = values[stored]
     return Context(
-        tokens=tuple(corpus.documents[document][start - begin : stop - begin]),
-        activations=tuple(float(value) for value in activations),
+        tokens=tuple(corpus.documents[document][start - begin : stop - begin]), activations=tuple(activations.tolist())
     )

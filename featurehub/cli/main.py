@@ -53,7 +53,7 @@ def serve(
     demo: Annotated[bool, typer.Option("--demo", help="Serve the bundled model.")] = False,
 ) -> None:
     """Serve a model with its features through vLLM's OpenAI server. Further options go to vLLM."""
-    from featurehub.cli.demo import demo_database, ensure_demo
+    from featurehub.cli.demo import SERVED_MEMORY, demo_database, ensure_demo
     from featurehub.cli.registry.located import folder_of
     from featurehub.cli.serve import serve_model
     from featurehub.demo.bundle import bundled_model
@@ -67,6 +67,7 @@ def serve(
     if demo:
         sae, db = sae or str(ensure_demo().folder), db or demo_database()
         model, name, eager = model or bundled_model(), "demo", True
+        context.args = [*SERVED_MEMORY, *context.args]
     if model is None or sae is None:
         raise InvalidInput("give MODEL and --sae, or --demo", param="model" if model is None else "sae")
     options = ServeOptions(host=host, port=port, served_model_name=name, eager=eager, extra=context.args)
@@ -98,6 +99,7 @@ def drift_check(
 @features_app.command("search")
 def features_search(query: str, db: Database = "", limit: int = 10) -> None:
     """Find features by what they mean."""
+
     from featurehub.store import open_store
 
     table = Table("label", "id", "artifact", "relevance", "label score", "steerability")

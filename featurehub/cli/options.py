@@ -31,7 +31,7 @@ Active = Annotated[
     ),
 ]
 Budget = Annotated[str, typer.Option(help="Of harvest and training: a time (90s, 10min, 2h) or tokens (500k, 2M).")]
-Database = Annotated[str, typer.Option("--db", help="Feature database: a path or an SQLAlchemy URL.")]
+Database = Annotated[str, typer.Option("--db", help="Feature database: the path of an SQLite file.")]
 Documents = Annotated[
     int | None, typer.Option(min=1, help="Take the first so many texts only; of a dataset 100,000 by default.")
 ]

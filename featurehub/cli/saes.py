@@ -48,6 +48,17 @@ def show(sae: Sae, db: Database = "") -> None:
 
 
 @saes_app.command()
+def register(
+    folder: Annotated[Path, typer.Argument(help="Folder of an SAE, with the features that its build kept there.")],
+    db: Database = "",
+) -> None:
+    """Register an SAE whose build could not write the database."""
+    from featurehub.cli.registry.registering import register as register_kept
+
+    register_kept(folder, db or database_path())
+
+
+@saes_app.command()
 def promote(sae: Sae, db: Database = "") -> None:
     """Make an SAE the default of its base model."""
     from featurehub.cli.registry.located import registered

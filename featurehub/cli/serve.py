@@ -1,16 +1,16 @@
 """`featurehub serve`: compares fingerprints, says what it found, and starts vLLM's server."""
 
+import shlex
 from contextlib import closing
 from pathlib import Path
-from shlex import quote
 
-from rich.markup import escape
 from rich.text import Text
 
 from api.served import Served
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.fits import check_fits
+from featurehub.cli.colors import colored
 from featurehub.cli.progress import console
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
@@ -44,7 +44,7 @@ def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, option
             names=launch.names,
             overrides=launch.overrides,
         )
-        console.print(Text.from_markup(freshness(reader, artifact, served)), soft_wrap=True)
+        console.print(freshness(reader, artifact, served), soft_wrap=True)
     serve(launch, EngineConfig.holding(artifact, weights=identity.function), served.model_dump_json())
 
 
@@ -58,25 +58,25 @@ def check_registered(reader: Reader, artifact: Artifact, database: str) -> None:
         ) from None
 
 
-def freshness(reader: Reader, artifact: Artifact, served: Served) -> str:
+def freshness(reader: Reader, artifact: Artifact, served: Served) -> Text:
     """What is known of the SAE on what is served, in one line."""
-    name = f"SAE {escape(artifact.manifest.name)}"
+    name = f"SAE {artifact.manifest.name}: "
     differing = artifact.manifest.model.differences(served.model)
     report = reader.latest_report(artifact.manifest.id, served.fingerprint) if differing else None
     if report is not None and report.state is not State.FRESH:
-        color = "red" if report.state is State.STALE else "yellow"
-        return f"{name}: [{color}]{report.state}[/{color}] by report {report.id}: {escape(report.reason)}"
+        return Text.assemble(name, colored(report.state), f" by report {report.id}: {report.reason}")
+    unchecked = ("not checked", "yellow")
     if served.overrides:
-        return (
-            f"{name}: [yellow]not checked[/yellow] with {escape(', '.join(served.overrides))}: it may be another "
-            "function. Its features are answered with a warning."
-        )
+        how = f" with {', '.join(served.overrides)}: it may be another function"
+        return Text.assemble(name, unchecked, how, ". Its features are answered with a warning.")
     if report is not None:
-        return f"{name}: [green]fresh[/green] by report {report.id}: {escape(report.reason)}"
+        return Text.assemble(name, colored(State.FRESH), f" by report {report.id}: {report.reason}")
     if differing:
-        return (
-            f"{name}: [yellow]not checked[/yellow] on this model, which differs from the one that it was trained on in "
+        return Text.assemble(
+            name,
+            unchecked,
+            " on this model, which differs from the one that it was trained on in ",
             f"{', '.join(differing)} (or the SAE has no record of it). Its features are answered with a warning. Run "
-            f"`featurehub drift check {escape(quote(str(artifact.folder)))} --model <folder>`."
+            f"`{shlex.join(['featurehub', 'drift', 'check', str(artifact.folder), '--model'])} <folder>`.",
         )
-    return f"{name}: [green]fresh[/green], the model is the function that it was trained on"
+    return Text.assemble(name, colored(State.FRESH), ", the model is the function that it was trained on")

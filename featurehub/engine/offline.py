@@ -132,7 +132,8 @@ class Engine:
         # vLLM keeps the model, and with it the KV cache, as long as there is an LLM. The hooks hold the SAEs.
         del llm
         install(None)
-        gc.collect()
+        for _ in range(2):  # the first collects the LLM, and the model that is let go then holds itself
+            gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -19,7 +19,12 @@ __all__ = ["Launch", "ServeOptions", "prepare", "serve"]
 
 
 class ServeOptions(Frozen):
-    """eager: skip torch.compile;  extra: further arguments of ``vllm serve``, as one would type them."""
+    """How vLLM's server is started.
+
+    eager:        skip torch.compile
+    kv_cache_gib: memory of the KV cache on a CPU; on a GPU vLLM decides, or ``--gpu-memory-utilization`` in ``extra``
+    extra:        further arguments of ``vllm serve``, as one would type them
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000

@@ -27,6 +27,7 @@ from featurehub.runs.material import dataset_of
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.register import BuildJudge, Registration, register
 from featurehub.settings import Frozen
+from featurehub.store import check_writable
 from labeling.strength import CalibrationConfig
 from saes.documents import Document, special_ids
 from saes.evaluate import Quality
@@ -74,8 +75,10 @@ def adopt(
 ) -> Artifact:
     """Imports and registers the SAE as the artifact in ``plan.out``. ``prompts`` are what strengths are calibrated on.
 
-    Raises ModelNotFound, UnsupportedModel, InvalidInput, IncompatibleArtifact, CorruptArtifact.
+    Raises ModelNotFound, UnsupportedModel, InvalidInput, IncompatibleArtifact, CorruptArtifact. StoreError, where all
+    is done but the database cannot be written, says how to register it.
     """
+    check_writable(plan.database)
     with progress.phase("reading the SAE"):
         source = fetch(plan.source)
         format, imported = read_sae(source.path, source.overrides)
@@ -96,7 +99,9 @@ def adopt(
         own = made_from(source, format, imported, sae.activations.quality)
         own |= {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae, "judge": judge.name}
         seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
-        register(registration, engine, folder, sae, progress)
+        unregistered = register(registration, engine, folder, sae, progress)
+    if unregistered is not None:
+        raise unregistered
     return open_artifact(plan.out)
 
 

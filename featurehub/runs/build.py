@@ -23,6 +23,7 @@ from featurehub.runs.engines import Engines, holding
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.register import BuildJudge, Registration, register
 from featurehub.runs.training import TrainPlan, seal_trained, train_saes
+from featurehub.store import check_writable
 from labeling.strength import CalibrationConfig
 from saes.texts import Message
 
@@ -46,8 +47,10 @@ def build(
 ) -> Artifact:
     """Builds and registers the artifact in ``plan.out``. ``prompts`` are what strengths are calibrated on.
 
-    Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; nothing is left half-built.
+    Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; nothing is left half-built. StoreError, where
+    all is built but the database cannot be written, says how to register it.
     """
+    check_writable(plan.database)
     material, [made], partial = train_saes(plan, entries, progress)
     registration = Registration(plan.model, plan.out, plan.database, plan.calibration, judge, prompts)
     with replace_folder(plan.out) as folder:
@@ -55,6 +58,8 @@ def build(
         with Engines(plan.model, plan.engine, progress).steering(config) as engine:
             named = {"name": plan.name, "judge": judge.name}
             sae = seal_trained(plan.baseline, engine, material, made, folder, progress, **named)
-            register(registration, engine, folder, sae, progress)
+            unregistered = register(registration, engine, folder, sae, progress)
     shutil.rmtree(partial)
+    if unregistered is not None:
+        raise unregistered
     return open_artifact(plan.out)

@@ -22,6 +22,7 @@ from featurehub.runs.material import MaterialConfig, material_of
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.register import BuildJudge, Registration, register
 from featurehub.settings import Frozen
+from featurehub.store import check_writable
 from labeling.strength import CalibrationConfig
 from saes.texts import Message
 
@@ -48,6 +49,7 @@ def label_artifact(
     progress: Progress = SILENT,
 ) -> None:
     """Raises IncompatibleArtifact for another model than the artifact's, CorruptArtifact, InvalidInput."""
+    check_writable(plan.database)
     verify(artifact)
     with progress.phase("identifying the model"):
         hook = artifact.manifest.hook
@@ -65,4 +67,6 @@ def label_artifact(
         material = material_of(plan.material, engine, identity, hook, entries, progress)
         held_out = material.held_out[: plan.documents]
         sae = evaluated(engine, Dictionary.load(artifact.weights), held_out, progress)
-        register(registration, engine, artifact.folder, sae, progress)
+        unregistered = register(registration, engine, artifact.folder, sae, progress)
+    if unregistered is not None:
+        raise unregistered

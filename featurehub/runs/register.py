@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from featurehub.artifacts.artifact import Artifact, open_artifact
+from featurehub.artifacts.artifact import open_artifact
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
-from featurehub.errors import UnsupportedModel
+from featurehub.errors import StoreError, UnsupportedModel
 from featurehub.names import base_of
 from featurehub.runs.baseline import EvaluatedSae
 from featurehub.runs.progress import Progress
-from featurehub.store import Calibration, FeatureRow, Labeled, open_store
+from featurehub.store import Calibration, FeatureSet, Labeled, save_or_keep
 from labeling.corpus import Corpus
 from labeling.label import LatentLabel, label_latents, rename
 from labeling.logit_lens import Projection, project
@@ -48,8 +48,14 @@ class Registration(NamedTuple):
     prompts: Sequence[str | list[Message]]
 
 
-def register(registration: Registration, engine: Engine, folder: Path, sae: EvaluatedSae, progress: Progress) -> None:
-    """Labels and calibrates the artifact sealed in ``folder``, which ``engine`` holds, and writes it all at once."""
+def register(
+    registration: Registration, engine: Engine, folder: Path, sae: EvaluatedSae, progress: Progress
+) -> StoreError | None:
+    """Labels and calibrates the artifact sealed in ``folder``, which ``engine`` holds, and writes it all at once.
+
+    Returns:
+        None, or why it could not be registered and where its features were kept; raise it when the folder is in place
+    """
     artifact = open_artifact(folder)
     prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in registration.prompts]
     seen = sae.activations
@@ -61,8 +67,10 @@ def register(registration: Registration, engine: Engine, folder: Path, sae: Eval
         rows = list(feature_rows(corpus, seen.tokens, W_dec, projection, StatisticsConfig()))
     strengths = calibrated(registration, engine, sae, labels, prompts, progress)
     labels = rename(labels, merits(labels, strengths))
+    found = {label.latent: (label.outcome, label.provenance) for label in labels}
     with progress.phase("writing the database"):
-        write(registration, artifact, rows, labels, strengths)
+        features = FeatureSet(artifact.manifest, registration.out.resolve(), rows, found, strengths)
+        return save_or_keep(features, registration.database, artifact.folder)
 
 
 def merits(labels: Sequence[LatentLabel], strengths: dict[int, Calibration]) -> dict[int, float]:
@@ -111,20 +119,3 @@ def candidates(dictionary: Dictionary, labels: Sequence[LatentLabel]) -> list[Ca
         for label in labels
         if isinstance(label.outcome, Labeled)
     ]
-
-
-def write(
-    registration: Registration,
-    artifact: Artifact,
-    rows: Sequence[FeatureRow],
-    labels: Sequence[LatentLabel],
-    strengths: dict[int, Calibration],
-) -> None:
-    store = open_store(registration.database)
-    with store.write() as writer:
-        writer.put_artifact(artifact.manifest, registration.out.resolve())
-        ids = dict(zip([row.latent for row in rows], writer.put_features(artifact.manifest.id, rows), strict=True))
-        writer.put_labels({ids[label.latent]: (label.outcome, label.provenance) for label in labels})
-        for latent, calibration in strengths.items():
-            writer.put_calibration(ids[latent], calibration)
-    store.close()

@@ -33,18 +33,22 @@ from featurehub.records import (
     Trial,
     Unlabeled,
 )
+from featurehub.store.feature_set import FeatureSet
 from featurehub.store.reader import Reader
+from featurehub.store.saving import KEPT, save_feature_set, save_or_keep
 from featurehub.store.statistics import PreparedRows
-from featurehub.store.store import Store, open_store
+from featurehub.store.store import Store, check_writable, open_store
 from featurehub.store.writer import Writer
 
 __all__ = [
+    "KEPT",
     "Artifact",
     "Calibration",
     "Context",
     "Evaluation",
     "FeatureDetails",
     "FeatureRow",
+    "FeatureSet",
     "LabelVersion",
     "Labeled",
     "Outcome",
@@ -59,5 +63,8 @@ __all__ = [
     "Trial",
     "Unlabeled",
     "Writer",
+    "check_writable",
     "open_store",
+    "save_feature_set",
+    "save_or_keep",
 ]

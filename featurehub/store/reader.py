@@ -11,6 +11,7 @@ from featurehub.records import Artifact, Evaluation, FeatureDetails, ReportHead,
 from featurehub.store.directory import Directory, load_directory
 from featurehub.store.drift import Judged, load_heads, load_reports, load_states
 from featurehub.store.evaluations import load_evaluations
+from featurehub.store.feature_set import FeatureSet, read_feature_set
 from featurehub.store.lookup import closest_names, find_features, saes_of
 from featurehub.store.registry import heir_of, owned_artifact
 from featurehub.store.rows import details_of, features_of, load_features
@@ -134,6 +135,10 @@ class Reader:
     def search(self, query: str, scope: Scope = EVERYWHERE, limit: int = 20, after: str | None = None) -> SearchPage:
         """Features by words, best first; the empty query lists all. Raises InvalidInput, ArtifactNotFound."""
         return search(self._session, query, saes_of(self.directory, scope), limit, after)
+
+    def feature_set(self, artifact: str) -> FeatureSet:
+        """An artifact with all its features, to put into another database. Raises ArtifactNotFound."""
+        return read_feature_set(self._session, self.artifact(artifact))
 
     def evaluations(self, artifact: str) -> list[Evaluation]:
         """What an artifact scored, latest first. Raises ArtifactNotFound."""

@@ -12,6 +12,7 @@ from featurehub.records import (
     Calibration,
     Context,
     FeatureDetails,
+    FeatureRow,
     Labeled,
     LabelVersion,
     Outcome,
@@ -22,7 +23,17 @@ from featurehub.records import (
 from featurehub.store.schema import FeatureRecord, LabelRecord
 from featurehub.store.sql import statement
 
-__all__ = ["COLUMNS", "NamedFeature", "batches", "details_of", "features_of", "label_of", "load_features", "named"]
+__all__ = [
+    "COLUMNS",
+    "NamedFeature",
+    "batches",
+    "details_of",
+    "features_of",
+    "label_of",
+    "load_features",
+    "named",
+    "row_of",
+]
 
 T = TypeVar("T")
 
@@ -104,14 +115,28 @@ def label_of(record: LabelRecord) -> LabelVersion:
     return LabelVersion(version=record.version, outcome=outcome, provenance=provenance, created=record.created)
 
 
-def details_of(record: FeatureRecord, feature: Feature) -> FeatureDetails:
-    return FeatureDetails(
-        feature=feature,
+def row_of(record: FeatureRecord) -> FeatureRow:
+    return FeatureRow(
+        latent=record.latent,
+        density=record.density,
+        max_activation=record.max_activation,
         quantiles=record.quantiles,
         contexts=tuple(Context(**each) for each in record.contexts),
         top_tokens=tuple(TokenLogit(**each) for each in record.top_tokens),
         bottom_tokens=tuple(TokenLogit(**each) for each in record.bottom_tokens),
         neighbors=tuple(record.neighbors),
+    )
+
+
+def details_of(record: FeatureRecord, feature: Feature) -> FeatureDetails:
+    row = row_of(record)
+    return FeatureDetails(
+        feature=feature,
+        quantiles=row.quantiles,
+        contexts=row.contexts,
+        top_tokens=row.top_tokens,
+        bottom_tokens=row.bottom_tokens,
+        neighbors=row.neighbors,
         calibration=None if record.calibration is None else Calibration.model_validate(record.calibration),
         labels=tuple(label_of(each) for each in record.labels),
     )

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from featurehub.store.migrate import migrate
 from featurehub.store.reader import Reader
 from featurehub.store.writer import Writer
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "check_writable", "open_store"]
 
 PATIENCE = 30.0
 
@@ -105,6 +105,18 @@ def open_store(location: str | Path) -> Store:
         store.close()
         raise
     return store
+
+
+def check_writable(location: str | Path) -> None:
+    """What a long run asks before it begins, since it writes last. Another writer of this moment does not matter.
+
+    Raises:
+        InvalidConfig: the database cannot be opened
+        StoreReadOnly: it may only be read
+    """
+    with closing(open_store(location)) as store:
+        if not source_of(store.path).writable:
+            raise read_only(str(store.path))
 
 
 def _path(location: str | Path) -> Path:

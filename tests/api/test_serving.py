@@ -81,8 +81,7 @@ def build() -> Callable[[], FastAPI]:
 def app(build: Callable[[], FastAPI], store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     monkeypatch.setenv("VLLM_PLUGINS", "featurehub")
     app = build()
-    served = Served(store="", saes=(SAE,), model=model(), names=("demo",))
-    app.state.featurehub = Deployment(store, served, engine)
+    app.state.featurehub = Deployment(store, Served(store="", saes=(SAE,), model=model(), names=("demo",)), engine)
     app.state.openai_serving_chat = app.state.openai_serving_completion = Handler()
     return app
 
@@ -255,74 +254,32 @@ def test_tokens_are_texts_that_join_and_the_tokenizer_is_our_own() -> None:
     assert engine.tokenizer is not tokenizer
 
 
-@pytest.fixture
-def told(store: Store, monkeypatch: pytest.MonkeyPatch) -> Served:
-    """What the environment says is served."""
-    served = Served(store=str(store.path), saes=(SAE,), model=model())
-    monkeypatch.setenv("FEATUREHUB_FRONTEND", served.model_dump_json())
-    return served
-
-
-def boot(app: FastAPI, engine: Any = None) -> Deployment:
+def boot(app: FastAPI, served: Served | None, engine: Any = None) -> State:
     from api.serving import FeaturehubRoutes
 
     plugin = FeaturehubRoutes()
     plugin.attach_router(app)
-    asyncio.run(plugin.init_state(engine, app.state, Namespace()))
-    return app.state.featurehub
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEATUREHUB_FRONTEND", "" if served is None else served.model_dump_json())
+        asyncio.run(plugin.init_state(engine, app.state, Namespace()))
+    return app.state
 
 
-def test_a_boot_needs_its_configuration_and_its_sae(told: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = boot(FastAPI())
+def serving(store: Store, sae: str = SAE) -> Served:
+    return Served(store=str(store.path), saes=(sae,), model=model())
+
+
+def test_a_boot_needs_its_configuration_and_its_sae(store: Store) -> None:
+    here = boot(FastAPI(), serving(store)).featurehub
     assert (here.scope.saes, here.engine) == ((SAE,), None)
     here.store.close()
-    monkeypatch.setenv("FEATUREHUB_FRONTEND", told.model_copy(update={"saes": ("c" * 64,)}).model_dump_json())
-    with pytest.raises(ArtifactNotFound):
-        boot(FastAPI())
-    monkeypatch.delenv("FEATUREHUB_FRONTEND")
     with pytest.raises(InvalidConfig):
-        boot(FastAPI())
+        boot(FastAPI(), None)
+    with pytest.raises(ArtifactNotFound):
+        boot(FastAPI(), serving(store, "c" * 64))
 
 
-def running(dtype: str = "float32", load_format: str = "safetensors", sae: str = SAE, **overridden: Any) -> Any:
-    """vLLM's client, as far as a boot looks at it."""
-    sae_config = SaeConfig(id=sae, folder=Path(), d_sae=16)
-    config = EngineConfig(hooks=(HookConfig(point=HookPoint(layer=2), saes=(sae_config,)),))
-    return SimpleNamespace(
-        vllm_config=SimpleNamespace(
-            additional_config=config.to_additional_config(),
-            model_config=SimpleNamespace(dtype=getattr(torch, dtype), hf_overrides=overridden),
-            load_config=SimpleNamespace(load_format=load_format),
-        )
-    )
-
-
-@pytest.mark.parametrize(
-    ("engine", "named"),
-    [
-        (running(), ""),
-        (running(dtype="bfloat16"), "the precision bfloat16, not the checkpoint's float32"),
-        (running(load_format="pt"), "weights in the format pt"),
-        (running(rms_norm_eps=0.1), "an overridden configuration"),
-    ],
-)
-def test_what_the_engine_runs_otherwise_than_the_checkpoint_says_is_found_at_boot(
-    told: Served, engine: Any, named: str
-) -> None:
-    here = boot(FastAPI(), engine)
-    assert here.served is not None
-    assert here.served.overrides == ((named,) if named else ())
-    here.store.close()
-
-
-@pytest.mark.usefixtures("told")
-def test_a_boot_with_what_another_server_was_told() -> None:
-    with pytest.raises(InvalidConfig, match="does not hold"):
-        boot(FastAPI(), running(sae="c" * 64))
-
-
-@pytest.mark.usefixtures("told")
-def test_the_store_is_closed_when_the_server_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_store_is_closed_when_the_server_ends(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[str] = []
 
     @asynccontextmanager
@@ -332,7 +289,7 @@ def test_the_store_is_closed_when_the_server_ends(monkeypatch: pytest.MonkeyPatc
         del app.state
 
     app = FastAPI(lifespan=lifespan)
-    here = boot(app)
+    here = boot(app, serving(store)).featurehub
     monkeypatch.setattr(type(here.store), "close", lambda store: ended.append("the store"))
     with TestClient(app) as client:
         assert client.get("/v1/features").status_code == 200
@@ -342,37 +299,35 @@ def test_the_store_is_closed_when_the_server_ends(monkeypatch: pytest.MonkeyPatc
     here.store.close()
 
 
-@pytest.mark.usefixtures("told")
 @pytest.mark.parametrize(
     "path", ["/v1/chat/completions", "/v1/completions", "/v1/features", "/healthz", "/v1/saes/{id}"]
 )
-def test_a_route_that_answers_in_place_of_ours_ends_the_boot(path: str) -> None:
+def test_a_route_that_answers_in_place_of_ours_ends_the_boot(store: Store, path: str) -> None:
     """As in releases of vLLM that add a plugin's routes after their own."""
     app = FastAPI()
     method = "POST" if "completions" in path else "GET"
     app.add_api_route(path, lambda: {"steered": False}, methods=[method])
     with pytest.raises(EngineError, match=r"0\.32"):
-        boot(app)
+        boot(app, serving(store))
 
 
-@pytest.mark.usefixtures("told")
-def test_so_does_a_mounted_app_or_a_vllm_that_took_no_routes_at_all() -> None:
+def test_so_does_a_mounted_app_or_a_vllm_that_took_no_routes_at_all(store: Store) -> None:
     from api.serving import FeaturehubRoutes
 
     app = FastAPI()
     app.mount("/v1", FastAPI())
     with pytest.raises(EngineError):
-        boot(app)
+        boot(app, serving(store))
     with pytest.raises(EngineError):
         asyncio.run(FeaturehubRoutes().init_state(None, State(), Namespace()))
 
 
-@pytest.mark.usefixtures("told")
-def test_other_routes_and_methods_are_no_business_of_ours() -> None:
+def test_other_routes_and_methods_are_no_business_of_ours(store: Store) -> None:
     app = FastAPI()
     app.add_api_route("/v1/models", lambda: {}, methods=["GET"])
     app.add_api_route("/v1/chat/completions", lambda: {}, methods=["GET"])
-    boot(app).store.close()
+    state = boot(app, serving(store))
+    state.featurehub.store.close()
 
 
 def test_in_vllms_own_app_every_route_is_ours(app: FastAPI) -> None:
@@ -407,3 +362,39 @@ def test_a_list_of_prompts_is_one_steering_for_each(client: TestClient, handler:
     embeds = {"model": "demo", "prompt_embeds": "AAAA", "features": {"banking": 0.5}}
     assert client.post("/v1/completions", json=embeds).json()["error"]["param"] == "prompt_embeds"
     assert len(handler.requests) == 1
+
+
+def running(dtype: str = "float32", load_format: str = "safetensors", sae: str = SAE, **overridden: Any) -> Any:
+    """vLLM's client, as far as a boot looks at it."""
+    sae_config = SaeConfig(id=sae, folder=Path(), d_sae=16)
+    config = EngineConfig(hooks=(HookConfig(point=HookPoint(layer=2), saes=(sae_config,)),))
+    return SimpleNamespace(
+        vllm_config=SimpleNamespace(
+            additional_config=config.to_additional_config(),
+            model_config=SimpleNamespace(dtype=getattr(torch, dtype), hf_overrides=overridden),
+            load_config=SimpleNamespace(load_format=load_format),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("engine", "named"),
+    [
+        (running(), ""),
+        (running(dtype="bfloat16"), "the precision bfloat16, not the checkpoint's float32"),
+        (running(load_format="pt"), "weights in the format pt"),
+        (running(rms_norm_eps=0.1), "an overridden configuration"),
+    ],
+)
+def test_what_the_engine_runs_otherwise_than_the_checkpoint_says_is_found_at_boot(
+    store: Store, engine: Any, named: str
+) -> None:
+    here = boot(FastAPI(), serving(store), engine).featurehub
+    assert here.served is not None
+    assert here.served.overrides == ((named,) if named else ())
+    here.store.close()
+
+
+def test_a_boot_with_what_another_server_was_told(store: Store) -> None:
+    with pytest.raises(InvalidConfig, match="does not hold"):
+        boot(FastAPI(), serving(store), running(sae="c" * 64))

@@ -13,9 +13,9 @@ from featurehub.edits import Steering
 from featurehub.features import State
 from featurehub.store import Store
 from featurehub.verdicts import DriftReport, FeatureVerdict
-from tests.api.conftest import CHECKED, HOME, LABELS, OTHER_SAE, SAE, fill
-from tests.api.models import model
-from tests.api.reports import report
+from tests.api.conftest import CHECKED, LABELS, OTHER_SAE, SAE, fill
+from tests.api.models import HOME, model
+from tests.api.reports import reading, report
 
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
 OTHERS = {0: "gardening", 2: "banking: money", 7: "seafaring: ship"}
@@ -29,7 +29,8 @@ def two(store: Store) -> Store:
         writer.put_report(
             DriftReport(
                 id="drift-2", artifact=OTHER_SAE, model="sibling", fingerprint=model(CHECKED).function,
-                created="2026-01-03", state=State.FRESH, reason="", metrics={}, features=(verdict,),
+                created="2026-01-03",
+                state=State.FRESH, reason="", metrics={}, features=(verdict,),
             )
         )  # fmt: skip
     return store
@@ -54,11 +55,8 @@ def steering(client: TestClient) -> Steering:
 
 
 def test_latent_7_of_each_gets_its_own_label(client: TestClient, engine: FakeEngine) -> None:
-    read = [
-        {"sae": sae, "position": 0, "token": 11, "latents": [7, 9], "activations": [1.5, 0.5]}
-        for sae in (SAE, OTHER_SAE)
-    ]
-    engine.default = report(1, activations=read)
+    read = [reading((11, {7: 1.5, 9: 0.5}), sae=sae)["activations"]["blocks"][0] for sae in (SAE, OTHER_SAE)]
+    engine.default = report(1, activations={"blocks": read})
     first, second = ask(client, return_activations={"top_k": 2})["featurehub"]["activations"]
     assert [each["label"] for each in first["features"]] == [LABELS[7], ""]
     assert [each["label"] for each in second["features"]] == [OTHERS[7], ""]
@@ -66,11 +64,12 @@ def test_latent_7_of_each_gets_its_own_label(client: TestClient, engine: FakeEng
     assert [(each.sae, each.top_k) for each in steering(client).reads] == [(SAE, 2), (OTHER_SAE, 2)]
 
 
-def test_names_are_found_in_both_and_edits_go_to_their_own(client: TestClient) -> None:
+def test_names_are_found_in_both_and_edits_go_to_their_own(client: TestClient, engine: FakeEngine) -> None:
     features = {
         "pirate speech": 0.5,
         "seafaring": {"mode": "pin", "weight": 0.5, "when": {"feature": "gardening", "value": 0.1}},
     }
+    engine.default = report(7, conditions={"layers.3.resid_post": {"seen_tokens": 7, "expected_tokens": 7}})
     applied = ask(client, features=features)["featurehub"]["applied"]
     assert [(each["sae"], each["latent"]) for each in applied] == [(SAE, 0), (OTHER_SAE, 7)]
     one, two = steering(client).edits

@@ -1,6 +1,7 @@
 """What a request costs the database: statements, of which none grows with the features or with the request."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,10 +15,10 @@ from api.served import Served
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, StaleFeature
 from featurehub.features import State
 from featurehub.settings import Limits
-from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, open_store
+from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Reader, Scope, Store, open_store
 from featurehub.verdicts import DriftReport, FeatureVerdict
-from tests.api.conftest import CHECKED, HOME, SAE, manifest
-from tests.api.models import model
+from tests.api.conftest import CHECKED, SAE, manifest
+from tests.api.models import HOME, model
 from tests.api.reports import report
 from tests.store.counting import counted
 
@@ -49,7 +50,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         writer.put_report(
             DriftReport(
                 id="drift", artifact=SAE, model="sibling", fingerprint=model(CHECKED).function,
-                created="2026-01-02T00:00:00+00:00", state=State.SUSPECT, reason="", metrics={}, features=verdicts,
+                created="2026-01-02T00:00:00+00:00",
+                state=State.SUSPECT, reason="", metrics={}, features=verdicts,
             )
         )  # fmt: skip
     yield store
@@ -70,29 +72,29 @@ def body(count: int = 32, **more: Any) -> dict[str, Any]:
     return {"features": edits | more, "abort_when": aborting, "return_activations": {"top_k": 2}}
 
 
-def plan(store: Store, keys: dict[str, Any], fingerprint: str) -> Plan:
+def plan(store: Store, keys: dict[str, Any], whole: str) -> Plan:
     asked = Asked.take(keys, Limits())
     assert asked is not None
     with store.read() as reader:
-        return make_plan(asked, reader, Served(store="", saes=(SAE,), model=model(fingerprint)), Limits())
+        return make_plan(asked, reader, Served(store="", saes=(SAE,), model=model(whole)), Limits())
 
 
-@pytest.mark.parametrize(("fingerprint", "state"), [(HOME, State.FRESH), (CHECKED, State.SUSPECT)])
-def test_a_plan_of_32_edits_takes_three_statements(large: Store, fingerprint: str, state: State) -> None:
+@pytest.mark.parametrize(("whole", "state"), [(HOME, State.FRESH), (CHECKED, State.SUSPECT)])
+def test_a_plan_of_32_edits_takes_three_statements(large: Store, whole: str, state: State) -> None:
     with counted(large) as statements:
-        made = plan(large, body(), fingerprint)
+        made = plan(large, body(), whole)
     assert [each.latent for each in made.applied] == list(range(32))
     assert {each.state for each in made.applied} == {state}
     assert len(statements) <= 3, statements
 
 
-@pytest.mark.parametrize("fingerprint", [HOME, CHECKED])
+@pytest.mark.parametrize("whole", [HOME, CHECKED])
 @pytest.mark.parametrize(("name", "error"), [("twin", AmbiguousFeature), ("nothing like it", FeatureNotFound)])
 def test_so_does_one_that_is_refused_for_a_name(
-    large: Store, fingerprint: str, name: str, error: type[FeatureNotFound | AmbiguousFeature]
+    large: Store, whole: str, name: str, error: type[FeatureNotFound | AmbiguousFeature]
 ) -> None:
     with counted(large) as statements, pytest.raises(error) as caught:
-        plan(large, body(31, **{name: 0.5}), fingerprint)
+        plan(large, body(31, **{name: 0.5}), whole)
     assert caught.value.param == f"features.{name}"
     assert len(statements) <= 3, statements
 
@@ -118,18 +120,31 @@ def test_a_page_of_results_takes_five(large: Store, client: TestClient, query: s
     assert len(statements) <= 5, statements
 
 
+@contextmanager
+def worked(reader: Reader) -> Iterator[list[int]]:
+    """An entry for each thousand instructions of SQLite's machine: few for some rows, thousands for all of a table."""
+    thousands: list[int] = []
+    raw = reader._session.connection().connection.driver_connection
+    assert raw is not None
+    raw.set_progress_handler(lambda: thousands.append(1), 1000)
+    yield thousands
+    raw.set_progress_handler(None, 0)
+
+
 def test_a_page_reads_the_verdicts_of_its_own_features(large: Store) -> None:
     with large.read() as reader:
         page = reader.search("topic", limit=20)
-        reads: list[int] = []
-        raw = reader._session.connection().connection.driver_connection
-        assert raw is not None
-        # SQLite says how many virtual instructions went by: few for 20 verdicts, millions for 16,384.
-        raw.set_progress_handler(lambda: reads.append(1), 1000)
-        states = reader.states_of(page.features, CHECKED)
-        raw.set_progress_handler(None, 0)
-    assert len(states) == 20
-    assert len(reads) < 10
+        with worked(reader) as thousands:
+            assert len(reader.states_of(page.features, model(CHECKED).function)) == 20
+    assert len(thousands) < 10
+
+
+@pytest.mark.parametrize("saes", [(SAE,), None])
+def test_names_are_looked_up_and_not_searched_for(large: Store, saes: tuple[str, ...] | None) -> None:
+    names = [name for n in range(32) for name in (f"topic number {n}", f"topic-number-{n + 40}", f"sae:large/{n + 80}")]
+    with large.read() as reader, worked(reader) as thousands:
+        assert len(reader.resolve_many(names, Scope(saes=saes))) == 96
+    assert len(thousands) < 60
 
 
 def test_health_reads_no_verdicts(large: Store, client: TestClient) -> None:

@@ -20,7 +20,18 @@ from featurehub.cli.progress import output
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.features import State
-from featurehub.store import Evaluation, FeatureRow, Labeled, Provenance, Store, open_store
+from featurehub.store import (
+    KEPT,
+    Calibration,
+    Evaluation,
+    FeatureRow,
+    FeatureSet,
+    Labeled,
+    Provenance,
+    Store,
+    open_store,
+    save_feature_set,
+)
 from featurehub.verdicts import DriftReport
 from saes.formats.saelens import read_saelens
 
@@ -102,6 +113,23 @@ def one(store: Store, tmp_path: Path) -> str:
 def two(store: Store, tmp_path: Path, one: str) -> str:
     """Made from ``one``, later."""
     return register(store, sealed(tmp_path / "two", 1, parent=one))
+
+
+def test_what_a_build_kept_is_registered(run: Run, store: Store, tmp_path: Path) -> None:
+    """The folder may have been moved since."""
+    artifact = sealed(tmp_path / "sae")
+    by_hand = Provenance(author="test", method="by hand")
+    rows = [FeatureRow(latent=latent, density=0.1, max_activation=1.0) for latent in range(5)]
+    labels = {0: (Labeled(label="banking"), by_hand)}
+    found = FeatureSet(artifact.manifest, Path("/elsewhere"), rows, labels, {0: Calibration(strength=2.0, dose=0.3)})
+    save_feature_set(found, artifact.folder / KEPT)
+    said = run("register", artifact.folder)
+    assert (said.code, said.lines) == (0, ["sae is registered with 5 features"])
+    with store.read() as reader:
+        assert reader.resolve("banking").strength == 2.0
+        assert reader.artifact("sae").path == str(artifact.folder)
+    assert not (artifact.folder / KEPT).exists()
+    refused(run("register", artifact.folder), "features.db is not there", "featurehub label")
 
 
 def drift(artifact: str, state: State, fingerprint: str, model: str = "retrained") -> DriftReport:

@@ -108,10 +108,10 @@ def test_echoed_prompts_with_their_logprobs_come_beside_edits_and_activations(ur
 
 @pytest.mark.parametrize("first", [True, False])
 def test_of_two_guards_with_one_name_the_answer_names_the_one_that_fired(url: str, first: bool) -> None:
-    guards = [
-        {"feature": "weather", "value": 0.2, "positions": "all", "event": "unsafe"},
-        {"feature": "banking", "value": 1.0, "positions": "all", "event": "unsafe"},
-    ]
+    listed = httpx.get(f"{url}/features", params={"limit": 100}).json()["data"]
+    other = next(each["id"] for each in listed if each["label"] and "weather" not in each["label"])
+    common = {"positions": "all", "event": "unsafe"}
+    guards = [common | {"feature": "weather", "value": 0.2}, common | {"feature": other, "value": 1.0}]
     answer = chat(url, abort_when=guards if first else guards[::-1])
     assert answer["choices"][0]["finish_reason"] == "content_filter"
     assert (answer["featurehub"]["aborted"]["event"], answer["featurehub"]["aborted"]["feature"]) == (

@@ -6,7 +6,7 @@ import pytest
 from featurehub.records import FeatureRow, TokenLogit
 from labeling.corpus import Corpus
 from labeling.logit_lens import Projection
-from labeling.statistics import StatisticsConfig, feature_rows
+from labeling.statistics import StatisticsConfig, feature_rows, nearest
 
 D_SAE, DEAD = 8, 7
 CONFIG = StatisticsConfig(contexts=4, radius=3, neighbors=3)
@@ -90,3 +90,20 @@ def test_projected_tokens_are_passed_on(corpus: Corpus, W_dec: np.ndarray) -> No
     for row in feature_rows(corpus, len(corpus.matrix.indptr) - 1, W_dec, Projection(top, bottom), CONFIG):
         assert row.top_tokens == top[row.latent]
         assert row.bottom_tokens == bottom[row.latent]
+
+
+@pytest.mark.parametrize(("d_sae", "count"), [(1, 5), (4, 5), (300, 5), (600, 1)])
+def test_neighbours_are_those_that_each_latent_alone_would_find(d_sae: int, count: int) -> None:
+    """More latents than fit into a block, some with equal rows and some without any."""
+    generator = np.random.default_rng(d_sae)
+    W_dec = generator.standard_normal((d_sae, 12)).astype(np.float32)
+    W_dec[::7] = W_dec[0]
+    W_dec[1::50] = 0.0
+    latents = np.arange(0, d_sae, 2)
+    unit = W_dec / np.maximum(np.linalg.norm(W_dec, axis=1, keepdims=True), 1e-12)
+    for latent, found in zip(latents, nearest(W_dec, latents, count), strict=True):
+        alike = unit @ unit[latent]
+        others = [each for each in np.argsort(-alike, kind="stable").tolist() if each != latent][:count]
+        assert len(set(found)) == len(others)
+        assert latent not in found
+        np.testing.assert_allclose(alike[list(found)], alike[others], atol=1e-6)

@@ -2,12 +2,14 @@
 
 from contextlib import suppress
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
-from featurehub.errors import AmbiguousFeature, NotFound
+from featurehub.errors import AmbiguousFeature, ArtifactNotFound, FeatureNotFound, NotFound
 from featurehub.names import fold, head_of, words_of
-from featurehub.store import Labeled, Store
+from featurehub.store import Labeled, Scope, Store, Writer
 from tests.store.undone import undone
 
 names = st.text(min_size=1, max_size=60).filter(lambda name: name.strip() and fold(name))
@@ -51,6 +53,73 @@ def test_former_names_still_resolve(lasting: Store, fill, provenance, names: lis
         for name in ("first", *names):
             if not name.lower().startswith("sae:"):
                 assert writer.reader.resolve(name).id == feature
+
+
+SAES = "ab"
+WORDS = st.sampled_from(
+    ["bank", "Bank", "loan", "bank-2", "bänk", "latent-1", "sea: bank", "bank: loan", "bank (loan)"]
+)
+LABELS = st.dictionaries(st.integers(0, 4), WORDS, min_size=1, max_size=5)
+ADDRESSES = st.builds("sae:{}/{}".format, st.sampled_from(["a", "b", "prod", "c", ""]), st.sampled_from("0123x"))
+KEYS = st.lists(WORDS | ADDRESSES | st.integers(0, 9).map(str), max_size=8)
+
+
+def naive_resolve(writer: Writer, key: str, scope: tuple[str, ...]) -> str | type[Exception]:
+    """The rules of ``store.lookup`` as they are written, by going through all that there is."""
+    features = [each for sae in SAES for each in writer.reader.features(sae * 64)]
+    if key.lower().startswith("sae:"):
+        name, _, latent = key[4:].rpartition("/")
+        owner = {"a": "a" * 64, "b": "b" * 64, "prod": "b" * 64}.get(name)
+        if not (name and latent.isdigit()):
+            return FeatureNotFound
+        if owner is None:
+            return ArtifactNotFound
+        found = [f.id for f in features if (f.artifact, f.latent) == (owner, int(latent)) and owner in scope]
+        return found[0] if found else FeatureNotFound
+    features = [each for each in features if each.artifact in scope]
+    rows = writer._session.execute(text("SELECT feature_id, name, kind FROM names")).all()
+    named = {
+        kind: [row.feature_id for row in rows if row.kind in kinds and fold(row.name) == fold(key)]
+        for kind, kinds in {"label": ["label"], "head": ["head"], "kept": ["given", "kept"]}.items()
+    }
+    steps = [
+        [each.id for each in features if each.id == key],
+        *([each.id for each in features if each.id in named[kind]] for kind in ("label", "head", "kept")),
+        [each.id for each in features if each.slug == key.lower()],
+    ]
+    found = next((step for step in steps if step), [])
+    return found[0] if len(found) == 1 else AmbiguousFeature if found else FeatureNotFound
+
+
+def outcome(writer: Writer, key: str, scope: Scope) -> str | type[Exception]:
+    try:
+        return writer.reader.resolve(key, scope).id
+    except (NotFound, AmbiguousFeature) as error:
+        return type(error)
+
+
+@ours
+@given(first=LABELS, then=LABELS, other=LABELS, keys=KEYS, several=st.booleans())
+def test_many_keys_mean_what_each_means_alone(
+    lasting: Store, fill, provenance, first, then, other, keys: list[str], several: bool
+) -> None:
+    """With labels, kept names, slugs, ids and addresses, in one SAE and in two."""
+    with undone(lasting) as writer:
+        ids = fill(writer, first, name="a", id="a" * 64)
+        writer.put_labels({ids[each]: (Labeled(label=then[each]), provenance) for each in then.keys() & ids.keys()})
+        fill(writer, other, name="b", id="b" * 64)
+        writer.put_artifact_alias("b" * 64, "prod")
+        scope = writer.reader.scope("a", "b") if several else writer.reader.scope("a")
+        keys = [*keys, *ids.values()]
+        wanted = {key: naive_resolve(writer, key, scope.saes or ()) for key in keys}
+        assert {key: outcome(writer, key, scope) for key in keys} == wanted
+        good = {key: one for key, one in wanted.items() if isinstance(one, str)}
+        assert {key: each.id for key, each in writer.reader.resolve_many(good, scope).items()} == good
+        bad = [key for key, one in wanted.items() if not isinstance(one, str)]
+        if bad:
+            with pytest.raises((NotFound, AmbiguousFeature)) as caught:
+                writer.reader.resolve_many(wanted, scope)
+            assert (caught.value.param, type(caught.value)) == (bad[0], wanted[bad[0]])
 
 
 @ours

@@ -1,0 +1,46 @@
+"""All that the database learns of a new SAE, in one piece."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+
+from featurehub.artifacts.manifest import Manifest
+from featurehub.records import Artifact, Calibration, FeatureRow, Outcome, Provenance
+from featurehub.store.rows import label_of, row_of
+from featurehub.store.schema import FeatureRecord
+
+__all__ = ["FeatureSet", "read_feature_set"]
+
+
+class FeatureSet(NamedTuple):
+    """An SAE and its features.
+
+    folder:       where the SAE lies, or will
+    labels:       by latent: what was found, or why nothing was, and how
+    calibrations: by latent
+    """
+
+    manifest: Manifest
+    folder: Path
+    rows: Sequence[FeatureRow]
+    labels: Mapping[int, tuple[Outcome, Provenance]]
+    calibrations: Mapping[int, Calibration]
+
+
+def read_feature_set(session: Session, artifact: Artifact) -> FeatureSet:
+    """What the database knows of an artifact; of labels, the latest of each feature."""
+    query = select(FeatureRecord).where(FeatureRecord.artifact_id == artifact.id).order_by(FeatureRecord.latent)
+    records = session.scalars(query.options(selectinload(FeatureRecord.labels))).all()
+    latest = {each.latent: label_of(each.labels[-1]) for each in records if each.labels}
+    return FeatureSet(
+        manifest=artifact.manifest,
+        folder=Path(artifact.path),
+        rows=[row_of(each) for each in records],
+        labels={latent: (each.outcome, each.provenance) for latent, each in latest.items()},
+        calibrations={
+            each.latent: Calibration.model_validate(each.calibration) for each in records if each.calibration
+        },
+    )

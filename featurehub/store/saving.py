@@ -1,0 +1,61 @@
+"""Registers a new SAE with all its features, or keeps them where that cannot be done.
+
+A build takes hours and touches the database last. Where the database cannot be written then, because another process
+keeps writing, or it may only be read, or it is not one of ours, the features go into a database of their own inside the
+SAE's folder. That can be served at once, and put into the right one later.
+"""
+
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from featurehub.errors import FeaturehubError, StoreError
+from featurehub.store.feature_set import FeatureSet
+from featurehub.store.statistics import PreparedRows
+from featurehub.store.store import open_store
+
+__all__ = ["KEPT", "save_feature_set", "save_or_keep"]
+
+KEPT = "features.db"
+"""The name of the database in an SAE's folder."""
+PATIENCE = 600.0
+"""Seconds that a build waits for another writer: it writes once in hours, and has more to lose."""
+
+
+def save_feature_set(features: FeatureSet, database: str | Path, patience: float = PATIENCE) -> None:
+    """Registers the SAE with all its features, in one transaction.
+
+    Raises:
+        InvalidConfig: the database cannot be opened
+        StoreBusy, StoreReadOnly: it cannot be written
+    """
+    prepared = PreparedRows(features.rows)
+    with closing(open_store(database)) as store, store.write(patience) as writer:
+        writer.put_artifact(features.manifest, features.folder)
+        ids = dict(zip(prepared.latents, writer.put_features(features.manifest.id, prepared), strict=True))
+        writer.put_labels({ids[latent]: label for latent, label in features.labels.items()})
+        writer.put_calibrations({ids[latent]: each for latent, each in features.calibrations.items()})
+
+
+def save_or_keep(
+    features: FeatureSet, database: str | Path, folder: Path, patience: float = PATIENCE
+) -> StoreError | None:
+    """Registers the SAE, or keeps what would have been registered in ``folder``, where the SAE lies now.
+
+    Returns:
+        None, or what stood in the way and how to go on; to be raised when the folder is in its place
+    """
+    try:
+        save_feature_set(features, database, patience)
+    except (FeaturehubError, SQLAlchemyError) as error:
+        save_feature_set(features, folder / KEPT)
+        kept = StoreError(
+            f"{error}. The SAE is done and lies in {features.folder}, but is not registered in {database}. Its "
+            f"features are in {features.folder / KEPT}: serve it with --db on that file, or register it with "
+            f"`featurehub saes register {features.folder}` and the same --db as before"
+        )
+        kept.__cause__ = error
+        return kept
+    (folder / KEPT).unlink(missing_ok=True)
+    return None

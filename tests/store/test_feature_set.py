@@ -1,0 +1,75 @@
+"""A build's end: what it found is registered, or kept where it can be served and registered later."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from featurehub.errors import StoreBusy, StoreReadOnly
+from featurehub.store import (
+    KEPT,
+    Calibration,
+    FeatureSet,
+    Labeled,
+    Store,
+    Unlabeled,
+    check_writable,
+    open_store,
+    save_feature_set,
+    save_or_keep,
+)
+
+
+@pytest.fixture
+def features(make_manifest, make_row, provenance, tmp_path: Path) -> FeatureSet:
+    folder = tmp_path / "sae"
+    folder.mkdir()
+    return FeatureSet(
+        manifest=make_manifest(),
+        folder=folder,
+        rows=[make_row(1, "a loan"), make_row(4), make_row(9)],
+        labels={1: (Labeled(label="banking: loan", score=0.9), provenance), 4: (Unlabeled(reason="rare"), provenance)},
+        calibrations={1: Calibration(strength=3.0, dose=0.3, steerability=0.5)},
+    )
+
+
+def read(database: Path) -> FeatureSet:
+    store = open_store(database)
+    with store.read() as reader:
+        found = reader.feature_set("demo-l2")
+    store.close()
+    return found
+
+
+def test_it_comes_out_as_it_went_in(features: FeatureSet, tmp_path: Path) -> None:
+    save_feature_set(features, tmp_path / "f.db")
+    assert read(tmp_path / "f.db") == features
+    save_feature_set(features, tmp_path / "f.db")
+    assert read(tmp_path / "f.db") == features
+
+
+def test_what_a_busy_database_does_not_take_is_kept(features: FeatureSet, store: Store) -> None:
+    writing = sqlite3.connect(store.path, isolation_level=None)
+    writing.execute("BEGIN IMMEDIATE")
+    told = save_or_keep(features, store.path, features.folder, patience=0.2)
+    assert told is not None
+    assert isinstance(told.__cause__, StoreBusy)
+    for words in (f"register it with `featurehub saes register {features.folder}`", str(features.folder / KEPT)):
+        assert words in told.message
+    writing.close()
+    assert read(features.folder / KEPT) == features
+    assert [each.name for each in features.folder.iterdir()] == [KEPT]
+    assert save_or_keep(features, store.path, features.folder) is None
+    assert read(store.path) == features
+    assert list(features.folder.iterdir()) == []
+
+
+def test_a_long_run_asks_first_whether_it_may_write(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    writing = sqlite3.connect(store.path, isolation_level=None)
+    writing.execute("BEGIN IMMEDIATE")
+    check_writable(store.path)
+    writing.close()
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
+    with pytest.raises(StoreReadOnly):
+        check_writable(store.path)
