@@ -21,7 +21,8 @@ Reading order:
     wrapping    how admission and runner_v1 come in where vLLM has no seam
     worker      what the frontend may ask of a worker
     offline     an in-process engine for harvesting, calibration and drift checks
-    server      starts vLLM's own OpenAI server
+    loading     how checkpoints are loaded: as they were fingerprinted
+    server      starts vLLM's own OpenAI server;  overrides: what it runs otherwise than the checkpoint says
 
 May import artifacts, dictionary, edits, steering and the values below; never a spoke.
 """
