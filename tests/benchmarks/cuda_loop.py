@@ -14,7 +14,6 @@ from typing import Any
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.cli.demo import DemoPlan, build_demo, build_plan, demo_database, demo_sae, user
-from featurehub.cli.drift import check_drift
 from featurehub.cli.served import free_port, served
 from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.demo.concepts import names
@@ -25,6 +24,7 @@ from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Feature, Mode, State
 from featurehub.names import base_of
+from featurehub.runs.drift import check_drift
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
 from featurehub.store import open_store

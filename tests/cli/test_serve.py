@@ -16,6 +16,7 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.errors import InvalidInput
 from featurehub.features import State
+from featurehub.runs.judges import RecognizerJudge, judge_called
 from featurehub.store import open_store
 from featurehub.verdicts import DriftReport
 from labeling.judge import WordJudge
@@ -39,7 +40,7 @@ def artifact(tmp_path: Path) -> Artifact:
 def said(artifact: Artifact, tmp_path: Path, *overrides: str, report: State | None = None, **changed: str) -> str:
     """On the bundled model, changed."""
     model = artifact.manifest.model.model_copy(update=changed)
-    served = Served(store="", sae=artifact.manifest.id, model=model, overrides=overrides)
+    served = Served(store="", saes=(artifact.manifest.id,), model=model, overrides=overrides)
     store = open_store(tmp_path / "f.db")
     with store.write() as writer:
         writer.put_artifact(artifact.manifest, artifact.folder)

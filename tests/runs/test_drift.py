@@ -1,0 +1,48 @@
+"""A drift check as whoever starts it sees it, on a stand-in for the engine; real ones are in tests/end_to_end."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from featurehub.artifacts.artifact import Artifact
+from featurehub.demo.bundle import bundled_model, sibling
+from featurehub.features import State
+from featurehub.runs import build as building
+from featurehub.runs import engines
+from featurehub.runs.build import build
+from featurehub.runs.drift import check_drift
+from featurehub.store import open_store
+from labeling.judge import WordJudge
+from tests.runs.fakes import FakeEngine
+from tests.runs.recording import Recording
+from tests.runs.test_build import TEXT, plan_of
+
+
+@pytest.fixture
+def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
+    """One that is registered, without labels."""
+    monkeypatch.setattr(engines, "Engine", FakeEngine)
+    monkeypatch.setattr(building, "register", lambda *_: None)
+    made = build(plan_of(tmp_path / "sae"), TEXT, WordJudge(), [])
+    with closing(open_store(tmp_path / "features.db")) as store, store.write() as writer:
+        writer.put_artifact(made.manifest, made.folder)
+    return made
+
+
+def test_on_its_own_function_it_is_fresh_and_no_engine_starts(artifact: Artifact, tmp_path: Path) -> None:
+    heard = Recording()
+    report = check_drift(artifact.folder, bundled_model(), str(tmp_path / "features.db"), progress=heard)
+    assert report.state is State.FRESH
+    assert not heard.phases
+    with closing(open_store(tmp_path / "features.db")) as store, store.read() as reader:
+        assert reader.latest_report(artifact.manifest.id) == report
+
+
+def test_on_another_it_is_said_what_differs_and_what_is_done(artifact: Artifact, tmp_path: Path) -> None:
+    heard = Recording()
+    report = check_drift(artifact.folder, sibling("changed"), str(tmp_path / "features.db"), progress=heard)
+    assert heard.phases == ["starting the engine with all layers"]
+    assert heard.messages[0] == "another function: weights"
+    assert "reading the canaries" in heard.messages
+    assert report.fingerprint != artifact.manifest.model.function
