@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 HARDWARE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
 # uv does not read pip's settings: wheels that pip was told of are found by uv too.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
-# PyTorch's CPU builds are not on the package index; where no local wheel lies ready, uv knows where they are.
-LOCAL_TORCH := $(if $(PIP_FIND_LINKS),$(wildcard $(PIP_FIND_LINKS)/torch-*.whl))
+# PyTorch's CPU builds are not on the package index; where no local wheel for this Python lies ready, uv knows where they are.
+TAG := $(shell $(PYTHON) -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
+LOCAL_TORCH := $(if $(PIP_FIND_LINKS),$(wildcard $(PIP_FIND_LINKS)/torch-*-$(TAG)-*.whl))
 TORCH := $(if $(filter cpu,$(HARDWARE)),$(if $(LOCAL_TORCH),,--torch-backend cpu))
 export FEATUREHUB_HOME ?= $(CURDIR)/.featurehub
 

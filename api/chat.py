@@ -43,6 +43,8 @@ class Body(Protocol):
     vllm_xargs: dict[str, Any] | None
 
     @property
+    def model(self) -> str | None: ...
+    @property
     def model_extra(self) -> dict[str, Any] | None: ...
 
 
@@ -59,7 +61,7 @@ async def answer_steered(body: B, request: Request, core: Core[B]) -> Response:
     asked = Asked.take(extra, here.limits)
     if asked is None:
         return await core(body, request) or Response(status_code=CLIENT_GONE)
-    plan = await run_in_threadpool(plan_of, asked, here)
+    plan = await run_in_threadpool(plan_of, asked, here, body.model)
     refuse_unsteerable(body, plan.steering)
     steered = Steered(plan, here, answers(body))
     if plan.reaches_engine:
@@ -67,13 +69,14 @@ async def answer_steered(body: B, request: Request, core: Core[B]) -> Response:
     return await steered.around(core(body, request))
 
 
-def plan_of(asked: Asked, here: Deployment) -> Plan:
+def plan_of(asked: Asked, here: Deployment, model: str | None) -> Plan:
+    """``model`` is what the request says is to answer."""
     if here.served is None:
         raise SteeringUnsupported(
             "this server hosts the registry alone and has no SAE loaded; ask a server that `featurehub serve` started"
         )
     with here.store.read() as reader:
-        return make_plan(asked, reader, here.served, here.limits)
+        return make_plan(asked, reader, here.served.running(model), here.limits)
 
 
 class Steered:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from api.asked import XARGS_KEY, Asked
 from api.served import Served
-from api.states import states_of, with_states
+from api.states import artifact_states, states_of, with_states
 from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
 from featurehub.errors import AmbiguousFeature, InvalidEdit, NotFound, StaleFeature
@@ -77,6 +77,8 @@ def make_plan(asked: Asked, reader: Reader, served: Served, limits: Limits) -> P
     refuse_repeated(asked.edits, features)
     on_stale = asked.steer.on_stale or served.on_stale
     notices = judge(features, on_stale, reader, served)
+    if asked.top_k:
+        notices += judge_readings(reader, served)
     edits = {name: latent_edit(name, edit, features[name].feature, features) for name, edit in asked.edits.items()}
     return Plan(
         served=served,
@@ -127,19 +129,43 @@ def judge(features: Mapping[str, Found], on_stale: OnStale, reader: Reader, serv
     for name, found in features.items():
         if found.feature.state is State.STALE and on_stale is OnStale.REFUSE:
             raise refusal(name, found, reader, served)
-    return tuple(notice(name, *found) for name, found in features.items() if found.feature.state is not State.FRESH)
+    flagged = ((name, found) for name, found in features.items() if found.feature.state is not State.FRESH)
+    return tuple(notice(name, found, served) for name, found in flagged)
 
 
-def notice(name: str, feature: Feature, report: str | None, _param: str) -> Notice:
-    found = f" (drift report {report})" if report else ""
-    saying = {
-        State.UNCHECKED: "was not checked on the loaded model; run `featurehub drift check`",
-        State.SUSPECT: "may no longer mean what it says on the loaded model",
-        State.STALE: "no longer holds on the loaded model",
-    }
-    return Notice(
-        code=f"feature_{feature.state}", message=f"{name!r} {saying[feature.state]}{found}", feature=feature.id
+def notice(name: str, found: Found, served: Served) -> Notice:
+    feature, report = found.feature, f" (drift report {found.report})" if found.report else ""
+    message = f"{name!r} {saying(feature.state, served)}{report}"
+    return Notice(code=f"feature_{feature.state}", message=message, feature=feature.id)
+
+
+def judge_readings(reader: Reader, served: Served) -> tuple[Notice, ...]:
+    """What to say of activations that are read with the loaded SAEs; nothing of a fresh one."""
+    states = artifact_states(reader, served.saes, served)
+    message = "the SAE that reads the activations"
+    return tuple(
+        Notice(code=f"sae_{state}", message=f"{message} {saying(state, served)}")
+        for state in dict.fromkeys(states.values())
+        if state is not State.FRESH
     )
+
+
+def saying(state: State, served: Served) -> str:
+    """Of a feature or an SAE that is not fresh."""
+    match state:
+        case State.SUSPECT:
+            return "may no longer mean what it says on the loaded model"
+        case State.STALE:
+            return "no longer holds on the loaded model"
+        case _:
+            return unchecked(served)
+
+
+def unchecked(served: Served) -> str:
+    """Why nobody can say whether a feature holds."""
+    if served.overrides:
+        return f"was not checked with {', '.join(served.overrides)}"
+    return "was not checked on the loaded model; run `featurehub drift check`"
 
 
 def refusal(name: str, found: Found, reader: Reader, served: Served) -> StaleFeature:

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from api.deployment import Deployment, Here
 from api.states import artifact_states
-from featurehub.artifacts.manifest import Manifest
+from featurehub.artifacts.manifest import Manifest, Part
 from featurehub.features import State
 from featurehub.settings import Frozen
 from featurehub.store import Artifact
@@ -41,10 +41,18 @@ class SaeList(Frozen):
 
 
 class SaeCard(SaeSummary):
-    """report: the latest drift report on the loaded model; None where there is none"""
+    """Everything that is known of an SAE.
+
+    Attributes:
+        report: The latest drift report on the loaded model; None where there is none.
+        differences: In what the loaded model is not known to be the function that the SAE was trained on.
+        overrides: What the server runs otherwise than the loaded model's files say.
+    """
 
     manifest: Manifest
     report: DriftReport | None
+    differences: tuple[Part, ...] = ()
+    overrides: tuple[str, ...] = ()
 
 
 @router.get("")
@@ -65,7 +73,13 @@ def sae(here: Here, name: str) -> SaeCard:
         report = reader.latest_report(artifact.id, here.served.fingerprint) if here.served else None
         [state] = artifact_states(reader, [artifact.id], here.served).values()
         short = summary(artifact, state, here)
-    return SaeCard(**short.model_dump(), manifest=artifact.manifest, report=report)
+    return SaeCard(
+        **short.model_dump(),
+        manifest=artifact.manifest,
+        report=report,
+        differences=artifact.manifest.model.differences(here.served.model) if here.served else (),
+        overrides=here.served.overrides if here.served else (),
+    )
 
 
 def summary(artifact: Artifact, state: State, here: Deployment) -> SaeSummary:

@@ -1,35 +1,51 @@
-"""What the loaded engine serves: which SAEs, on which weights, and how strict it is about drift."""
+"""What the loaded engine serves: which SAEs, on which function, and how strict it is about drift."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from featurehub.artifacts.manifest import ModelIdentity
 from featurehub.errors import InvalidConfig
 from featurehub.features import OnStale
 from featurehub.records import Scope
-from featurehub.settings import Frozen
+from featurehub.settings import FRONTEND, Frozen
 
 __all__ = ["Served"]
 
 
 class Served(Frozen):
-    """The frontend's part of ``additional_config["featurehub"]``; the engine's keys are left out.
+    """What `featurehub serve` tells the frontend through the environment.
 
-    store:       path or URL of the feature database
-    saes:        ids of the loaded artifacts; a name that several of them know is ambiguous
-    fingerprint: hash over all weights of the loaded model
-    reads:       hash over its weights up to the hook point
-    on_stale:    what happens to a stale feature where a request says nothing
+    Attributes:
+        store: Path or URL of the feature database.
+        saes: Ids of the loaded artifacts; a name that several of them know is ambiguous.
+        model: The checkpoint that was loaded, as its files say.
+        on_stale: What happens to a stale feature where a request says nothing.
+        names: What a request's ``model`` says to mean the model itself; any other names an adapter.
+        overrides: What runs otherwise than the checkpoint's files say, in words. With any, nothing is fresh.
     """
-
-    model_config = ConfigDict(extra="ignore")
 
     store: str
     saes: tuple[str, ...] = Field(min_length=1)
-    fingerprint: str
-    reads: str = ""
+    model: ModelIdentity
     on_stale: OnStale = OnStale.REFUSE
+    names: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the function; what drift reports are found by."""
+        return self.model.function
+
+    def with_overrides(self, *found: str) -> "Served":
+        """The same with these too."""
+        return self.model_copy(update={"overrides": tuple(dict.fromkeys((*self.overrides, *found)))})
+
+    def running(self, name: str | None) -> "Served":
+        """What answers a request for the model of this name: an adapter makes another function of it."""
+        if not name or name in self.names:
+            return self
+        return self.with_overrides(f"the adapter {name!r}")
 
     @property
     def scope(self) -> Scope:
@@ -37,14 +53,12 @@ class Served(Frozen):
         return Scope(saes=self.saes)
 
     @classmethod
-    def of(cls, additional_config: object) -> "Served":
-        """Raises InvalidConfig naming the key that is missing or wrong."""
-        config = additional_config.get("featurehub") if isinstance(additional_config, Mapping) else None
-        if not isinstance(config, Mapping):
-            raise InvalidConfig("vLLM was started without featurehub's configuration; use `featurehub serve MODEL`")
-        flat: dict[str, Any] = {**config, **config.get("served", {})}
+    def of(cls, told: str | None) -> "Served":
+        """Raises InvalidConfig naming what is missing or wrong in what the environment says."""
+        if not told:
+            raise InvalidConfig(f"{FRONTEND} is not set: this server was not started by `featurehub serve MODEL`")
         try:
-            return cls.model_validate(flat)
+            return cls.model_validate_json(told)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise InvalidConfig(f"additional_config.featurehub.{first['loc'][0]}: {first['msg']}") from None
+            first: Any = error.errors()[0]
+            raise InvalidConfig(f"{FRONTEND}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

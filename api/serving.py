@@ -4,6 +4,7 @@ vLLM loads ``FeaturehubRoutes`` through the entry point ``vllm.endpoint_plugins`
 two completion routes replace vLLM's of the same path and hand over to them.
 """
 
+import os
 from argparse import Namespace
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -27,8 +28,11 @@ from api.chat import Core, answer_steered
 from api.deployment import Deployment
 from api.routes import check_routes
 from api.served import Served
-from featurehub.errors import ArtifactNotFound, EngineError, EngineUnavailable
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.overrides import resolved
+from featurehub.errors import ArtifactNotFound, EngineError, EngineUnavailable, InvalidConfig
 from featurehub.pieces import pieces
+from featurehub.settings import FRONTEND
 from featurehub.store import Store, open_store
 
 __all__ = ["FeaturehubRoutes", "VllmEngine"]
@@ -85,13 +89,13 @@ class FeaturehubRoutes:
 
         Raises:
             EngineError: a route that is not ours would answer in place of ours.
-            InvalidConfig: vLLM was started without featurehub's configuration.
+            InvalidConfig: vLLM was started without featurehub's configuration, or with another engine's.
             ArtifactNotFound: the SAE is not in the store.
         """
         if self.app is None:
             raise EngineError("vLLM has no place for featurehub's routes here, so nothing would be steered")
         check_routes(self.app, (*ROUTERS, router))
-        served = Served.of(args.additional_config)
+        served = loaded(Served.of(os.environ.get(FRONTEND)), engine_client)
         store = open_store(served.store)
         try:
             with store.read() as reader:
@@ -117,6 +121,17 @@ def close_at_shutdown(app: FastAPI, store: Store) -> None:
             store.close()
 
     app.router.lifespan_context = lifespan
+
+
+def loaded(served: Served, client: EngineClient | None) -> Served:
+    """What is served, with what the engine itself says of it. Raises InvalidConfig for another engine's."""
+    if client is None:
+        return served
+    config = EngineConfig.of(client.vllm_config)
+    missing = [sae for sae in served.saes if config is None or sae not in config.saes]
+    if missing:
+        raise InvalidConfig(f"{FRONTEND} names the SAE {missing[0][:12]}, which this engine does not hold")
+    return served.with_overrides(*resolved(client.vllm_config, served.model.dtype))
 
 
 def while_alive(core: Core[Any]) -> Core[Any]:

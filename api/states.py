@@ -1,7 +1,10 @@
-"""How far features and SAEs have come from the loaded model.
+"""How far features and SAEs have come from what the server runs.
 
-On the very weights that an SAE was trained on it is fresh by construction; on others the latest drift report decides,
-and without one everything is unchecked. Where no model is loaded nothing can be said: unchecked.
+1. On the very function that an SAE was trained on it is fresh by construction (``ModelIdentity.differences``).
+2. On another the latest drift report on that function decides; without one everything is unchecked.
+3. Where the server runs otherwise than the checkpoint's files say, or an adapter answers, nothing is fresh: what would
+   be is unchecked.
+4. Where no model is loaded nothing can be said: unchecked.
 """
 
 from collections.abc import Iterable
@@ -21,7 +24,7 @@ def artifact_states(reader: Reader, artifacts: Iterable[str], served: Served | N
     home = {each for each in asked if at_home(reader, each, served)}
     reports = reader.report_heads([each for each in asked if each not in home], served.fingerprint)
     found = {each: State.UNCHECKED if report is None else report.state for each, report in reports.items()}
-    return {each: State.FRESH if each in home else found[each] for each in asked}
+    return {each: vouched(State.FRESH if each in home else found[each], served) for each in asked}
 
 
 def states_of(reader: Reader, features: Iterable[Feature], served: Served) -> dict[str, tuple[State, str | None]]:
@@ -30,7 +33,8 @@ def states_of(reader: Reader, features: Iterable[Feature], served: Served) -> di
     home = {owner for owner in {each.artifact for each in listed} if at_home(reader, owner, served)}
     away = [each for each in listed if each.artifact not in home]
     judged = reader.states_of(away, served.fingerprint) if away else {}
-    return {each.id: judged.get(each.id, (State.FRESH, None)) for each in listed}
+    states = {each.id: judged.get(each.id, (State.FRESH, None)) for each in listed}
+    return {id: (vouched(state, served), report) for id, (state, report) in states.items()}
 
 
 def with_states(reader: Reader, features: Iterable[Feature], served: Served | None) -> tuple[Feature, ...]:
@@ -42,6 +46,11 @@ def with_states(reader: Reader, features: Iterable[Feature], served: Served | No
     return tuple(each.model_copy(update={"state": states[each.id][0]}) for each in listed)
 
 
+def vouched(state: State, served: Served) -> State:
+    """What a verdict on the checkpoint is worth for what runs: rule 3."""
+    return State.UNCHECKED if state is State.FRESH and served.overrides else state
+
+
 def at_home(reader: Reader, artifact: str, served: Served) -> bool:
-    """Whether the loaded weights are those that the SAE was trained on."""
-    return reader.artifact(artifact).manifest.model.whole == served.fingerprint
+    """Whether the checkpoint is the function that the SAE was trained on."""
+    return reader.artifact(artifact).manifest.model.same_function(served.model)

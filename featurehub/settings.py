@@ -5,7 +5,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["Frozen", "Limits", "home", "reason"]
+__all__ = ["FRONTEND", "Frozen", "Limits", "home", "reason"]
+
+FRONTEND = "FEATUREHUB_FRONTEND"
+"""The environment variable in which `featurehub serve` tells the server's frontend what it serves, as JSON. Not through
+vLLM's ``additional_config``: that is hashed into the compile cache, so that another database would compile anew."""
 
 
 class Frozen(BaseModel):

@@ -54,7 +54,7 @@ class FeatureVerdict(Frozen):
 class DriftReport(Frozen):
     """The verdicts of one check of one artifact on one model.
 
-    fingerprint: of the checked model's weights (all of them)
+    fingerprint: of the function that was checked (``ModelIdentity.function``)
     metrics:     of the artifact as a whole, old and new
     """
 

@@ -79,7 +79,7 @@ def gather_block(views: Views, latents: list[int], projection: Projection | None
     firing = (terms.T @ views.passages.firing[:, latents]).toarray()
     frequency = np.asarray(terms.sum(axis=0)).ravel()
     for at, latent in enumerate(latents):
-        best = np.argsort(-agreement[:, at], kind="stable")[:count].tolist()
+        best = largest(agreement[:, at], count).tolist()
         level = float(views.strong[latent] / 2)
         top, bottom = ((), ()) if projection is None else (projection.top[latent], projection.bottom[latent])
         yield Evidence(
@@ -92,6 +92,15 @@ def gather_block(views: Views, latents: list[int], projection: Projection | None
             top_tokens=top,
             bottom_tokens=bottom,
         )
+
+
+def largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the largest values, best first; of equals the first. Without sorting the others."""
+    if count >= len(values):
+        return np.argsort(-values, kind="stable")
+    least = np.partition(values, len(values) - count)[len(values) - count]
+    candidates = np.flatnonzero(values >= least)
+    return candidates[np.argsort(-values[candidates], kind="stable")[:count]]
 
 
 def agree(views: Views, latents: list[int]) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from featurehub.records import Unlabeled
 from labeling.evidence import Evidence, NGram
 from labeling.proposal import Proposal
-from labeling.words import words_in
+from labeling.words import join, size_of, words_in
 
 __all__ = ["Explainer", "Explanation", "FakeExplainer", "NgramExplainer"]
 
@@ -82,35 +82,35 @@ def worth(ngram: NGram, promoted: Mapping[str, float]) -> float:
 def promotion(evidence: Evidence) -> dict[str, float]:
     """Top tokens that are whole words, with their logit relative to the strongest, in (0, 1]."""
     strongest = max((each.logit for each in evidence.top_tokens), default=0.0)
-    words = [(words_in(each.token), each.logit) for each in evidence.top_tokens if each.logit > 0]
-    return {found[0]: logit / strongest for found, logit in reversed(words) if len(found) == 1}
+    words = [(join(words_in(each.token)), each.logit) for each in evidence.top_tokens if each.logit > 0]
+    return {word: logit / strongest for word, logit in reversed(words) if word and " " not in word}
 
 
 def choose_head(worths: Mapping[str, float]) -> str:
     """Step 2."""
     best = ranked(worths)[0][0]
     for text, value in ranked(worths):
-        if len(text.split()) < len(best.split()) and set(text.split()) <= set(best.split()):
+        if size_of(text) < size_of(best) and set(words_in(text)) <= set(words_in(best)):
             best = text if value * LONGER >= worths[best] else best
     return best
 
 
 def choose_further(head: str, worths: Mapping[str, float], count: int) -> tuple[str, ...]:
     """Step 3."""
-    used = set(head.split())
+    used = set(words_in(head))
     chosen: list[str] = []
     for text, value in ranked(worths):
         if len(chosen) == count or value < SHARE * worths[head]:
             break
-        if used.isdisjoint(text.split()):
+        if used.isdisjoint(words_in(text)):
             chosen.append(text)
-            used |= set(text.split())
+            used |= set(words_in(text))
     return tuple(chosen)
 
 
 def ranked(worths: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Best first; of equals the shorter, then by alphabet."""
-    return sorted(worths.items(), key=lambda item: (-item[1], len(item[0].split()), item[0]))
+    """Best first; of equals the shorter, then by alphabet; but never a character before the word that it is part of."""
+    return sorted(worths.items(), key=lambda item: (-item[1], size_of(item[0]), -len(words_in(item[0])), item[0]))
 
 
 def describe(evidence: Evidence) -> str:

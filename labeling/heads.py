@@ -6,7 +6,8 @@
 3. Where no further word does, a number: ``banking (2)``.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from itertools import count
 
 from featurehub.names import fold
@@ -18,19 +19,22 @@ __all__ = ["unique_heads"]
 def unique_heads(proposals: Mapping[int, Proposal], merits: Mapping[int, float]) -> dict[int, Proposal]:
     """Of each latent: its proposal with a head that no other has. A latent without a merit comes last."""
     taken: set[str] = set()
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(2))
     unique: dict[int, Proposal] = {}
     for latent in sorted(proposals, key=lambda each: (-merits.get(each, float("-inf")), each)):
-        unique[latent] = distinguish(proposals[latent], taken)
+        proposal = proposals[latent]
+        unique[latent] = distinguish(proposal, taken, numbers[fold(proposal.head)])
         taken.add(fold(unique[latent].head))
     return unique
 
 
-def distinguish(proposal: Proposal, taken: set[str]) -> Proposal:
+def distinguish(proposal: Proposal, taken: set[str], numbers: Iterator[int]) -> Proposal:
+    """``numbers``: that no latent has which shares the head."""
     if fold(proposal.head) not in taken:
         return proposal
     for word in proposal.further:
         head = f"{proposal.head} ({word})"
         if fold(head) not in taken:
             return Proposal(head, tuple(each for each in proposal.further if each != word))
-    numbered = (f"{proposal.head} ({number})" for number in count(2))
+    numbered = (f"{proposal.head} ({number})" for number in numbers)
     return proposal._replace(head=next(head for head in numbered if fold(head) not in taken))

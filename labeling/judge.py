@@ -18,6 +18,8 @@ class WordJudge:
     steered too hard makes up words.
     """
 
+    name = "words"
+
     def __init__(
         self,
         scorer: Scorer | None = None,

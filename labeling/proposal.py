@@ -3,13 +3,13 @@
 from typing import NamedTuple
 
 from featurehub.names import base_of, head_of
-from labeling.words import words_in
+from labeling.words import join, words_in
 
 __all__ = ["Proposal"]
 
 
 class Proposal(NamedTuple):
-    """``banking: loan, deposit``. head and further words are folded words, joined by spaces where there are several."""
+    """``banking: loan, deposit``. head and further words are folded words, joined as their script joins them."""
 
     head: str
     further: tuple[str, ...] = ()
@@ -25,4 +25,4 @@ class Proposal(NamedTuple):
         bracketed = head[len(name) :].strip(" ()")
         behind = label[len(head) :].lstrip(":").split(",")
         parts = [*([] if bracketed.isdigit() else [bracketed]), *behind]
-        return cls(" ".join(words_in(name)), tuple(found for part in parts if (found := " ".join(words_in(part)))))
+        return cls(join(words_in(name)), tuple(found for part in parts if (found := join(words_in(part)))))

@@ -2,6 +2,9 @@
 
 A scorer says of each text how much it shows what a label names; the detection scores hold that against the firing.
 The one that ships looks for the label's words; a recogniser, an embedding or a language model can take its place.
+
+The scores are scikit-learn's, and tested to be, but computed here: its functions check and sort their input anew for
+each score, which for a latent on 3,000 texts takes 40 times as long, and half an hour for 65,000 latents.
 """
 
 from collections.abc import Sequence

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
+from featurehub.artifacts.tensors import weight_files
 from featurehub.errors import UnsupportedModel
 from featurehub.families import FAMILIES, Family, Norm, family_of
 from labeling.logit_lens import ReadOut
@@ -30,22 +31,22 @@ EPSILONS = ("rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps")
 
 
 class FinalNorm(NamedTuple):
-    """RMSNorm, or LayerNorm where it centres.
+    """RMSNorm, or LayerNorm where it centers.
 
     Attributes:
         gain: [d_model] or 1, what the normed row is multiplied with.
         bias: [d_model] or 0.
-        centres: Whether the row's own mean is subtracted first.
+        centers: Whether the row's own mean is subtracted first.
         eps: Added to the mean square.
     """
 
     gain: np.ndarray | float = 1.0
     bias: np.ndarray | float = 0.0
-    centres: bool = False
+    centers: bool = False
     eps: float = 1e-6
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        if self.centres:
+        if self.centers:
             rows = rows - rows.mean(axis=-1, keepdims=True)
         return self.gain * rows / np.sqrt(np.mean(rows**2, axis=-1, keepdims=True) + self.eps) + self.bias
 
@@ -80,12 +81,12 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 class Checkpoint:
-    """The tensors of a folder's safetensors files, by name, read one at a time."""
+    """The tensors of the files that an engine loads, by name, read one at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files: dict[str, Path] = {}
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in weight_files(folder):
             with safe_open(path, framework="pt") as file:
                 self.files |= dict.fromkeys(file.keys(), path)
 
@@ -132,7 +133,7 @@ def norm_of(checkpoint: Checkpoint, family: Family, config: Mapping[str, Any]) -
         return lambda rows: rows
     eps = float(next((config[key] for key in EPSILONS if key in config), 1e-5 if family.norm is Norm.LAYER else 1e-6))
     if not config.get("layer_norm_elementwise_affine", True):
-        return FinalNorm(centres=True, eps=eps)
+        return FinalNorm(centers=True, eps=eps)
     weight = checkpoint.read(weight_of(family))
     match family.norm:
         case Norm.RMS:
@@ -141,7 +142,7 @@ def norm_of(checkpoint: Checkpoint, family: Family, config: Mapping[str, Any]) -
             return FinalNorm(1.0 + weight, eps=eps)
         case Norm.LAYER:
             bias = f"{family.final_norm}.bias"
-            return FinalNorm(weight, checkpoint.read(bias) if checkpoint.has(bias) else 0.0, centres=True, eps=eps)
+            return FinalNorm(weight, checkpoint.read(bias) if checkpoint.has(bias) else 0.0, centers=True, eps=eps)
 
 
 def head_of(checkpoint: Checkpoint, family: Family, config: Mapping[str, Any]) -> np.ndarray:

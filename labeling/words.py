@@ -3,19 +3,43 @@
 Tokens need not be words: a subword tokenizer cuts ``banking`` into ``▁b``, ``ank``, ``ing``. The pieces' concatenation
 is the text; words are found in it and point back to the token in which they begin. A piece may be empty (a token that
 only begins a character). ``BREAK`` stands for a special token: no word and no sentence reaches across it.
+
+1. Most scripts part words by spaces: a word is a run of letters and digits with their marks (accents, vowel signs).
+2. Some do not. There a word is one unit, and what people call a word is mostly an n-gram of two or three, joined
+   without spaces: Han and Hiragana characters, runs of Katakana, written syllables of Thai, Lao, Khmer and Myanmar.
 """
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
+import regex
 
-__all__ = ["BREAK", "Words", "find_words", "ngrams_of", "sentence_starts", "words_in"]
+__all__ = ["BREAK", "Words", "find_words", "join", "ngrams_of", "sentence_starts", "size_of", "words_in"]
 
-WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+LONG = "ー\uff70"
+"""What makes a Kana long."""
+KANA_AND_HAN = rf"[\p{{Han}}\p{{Hiragana}}]\p{{M}}*[{LONG}]*|[\p{{Katakana}}{LONG}]+"
+# A vowel may stand before its consonant and one after it; a consonant may stand below another.
+SYLLABLE = (
+    r"\p{Logical_Order_Exception}?[[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]&&\p{L}]"
+    r"(?:[\u17d2\u1039]\p{L}|\p{M})*[\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3]*"
+)
+WRITTEN_SYLLABLE = regex.compile(rf"(?V1){SYLLABLE}")
+UNIT = regex.compile(rf"(?V1){KANA_AND_HAN}|{SYLLABLE}")
+LETTER = (
+    r"[[\p{L}\p{N}]--[\p{Han}\p{Hiragana}\p{Katakana}" + LONG + r"]--[[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]&&\p{L}]]"
+)
+RUN = rf"{LETTER}(?:{LETTER}|[\p{{M}}\u200c\u200d])*"
+WORD = regex.compile(rf"(?V1){RUN}(?:['’]{RUN})*|{KANA_AND_HAN}|{SYLLABLE}")
+ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
+"""The same in folded ASCII, several times as fast."""
+FIRST_UNIT = "\u0e01"
+"""No unit of step 2 begins with an earlier character."""
 BREAK = "\0"
-ENDINGS = (".", "!", "?", "\n", "。")
+ENDINGS = (".", "!", "?", "\n", "。", "！", "？", "।", "؟", "။", "។")
 LONGEST_SENTENCE = 48
 
 
@@ -28,14 +52,19 @@ class Words(NamedTuple):
 
 def words_in(text: str) -> list[str]:
     """The folded words of a text."""
-    return WORD.findall(text.casefold())
+    return [match.group() for match in matches(text.casefold())]
+
+
+def matches(folded: str) -> Iterator[Any]:
+    """Of a word each."""
+    return (ASCII_WORD if folded.isascii() else WORD).finditer(folded)
 
 
 def find_words(pieces: Sequence[str]) -> Words:
     """The words of a text given as pieces, with the token in which each begins."""
     folded = [piece.casefold() for piece in pieces]
     ends = np.cumsum([len(piece) for piece in folded], dtype=np.int64)
-    found = list(WORD.finditer("".join(folded)))
+    found = list(matches("".join(folded)))
     starts = np.array([match.start() for match in found], dtype=np.int64)
     return Words([match.group() for match in found], np.searchsorted(ends, starts, side="right"))
 
@@ -51,9 +80,34 @@ def sentence_starts(pieces: Sequence[str]) -> list[int]:
 
 
 def ngrams_of(words: Sequence[str], longest: int) -> list[str]:
-    """All runs of 1 to ``longest`` words, joined by spaces."""
+    """All runs of 1 to ``longest`` words, joined."""
+    joined = [*words[:1], *(f"{glue(left, right)}{right}" for left, right in pairwise(words))]
     return [
-        " ".join(words[start : start + size])
+        words[start] + "".join(joined[start + 1 : start + size])
         for size in range(1, longest + 1)
         for start in range(len(words) - size + 1)
     ]
+
+
+def join(words: Sequence[str]) -> str:
+    """The words as one text: with spaces, where their script has them."""
+    return "".join([*words[:1], *(f"{glue(left, right)}{right}" for left, right in pairwise(words))])
+
+
+def glue(left: str, right: str) -> str:
+    return "" if is_unit(left) and is_unit(right) else " "
+
+
+def is_unit(word: str) -> bool:
+    """Whether it is one of a script without spaces."""
+    return word >= FIRST_UNIT and UNIT.match(word) is not None
+
+
+def size_of(text: str) -> int:
+    """How many words people would count: two characters are one, or three syllables, and each further unit one more."""
+    return sum(size_of_part(part) if is_unit(part) else 1 for part in text.split(" "))
+
+
+def size_of_part(part: str) -> int:
+    longest = 3 if WRITTEN_SYLLABLE.match(part) else 2
+    return max(1, len(words_in(part)) - longest + 1)

@@ -15,7 +15,7 @@ Reading order:
     evaluate     how well it reconstructs held-out tokens
     host         a model in transformers whose stream can be changed
     splice       what that model loses when its stream passes through the SAE
-    labelled     texts with classes
+    examples     texts with classes
     probing      how few latents tell the classes apart
     activations  what its features do on documents
     canaries     the documents that an artifact keeps, with what its features did on them

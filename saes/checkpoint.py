@@ -1,4 +1,8 @@
-"""The state of a run in one safetensors file: tensors by number, everything else as JSON in its metadata."""
+"""The state of a run in one safetensors file: tensors by number, everything else as JSON in its metadata.
+
+Not ``torch.save``: that writes a pickle, and of pickles only those of other projects' SAEs are read, by a loader that
+builds tensors and nothing else.
+"""
 
 import json
 from collections.abc import Iterable, Mapping

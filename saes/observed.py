@@ -1,4 +1,7 @@
-"""Documents with what an artifact's features did on them, in a form that an artifact keeps on disk."""
+"""Documents with what an artifact's features did on them, in a form that an artifact keeps on disk.
+
+One safetensors file as all of an artifact's are: scipy's ``save_npz`` would hold the matrix alone.
+"""
 
 from pathlib import Path
 from typing import NamedTuple

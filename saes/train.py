@@ -5,6 +5,11 @@
 2. Every batch makes a step of every SAE (``saes.trainee``).
 3. Now and then the whole state is saved: weights, Adam's moments, schedules, the stream's buffer and place. A run that
    is started again goes on from there, and ends in the same SAEs as if it had never been stopped (``saes.run``).
+
+sae-lens' own ``MultiSAETrainer`` makes the same steps with the same ``SAETrainer``, but its loop ends at a number of
+tokens alone, and tells of itself by tqdm and wandb alone. Its checkpoints are pickles, one a trainer, without the
+stream's buffer and place, so that a run that is resumed trains on other tokens; and its SAEs have no parents, nor an
+L1 coefficient that follows the L0.
 """
 
 import math

@@ -1,24 +1,24 @@
 """The fingerprint of a checkpoint: which function do these weights compute, up to the hook point and as a whole?
 
-1. Every tensor of the folder's safetensors files is hashed (``tensors``).
+1. Every tensor that an engine loads from the folder is hashed (``tensors``).
 2. ``reads`` combines the tensors that the stream at the hook point depends on: those of layers 0 … hook layer and
    those before the first layer (embeddings). Later layers, the final norm and the unembedding leave it unchanged.
 3. ``whole`` combines all tensors.
+4. Configuration, tokenizer and chat template have hashes of their own (``checkpoint``).
 """
 
 import hashlib
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+from featurehub.artifacts.checkpoint import chat_template_hash, config_hash, dtype_in, read_config, tokenization_hash
 from featurehub.artifacts.files import sha256
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.artifacts.tensors import TensorHash, tensor_hashes
-from featurehub.errors import InvalidInput, ModelNotFound
+from featurehub.errors import InvalidInput
 
-__all__ = ["combine", "dtype_of", "identify", "layer_of", "reads_hook"]
+__all__ = ["combine", "identify", "layer_of", "reads_hook"]
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 _BEFORE_FIRST_LAYER = re.compile(r"embed(?!_out)|\.?wte\.|\.?wpe\.")
@@ -32,7 +32,8 @@ def identify(folder: Path, hook: HookPoint) -> ModelIdentity:
     Raises ModelNotFound where there is no such checkpoint, InvalidInput where it cannot be read.
     """
     config = read_config(folder)
-    hashes = tensor_hashes(folder)
+    dtype = dtype_in(config)
+    hashes = tensor_hashes(folder, dtype)
     layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 0)
     if hook.layer >= layers:
         raise InvalidInput(f"hook layer {hook.layer}: {folder} has layers 0 to {layers - 1}", param="layer")
@@ -42,11 +43,13 @@ def identify(folder: Path, hook: HookPoint) -> ModelIdentity:
         architecture=(config.get("architectures") or ["unknown"])[0],
         d_model=int(config.get("hidden_size") or config.get("n_embd") or 0),
         layers=layers,
-        dtype=dtype_in(config),
+        dtype=dtype,
         reads=combine(entry for entry in hashes if reads_hook(entry.name, hook.layer)),
         whole=combine(hashes),
         tokenizer=combine(TensorHash(p.name, sha256(p)) for n in _TOKENIZER_FILES if (p := folder / n).is_file()),
+        tokenization=tokenization_hash(folder),
         chat_template=chat_template_hash(folder),
+        config=config_hash(folder),
         revision=revision,
     )
 
@@ -55,27 +58,6 @@ def origin(folder: Path) -> tuple[str, str]:
     """Name and commit, where the folder is a snapshot in the Hugging Face cache; else the folder's name and ""."""
     found = _SNAPSHOT.search(folder.resolve().as_posix())
     return (found[1].replace("--", "/"), found[2]) if found else (folder.absolute().name, "")
-
-
-def dtype_of(folder: Path) -> str:
-    """As the checkpoint's configuration names it. Raises ModelNotFound, InvalidInput."""
-    return dtype_in(read_config(folder))
-
-
-def dtype_in(config: Mapping[str, Any]) -> str:
-    return str(config.get("dtype") or config.get("torch_dtype") or "float32")
-
-
-def read_config(folder: Path) -> dict:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ModelNotFound(
-            f"no model in {folder}: config.json is missing. Give a folder in Hugging Face format.", param="model"
-        )
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InvalidInput(f"{path} is not JSON: {error}", param="model") from None
 
 
 def combine(hashes: Iterable[TensorHash]) -> str:
@@ -95,13 +77,3 @@ def layer_of(tensor: str) -> int | None:
     """The layer that the tensor of this name belongs to; None for one outside of the layers."""
     found = _LAYER.search(tensor)
     return int(found[1]) if found else None
-
-
-def chat_template_hash(folder: Path) -> str:
-    """Of the template file, or of the one inside the tokenizer's configuration; "" where there is none."""
-    path = folder / "chat_template.jinja"
-    if path.is_file():
-        return sha256(path)
-    config = folder / "tokenizer_config.json"
-    template = json.loads(config.read_text()).get("chat_template") if config.is_file() else None
-    return hashlib.sha256(json.dumps(template).encode()).hexdigest() if template else ""

@@ -45,25 +45,25 @@ class FileIdentity(NamedTuple):
         return time.time_ns() - max(self.content_changed, self.inode_changed) > SETTLED_NS
 
 
-def recall(file: FileIdentity) -> dict[str, str] | None:
-    """Hashes by name, as they were remembered; None where they were not."""
+def recall(file: FileIdentity, form: str = "") -> dict[str, str] | None:
+    """Hashes by name, as they were remembered of the file in this form; None where they were not."""
     with suppress(OSError, ValueError):
-        checksum, _, body = entry_of(file).read_text("utf-8").partition("\n")
+        checksum, _, body = entry_of(file, form).read_text("utf-8").partition("\n")
         return json.loads(body) if checksum == digest(body) else None
     return None
 
 
-def remember(file: FileIdentity, hashes: Mapping[str, str]) -> None:
-    """Keeps what ``file`` hashed to, where it is the same file still."""
+def remember(file: FileIdentity, hashes: Mapping[str, str], form: str = "") -> None:
+    """Keeps what ``file`` hashed to in this form, where it is the same file still."""
     with suppress(OSError):
         if file.settled and FileIdentity.of(Path(file.path)) == file:
             body = json.dumps(hashes)
-            write_text(entry_of(file), f"{digest(body)}\n{body}")
+            write_text(entry_of(file, form), f"{digest(body)}\n{body}")
             forget_oldest()
 
 
-def entry_of(file: FileIdentity) -> Path:
-    return folder() / digest(json.dumps(file))
+def entry_of(file: FileIdentity, form: str) -> Path:
+    return folder() / digest(json.dumps([*file, form] if form else file))
 
 
 def folder() -> Path:

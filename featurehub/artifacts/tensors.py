@@ -1,4 +1,7 @@
-"""The hash of every tensor in a checkpoint's safetensors files, by dtype, shape and bytes.
+"""The hash of every tensor that an engine loads from a checkpoint, by dtype, shape and bytes.
+
+Weights are hashed as they are loaded: of a model in float32, tensors that are kept in 16 bits are widened first, which
+loses nothing.
 
 A file that has not changed since it was last hashed is not read (``remembered``). Of another, all tensors are hashed at
 once, the largest first: the file is mapped into memory, and hashlib lets go of the interpreter while it works.
@@ -11,12 +14,16 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from featurehub.artifacts.remembered import FileIdentity, recall, remember
 from featurehub.errors import InvalidInput, ModelNotFound
 
-__all__ = ["TensorHash", "tensor_hashes"]
+__all__ = ["INDEX", "SINGLE", "TensorHash", "tensor_hashes", "weight_files"]
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
 
 
 class TensorHash(NamedTuple):
@@ -24,36 +31,72 @@ class TensorHash(NamedTuple):
     digest: str
 
 
-def tensor_hashes(folder: Path) -> list[TensorHash]:
-    """One hash per tensor of the folder's safetensors files, sorted by name. Raises ModelNotFound, InvalidInput."""
+def weight_files(folder: Path) -> list[Path]:
+    """The files that an engine loads, sorted.
+
+    Those that the index names; without an index ``model.safetensors``; without that every safetensors file. Adapters
+    and consolidated copies that lie beside them are no part of the model.
+
+    Raises:
+        ModelNotFound: There are no safetensors files.
+        InvalidInput: The index cannot be read, or names a file that is missing.
+    """
+    if (folder / INDEX).is_file():
+        return indexed(folder)
+    if (folder / SINGLE).is_file():
+        return [folder / SINGLE]
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise ModelNotFound(f"no *.safetensors in {folder}; pickled weights are never read", param="model")
+    return files
+
+
+def indexed(folder: Path) -> list[Path]:
+    try:
+        names = set(json.loads((folder / INDEX).read_text())["weight_map"].values())
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise InvalidInput(f"{folder / INDEX} is not an index of weights; fetch it again", param="model") from None
+    present = {path.name: path for path in folder.glob("*.safetensors")}
+    missing = sorted(str(name) for name in names if name not in present)
+    if missing or not names:
+        raise InvalidInput(
+            f"{folder / INDEX} names {missing[0] if missing else 'no file'}, which is missing; fetch the model again",
+            param="model",
+        )
+    return sorted(present[name] for name in names)
+
+
+def tensor_hashes(folder: Path, dtype: str = "") -> list[TensorHash]:
+    """One hash per tensor that an engine loads from the folder in this precision, sorted by name.
+
+    Raises ModelNotFound, InvalidInput.
+    """
+    files, form = weight_files(folder), "F32" if dtype == "float32" else ""
     with ThreadPoolExecutor() as pool:
-        return sorted(TensorHash(*entry) for path in files for entry in file_hashes(path, pool).items())
+        return sorted(TensorHash(*entry) for path in files for entry in file_hashes(path, pool, form).items())
 
 
-def file_hashes(path: Path, pool: Executor) -> dict[str, str]:
-    """By name of the tensor."""
+def file_hashes(path: Path, pool: Executor, form: str) -> dict[str, str]:
+    """By name of the tensor; those of 16 bits as this type, if one is given."""
     try:
         file = FileIdentity.of(path)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}. Fetch it again.", param="model") from None
-    known = recall(file)
+    known = recall(file, form)
     if known is None:
-        known = hash_file(path, pool)
-        remember(file, known)
+        known = hash_file(path, pool, form)
+        remember(file, known, form)
     return known
 
 
-def hash_file(path: Path, pool: Executor) -> dict[str, str]:
+def hash_file(path: Path, pool: Executor, form: str) -> dict[str, str]:
     check_readable(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         start = 8 + int.from_bytes(data[:8], "little")
         header = json.loads(data[8:start])
         header.pop("__metadata__", None)
         largest_first = sorted(header, key=lambda name: size_of(header[name]), reverse=True)
-        hashed = pool.map(lambda name: digest(header[name], data, start), largest_first)
+        hashed = pool.map(lambda name: digest(header[name], data, start, form), largest_first)
         return dict(zip(largest_first, hashed, strict=True))
 
 
@@ -71,10 +114,28 @@ def size_of(entry: dict[str, Any]) -> int:
     return end - begin
 
 
-def digest(entry: dict[str, Any], data: mmap.mmap, start: int) -> str:
+def digest(entry: dict[str, Any], data: mmap.mmap, start: int, form: str) -> str:
     """Of one tensor: its dtype, shape and bytes. ``start`` is where the file's tensor data begins."""
-    begin, end = entry["data_offsets"]
-    result = hashlib.sha256(f"{entry['dtype']}{entry['shape']}".encode())
-    with memoryview(data) as view:
-        result.update(view[start + begin : start + end])
+    (begin, end), widen = entry["data_offsets"], WIDENED.get(entry["dtype"]) if form else None
+    result = hashlib.sha256(f"{form if widen else entry['dtype']}{entry['shape']}".encode())
+    with memoryview(data) as view, view[start + begin : start + end] as tensor:
+        if widen is None:
+            result.update(tensor)
+        else:
+            for piece in range(0, len(tensor), PIECE):
+                result.update(widen(bytes(tensor[piece : piece + PIECE])).data)
     return result.hexdigest()
+
+
+def from_float16(data: bytes) -> np.ndarray:
+    return np.frombuffer(data, "<f2").astype("<f4")
+
+
+def from_bfloat16(data: bytes) -> np.ndarray:
+    """It is the upper half of a float32."""
+    return np.frombuffer(data, "<u2").astype("<u4") << 16
+
+
+WIDENED = {"F16": from_float16, "BF16": from_bfloat16}
+PIECE = 1 << 24
+"""Bytes that are widened at once."""

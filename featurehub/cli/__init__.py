@@ -7,7 +7,7 @@ transcoding  the commands for transcoders
 evaluation   the command that measures an SAE
 saes         the commands on SAEs that are there;  registry: what they do
 serve        fingerprints compared, then vLLM's server
-drift        the check of an artifact on a model
+drift        what a check of an artifact found
 demo         all of it on the bundled model;  tour: the one that is shown;  planted: its other commands
 progress     bars on long work, as runs tell of it
 """

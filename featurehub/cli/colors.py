@@ -1,5 +1,7 @@
 """The colours of states."""
 
+from rich.text import Text
+
 from featurehub.features import State
 
 __all__ = ["COLORS", "colored"]
@@ -7,5 +9,5 @@ __all__ = ["COLORS", "colored"]
 COLORS = {State.FRESH: "green", State.SUSPECT: "yellow", State.STALE: "red", State.UNCHECKED: "dim"}
 
 
-def colored(state: State) -> str:
-    return f"[{COLORS[state]}]{state}[/{COLORS[state]}]"
+def colored(state: State) -> Text:
+    return Text(state, style=COLORS[state])

@@ -19,10 +19,12 @@ from saes.recipes import Recipe
 from saes.run import TrainConfig
 from saes.texts import Message
 
-__all__ = ["DemoPlan", "build_demo", "demo_database", "demo_sae", "ensure_demo", "user"]
+__all__ = ["SERVED_MEMORY", "DemoPlan", "build_demo", "demo_database", "demo_sae", "ensure_demo", "user"]
 
 HOOK_LAYER = 3
 LATENTS = 320
+SERVED_MEMORY = ("--gpu-memory-utilization", "0.25")
+"""For vLLM's server, before what the operator says: the demo has two servers and an engine on one GPU at a time."""
 
 
 class DemoPlan(Frozen):

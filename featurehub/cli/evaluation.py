@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from featurehub.cli.options import Database, Model, Sae, database_path
 from featurehub.cli.progress import ConsoleProgress, console, output
 
 __all__ = ["evaluate", "table_of"]
 
-DOCUMENTS, LABELLED = 300, 2000
+DOCUMENTS, EXAMPLES = 300, 2000
 BAR = 10
 MEANINGS = {
     "explained_variance": "variance kept",
@@ -49,8 +49,11 @@ def evaluate(
         str,
         typer.Option(help="Held-out texts or chats, as for harvest. Those that the SAE was trained on flatter it."),
     ],
-    labelled: Annotated[
-        Path | None, typer.Option(help='For probing: .jsonl with "text" or "messages", and "label", in each line.')
+    labeled: Annotated[
+        Path | None,
+        typer.Option(
+            "--labeled", "--labelled", help='For probing: .jsonl with "text" or "messages", and "label", in each line.'
+        ),
     ] = None,
     documents: Annotated[int, typer.Option(min=1, help="Take the first so many texts only.")] = DOCUMENTS,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens of each text, from its beginning.")] = None,
@@ -58,12 +61,12 @@ def evaluate(
     db: Database = "",
 ) -> None:
     """What an SAE keeps of the stream, what the model loses with it spliced in, and what its latents tell apart."""
-    from saes.labelled import read_labelled
+    from saes.examples import read_examples
     from saes.texts import pinned, read_texts
 
     text = pinned(text)
     entries = read_texts(text, documents)  # before the imports that take long
-    rows = read_labelled(labelled, LABELLED) if labelled else []
+    rows = read_examples(labeled, EXAMPLES) if labeled else []
     from featurehub.artifacts.files import write_text
     from featurehub.cli.registry.located import locate
     from featurehub.runs.measure import EvaluationPlan, keep, measure
@@ -78,10 +81,10 @@ def evaluate(
         if json is not None:
             write_text(json, json_lines.dumps(measured.as_dict(), indent=2) + "\n")
         if keep(measured.evaluation, store):
-            output.print(f"Stored in {store.path}.", markup=False, soft_wrap=True)
+            output.print(f"Stored in {store.path}.", soft_wrap=True)
         else:
-            lacking = escape(f"{store.path} does not have this SAE; --json FILE keeps the numbers")
-            console.print(f"[yellow]not stored[/yellow]: {lacking}", soft_wrap=True)
+            lacking = f"{store.path} does not have this SAE; --json FILE keeps the numbers"
+            console.print(Text.assemble(("not stored", "yellow"), f": {lacking}"), soft_wrap=True)
 
 
 def table_of(metrics: Mapping[str, float]) -> Table:

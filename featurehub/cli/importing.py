@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from featurehub.artifacts.manifest import Site
-from featurehub.cli.options import Database, Model, database_path
-from featurehub.cli.progress import ConsoleProgress, output
+from featurehub.cli.options import Database, Model, database_path, same_database
+from featurehub.cli.progress import ConsoleProgress, output, suggest
 
 __all__ = ["import_sae"]
 
@@ -49,4 +49,4 @@ def import_sae(
     artifact = adopt(plan, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())
     for name, value in artifact.manifest.metrics.items():
         output.print(f"  {name} {value:.4g}")
-    output.print(f"Serve it: featurehub serve {model} --sae {out}")
+    suggest("Serve it", "featurehub", "serve", model, "--sae", out, *same_database(db))

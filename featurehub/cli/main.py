@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from featurehub.cli.making import build, harvest, label, train
 from featurehub.cli.options import Database, Sae, database_path
 from featurehub.cli.planted import demo_app
-from featurehub.cli.progress import console, output
+from featurehub.cli.progress import ConsoleProgress, console, output
 from featurehub.cli.saes import saes_app
 from featurehub.cli.transcoding import transcoder_app
 from featurehub.errors import FeaturehubError
@@ -53,7 +53,7 @@ def serve(
     demo: Annotated[bool, typer.Option("--demo", help="Serve the bundled model.")] = False,
 ) -> None:
     """Serve a model with its features through vLLM's OpenAI server. Further options go to vLLM."""
-    from featurehub.cli.demo import demo_database, ensure_demo
+    from featurehub.cli.demo import SERVED_MEMORY, demo_database, ensure_demo
     from featurehub.cli.registry.located import folder_of
     from featurehub.cli.serve import serve_model
     from featurehub.demo.bundle import bundled_model
@@ -67,7 +67,7 @@ def serve(
     if demo:
         sae, db = sae or str(ensure_demo().folder), db or demo_database()
         model, name, eager = model or bundled_model(), "demo", True
-        context.args += ["--dtype", "float32"]
+        context.args = [*SERVED_MEMORY, *context.args]
     if model is None or sae is None:
         raise InvalidInput("give MODEL and --sae, or --demo", param="model" if model is None else "sae")
     options = ServeOptions(host=host, port=port, served_model_name=name, eager=eager, extra=context.args)
@@ -84,11 +84,12 @@ def drift_check(
 ) -> None:
     """Compare fingerprints, then what the features do. Exit code 0 fresh, 3 suspect, 4 stale."""
     from featurehub.artifacts.files import write_text
-    from featurehub.cli.drift import check_drift, show
+    from featurehub.cli.drift import show
     from featurehub.cli.registry.located import folder_of
+    from featurehub.runs.drift import check_drift
 
     db = db or database_path()
-    report = check_drift(folder_of(sae, db), model, db)
+    report = check_drift(folder_of(sae, db), model, db, progress=ConsoleProgress())
     show(report)
     if json is not None:
         write_text(json, report.model_dump_json(indent=2) + "\n")
@@ -125,7 +126,7 @@ def doctor() -> None:
             raise InvalidConfig(
                 f"the package {package!r} comes from {found}, not {root}: another distribution hides it"
             )
-        output.print(f"[green]✓[/green] {package}")
+        output.print(Text.assemble(("✓", "green"), f" {package}"))
 
 
 def quiet() -> None:
@@ -141,7 +142,7 @@ def main() -> None:
     try:
         app()
     except FeaturehubError as error:
-        console.print(f"[red]error[/red] ({error.code}): {escape(error.message)}", soft_wrap=True)
+        console.print(Text.assemble(("error", "red"), f" ({error.code}): {error.message}"), soft_wrap=True)
         sys.exit(Exit.ERROR)
 
 

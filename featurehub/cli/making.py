@@ -22,8 +22,9 @@ from featurehub.cli.options import (
     Text,
     Tokens,
     database_path,
+    same_database,
 )
-from featurehub.cli.progress import ConsoleProgress, output
+from featurehub.cli.progress import ConsoleProgress, output, suggest
 from saes.architecture import Architecture
 
 __all__ = ["build", "harvest", "label", "table_of", "train"]
@@ -79,7 +80,7 @@ def build(
     artifact = build_artifact(plan, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())
     for name, value in artifact.manifest.metrics.items():
         output.print(f"  {name} {value:.4g}")
-    output.print(f"Serve it: featurehub serve {model} --sae {out}")
+    suggest("Serve it", "featurehub", "serve", model, "--sae", out, *same_database(db))
 
 
 def train(
@@ -139,8 +140,9 @@ def train(
     )
     material = MaterialConfig(text=text, max_tokens=max_tokens)
     plan = TrainPlan(model=model, out=out, layer=form.layer, site=form.site, material=material, training=training)
-    output.print(table_of(train_artifacts(plan, entries, ConsoleProgress())))
-    output.print(f"Label one: featurehub label SAE {model} --text {text}")
+    made = train_artifacts(plan, entries, ConsoleProgress())
+    output.print(table_of(made))
+    suggest("Label one", "featurehub", "label", made[0].folder, model, "--text", text, *same_database(db))
 
 
 def table_of(artifacts: Sequence[Artifact]) -> Table:
@@ -171,11 +173,11 @@ def label(
     from featurehub.runs.material import MaterialConfig
     from featurehub.runs.prompts import beginnings
 
-    db = db or database_path()
-    artifact = open_artifact(folder_of(sae, db))
-    plan = LabelPlan(model=model, database=db, material=MaterialConfig(max_tokens=max_tokens))
+    where = db or database_path()
+    artifact = open_artifact(folder_of(sae, where))
+    plan = LabelPlan(model=model, database=where, material=MaterialConfig(max_tokens=max_tokens))
     label_artifact(plan, artifact, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())
-    output.print(f"Serve it: featurehub serve {model} --sae {artifact.folder}")
+    suggest("Serve it", "featurehub", "serve", model, "--sae", artifact.folder, *same_database(db))
 
 
 def harvest(

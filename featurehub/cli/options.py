@@ -21,6 +21,7 @@ __all__ = [
     "Text",
     "Tokens",
     "database_path",
+    "same_database",
 ]
 
 Active = Annotated[
@@ -53,3 +54,8 @@ Tokens = Annotated[
 def database_path() -> str:
     """Where the feature database is, when nobody says."""
     return str(home() / "featurehub.db")
+
+
+def same_database(db: str) -> tuple[str, ...]:
+    """The option for a command that goes on with what this one was given."""
+    return ("--db", db) if db else ()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from featurehub.cli.progress import output, work
 
@@ -44,7 +45,7 @@ def sample(seed: int = 0, count: int = 5) -> None:
 
     for conversation in islice(conversations(seed), count):
         for message in messages(conversation):
-            output.print(f"[bold]{message['role']}[/bold]  {message['content']}")
+            output.print(Text.assemble((message["role"], "bold"), f"  {message['content']}"))
         output.print()
 
 

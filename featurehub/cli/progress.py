@@ -1,13 +1,17 @@
-"""Bars on long work. Silent where the output is no terminal but for a line per phase."""
+"""What the commands print, and bars on long work. Where the output is no terminal, a phase is a line.
+
+Strings are printed as they are, since paths, labels and messages may hold what rich takes for markup; colors are
+``Text``.
+"""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,12 +25,17 @@ from rich.progress import (
 )
 from rich.text import Text
 
-__all__ = ["Bar", "ConsoleProgress", "console", "output", "phase", "work"]
+__all__ = ["Bar", "ConsoleProgress", "console", "output", "phase", "suggest", "work"]
 
 WIDE = 200
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 """Progress and errors: standard error."""
-output = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
+output = Console(
+    highlight=False,
+    markup=False,
+    emoji=False,
+    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE,
+)
 """What was asked for: standard output. Tables are not folded where no terminal makes them."""
 
 
@@ -34,9 +43,18 @@ output = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS"
 def phase(name: str) -> Iterator[None]:
     """Names a step of unknown length and says how long it took."""
     started = time.monotonic()
-    with console.status(name):
+    with console.status(Text(name)):
         yield
-    console.print(f"[green]✓[/green] {name} [dim]{time.monotonic() - started:.0f} s[/dim]")
+    tell_done(name, started)
+
+
+def tell_done(name: str, started: float) -> None:
+    console.print(Text.assemble(("✓", "green"), f" {name} ", (f"{time.monotonic() - started:.0f} s", "dim")))
+
+
+def suggest(what: str, *words: object) -> None:
+    """A command to go on with, in one line that a shell takes as it stands. words: of the command"""
+    output.print(f"{what}: {shlex.join(map(str, words))}", soft_wrap=True)
 
 
 class Rate(ProgressColumn):
@@ -67,11 +85,12 @@ class Bar:
 def work(name: str, total: int, unit: str = "steps") -> Iterator[Bar]:
     """A bar of ``total`` steps, with their rate and the time left."""
     started = time.monotonic()
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeElapsedColumn())
-    words = TextColumn("{task.fields[words]}", style="dim")
+    description = TextColumn("  {task.description}", markup=False)
+    columns = (description, BarColumn(), MofNCompleteColumn(), Rate(), TimeElapsedColumn())
+    words = TextColumn("{task.fields[words]}", style="dim", markup=False)
     with Progress(*columns, TimeRemainingColumn(), words, console=console, transient=True) as bars:
         yield Bar(bars, bars.add_task(name, total=total, unit=unit, words=""))
-    console.print(f"[green]✓[/green] {name} [dim]{time.monotonic() - started:.0f} s[/dim]")
+    tell_done(name, started)
 
 
 class ConsoleProgress:
@@ -81,7 +100,7 @@ class ConsoleProgress:
     work = staticmethod(work)
 
     def say(self, message: str) -> None:
-        console.print(f"  {escape(message)}", soft_wrap=True)
+        console.print(f"  {message}", soft_wrap=True)
 
     def warn(self, message: str) -> None:
-        console.print(f"[bold yellow]warning[/bold yellow] {escape(message)}", soft_wrap=True)
+        console.print(Text.assemble(("warning", "bold yellow"), f" {message}"), soft_wrap=True)

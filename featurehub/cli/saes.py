@@ -67,7 +67,7 @@ def promote(sae: Sae, db: Database = "") -> None:
         artifact = registered(writer.reader, sae)
         former = writer.promote_artifact(artifact.id)
         instead = "" if former is None else f", in place of {writer.reader.artifact(former).name}"
-    output.print(f"{artifact.name} is the default of {artifact.manifest.model.name}{instead}", markup=False)
+    output.print(f"{artifact.name} is the default of {artifact.manifest.model.name}{instead}")
 
 
 @saes_app.command()
@@ -89,7 +89,7 @@ def alias(
             former = writer.put_artifact_alias(artifact.id, name)
             moved = "" if former is None else f"; {writer.reader.artifact(former).name} was before"
             said = f"{artifact.name} is also called {name}{moved}"
-    output.print(said, markup=False)
+    output.print(said)
 
 
 @saes_app.command()
@@ -115,7 +115,7 @@ def export(sae: Sae, out: Annotated[Path, typer.Argument(help="A new or empty fo
     with opened(db) as store, store.read() as reader:
         artifact = locate(reader, sae).open()
     architecture = export_artifact(artifact, out)
-    output.print(f"{artifact.manifest.name} as {architecture} in {out}", markup=False)
+    output.print(f"{artifact.manifest.name} as {architecture} in {out}")
 
 
 @saes_app.command()

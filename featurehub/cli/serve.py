@@ -1,20 +1,23 @@
 """`featurehub serve`: compares fingerprints, says what it found, and starts vLLM's server."""
 
+import shlex
 from contextlib import closing
 from pathlib import Path
 
+from rich.text import Text
+
+from api.served import Served
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.fits import check_fits
-from featurehub.artifacts.manifest import ModelIdentity
+from featurehub.cli.colors import colored
 from featurehub.cli.progress import console
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
-from featurehub.engine.server import ServeOptions, serve
+from featurehub.engine.server import ServeOptions, prepare, serve
 from featurehub.errors import ArtifactNotFound
 from featurehub.features import OnStale, State
 from featurehub.store import Reader, open_store
-from saes.drift.check import same_function
 
 __all__ = ["serve_model"]
 
@@ -22,17 +25,27 @@ __all__ = ["serve_model"]
 def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, options: ServeOptions) -> None:
     """Blocks until the server is told to stop.
 
-    Raises ModelNotFound, ArtifactNotFound, CorruptArtifact, IncompatibleArtifact, UnsupportedModel before it starts.
+    Raises ModelNotFound, ArtifactNotFound, CorruptArtifact, IncompatibleArtifact, UnsupportedModel, InvalidInput before
+    it starts.
     """
     artifact = open_artifact(sae.resolve())
     verify(artifact)
     Dictionary.load(artifact.weights)
     identity = identify(model, artifact.manifest.hook)
     check_fits(artifact, identity)
+    launch = prepare(model, options)
+    served = Served(
+        store=database,
+        saes=(artifact.manifest.id,),
+        model=identity,
+        on_stale=on_stale,
+        names=launch.names,
+        overrides=launch.overrides,
+    )
     with closing(open_store(database)) as store, store.read() as reader:
         check_registered(reader, artifact, database)
-        console.print(freshness(reader, artifact, identity))
-    serve(model, engine_config(artifact, identity, database, on_stale), options)
+        console.print(freshness(reader, artifact, served), soft_wrap=True)
+    serve(launch, EngineConfig.holding(artifact, weights=identity.function), served.model_dump_json())
 
 
 def check_registered(reader: Reader, artifact: Artifact, database: str) -> None:
@@ -45,29 +58,25 @@ def check_registered(reader: Reader, artifact: Artifact, database: str) -> None:
         ) from None
 
 
-def freshness(reader: Reader, artifact: Artifact, identity: ModelIdentity) -> str:
-    """What is known of the SAE on this model, in one line."""
-    if same_function(artifact, identity):
-        return f"SAE {artifact.manifest.name}: [green]fresh[/green], the model has the weights that it was trained on"
-    report = reader.latest_report(artifact.manifest.id, identity.whole)
-    if report is None:
-        return (
-            f"SAE {artifact.manifest.name}: [yellow]not checked[/yellow] on this model, whose weights differ. Its "
-            f"features are answered with a warning. Run `featurehub drift check {artifact.folder} --model <folder>`."
+def freshness(reader: Reader, artifact: Artifact, served: Served) -> Text:
+    """What is known of the SAE on what is served, in one line."""
+    name = f"SAE {artifact.manifest.name}: "
+    differing = artifact.manifest.model.differences(served.model)
+    report = reader.latest_report(artifact.manifest.id, served.fingerprint) if differing else None
+    if report is not None and report.state is not State.FRESH:
+        return Text.assemble(name, colored(report.state), f" by report {report.id}: {report.reason}")
+    unchecked = ("not checked", "yellow")
+    if served.overrides:
+        how = f" with {', '.join(served.overrides)}: it may be another function"
+        return Text.assemble(name, unchecked, how, ". Its features are answered with a warning.")
+    if report is not None:
+        return Text.assemble(name, colored(State.FRESH), f" by report {report.id}: {report.reason}")
+    if differing:
+        return Text.assemble(
+            name,
+            unchecked,
+            " on this model, which differs from the one that it was trained on in ",
+            f"{', '.join(differing)} (or the SAE has no record of it). Its features are answered with a warning. Run "
+            f"`{shlex.join(['featurehub', 'drift', 'check', str(artifact.folder), '--model'])} <folder>`.",
         )
-    color = "red" if report.state is State.STALE else "yellow"
-    return f"SAE {artifact.manifest.name}: [{color}]{report.state}[/{color}] by report {report.id}: {report.reason}"
-
-
-def engine_config(artifact: Artifact, identity: ModelIdentity, database: str, on_stale: OnStale) -> EngineConfig:
-    return EngineConfig.holding(
-        artifact,
-        weights=identity.whole,
-        served={
-            "store": database,
-            "saes": [artifact.manifest.id],
-            "fingerprint": identity.whole,
-            "reads": identity.reads,
-            "on_stale": on_stale,
-        },
-    )
+    return Text.assemble(name, colored(State.FRESH), ", the model is the function that it was trained on")

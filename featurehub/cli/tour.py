@@ -16,10 +16,11 @@ from typing import Any
 
 from openai import ConflictError
 from rich.table import Table
+from rich.text import Text
 
 from featurehub.cli.demo import build_demo, demo_database, demo_sae
-from featurehub.cli.drift import check_drift, show
-from featurehub.cli.progress import output, phase, work
+from featurehub.cli.drift import show
+from featurehub.cli.progress import ConsoleProgress, output, phase, work
 from featurehub.cli.served import served
 from featurehub.demo.bundle import sibling
 from featurehub.demo.concepts import Kind, names
@@ -27,6 +28,7 @@ from featurehub.demo.prompts import neutral_prompts
 from featurehub.demo.recognizer import Verdict, recognize
 from featurehub.features import State
 from featurehub.names import head_of
+from featurehub.runs.drift import check_drift
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
 from featurehub.settings import home
@@ -53,7 +55,7 @@ def run_tour(keep: bool) -> None:
         show_steering(client)
         show_activations(client)
         show_drift()
-        output.print(f"[dim]all of it took {time.monotonic() - started:.0f} s[/dim]")
+        output.print(Text(f"all of it took {time.monotonic() - started:.0f} s", style="dim"))
         how_to_go_on(url)
         if keep:
             output.print("Serving until you press Ctrl-C.")
@@ -77,10 +79,9 @@ def show_steering(client: Client) -> None:
         variant = Variant(MODEL).set(feature, 1.0)
         prompt = prompts[i % len(prompts)]
         plain, steered = ask(client, MODEL, prompt, i), ask(client, variant, prompt, i)
-        asked_for = "\n".join(
-            (f"[bold]{concept}[/bold]", f"[dim]{feature.label}[/dim]", f"“{prompt}”", applied(steered))
-        )
-        table.add_row(asked_for, *(f"{text}\n{verdict(text, concept)}" for text in texts(plain, steered)))
+        named = Text.assemble((concept, "bold"), "\n", (feature.label or feature.id, "dim"))
+        asked_for = Text.assemble(named, f"\n“{prompt}”\n", applied(steered))
+        table.add_row(asked_for, *(Text.assemble(text, "\n", verdict(text, concept)) for text in texts(plain, steered)))
     output.print(table)
     show_scores(client)
 
@@ -99,16 +100,16 @@ def texts(*answers: Any) -> Iterator[str]:
     return (answer.choices[0].message.content or "" for answer in answers)
 
 
-def applied(answer: Any) -> str:
+def applied(answer: Any) -> Text:
     edit = answer.featurehub["applied"][0]
-    return f"[cyan]{edit['weight']:+.1f} is {edit['coefficient']:.1f}, dose {edit['dose']:.2f}[/cyan]"
+    return Text(f"{edit['weight']:+.1f} is {edit['coefficient']:.1f}, dose {edit['dose']:.2f}", style="cyan")
 
 
-def verdict(text: str, concept: str) -> str:
+def verdict(text: str, concept: str) -> Text:
     """The recogniser's."""
     seen = recognize(text)
-    shown = f"[green]shows {concept}[/green]" if concept in seen.shows else f"[red]not {concept}[/red]"
-    return f"{shown}, {'well-formed' if seen.well_formed else '[red]broken[/red]'}"
+    shown = (f"shows {concept}", "green") if concept in seen.shows else (f"not {concept}", "red")
+    return Text.assemble(shown, ", ", "well-formed" if seen.well_formed else ("broken", "red"))
 
 
 def show_scores(client: Client, answers: int = 12) -> None:
@@ -157,8 +158,8 @@ def show_activations(client: Client) -> None:
 
 def show_drift() -> None:
     """The sibling: what went stale, and what serving does with it."""
-    output.print("\n[bold]The model was retrained.[/bold] Does the SAE still hold?")
-    report = check_drift(demo_sae(), sibling("changed"), demo_database())
+    output.print(Text.assemble(("\nThe model was retrained.", "bold"), " Does the SAE still hold?"))
+    report = check_drift(demo_sae(), sibling("changed"), demo_database(), progress=ConsoleProgress())
     show(report)
     stale = [head_of(v.label) for v in report.features if v.state is State.STALE]
     name = next((head for head in stale if head in names()), None)
@@ -171,13 +172,14 @@ def show_drift() -> None:
         try:
             ask(Client(base_url=url), Variant(MODEL).set(name, 1.0), neutral_prompts("evaluate")[0], 0)
         except ConflictError as refused:
-            output.print(f"  [green]HTTP {refused.status_code}[/green] {refused.message}", soft_wrap=True)
+            answer = Text.assemble("  ", (f"HTTP {refused.status_code}", "green"), f" {refused.message}")
+            output.print(answer, soft_wrap=True)
 
 
 def how_to_go_on(url: str) -> None:
     root = url.removesuffix("/v1")
-    output.print(f"""
-[bold]How to go on[/bold]
+    output.print(Text("\nHow to go on", style="bold"))
+    output.print(f"""\
   featurehub serve --demo                    {root}/v1 (OpenAI), {root}/docs
   curl '{root}/v1/features?q=pirate'
 

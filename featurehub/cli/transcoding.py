@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from featurehub.cli.options import Budget
-from featurehub.cli.progress import ConsoleProgress, output
+from featurehub.cli.progress import ConsoleProgress, output, suggest
 from saes.transcoders.form import Form
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def train(
     latents: Annotated[int, typer.Option(help="Number of latents of each layer, d_sae.")] = 768,
     k: Annotated[float, typer.Option(help="Mean number of active latents per token and layer.")] = 12.0,
     tokens: Annotated[int, typer.Option(help="Training tokens, repeats counted.")] = 1_600_000,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens of each text, from its beginning.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of a document; longer texts are cut; 256 by default.")
+    ] = None,
     budget: Budget = "",
 ) -> None:
     """Harvest the streams before and after the MLPs, train on them, measure on held-out texts, write."""
@@ -44,7 +46,9 @@ def train(
     places = {"model": model, "out": out, "text": text, "layers": layer or (), "max_tokens": max_tokens}
     plan = TranscoderPlan.of(d_sae=latents, k=k, tokens=tokens, budget=BudgetOf.parse(budget), **places)
     output.print(quality_table(train_and_write(plan, entries, ConsoleProgress())))
-    output.print(f"Read it elsewhere: featurehub transcoder export {out} --to {Form.CIRCUIT_TRACER} --out FOLDER")
+    suggest(
+        "Read it elsewhere", "featurehub", "transcoder", "export", out, "--to", Form.CIRCUIT_TRACER, "--out", "FOLDER"
+    )
 
 
 def quality_table(manifest: "TranscoderManifest") -> Table:

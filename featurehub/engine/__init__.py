@@ -6,7 +6,9 @@ tables, filled once per step, so that torch.compile and graph capture see one op
 Reading order:
     config      what the engine is told, through vLLM's ``additional_config``
     plugin      how it gets into every vLLM process
-    admission   requests at the boundary: checked, their KV blocks kept apart
+    hooked      the model classes that it registers there, by name
+    admission   requests at the boundary: checked, sealed, their KV blocks kept apart;  checks: what is checked there
+    options     options of vLLM that an engine with hooks refuses
     families    the model classes of vLLM with hooks in them, by the table in featurehub.families
     rows        which request holds which row, and which tokens run under it
     bank        the SAEs of one hook point, as one bank of latents

@@ -113,8 +113,10 @@ class Conditions:
         self.hook[row] = -1
         self.fired_at[row] = self.aborted_at[row] = NEVER
         self.abort_bits[row], self.abort_any[row], self.abort_last[row] = 0, False, 0
+        if self.held[row]:
+            self.decided[row] = 0
+        self.judged[row] = 0
         self.held[row] = self.aborting[row] = False
-        self.decided[row] = self.judged[row] = 0
         for rows in self.at.values():
             rows[row] = False
         return fired

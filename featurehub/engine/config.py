@@ -1,7 +1,8 @@
 """What the engine is told: which SAEs at which hook points. Travels in vLLM's ``additional_config``.
 
 vLLM's compile cache hashes ``additional_config``, so everything that changes the compiled graph stands here: the
-engine's version, the hook points, and the buffers' shapes.
+engine's version, the hook points, and the buffers' shapes. What only the server's frontend needs goes another way
+(``featurehub.settings.FRONTEND``).
 """
 
 import itertools
@@ -45,8 +46,7 @@ class EngineConfig(Frozen):
     max_edits:      K, the most edits of one request
     max_conditions: C, the most conditions of one request, those of its aborts among them
     truncated:      load the layers up to the last hook point alone: reads as ever, but what it answers means nothing
-    weights:        fingerprint of the loaded weights; separates KV blocks that another engine may share
-    served:         what the frontend needs to know and the worker ignores (see ``featurehub.engine.server``)
+    weights:        fingerprint of the loaded function; separates KV blocks that another engine may share
     """
 
     version: int = VERSION
@@ -55,7 +55,6 @@ class EngineConfig(Frozen):
     max_conditions: int = Field(default=16, ge=1, le=32)
     truncated: bool = False
     weights: str = ""
-    served: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def check(self) -> Self:

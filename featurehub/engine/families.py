@@ -11,6 +11,7 @@ stream itself. A row of ``featurehub.families`` says which, and which modules li
 import math
 from collections.abc import Iterable
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ from featurehub.engine import admission, runner_v1
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.hook import register_op
 from featurehub.engine.hookset import HookSet, install
+from featurehub.engine.loading import only_weights
 from featurehub.engine.options import refuse_unsupported
 from featurehub.engine.runner_v2 import hooked_state
 from featurehub.errors import UnsupportedModel
@@ -141,6 +143,8 @@ class Hooked(nn.Module):
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         config = EngineConfig.of(vllm_config)
+        # Read by vLLM's loader; plain vLLM, without our configuration, loads as ever.
+        self.allow_patterns_overrides = only_weights(Path(vllm_config.model_config.model)) if config else None
         self.depth = config.depth if config is not None and config.truncated else math.inf
         if config is not None:
             attach(self, self.family, config, vllm_config)

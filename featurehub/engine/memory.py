@@ -31,8 +31,11 @@ class Device(NamedTuple):
 
     @classmethod
     def here(cls) -> "Device | None":
-        """None on a CPU."""
-        return cls(*torch.cuda.mem_get_info()) if torch.cuda.is_available() else None
+        """None on a CPU. What this process has trained with before, and keeps for later, counts as free."""
+        if not torch.cuda.is_available():
+            return None
+        torch.cuda.empty_cache()
+        return cls(*torch.cuda.mem_get_info())
 
 
 class Share(NamedTuple):

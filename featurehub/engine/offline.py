@@ -16,12 +16,12 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from featurehub.artifacts.fingerprint import dtype_of
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.hooked import FAMILIES
 from featurehub.engine.hookset import REPORTS_KEPT, current, install
+from featurehub.engine.loading import as_fingerprinted
 from featurehub.engine.memory import Device, share_of
 from featurehub.engine.plugin import register
 from featurehub.engine.reading import CAPTURES_KEPT
@@ -92,8 +92,8 @@ class Engine:
         # Before they are registered: this process builds the model itself.
         import_module(FAMILIES)
         register()
-        if options.dtype == "own":
-            options = options.model_copy(update={"dtype": own_dtype(model)})
+        own = as_fingerprinted(model)
+        loaded: dict[str, Any] = own if options.dtype == "own" else own | {"dtype": options.dtype}
         self.config = config
         self.keys = itertools.count()
         self.opened: Any = None
@@ -106,7 +106,8 @@ class Engine:
                 use_tqdm_on_load=False,
                 hf_overrides={"num_hidden_layers": config.depth} if config.truncated else {},
                 **share_of(model, options.kv_cache_gib, Device.here()).as_options(),
-                **options.model_dump(exclude={"kv_cache_gib"}),
+                **options.model_dump(exclude={"dtype", "kv_cache_gib"}),
+                **loaded,
             )
             check_architecture(self.llm.model_config.architecture)
             if not all(self.llm.collective_rpc("featurehub_ready")):
@@ -131,7 +132,8 @@ class Engine:
         # vLLM keeps the model, and with it the KV cache, as long as there is an LLM. The hooks hold the SAEs.
         del llm
         install(None)
-        gc.collect()
+        for _ in range(2):  # the first collects the LLM, and the model that is let go then holds itself
+            gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -230,11 +232,6 @@ def groups_of(documents: Sequence[list[int]], tokens: int) -> Iterator[list[list
         room -= len(document)
     if group:
         yield group
-
-
-def own_dtype(model: Path) -> str:
-    """vLLM's ``auto`` keeps one of 16 bits where the hardware has it, but rounds float32 to 16 bits."""
-    return "float32" if dtype_of(model) == "float32" else "auto"
 
 
 def prepare_environment() -> None:

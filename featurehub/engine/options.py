@@ -76,6 +76,12 @@ OPTIONS = (
         "a layer runs over parts of a batch, of which the hooks do not know",
     ),
     Option(
+        "--enable-batch-sharded-sampling",
+        "parallel_config.enable_batch_sharded_sampling",
+        bool,
+        "every rank samples for some of the requests only, so aborts could not end the others",
+    ),
+    Option(
         "--compilation-config pass_config.enable_sp",
         "compilation_config.pass_config.enable_sp",
         bool,

@@ -1,21 +1,30 @@
 """Starts vLLM's own OpenAI server, with the hook in its workers and featurehub's routes in its app."""
 
 import os
+from argparse import Namespace
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NamedTuple
 
 from featurehub.engine.config import EngineConfig
+from featurehub.engine.loading import as_fingerprinted
+from featurehub.engine.overrides import check_weights, overridden, overridden_environment
 from featurehub.engine.worker import EXTENSION
 from featurehub.errors import InvalidInput
-from featurehub.settings import Frozen
+from featurehub.settings import FRONTEND, Frozen
 
-__all__ = ["ServeOptions", "serve"]
+__all__ = ["Launch", "ServeOptions", "prepare", "serve"]
 
 
 class ServeOptions(Frozen):
-    """eager: skip torch.compile;  extra: further arguments of ``vllm serve``, as one would type them."""
+    """How vLLM's server is started.
+
+    eager:        skip torch.compile
+    kv_cache_gib: memory of the KV cache on a CPU; on a GPU vLLM decides, or ``--gpu-memory-utilization`` in ``extra``
+    extra:        further arguments of ``vllm serve``, as one would type them
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -25,26 +34,58 @@ class ServeOptions(Frozen):
     extra: Sequence[str] = ()
 
 
-def serve(model: Path, config: EngineConfig, options: ServeOptions) -> None:
-    """Serves until it is told to stop. Raises InvalidInput for arguments that vLLM does not know."""
+class Launch(NamedTuple):
+    """A server that may be started.
+
+    Attributes:
+        args: vLLM's arguments.
+        overrides: What the operator has it run otherwise than the checkpoint's files say.
+    """
+
+    args: Namespace
+    overrides: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a request's ``model`` may say to mean the model itself."""
+        return tuple(self.args.served_model_name)
+
+
+def prepare(model: Path, options: ServeOptions) -> Launch:
+    """Reads the options as vLLM does. Raises ModelNotFound, and InvalidInput for what it cannot be told."""
+    overrides = overridden_environment(os.environ)
     prepare_environment(options)
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    _, cli_args = launchers()
+    parser = cli_args.make_arg_parser(FlexibleArgumentParser(exit_on_error=False))
+    own = parse(parser, arguments(model, options))
+    args = parse(parser, [*arguments(model, options), *options.extra])
+    check_weights(args)
+    return Launch(args, overridden(args, own) + overrides)
+
+
+def serve(launch: Launch, config: EngineConfig, frontend: str) -> None:
+    """Serves until it is told to stop. ``frontend`` is what its own routes are told, as JSON."""
     import uvloop
     from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
-    from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     api_server, cli_args = launchers()
     cli_env_setup()
-    parser = cli_args.make_arg_parser(FlexibleArgumentParser(exit_on_error=False))
-    try:
-        args = parser.parse_args(arguments(model, options))
-    except SystemExit:
-        raise InvalidInput(f"vLLM does not know one of the arguments {' '.join(options.extra)}") from None
-    assert args is not None
+    os.environ[FRONTEND] = frontend
+    args = launch.args
     # Not through the command line, which would print them and limit their length.
     args.additional_config = config.to_additional_config()
     args.worker_extension_cls = EXTENSION
     cli_args.validate_parsed_serve_args(args)
     uvloop.run(api_server.run_server(args))
+
+
+def parse(parser: Any, arguments: Sequence[str]) -> Namespace:
+    try:
+        return parser.parse_args(list(arguments))
+    except SystemExit:
+        raise InvalidInput(f"vLLM does not know one of the arguments {' '.join(arguments)}") from None
 
 
 def launchers() -> tuple[ModuleType, ModuleType]:
@@ -60,13 +101,15 @@ def launchers() -> tuple[ModuleType, ModuleType]:
 
 
 def arguments(model: Path, options: ServeOptions) -> list[str]:
+    """Those of `featurehub serve` itself."""
+    loading = as_fingerprinted(model).items()
     return [
         *("--model", str(model)),
         *("--host", options.host),
         *("--port", str(options.port)),
         *("--served-model-name", options.served_model_name or model.name),
+        *(part for name, value in loading for part in (f"--{name.replace('_', '-')}", value)),
         *(["--enforce-eager"] if options.eager else []),
-        *options.extra,
     ]
 
 

@@ -9,6 +9,7 @@ adopt        an SAE of another project becomes an artifact, labelled and calibra
 transcoder   sparse stand-ins for MLPs
 harvest      the stream over a whole text, on disk
 measure      an SAE on held-out texts, for the database
+drift        whether an SAE still holds on a model
 
 What several of them do:
 recipes      what is trained, by default and with a parent

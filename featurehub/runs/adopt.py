@@ -97,7 +97,7 @@ def adopt(
         check_quality(sae.activations.quality, progress)
         metrics = keep_baseline(plan.baseline, engine, sae, folder, progress)
         own = made_from(source, format, imported, sae.activations.quality)
-        own |= {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae}
+        own |= {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae, "judge": judge.name}
         seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
         unregistered = register(registration, engine, folder, sae, progress)
     if unregistered is not None:

@@ -16,6 +16,7 @@ from saes.activations import FeatureActivations, encode_documents
 from saes.canaries import CanaryConfig, choose_canaries
 from saes.documents import Document, special_ids
 from saes.drift.check import ANSWERS, CANARIES, CheckConfig, answer_prompts
+from saes.drift.tokens import TOKENS, save_tokens
 from saes.observed import observe
 
 __all__ = ["DOCUMENTS", "BaselineConfig", "EvaluatedSae", "evaluated", "keep_baseline", "manifest_fields"]
@@ -58,9 +59,12 @@ def keep_baseline(
         chosen = choose_canaries(sae.activations, config.canaries)
         documents = [sae.activations.documents[i] for i in chosen]
         canaries = encode_documents(engine, sae.dictionary, documents, special_ids(engine.tokenizer))
-        observe(canaries).save(folder / CANARIES)
+        kept = observe(canaries)
+        kept.save(folder / CANARIES)
         prompts = [document.token_ids[: document.prompt_len] for document in documents]
-        observe(answer_prompts(engine, sae.dictionary, prompts, config.check)).save(folder / ANSWERS)
+        answers = observe(answer_prompts(engine, sae.dictionary, prompts, config.check))
+        answers.save(folder / ANSWERS)
+        save_tokens(folder / TOKENS, engine.tokenizer, (kept, answers))
     return {
         **sae.activations.quality.model_dump(),
         "canary_explained_variance": canaries.quality.explained_variance,

@@ -56,7 +56,8 @@ def build(
     with replace_folder(plan.out) as folder:
         config = holding(made.dictionary, material.hook, folder)
         with Engines(plan.model, plan.engine, progress).steering(config) as engine:
-            sae = seal_trained(plan.baseline, engine, material, made, folder, plan.name, progress)
+            named = {"name": plan.name, "judge": judge.name}
+            sae = seal_trained(plan.baseline, engine, material, made, folder, progress, **named)
             unregistered = register(registration, engine, folder, sae, progress)
     shutil.rmtree(partial)
     if unregistered is not None:

@@ -4,21 +4,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featurehub.artifacts.fingerprint import identify
-from featurehub.artifacts.manifest import HookPoint, ModelIdentity
-from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import names
 from featurehub.demo.recognizer import recognize
+from featurehub.errors import InvalidInput
 from featurehub.names import base_of, fold
 from labeling.judge import WordJudge
 from labeling.words import words_in
 from saes.texts import Entry, contents
 
-__all__ = ["RecognizerJudge", "judge_for", "judge_of"]
+__all__ = ["RecognizerJudge", "judge_called", "judge_of"]
 
 
 class RecognizerJudge:
     """Judges the bundled model's answers. A label stands for the planted concept that its name names, if it does."""
+
+    name = "recognizer"
 
     def __init__(self) -> None:
         self.concepts = frozenset(names())
@@ -46,7 +46,10 @@ def judge_of(entries: Sequence[Entry]) -> WordJudge:
     return WordJudge(vocabulary=frozenset(word for text in texts for word in words_in(text)))
 
 
-def judge_for(model: ModelIdentity) -> RecognizerJudge | WordJudge:
-    """The recogniser knows the answers of models that speak the bundled model's vocabulary."""
-    bundled = identify(bundled_model(), HookPoint(layer=0))
-    return RecognizerJudge() if model.tokenizer == bundled.tokenizer else WordJudge()
+def judge_called(name: str) -> RecognizerJudge | WordJudge:
+    """The judge of this name; words where none has judged yet. Raises InvalidInput for one that is not known here."""
+    known = {"": WordJudge, WordJudge.name: WordJudge, RecognizerJudge.name: RecognizerJudge}
+    if name not in known:
+        names = ", ".join(sorted(filter(None, known)))
+        raise InvalidInput(f"the SAE's labels were judged by {name!r}, which is not known here; known are {names}")
+    return known[name]()

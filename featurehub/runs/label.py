@@ -24,7 +24,6 @@ from featurehub.runs.register import BuildJudge, Registration, register
 from featurehub.settings import Frozen
 from featurehub.store import check_writable
 from labeling.strength import CalibrationConfig
-from saes.drift.check import same_function
 from saes.texts import Message
 
 __all__ = ["LabelPlan", "label_artifact"]
@@ -56,10 +55,11 @@ def label_artifact(
         hook = artifact.manifest.hook
         identity = identify(plan.model, hook)
     check_fits(artifact, identity)
-    if not same_function(artifact, identity):
+    if differing := artifact.manifest.model.differences(identity):
         raise IncompatibleArtifact(
-            f"{plan.model} has other weights than {artifact.manifest.model.name}, which {artifact.manifest.name} was "
-            "trained on; give that model, or see what holds on this one with `featurehub drift check`",
+            f"{plan.model} is not the model that {artifact.manifest.name} was trained on "
+            f"({artifact.manifest.model.name}): they differ in {', '.join(differing)}, or the artifact does not record "
+            "it. Give that model, or see what holds on this one with `featurehub drift check`",
             param="model",
         )
     registration = Registration(plan.model, artifact.folder, plan.database, plan.calibration, judge, prompts)

@@ -60,7 +60,10 @@ def dataset_of(text: str, documents: Sequence[Document]) -> dict[str, str | int]
 
 
 def split(documents: Sequence[Document], held_out: float) -> tuple[list[Document], list[Document]]:
-    """Training and held-out documents. Raises InvalidInput where there are too few."""
+    """Training and held-out documents. Of a long text, cut into several, some documents come to either side.
+
+    Raises InvalidInput where there are too few.
+    """
     stride = max(2, round(1 / held_out))
     if len(documents) < 8 * stride:
         raise InvalidInput(f"{len(documents)} documents are too few; give at least {8 * stride}", param="text")

@@ -30,10 +30,9 @@ from featurehub.settings import Frozen
 from featurehub.store import Store
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids, text_hash, tokenize
-from saes.drift.check import same_function
 from saes.evaluate import decades
+from saes.examples import Example, tokenize_examples
 from saes.host import Host, load_host
-from saes.labelled import Labelled, tokenize_labelled
 from saes.probing import ClassProbe, Means, ProbeConfig, document_means, mean_scores, probe
 from saes.splice import Fidelity, measure_splice
 from saes.texts import Message
@@ -68,10 +67,10 @@ class EvaluatedArtifact(NamedTuple):
 
 
 class EvaluationTexts(NamedTuple):
-    """Held-out documents, labelled ones with their labels, and the tokens that are no text."""
+    """Held-out documents, examples of classes with their labels, and the tokens that are no text."""
 
     documents: list[Document]
-    labelled: list[Document]
+    examples: list[Document]
     labels: list[str]
     special: frozenset[int]
 
@@ -79,7 +78,7 @@ class EvaluationTexts(NamedTuple):
 def measure(
     plan: EvaluationPlan,
     entries: Sequence[str | list[Message]],
-    rows: Sequence[Labelled],
+    rows: Sequence[Example],
     progress: Progress = SILENT,
 ) -> EvaluatedArtifact:
     """Raises ModelNotFound, ArtifactNotFound, CorruptArtifact, IncompatibleArtifact, UnsupportedModel, InvalidInput."""
@@ -88,8 +87,9 @@ def measure(
     with progress.phase("identifying the model"):
         identity = identify(plan.model, artifact.manifest.hook)
         check_fits(artifact, identity)
-    if not same_function(artifact, identity):
-        progress.say("note: this model is not the one that the SAE was trained on")
+    if differing := artifact.manifest.model.differences(identity):
+        known = ", ".join(differing)
+        progress.say(f"note: this model is not known to be the one that the SAE was trained on: {known}")
     sae = Dictionary.load(artifact.weights)
     with progress.phase("loading the model"):
         host = load_host(plan.model, artifact.manifest.hook)
@@ -110,20 +110,20 @@ def texts_of(
     longest: int,
     max_tokens: int | None,
     entries: Sequence[str | list[Message]],
-    rows: Sequence[Labelled],
+    rows: Sequence[Example],
     progress: Progress,
 ) -> EvaluationTexts:
     """longest: tokens that the model takes at once"""
     tokenizer = AutoTokenizer.from_pretrained(model)
     # As the engine bounds it: by the model and its tokenizer, with room for one more.
     length = tokens_read(min(longest, tokenizer.model_max_length) - 1, max_tokens)
-    labelled, labels = tokenize_labelled(tokenizer, rows, length) if rows else ([], [])
+    examples, labels = tokenize_examples(tokenizer, rows, length) if rows else ([], [])
     made = tokenize(tokenizer, entries, length)
     if made.left_out:
         progress.say(made.left_out)
     if len(labels) < len(rows):
         progress.say(f"{len(rows) - len(labels):,} of {len(rows):,} labelled texts are left out")
-    return EvaluationTexts(made.documents, labelled, labels, special_ids(tokenizer))
+    return EvaluationTexts(made.documents, examples, labels, special_ids(tokenizer))
 
 
 def spliced(host: Host, sae: Dictionary, texts: EvaluationTexts, progress: Progress) -> Fidelity:
@@ -134,13 +134,13 @@ def spliced(host: Host, sae: Dictionary, texts: EvaluationTexts, progress: Progr
 def read(
     engine: Engine, sae: Dictionary, texts: EvaluationTexts, progress: Progress
 ) -> tuple[FeatureActivations, Means | None]:
-    """What the features do on the documents; of labelled ones, their means."""
+    """What the features do on the documents; of the examples, their means."""
     with progress.work("reading held-out documents", len(texts.documents), "documents") as work:
         activations = encode_documents(engine, sae, texts.documents, texts.special, progress=work)
-    if not texts.labelled:
+    if not texts.examples:
         return activations, None
-    with progress.work("reading labelled documents", len(texts.labelled), "documents") as work:
-        return activations, document_means(engine, sae, texts.labelled, texts.special, progress=work)
+    with progress.work("reading labelled documents", len(texts.examples), "documents") as work:
+        return activations, document_means(engine, sae, texts.examples, texts.special, progress=work)
 
 
 def probed(config: ProbeConfig, means: Means, labels: Sequence[str], progress: Progress) -> list[ClassProbe]:

@@ -1,6 +1,6 @@
 """What strengths are calibrated on where nobody gives prompts: how some of the texts begin."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,10 @@ def beginnings(model: Path, entries: Sequence[Entry]) -> list[Entry]:
     """
     tokenizer = tokenizer_of(model)
     usable = [entry for entry in entries if begins(entry)]
-    found = list(prompts_of(tokenizer, usable[:: max(1, len(usable) // PROMPTS)]))
+    found, reasons = prompts_of(tokenizer, usable[:: max(1, len(usable) // PROMPTS)])
     if not found:
-        raise InvalidInput(
-            f"none of {len(entries):,} texts begins with a prompt: they are empty, or chats without a message of the "
-            "user that this model's chat template takes",
-            param="text",
-        )
+        why = reasons[0] if reasons else "they are empty, or chats without a message of the user"
+        raise InvalidInput(f"none of {len(entries):,} texts begins with a prompt: {why}", param="text")
     return found
 
 
@@ -65,14 +62,18 @@ def begins(entry: Entry) -> bool:
     return any(message["role"] == "user" and message["content"] for message in entry)
 
 
-def prompts_of(tokenizer: Any, entries: Sequence[Entry]) -> Iterator[Entry]:
+def prompts_of(tokenizer: Any, entries: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
+    """Prompts, and why other entries are none."""
+    found, reasons = [], []
     for entry in entries:
         try:
             prompt = beginning(tokenizer, entry)
             prompt_ids(tokenizer, prompt)
-        except InvalidInput:
-            continue
-        yield prompt
+        except InvalidInput as error:
+            reasons.append(error.message)
+        else:
+            found.append(prompt)
+    return found, reasons
 
 
 def beginning(tokenizer: Any, entry: Entry) -> Entry:

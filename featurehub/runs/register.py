@@ -26,7 +26,10 @@ __all__ = ["BuildJudge", "Registration", "register"]
 
 
 class BuildJudge(Judge, SteeringJudge, Protocol):
-    """Judges labels for both drift and calibration."""
+    """Judges labels for both drift and calibration. Its name is kept, so that later checks ask the same judge."""
+
+    @property
+    def name(self) -> str: ...
 
 
 class Registration(NamedTuple):

@@ -29,6 +29,6 @@ def train_artifacts(
             with replace_folder(plan.out / str(made.recipe)) as folder:
                 made.dictionary.save(folder / WEIGHTS)
                 name = f"{plan.out.name}-{made.recipe}"
-                seal_trained(plan.baseline, engine, material, made, folder, name, progress)
+                seal_trained(plan.baseline, engine, material, made, folder, progress, name=name)
     shutil.rmtree(partial)
     return [open_artifact(plan.out / str(recipe)) for recipe in plan.training.recipes]

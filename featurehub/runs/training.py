@@ -140,10 +140,15 @@ def seal_trained(
     material: Material,
     made: TrainedSae,
     folder: Path,
-    name: str,
     progress: Progress,
+    *,
+    name: str,
+    judge: str = "",
 ) -> EvaluatedSae:
-    """Evaluates the SAE whose weights lie in ``folder`` on held-out documents; seals it with canaries and report."""
+    """Evaluates the SAE whose weights lie in ``folder`` on held-out documents; seals it with canaries and report.
+
+    ``judge`` is the name of the one that will judge its labels, where that is known.
+    """
     sae = evaluated(engine, made.dictionary, material.held_out[: config.documents], progress)
     metrics = keep_baseline(config, engine, sae, folder, progress)
     write_report(folder / REPORT, name, made.history, sae.activations.density)
@@ -154,6 +159,7 @@ def seal_trained(
         "dataset": dataset_of(material.text, material.training),
         "training": made.recipe.model_dump(mode="json", exclude={"parent"}) | made.config.model_dump(),
         "parent": made.recipe.parent,
+        "judge": judge,
     }
     seal(folder, manifest_fields(name, material.identity, material.hook, metrics, own))
     return sae

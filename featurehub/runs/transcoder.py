@@ -98,8 +98,8 @@ def train_and_write(
     with progress.phase("identifying the model"):
         identity, points = identify_hooks(plan.model, plan.layers, (READ, WRITTEN))
     with Engines(plan.model, plan.engine, progress).reading(*points) as engine:
-        texts = texts_of(plan, engine, entries, progress)
-        partial = folder_of(plan, identity, points, texts)
+        texts = texts_of(plan.material, plan.evaluated, training.recipe.seed, engine, entries, progress)
+        partial = folder_of(plan.out, training, identity, points, texts)
         job = agreed_job(training, engine, identity, texts, points, partial, progress)
         documents = list(enough(texts.documents, job.wanted, texts.special))
         reading = Reading(engine, documents, texts.special, identity, points, training.harvest)
@@ -116,20 +116,28 @@ def train_and_write(
 
 
 def texts_of(
-    plan: TranscoderPlan, engine: Engine, entries: Sequence[str | list[Message]], progress: Progress
+    config: MaterialConfig,
+    evaluated: int,
+    seed: int,
+    engine: Engine,
+    entries: Sequence[str | list[Message]],
+    progress: Progress,
 ) -> TranscoderTexts:
-    documents = read_documents(engine, entries, plan.material.max_tokens, progress)
-    training, held_out = split(documents, plan.material.held_out)
-    shuffled = random.Random(plan.training.recipe.seed).sample(training, len(training))
-    return TranscoderTexts(shuffled, held_out[: plan.evaluated], special_ids(engine.tokenizer))
+    training, held_out = split(read_documents(engine, entries, config.max_tokens, progress), config.held_out)
+    shuffled = random.Random(seed).sample(training, len(training))
+    return TranscoderTexts(shuffled, held_out[:evaluated], special_ids(engine.tokenizer))
 
 
 def folder_of(
-    plan: TranscoderPlan, identity: ModelIdentity, points: Sequence[HookPoint], texts: TranscoderTexts
+    out: Path,
+    training: TranscoderTraining,
+    identity: ModelIdentity,
+    points: Sequence[HookPoint],
+    texts: TranscoderTexts,
 ) -> Path:
-    training = plan.training.model_copy(update={"budget": Budget()})
+    unbounded = training.model_copy(update={"budget": Budget()})
     hashes = (text_hash(texts.documents), text_hash(texts.held_out))
-    return partial_folder(plan.out, identity.reads, points, training, *hashes)
+    return partial_folder(out, identity.reads, points, unbounded, *hashes)
 
 
 def agreed_job(

@@ -1,10 +1,14 @@
-"""Runs a drift check: the three questions, cheapest first.
+"""Runs a drift check: its questions, cheapest first.
 
-1. *Is it the same function?* Weights, tokenizer and chat template equal: fresh by construction, and nothing is run.
-2. *Does it read the same?* One prefill pass of the new model over the canaries: reconstruction for the SAE; per feature
+1. *Is it the same function?* Weights, precision, configuration, tokenizer and chat template equal: fresh by
+   construction, and nothing is run (``by_construction``).
+2. *Do token ids mean the same?* With another tokenizer they do not, and everything is stale.
+3. *Does it read the same?* One prefill pass of the new model over the canaries: reconstruction for the SAE; per feature
    the correlation of its activations and the fall of its label's F1. Then the canaries' prompts are answered by the new
    model and the labels are checked on those answers, since a label can go wrong while no activation on old text moves.
-3. *Does it still steer?* Not asked here; ``steers`` stays unchecked.
+   Where tokenizer or chat template have changed and the ids have not, what is read like that is suspect at best, since
+   the canaries have the old form.
+4. *Does it still steer?* Not asked here; ``steers`` stays unchecked.
 """
 
 import uuid
@@ -15,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.artifacts.manifest import ModelIdentity
+from featurehub.artifacts.manifest import ModelIdentity, Part
 from featurehub.dictionary import Dictionary
 from featurehub.edits import Steering
 from featurehub.engine.offline import Generation, Sampling
@@ -26,13 +30,16 @@ from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids
 from saes.drift.rules import Measured, Thresholds, judge_artifact, judge_feature, reconstructs
 from saes.drift.scores import best_threshold, correlation, f1
+from saes.drift.tokens import disagreement
 from saes.observed import Observed, observe
 from saes.stream import Reader
 
-__all__ = ["ANSWERS", "CANARIES", "CheckConfig", "Judge", "answer_prompts", "check", "same_function"]
+__all__ = ["ANSWERS", "CANARIES", "CheckConfig", "Judge", "answer_prompts", "by_construction", "check"]
 
 CANARIES = "canaries.safetensors"
 ANSWERS = "answers.safetensors"
+FORM = (Part.TOKENIZER, Part.CHAT_TEMPLATE)
+"""What gives the text that a model reads its form, and the canaries theirs."""
 
 
 class Judge(Protocol):
@@ -69,34 +76,34 @@ class World(NamedTuple):
     peaks: np.ndarray
 
 
-def same_function(artifact: Artifact, identity: ModelIdentity) -> bool:
-    """Question 1."""
-    known = artifact.manifest.model
-    return (known.whole, known.tokenizer, known.chat_template, known.dtype) == (
-        identity.whole,
-        identity.tokenizer,
-        identity.chat_template,
-        identity.dtype,
-    )
+def by_construction(artifact: Artifact, identity: ModelIdentity, labels: Mapping[int, str]) -> DriftReport | None:
+    """Question 1: the report on the very function that the SAE was trained on; None for any other."""
+    if not artifact.manifest.model.same_function(identity):
+        return None
+    verdicts = [fresh(latent, label) for latent, label in labels.items()]
+    return report(artifact, identity, State.FRESH, f"the same {', '.join(Part)}", {}, verdicts)
 
 
 def check(
     artifact: Artifact,
     identity: ModelIdentity,
-    model: Model | None,
+    model: Model,
     labels: Mapping[int, str],
     judge: Judge,
     config: CheckConfig,
     progress: Callable[[str], None] = lambda phase: None,
 ) -> DriftReport:
-    """The report on ``artifact`` for the model of ``identity``. ``labels`` are the labelled latents.
+    """Questions 2 and 3: the report on ``artifact`` for ``model``.
 
-    ``model`` may be None where question 1 settles it. ``progress`` is called with the name of each phase.
+    Args:
+        artifact: With its canaries, and the answers of the model that it was made on.
+        identity: Of ``model``.
+        labels: The labelled latents.
+        judge: The one that judged the labels first.
+        progress: Called with the name of each phase.
     """
-    if same_function(artifact, identity):
-        verdicts = [fresh(latent, label) for latent, label in labels.items()]
-        return report(artifact, identity, State.FRESH, "same weights, tokenizer and template", {}, verdicts)
-    assert model is not None
+    if another := disagreement(artifact, identity, model.tokenizer):
+        return report(artifact, identity, State.STALE, another, {}, [stale(*each, another) for each in labels.items()])
     dictionary = Dictionary.load(artifact.weights)
     progress("reading the canaries")
     old_texts = Observed.load(artifact.folder / CANARIES)
@@ -107,7 +114,8 @@ def check(
     new_answers = answer_prompts(model, dictionary, prompts, config)
     progress("judging")
     measured = measure(old_texts, new_texts, old_answers, observe(new_answers), labels, judge, model.tokenizer)
-    verdicts = [judge_feature(m, config.thresholds) for m in measured]
+    another_form = [part for part in artifact.manifest.model.differences(identity) if part in FORM]
+    verdicts = [in_form(judge_feature(m, config.thresholds), another_form) for m in measured]
     state, reason = judge_artifact(metrics, verdicts, config.thresholds)
     if not reconstructs(metrics, config.thresholds):
         verdicts = [v.model_copy(update={"reads": State.STALE, "reason": f"the whole SAE: {reason}"}) for v in verdicts]
@@ -120,10 +128,22 @@ def fresh(latent: int, label: str) -> FeatureVerdict:
     )
 
 
+def stale(latent: int, label: str, reason: str) -> FeatureVerdict:
+    return FeatureVerdict(latent=latent, label=label, reads=State.STALE, steers=State.UNCHECKED, reason=reason)
+
+
+def in_form(verdict: FeatureVerdict, another: Sequence[Part]) -> FeatureVerdict:
+    """The verdict on a model whose prompts have another form than the canaries: they cannot show that it is fresh."""
+    if not another or verdict.reads is not State.FRESH:
+        return verdict
+    reason = f"{verdict.reason}, but on canaries in the form of another {' and '.join(another)}"
+    return verdict.model_copy(update={"reads": State.SUSPECT, "reason": reason})
+
+
 def read_canaries(
     artifact: Artifact, dictionary: Dictionary, model: Model, old: Observed, config: CheckConfig
 ) -> tuple[dict[str, float], FeatureActivations]:
-    """Question 2, first half: the SAE's quality on the canaries and every feature's activations."""
+    """Question 3, first half: the SAE's quality on the canaries and every feature's activations."""
     documents = [Document(old.document(i), int(old.prompt_lens[i])) for i in old.documents]
     special = special_ids(model.tokenizer)
     activations = encode_documents(model, dictionary, documents, special, config.documents_per_read)
@@ -231,7 +251,7 @@ def report(
         id=f"dr_{uuid.uuid4().hex[:12]}",
         artifact=artifact.manifest.id,
         model=identity.name,
-        fingerprint=identity.whole,
+        fingerprint=identity.function,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         state=state,
         reason=reason,

@@ -12,7 +12,8 @@ A feature's reading is judged by what its label promises: the F1 between "the la
 4. fresh     otherwise
 
 The artifact: stale where it no longer reconstructs (EV < ``ev_stale``; then every feature is) or most judged features
-are stale; suspect where more than ``share_suspect`` of them are not fresh; else fresh.
+are stale; unchecked where none has a label, since a good reconstruction proves nothing; suspect where more than
+``share_suspect`` of them are not fresh; else fresh.
 """
 
 from collections.abc import Mapping, Sequence
@@ -112,7 +113,9 @@ def judge_artifact(
 ) -> tuple[State, str]:
     if not reconstructs(metrics, t):
         return State.STALE, f"it explains {metrics['explained_variance_new']:.2f} of the new model's variance"
-    judged = max(1, len(verdicts))
+    if not verdicts:
+        return State.UNCHECKED, "no feature has a label, so that nothing could be checked"
+    judged = len(verdicts)
     stale = sum(verdict.state is State.STALE for verdict in verdicts)
     flagged = sum(verdict.state is not State.FRESH for verdict in verdicts)
     found = f"{stale} of {len(verdicts)} labelled features are stale, {flagged - stale} suspect"

@@ -22,7 +22,7 @@ __all__ = [
     "Imported",
     "batch_threshold",
     "dictionary_of",
-    "of_centred_stream",
+    "of_centered_stream",
     "of_scaled_stream",
     "with_scaled_activations",
     "with_unit_rows",
@@ -90,7 +90,7 @@ def of_scaled_stream(dictionary: Dictionary, s: float) -> Dictionary:
     return dictionary._replace(W_enc=dictionary.W_enc * s, W_dec=dictionary.W_dec / s, b_dec=dictionary.b_dec / s)
 
 
-def of_centred_stream(dictionary: Dictionary) -> Dictionary:
+def of_centered_stream(dictionary: Dictionary) -> Dictionary:
     """For an SAE of x − x̄. What it adds to x is what it would add to x − x̄; x̄ itself is not reconstructed."""
     W_enc = dictionary.W_enc - dictionary.W_enc.mean(dim=-1, keepdim=True)
     # b_dec is subtracted as it is, not less its mean.

@@ -99,7 +99,7 @@ def scale(config: Config, norms: Mapping[str, float], d_model: int) -> float:
                 raise InvalidInput(f"{config.path}: the norm of its dataset is missing ({NORMS})", param="source")
             return math.sqrt(d_model) / norm
         case other:
-            raise InvalidInput(f"cannot import {config.path}: {other} normalisation differs from token to token")
+            raise InvalidInput(f"cannot import {config.path}: {other} normalization differs from token to token")
 
 
 def imported(config: Config, dictionary: Dictionary) -> Imported:

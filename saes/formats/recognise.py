@@ -15,7 +15,7 @@ from featurehub.errors import FeaturehubError, InvalidInput
 from saes.formats import dictionary_learning, gemma_scope, linear, llama_scope, saelens, sparsify
 from saes.formats.imported import Imported
 
-__all__ = ["FORMATS", "LINEAR", "Format", "Found", "read_sae", "recognise"]
+__all__ = ["FORMATS", "LINEAR", "Format", "Found", "read_sae", "recognize"]
 
 
 class Format(NamedTuple):
@@ -59,7 +59,7 @@ def read_sae(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[st
 
     Raises InvalidInput for what is unknown or cannot be read here, CorruptArtifact.
     """
-    format, place = recognise(path)
+    format, place = recognize(path)
     try:
         sae = saelens.import_saelens(place, overrides) if format is SAELENS else format.read(place)
     except FeaturehubError:
@@ -75,7 +75,7 @@ def parts_of(dictionary: Dictionary) -> dict[str, Tensor]:
     return {name: part for name, part in dictionary._asdict().items() if part is not None}
 
 
-def recognise(path: Path) -> Found:
+def recognize(path: Path) -> Found:
     """Raises InvalidInput, which lists what is known, where no format or more than one lies there."""
     if not path.exists():
         raise InvalidInput(f"there is no {path}", param="source")

@@ -27,7 +27,7 @@ from saes.formats.hooks import find_hook
 from saes.formats.imported import (
     Imported,
     dictionary_of,
-    of_centred_stream,
+    of_centered_stream,
     of_scaled_stream,
     with_unit_rows,
     without_input_bias,
@@ -86,11 +86,11 @@ def check(cfg: Mapping[str, Any]) -> None:
     """Raises InvalidInput."""
     if cfg.get("architecture") not in ARCHITECTURES:
         raise InvalidInput(f"cannot read a {cfg.get('architecture')} SAE; known are {', '.join(ARCHITECTURES)}")
-    normalisation = cfg.get("normalize_activations") or "none"
-    if normalisation == "expected_average_only_in" and SCALE not in cfg:
-        raise InvalidInput(f"the {normalisation} scaling of this SAE was never folded in; save it from sae-lens again")
-    if normalisation not in ("none", "expected_average_only_in"):
-        raise InvalidInput(f"cannot read an SAE with {normalisation} normalisation: it differs from token to token")
+    normalization = cfg.get("normalize_activations") or "none"
+    if normalization == "expected_average_only_in" and SCALE not in cfg:
+        raise InvalidInput(f"the {normalization} scaling of this SAE was never folded in; save it from sae-lens again")
+    if normalization not in ("none", "expected_average_only_in"):
+        raise InvalidInput(f"cannot read an SAE with {normalization} normalization: it differs from token to token")
     if cfg.get("reshape_activations") not in (None, "none"):
         raise InvalidInput(f"cannot read an SAE on {cfg['reshape_activations']}: it does not read the stream")
     if cfg.get("hook_head_index") is not None:
@@ -123,5 +123,5 @@ def folded(cfg: Mapping[str, Any], dictionary: Dictionary) -> Dictionary:
     if cfg.get("normalize_activations") == "expected_average_only_in":
         dictionary = of_scaled_stream(dictionary, float(cfg[SCALE]))
     if (cfg.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights"):
-        dictionary = of_centred_stream(dictionary)
+        dictionary = of_centered_stream(dictionary)
     return with_unit_rows(dictionary) if cfg.get("rescale_acts_by_decoder_norm") else dictionary

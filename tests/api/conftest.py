@@ -9,15 +9,16 @@ from fastapi.testclient import TestClient
 from api.engine import FakeEngine
 from api.fake import Echoed, create_fake_app
 from api.served import Served
-from featurehub.artifacts.manifest import HookPoint, Manifest, ModelIdentity
+from featurehub.artifacts.manifest import HookPoint, Manifest
 from featurehub.features import State
 from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, Writer, open_store
 from featurehub.verdicts import DriftReport, FeatureVerdict
+from tests.api.models import HOME, model
 from tests.api.reports import report
 
 SAE, OTHER_SAE = "a" * 64, "b" * 64
-# The weights that the SAEs were trained on; weights that a drift check has seen; weights that none has.
-HOME, CHECKED, UNCHECKED = "m" * 64, "n" * 64, "o" * 64
+# Weights that a drift check has seen; weights that none has.
+CHECKED, UNCHECKED = "n" * 64, "o" * 64
 REPORT = report(7)
 LABELS = {
     0: "pirate speech: matey, ship",
@@ -32,12 +33,8 @@ STRENGTHS = {0: 4.0, 1: 5.0, 2: 3.0, 4: 1.0, 5: 1.0, 7: 2.0}
 
 
 def manifest(id: str, name: str) -> Manifest:
-    model = ModelIdentity(
-        name="demo", architecture="LlamaForCausalLM", d_model=8, layers=4, dtype="float32",
-        reads="r" * 64, whole=HOME, tokenizer="t" * 64, chat_template="",
-    )  # fmt: skip
     return Manifest(
-        id=id, name=name, architecture="batchtopk", d_model=8, d_sae=16, k=4, hook=HookPoint(layer=2), model=model,
+        id=id, name=name, architecture="batchtopk", d_model=8, d_sae=16, k=4, hook=HookPoint(layer=2), model=model(),
         dataset={"name": "corpus", "tokens": 100}, training={}, metrics={"explained_variance": 0.96}, files={},
         created="2026-01-01T00:00:00+00:00",
     )  # fmt: skip
@@ -61,8 +58,9 @@ def drift_report() -> DriftReport:
         for latent, state in states.items()
     )
     return DriftReport(
-        id="drift-1", artifact=SAE, model="sibling", fingerprint=CHECKED, created="2026-01-02T00:00:00+00:00",
-        state=State.SUSPECT, reason="two features are stale", metrics={"explained_variance": 0.94}, features=verdicts,
+        id="drift-1", artifact=SAE, model="sibling", fingerprint=model(CHECKED).function,
+        created="2026-01-02T00:00:00+00:00", state=State.SUSPECT, reason="two features are stale",
+        metrics={"explained_variance": 0.94}, features=verdicts,
     )  # fmt: skip
 
 
@@ -84,13 +82,14 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def serve(store: Store, engine: FakeEngine) -> Iterator[Callable[..., TestClient]]:
-    """A client of a server on the given weights."""
+    """A client of a server on the given weights, on a model that is otherwise ``changed``."""
     clients: list[TestClient] = []
 
-    def start(fingerprint: str = HOME, on_stale: str = "refuse") -> TestClient:
-        served = Served.model_validate(
-            {"store": "unused", "saes": [SAE], "fingerprint": fingerprint, "on_stale": on_stale}
-        )
+    def start(
+        whole: str = HOME, on_stale: str = "refuse", overrides: tuple[str, ...] = (), **changed: str
+    ) -> TestClient:
+        fields = {"store": "unused", "saes": [SAE], "on_stale": on_stale, "overrides": overrides, "names": ("demo",)}
+        served = Served.model_validate({**fields, "model": model(whole, **changed)})
         clients.append(TestClient(create_fake_app(store, served, engine), raise_server_exceptions=False))
         return clients[-1]
 

@@ -74,7 +74,8 @@ def test_one_prompt_may_come_in_any_form(client: TestClient, engine: FakeEngine,
 
 
 def test_conditions_that_last_take_a_list_but_not_n(client: TestClient, engine: FakeEngine) -> None:
-    engine.default = report(7, requests=[0, 1])
+    decided = {"layers.3.resid_post": {"seen_tokens": 7, "expected_tokens": 7}}
+    engine.default = report(7, requests=[0, 1], conditions=decided)
     assert ask(client, TEXTS, **LASTING).status_code == 200
 
 

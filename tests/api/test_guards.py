@@ -14,7 +14,7 @@ from tests.api.reports import report
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
 BANKING = {"feature": "banking", "value": 0.5}
 DECIDED = {"seen_tokens": 9, "expected_tokens": 9}
-GUARDED = {"conditions": {"layers.3.resid_post": DECIDED}, "aborts": DECIDED}
+GUARDED = {"requests": [0], "conditions": {"layers.3.resid_post": DECIDED}, "aborts": DECIDED}
 ABORTED = report(7, aborted={"event": "money", "index": 0, "position": 12}, **GUARDED)
 
 
@@ -56,7 +56,7 @@ def test_all_any_below_and_so_far_reach_the_engine(client: TestClient, echoed: E
 
 
 def test_an_abort_alone_makes_a_steered_request(client: TestClient, echoed: Echoed, engine: FakeEngine) -> None:
-    engine.default = {"requests": [0], **GUARDED}
+    engine.default = GUARDED
     ours = ask(client, abort_when=[BANKING | {"event": "money"}])["featurehub"]
     assert ours["aborted"] is None
     (abort,) = sent(echoed).aborts
@@ -106,7 +106,7 @@ def test_an_aborted_answer_says_which_event_ended_it(client: TestClient, engine:
 def test_two_aborts_of_one_name_are_told_apart(
     client: TestClient, engine: FakeEngine, index: int, feature: str
 ) -> None:
-    engine.default = {"requests": [0], "aborted": {"event": "unsafe", "index": index, "position": 12}}
+    engine.default = GUARDED | {"aborted": {"event": "unsafe", "index": index, "position": 12}}
     guards = [{"feature": name, "value": 0.5, "event": "unsafe"} for name in ("banking", "formal tone")]
     aborted = ask(client, abort_when=guards)["featurehub"]["aborted"]
     assert aborted == {"event": "unsafe", "feature": feature, "position": 12}
@@ -116,7 +116,7 @@ def test_two_aborts_of_one_name_are_told_apart(
 def test_an_abort_that_nobody_asked_for_withholds_the_answer(
     client: TestClient, engine: FakeEngine, index: int
 ) -> None:
-    engine.default = {"requests": [0], "aborted": {"event": "unsafe", "index": index, "position": 12}}
+    engine.default = GUARDED | {"aborted": {"event": "unsafe", "index": index, "position": 12}}
     assert ask(client, 500, abort_when=[BANKING])["error"]["code"] == "steering_lost"
 
 

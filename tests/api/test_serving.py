@@ -4,9 +4,12 @@ import asyncio
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.datastructures import State
@@ -14,17 +17,20 @@ from starlette.datastructures import State
 from api.deployment import Deployment
 from api.engine import FakeEngine
 from api.served import Served
+from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.edits import Steering
+from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.errors import ArtifactNotFound, EngineError, EngineUnavailable, InvalidConfig
 from featurehub.store import Store
+from tests.api.models import model
 from tests.api.reports import report
 
 pytest.importorskip("vllm", reason="the server is vLLM's")
 # vLLM's imports warn of others' deprecations.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-SAE, HOME = "a" * 64, "m" * 64
+SAE = "a" * 64
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
 CHUNK = 'data: {"id":"1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 
@@ -75,7 +81,7 @@ def build() -> Callable[[], FastAPI]:
 def app(build: Callable[[], FastAPI], store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     monkeypatch.setenv("VLLM_PLUGINS", "featurehub")
     app = build()
-    app.state.featurehub = Deployment(store, Served(store="", saes=(SAE,), fingerprint=HOME), engine)
+    app.state.featurehub = Deployment(store, Served(store="", saes=(SAE,), model=model(), names=("demo",)), engine)
     app.state.openai_serving_chat = app.state.openai_serving_completion = Handler()
     return app
 
@@ -248,24 +254,29 @@ def test_tokens_are_texts_that_join_and_the_tokenizer_is_our_own() -> None:
     assert engine.tokenizer is not tokenizer
 
 
-def boot(app: FastAPI, config: object) -> State:
+def boot(app: FastAPI, served: Served | None, engine: Any = None) -> State:
     from api.serving import FeaturehubRoutes
 
     plugin = FeaturehubRoutes()
     plugin.attach_router(app)
-    asyncio.run(plugin.init_state(None, app.state, Namespace(additional_config=config)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEATUREHUB_FRONTEND", "" if served is None else served.model_dump_json())
+        asyncio.run(plugin.init_state(engine, app.state, Namespace()))
     return app.state
 
 
+def serving(store: Store, sae: str = SAE) -> Served:
+    return Served(store=str(store.path), saes=(sae,), model=model())
+
+
 def test_a_boot_needs_its_configuration_and_its_sae(store: Store) -> None:
-    served = {"store": str(store.path), "saes": [SAE], "fingerprint": HOME}
-    here = boot(FastAPI(), {"featurehub": {"served": served}}).featurehub
+    here = boot(FastAPI(), serving(store)).featurehub
     assert (here.scope.saes, here.engine) == ((SAE,), None)
     here.store.close()
     with pytest.raises(InvalidConfig):
-        boot(FastAPI(), {})
+        boot(FastAPI(), None)
     with pytest.raises(ArtifactNotFound):
-        boot(FastAPI(), {"featurehub": served | {"saes": ["c" * 64]}})
+        boot(FastAPI(), serving(store, "c" * 64))
 
 
 def test_the_store_is_closed_when_the_server_ends(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +289,7 @@ def test_the_store_is_closed_when_the_server_ends(store: Store, monkeypatch: pyt
         del app.state
 
     app = FastAPI(lifespan=lifespan)
-    here = boot(app, {"featurehub": {"store": str(store.path), "saes": [SAE], "fingerprint": HOME}}).featurehub
+    here = boot(app, serving(store)).featurehub
     monkeypatch.setattr(type(here.store), "close", lambda store: ended.append("the store"))
     with TestClient(app) as client:
         assert client.get("/v1/features").status_code == 200
@@ -297,7 +308,7 @@ def test_a_route_that_answers_in_place_of_ours_ends_the_boot(store: Store, path:
     method = "POST" if "completions" in path else "GET"
     app.add_api_route(path, lambda: {"steered": False}, methods=[method])
     with pytest.raises(EngineError, match=r"0\.32"):
-        boot(app, {"featurehub": {"store": str(store.path), "saes": [SAE], "fingerprint": HOME}})
+        boot(app, serving(store))
 
 
 def test_so_does_a_mounted_app_or_a_vllm_that_took_no_routes_at_all(store: Store) -> None:
@@ -306,16 +317,16 @@ def test_so_does_a_mounted_app_or_a_vllm_that_took_no_routes_at_all(store: Store
     app = FastAPI()
     app.mount("/v1", FastAPI())
     with pytest.raises(EngineError):
-        boot(app, {"featurehub": {"store": str(store.path), "saes": [SAE], "fingerprint": HOME}})
+        boot(app, serving(store))
     with pytest.raises(EngineError):
-        asyncio.run(FeaturehubRoutes().init_state(None, State(), Namespace(additional_config={})))
+        asyncio.run(FeaturehubRoutes().init_state(None, State(), Namespace()))
 
 
 def test_other_routes_and_methods_are_no_business_of_ours(store: Store) -> None:
     app = FastAPI()
     app.add_api_route("/v1/models", lambda: {}, methods=["GET"])
     app.add_api_route("/v1/chat/completions", lambda: {}, methods=["GET"])
-    state = boot(app, {"featurehub": {"store": str(store.path), "saes": [SAE], "fingerprint": HOME}})
+    state = boot(app, serving(store))
     state.featurehub.store.close()
 
 
@@ -351,3 +362,39 @@ def test_a_list_of_prompts_is_one_steering_for_each(client: TestClient, handler:
     embeds = {"model": "demo", "prompt_embeds": "AAAA", "features": {"banking": 0.5}}
     assert client.post("/v1/completions", json=embeds).json()["error"]["param"] == "prompt_embeds"
     assert len(handler.requests) == 1
+
+
+def running(dtype: str = "float32", load_format: str = "safetensors", sae: str = SAE, **overridden: Any) -> Any:
+    """vLLM's client, as far as a boot looks at it."""
+    sae_config = SaeConfig(id=sae, folder=Path(), d_sae=16)
+    config = EngineConfig(hooks=(HookConfig(point=HookPoint(layer=2), saes=(sae_config,)),))
+    return SimpleNamespace(
+        vllm_config=SimpleNamespace(
+            additional_config=config.to_additional_config(),
+            model_config=SimpleNamespace(dtype=getattr(torch, dtype), hf_overrides=overridden),
+            load_config=SimpleNamespace(load_format=load_format),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("engine", "named"),
+    [
+        (running(), ""),
+        (running(dtype="bfloat16"), "the precision bfloat16, not the checkpoint's float32"),
+        (running(load_format="pt"), "weights in the format pt"),
+        (running(rms_norm_eps=0.1), "an overridden configuration"),
+    ],
+)
+def test_what_the_engine_runs_otherwise_than_the_checkpoint_says_is_found_at_boot(
+    store: Store, engine: Any, named: str
+) -> None:
+    here = boot(FastAPI(), serving(store), engine).featurehub
+    assert here.served is not None
+    assert here.served.overrides == ((named,) if named else ())
+    here.store.close()
+
+
+def test_a_boot_with_what_another_server_was_told(store: Store) -> None:
+    with pytest.raises(InvalidConfig, match="does not hold"):
+        boot(FastAPI(), serving(store), running(sae="c" * 64))

@@ -13,7 +13,8 @@ from featurehub.edits import Steering
 from featurehub.features import State
 from featurehub.store import Store
 from featurehub.verdicts import DriftReport, FeatureVerdict
-from tests.api.conftest import CHECKED, HOME, LABELS, OTHER_SAE, SAE, fill
+from tests.api.conftest import CHECKED, LABELS, OTHER_SAE, SAE, fill
+from tests.api.models import HOME, model
 from tests.api.reports import reading, report
 
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
@@ -27,7 +28,8 @@ def two(store: Store) -> Store:
         verdict = FeatureVerdict(latent=7, label="seafaring: ship", reads=State.FRESH, steers=State.FRESH, reason="")
         writer.put_report(
             DriftReport(
-                id="drift-2", artifact=OTHER_SAE, model="sibling", fingerprint=CHECKED, created="2026-01-03",
+                id="drift-2", artifact=OTHER_SAE, model="sibling", fingerprint=model(CHECKED).function,
+                created="2026-01-03",
                 state=State.FRESH, reason="", metrics={}, features=(verdict,),
             )
         )  # fmt: skip
@@ -36,7 +38,7 @@ def two(store: Store) -> Store:
 
 @pytest.fixture(params=[HOME])
 def client(request: pytest.FixtureRequest, two: Store, engine: FakeEngine) -> Iterator[TestClient]:
-    served = Served(store="", saes=(SAE, OTHER_SAE), fingerprint=request.param)
+    served = Served(store="", saes=(SAE, OTHER_SAE), model=model(request.param), names=("demo",))
     with TestClient(create_fake_app(two, served, engine), raise_server_exceptions=False) as client:
         yield client
 
@@ -53,10 +55,8 @@ def steering(client: TestClient) -> Steering:
 
 
 def test_latent_7_of_each_gets_its_own_label(client: TestClient, engine: FakeEngine) -> None:
-    blocks = [
-        block for sae in (SAE, OTHER_SAE) for block in reading((11, {7: 1.5, 9: 0.5}), sae=sae)["activations"]["blocks"]
-    ]
-    engine.default = report(1, activations={"blocks": blocks})
+    read = [reading((11, {7: 1.5, 9: 0.5}), sae=sae)["activations"]["blocks"][0] for sae in (SAE, OTHER_SAE)]
+    engine.default = report(1, activations={"blocks": read})
     first, second = ask(client, return_activations={"top_k": 2})["featurehub"]["activations"]
     assert [each["label"] for each in first["features"]] == [LABELS[7], ""]
     assert [each["label"] for each in second["features"]] == [OTHERS[7], ""]
@@ -65,11 +65,11 @@ def test_latent_7_of_each_gets_its_own_label(client: TestClient, engine: FakeEng
 
 
 def test_names_are_found_in_both_and_edits_go_to_their_own(client: TestClient, engine: FakeEngine) -> None:
-    engine.default = report(7, conditions={"layers.3.resid_post": {"seen_tokens": 9, "expected_tokens": 9}})
     features = {
         "pirate speech": 0.5,
         "seafaring": {"mode": "pin", "weight": 0.5, "when": {"feature": "gardening", "value": 0.1}},
     }
+    engine.default = report(7, conditions={"layers.3.resid_post": {"seen_tokens": 7, "expected_tokens": 7}})
     applied = ask(client, features=features)["featurehub"]["applied"]
     assert [(each["sae"], each["latent"]) for each in applied] == [(SAE, 0), (OTHER_SAE, 7)]
     one, two = steering(client).edits

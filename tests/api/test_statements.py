@@ -17,7 +17,8 @@ from featurehub.features import State
 from featurehub.settings import Limits
 from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Reader, Scope, Store, open_store
 from featurehub.verdicts import DriftReport, FeatureVerdict
-from tests.api.conftest import CHECKED, HOME, SAE, manifest
+from tests.api.conftest import CHECKED, SAE, manifest
+from tests.api.models import HOME, model
 from tests.api.reports import report
 from tests.store.counting import counted
 
@@ -48,7 +49,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         writer.put_calibrations({id: Calibration(strength=2.0, dose=0.3, steerability=0.8) for id in ids[:200]})
         writer.put_report(
             DriftReport(
-                id="drift", artifact=SAE, model="sibling", fingerprint=CHECKED, created="2026-01-02T00:00:00+00:00",
+                id="drift", artifact=SAE, model="sibling", fingerprint=model(CHECKED).function,
+                created="2026-01-02T00:00:00+00:00",
                 state=State.SUSPECT, reason="", metrics={}, features=verdicts,
             )
         )  # fmt: skip
@@ -70,29 +72,29 @@ def body(count: int = 32, **more: Any) -> dict[str, Any]:
     return {"features": edits | more, "abort_when": aborting, "return_activations": {"top_k": 2}}
 
 
-def plan(store: Store, keys: dict[str, Any], fingerprint: str) -> Plan:
+def plan(store: Store, keys: dict[str, Any], whole: str) -> Plan:
     asked = Asked.take(keys, Limits())
     assert asked is not None
     with store.read() as reader:
-        return make_plan(asked, reader, Served(store="", saes=(SAE,), fingerprint=fingerprint), Limits())
+        return make_plan(asked, reader, Served(store="", saes=(SAE,), model=model(whole)), Limits())
 
 
-@pytest.mark.parametrize(("fingerprint", "state"), [(HOME, State.FRESH), (CHECKED, State.SUSPECT)])
-def test_a_plan_of_32_edits_takes_three_statements(large: Store, fingerprint: str, state: State) -> None:
+@pytest.mark.parametrize(("whole", "state"), [(HOME, State.FRESH), (CHECKED, State.SUSPECT)])
+def test_a_plan_of_32_edits_takes_three_statements(large: Store, whole: str, state: State) -> None:
     with counted(large) as statements:
-        made = plan(large, body(), fingerprint)
+        made = plan(large, body(), whole)
     assert [each.latent for each in made.applied] == list(range(32))
     assert {each.state for each in made.applied} == {state}
     assert len(statements) <= 3, statements
 
 
-@pytest.mark.parametrize("fingerprint", [HOME, CHECKED])
+@pytest.mark.parametrize("whole", [HOME, CHECKED])
 @pytest.mark.parametrize(("name", "error"), [("twin", AmbiguousFeature), ("nothing like it", FeatureNotFound)])
 def test_so_does_one_that_is_refused_for_a_name(
-    large: Store, fingerprint: str, name: str, error: type[FeatureNotFound | AmbiguousFeature]
+    large: Store, whole: str, name: str, error: type[FeatureNotFound | AmbiguousFeature]
 ) -> None:
     with counted(large) as statements, pytest.raises(error) as caught:
-        plan(large, body(31, **{name: 0.5}), fingerprint)
+        plan(large, body(31, **{name: 0.5}), whole)
     assert caught.value.param == f"features.{name}"
     assert len(statements) <= 3, statements
 
@@ -105,7 +107,7 @@ def test_a_stale_feature_costs_a_search_for_another(large: Store) -> None:
 
 @pytest.fixture(params=[HOME, CHECKED])
 def client(request: pytest.FixtureRequest, large: Store) -> Iterator[TestClient]:
-    served = Served(store="", saes=(SAE,), fingerprint=request.param)
+    served = Served(store="", saes=(SAE,), model=model(request.param))
     with TestClient(create_fake_app(large, served, FakeEngine(default=report(7)))) as client:
         yield client
 
@@ -133,7 +135,7 @@ def test_a_page_reads_the_verdicts_of_its_own_features(large: Store) -> None:
     with large.read() as reader:
         page = reader.search("topic", limit=20)
         with worked(reader) as thousands:
-            assert len(reader.states_of(page.features, CHECKED)) == 20
+            assert len(reader.states_of(page.features, model(CHECKED).function)) == 20
     assert len(thousands) < 10
 
 

@@ -128,7 +128,7 @@ def test_tokenizer_and_template_have_hashes_of_their_own(model: Path, tmp_path: 
     (model / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0}}}')
     tokenizer = identify(model, HOOK)
     assert tokenizer.tokenizer != before.tokenizer
-    assert tokenizer.model_copy(update={"tokenizer": before.tokenizer}) == before
+    assert before.differences(tokenizer) == ("tokenizer",)
     (model / "tokenizer_config.json").write_text('{"chat_template": "{{ other }}"}')
     assert identify(model, HOOK).chat_template not in ("", before.chat_template)
     (model / "chat_template.jinja").write_text("{{ a file }}")

@@ -43,9 +43,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read: list[str] = []
     hash_file = tensors.hash_file
 
-    def counted(path: Path, pool: ThreadPoolExecutor) -> dict[str, str]:
+    def counted(path: Path, pool: ThreadPoolExecutor, form: str) -> dict[str, str]:
         read.append(path.name)
-        return hash_file(path, pool)
+        return hash_file(path, pool, form)
 
     monkeypatch.setattr(tensors, "hash_file", counted)
     return read
@@ -172,3 +172,10 @@ def test_a_link_that_leads_nowhere_is_named(model: Path) -> None:
     (model / "model-9.safetensors").symlink_to(model / "blob")
     with pytest.raises(InvalidInput, match=r"model-9\.safetensors cannot be read"):
         tensor_hashes(model)
+
+
+def test_what_is_remembered_in_one_precision_is_not_recalled_in_another(model: Path, reads: list[str]) -> None:
+    before, wide = tensor_hashes(model), tensor_hashes(model, "float32")
+    assert len(reads) == 2 * len(set(reads))
+    assert (tensor_hashes(model), tensor_hashes(model, "float32")) == (before, wide)
+    assert len(reads) == 2 * len(set(reads))

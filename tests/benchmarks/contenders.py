@@ -28,6 +28,8 @@ from shapes import CROWD, SHAPES, Asked, Contender, Load, Shape
 from trainers import featurehub_trainer, runner, trainer_from_disk
 
 PROMPT, TOKENS = 32, 16
+GPU_SHARE = "GPU_SHARE"
+"""The variable that says to a contender how much of a GPU is its own."""
 
 
 def prompts(batch: int) -> list[list[int]]:
@@ -36,8 +38,11 @@ def prompts(batch: int) -> list[list[int]]:
 
 def vllm_engine(shape: Shape, folder: Path, compiled: bool, **options: Any) -> Any:
     os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_LOGGING_LEVEL": "ERROR"}
+    import torch
     from vllm import LLM
 
+    if torch.cuda.is_available():
+        options["gpu_memory_utilization"] = float(os.environ[GPU_SHARE])
     return LLM(
         str(folder / "model"),
         load_format="dummy",

@@ -69,7 +69,8 @@ def steered(artifact: Artifact) -> dict[str, Any]:
     with Engine(bundled_model(), EngineConfig.holding(artifact), EngineOptions()) as engine:
         prompts = [prompt_ids(engine.tokenizer, user(prompt)) for prompt in neutral_prompts("evaluate")]
         asked = [(prompts[i % len(prompts)], steering) for steering in steerings for i in range(ANSWERS)]
-        answers = list(engine.generate(*map(list, zip(*asked, strict=True)), SAMPLING))
+        prompts, steerings = zip(*asked, strict=True)
+        answers = list(engine.generate(prompts, steerings, SAMPLING))
     texts = [answer.text for answer in answers]
     plain, *theirs = (texts[i : i + ANSWERS] for i in range(0, len(texts), ANSWERS))
     pairs = {name: (share(name, own), share(name, plain)) for name, own in zip(chosen, theirs, strict=True)}
@@ -131,7 +132,7 @@ def drifted() -> dict[str, Any]:
     assert all(verdict.state is State.STALE for verdict in other.features)
     known = [verdict for verdict in changed.features if base_of(verdict.label) in names()]
     stale = [verdict.label for verdict in known if verdict.state is State.STALE]
-    assert 0 < len(stale) < len(known) / 2, f"{len(stale)} of {len(known)} concepts went stale: {stale}"
+    assert 0 < len(stale) < len(changed.features) / 2, f"{len(stale)} of {len(known)} concepts went stale: {stale}"
     return {
         "the model itself, another seed": f"{same.state}, {other.state}",
         "changed concepts": f"{len(stale)} of {len(known)} features of concepts stale: {', '.join(stale[:6])}",

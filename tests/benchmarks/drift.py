@@ -22,7 +22,6 @@ from safetensors.torch import load_file, save_file
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.cli.demo import demo_database, ensure_demo
-from featurehub.cli.drift import check_drift
 from featurehub.demo.bundle import SIBLINGS, bundled_model, sibling
 from featurehub.demo.concepts import names
 from featurehub.demo.corpus import conversations, messages
@@ -31,6 +30,7 @@ from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Feature, State
 from featurehub.names import base_of
+from featurehub.runs.drift import check_drift
 from featurehub.runs.judges import RecognizerJudge
 from featurehub.store import open_store
 from featurehub.verdicts import DriftReport

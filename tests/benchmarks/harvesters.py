@@ -21,12 +21,14 @@ def documents(count: int) -> list[list[int]]:
 def prefill(shape: Shape, folder: Path, compiled: bool) -> Contender:
     from vllm import LLM, SamplingParams, TokensPrompt
 
+    from featurehub.engine.memory import Device, share_of
     from featurehub.engine.offline import EngineOptions, prepare_environment
 
     options = EngineOptions(dtype=shape.dtype, max_model_len=256, skip_tokenizer_init=True)
     prepare_environment()
     own = options.model_dump(exclude={"kv_cache_gib"})
-    llm = LLM(str(folder / "model"), disable_log_stats=True, kv_cache_memory_bytes=1 << 30, **own)
+    model = folder / "model"
+    llm = LLM(str(model), disable_log_stats=True, **share_of(model, 1, Device.here()).as_options(), **own)
     params = SamplingParams(max_tokens=1, detokenize=False)
 
     def read(asked: Asked) -> int:

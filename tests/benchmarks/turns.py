@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from contenders import PLUGINS
+from contenders import GPU_SHARE, PLUGINS
 from rich.console import Console
 from rich.progress import track
 from shapes import Asked
 
 console = Console(width=120)
+ALL_SHARES = 0.85
+"""Of a GPU, for all contenders together: each holds its own until the end."""
 
 
 class Arm(NamedTuple):
@@ -37,8 +39,8 @@ class Arm(NamedTuple):
 class Worker:
     """A contender's process. Its first batch is answered when this returns, so that no two load at a time."""
 
-    def __init__(self, name: str, model: str, folder: Path, compiled: bool) -> None:
-        environment = {**os.environ, "VLLM_PLUGINS": PLUGINS.get(name, "")}
+    def __init__(self, name: str, model: str, folder: Path, compiled: bool, share: float) -> None:
+        environment = {**os.environ, "VLLM_PLUGINS": PLUGINS.get(name, ""), GPU_SHARE: f"{share:.3f}"}
         program = [sys.executable, str(Path(__file__).with_name("contenders.py")), name, model, str(folder)]
         pipe, self.log = subprocess.PIPE, folder / f"{name}.log"
         self.process = subprocess.Popen(
@@ -66,7 +68,7 @@ class Worker:
 
 def start_all(arms: Iterable[Arm], model: str, folder: Path, compiled: bool = False) -> dict[str, Worker]:
     names = dict.fromkeys(arm.contender for arm in arms)
-    return {name: Worker(name, model, folder, compiled) for name in names}
+    return {name: Worker(name, model, folder, compiled, ALL_SHARES / len(names)) for name in names}
 
 
 def end_all(workers: dict[str, Worker]) -> None:

@@ -91,7 +91,7 @@ def test_an_sae_that_changes_nothing_is_perfect_printed_and_stored(text: Path, t
     store = open_store(database)
     with store.write() as writer:
         writer.put_artifact(artifact.manifest, artifact.folder)
-    options = ("--text", text, "--labelled", labelled(tmp_path), "--db", database, "--json", tmp_path / "out.json")
+    options = ("--text", text, "--labeled", labelled(tmp_path), "--db", database, "--json", tmp_path / "out.json")
     call(artifact.folder, bundled_model(), *options)
     with store.read() as reader:
         [stored] = reader.evaluations(artifact.manifest.id)
@@ -130,7 +130,7 @@ def test_the_table_has_a_row_for_every_metric_and_probe() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
-    [(("--max-tokens", 4000), InvalidInput), (("--labelled", "nowhere.jsonl"), InvalidInput)],
+    [(("--max-tokens", 4000), InvalidInput), (("--labeled", "nowhere.jsonl"), InvalidInput)],
 )
 def test_what_cannot_be_done_is_refused(
     text: Path, tmp_path: Path, arguments: Any, error: type[FeaturehubError]

@@ -20,6 +20,8 @@ from featurehub.runs import adopt as adopting
 from featurehub.runs import engines
 from featurehub.runs.adopt import ImportPlan, adopt, hook_of, measured
 from featurehub.runs.progress import SILENT, Progress
+from featurehub.store import open_store
+from labeling.judge import WordJudge
 from saes.documents import Document
 from saes.formats.imported import Imported
 from saes.formats.recognise import read_sae
@@ -57,7 +59,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(plan: ImportPlan, progress: Progress = SILENT) -> Any:
-    return adopt(plan, TEXT, None, ["the loan"], progress)  # type: ignore[arg-type]
+    return adopt(plan, TEXT, WordJudge(), ["the loan"], progress)
 
 
 @pytest.fixture
@@ -104,6 +106,21 @@ def test_a_topk_saes_threshold_is_measured_on_documents_that_evaluation_does_not
     assert manifest.training["threshold_measured"] is True
     assert manifest.metrics["l0"] == pytest.approx(K, rel=0.2)
     assert 0 < int(manifest.dataset["documents"]) < len(TEXT)
+
+
+@pytest.mark.usefixtures("engine")
+def test_latents_whose_decoder_row_is_zero_get_labels_and_no_strength(tmp_path: Path) -> None:
+    W_dec = weights()["W_dec"].clone()
+    W_dec[::2] = 0.0
+    texts = [f"the {animal} is good . number {i} is fine ." for i in range(60) for animal in ("dog", "loan", "rain")]
+    plan = plan_of(gemma_scope(tmp_path, W_dec=W_dec), tmp_path)
+    artifact = adopt(plan, texts, WordJudge(), ["the loan", "a dog"])
+    with open_store(plan.database).read() as reader:
+        features = [feature for feature in reader.features(artifact.manifest.id) if feature.label]
+    silent = [feature for feature in features if feature.latent % 2 == 0]
+    assert 3 < len(silent) < len(features)
+    assert all(each.strength is None and each.steerability == 0.0 and not each.writes for each in silent)
+    assert all(each.strength and each.writes for each in features if each.latent % 2)
 
 
 def leave_earlier(tmp_path: Path) -> None:

@@ -168,8 +168,12 @@ class TestList:
         assert row_of(run("list", "--model", bundled_model()), "one")[-1] == "fresh"
         assert row_of(run("list", "--model", other), "one")[-1] == "unchecked"
         with store.write() as writer:
-            writer.put_report(drift(one, State.SUSPECT, identify(other, HOOK).whole))
+            writer.put_report(drift(one, State.SUSPECT, identify(other, HOOK).function))
         assert row_of(run("list", "--model", other), "one")[-1] == "suspect"
+
+    def test_a_model_with_another_configuration_is_not_fresh(self, run: Run, one: str, tmp_path: Path) -> None:
+        other = reconfigured(tmp_path / "other", rms_norm_eps=0.01)
+        assert row_of(run("list", "--model", other), "one")[-1] == "unchecked"
 
     def test_saes_of_models_of_another_shape_are_left_out(self, run: Run, one: str, tmp_path: Path) -> None:
         other = shutil.copytree(bundled_model(), tmp_path / "wide")
@@ -192,6 +196,14 @@ def retrained(folder: Path) -> Path:
     last = max(name for name in weights if ".layers." in name)
     weights[last] = weights[last] + 1
     save_file(weights, path)
+    return folder
+
+
+def reconfigured(folder: Path, **settings: Any) -> Path:
+    """The bundled model with another configuration."""
+    shutil.copytree(bundled_model(), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **settings}))
     return folder
 
 
@@ -401,7 +413,7 @@ class TestVerify:
         assert said.code == 0, said
         assert all(line.startswith("✓") for line in said.lines)
         for wanted in (WEIGHTS, "canaries.safetensors", "tensors", "parent", "weights up to layers.1.resid_post",
-                       "all weights", "tokenizer", "chat template"):  # fmt: skip
+                       "all weights", "precision", "configuration", "tokenizer", "chat template"):  # fmt: skip
             assert wanted in said.out, wanted
 
     def test_what_changed_is_named(self, run: Run, one: str, tmp_path: Path) -> None:
@@ -431,6 +443,30 @@ class TestVerify:
         other = shutil.copytree(bundled_model(), tmp_path / "other")
         (other / "tokenizer.json").write_text("{}")
         refused(run("verify", "one", "--model", other), "tokenizer of other")
+
+    @pytest.mark.parametrize(
+        ("settings", "named"),
+        [
+            ({"rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0}}, "configuration"),
+            ({"dtype": "bfloat16"}, "precision"),
+        ],
+    )
+    def test_a_model_with_another_configuration(
+        self, run: Run, one: str, tmp_path: Path, settings: dict[str, Any], named: str
+    ) -> None:
+        said = run("verify", "one", "--model", reconfigured(tmp_path / "other", **settings))
+        refused(said, f"{named} of other")
+        assert sum(line.startswith("✗") for line in said.lines) == 1
+
+    def test_an_adapter_beside_the_weights_is_no_difference(self, run: Run, one: str, tmp_path: Path) -> None:
+        other = shutil.copytree(bundled_model(), tmp_path / "other")
+        save_file({"base_model.lora_A.weight": torch.zeros(2, 2)}, other / "adapter_model.safetensors")
+        assert run("verify", "one", "--model", other).code == 0
+
+    def test_what_an_old_artifact_does_not_record_is_no_match(self, run: Run, tmp_path: Path) -> None:
+        old = identify(bundled_model(), HOOK).model_dump(exclude={"config", "tokenization"})
+        sealed(tmp_path / "old", model=old)
+        refused(run("verify", tmp_path / "old", "--model", bundled_model()), "configuration of base", "tokenizer of")
 
     def test_a_revision_alone_is_no_difference(self, run: Run, one: str, tmp_path: Path) -> None:
         snapshot = tmp_path / "models--org--demo" / "snapshots" / ("5" * 40)

@@ -9,12 +9,12 @@ import torch
 from openai import ConflictError
 from safetensors.torch import load_file, save_file
 
-from featurehub.cli.drift import check_drift
 from featurehub.cli.served import free_port, served
 from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.demo.concepts import names
 from featurehub.features import State
 from featurehub.names import base_of
+from featurehub.runs.drift import check_drift
 from featurehub.sdk.client import Client
 from featurehub.store import open_store
 from featurehub.verdicts import DriftReport

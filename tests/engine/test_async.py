@@ -9,10 +9,12 @@ from vllm import SamplingParams, TokensPrompt
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.input_processor import InputProcessor
 
+from featurehub.conditions import Op, Positions
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
-from featurehub.edits import LatentEdit, Steering
+from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.plugin import register
 from featurehub.engine.worker import EXTENSION
@@ -27,6 +29,8 @@ BLOCK, TOKENS = 32, 40
 PROMPT = list(range(20, 20 + 2 * BLOCK + 5))
 STEERED = Steering(edits=(LatentEdit(sae="test", latent=3, mode=Mode.NUDGE, value=40.0),), report="steered")
 PLAIN = Steering()
+ALWAYS = When(conditions=(Condition(sae="test", latent=1, op=Op.BELOW, value=1e6),))
+GUARD = Steering(aborts=(Abort(event="always", when=ALWAYS),), reads=(Read(sae="test", top_k=2),), report="guard")
 
 
 class Frontend:
@@ -37,16 +41,24 @@ class Frontend:
         self.saes = {"layers.3.resid_post": {"test": dictionary}}
         self.asked = 0
 
-    async def ask(self, prompt: list[int], steering: Steering, tenant: str | None = None) -> tuple[list[int], int]:
+    async def ask(
+        self, prompt: list[int], steering: Steering, tenant: str | None = None, request_id: str = "",
+        carried: str | None = None,
+    ) -> tuple[list[int], int]:  # fmt: skip
         """The answer, and how many tokens of the prompt came from the cache."""
-        extra = None if steering.is_nothing else {KEY: steering.to_request()}
-        params = SamplingParams(temperature=0.0, max_tokens=TOKENS, ignore_eos=True, extra_args=extra)
+        extra = None if steering.is_nothing else {KEY: carried or steering.to_request()}
+        heeds = bool(steering.aborts)
+        params = SamplingParams(temperature=0.0, max_tokens=TOKENS, ignore_eos=not heeds, extra_args=extra)
         inputs = TokensPrompt(prompt_token_ids=prompt)
         if tenant is not None:
             inputs["cache_salt"] = tenant
         self.asked += 1
-        outputs = [output async for output in self.llm.generate(inputs, params, f"async-{self.asked}")]
+        outputs = [output async for output in self.llm.generate(inputs, params, request_id or f"async-{self.asked}")]
         return list(outputs[-1].outputs[0].token_ids), int(outputs[-1].num_cached_tokens or 0)
+
+    async def report(self, key: str) -> SteerReport:
+        [wire] = await self.llm.collective_rpc("featurehub_report", args=(key,))
+        return SteerReport.model_validate(wire)
 
     async def checked(self, prompt: list[int], steering: Steering, tenant: str | None = None) -> tuple[list[int], int]:
         """``ask``, held against transformers without any cache."""
@@ -67,12 +79,50 @@ async def blocks_are_shared_by_those_who_ask_for_the_same(frontend: Frontend) ->
         assert (await frontend.checked(turn, first, tenant="another"))[1] == 0
 
 
+async def tokens_of_the_last_answer_are_prompt_in_the_next_turn(frontend: Frontend) -> None:
+    """Where edits heed that, its blocks are not what the turn needs; the same turn asked again finds its own."""
+    for positions in (Positions.GENERATED, Positions.PROMPT):
+        steering = STEERED.model_copy(update={"positions": positions})
+        await frontend.llm.reset_prefix_cache()
+        answer, _ = await frontend.checked(PROMPT, steering)
+        turn = PROMPT + answer
+        assert (await frontend.checked(turn, steering))[1] == 0
+        assert (await frontend.checked(turn, steering))[1] == (len(turn) - 1) // BLOCK * BLOCK
+
+
+async def a_repeated_request_id_is_another_request(frontend: Frontend) -> None:
+    """A guard over the prompt sees it again, and every token is read again, whatever id a client sends."""
+    await frontend.llm.reset_prefix_cache()
+    for _ in range(2):
+        answer, cached = await frontend.ask(PROMPT, GUARD, request_id="the same")
+        report = await frontend.report("guard")
+        assert (cached, answer) == (0, [twin.eos()])
+        assert not report.lost(GUARD)
+        assert report.aborted is not None
+        assert (report.aborted.position, report.recomputed_tokens) == (0, 0)
+        read = [token.position for token in report.activations or ()]
+        assert read[: len(PROMPT)] == list(range(len(PROMPT)))
+
+
 async def the_report_is_there(frontend: Frontend) -> None:
     await frontend.ask(PROMPT, STEERED)
-    [wire] = await frontend.llm.collective_rpc("featurehub_report", args=("steered",))
-    report = SteerReport.model_validate(wire)
-    assert report.complete
+    report = await frontend.report("steered")
+    assert not report.lost(STEERED)
     assert report.steered_tokens > 0
+
+
+async def what_did_not_come_through_admission_is_not_steered_and_says_so(frontend: Frontend) -> None:
+    """As where the plugin is missing from the frontend's process."""
+    await frontend.llm.reset_prefix_cache()
+    admitting = InputProcessor.process_inputs
+    InputProcessor.process_inputs = admitting.__wrapped__  # type: ignore[attr-defined]
+    try:
+        answer, _ = await frontend.ask(PROMPT, STEERED)
+    finally:
+        InputProcessor.process_inputs = admitting
+    assert "did not come through" in (await frontend.report("steered")).lost(STEERED)
+    plain, cached = await frontend.checked(PROMPT, PLAIN)
+    assert (answer, cached) == (plain, 2 * BLOCK)
 
 
 async def what_the_engine_cannot_do_is_refused(frontend: Frontend) -> None:
@@ -81,6 +131,12 @@ async def what_the_engine_cannot_do_is_refused(frontend: Frontend) -> None:
         await frontend.ask(PROMPT, beyond)
     assert isinstance(refused.value, VLLMClientError)  # vLLM's own server answers 400.
     assert await frontend.ask(PROMPT, PLAIN)
+
+
+async def what_a_client_wrote_itself_is_refused(frontend: Frontend) -> None:
+    """On routes that hand whole sampling parameters to the engine."""
+    with pytest.raises(VLLMClientError, match="name features in the request's body"):
+        await frontend.ask(PROMPT, STEERED, carried=STEERED.to_json())
 
 
 def make_llm(config: EngineConfig) -> AsyncLLM:
@@ -97,8 +153,12 @@ async def run(config: EngineConfig, dictionary: Dictionary) -> None:
     try:
         frontend = Frontend(llm, dictionary)
         await blocks_are_shared_by_those_who_ask_for_the_same(frontend)
+        await tokens_of_the_last_answer_are_prompt_in_the_next_turn(frontend)
+        await a_repeated_request_id_is_another_request(frontend)
         await the_report_is_there(frontend)
+        await what_did_not_come_through_admission_is_not_steered_and_says_so(frontend)
         await what_the_engine_cannot_do_is_refused(frontend)
+        await what_a_client_wrote_itself_is_refused(frontend)
     finally:
         llm.shutdown()
 
@@ -107,7 +167,8 @@ async def run(config: EngineConfig, dictionary: Dictionary) -> None:
 def test_async_llm_admits_separates_and_reports(
     config: EngineConfig, dictionary: Dictionary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One boot for the three scenarios."""
+    """One boot for all scenarios. Request ids are the client's, as operators may have it."""
+    monkeypatch.setenv("VLLM_DISABLE_REQUEST_ID_RANDOMIZATION", "1")
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
     asyncio.run(run(config, dictionary))
     gc.collect()

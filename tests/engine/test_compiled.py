@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 
 pytestmark = pytest.mark.engine
@@ -56,6 +57,42 @@ for mode in modes:
 """
 
 
+BYPASSED = """
+import sys
+from pathlib import Path
+
+from featurehub.artifacts.manifest import HookPoint
+from featurehub.edits import Abort, Condition, LatentEdit, Op, Steering, When
+from featurehub.engine import families
+from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
+from featurehub.engine.offline import Engine, EngineOptions, Sampling
+from featurehub.errors import SteeringLost
+from featurehub.features import Mode
+
+families.put = lambda *arguments: None
+model, artifact = sys.argv[1:]
+sae = SaeConfig(id="test", folder=artifact, d_sae=16)
+config = EngineConfig(hooks=(HookConfig(point=HookPoint(layer=3), saes=(sae,)),))
+when = When(conditions=(Condition(latent=1, op=Op.ABOVE, value=1e6),))
+nudge = LatentEdit(latent=3, mode=Mode.NUDGE, value=300.0)
+asked = {
+    "edit": Steering(edits=(nudge,)),
+    "conditional": Steering(edits=(nudge.model_copy(update={"when": when}),)),
+    "generated": Steering(edits=(nudge,), positions="generated"),
+    "abort": Steering(aborts=(Abort(event="e", when=when),)),
+    "nothing": None,
+}
+options = EngineOptions(enforce_eager=False, max_num_seqs=8, max_model_len=128)
+with Engine(Path(model), config, options) as engine:
+    for name, steering in asked.items():
+        try:
+            [answer] = engine.generate([[5, 9, 20, 31]], [steering], Sampling(temperature=0.0, max_tokens=12))
+            print("TOKENS", name, "answered")
+        except SteeringLost as error:
+            print("TOKENS", name, error)
+"""
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     torch.manual_seed(0)
@@ -95,3 +132,14 @@ def test_compiled_steers_as_eager_does_whatever_the_cache_holds(model: Path, sae
     assert steered.split("]")[0] != plain.split("]")[0]
     assert cold == [plain, steered]
     assert run(HOOKED, cache, model, sae, "compiled") == [plain, steered]
+
+
+def test_a_compiled_graph_without_the_op_answers_nothing_that_was_to_be_steered_or_watched(tmp_path: Path) -> None:
+    """As a stale graph would, or a layer that is passed by."""
+    rows, zeros = torch.nn.functional.normalize(torch.randn(D_SAE, 192), dim=-1), torch.zeros(D_SAE)
+    Dictionary(rows, rows, zeros, torch.zeros(192), zeros).save(tmp_path / "sae.safetensors")
+    lost = dict(line.split(" ", 2)[1:] for line in run(BYPASSED, tmp_path / "cache", bundled_model(), tmp_path))
+    assert lost["nothing"] == "answered"
+    for name in ("edit", "conditional", "generated"):
+        assert "the edits at layers.3.resid_post ran over 0 of" in lost[name]
+    assert "the conditions at layers.3.resid_post were decided at 0 of" in lost["abort"]

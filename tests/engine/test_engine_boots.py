@@ -13,7 +13,8 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
-from featurehub.engine.offline import Engine, EngineOptions, Sampling, own_dtype
+from featurehub.engine.loading import own_dtype
+from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.errors import EngineError, IncompatibleArtifact, UnsupportedModel
 from featurehub.features import Mode
 

@@ -55,21 +55,31 @@ def test_a_gpu_without_room_is_refused_by_name(gib: int | None, free: int, weigh
         share_of(weights, gib, Device(free * GIB, 80 * GIB))
 
 
+def test_what_training_has_left_in_the_allocator_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [5 * GIB]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", kept.clear)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (20 * GIB - sum(kept), 80 * GIB))
+    assert Device.here() == Device(20 * GIB, 80 * GIB)
+
+
 def resident_mib() -> int:
     """Of this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) // 1024
 
 
-def used(engine: Engine) -> tuple["weakref.ref[Any]", "weakref.ref[Any]"]:
-    """After the engine has steered and read, and every page of its KV cache was written: vLLM's engine and runner."""
+def used(engine: Engine) -> list["weakref.ref[Any]"]:
+    """After the engine has answered and read, and every page of its KV cache was written: vLLM's engine, and what it
+    consists of.
+    """
     core = engine.llm.llm_engine
     runner = core.engine_core.engine_core.model_executor.driver_worker.worker.model_runner
     for cache in runner.kv_caches:
         cache.fill_(1)
     engine.capture([[5, 6, 7]])
     list(engine.generate([[5, 6, 7]], [None], Sampling(temperature=0.0, max_tokens=4)))
-    return weakref.ref(core), weakref.ref(runner)
+    return [weakref.ref(each) for each in (core, runner, runner.get_model(), runner.kv_caches[0])]
 
 
 @pytest.fixture
@@ -83,13 +93,13 @@ def test_engines_in_turn_leave_no_memory_behind(config: EngineConfig) -> None:
     """Whoever still holds the closed ones. Each takes a GiB for its KV cache, and 200 MB for its SAE."""
     kept, left = [], []
     for _ in range(3):
-        kept.append(engine := Engine(bundled_model(), config, EngineOptions(max_num_seqs=8)))
         before = resident_mib()
+        kept.append(engine := Engine(bundled_model(), config, EngineOptions(max_num_seqs=8)))
         held = used(engine)
         assert resident_mib() > before + 900
         engine.close()
         engine.close()
-        assert [each() for each in held] == [None, None]
+        assert [each() for each in held] == [None] * 4
         left.append(resident_mib())
     assert left[2] < left[0] + 150, left
     with pytest.raises(EngineError, match="closed"):
@@ -104,8 +114,9 @@ def test_engines_in_turn_leave_no_gpu_memory_behind(config: EngineConfig, enforc
     kept, taken = [], []
     for _ in range(3):
         kept.append(engine := Engine(bundled_model(), config, EngineOptions(enforce_eager=enforce_eager)))
-        used(engine)
+        held = used(engine)
         engine.close()
+        assert [each() for each in held] == [None] * 4
         free, total = torch.cuda.mem_get_info()
         taken.append((total - free) / GIB)
         assert torch.cuda.memory_allocated() < 256 << 20

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.sparse import csc_matrix, csr_matrix
 from sklearn.metrics import cohen_kappa_score
 
 from labeling import Corpus
-from labeling.evidence import gather, kappa
+from labeling.evidence import gather, kappa, largest
 from labeling.units import Units, build_views
 
 
@@ -47,3 +49,9 @@ def test_name_comes_before_its_words(corpus: Corpus) -> None:
     assert banking.ngrams[0].text in ("banking", "about banking")
     assert {"loan", "teller", "vault"} <= {ngram.text for ngram in banking.ngrams}
     assert max(abs(ngram.agreement) for ngram in always.ngrams) < 0.05
+
+
+@given(st.lists(st.sampled_from([-0.5, 0.0, 0.25, 1.0]), max_size=30), st.integers(1, 8))
+def test_the_largest_are_those_of_a_sort(values: list[float], count: int) -> None:
+    array = np.array(values)
+    assert largest(array, count).tolist() == np.argsort(-array, kind="stable")[:count].tolist()

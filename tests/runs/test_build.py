@@ -13,6 +13,7 @@ from featurehub.runs import engines
 from featurehub.runs.build import BuildPlan, build
 from featurehub.runs.material import MaterialConfig
 from featurehub.runs.training import SaeTraining
+from labeling.judge import WordJudge
 from saes.recipes import Recipe
 from saes.run import TrainConfig
 from tests.runs.fakes import WIDTH, FakeEngine
@@ -64,7 +65,7 @@ def plan_of(out: Path) -> BuildPlan:
 def test_one_engine_reads_what_is_trained_on_and_one_holds_the_sae_and_does_the_rest(
     tmp_path: Path, started: list[EngineConfig]
 ) -> None:
-    artifact = build(plan_of(tmp_path / "sae"), TEXT, None, [])  # type: ignore[arg-type]
+    artifact = build(plan_of(tmp_path / "sae"), TEXT, WordJudge(), [])
     verify(artifact)
     reading, steering = started
     assert reading == EngineConfig.capturing(HookPoint(layer=2), truncated=True)
@@ -78,7 +79,7 @@ def test_one_engine_reads_what_is_trained_on_and_one_holds_the_sae_and_does_the_
 
 def test_who_starts_a_build_hears_its_phases_and_how_far_it_is(tmp_path: Path, started: list[EngineConfig]) -> None:
     heard = Recording()
-    build(plan_of(tmp_path / "sae"), TEXT, None, [], heard)  # type: ignore[arg-type]
+    build(plan_of(tmp_path / "sae"), TEXT, WordJudge(), [], heard)
     assert heard.phases == HEARD
     training, reading = heard.works["training"], heard.works["reading held-out documents"]
     assert (training.total, training.unit) == (256, "tokens")

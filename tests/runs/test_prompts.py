@@ -71,8 +71,10 @@ def test_what_is_no_prompt_is_passed_over() -> None:
     assert beginnings(bundled_model(), [*useless, "the loan is good and the bank is bad ."]) == [
         "the loan is good and the"
     ]
-    with pytest.raises(InvalidInput, match="none of 8 texts begins with a prompt"):
+    with pytest.raises(InvalidInput, match="none of 8 texts begins with a prompt: the model's chat template does not"):
         beginnings(bundled_model(), useless)
+    with pytest.raises(InvalidInput, match="none of 2 texts begins with a prompt: they are empty, or chats without"):
+        beginnings(bundled_model(), ["", [SYSTEM]])
 
 
 def test_long_messages_leave_room_for_an_answer() -> None:
@@ -91,6 +93,11 @@ def test_prompts_are_taken_from_the_whole_text() -> None:
         entries
     )
     assert all(ids(bundled_model(), list(prompts)))
+
+
+def test_chats_for_a_model_without_a_template_are_refused_before_anything_is_started(bytewise: Path) -> None:
+    with pytest.raises(InvalidInput, match="this model has no chat template; give texts"):
+        beginnings(bytewise, [[USER, ANSWER]] * 20)
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:

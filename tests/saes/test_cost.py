@@ -1,15 +1,17 @@
 """What a run will cost, how much of it a budget allows, and the page that is kept of it."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.errors import BudgetExceeded, InvalidInput
 from saes.architecture import Architecture
 from saes.budget import Budget
-from saes.cost import SHARE, Job, Rates, measure
+from saes.cost import SHARE, Job, Rates, measure, seconds_of
 from saes.documents import Document
 from saes.reader import FakeReader
 from saes.recipes import Recipe, make_sae
@@ -128,3 +130,20 @@ def test_the_report_is_one_page_that_needs_no_network(tmp_path: Path) -> None:
     assert all(title in page for title in TITLES)
     assert "Plotly.newPlot" in page
     assert '<script src="http' not in page
+
+
+def test_a_rate_is_of_work_that_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's calls come back before it has done anything; a budget of time would rest on that."""
+    given, done = [], []
+
+    def synchronize() -> None:
+        time.sleep(0.01 * len(given))
+        done.extend(given)
+        given.clear()
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    assert seconds_of(lambda: given.append("a step")) >= 0.01
+    assert done == ["a step"]
+    given.append("an earlier step")
+    assert seconds_of(lambda: None) < 0.01

@@ -1,6 +1,8 @@
 """The whole check, with a small model that has no engine: embeddings in, words out."""
 
+import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +18,8 @@ from featurehub.features import State
 from featurehub.verdicts import DriftReport
 from saes.activations import encode_documents
 from saes.documents import Document
-from saes.drift.check import ANSWERS, CANARIES, CheckConfig, answer_prompts, check
+from saes.drift.check import ANSWERS, CANARIES, CheckConfig, answer_prompts, by_construction, check
+from saes.drift.tokens import TOKENS, save_tokens
 from saes.observed import observe
 
 TOPICS, WORDS = 6, 4
@@ -30,10 +33,23 @@ def topic_of(token: int) -> int:
 
 
 class Words:
-    """A tokenizer: token 0 begins, every other one is a word of a topic."""
+    """A tokenizer: token 0 begins, every other one is a word of a topic.
+
+    size: how many tokens it has; shift: by how many a token stands for another word
+    """
 
     all_special_ids = (0,)
     added_tokens_decoder: ClassVar[dict] = {}
+
+    def __init__(self, size: int = VOCABULARY, shift: int = 0) -> None:
+        self.size = size
+        self.shift = shift
+
+    def __len__(self) -> int:
+        return self.size
+
+    def convert_ids_to_tokens(self, token: int) -> str:
+        return f"word{token + self.shift}"
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         return " ".join(f"topic{topic_of(token)}" for token in ids if token)
@@ -45,15 +61,22 @@ class Small:
     order permutes the embeddings; says maps the topic that is asked for to the one that is answered.
     """
 
-    def __init__(self, order: Sequence[int] | None = None, says: dict[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        order: Sequence[int] | None = None,
+        says: dict[int, int] | None = None,
+        tokenizer: Words | None = None,
+    ) -> None:
         embedding = torch.zeros(VOCABULARY, TOPICS)
         for token in range(1, VOCABULARY):
             embedding[token, topic_of(token)] = 5.0 + token % WORDS
         self.embedding = embedding if order is None else embedding[list(order)]
         self.says = says or {}
-        self.tokenizer = Words()
+        self.tokenizer = tokenizer or Words()
+        self.read = 0
 
     def capture(self, documents: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        self.read += len(documents)
         return [self.embedding[torch.tensor(list(document))] for document in documents]
 
     def generate(
@@ -74,7 +97,7 @@ class Contains:
 def identity(whole: str = "w", **changed: str) -> ModelIdentity:
     return ModelIdentity(
         name="m", architecture="LlamaForCausalLM", d_model=TOPICS, layers=2, dtype="float32",
-        reads="r", whole=whole, tokenizer="t", chat_template="",
+        reads="r", whole=whole, tokenizer="t", chat_template="", tokenization="k", config="c",
     ).model_copy(update=changed)  # fmt: skip
 
 
@@ -89,8 +112,10 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         for prompt, answer in zip(PROMPTS, model.generate(PROMPTS, [None] * len(PROMPTS), Sampling()), strict=True)
     ]
     canaries = encode_documents(model, sae, documents, Words.all_special_ids)
-    observe(canaries).save(folder / CANARIES)
-    observe(answer_prompts(model, sae, PROMPTS, CheckConfig())).save(folder / ANSWERS)
+    kept = observe(canaries), observe(answer_prompts(model, sae, PROMPTS, CheckConfig()))
+    kept[0].save(folder / CANARIES)
+    kept[1].save(folder / ANSWERS)
+    save_tokens(folder / TOKENS, model.tokenizer, kept)
     fields = {
         "name": "sae", "architecture": "batchtopk", "d_model": TOPICS, "d_sae": TOPICS, "k": 1.0,
         "hook": HookPoint(layer=1), "model": identity(), "dataset": {}, "training": {},
@@ -99,8 +124,12 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return seal(folder, fields)
 
 
-def checked(artifact: Artifact, model: Small | None, known: ModelIdentity | None = None) -> DriftReport:
+def checked(artifact: Artifact, model: Small, known: ModelIdentity | None = None) -> DriftReport:
     return check(artifact, known or identity("other"), model, LABELS, Contains(), CheckConfig())
+
+
+def without_run(artifact: Artifact, known: ModelIdentity) -> DriftReport | None:
+    return by_construction(artifact, known, LABELS)
 
 
 def states(report: DriftReport) -> dict[int, State]:
@@ -108,21 +137,77 @@ def states(report: DriftReport) -> dict[int, State]:
 
 
 def test_the_same_function_is_fresh_and_nothing_is_run(artifact: Artifact) -> None:
-    report = checked(artifact, None, identity())
+    report = without_run(artifact, identity())
+    assert report is not None
     assert report.state is State.FRESH
     assert set(states(report).values()) == {State.FRESH}
     assert report.exit_code == 0
-    assert (report.artifact, report.fingerprint) == (artifact.manifest.id, "w")
+    assert (report.artifact, report.fingerprint) == (artifact.manifest.id, identity().function)
 
 
-@pytest.mark.parametrize("part", ["whole", "tokenizer", "chat_template", "dtype"])
+@pytest.mark.parametrize("part", ["whole", "dtype", "config", "tokenization", "chat_template"])
 def test_a_difference_in_any_part_of_the_function_is_looked_into(artifact: Artifact, part: str) -> None:
-    with pytest.raises(AssertionError):
-        checked(artifact, None, identity().model_copy(update={part: "other"}))
+    other, model = identity(**{part: "other"}), Small()
+    assert without_run(artifact, other) is None
+    report = checked(artifact, model, other)
+    assert model.read > len(PROMPTS)
+    assert report.fingerprint == other.function != identity().function
+
+
+@pytest.mark.parametrize(("part", "named"), [("tokenization", "tokenizer"), ("chat_template", "chat template")])
+def test_canaries_in_an_old_form_cannot_show_that_a_feature_is_fresh(artifact: Artifact, part: str, named: str) -> None:
+    report = checked(artifact, Small(), identity(**{part: "other"}))
+    assert report.state is State.SUSPECT
+    assert set(states(report).values()) == {State.SUSPECT}
+    assert all(f"another {named}" in verdict.reason for verdict in report.features)
+
+
+@pytest.mark.parametrize("part", ["tokenization", "config"])
+def test_what_an_old_artifact_has_no_record_of_is_looked_into(artifact: Artifact, part: str) -> None:
+    manifest = artifact.manifest.model_copy(update={"model": identity(**{part: ""})})
+    assert without_run(artifact._replace(manifest=manifest), identity()) is None
 
 
 def test_only_the_model_s_name_and_place_make_no_difference(artifact: Artifact) -> None:
-    assert checked(artifact, None, identity(name="renamed", revision="5" * 40)).state is State.FRESH
+    assert without_run(artifact, identity(name="renamed", revision="5" * 40)) is not None
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "named"),
+    [(Words(shift=1), "token 0 was 'word0' and is 'word1'"), (Words(size=5), "token 5 was 'word5' and is nothing")],
+    ids=["other words", "fewer words"],
+)
+def test_a_model_with_another_vocabulary_is_stale_and_reads_no_id_of_the_old_one(
+    artifact: Artifact, tokenizer: Words, named: str
+) -> None:
+    model = Small(tokenizer=tokenizer)
+    report = checked(artifact, model, identity(tokenization="other", tokenizer="other"))
+    assert report.state is State.STALE
+    assert named in report.reason
+    assert set(states(report).values()) == {State.STALE}
+    assert model.read == 0
+
+
+def test_a_tokenizer_that_only_gained_tokens_is_no_other_vocabulary(artifact: Artifact) -> None:
+    model = Small(tokenizer=Words(size=VOCABULARY + 7))
+    report = checked(artifact, model, identity(tokenization="other", tokenizer="other"))
+    assert report.state is State.SUSPECT
+    assert "explained_variance_new" in report.metrics
+
+
+@pytest.mark.parametrize(("tokenizer", "state"), [("t", State.FRESH), ("other", State.STALE)])
+def test_an_artifact_without_its_tokens_needs_the_very_same_tokenizer(
+    artifact: Artifact, tmp_path: Path, tokenizer: str, state: State
+) -> None:
+    old = artifact._replace(folder=shutil.copytree(artifact.folder, tmp_path / "old"))
+    (old.folder / TOKENS).unlink()
+    assert checked(old, Small(), identity("other", tokenizer=tokenizer)).state is state
+
+
+def test_reconstruction_alone_is_no_evidence_that_anything_is_fresh(artifact: Artifact) -> None:
+    report = check(artifact, identity("other"), Small(), {}, Contains(), CheckConfig())
+    assert report.metrics["explained_variance_new"] > 0.9
+    assert (report.state, report.exit_code) == (State.UNCHECKED, 3)
 
 
 def test_a_model_that_does_the_same_has_no_feature_flagged(artifact: Artifact) -> None:

@@ -80,7 +80,8 @@ def verdicts(fresh: int, suspect: int, stale: int) -> list[FeatureVerdict]:
         ((0, 20, 0), 0.9, State.SUSPECT),
         ((20, 0, 0), 0.49, State.STALE),
         ((20, 0, 0), float("-inf"), State.STALE),
-        ((0, 0, 0), 0.9, State.FRESH),
+        ((0, 0, 0), 0.9, State.UNCHECKED),
+        ((0, 0, 0), 0.49, State.STALE),
     ],
 )
 def test_an_artifact_is_judged_by_its_features_and_its_reconstruction(

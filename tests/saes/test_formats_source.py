@@ -64,8 +64,8 @@ def test_a_name_of_the_registry_brings_what_the_registry_says(cache: Path) -> No
     imported = read_sae(source.path, source.overrides)[1]
     assert (imported.hook, imported.model) == (HookPoint(layer=7, site=Site.RESID_PRE), "gpt2-small")
     w, x = weights(), x_of() + 3
-    centred = x - x.mean(dim=-1, keepdim=True)
-    expected = torch.relu((centred - w.b_dec) @ w.W_enc + w.b_enc)
+    centered = x - x.mean(dim=-1, keepdim=True)
+    expected = torch.relu((centered - w.b_dec) @ w.W_enc + w.b_enc)
     torch.testing.assert_close(imported.dictionary.encode(x), expected, rtol=1e-4, atol=1e-4)
 
 

@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from featurehub.dictionary import Dictionary
 from featurehub.errors import InvalidInput
 from saes.documents import Document
-from saes.labelled import Labelled, read_labelled, tokenize_labelled
+from saes.examples import Example, read_examples, tokenize_examples
 from saes.probing import ClassProbe, Means, ProbeConfig, document_means, mean_scores, probe
 from saes.reader import FakeReader
 
@@ -119,18 +119,18 @@ def rows_of(**counts: int) -> list[dict[str, Any]]:
 def test_texts_and_chats_are_read_with_their_labels(tmp_path: Path) -> None:
     chat = [{"role": "user", "content": "hello"}]
     rows = [*rows_of(a=8), *({"messages": chat, "label": 3} for _ in range(8)), *({"text": "t", "label": True},) * 8]
-    read = read_labelled(write(tmp_path / "l.jsonl", rows))
-    assert read[0] == Labelled("the a number 0", "a")
-    assert read[8] == Labelled(chat, "3")
-    assert read[16] == Labelled("t", "True")
+    read = read_examples(write(tmp_path / "l.jsonl", rows))
+    assert read[0] == Example("the a number 0", "a")
+    assert read[8] == Example(chat, "3")
+    assert read[16] == Example("t", "True")
 
 
 def test_a_limit_draws_from_the_whole_file(tmp_path: Path) -> None:
     path = write(tmp_path / "l.jsonl", rows_of(a=100, b=100))
-    drawn = read_labelled(path, 60)
+    drawn = read_examples(path, 60)
     assert len(drawn) == 60
     assert {row.label for row in drawn} == {"a", "b"}
-    assert drawn == read_labelled(path, 60)
+    assert drawn == read_examples(path, 60)
 
 
 @pytest.mark.parametrize(
@@ -149,22 +149,22 @@ def test_a_limit_draws_from_the_whole_file(tmp_path: Path) -> None:
 )
 def test_labelled_text_that_cannot_be_probed_is_refused(tmp_path: Path, rows: list[Any], named: str) -> None:
     with pytest.raises(InvalidInput, match=f"l.jsonl.*{named}"):
-        read_labelled(write(tmp_path / "l.jsonl", rows))
+        read_examples(write(tmp_path / "l.jsonl", rows))
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.jsonl").write_text("{")
     for name in ("broken.jsonl", "nowhere.jsonl", "l.csv"):
         with pytest.raises(InvalidInput, match=name):
-            read_labelled(tmp_path / name)
+            read_examples(tmp_path / name)
 
 
 def test_documents_keep_their_labels_where_a_text_is_too_short(tokenizer: Any) -> None:
-    rows = [Labelled(text, label) for label in "ab" for text in ("", *["the pirate counts the loan ."] * 8)]
-    documents, labels = tokenize_labelled(tokenizer, rows, 4)
+    rows = [Example(text, label) for label in "ab" for text in ("", *["the pirate counts the loan ."] * 8)]
+    documents, labels = tokenize_examples(tokenizer, rows, 4)
     lengths = {len(tokenizer("")["input_ids"]), 4}
     assert {len(document.token_ids) for document in documents} <= lengths
     assert len(documents) == len(labels)
     assert labels == sorted(labels)
     with pytest.raises(InvalidInput, match="of two tokens or more"):
-        tokenize_labelled(tokenizer, rows[:9], 4)
+        tokenize_examples(tokenizer, rows[:9], 4)

@@ -14,22 +14,19 @@ from api.engine import FakeEngine
 from api.fake import Echoed, create_fake_app
 from api.served import Served
 from featurehub import Client
-from featurehub.artifacts.manifest import HookPoint, Manifest, ModelIdentity
+from featurehub.artifacts.manifest import HookPoint, Manifest
 from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, Writer, open_store
+from tests.api.models import model
 from tests.api.reports import report
 
-SAE, HOME = "a" * 64, "m" * 64
+SAE = "a" * 64
 LABELS = {0: "pirate speech: matey, ship", 1: "formal tone", 2: "banking: loan", 3: "twin", 4: "twin", 5: "<b>bold</b>"}
 
 
 def fill(writer: Writer) -> None:
-    model = ModelIdentity(
-        name="demo", architecture="LlamaForCausalLM", d_model=8, layers=4, dtype="float32",
-        reads="r" * 64, whole=HOME, tokenizer="t" * 64, chat_template="",
-    )  # fmt: skip
     manifest = Manifest(
         id=SAE, name="demo-l2", architecture="batchtopk", d_model=8, d_sae=200, k=4, hook=HookPoint(layer=2),
-        model=model, dataset={}, training={}, metrics={}, files={}, created="2026-01-01T00:00:00+00:00",
+        model=model(), dataset={}, training={}, metrics={}, files={}, created="2026-01-01T00:00:00+00:00",
     )  # fmt: skip
     writer.put_artifact(manifest, "/nowhere")
     rows = [FeatureRow(latent=latent, density=0.01, max_activation=3.0) for latent in range(130)]
@@ -60,7 +57,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @pytest.fixture(scope="module")
 def running(store: Store) -> Iterator[Running]:
     engine = FakeEngine()
-    app = create_fake_app(store, Served(store="unused", saes=(SAE,), fingerprint=HOME), engine)
+    app = create_fake_app(store, Served(store="unused", saes=(SAE,), model=model(), names=("demo",)), engine)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", lifespan="off"))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from rich.markup import escape
+from rich.text import Text
 
 from featurehub.artifacts.manifest import Manifest
 from featurehub.cli.colors import colored
@@ -15,8 +15,8 @@ __all__ = ["show"]
 
 DETAILS = ("density_", "probe_")
 """Metrics that fill lines; the evaluation's own table and JSON have them."""
-Lines = Iterator[tuple[str, str]]
-"""What is said, and what of it, in rich's markup."""
+Lines = Iterator[tuple[str, str | Text]]
+"""What is said, and what of it."""
 
 
 def show(reader: Reader, sae: Located) -> None:
@@ -36,9 +36,9 @@ def section(title: str, lines: Lines) -> None:
     listed = list(lines)
     width = max((len(what) for what, _ in listed), default=0)
     if listed:
-        output.print(f"[bold]{escape(title)}[/bold]")
+        output.print(Text(title, style="bold"))
     for what, said in listed:
-        output.print(f"  [dim]{escape(what.ljust(width))}[/dim]  {said}", soft_wrap=True)
+        output.print(Text.assemble("  ", (what.ljust(width), "dim"), "  ", said), soft_wrap=True)
 
 
 def identity_of(sae: Located) -> Lines:
@@ -46,26 +46,27 @@ def identity_of(sae: Located) -> Lines:
     if sae.record is None:
         yield "registered", "no, not in this database"
     else:
-        yield "names", escape(", ".join((sae.record.name, *sae.record.aliases)))
+        yield "names", ", ".join((sae.record.name, *sae.record.aliases))
         yield "default", "yes" if sae.record.is_default else "no"
-    yield "folder", escape(str(sae.folder)) + ("" if sae.holds() else " [red](does not hold it any more)[/red]")
-    yield "created", escape(sae.manifest.created)
+    yield "folder", Text.assemble(str(sae.folder), ("" if sae.holds() else " (does not hold it any more)", "red"))
+    yield "created", sae.manifest.created
 
 
 def model_of(manifest: Manifest) -> Lines:
     model = manifest.model
-    yield "name", escape(model.name)
-    yield "revision", escape(model.revision or "not known")
-    yield "shape", escape(f"{model.architecture}, {model.layers} layers, d_model {model.d_model}, {model.dtype}")
-    yield "reads", escape(f"{model.reads} (weights up to the hook point)")
-    yield "whole", escape(f"{model.whole} (all weights)")
-    yield "tokenizer", escape(model.tokenizer)
-    yield "chat template", escape(model.chat_template or "none")
+    yield "name", model.name
+    yield "revision", model.revision or "not known"
+    yield "shape", f"{model.architecture}, {model.layers} layers, d_model {model.d_model}, {model.dtype}"
+    yield "reads", f"{model.reads} (weights up to the hook point)"
+    yield "whole", f"{model.whole} (all weights)"
+    yield "tokenizer", model.tokenizer
+    yield "chat template", model.chat_template or "none"
+    yield "configuration", model.config or "not recorded"
 
 
 def training_of(manifest: Manifest) -> Lines:
     yield "hook point", str(manifest.hook)
-    yield "dictionary", escape(f"{manifest.architecture}, d_sae {manifest.d_sae}, k {manifest.k:g}")
+    yield "dictionary", f"{manifest.architecture}, d_sae {manifest.d_sae}, k {manifest.k:g}"
     yield "dataset", pairs(manifest.dataset)
     yield "configuration", pairs(manifest.training)
 
@@ -83,7 +84,7 @@ def lineage_of(reader: Reader, manifest: Manifest) -> Lines:
         seen.add(parent)
         yield (
             "made from",
-            name_of(known[parent]) if parent in known else f"{escape(parent)} [red](not registered)[/red]",
+            name_of(known[parent]) if parent in known else Text.assemble(parent, (" (not registered)", "red")),
         )
         parent = known[parent].manifest.parent if parent in known else None
     for child in known.values():
@@ -101,19 +102,19 @@ def evaluated(evaluation: Evaluation) -> Lines:
         f"{evaluation.model} ({evaluation.fingerprint[:12]})",
         f"{evaluation.text} ({evaluation.text_hash[:12]})",
     )
-    yield evaluation.created[:16], escape(f"on {model}, text {text}")
+    yield evaluation.created[:16], f"on {model}, text {text}"
     yield from metrics_of({name: value for name, value in evaluation.metrics.items() if not name.startswith(DETAILS)})
 
 
-def reported(report: DriftReport) -> tuple[str, str]:
-    where = escape(f" on {report.model} ({report.fingerprint[:12]}), report {report.id}: {report.reason}")
+def reported(report: DriftReport) -> tuple[str, Text]:
+    where = f" on {report.model} ({report.fingerprint[:12]}), report {report.id}: {report.reason}"
     return report.created[:16], colored(report.state) + where
 
 
 def name_of(artifact: Artifact) -> str:
-    return escape(f"{artifact.name} ({artifact.id[:12]})")
+    return f"{artifact.name} ({artifact.id[:12]})"
 
 
 def pairs(values: Mapping[str, object]) -> str:
     shown = (f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items())
-    return escape(", ".join(shown) or "nothing is known")
+    return ", ".join(shown) or "nothing is known"

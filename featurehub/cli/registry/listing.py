@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
@@ -25,7 +25,7 @@ def table_of(reader: Reader, model: Path | None) -> Table:
     table = Table(*COLUMNS)
     for artifact in reader.artifacts():
         if identity is None or fits(artifact, identity):
-            table.add_row(*map(escape, cells(reader, artifact)), state_of(reader, artifact, identity))
+            table.add_row(*cells(reader, artifact), state_of(reader, artifact, identity))
     return table
 
 
@@ -56,11 +56,11 @@ def number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def state_of(reader: Reader, artifact: Artifact, identity: ModelIdentity | None) -> str:
-    """On the weights that it was trained on an SAE is fresh; else its latest report decides."""
-    if identity is not None and identity.whole == artifact.manifest.model.whole:
+def state_of(reader: Reader, artifact: Artifact, identity: ModelIdentity | None) -> Text:
+    """On the function that it was trained on an SAE is fresh; else its latest report decides."""
+    if identity is not None and artifact.manifest.model.same_function(identity):
         return colored(State.FRESH)
-    report = reader.latest_report(artifact.id, None if identity is None else identity.whole)
+    report = reader.latest_report(artifact.id, None if identity is None else identity.function)
     if report is None:
         return colored(State.UNCHECKED)
-    return colored(report.state) + ("" if identity is not None else escape(f" on {report.model}"))
+    return colored(report.state) + ("" if identity is not None else f" on {report.model}")

@@ -26,14 +26,14 @@ def remove(store: Store, key: str, *, yes: bool, files: bool) -> None:
         artifact = registered(reader, key)
         folder = own_folder(artifact) if files else None
         for line in consequences(reader, artifact, folder):
-            output.print(line, markup=False, soft_wrap=True)
+            output.print(line, soft_wrap=True)
     if not (yes or agreed(artifact)):
         raise typer.Exit(1)
     with store.write() as writer:
         writer.remove_artifact(artifact.id)
     if folder is not None:
         shutil.rmtree(folder)
-    output.print(f"removed {artifact.name}", markup=False)
+    output.print(f"removed {artifact.name}")
 
 
 def own_folder(artifact: Artifact) -> Path:

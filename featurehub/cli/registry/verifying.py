@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.markup import escape
+from rich.text import Text
 
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, check_file
 from featurehub.artifacts.fingerprint import identify
-from featurehub.artifacts.manifest import Manifest, ModelIdentity
+from featurehub.artifacts.manifest import Manifest, ModelIdentity, Part
 from featurehub.cli.progress import output
 from featurehub.dictionary import Dictionary
 from featurehub.errors import ArtifactError, CorruptArtifact
@@ -38,10 +38,10 @@ def verify(reader: Reader, artifact: Artifact, model: Path | None) -> None:
         raise ArtifactError(f"{artifact.manifest.name} is not as it should be: {', '.join(failed)}", param="sae")
 
 
-def line_of(check: Check) -> str:
+def line_of(check: Check) -> Text:
     if check.wrong:
-        return f"[red]✗[/red] {escape(check.what)}: {escape(check.wrong)}"
-    return f"[green]✓[/green] {escape(check.what)}"
+        return Text.assemble(("✗", "red"), f" {check.what}: {check.wrong}")
+    return Text.assemble(("✓", "green"), f" {check.what}")
 
 
 def checks(reader: Reader, artifact: Artifact, model: Path | None) -> Iterator[Check]:
@@ -78,15 +78,15 @@ def trouble_with_parent(reader: Reader, manifest: Manifest) -> str:
 
 
 def model_checks(manifest: Manifest, identity: ModelIdentity) -> Iterator[Check]:
-    """Each fingerprint of the model against the one that the SAE was trained on."""
+    """Each part of the model's function against the one that the SAE was trained on."""
     known = manifest.model
-    parts = {
-        f"weights up to {manifest.hook}": (known.reads, identity.reads),
-        "all weights": (known.whole, identity.whole),
-        "dtype": (known.dtype, identity.dtype),
-        "tokenizer": (known.tokenizer, identity.tokenizer),
-        "chat template": (known.chat_template, identity.chat_template),
-    }
-    for what, (wanted, found) in parts.items():
-        wrong = f"{found[:12] or 'none'}, trained on {wanted[:12] or 'none'}" if wanted != found else ""
+    reads = "" if known.reads == identity.reads else apart(known.reads, identity.reads)
+    yield Check(f"weights up to {manifest.hook} of {identity.name}", reads)
+    for part in Part:
+        what = "all weights" if part is Part.WEIGHTS else part
+        wrong = "" if known.agrees(identity, part) else apart(known.hash_of(part), identity.hash_of(part))
         yield Check(f"{what} of {identity.name}", wrong)
+
+
+def apart(trained: str, found: str) -> str:
+    return f"{found[:12] or 'none'}, trained on {trained[:12] or 'none on record'}"

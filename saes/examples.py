@@ -1,4 +1,4 @@
-"""Texts and chats with the class that each belongs to.
+"""Examples of classes: texts and chats with the class that each belongs to.
 
 A .jsonl file with ``{"text": …, "label": …}`` or ``{"messages": […], "label": …}`` in each line. A label is a string, a
 whole number or a truth value.
@@ -14,54 +14,54 @@ from featurehub.errors import InvalidInput
 from saes.documents import Document, tokenize
 from saes.texts import Entry, entry_of, json_lines, kind_of, named, rows_of
 
-__all__ = ["Labelled", "read_labelled", "tokenize_labelled"]
+__all__ = ["Example", "read_examples", "tokenize_examples"]
 
 MAX_CLASSES = 32
 MIN_EXAMPLES = 8
 
 
-class Labelled(NamedTuple):
+class Example(NamedTuple):
     entry: Entry
     label: str
 
 
-def read_labelled(path: Path, limit: int | None = None, seed: int = 0) -> list[Labelled]:
+def read_examples(path: Path, limit: int | None = None, seed: int = 0) -> list[Example]:
     """All lines, or ``limit`` of them drawn by ``seed``.
 
     Raises InvalidInput naming the file and line that cannot be read, and for fewer than 2 or more than 32 classes, or a
     class with fewer than 8 texts.
     """
     if kind_of(path) is not json_lines or not path.is_file():
-        raise InvalidInput(f"no .jsonl file {path} of labelled texts", param="labelled")
+        raise InvalidInput(f"no .jsonl file {path} of labelled texts", param="labeled")
     with named(str(path)):
-        rows = [labelled(row, f"{path}, text {number}") for number, row in enumerate(rows_of(path), 1)]
+        rows = [example_of(row, f"{path}, text {number}") for number, row in enumerate(rows_of(path), 1)]
     if limit is not None and limit < len(rows):
         rows = random.Random(seed).sample(rows, limit)
     check_classes([row.label for row in rows], str(path))
     return rows
 
 
-def labelled(row: Any, source: str) -> Labelled:
+def example_of(row: Any, source: str) -> Example:
     label = row.get("label") if isinstance(row, dict) else None
     if not isinstance(label, str | int) or label == "":
-        raise InvalidInput(f'{source}: "label" must be a string, a whole number or a truth value', param="labelled")
-    return Labelled(entry_of(row, source), str(label))
+        raise InvalidInput(f'{source}: "label" must be a string, a whole number or a truth value', param="labeled")
+    return Example(entry_of(row, source), str(label))
 
 
 def check_classes(labels: Sequence[str], source: str) -> None:
     """Raises InvalidInput."""
     counts = Counter(labels)
     if not 2 <= len(counts) <= MAX_CLASSES:
-        raise InvalidInput(f"{source}: {len(counts)} classes; give 2 to {MAX_CLASSES}", param="labelled")
+        raise InvalidInput(f"{source}: {len(counts)} classes; give 2 to {MAX_CLASSES}", param="labeled")
     rarest, count = counts.most_common()[-1]
     if count < MIN_EXAMPLES:
         raise InvalidInput(
             f"{source}: {count} texts of the class {rarest!r} are too few; give at least {MIN_EXAMPLES} of each",
-            param="labelled",
+            param="labeled",
         )
 
 
-def tokenize_labelled(tokenizer: Any, rows: Sequence[Labelled], max_tokens: int) -> tuple[list[Document], list[str]]:
+def tokenize_examples(tokenizer: Any, rows: Sequence[Example], max_tokens: int) -> tuple[list[Document], list[str]]:
     """Documents, each the first ``max_tokens`` tokens of a text, and their labels.
 
     What ``tokenize`` leaves out is left out. Raises InvalidInput where that leaves too few of a class.

@@ -1,0 +1,60 @@
+"""`featurehub drift check`: does an SAE still hold on a model? The report goes into the database.
+
+1. compare the fingerprints: on the function that it was trained on an SAE is fresh, and nothing is run
+2. start the model, and ask the three questions of ``saes.drift.check``
+"""
+
+from contextlib import closing
+from pathlib import Path
+
+from featurehub.artifacts.artifact import Artifact, open_artifact, verify
+from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.fits import check_fits
+from featurehub.artifacts.manifest import ModelIdentity
+from featurehub.engine.offline import EngineOptions
+from featurehub.runs.engines import Engines
+from featurehub.runs.judges import judge_called
+from featurehub.runs.progress import SILENT, Progress
+from featurehub.store import Store, open_store
+from featurehub.verdicts import DriftReport
+from saes.drift.check import CheckConfig, by_construction, check
+
+__all__ = ["check_drift"]
+
+
+def check_drift(
+    sae: Path, model: Path, database: str, config: CheckConfig | None = None, progress: Progress = SILENT
+) -> DriftReport:
+    """The stored report. Raises what ``identify``, ``open_artifact`` and the engine raise."""
+    artifact = open_artifact(sae.resolve())
+    verify(artifact)
+    identity = identify(model, artifact.manifest.hook)
+    check_fits(artifact, identity)
+    engines = Engines(model, EngineOptions(), progress)
+    with closing(open_store(database)) as store:
+        report = checked(artifact, identity, engines, labelled(store, artifact), config or CheckConfig(), progress)
+        with store.write() as writer:
+            writer.put_report(report)
+    return report
+
+
+def labelled(store: Store, artifact: Artifact) -> dict[int, str]:
+    """The features that people can name, by latent."""
+    with store.read() as reader:
+        return {f.latent: f.label for f in reader.features(artifact.manifest.id) if f.label}
+
+
+def checked(
+    artifact: Artifact,
+    identity: ModelIdentity,
+    engines: Engines,
+    labels: dict[int, str],
+    config: CheckConfig,
+    progress: Progress,
+) -> DriftReport:
+    if report := by_construction(artifact, identity, labels):
+        return report
+    progress.say(f"another function: {', '.join(artifact.manifest.model.differences(identity))}")
+    judge = judge_called(artifact.manifest.judge)
+    with engines.answering(artifact.manifest.hook) as engine:
+        return check(artifact, identity, engine, labels, judge, config, progress.say)

@@ -1,0 +1,41 @@
+"""What `featurehub serve` hands to vLLM, without starting it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from featurehub.cli import demo, serve
+from featurehub.cli.main import app
+from featurehub.cli.registry import located
+from featurehub.engine.server import ServeOptions, arguments
+
+
+def given_to_vllm(command: Sequence[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    kept: list[ServeOptions] = []
+    monkeypatch.setattr(demo, "ensure_demo", lambda: SimpleNamespace(folder=folder))
+    monkeypatch.setattr(serve, "serve_model", lambda *given: kept.append(given[-1]))
+    monkeypatch.setattr(located, "folder_of", lambda sae, db: folder)
+    result = CliRunner().invoke(app, ["serve", *command], catch_exceptions=False)
+    assert result.exit_code == 0
+    [options] = kept
+    return arguments(folder, options)
+
+
+def test_a_demo_leaves_room_on_a_gpu_for_a_second_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two that vLLM gives nearly all memory, the second does not start."""
+    told = given_to_vllm(["--demo"], tmp_path, monkeypatch)
+    assert 2 * float(told[told.index("--gpu-memory-utilization") + 1]) < 0.8
+
+
+def test_the_operator_has_the_last_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = given_to_vllm(["--demo", "--gpu-memory-utilization", "0.5"], tmp_path, monkeypatch)
+    shares = [told[i + 1] for i, each in enumerate(told) if each == "--gpu-memory-utilization"]
+    assert shares[-1] == "0.5"
+
+
+def test_other_models_get_what_vllm_gives_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = given_to_vllm([str(tmp_path), "--sae", str(tmp_path)], tmp_path, monkeypatch)
+    assert "--gpu-memory-utilization" not in told
