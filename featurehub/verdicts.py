@@ -16,8 +16,9 @@ def worst(states: Iterable[State]) -> State:
 
 
 def state_of(reads: State, steers: State) -> State:
-    """The worse of a feature's two halves; an unchecked one does not make the other worse."""
-    return worst(state for state in (reads, steers) if state is not State.UNCHECKED)
+    """The worse of a feature's two halves; an unchecked one does not make the other worse, and two are unchecked."""
+    checked = [state for state in (reads, steers) if state is not State.UNCHECKED]
+    return worst(checked) if checked else State.UNCHECKED
 
 
 class Evidence(Frozen):

@@ -26,7 +26,8 @@ from featurehub.records import FeatureRow
 from featurehub.settings import Limits
 from featurehub.store import Calibration, FeatureSet, Labeled, Provenance, Store, open_store, save_feature_set
 from featurehub.verdicts import DriftReport, FeatureVerdict
-from tests.api.conftest import CHECKED, HOME, SAE, manifest
+from tests.api.conftest import CHECKED, SAE, manifest
+from tests.api.models import HOME, model
 
 NAMES = (1, 8, 32)
 FRESH = State.FRESH
@@ -50,8 +51,8 @@ def filled(path: Path, features: int) -> Store:
     save_feature_set(contents, path)
     states = (FeatureVerdict(latent=n, label="", reads=FRESH, steers=FRESH, reason="") for n in range(features))
     report = DriftReport(
-        id="drift", artifact=SAE, model="sibling", fingerprint=CHECKED, created="", state=FRESH, reason="", metrics={},
-        features=tuple(states),
+        id="drift", artifact=SAE, model="sibling", fingerprint=model(CHECKED).function, created="", state=FRESH,
+        reason="", metrics={}, features=tuple(states),
     )  # fmt: skip
     store = open_store(path)
     with store.write() as writer:
@@ -101,12 +102,12 @@ def main() -> None:
     print("model     names  statements  median ms  fastest ms  one by one: statements  median ms  times as much")
     with tempfile.TemporaryDirectory() as folder:
         store = filled(Path(folder) / "features.db", options.features)
-        for model, fingerprint in (("trained", HOME), ("checked", CHECKED)):
-            served = Served(store="", saes=(SAE,), fingerprint=fingerprint)
+        for name, whole in (("trained", HOME), ("checked", CHECKED)):
+            served = Served(store="", saes=(SAE,), model=model(whole))
             for names in NAMES:
                 ours, naive = measure(store, served, names, options.rounds)
                 print(
-                    f"{model:<9} {names:5}  {ours.statements:10}  {ours.median:9.2f}  {ours.fastest:10.2f}  "
+                    f"{name:<9} {names:5}  {ours.statements:10}  {ours.median:9.2f}  {ours.fastest:10.2f}  "
                     f"{naive.statements:22}  {naive.median:9.2f}  {naive.median / ours.median:13.1f}"
                 )
         store.close()

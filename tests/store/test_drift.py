@@ -95,6 +95,13 @@ def test_the_head_is_the_report_without_its_verdicts(store: Store, ids: dict[int
         assert reader.report_heads(["a" * 64], "o" * 64) == {"a" * 64: None}
 
 
+def test_a_verdict_that_checked_nothing_is_not_fresh(store: Store, ids: dict[int, str]) -> None:
+    with store.write() as writer:
+        writer.put_report(report("r1", State.FRESH, verdict(1, State.UNCHECKED), verdict(2, State.FRESH)))
+    with store.read() as reader:
+        assert [state for state, _ in states(reader).values()] == [State.UNCHECKED, State.FRESH, State.UNCHECKED]
+
+
 STATES = st.sampled_from(list(State))
 VERDICTS = st.dictionaries(st.integers(0, 5), st.tuples(STATES, STATES), max_size=6)
 
