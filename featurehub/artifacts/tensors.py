@@ -123,7 +123,7 @@ def digest(entry: dict[str, Any], data: mmap.mmap, start: int, form: str) -> str
             result.update(tensor)
         else:
             for piece in range(0, len(tensor), PIECE):
-                result.update(widen(bytes(tensor[piece : piece + PIECE])).data)
+                result.update(widen(bytes(tensor[piece : piece + PIECE])))
     return result.hexdigest()
 
 
