@@ -53,7 +53,7 @@ def said(artifact: Artifact, tmp_path: Path, *overrides: str, report: State | No
             )  # fmt: skip
         line = freshness(writer.reader, artifact, served)
     store.close()
-    return line
+    return line.plain
 
 
 @pytest.mark.parametrize(
