@@ -8,6 +8,7 @@ The one that ships needs no language model:
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from featurehub.records import Unlabeled
@@ -109,8 +110,14 @@ def choose_further(head: str, worths: Mapping[str, float], count: int) -> tuple[
 
 
 def ranked(worths: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Best first; of equals the shorter, then by alphabet; but never a character before the word that it is part of."""
-    return sorted(worths.items(), key=lambda item: (-item[1], size_of(item[0]), -len(words_in(item[0])), item[0]))
+    """Best first."""
+    return sorted(worths.items(), key=lambda item: (-item[1], *place_among_equals(item[0])))
+
+
+@lru_cache(maxsize=1 << 16)
+def place_among_equals(text: str) -> tuple[int, int, str]:
+    """The shorter first, then by alphabet; but never a character before the word that it is part of."""
+    return size_of(text), -len(words_in(text)), text
 
 
 def describe(evidence: Evidence) -> str:
