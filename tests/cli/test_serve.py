@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from featurehub.cli.judges import RecognizerJudge, judge_called
 
 from api.served import Served
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, seal

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from featurehub.cli import demo, serve
 from featurehub.cli.main import app
 from featurehub.cli.registry import located
-from featurehub.engine.server import ServeOptions, arguments
+from featurehub.engine.server import ServeOptions
 
 
 def given_to_vllm(command: Sequence[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -21,7 +21,7 @@ def given_to_vllm(command: Sequence[str], folder: Path, monkeypatch: pytest.Monk
     result = CliRunner().invoke(app, ["serve", *command], catch_exceptions=False)
     assert result.exit_code == 0
     [options] = kept
-    return arguments(folder, options)
+    return list(options.extra)
 
 
 def test_a_demo_leaves_room_on_a_gpu_for_a_second_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
