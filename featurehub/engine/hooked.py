@@ -10,6 +10,7 @@ from typing import Any
 
 from featurehub.engine.config import EngineConfig
 from featurehub.errors import UnsupportedModel
+from featurehub.families import ARCHITECTURES
 
 __all__ = ["FAMILIES", "PREFIX"]
 
@@ -21,11 +22,13 @@ OWN: dict[str, Any] = {}
 
 def __getattr__(name: str) -> type[Any]:
     architecture = name.removeprefix(PREFIX)
-    if architecture not in OWN or architecture == name:
+    if architecture == name or architecture not in ARCHITECTURES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         return getattr(import_module(FAMILIES), name)
     except (ImportError, AttributeError) as error:
+        if architecture not in OWN:
+            raise
         return refusing(OWN[architecture].load_model_cls(), error)
 
 
