@@ -12,6 +12,7 @@ from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.loading import as_fingerprinted, only_weights
+from featurehub.engine.overrides import resolved
 from featurehub.errors import InvalidInput
 from featurehub.settings import FRONTEND
 
@@ -123,6 +124,24 @@ def test_what_only_the_frontend_needs_is_no_part_of_what_the_compile_cache_hashe
         told.append(os.environ[FRONTEND])
     assert hashes[0] == hashes[1]
     assert told[0] != told[1]
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        ((), ()),
+        (("--dtype", "bfloat16"), ("the precision bfloat16, not the checkpoint's float32",)),
+        (("--hf-overrides", '{"rms_norm_eps": 0.5}'), ("an overridden configuration",)),
+    ],
+    ids=["own", "dtype", "hf-overrides"],
+)
+def test_vllm_s_own_configuration_says_the_same(extra: tuple[str, ...], named: tuple[str, ...]) -> None:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    from featurehub.engine.server import ServeOptions, prepare
+
+    args = prepare(bundled_model(), ServeOptions(extra=extra)).args
+    assert resolved(AsyncEngineArgs.from_cli_args(args).create_engine_config(), "float32") == named
 
 
 @pytest.mark.parametrize(("dtype", "wanted"), [("float32", "float32"), ("bfloat16", "auto"), ("float16", "auto")])
