@@ -157,7 +157,8 @@ known = InputProcessor.process_inputs
 InputProcessor.process_inputs = lambda self, *args, **kwargs: known(self, *args, **kwargs)
 options = dict(dtype="float32", enforce_eager=True, max_num_seqs=4, max_model_len=128, kv_cache_memory_bytes=1 << 28)
 llm = LLM(sys.argv[1], **options)
-[output] = llm.generate([TokensPrompt(prompt_token_ids=[5, 9, 20])], SamplingParams(max_tokens=4, ignore_eos=True), use_tqdm=False)
+params = SamplingParams(max_tokens=4, ignore_eos=True)
+[output] = llm.generate([TokensPrompt(prompt_token_ids=[5, 9, 20])], params, use_tqdm=False)
 print("PLAIN", len(output.outputs[0].token_ids), type(llm.llm_engine.model_executor).__name__)
 llm.llm_engine.engine_core.shutdown()
 try:
