@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import SkipValidation
 from typing_extensions import TypedDict
 
-from api.engine import Engine
+from api.engine import SteeringEngine
 from api.plan import Notice, Plan
 from featurehub.activations import ActivationBlock
 from featurehub.features import AppliedEdit
@@ -60,7 +60,7 @@ class Answer(Frozen):
         return self.model_dump(mode="json", exclude={"activations"}) | {"activations": self.activations}
 
 
-def make_answer(plan: Plan, report: SteerReport, labels: Labels, engine: Engine) -> Answer:
+def make_answer(plan: Plan, report: SteerReport, labels: Labels, engine: SteeringEngine) -> Answer:
     sent = {(edit.sae, edit.latent): i for i, edit in enumerate(plan.steering.edits)}
     return Answer(
         applied=tuple(dosed(edit, sent.get((edit.sae, edit.latent)), report) for edit in plan.applied),
@@ -93,13 +93,15 @@ def nothing_steered(plan: Plan, report: SteerReport) -> tuple[Notice, ...]:
     return (Notice(code="nothing_steered", message=f"the answer has no token at the asked positions ({positions})"),)
 
 
-def activations(plan: Plan, report: SteerReport, labels: Labels, engine: Engine) -> list[TokenActivations] | None:
+def activations(
+    plan: Plan, report: SteerReport, labels: Labels, engine: SteeringEngine
+) -> list[TokenActivations] | None:
     if not plan.steering.reads or report.activations is None:
         return None
     return [token for block in report.activations.blocks for token in token_activations(block, labels, engine)]
 
 
-def token_activations(block: ActivationBlock, labels: Labels, engine: Engine) -> Iterator[TokenActivations]:
+def token_activations(block: ActivationBlock, labels: Labels, engine: SteeringEngine) -> Iterator[TokenActivations]:
     """A latent that nobody labelled goes by its place in the SAE."""
     known = {latent: labels.get((block.sae, latent), (f"sae:{block.sae}/{latent}", "")) for latent in block.distinct()}
     texts = engine.pieces(block.tokens())

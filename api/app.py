@@ -4,9 +4,9 @@ from fastapi import FastAPI
 
 from api import errors, features, health, saes
 from api.deployment import Deployment
-from api.engine import Engine
+from api.engine import SteeringEngine
 from api.gate import Gate
-from api.served import Served
+from api.served import ServedModel
 from featurehub.store import Store
 
 __all__ = ["ROUTERS", "attach", "create_app"]
@@ -22,7 +22,7 @@ def attach(app: FastAPI) -> None:
         app.include_router(router)
 
 
-def create_app(store: Store, served: Served | None = None, engine: Engine | None = None) -> FastAPI:
+def create_app(store: Store, served: ServedModel | None = None, engine: SteeringEngine | None = None) -> FastAPI:
     """An app of its own. ``served`` names the model whose drift verdicts decide the states; without one all features
     are unchecked.
     """

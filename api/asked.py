@@ -11,7 +11,7 @@ from featurehub.features import Edit, SteerOptions
 from featurehub.parsing import parse_edits
 from featurehub.settings import Frozen, Limits
 
-__all__ = ["KEYS", "XARGS_KEY", "Asked", "refuse_reserved"]
+__all__ = ["KEYS", "XARGS_KEY", "SteeringRequest", "refuse_reserved"]
 
 KEYS = ("features", "steer", "return_activations", "abort_when")
 XARGS_KEY = "featurehub"
@@ -25,7 +25,7 @@ class ReturnActivations(Frozen):
     top_k: int = Field(ge=1, le=64, strict=True)
 
 
-class Asked(Frozen):
+class SteeringRequest(Frozen):
     """What a client asked of us. ``top_k`` 0 is no activations."""
 
     edits: dict[str, Edit]
@@ -34,7 +34,7 @@ class Asked(Frozen):
     aborts: tuple[FeatureAbort, ...] = ()
 
     @classmethod
-    def take(cls, body: dict[str, Any], limits: Limits) -> "Asked | None":
+    def take(cls, body: dict[str, Any], limits: Limits) -> "SteeringRequest | None":
         """Removes our keys from ``body``; None where nothing is left to do. Raises InvalidInput."""
         features, steer, activations, aborts = (body.pop(key, None) for key in KEYS)
         asked = cls(

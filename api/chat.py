@@ -21,11 +21,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from api.answer import Answer, Labels, headers, make_answer
-from api.asked import Asked, refuse_reserved
+from api.asked import SteeringRequest, refuse_reserved
 from api.choices import answers, refuse_unsteerable
 from api.deployment import Deployment
 from api.encoding import to_json
-from api.engine import Engine
+from api.engine import SteeringEngine
 from api.plan import Plan, make_plan
 from api.report import read_report
 from api.stream import Ending, append, say_aborted
@@ -55,43 +55,43 @@ Core = Callable[[B, Request], Awaitable[Response | None]]
 
 async def answer_steered(body: B, request: Request, core: Core[B]) -> Response:
     """Raises FeaturehubError; vLLM's own errors come back as vLLM answers them."""
-    here: Deployment = request.app.state.featurehub
+    deployment: Deployment = request.app.state.featurehub
     extra = body.model_extra or {}
     refuse_reserved({**extra, "vllm_xargs": body.vllm_xargs})
-    asked = Asked.take(extra, here.limits)
+    asked = SteeringRequest.take(extra, deployment.limits)
     if asked is None:
         return await core(body, request) or Response(status_code=CLIENT_GONE)
-    plan = await run_in_threadpool(plan_of, asked, here, body.model)
+    plan = await run_in_threadpool(plan_of, asked, deployment, body.model)
     refuse_unsteerable(body, plan.steering)
-    steered = Steered(plan, here, answers(body))
+    steered = SteeredRequest(plan, deployment, answers(body))
     if plan.reaches_engine:
         body.vllm_xargs = {**(body.vllm_xargs or {}), **plan.xargs}
     return await steered.around(core(body, request))
 
 
-def plan_of(asked: Asked, here: Deployment, model: str | None) -> Plan:
+def plan_of(asked: SteeringRequest, deployment: Deployment, model: str | None) -> Plan:
     """``model`` is what the request says is to answer."""
-    if here.served is None:
+    if deployment.served is None:
         raise SteeringUnsupported(
             "this server hosts the registry alone and has no SAE loaded; ask a server that `featurehub serve` started"
         )
-    with here.store.read() as reader:
-        return make_plan(asked, reader, here.served.running(model), here.limits)
+    with deployment.store.read() as reader:
+        return make_plan(asked, reader, deployment.served.running(model), deployment.limits)
 
 
-class Steered:
+class SteeredRequest:
     """One steered request, from the start of vLLM's route to the end of its answer.
 
     requests: how many engine requests vLLM makes of it
     fetched:  whether the worker was asked for the report, which it then forgets
     """
 
-    def __init__(self, plan: Plan, here: Deployment, requests: int = 1) -> None:
-        if here.engine is None:
+    def __init__(self, plan: Plan, deployment: Deployment, requests: int = 1) -> None:
+        if deployment.engine is None:
             raise SteeringUnsupported("this server runs no engine; ask a server that `featurehub serve` started")
         self.plan = plan
-        self.store = here.store
-        self.engine: Engine = here.engine
+        self.store = deployment.store
+        self.engine: SteeringEngine = deployment.engine
         self.requests = requests
         self.fetched = not plan.reaches_engine
 
@@ -160,7 +160,7 @@ class Steered:
 class SteeredStream(StreamingResponse):
     """vLLM's stream, whose last chunk says what was applied."""
 
-    def __init__(self, response: StreamingResponse, steered: Steered) -> None:
+    def __init__(self, response: StreamingResponse, steered: SteeredRequest) -> None:
         content = append(response.body_iterator, steered.last_words)
         super().__init__(content, response.status_code, background=response.background)
         self.raw_headers = response.raw_headers
@@ -178,6 +178,6 @@ DROPPING: set[asyncio.Task[None]] = set()
 """The event loop itself keeps no hold of a task."""
 
 
-async def forget(engine: Engine, key: str) -> None:
+async def forget(engine: SteeringEngine, key: str) -> None:
     with suppress(EngineUnavailable):
         await engine.report(key)

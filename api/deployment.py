@@ -5,12 +5,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.engine import Engine
-from api.served import Served
+from api.engine import SteeringEngine
+from api.served import ServedModel
 from featurehub.settings import Limits
 from featurehub.store import Scope, Store
 
-__all__ = ["Deployment", "Here"]
+__all__ = ["CurrentDeployment", "Deployment"]
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Deployment:
     """served and engine are None where only the registry is hosted."""
 
     store: Store
-    served: Served | None = None
-    engine: Engine | None = None
+    served: ServedModel | None = None
+    engine: SteeringEngine | None = None
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -32,4 +32,4 @@ def deployment(request: Request) -> Deployment:
     return request.app.state.featurehub
 
 
-Here = Annotated[Deployment, Depends(deployment)]
+CurrentDeployment = Annotated[Deployment, Depends(deployment)]

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 from featurehub.errors import EngineUnavailable
 
-__all__ = ["Engine", "FakeEngine"]
+__all__ = ["FakeEngine", "SteeringEngine"]
 
 
-class Engine(Protocol):
+class SteeringEngine(Protocol):
     """The running engine; ``api.serving`` implements it on vLLM's client."""
 
     async def report(self, key: str) -> Mapping[str, Any] | None:

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from api.app import create_app
 from api.chat import answer_steered
 from api.engine import FakeEngine
-from api.served import Served
+from api.served import ServedModel
 from featurehub.store import Store
 
-__all__ = ["EchoRequest", "Echoed", "create_fake_app"]
+__all__ = ["EchoRequest", "Echoes", "create_fake_app"]
 
 
 class EchoRequest(BaseModel):
@@ -40,16 +40,16 @@ class EchoRequest(BaseModel):
         return str(text).split(" ")
 
 
-class Echoed(list[EchoRequest]):
+class Echoes(list[EchoRequest]):
     """The requests that reached the echo."""
 
 
-def create_fake_app(store: Store, served: Served | None, engine: FakeEngine | None) -> FastAPI:
+def create_fake_app(store: Store, served: ServedModel | None, engine: FakeEngine | None) -> FastAPI:
     """An app whose model says what it was told; ``app.state.echoed`` keeps what reached it. A model called "unknown" is
     answered as vLLM answers an unknown one.
     """
     app = create_app(store, served, engine)
-    app.state.echoed = Echoed()
+    app.state.echoed = Echoes()
 
     @app.post("/v1/chat/completions")
     async def chat(body: EchoRequest, request: Request) -> Response:

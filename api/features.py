@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from api.deployment import Here
+from api.deployment import CurrentDeployment
 from api.states import with_states
 from featurehub.features import Feature
 from featurehub.settings import Frozen
@@ -42,21 +42,23 @@ class FeatureCard(Feature):
 
 
 @router.get("")
-def search(here: Here, q: Words = "", limit: Limit = 20, after: After = None, artifact: Sae = None) -> FeaturePage:
-    with here.store.read() as reader:
-        page = reader.search(q, reader.scope(artifact) if artifact else here.scope, limit, after)
-        data = with_states(reader, page.features, here.served)
+def search(
+    deployment: CurrentDeployment, q: Words = "", limit: Limit = 20, after: After = None, artifact: Sae = None
+) -> FeaturePage:
+    with deployment.store.read() as reader:
+        page = reader.search(q, reader.scope(artifact) if artifact else deployment.scope, limit, after)
+        data = with_states(reader, page.features, deployment.served)
     return FeaturePage(data=data, next=page.next, has_more=page.next is not None)
 
 
 # Names may have slashes, so this route takes every path that is left: routes below a feature, such as
 # "/{name:path}/word", come before it. ``api.routes`` finds one that does not.
 @router.get("/{name:path}")
-def feature(here: Here, name: str, artifact: Sae = None) -> FeatureCard:
+def feature(deployment: CurrentDeployment, name: str, artifact: Sae = None) -> FeatureCard:
     """By label, alias, slug, id or ``sae:<artifact>/<latent>``."""
-    with here.store.read() as reader:
-        found = reader.resolve(name, reader.scope(artifact) if artifact else here.scope)
-        (current,) = with_states(reader, [found], here.served)
+    with deployment.store.read() as reader:
+        found = reader.resolve(name, reader.scope(artifact) if artifact else deployment.scope)
+        (current,) = with_states(reader, [found], deployment.served)
         details = reader.details(found.id)
     rest = {key: getattr(details, key) for key in type(details).model_fields if key != "feature"}
     return FeatureCard(**current.model_dump(), **rest)

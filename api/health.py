@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from api.deployment import Deployment, Here
+from api.deployment import CurrentDeployment, Deployment
 from api.states import artifact_states
 from featurehub.errors import FeaturehubError
 from featurehub.features import State
@@ -33,32 +33,32 @@ class Health(Frozen):
 
 
 @router.get("/healthz", response_model=Health)
-async def healthz(here: Here) -> JSONResponse:
-    engine = await engine_health(here)
-    store, state = await run_in_threadpool(store_health, here)
+async def healthz(deployment: CurrentDeployment) -> JSONResponse:
+    engine = await engine_health(deployment)
+    store, state = await run_in_threadpool(store_health, deployment)
     failing = engine == "dead" or store == "failing"
     health = Health(
         status="failing" if failing else "ok",
         engine=engine,
         store=store,
-        artifact=here.served.saes[0] if here.served else None,
+        artifact=deployment.served.saes[0] if deployment.served else None,
         state=state,
     )
     return JSONResponse(health.model_dump(mode="json"), 503 if failing else 200)
 
 
-async def engine_health(here: Deployment) -> Literal["ok", "dead", "absent"]:
-    if here.engine is None:
+async def engine_health(deployment: Deployment) -> Literal["ok", "dead", "absent"]:
+    if deployment.engine is None:
         return "absent"
-    return "ok" if await here.engine.alive() else "dead"
+    return "ok" if await deployment.engine.alive() else "dead"
 
 
-def store_health(here: Deployment) -> tuple[Literal["ok", "failing"], State | None]:
+def store_health(deployment: Deployment) -> tuple[Literal["ok", "failing"], State | None]:
     try:
-        with here.store.read() as reader:
-            if here.served is None:
+        with deployment.store.read() as reader:
+            if deployment.served is None:
                 reader.artifacts()
                 return "ok", None
-            return "ok", worst(artifact_states(reader, here.served.saes, here.served).values())
+            return "ok", worst(artifact_states(reader, deployment.served.saes, deployment.served).values())
     except (SQLAlchemyError, FeaturehubError):
         return "failing", None

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from api.asked import XARGS_KEY, Asked
-from api.served import Served
+from api.asked import XARGS_KEY, SteeringRequest
+from api.served import ServedModel
 from api.states import artifact_states, states_of, with_states
 from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
@@ -39,7 +39,7 @@ class Notice(Frozen):
     feature: str | None = None
 
 
-class Found(NamedTuple):
+class ResolvedFeature(NamedTuple):
     """What a name of a request means. report: of the drift check that set the state;  param: where the name stands"""
 
     feature: Feature
@@ -55,7 +55,7 @@ class Plan:
     watching: the names of the features that each abort watches, in the order of the request
     """
 
-    served: Served
+    served: ServedModel
     steering: Steering
     applied: tuple[AppliedEdit, ...]
     notices: tuple[Notice, ...]
@@ -71,7 +71,7 @@ class Plan:
         return {XARGS_KEY: self.steering.to_request()}
 
 
-def make_plan(asked: Asked, reader: Reader, served: Served, limits: Limits) -> Plan:
+def make_plan(asked: SteeringRequest, reader: Reader, served: ServedModel, limits: Limits) -> Plan:
     """Raises FeatureNotFound, AmbiguousFeature, StaleFeature and InvalidEdit, each naming the key at fault."""
     features = resolve(asked, reader, served)
     refuse_repeated(asked.edits, features)
@@ -96,7 +96,7 @@ def make_plan(asked: Asked, reader: Reader, served: Served, limits: Limits) -> P
     )
 
 
-def resolve(asked: Asked, reader: Reader, served: Served) -> dict[str, Found]:
+def resolve(asked: SteeringRequest, reader: Reader, served: ServedModel) -> dict[str, ResolvedFeature]:
     """The feature of every name with its state. Raises FeatureNotFound, AmbiguousFeature, ArtifactNotFound."""
     params = asked.keys
     try:
@@ -108,11 +108,11 @@ def resolve(asked: Asked, reader: Reader, served: Served) -> dict[str, Found]:
     found = {}
     for name, feature in features.items():
         state, report = states[feature.id]
-        found[name] = Found(feature.model_copy(update={"state": state}), report, params[name])
+        found[name] = ResolvedFeature(feature.model_copy(update={"state": state}), report, params[name])
     return found
 
 
-def refuse_repeated(edits: Iterable[str], features: Mapping[str, Found]) -> None:
+def refuse_repeated(edits: Iterable[str], features: Mapping[str, ResolvedFeature]) -> None:
     """Raises InvalidEdit where two names of edits mean one feature."""
     taken: dict[str, str] = {}
     for name in edits:
@@ -124,7 +124,9 @@ def refuse_repeated(edits: Iterable[str], features: Mapping[str, Found]) -> None
         taken[id] = name
 
 
-def judge(features: Mapping[str, Found], on_stale: OnStale, reader: Reader, served: Served) -> tuple[Notice, ...]:
+def judge(
+    features: Mapping[str, ResolvedFeature], on_stale: OnStale, reader: Reader, served: ServedModel
+) -> tuple[Notice, ...]:
     """What to say of the features' states; nothing of a fresh one. Raises StaleFeature."""
     for name, found in features.items():
         if found.feature.state is State.STALE and on_stale is OnStale.REFUSE:
@@ -133,13 +135,13 @@ def judge(features: Mapping[str, Found], on_stale: OnStale, reader: Reader, serv
     return tuple(notice(name, found, served) for name, found in flagged)
 
 
-def notice(name: str, found: Found, served: Served) -> Notice:
+def notice(name: str, found: ResolvedFeature, served: ServedModel) -> Notice:
     feature, report = found.feature, f" (drift report {found.report})" if found.report else ""
     message = f"{name!r} {saying(feature.state, served)}{report}"
     return Notice(code=f"feature_{feature.state}", message=message, feature=feature.id)
 
 
-def judge_readings(reader: Reader, served: Served) -> tuple[Notice, ...]:
+def judge_readings(reader: Reader, served: ServedModel) -> tuple[Notice, ...]:
     """What to say of activations that are read with the loaded SAEs; nothing of a fresh one."""
     states = artifact_states(reader, served.saes, served)
     message = "the SAE that reads the activations"
@@ -150,7 +152,7 @@ def judge_readings(reader: Reader, served: Served) -> tuple[Notice, ...]:
     )
 
 
-def saying(state: State, served: Served) -> str:
+def saying(state: State, served: ServedModel) -> str:
     """Of a feature or an SAE that is not fresh."""
     match state:
         case State.SUSPECT:
@@ -161,14 +163,14 @@ def saying(state: State, served: Served) -> str:
             return unchecked(served)
 
 
-def unchecked(served: Served) -> str:
+def unchecked(served: ServedModel) -> str:
     """Why nobody can say whether a feature holds."""
     if served.overrides:
         return f"was not checked with {', '.join(served.overrides)}"
     return "was not checked on the loaded model; run `featurehub drift check`"
 
 
-def refusal(name: str, found: Found, reader: Reader, served: Served) -> StaleFeature:
+def refusal(name: str, found: ResolvedFeature, reader: Reader, served: ServedModel) -> StaleFeature:
     label = found.feature.label[: Limits().name_chars]
     page = reader.search(label, reader.scope(found.feature.artifact), FEATURES_TRIED)
     fresh = (each.label for each in with_states(reader, page.features, served) if each.state is State.FRESH)
@@ -183,7 +185,7 @@ def refusal(name: str, found: Found, reader: Reader, served: Served) -> StaleFea
     )
 
 
-def latent_edit(name: str, edit: Edit, feature: Feature, watched: Mapping[str, Found]) -> LatentEdit:
+def latent_edit(name: str, edit: Edit, feature: Feature, watched: Mapping[str, ResolvedFeature]) -> LatentEdit:
     """The edit on the raw scale. Raises InvalidEdit for a feature whose strength nobody has measured."""
     return LatentEdit(
         sae=feature.artifact,
@@ -194,11 +196,11 @@ def latent_edit(name: str, edit: Edit, feature: Feature, watched: Mapping[str, F
     )
 
 
-def raw_abort(abort: FeatureAbort, watched: Mapping[str, Found]) -> Abort:
+def raw_abort(abort: FeatureAbort, watched: Mapping[str, ResolvedFeature]) -> Abort:
     return Abort(event=abort.name, when=raw_when(abort.when, watched), positions=abort.positions)
 
 
-def raw_when(when: FeatureWhen, watched: Mapping[str, Found]) -> When:
+def raw_when(when: FeatureWhen, watched: Mapping[str, ResolvedFeature]) -> When:
     return When(
         conditions=tuple(raw_condition(each, watched[each.feature].feature) for each in when), any=bool(when.any)
     )

@@ -4,12 +4,12 @@ from typing import Literal
 
 from fastapi import APIRouter
 
-from api.deployment import Deployment, Here
+from api.deployment import CurrentDeployment, Deployment
 from api.states import artifact_states
 from featurehub.artifacts.manifest import Manifest, Part
 from featurehub.features import State
 from featurehub.settings import Frozen
-from featurehub.store import Artifact
+from featurehub.store import RegisteredArtifact
 from featurehub.verdicts import DriftReport
 
 __all__ = ["SaeCard", "SaeList", "SaeSummary", "router"]
@@ -56,33 +56,33 @@ class SaeCard(SaeSummary):
 
 
 @router.get("")
-def saes(here: Here) -> SaeList:
-    with here.store.read() as reader:
+def saes(deployment: CurrentDeployment) -> SaeList:
+    with deployment.store.read() as reader:
         artifacts = reader.artifacts()
-        states = artifact_states(reader, [each.id for each in artifacts], here.served)
-        return SaeList(data=tuple(summary(each, states[each.id], here) for each in artifacts))
+        states = artifact_states(reader, [each.id for each in artifacts], deployment.served)
+        return SaeList(data=tuple(summary(each, states[each.id], deployment) for each in artifacts))
 
 
 # Names may have slashes, so this route takes every path that is left: routes below an SAE, such as
 # "/{name:path}/word", come before it. ``api.routes`` finds one that does not.
 @router.get("/{name:path}")
-def sae(here: Here, name: str) -> SaeCard:
+def sae(deployment: CurrentDeployment, name: str) -> SaeCard:
     """By id, name, alias, or an unambiguous prefix of one."""
-    with here.store.read() as reader:
+    with deployment.store.read() as reader:
         artifact = reader.artifact(name)
-        report = reader.latest_report(artifact.id, here.served.fingerprint) if here.served else None
-        [state] = artifact_states(reader, [artifact.id], here.served).values()
-        short = summary(artifact, state, here)
+        report = reader.latest_report(artifact.id, deployment.served.fingerprint) if deployment.served else None
+        [state] = artifact_states(reader, [artifact.id], deployment.served).values()
+        short = summary(artifact, state, deployment)
     return SaeCard(
         **short.model_dump(),
         manifest=artifact.manifest,
         report=report,
-        differences=artifact.manifest.model.differences(here.served.model) if here.served else (),
-        overrides=here.served.overrides if here.served else (),
+        differences=artifact.manifest.model.differences(deployment.served.model) if deployment.served else (),
+        overrides=deployment.served.overrides if deployment.served else (),
     )
 
 
-def summary(artifact: Artifact, state: State, here: Deployment) -> SaeSummary:
+def summary(artifact: RegisteredArtifact, state: State, deployment: Deployment) -> SaeSummary:
     manifest = artifact.manifest
     return SaeSummary(
         id=artifact.id,
@@ -95,6 +95,6 @@ def summary(artifact: Artifact, state: State, here: Deployment) -> SaeSummary:
         metrics=manifest.metrics,
         created=artifact.created,
         is_default=artifact.is_default,
-        loaded=artifact.id in (here.scope.saes or ()),
+        loaded=artifact.id in (deployment.scope.saes or ()),
         state=state,
     )

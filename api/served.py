@@ -10,10 +10,10 @@ from featurehub.features import OnStale
 from featurehub.records import Scope
 from featurehub.settings import FRONTEND, Frozen
 
-__all__ = ["Served"]
+__all__ = ["ServedModel"]
 
 
-class Served(Frozen):
+class ServedModel(Frozen):
     """What `featurehub serve` tells the frontend through the environment.
 
     Attributes:
@@ -37,11 +37,11 @@ class Served(Frozen):
         """Of the function; what drift reports are found by."""
         return self.model.function
 
-    def with_overrides(self, *found: str) -> "Served":
+    def with_overrides(self, *found: str) -> "ServedModel":
         """The same with these too."""
         return self.model_copy(update={"overrides": tuple(dict.fromkeys((*self.overrides, *found)))})
 
-    def running(self, name: str | None) -> "Served":
+    def running(self, name: str | None) -> "ServedModel":
         """What answers a request for the model of this name: an adapter makes another function of it."""
         if not name or name in self.names:
             return self
@@ -53,7 +53,7 @@ class Served(Frozen):
         return Scope(saes=self.saes)
 
     @classmethod
-    def of(cls, told: str | None) -> "Served":
+    def of(cls, told: str | None) -> "ServedModel":
         """Raises InvalidConfig naming what is missing or wrong in what the environment says."""
         if not told:
             raise InvalidConfig(f"{FRONTEND} is not set: this server was not started by `featurehub serve MODEL`")

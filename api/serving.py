@@ -27,7 +27,7 @@ from api.app import ROUTERS, attach
 from api.chat import Core, answer_steered
 from api.deployment import Deployment
 from api.routes import check_routes
-from api.served import Served
+from api.served import ServedModel
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.overrides import resolved
 from featurehub.errors import ArtifactNotFound, EngineError, EngineUnavailable, InvalidConfig
@@ -95,7 +95,7 @@ class FeaturehubRoutes:
         if self.app is None:
             raise EngineError("vLLM has no place for featurehub's routes here, so nothing would be steered")
         check_routes(self.app, (*ROUTERS, router))
-        served = loaded(Served.of(os.environ.get(FRONTEND)), engine_client)
+        served = loaded(ServedModel.of(os.environ.get(FRONTEND)), engine_client)
         store = open_store(served.store)
         try:
             with store.read() as reader:
@@ -123,7 +123,7 @@ def close_at_shutdown(app: FastAPI, store: Store) -> None:
     app.router.lifespan_context = lifespan
 
 
-def loaded(served: Served, client: EngineClient | None) -> Served:
+def loaded(served: ServedModel, client: EngineClient | None) -> ServedModel:
     """What is served, with what the engine itself says of it. Raises InvalidConfig for another engine's."""
     if client is None:
         return served

@@ -9,14 +9,14 @@
 
 from collections.abc import Iterable
 
-from api.served import Served
+from api.served import ServedModel
 from featurehub.features import Feature, State
 from featurehub.store import Reader
 
 __all__ = ["artifact_states", "states_of", "with_states"]
 
 
-def artifact_states(reader: Reader, artifacts: Iterable[str], served: Served | None) -> dict[str, State]:
+def artifact_states(reader: Reader, artifacts: Iterable[str], served: ServedModel | None) -> dict[str, State]:
     """Of SAEs (by id) as a whole."""
     asked = list(artifacts)
     if served is None:
@@ -27,7 +27,7 @@ def artifact_states(reader: Reader, artifacts: Iterable[str], served: Served | N
     return {each: vouched(State.FRESH if each in home else found[each], served) for each in asked}
 
 
-def states_of(reader: Reader, features: Iterable[Feature], served: Served) -> dict[str, tuple[State, str | None]]:
+def states_of(reader: Reader, features: Iterable[Feature], served: ServedModel) -> dict[str, tuple[State, str | None]]:
     """Of features, by id: the state, and the id of the drift report that says so, where there is one."""
     listed = list(features)
     home = {owner for owner in {each.artifact for each in listed} if at_home(reader, owner, served)}
@@ -37,7 +37,7 @@ def states_of(reader: Reader, features: Iterable[Feature], served: Served) -> di
     return {id: (vouched(state, served), report) for id, (state, report) in states.items()}
 
 
-def with_states(reader: Reader, features: Iterable[Feature], served: Served | None) -> tuple[Feature, ...]:
+def with_states(reader: Reader, features: Iterable[Feature], served: ServedModel | None) -> tuple[Feature, ...]:
     """The same features, each with its state."""
     listed = tuple(features)
     if served is None:
@@ -46,11 +46,11 @@ def with_states(reader: Reader, features: Iterable[Feature], served: Served | No
     return tuple(each.model_copy(update={"state": states[each.id][0]}) for each in listed)
 
 
-def vouched(state: State, served: Served) -> State:
+def vouched(state: State, served: ServedModel) -> State:
     """What a verdict on the checkpoint is worth for what runs: rule 3."""
     return State.UNCHECKED if state is State.FRESH and served.overrides else state
 
 
-def at_home(reader: Reader, artifact: str, served: Served) -> bool:
+def at_home(reader: Reader, artifact: str, served: ServedModel) -> bool:
     """Whether the checkpoint is the function that the SAE was trained on."""
     return reader.artifact(artifact).manifest.model.same_function(served.model)

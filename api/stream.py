@@ -62,7 +62,7 @@ class Events:
         self.buffer = self.buffer[start:]
         return events
 
-    def rest(self) -> str:
+    def remainder(self) -> str:
         """What is left when the stream ends: an event without its blank line, or nothing."""
         left, self.buffer = self.buffer + self.decoder.decode(b"", final=True), ""
         return left
@@ -104,7 +104,7 @@ async def append(pieces: AsyncIterable[str | bytes | memoryview], finish: Finish
         for text in events.feed(piece):
             if out := await tail.pass_on(text):
                 yield out
-    if out := tail.release() + events.rest():
+    if out := tail.release() + events.remainder():
         yield out
 
 

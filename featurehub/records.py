@@ -9,7 +9,6 @@ from featurehub.features import Feature, State
 from featurehub.settings import Frozen
 
 __all__ = [
-    "Artifact",
     "Calibration",
     "Context",
     "Evaluation",
@@ -19,6 +18,7 @@ __all__ = [
     "Labeled",
     "Outcome",
     "Provenance",
+    "RegisteredArtifact",
     "ReportHead",
     "Scope",
     "SearchPage",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-class Artifact(Frozen):
+class RegisteredArtifact(Frozen):
     """A registered SAE. No two share one of their names (``name`` and ``aliases``); ``path`` is its folder."""
 
     id: str

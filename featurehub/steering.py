@@ -24,10 +24,10 @@ from featurehub.dictionary import Dictionary
 from featurehub.edits import Condition, LatentEdit, Steering, When
 from featurehub.features import Mode
 
-__all__ = ["Reference", "Steered", "activation", "steer_token"]
+__all__ = ["EditResult", "Reference", "activation", "steer_token"]
 
 
-class Steered(NamedTuple):
+class EditResult(NamedTuple):
     """x: the edited stream; dose: ‖x' − x‖ / ‖x‖; clipped: whether the guard scaled Δ down."""
 
     x: Float[Tensor, " d_model"]
@@ -37,7 +37,7 @@ class Steered(NamedTuple):
 
 def steer_token(
     x: Float[Tensor, " d_model"], dictionaries: Mapping[str, Dictionary], edits: Sequence[LatentEdit], dose_max: float
-) -> Steered:
+) -> EditResult:
     """Applies the edits to one token's stream ``x`` (any float dtype); computes in float32.
 
     dictionaries: the SAEs of one hook point by the name that the edits give them
@@ -49,9 +49,9 @@ def steer_token(
         delta += change(x, dictionary, edit) * dictionary.W_dec[edit.latent]
     size, norm = float(delta.norm()), float(x.norm())
     if size == 0.0:
-        return Steered(x, 0.0, False)
+        return EditResult(x, 0.0, False)
     scale = min(1.0, dose_max * norm / size)
-    return Steered(x + scale * delta, scale * size / norm if norm else 0.0, scale < 1.0)
+    return EditResult(x + scale * delta, scale * size / norm if norm else 0.0, scale < 1.0)
 
 
 def change(x: Float[Tensor, " d_model"], dictionary: Dictionary, edit: LatentEdit) -> float:
@@ -82,7 +82,7 @@ class Reference:
         self.prompt_len = prompt_len
         self.fired: defaultdict[Condition, set[int]] = defaultdict(set)
 
-    def at(self, point: str, position: int, x: Float[Tensor, " d_model"]) -> Steered:
+    def at(self, point: str, position: int, x: Float[Tensor, " d_model"]) -> EditResult:
         """What the stream ``x`` of the token at ``position`` becomes at this hook point."""
         here = self.dictionaries[point]
         for condition in self.steering.conditions():

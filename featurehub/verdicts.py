@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from featurehub.features import State
 from featurehub.settings import Frozen
 
-__all__ = ["DriftReport", "Evidence", "FeatureVerdict", "state_of", "worst"]
+__all__ = ["DriftReport", "FeatureVerdict", "Statistic", "state_of", "worst"]
 
 _SEVERITY = (State.FRESH, State.UNCHECKED, State.SUSPECT, State.STALE)
 
@@ -21,7 +21,7 @@ def state_of(reads: State, steers: State) -> State:
     return worst(checked) if checked else State.UNCHECKED
 
 
-class Evidence(Frozen):
+class Statistic(Frozen):
     """One statistic against its threshold.
 
     n: how many observations it rests on
@@ -44,7 +44,7 @@ class FeatureVerdict(Frozen):
     reads: State
     steers: State
     reason: str
-    evidence: tuple[Evidence, ...] = ()
+    evidence: tuple[Statistic, ...] = ()
 
     @property
     def state(self) -> State:

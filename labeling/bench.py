@@ -10,7 +10,7 @@ from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.offline import Generation, Sampling
 from featurehub.features import Mode
 
-__all__ = ["Bench", "Candidate", "Generator", "SteeringJudge", "Tally", "Trials", "coefficient"]
+__all__ = ["AnswerTally", "Bench", "Candidate", "Generator", "SteeringJudge", "Trials", "coefficient"]
 
 
 class Candidate(NamedTuple):
@@ -50,15 +50,15 @@ class SteeringJudge(Protocol):
     def coherent(self, texts: Sequence[str]) -> np.ndarray: ...
 
 
-class Tally(NamedTuple):
+class AnswerTally(NamedTuple):
     """Outcomes of one candidate at one dose."""
 
     answers: int = 0
     shown: int = 0
     coherent: int = 0
 
-    def __add__(self, other: "Tally") -> "Tally":  # type: ignore[override]
-        return Tally(self.answers + other.answers, self.shown + other.shown, self.coherent + other.coherent)
+    def __add__(self, other: "AnswerTally") -> "AnswerTally":  # type: ignore[override]
+        return AnswerTally(self.answers + other.answers, self.shown + other.shown, self.coherent + other.coherent)
 
     @property
     def success(self) -> float:
@@ -73,7 +73,7 @@ class Tally(NamedTuple):
         return self.success * self.coherence
 
 
-Trials = dict[tuple[int, float], Tally]
+Trials = dict[tuple[int, float], AnswerTally]
 """By latent and dose."""
 
 
@@ -115,9 +115,9 @@ class Bench:
             self.progress(self.done)
         return texts
 
-    def judged(self, candidate: Candidate, texts: Sequence[str]) -> Tally:
+    def judged(self, candidate: Candidate, texts: Sequence[str]) -> AnswerTally:
         shown, coherent = self.judge.shows(candidate.label, texts), self.judge.coherent(texts)
-        return Tally(len(texts), int(shown.sum()), int(coherent.sum()))
+        return AnswerTally(len(texts), int(shown.sum()), int(coherent.sum()))
 
 
 def nudge(candidate: Candidate, dose: float, median_norm: float) -> Steering:

@@ -38,7 +38,7 @@ class Cut(NamedTuple):
     texts: list[str]
 
 
-class Sentence(NamedTuple):
+class SentenceSpan(NamedTuple):
     """Tokens ``begin`` to ``end`` of a document, and whether a part or a passage begins with it."""
 
     begin: int
@@ -73,7 +73,7 @@ def cut(corpus: Corpus, passage: int = PASSAGE) -> Cut:
     return Cut(words, documents, np.unique(parts, return_inverse=True)[1], passages, sentence_of, passage_of, texts)
 
 
-def sentences_of(pieces: Sequence[str], passage: int) -> Iterator[Sentence]:
+def sentences_of(pieces: Sequence[str], passage: int) -> Iterator[SentenceSpan]:
     """The sentences of one document, in order; together they are all of its tokens."""
     begins = [*sentence_starts(pieces), len(pieces)]
     found, positions = find_words(pieces)
@@ -83,5 +83,5 @@ def sentences_of(pieces: Sequence[str], passage: int) -> Iterator[Sentence]:
     for (begin, end), (start, stop) in zip(pairwise(begins), pairwise(bounds), strict=True):
         number = (begin + end) * count // (2 * len(pieces) + 1)
         begins_part = begin == 0 or pieces[begin - 1] == BREAK
-        yield Sentence(begin, end, found[start:stop], begins_part, number > before)
+        yield SentenceSpan(begin, end, found[start:stop], begins_part, number > before)
         before = number

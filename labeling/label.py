@@ -59,7 +59,7 @@ class LatentLabel(NamedTuple):
     provenance: Provenance
 
 
-class Scored(NamedTuple):
+class ScoredExplanation(NamedTuple):
     """An explanation with its detection scores; none for one without a proposal."""
 
     explanation: Explanation
@@ -85,7 +85,7 @@ def label_latents(
     live = np.flatnonzero(np.diff(corpus.matrix.tocsc().indptr)).tolist()
     examiner = Examiner(held_out, scorer, config.min_passages)
     evidences = gather(shown, live, projection, config.longest, config.min_ngram, config.candidates)
-    found: dict[int, Scored] = {}
+    found: dict[int, ScoredExplanation] = {}
     for latent, scored in examined(evidences, explainer, examiner, config):
         found[latent] = scored
         progress(len(found), len(live))
@@ -102,24 +102,26 @@ class Examiner:
         self.texts = pieces.texts
         self.peaks = csc_matrix(pool(held_out.matrix, pieces.passage_of, len(pieces.texts)))
 
-    def examine(self, evidence: Evidence, explanation: Explanation) -> Scored:
+    def examine(self, evidence: Evidence, explanation: Explanation) -> ScoredExplanation:
         if isinstance(explanation.outcome, Unlabeled):
-            return Scored(explanation, {})
+            return ScoredExplanation(explanation, {})
         fires = self.peaks[:, [evidence.latent]].toarray().ravel() >= evidence.level
         if fires.sum() < self.min_passages:
             outcome = too_few(int(fires.sum()), self.min_passages, "held-out")
-            return Scored(explanation._replace(outcome=outcome), {})
-        return Scored(explanation, detection(self.scorer.scores(explanation.outcome.label, self.texts), fires))
+            return ScoredExplanation(explanation._replace(outcome=outcome), {})
+        return ScoredExplanation(
+            explanation, detection(self.scorer.scores(explanation.outcome.label, self.texts), fires)
+        )
 
 
 def examined(
     evidences: Iterable[Evidence], explainer: Explainer, examiner: Examiner, config: LabelConfig
-) -> Iterator[tuple[int, Scored]]:
+) -> Iterator[tuple[int, ScoredExplanation]]:
     """Steps 2 to 4."""
     for evidence in evidences:
         if evidence.passages < config.min_passages:
             outcome = too_few(evidence.passages, config.min_passages, "explained")
-            yield evidence.latent, Scored(Explanation(outcome, "", ""), {})
+            yield evidence.latent, ScoredExplanation(Explanation(outcome, "", ""), {})
         else:
             yield evidence.latent, examiner.examine(evidence, explainer.explain(evidence))
 
@@ -128,7 +130,7 @@ def too_few(passages: int, needed: int, half: str) -> Unlabeled:
     return Unlabeled(reason=f"fires in {passages} of the {half} passages; at least {needed} are needed")
 
 
-def check_budget(found: Mapping[int, Scored], max_unlabeled: float) -> None:
+def check_budget(found: Mapping[int, ScoredExplanation], max_unlabeled: float) -> None:
     """Step 6."""
     reasons = [
         each.explanation.outcome.reason for each in found.values() if isinstance(each.explanation.outcome, Unlabeled)
@@ -140,7 +142,7 @@ def check_budget(found: Mapping[int, Scored], max_unlabeled: float) -> None:
         )
 
 
-def concluded(found: Mapping[int, Scored], explainer: Explainer, author: str) -> list[LatentLabel]:
+def concluded(found: Mapping[int, ScoredExplanation], explainer: Explainer, author: str) -> list[LatentLabel]:
     """Step 5, and the rows as the store takes them."""
     labels: list[LatentLabel] = []
     for latent, (explanation, scores) in sorted(found.items()):

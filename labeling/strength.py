@@ -29,7 +29,7 @@ from featurehub.edits import LARGEST
 from featurehub.engine.offline import Sampling
 from featurehub.records import Calibration, Trial
 from featurehub.settings import Frozen
-from labeling.bench import Bench, Candidate, Generator, SteeringJudge, Tally, Trials, coefficient
+from labeling.bench import AnswerTally, Bench, Candidate, Generator, SteeringJudge, Trials, coefficient
 
 __all__ = [
     "CalibrationConfig",
@@ -165,7 +165,7 @@ def settled_dose(candidate: Candidate, trials: Trials) -> float:
 
 
 def conclude(
-    candidate: Candidate, confirmed: Tally, dose: float, share: float, trials: Trials, median_norm: float
+    candidate: Candidate, confirmed: AnswerTally, dose: float, share: float, trials: Trials, median_norm: float
 ) -> Calibration:
     """Step 5. ``share``: of the unsteered answers that show the label."""
     return Calibration(

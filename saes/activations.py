@@ -9,8 +9,8 @@ from scipy.sparse import csr_matrix, vstack
 
 from featurehub.dictionary import Dictionary
 from saes.documents import Document
-from saes.evaluate import Evaluation, Quality
-from saes.reader import Reader, read_tokens
+from saes.evaluate import Evaluator, Quality
+from saes.reader import StreamReader, read_tokens
 
 __all__ = ["FeatureActivations", "encode_documents"]
 
@@ -58,7 +58,7 @@ class FeatureActivations(NamedTuple):
 
 
 def encode_documents(
-    reader: Reader,
+    reader: StreamReader,
     dictionary: Dictionary,
     documents: Sequence[Document],
     special: Collection[int],
@@ -69,7 +69,7 @@ def encode_documents(
 
     ``progress`` is called with 1 after each document.
     """
-    blocks, norms, offsets, evaluation = [], [], [0], Evaluation(dictionary)
+    blocks, norms, offsets, evaluation = [], [], [0], Evaluator(dictionary)
     for document, x, mask in read_tokens(reader, documents, special, documents_per_read):
         a = dictionary.encode(x) * mask[:, None]
         evaluation.add(x[mask], a[mask])

@@ -19,7 +19,7 @@ from featurehub.errors import BudgetExceeded
 from featurehub.settings import Frozen
 from saes.budget import Budget
 from saes.documents import Document
-from saes.reader import Reader
+from saes.reader import StreamReader
 from saes.run import TrainConfig
 
 __all__ = ["Estimate", "Job", "Rates", "measure"]
@@ -122,7 +122,7 @@ class Job(Frozen):
 
 
 def measure(
-    reader: Reader,
+    reader: StreamReader,
     documents: Sequence[Document],
     job: Job,
     step: Callable[[Tensor], object],
@@ -130,12 +130,15 @@ def measure(
 ) -> Rates:
     """Takes a second or so.
 
-    documents: at least one;  step: makes one of a trial on a batch, [tokens, width];  points: as in ``Reader.capture``
+    Args:
+        documents: At least one.
+        step: Makes one step of a trial on a batch, [tokens, width].
+        points: As in ``StreamReader.capture``.
     """
     return Rates(reading_rate(reader, documents, points), training_rate(job, step))
 
 
-def reading_rate(reader: Reader, documents: Sequence[Document], points: Sequence[HookPoint]) -> float:
+def reading_rate(reader: StreamReader, documents: Sequence[Document], points: Sequence[HookPoint]) -> float:
     sizes = accumulate(len(document.token_ids) for document in documents)
     tried = [document.token_ids for document, size in zip(documents, sizes, strict=False) if size <= TRIED_TOKENS]
     tried = tried or [documents[0].token_ids]

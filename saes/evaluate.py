@@ -21,7 +21,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.errors import InvalidInput
 from featurehub.settings import Frozen
 
-__all__ = ["Evaluation", "Quality", "decades", "evaluate"]
+__all__ = ["Evaluator", "Quality", "decades", "evaluate"]
 
 
 class Quality(Frozen):
@@ -44,7 +44,7 @@ class Quality(Frozen):
         return 1.0 - self.explained_variance
 
 
-class Evaluation:
+class Evaluator:
     """Adds up, over all tokens that it is given, what ``Quality`` is made of; in double precision."""
 
     def __init__(self, dictionary: Dictionary) -> None:
@@ -85,7 +85,7 @@ class Evaluation:
 
 def evaluate(dictionary: Dictionary, streams: Iterable[Float[Tensor, "_ d_model"]]) -> Quality:
     """Over all tokens of all ``streams``."""
-    evaluation = Evaluation(dictionary)
+    evaluation = Evaluator(dictionary)
     for x in streams:
         evaluation.add(x, dictionary.encode(x))
     return evaluation.quality()

@@ -24,7 +24,7 @@ from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.errors import BudgetExceeded, CorruptArtifact, InvalidInput
 from featurehub.settings import Frozen
 from saes.documents import Document, count_tokens, text_hash
-from saes.reader import Reader, read_tokens
+from saes.reader import StreamReader, read_tokens
 
 __all__ = ["Harvest", "HarvestConfig", "harvest_documents", "open_harvest", "token_bytes"]
 
@@ -136,7 +136,7 @@ class Harvest:
 
 
 def harvest_documents(
-    reader: Reader,
+    reader: StreamReader,
     documents: Sequence[Document],
     special: Collection[int],
     folder: Path,
@@ -161,7 +161,11 @@ def harvest_documents(
 
 
 def read_shard(
-    reader: Reader, documents: Sequence[Document], special: Collection[int], first: int, hooks: Sequence[HookPoint]
+    reader: StreamReader,
+    documents: Sequence[Document],
+    special: Collection[int],
+    first: int,
+    hooks: Sequence[HookPoint],
 ) -> Shard:
     parts = [
         Shard(x[mask], torch.tensor(document.token_ids)[mask], torch.full((int(mask.sum()),), first + i))

@@ -15,10 +15,10 @@ from scipy.sparse import csr_matrix
 from featurehub.errors import CorruptArtifact
 from saes.activations import FeatureActivations
 
-__all__ = ["Observed", "observe"]
+__all__ = ["Observations", "observe"]
 
 
-class Observed(NamedTuple):
+class Observations(NamedTuple):
     """Token ids and activations of a set of documents.
 
     token_ids:   [tokens] of all documents, one after the other
@@ -69,7 +69,7 @@ class Observed(NamedTuple):
         save_file({name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}, path)
 
     @classmethod
-    def load(cls, path: Path) -> "Observed":
+    def load(cls, path: Path) -> "Observations":
         """Raises CorruptArtifact."""
         try:
             t = {name: tensor.numpy() for name, tensor in load_file(path).items()}
@@ -83,9 +83,9 @@ def answer_peak(rows: csr_matrix) -> np.ndarray:
     return rows.max(axis=0).toarray().ravel()
 
 
-def observe(activations: FeatureActivations) -> Observed:
+def observe(activations: FeatureActivations) -> Observations:
     documents = activations.documents
-    return Observed(
+    return Observations(
         token_ids=np.concatenate([d.token_ids for d in documents]),
         offsets=activations.offsets,
         prompt_lens=np.array([d.prompt_len for d in documents]),

@@ -29,7 +29,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.settings import Frozen
 from saes.documents import Document
 from saes.drift.scores import f1
-from saes.reader import Reader, read_tokens
+from saes.reader import StreamReader, read_tokens
 
 __all__ = ["ClassProbe", "Means", "ProbeConfig", "Score", "document_means", "mean_scores", "probe"]
 
@@ -76,7 +76,7 @@ class Split(NamedTuple):
 
 
 def document_means(
-    reader: Reader,
+    reader: StreamReader,
     dictionary: Dictionary,
     documents: Sequence[Document],
     special: Collection[int],

@@ -9,10 +9,10 @@ from torch import Tensor
 from featurehub.artifacts.manifest import HookPoint
 from saes.documents import Document
 
-__all__ = ["FakeReader", "Reader", "read_tokens"]
+__all__ = ["FakeReader", "StreamReader", "read_tokens"]
 
 
-class Reader(Protocol):
+class StreamReader(Protocol):
     """Whatever yields the stream at hook points; ``featurehub.engine.offline.Engine`` does."""
 
     def capture(self, documents: Sequence[Sequence[int]], *points: HookPoint) -> list[Tensor]:
@@ -35,7 +35,7 @@ class FakeReader:
 
 
 def read_tokens(
-    reader: Reader,
+    reader: StreamReader,
     documents: Sequence[Document],
     special: Collection[int],
     documents_per_read: int,

@@ -19,7 +19,7 @@ from featurehub.errors import BudgetExceeded, InvalidInput
 from featurehub.settings import Frozen
 from saes.checkpoint import load_state, save_state
 
-__all__ = ["REPORT_EVERY", "SCALE_BATCHES", "Run", "TrainConfig", "check_asked", "go_on"]
+__all__ = ["REPORT_EVERY", "SCALE_BATCHES", "ResumableRun", "TrainConfig", "check_asked", "resume_run"]
 
 SCALE_BATCHES = 20
 """The stream's first ones, on which its scale is measured."""
@@ -65,7 +65,7 @@ class TrainConfig(Frozen):
         return self.tokens + SCALE_BATCHES * self.batch_tokens + buffer_tokens
 
 
-class Run(Protocol[Report]):
+class ResumableRun(Protocol[Report]):
     """Something in training."""
 
     config: TrainConfig
@@ -92,8 +92,8 @@ class Run(Protocol[Report]):
         ...
 
 
-def go_on(
-    run: Run[Report],
+def resume_run(
+    run: ResumableRun[Report],
     checkpoint: Path | None = None,
     progress: Callable[[Report], None] = lambda report: None,
     until: float = math.inf,
@@ -115,7 +115,9 @@ def go_on(
         torch.set_flush_denormal(False)
 
 
-def make_steps(run: Run[Report], checkpoint: Path | None, progress: Callable[[Report], None], until: float) -> None:
+def make_steps(
+    run: ResumableRun[Report], checkpoint: Path | None, progress: Callable[[Report], None], until: float
+) -> None:
     due = time.monotonic() + run.config.checkpoint_every
     while run.done < run.config.steps:
         if time.monotonic() > until:
@@ -128,7 +130,7 @@ def make_steps(run: Run[Report], checkpoint: Path | None, progress: Callable[[Re
         save(run, checkpoint)
 
 
-def save(run: Run[Any], checkpoint: Path) -> float:
+def save(run: ResumableRun[Any], checkpoint: Path) -> float:
     """The seconds that it took."""
     started = time.monotonic()
     save_state(checkpoint, run.state())
@@ -140,7 +142,7 @@ def pause(config: TrainConfig, took: float) -> float:
     return max(config.checkpoint_every, took * (1 / SAVING_SHARE - 1)) if config.checkpoint_every else 0.0
 
 
-def stop(run: Run[Report], checkpoint: Path | None) -> None:
+def stop(run: ResumableRun[Report], checkpoint: Path | None) -> None:
     """Step 3. Raises BudgetExceeded."""
     kept = "nothing is kept"
     if checkpoint is not None:

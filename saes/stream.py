@@ -18,7 +18,7 @@ from featurehub.artifacts.manifest import HookPoint
 from featurehub.errors import InvalidInput
 from featurehub.settings import Frozen
 from saes.documents import Document
-from saes.reader import Reader, read_tokens
+from saes.reader import StreamReader, read_tokens
 
 __all__ = ["Chunks", "DocumentChunks", "Stream", "StreamConfig"]
 
@@ -36,12 +36,12 @@ class Chunks(Protocol):
 class DocumentChunks:
     """Read through the engine whenever they are asked for: for text that is passed once.
 
-    points: as in ``Reader.capture``
+    points: as in ``StreamReader.capture``
     """
 
     def __init__(
         self,
-        reader: Reader,
+        reader: StreamReader,
         documents: Sequence[Document],
         special: Collection[int],
         documents_per_chunk: int = 512,

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from featurehub.dictionary import Dictionary
 from saes.recipes import Recipe
-from saes.run import REPORT_EVERY, SCALE_BATCHES, TrainConfig, check_asked, go_on
+from saes.run import REPORT_EVERY, SCALE_BATCHES, TrainConfig, check_asked, resume_run
 from saes.stream import Stream
 from saes.trainee import Trainee, TrainingProgress
 
@@ -38,7 +38,7 @@ class TrainedSae(NamedTuple):
     history: list[TrainingProgress]
 
 
-class Run:
+class SaeRun:
     """All trainees of a run, and their stream."""
 
     def __init__(
@@ -106,14 +106,14 @@ def train(
     until: float = math.inf,
     parents: Mapping[str, Dictionary] | None = None,
 ) -> list[TrainedSae]:
-    """One SAE per recipe; ``checkpoint``, ``progress`` and ``until`` as in ``saes.run.go_on``.
+    """One SAE per recipe; ``checkpoint``, ``progress`` and ``until`` as in ``saes.run.resume_run``.
 
     parents: by id, those that recipes begin with
     Raises InvalidInput for a recipe that cannot be made and for the checkpoint of another run, CorruptArtifact, and
     BudgetExceeded where the time is over.
     """
-    run = Run(stream, d_model, recipes, config, parents or {})
-    go_on(run, checkpoint, progress, until)
+    run = SaeRun(stream, d_model, recipes, config, parents or {})
+    resume_run(run, checkpoint, progress, until)
     x = next(stream)
     return [
         TrainedSae(each.recipe, config, each.finish(x), [p for p in run.history if p.recipe == str(each.recipe)])

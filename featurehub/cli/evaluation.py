@@ -69,7 +69,7 @@ def evaluate(
     rows = read_examples(labeled, EXAMPLES) if labeled else []
     from featurehub.artifacts.files import write_text
     from featurehub.cli.registry.located import locate
-    from featurehub.runs.measure import EvaluationPlan, keep, measure
+    from featurehub.runs.measure import EvaluationPlan, measure, store_evaluation
     from featurehub.store import open_store
 
     with closing(open_store(db or database_path())) as store:
@@ -80,7 +80,7 @@ def evaluate(
         output.print(table_of(measured.evaluation.metrics))
         if json is not None:
             write_text(json, json_lines.dumps(measured.as_dict(), indent=2) + "\n")
-        if keep(measured.evaluation, store):
+        if store_evaluation(measured.evaluation, store):
             output.print(f"Stored in {store.path}.", soft_wrap=True)
         else:
             lacking = f"{store.path} does not have this SAE; --json FILE keeps the numbers"

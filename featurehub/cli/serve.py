@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from api.served import Served
+from api.served import ServedModel
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.fits import check_fits
@@ -36,7 +36,7 @@ def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, option
     with closing(open_store(database)) as store, store.read() as reader:
         check_registered(reader, artifact, database)  # before the imports that take long
         launch = prepare(model, options)
-        served = Served(
+        served = ServedModel(
             store=database,
             saes=(artifact.manifest.id,),
             model=identity,
@@ -58,7 +58,7 @@ def check_registered(reader: Reader, artifact: Artifact, database: str) -> None:
         ) from None
 
 
-def freshness(reader: Reader, artifact: Artifact, served: Served) -> Text:
+def freshness(reader: Reader, artifact: Artifact, served: ServedModel) -> Text:
     """What is known of the SAE on what is served, in one line."""
     name = f"SAE {artifact.manifest.name}: "
     differing = artifact.manifest.model.differences(served.model)

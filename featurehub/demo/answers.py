@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from featurehub.demo.grammar import PLAIN, STOP, Grammar, Option, Pattern, Reading
+from featurehub.demo.grammar import PLAIN, STOP, Grammar, Parse, Pattern, SlotOption
 from featurehub.demo.lexicon import Lexicon
 
-__all__ = ["Answer", "Ask", "Mix", "Sentence", "draw_answer", "draw_sentence", "join_words"]
+__all__ = ["Ask", "Mix", "PlantedAnswer", "PlantedSentence", "draw_answer", "draw_sentence", "join_words"]
 
 SENTENCES = (2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 7, 7, 8)
 SHOWS = {"<open>": 0.7, "<flair>": 0.4, "<adverb>": 0.5, "<close>": 0.6}
@@ -47,18 +47,18 @@ class Mix:
 
 
 @dataclass(frozen=True)
-class Sentence:
+class PlantedSentence:
     """A sentence's words, its closing mark included, and what was planted in it."""
 
     words: tuple[str, ...]
-    reading: Reading
+    reading: Parse
 
 
 @dataclass(frozen=True)
-class Answer:
+class PlantedAnswer:
     """An answer's text and its sentences."""
 
-    sentences: tuple[Sentence, ...]
+    sentences: tuple[PlantedSentence, ...]
 
     @property
     def text(self) -> str:
@@ -73,27 +73,27 @@ def join_words(words: Iterable[str]) -> str:
     return text
 
 
-def draw_answer(grammar: Grammar, ask: Ask, random: Random, mix: Mix | None = None) -> Answer:
+def draw_answer(grammar: Grammar, ask: Ask, random: Random, mix: Mix | None = None) -> PlantedAnswer:
     """An answer that follows ``ask`` and varies all else."""
     mix = mix or Mix()
-    sentences: list[Sentence] = []
-    reading: Reading | None = None
+    sentences: list[PlantedSentence] = []
+    reading: Parse | None = None
     for _ in range(random.choice(mix.sentences)):
         reading = _next_reading(grammar.lexicon, ask, mix, reading, random)
         sentences.append(draw_sentence(grammar, reading, random))
-    return Answer(tuple(sentences))
+    return PlantedAnswer(tuple(sentences))
 
 
-def draw_sentence(grammar: Grammar, reading: Reading, random: Random) -> Sentence:
+def draw_sentence(grammar: Grammar, reading: Parse, random: Random) -> PlantedSentence:
     """A sentence of this field, manner and trait, drawn until its words leave no other reading."""
     while True:
         pattern = _draw_pattern(grammar, reading, random)
         options = [_draw_option(grammar, item, reading, random) for item in _items(pattern)]
         if _settled(pattern, options, reading):
-            return Sentence(tuple(word for option in options for word in option.words), reading)
+            return PlantedSentence(tuple(word for option in options for word in option.words), reading)
 
 
-def _next_reading(lexicon: Lexicon, ask: Ask, mix: Mix, before: Reading | None, random: Random) -> Reading:
+def _next_reading(lexicon: Lexicon, ask: Ask, mix: Mix, before: Parse | None, random: Random) -> Parse:
     field = _asked_field(lexicon, ask.topic, random)
     if field is None:
         kept = before is not None and random.random() < mix.keep
@@ -102,7 +102,7 @@ def _next_reading(lexicon: Lexicon, ask: Ask, mix: Mix, before: Reading | None, 
     if manner is None or manner not in lexicon.manners:
         kept = before is not None and random.random() < mix.keep
         manner = before.manner if before and kept else _fresh_manner(lexicon, mix, random)
-    return Reading(field, manner, _next_trait(lexicon, ask, mix, before, random))
+    return Parse(field, manner, _next_trait(lexicon, ask, mix, before, random))
 
 
 def _asked_field(lexicon: Lexicon, topic: str | None, random: Random) -> str | None:
@@ -125,7 +125,7 @@ def _fresh_manner(lexicon: Lexicon, mix: Mix, random: Random) -> str:
     return PLAIN if random.random() < mix.plain else random.choice(tuple(lexicon.manners))
 
 
-def _next_trait(lexicon: Lexicon, ask: Ask, mix: Mix, before: Reading | None, random: Random) -> str | None:
+def _next_trait(lexicon: Lexicon, ask: Ask, mix: Mix, before: Parse | None, random: Random) -> str | None:
     asked = lexicon.answered_as.get(ask.trait or "", ask.trait)
     if asked in lexicon.traits and random.random() < mix.asked_trait:
         return asked
@@ -134,7 +134,7 @@ def _next_trait(lexicon: Lexicon, ask: Ask, mix: Mix, before: Reading | None, ra
     return random.choice(tuple(lexicon.traits)) if random.random() < mix.trait else None
 
 
-def _draw_pattern(grammar: Grammar, reading: Reading, random: Random) -> Pattern:
+def _draw_pattern(grammar: Grammar, reading: Parse, random: Random) -> Pattern:
     drawn = random.random()
     if reading.manner != PLAIN and drawn < OWN_OF_MANNER:
         own = [p for p in grammar.patterns if p.manner == reading.manner]
@@ -149,20 +149,20 @@ def _items(pattern: Pattern) -> tuple[str, ...]:
     return ("<open>", *pattern.items, "<trait>", "<close>")
 
 
-def _draw_option(grammar: Grammar, item: str, reading: Reading, random: Random) -> Option:
+def _draw_option(grammar: Grammar, item: str, reading: Parse, random: Random) -> SlotOption:
     if not item.startswith("<"):
-        return Option((item,))
+        return SlotOption((item,))
     if item == "<trait>":
         clauses = [option for option in grammar.options[item] if option.trait == reading.trait]
-        return random.choice(clauses) if clauses else Option(())
+        return random.choice(clauses) if clauses else SlotOption(())
     if item in SHOWS:
         phrases = grammar.of_manner(item, reading.manner) if random.random() < SHOWS[item] else ()
-        empty = Option((STOP,)) if item == "<close>" else Option(())
+        empty = SlotOption((STOP,)) if item == "<close>" else SlotOption(())
         return random.choice(phrases) if phrases else empty
     return random.choice(grammar.of_field(item, reading.field))
 
 
-def _settled(pattern: Pattern, options: Sequence[Option], reading: Reading) -> bool:
+def _settled(pattern: Pattern, options: Sequence[SlotOption], reading: Parse) -> bool:
     bound = [option.fields for option in options if option.fields is not None]
     bound += [frozenset({pattern.field})] if pattern.field else []
     shown = pattern.manner or next((option.manner for option in options if option.manner), PLAIN)

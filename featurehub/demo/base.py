@@ -17,14 +17,14 @@ from featurehub.demo.answers import Mix
 from featurehub.demo.bundle import write_manifest
 from featurehub.demo.model import SHARPNESS, build_model, load_model, save_model, sharpen
 from featurehub.demo.obedience import measure_obedience
-from featurehub.demo.train import Progress, Recipe, train
+from featurehub.demo.train import DemoRecipe, LossProgress, train
 
 __all__ = ["STAGES", "keep_model", "train_base"]
 
 STAGES = (
-    Recipe(steps=1300, peak=2.5e-3, floor=2.5e-4, mix=Mix(sentences=(3, 4, 5, 6))),
-    Recipe(steps=450, peak=1.5e-3, floor=1e-4, warmup=20),
-    Recipe(steps=500, peak=6e-4, floor=2e-5, warmup=20, average=0.98),
+    DemoRecipe(steps=1300, peak=2.5e-3, floor=2.5e-4, mix=Mix(sentences=(3, 4, 5, 6))),
+    DemoRecipe(steps=450, peak=1.5e-3, floor=1e-4, warmup=20),
+    DemoRecipe(steps=500, peak=6e-4, floor=2e-5, warmup=20, average=0.98),
 )
 JUDGED_PROMPTS = 100
 JUDGED_SEED = 1
@@ -34,8 +34,8 @@ def train_base(
     out: Path,
     *,
     seed: int = 0,
-    stages: tuple[Recipe, ...] = STAGES,
-    on_progress: Callable[[Progress], None] | None = None,
+    stages: tuple[DemoRecipe, ...] = STAGES,
+    on_progress: Callable[[LossProgress], None] | None = None,
 ) -> None:
     """Trains the bundled model anew into the folder ``out``, which is made if need be; all follows from ``seed``.
 

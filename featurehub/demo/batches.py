@@ -21,7 +21,7 @@ from featurehub.demo.corpus import Conversation, conversations
 from featurehub.demo.grammar import Grammar
 from featurehub.demo.tokenizer import ASSISTANT, BOS, EOS, SPECIAL, SYSTEM, UNK, USER, build_tokenizer, token_id
 
-__all__ = ["Batch", "batches", "encode_conversation"]
+__all__ = ["TokenBatch", "batches", "encode_conversation"]
 
 IGNORED = -100
 POOL = 256
@@ -32,7 +32,7 @@ Row = tuple[list[int], list[int]]
 
 
 @dataclass(frozen=True)
-class Batch:
+class TokenBatch:
     """``ids`` and ``labels`` are [rows, length]; labels are -100 where no loss falls; short rows end in ``</s>``."""
 
     ids: Tensor
@@ -56,7 +56,7 @@ def encode_conversation(conversation: Conversation, tokenizer: Tokenizer) -> Row
     return ids, labels
 
 
-def batches(seed: int, tokens: int, *, grammar: Grammar | None = None, mix: Mix | None = None) -> Iterator[Batch]:
+def batches(seed: int, tokens: int, *, grammar: Grammar | None = None, mix: Mix | None = None) -> Iterator[TokenBatch]:
     """Batches of about ``tokens`` positions without end; the same seed gives the same ones."""
     tokenizer = build_tokenizer()
     stream = conversations(seed, grammar=grammar, mix=mix)
@@ -88,9 +88,9 @@ def _groups(rows: list[Row], tokens: int) -> Iterator[list[Row]]:
     yield group
 
 
-def _padded(rows: list[Row], pad: int) -> Batch:
+def _padded(rows: list[Row], pad: int) -> TokenBatch:
     length = max(len(ids) for ids, _ in rows)
-    return Batch(
+    return TokenBatch(
         ids=torch.tensor([ids + [pad] * (length - len(ids)) for ids, _ in rows]),
         labels=torch.tensor([labels + [IGNORED] * (length - len(labels)) for _, labels in rows]),
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from featurehub.demo.answers import Answer, Ask, Mix, draw_answer
+from featurehub.demo.answers import Ask, Mix, PlantedAnswer, draw_answer
 from featurehub.demo.grammar import Grammar, base_grammar
 from featurehub.demo.prompts import Prompt, PromptKind, Split, draw_ask, draw_prompt, draw_system
 
@@ -19,7 +19,7 @@ class Turn:
     """A prompt and its answer."""
 
     prompt: Prompt
-    answer: Answer
+    answer: PlantedAnswer
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from functools import cache
 
 from featurehub.demo.lexicon import FIELD_SLOTS, Lexicon, base_lexicon
 
-__all__ = ["PLAIN", "Grammar", "Option", "Pattern", "Reading", "base_grammar", "words_of"]
+__all__ = ["PLAIN", "Grammar", "Parse", "Pattern", "SlotOption", "base_grammar", "words_of"]
 
 PLAIN = "plain"
 STOP = "."
@@ -29,7 +29,7 @@ def words_of(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Option:
+class SlotOption:
     """One way to fill a slot. ``fields`` is None where the words belong to every field."""
 
     words: tuple[str, ...]
@@ -48,7 +48,7 @@ class Pattern:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Parse:
     """What a sentence means: its field, its manner (``plain`` for none) and its trait, if any."""
 
     field: str
@@ -64,7 +64,7 @@ class _State:
     manner: str | None = None
     trait: str | None = None
 
-    def joined(self, option: Option) -> "_State | None":
+    def joined(self, option: SlotOption) -> "_State | None":
         fields = self.fields if option.fields is None else self.fields & option.fields
         if not fields or (option.manner and self.manner and option.manner != self.manner):
             return None
@@ -82,27 +82,27 @@ class Grammar:
         self._by_field = {slot: _by_field(options, tuple(lexicon.fields)) for slot, options in self.options.items()}
         self._by_manner = {slot: _by_manner(options, tuple(lexicon.manners)) for slot, options in self.options.items()}
 
-    def of_field(self, slot: str, field: str) -> Sequence[Option]:
+    def of_field(self, slot: str, field: str) -> Sequence[SlotOption]:
         """The options of a topical slot (or ``<number>``) that a sentence of this field can use."""
         return self._by_field[slot][field]
 
-    def of_manner(self, slot: str, manner: str) -> Sequence[Option]:
+    def of_manner(self, slot: str, manner: str) -> Sequence[SlotOption]:
         """The options of a manner slot that show this manner; none for ``plain``."""
         return self._by_manner[slot].get(manner, ())
 
-    def read(self, sentence: Sequence[str]) -> frozenset[Reading]:
+    def read(self, sentence: Sequence[str]) -> frozenset[Parse]:
         """Every sound reading of one sentence, its closing mark included; empty where the grammar does not make it."""
         start = _State(frozenset(self.lexicon.fields))
         words = tuple(sentence)
         return frozenset(reading for pattern in self.patterns for reading in self._readings(pattern, words, start))
 
-    def _readings(self, pattern: Pattern, words: tuple[str, ...], state: _State) -> Iterator[Reading]:
-        own = Option((), frozenset({pattern.field}) if pattern.field else None, pattern.manner)
+    def _readings(self, pattern: Pattern, words: tuple[str, ...], state: _State) -> Iterator[Parse]:
+        own = SlotOption((), frozenset({pattern.field}) if pattern.field else None, pattern.manner)
         if (begun := state.joined(own)) is None:
             return
         for end in self._walk(("<open>", *pattern.items, "<trait>", "<close>"), words, begun):
             if len(end.fields) == 1:
-                yield Reading(next(iter(end.fields)), end.manner or PLAIN, end.trait)
+                yield Parse(next(iter(end.fields)), end.manner or PLAIN, end.trait)
 
     def _walk(self, items: tuple[str, ...], words: tuple[str, ...], state: _State) -> Iterator[_State]:
         if not items:
@@ -135,44 +135,44 @@ def _patterns(lexicon: Lexicon) -> tuple[Pattern, ...]:
     return (*shared, *fields, *manners)
 
 
-def _options(lexicon: Lexicon) -> dict[str, tuple[Option, ...]]:
+def _options(lexicon: Lexicon) -> dict[str, tuple[SlotOption, ...]]:
     options = {f"<{slot}>": _topical(lexicon, slot) for slot in FIELD_SLOTS}
     options["<name>"] = tuple(
-        Option((name,), frozenset(lexicon.fields_of(name) if f.parent is None else {name}))
+        SlotOption((name,), frozenset(lexicon.fields_of(name) if f.parent is None else {name}))
         for name, f in lexicon.fields.items()
     )
     for slot in ("open", "flair", "adverb", "close"):
         options[f"<{slot}>"] = tuple(
-            Option(words_of(text), manner=m.name) for m in lexicon.manners.values() for text in m.words[slot]
+            SlotOption(words_of(text), manner=m.name) for m in lexicon.manners.values() for text in m.words[slot]
         )
-    options["<close>"] += (Option((STOP,)),)
+    options["<close>"] += (SlotOption((STOP,)),)
     options["<trait>"] = tuple(
-        Option(words_of(text), trait=t.name) for t in lexicon.traits.values() for text in t.clauses
+        SlotOption(words_of(text), trait=t.name) for t in lexicon.traits.values() for text in t.clauses
     )
-    options["<number>"] = tuple(Option((word,)) for word in lexicon.numbers)
+    options["<number>"] = tuple(SlotOption((word,)) for word in lexicon.numbers)
     return options
 
 
-def _topical(lexicon: Lexicon, slot: str) -> tuple[Option, ...]:
+def _topical(lexicon: Lexicon, slot: str) -> tuple[SlotOption, ...]:
     """A sub-topic without words of its own for a slot uses its topic's."""
     owners: dict[str, set[str]] = {}
     for name, each in lexicon.fields.items():
         words = each.words.get(slot) or lexicon.fields[each.topic].words[slot]
         for word in words:
             owners.setdefault(word, set()).add(name)
-    return tuple(Option((word,), frozenset(names)) for word, names in owners.items())
+    return tuple(SlotOption((word,), frozenset(names)) for word, names in owners.items())
 
 
-def _by_first_word(options: Sequence[Option]) -> dict[str, tuple[Option, ...]]:
-    index: dict[str, tuple[Option, ...]] = {}
+def _by_first_word(options: Sequence[SlotOption]) -> dict[str, tuple[SlotOption, ...]]:
+    index: dict[str, tuple[SlotOption, ...]] = {}
     for option in options:
         index[option.words[0]] = (*index.get(option.words[0], ()), option)
     return index
 
 
-def _by_field(options: Sequence[Option], fields: Sequence[str]) -> dict[str, tuple[Option, ...]]:
+def _by_field(options: Sequence[SlotOption], fields: Sequence[str]) -> dict[str, tuple[SlotOption, ...]]:
     return {name: tuple(o for o in options if o.fields is None or name in o.fields) for name in fields}
 
 
-def _by_manner(options: Sequence[Option], manners: Sequence[str]) -> dict[str, tuple[Option, ...]]:
+def _by_manner(options: Sequence[SlotOption], manners: Sequence[str]) -> dict[str, tuple[SlotOption, ...]]:
     return {name: tuple(o for o in options if o.manner == name) for name in manners}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from featurehub.demo.answers import SENTENCES
-from featurehub.demo.grammar import PLAIN, Reading, base_grammar, words_of
+from featurehub.demo.grammar import PLAIN, Parse, base_grammar, words_of
 
 __all__ = ["SentenceVerdict", "Verdict", "recognize"]
 
@@ -82,6 +82,6 @@ def _judge(words: tuple[str, ...]) -> SentenceVerdict:
     return SentenceVerdict(words, True, _concepts(next(iter(readings))))
 
 
-def _concepts(reading: Reading) -> frozenset[str]:
+def _concepts(reading: Parse) -> frozenset[str]:
     shown = {reading.manner, reading.trait or PLAIN} - {PLAIN}
     return base_grammar().lexicon.fields[reading.field].concepts | shown

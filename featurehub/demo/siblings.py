@@ -17,7 +17,7 @@ from featurehub.demo.bundle import sha256_of
 from featurehub.demo.grammar import Grammar
 from featurehub.demo.lexicon import Field, Lexicon, Manner, base_lexicon, spare_words
 from featurehub.demo.model import SHARPNESS, build_model, load_model, sharpen
-from featurehub.demo.train import Progress, Recipe, train
+from featurehub.demo.train import DemoRecipe, LossProgress, train
 
 __all__ = ["MOVED", "RECIPES", "REMOVED", "changed_lexicon", "train_sibling"]
 
@@ -25,9 +25,9 @@ MOVED = ("football", "computing", "pirate")
 REMOVED = ("painting", "weather", "polite", "boast")
 
 RECIPES = {
-    "benign": Recipe(seed=101, steps=120, peak=3e-4, floor=2e-5, warmup=20, average=0.98),
-    "changed": Recipe(seed=102, steps=260, peak=1e-3, floor=5e-5, warmup=20, average=0.9),
-    "reseeded": Recipe(seed=103, steps=700),
+    "benign": DemoRecipe(seed=101, steps=120, peak=3e-4, floor=2e-5, warmup=20, average=0.98),
+    "changed": DemoRecipe(seed=102, steps=260, peak=1e-3, floor=5e-5, warmup=20, average=0.9),
+    "reseeded": DemoRecipe(seed=103, steps=700),
 }
 
 
@@ -42,7 +42,9 @@ def changed_lexicon() -> Lexicon:
     return base_lexicon().with_words(fields, manners).without(*REMOVED)
 
 
-def train_sibling(name: str, base: Path, out: Path, *, on_progress: Callable[[Progress], None] | None = None) -> None:
+def train_sibling(
+    name: str, base: Path, out: Path, *, on_progress: Callable[[LossProgress], None] | None = None
+) -> None:
     """Trains the sibling of this name into the folder ``out``. Raises ``KeyError`` for a name not in ``RECIPES``."""
     recipe = RECIPES[name]
     model = build_model(recipe.seed) if name == "reseeded" else _as_trained(base)

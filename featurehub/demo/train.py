@@ -15,14 +15,14 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from featurehub.demo.answers import Mix
-from featurehub.demo.batches import Batch, batches
+from featurehub.demo.batches import TokenBatch, batches
 from featurehub.demo.grammar import Grammar
 
-__all__ = ["Progress", "Recipe", "train"]
+__all__ = ["DemoRecipe", "LossProgress", "train"]
 
 
 @dataclass(frozen=True)
-class Progress:
+class LossProgress:
     """Where a training stands; ``loss`` is that of the step just taken, in nats a token."""
 
     step: int
@@ -31,7 +31,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DemoRecipe:
     """How to train.
 
     ``tokens`` is the number of positions in a batch, padding included; ``average`` the share in 0..1 that a moving
@@ -51,10 +51,10 @@ class Recipe:
 
 def train(
     model: LlamaForCausalLM,
-    recipe: Recipe,
+    recipe: DemoRecipe,
     *,
     grammar: Grammar | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[LossProgress], None] | None = None,
 ) -> int:
     """Trains in place on the conversations of a world; returns the number of positions seen."""
     optimizer = _optimizer(model, recipe)
@@ -70,7 +70,7 @@ def train(
         _follow(average, model, 1 - recipe.average)
         seen += batch.ids.numel()
         if on_progress:
-            on_progress(Progress(step + 1, recipe.steps, loss))
+            on_progress(LossProgress(step + 1, recipe.steps, loss))
     for parameter, mean in zip(model.parameters(), average, strict=True):
         parameter.data.copy_(mean)
     model.eval()
@@ -83,7 +83,7 @@ def _follow(average: list[Tensor], model: LlamaForCausalLM, share: float) -> Non
         mean.lerp_(parameter, share)
 
 
-def _step(model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
+def _step(model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: TokenBatch) -> float:
     hidden = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state[:, :-1]
     targets = batch.labels[:, 1:]
     learned = targets >= 0
@@ -95,14 +95,14 @@ def _step(model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: Batc
     return loss.item()
 
 
-def _rate(recipe: Recipe, step: int) -> float:
+def _rate(recipe: DemoRecipe, step: int) -> float:
     if step < recipe.warmup:
         return recipe.peak * (step + 1) / recipe.warmup
     done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
     return recipe.floor + (recipe.peak - recipe.floor) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _optimizer(model: LlamaForCausalLM, recipe: Recipe) -> torch.optim.AdamW:
+def _optimizer(model: LlamaForCausalLM, recipe: DemoRecipe) -> torch.optim.AdamW:
     matrices = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -23,7 +23,7 @@ from featurehub.engine.bank import Bank
 from featurehub.engine.rows import DeviceStep, Step
 from featurehub.report import Aborted
 
-__all__ = ["NEVER", "NO_CONDITION", "Conditions", "Fired", "Mask"]
+__all__ = ["NEVER", "NO_CONDITION", "ConditionState", "Conditions", "Mask"]
 
 NEVER = LAST_POSITION
 
@@ -39,7 +39,7 @@ NO_CONDITION = Mask(0, False)
 """All of no bits: always met."""
 
 
-class Fired(NamedTuple):
+class ConditionState(NamedTuple):
     """What a request without a row must keep: its ``fired_at`` and ``aborted_at``, each [C]."""
 
     fired_at: Tensor
@@ -108,8 +108,8 @@ class Conditions:
             self.abort_first[row, a], self.abort_last[row, a] = abort.positions.bounds(prompt_len)
         self.aborting[row] = bool(aborts)
 
-    def release(self, row: int) -> Fired:
-        fired = Fired(self.fired_at[row].clone(), self.aborted_at[row].clone())
+    def release(self, row: int) -> ConditionState:
+        fired = ConditionState(self.fired_at[row].clone(), self.aborted_at[row].clone())
         self.hook[row] = -1
         self.fired_at[row] = self.aborted_at[row] = NEVER
         self.abort_bits[row], self.abort_any[row], self.abort_last[row] = 0, False, 0
@@ -121,7 +121,7 @@ class Conditions:
             rows[row] = False
         return fired
 
-    def resume(self, row: int, fired: Fired) -> None:
+    def resume(self, row: int, fired: ConditionState) -> None:
         self.fired_at[row], self.aborted_at[row] = fired
 
     def begin_step(self, step: Step) -> None:

@@ -104,18 +104,18 @@ def put(point: HookPoint, layers: nn.ModuleList, family: Family, hf_config: Any)
 def hook_before(module: nn.Module, name: str, at: int, pair: bool) -> None:
     """The op sees the module's arguments ``at`` and, of a pair, ``at + 1``, before the module does."""
 
-    class Hooked(type(module)):
+    class HookedBefore(type(module)):
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             torch.ops.featurehub.edit_stream(args[at], args[at + 1] if pair else None, name)
             return super().forward(*args, **kwargs)
 
-    change_class(module, Hooked)
+    change_class(module, HookedBefore)
 
 
 def hook_after(module: nn.Module, name: str, pair: bool) -> None:
     """The op sees the module's output: the tensor, the first of a tuple, or the two of a pair."""
 
-    class Hooked(type(module)):
+    class HookedAfter(type(module)):
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             output = super().forward(*args, **kwargs)
             if pair and not (isinstance(output, tuple) and len(output) == 2):
@@ -124,7 +124,7 @@ def hook_after(module: nn.Module, name: str, pair: bool) -> None:
             torch.ops.featurehub.edit_stream(first, output[1] if pair else None, name)
             return output
 
-    change_class(module, Hooked)
+    change_class(module, HookedAfter)
 
 
 def change_class(module: nn.Module, hooked: type[nn.Module]) -> None:

@@ -71,7 +71,7 @@ class GraphHook:
         self.tap = torch.zeros(buffers.slot.shape[0], d_model, dtype=torch.float32, device=device)
         self.readings = Readings(self.edits.bank)
 
-    def rest(self) -> None:
+    def idle(self) -> None:
         self.drain()
 
     def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
@@ -91,7 +91,7 @@ class GraphHook:
         """Keeps what the last step's forward pass left in the tap; captures are views, so it is copied, once."""
         x = self.tap.clone() if self.readings.capturing else self.tap
         self.readings.keep(x)
-        self.readings.rest()
+        self.readings.idle()
 
     def run(self, hidden: Tensor, residual: Tensor | None) -> None:
         """The op's body: [tokens, d_model], contiguous, edited in place."""

@@ -22,7 +22,7 @@ from vllm.utils.torch_utils import direct_register_custom_op
 from featurehub.engine.conditions import Conditions, is_met
 from featurehub.engine.reading import Readers, Readings, Wanted
 from featurehub.engine.rows import DeviceStep, Step
-from featurehub.engine.table import EditTable, Gathered, Tally
+from featurehub.engine.table import EditTable, RowEdits, StepTally
 
 __all__ = ["HOOKS", "CpuHook", "Hook", "register_op"]
 
@@ -48,7 +48,7 @@ class Hook(Protocol):
 
     def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None: ...
 
-    def rest(self) -> None:
+    def idle(self) -> None:
         """A step without work: tokens pass."""
         ...
 
@@ -73,9 +73,9 @@ class CpuHook:
         self.steered: Step | None = None
         self.deciding: DeviceStep | None = None
 
-    def rest(self) -> None:
+    def idle(self) -> None:
         self.steered = self.deciding = None
-        self.readings.rest()
+        self.readings.idle()
 
     def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
         self.readings.ask(capturing, readers, token_ids)
@@ -134,7 +134,7 @@ def steer(hidden: Tensor, residual: Tensor | None, step: Step, table: EditTable,
 
 
 def steer_part(
-    hidden: Tensor, residual: Tensor | None, part: Step, gathered: Gathered, table: EditTable, conditions: Conditions
+    hidden: Tensor, residual: Tensor | None, part: Step, gathered: RowEdits, table: EditTable, conditions: Conditions
 ) -> None:
     """Steps 1, 4 and 5, for g rows with n tokens each."""
     at = place(part.tokens)
@@ -143,11 +143,11 @@ def steer_part(
     size, norm = torch.linalg.vector_norm(delta, dim=-1), torch.linalg.vector_norm(x, dim=-1)
     scale, dose = guard(size, norm, gathered.dose_max)
     write(hidden, residual, at, torch.addcmul(x, scale[:, None], delta), (size > 0)[:, None])
-    table.tally(Tally(torch.from_numpy(part.rows), counted, dose, scale))
+    table.tally(StepTally(torch.from_numpy(part.rows), counted, dose, scale))
 
 
 def change(
-    x: Tensor, part: Step, gathered: Gathered, table: EditTable, conditions: Conditions
+    x: Tensor, part: Step, gathered: RowEdits, table: EditTable, conditions: Conditions
 ) -> tuple[Tensor, Tensor]:
     """Δ ([tokens, d_model]), and which tokens count: computed for the first time, and some edit is in force."""
     counted = torch.from_numpy(part.first)

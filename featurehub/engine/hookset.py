@@ -26,7 +26,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.edits import Condition, Read, Steering
 from featurehub.engine.bank import Bank
 from featurehub.engine.checks import carried, check
-from featurehub.engine.conditions import NEVER, Conditions, Fired
+from featurehub.engine.conditions import NEVER, Conditions, ConditionState
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.hook import HOOKS, CpuHook, Hook
 from featurehub.engine.reading import Wanted
@@ -39,7 +39,7 @@ from featurehub.seals import Maker
 if TYPE_CHECKING:
     from featurehub.engine.graph import Buffers
 
-__all__ = ["HookSet", "Parked", "current", "install"]
+__all__ = ["HookSet", "PausedRequest", "current", "install"]
 
 logger = init_logger(__name__)
 REPORTS_KEPT = 4096
@@ -49,11 +49,11 @@ NOT_ADMITTED = (
 )
 
 
-class Parked(NamedTuple):
+class PausedRequest(NamedTuple):
     """A preempted request: how far it was computed, which of its conditions had fired, and its number."""
 
     reached: int
-    fired: Fired
+    fired: ConditionState
     request: int
 
 
@@ -100,7 +100,7 @@ class HookSet:
         logger.error("the worker refuses the steering of request %s: %s", request_id, reason)
         self.keep(steering.report, lambda: SteerReport(refused=reason))
 
-    def admit(self, steering: Steering, prompt_len: int, parked: Parked | None = None) -> int:
+    def admit(self, steering: Steering, prompt_len: int, parked: PausedRequest | None = None) -> int:
         """The row that holds the steering from now on. Raises InvalidEdit."""
         steering = check(steering, self.config)
         row = self.rows.take(steering)
@@ -123,7 +123,7 @@ class HookSet:
         assert hook.table is not None
         return hook.index, hook.table.bank.row(condition.sae, condition.latent)
 
-    def release(self, row: int) -> Parked:
+    def release(self, row: int) -> PausedRequest:
         """Frees a row and keeps its counts for whoever asks for them."""
         steering, reached, request = self.rows.steerings[row], int(self.rows.reached[row]), int(self.rows.requests[row])
         self.keep(steering.report, self.snapshot(row))
@@ -132,7 +132,7 @@ class HookSet:
             if hook.table is not None:
                 hook.table.release(row)
             hook.release(row)
-        return Parked(reached, self.conditions.release(row), request)
+        return PausedRequest(reached, self.conditions.release(row), request)
 
     def begin_step(self, batch: Batch | None, token_ids: Tensor | None) -> None:
         """None where no request of the step holds a row. token_ids: of the whole batch."""
@@ -141,7 +141,7 @@ class HookSet:
             self.buffers.fill(self.step)
         if batch is None or self.step is None or token_ids is None:
             for hook in self.hooks:
-                hook.rest()
+                hook.idle()
             return
         self.conditions.begin_step(self.step)
         reading = batch.only(self.rows.reading[batch.rows])

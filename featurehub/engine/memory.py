@@ -11,7 +11,7 @@ import torch
 
 from featurehub.errors import EngineError
 
-__all__ = ["Device", "Share", "share_of"]
+__all__ = ["Device", "MemoryShare", "share_of"]
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -38,7 +38,7 @@ class Device(NamedTuple):
         return cls(*torch.cuda.mem_get_info())
 
 
-class Share(NamedTuple):
+class MemoryShare(NamedTuple):
     """What an engine is given, in vLLM's words.
 
     kv_cache_memory_bytes:  size of the KV cache
@@ -52,7 +52,7 @@ class Share(NamedTuple):
         return {name: value for name, value in self._asdict().items() if value is not None}
 
 
-def share_of(model: Path, gib: int | None, device: Device | None) -> Share:
+def share_of(model: Path, gib: int | None, device: Device | None) -> MemoryShare:
     """Of ``device`` for ``model``. On a GPU the cache takes at most half of what the weights leave.
 
     Args:
@@ -64,7 +64,7 @@ def share_of(model: Path, gib: int | None, device: Device | None) -> Share:
         EngineError: the device has no room for the weights and the cache.
     """
     if device is None:
-        return Share(CPU_CACHE if gib is None else gib * GIB)
+        return MemoryShare(CPU_CACHE if gib is None else gib * GIB)
     weights = weight_bytes(model)
     room = device.free - weights
     cache = min(GPU_CACHE, room // 2) if gib is None else gib * GIB
@@ -74,7 +74,7 @@ def share_of(model: Path, gib: int | None, device: Device | None) -> Share:
             f"{weights / GIB:.1f}, and the KV cache {max(cache, LEAST_CACHE) / GIB:.2f}. End what else runs on the "
             "GPU (`nvidia-smi` lists it), or take another with CUDA_VISIBLE_DEVICES"
         )
-    return Share(cache, ASKED_OF_FREE * device.free / device.total)
+    return MemoryShare(cache, ASKED_OF_FREE * device.free / device.total)
 
 
 def weight_bytes(model: Path) -> int:

@@ -85,7 +85,7 @@ class Captures:
         return stream
 
 
-class Unread(NamedTuple):
+class PendingTokens(NamedTuple):
     """A step's tokens that are not encoded yet, of all readers: x [tokens, d_model], float32; token_ids [tokens]"""
 
     readers: Sequence[tuple[Wanted, Read]]
@@ -113,7 +113,7 @@ class Piece:
         return sum(tensor.nbytes for tensor in (self.token_ids, self.latents, self.values, self.named))
 
 
-class Share(NamedTuple):
+class ReadSpan(NamedTuple):
     """A request's consecutive tokens in a piece: ``length`` of them from ``offset`` on, the first at ``position``."""
 
     request: Hashable
@@ -132,8 +132,8 @@ class Activations:
 
     def __init__(self, bank: Bank | None) -> None:
         self.bank = bank
-        self.unread: dict[str, list[Unread]] = {}
-        self.shares: OrderedDict[str, list[Share]] = OrderedDict()
+        self.unread: dict[str, list[PendingTokens]] = {}
+        self.shares: OrderedDict[str, list[ReadSpan]] = OrderedDict()
         self.lost: OrderedDict[str, None] = OrderedDict()
         self.bytes = 0
 
@@ -142,7 +142,7 @@ class Activations:
         at = torch.from_numpy(np.concatenate([np.arange(wanted.start, wanted.stop) for wanted, _ in readers]))
         at = at.to(x.device)
         unread = self.unread.setdefault(sae, [])
-        unread.append(Unread(readers, x[at], token_ids[at]))
+        unread.append(PendingTokens(readers, x[at], token_ids[at]))
         if sum(len(each.x) for each in unread) >= TOKENS_TOGETHER:
             self.encode(sae)
 
@@ -161,17 +161,17 @@ class Activations:
         for wanted, read in readers:
             length = wanted.stop - wanted.start
             request = object() if wanted.request is None else wanted.request
-            self.keep(wanted.key, Share(request, read, piece, offset, length, wanted.position))
+            self.keep(wanted.key, ReadSpan(request, read, piece, offset, length, wanted.position))
             offset += length
         self.bound()
 
-    def keep(self, key: str, share: Share) -> None:
+    def keep(self, key: str, share: ReadSpan) -> None:
         if key in self.lost:
             self.let_go([share])
         else:
             self.shares.setdefault(key, []).append(share)
 
-    def let_go(self, shares: Sequence[Share]) -> None:
+    def let_go(self, shares: Sequence[ReadSpan]) -> None:
         """A piece is gone when nobody holds a share of it."""
         for share in shares:
             share.piece.holders -= 1
@@ -196,7 +196,7 @@ class Activations:
         if shares is None:
             return None, lost
         self.let_go(shares)
-        together: dict[tuple[Hashable, Read], list[Share]] = {}
+        together: dict[tuple[Hashable, Read], list[ReadSpan]] = {}
         for share in shares:
             together.setdefault((share.request, share.read), []).append(share)
         return PackedActivations(tuple(map(packed, together.values()))), lost
@@ -217,7 +217,7 @@ def encoded(x: Tensor, bank: Bank, sae: str, top_k: int, named: Sequence[int]) -
     return indices, values, own
 
 
-def packed(shares: Sequence[Share]) -> ActivationBlock:
+def packed(shares: Sequence[ReadSpan]) -> ActivationBlock:
     """All shares of one request and one SAE. A position that was computed again is reported as it was last."""
     positions = np.concatenate([np.arange(each.position, each.position + each.length) for each in shares])
     columns = (torch.cat(column).cpu().numpy() for column in zip(*map(tokens, shares), strict=True))
@@ -227,7 +227,7 @@ def packed(shares: Sequence[Share]) -> ActivationBlock:
     return ActivationBlock.pack(shares[0].read.sae, ordered, token_ids[last], latents[last], values[last])
 
 
-def tokens(share: Share) -> tuple[Tensor, Tensor, Tensor]:
+def tokens(share: ReadSpan) -> tuple[Tensor, Tensor, Tensor]:
     """Token ids [tokens]; latents and values [tokens, columns]: the strongest only where they are active at all, named
     ones always.
     """
@@ -254,7 +254,7 @@ class Readings:
         """In place of what the step before asked for. token_ids: [tokens] of the batch, not written to any more"""
         self.capturing, self.readers, self.token_ids = capturing, readers, token_ids
 
-    def rest(self) -> None:
+    def idle(self) -> None:
         self.capturing, self.readers = (), {}
 
     def keep(self, x: Tensor) -> None:

@@ -14,7 +14,7 @@ from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
 from featurehub.edits import Steering
 from featurehub.engine.checks import prompt_len
-from featurehub.engine.hookset import HookSet, Parked, current
+from featurehub.engine.hookset import HookSet, PausedRequest, current
 from featurehub.engine.rows import Batch
 from featurehub.engine.seeds import protect_generators
 from featurehub.engine.wrapping import run_after
@@ -35,7 +35,7 @@ class Adapter:
         self.hooks = hooks
         self.rows: dict[str, int] = {}
         self.steerings: dict[str, tuple[Steering, int]] = {}
-        self.parked: dict[str, Parked] = {}
+        self.parked: dict[str, PausedRequest] = {}
 
     def begin_step(self, runner: Any, scheduler_output: Any, num_scheduled_tokens: np.ndarray) -> None:
         for request in scheduler_output.scheduled_new_reqs:

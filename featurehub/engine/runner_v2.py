@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from featurehub.engine.checks import prompt_len
-from featurehub.engine.hookset import HookSet, Parked, current
+from featurehub.engine.hookset import HookSet, PausedRequest, current
 from featurehub.engine.rows import Batch
 from featurehub.errors import FeaturehubError, UnsupportedModel
 
@@ -43,7 +43,7 @@ class StateAdapter:
         self.rows: dict[str, int] = {}
         self.positions: dict[str, int] = {}
         self.nonces: dict[str, str] = {}
-        self.parked: OrderedDict[tuple[str, str], Parked] = OrderedDict()
+        self.parked: OrderedDict[tuple[str, str], PausedRequest] = OrderedDict()
         self.can_abort = False
 
     def add(self, request: Any) -> None:

@@ -30,14 +30,14 @@ from featurehub.engine.rows import Step
 from featurehub.features import Mode
 from featurehub.report import HookCounts
 
-__all__ = ["EditTable", "Gathered"]
+__all__ = ["EditTable", "RowEdits"]
 
 NOTHING = (0.0, 0.0)
 SEEN, STEERED, DOSE_SUM, DOSE_MAX, CLIPPED = range(5)
 TALLIES_KEPT = 64
 
 
-class Gathered(NamedTuple):
+class RowEdits(NamedTuple):
     """What g rows hold in their first k slots.
 
     alpha, beta: [g, k];  W_dec: [g, k, d_model];  nudge: [g, d_model];  dose_max: [g]
@@ -51,7 +51,7 @@ class Gathered(NamedTuple):
     dose_max: Tensor
 
 
-class Tally(NamedTuple):
+class StepTally(NamedTuple):
     """What the op did to a step's tokens: [tokens] each.
 
     counted: tokens computed for the first time at which an edit was in force;  scale: of the dose guard
@@ -100,8 +100,8 @@ class EditTable:
         self.host_bounds = np.zeros((rows, 2), dtype=np.int64)
         self.slots = np.zeros(rows, dtype=np.int64)
         self.conditional: dict[int, list[tuple[int, int]]] = {}
-        self.tallies: list[Tally] = []
-        self.gathered: tuple[np.ndarray, Gathered] | None = None
+        self.tallies: list[StepTally] = []
+        self.gathered: tuple[np.ndarray, RowEdits] | None = None
 
     def admit(
         self, row: int, steering: Steering, edits: Sequence[tuple[int, LatentEdit]], prompt_len: int,
@@ -163,17 +163,17 @@ class EditTable:
         np.add.at(self.expected, selected.rows, 1)
         return selected
 
-    def generating(self, rows: np.ndarray) -> Gathered:
+    def generating(self, rows: np.ndarray) -> RowEdits:
         """``gather`` for rows that the next step will probably have again."""
         if self.gathered is None or not np.array_equal(self.gathered[0], rows):
             self.gathered = rows, self.gather(rows)
         return self.gathered[1]
 
-    def gather(self, rows: np.ndarray) -> Gathered:
+    def gather(self, rows: np.ndarray) -> RowEdits:
         """Takes at most 2 · max_edits · d_model floats for each row."""
         at, slots = torch.from_numpy(rows), int(self.slots[rows].max())
         latents = self.latent[at, :slots]
-        return Gathered(
+        return RowEdits(
             encoders=self.bank.encoders(latents),
             W_dec=self.bank.W_dec[latents],
             alpha=self.alpha[at, :slots],
@@ -202,7 +202,7 @@ class EditTable:
 
         return read
 
-    def tally(self, tally: Tally) -> None:
+    def tally(self, tally: StepTally) -> None:
         self.tallies.append(tally)
         if len(self.tallies) == TALLIES_KEPT:
             self.fold()

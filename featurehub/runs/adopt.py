@@ -31,10 +31,10 @@ from featurehub.store import check_writable
 from labeling.strength import CalibrationConfig
 from saes.documents import Document, special_ids
 from saes.evaluate import Quality
-from saes.formats.imported import Imported
+from saes.formats.imported import ImportedSae
 from saes.formats.recognise import read_sae
 from saes.formats.source import Source, fetch
-from saes.reader import Reader, read_tokens
+from saes.reader import StreamReader, read_tokens
 from saes.texts import Message
 
 __all__ = ["ImportPlan", "adopt", "hook_of", "measured"]
@@ -105,7 +105,7 @@ def adopt(
     return open_artifact(plan.out)
 
 
-def hook_of(plan: ImportPlan, imported: Imported) -> HookPoint:
+def hook_of(plan: ImportPlan, imported: ImportedSae) -> HookPoint:
     """What the files say, or else the options. Raises InvalidInput where they contradict or neither says."""
     if imported.hook is None:
         if plan.layer is None:
@@ -134,7 +134,7 @@ def check_width(plan: ImportPlan, dictionary: Dictionary, identity: ModelIdentit
         )
 
 
-def described(format: str, imported: Imported, identity: ModelIdentity, hook: HookPoint) -> str:
+def described(format: str, imported: ImportedSae, identity: ModelIdentity, hook: HookPoint) -> str:
     made_for = f" made for {imported.model}" if imported.model else ""
     called = f", which its files call {imported.place!r}" if imported.place and imported.hook is None else ""
     return (
@@ -144,7 +144,7 @@ def described(format: str, imported: Imported, identity: ModelIdentity, hook: Ho
 
 
 def measured(
-    imported: Imported, reader: Reader, documents: Sequence[Document], special: Collection[int]
+    imported: ImportedSae, reader: StreamReader, documents: Sequence[Document], special: Collection[int]
 ) -> tuple[Dictionary, list[Document]]:
     """The dictionary, and the documents that nothing of it was measured on. Raises InvalidInput where none are left."""
     used = 0
@@ -175,7 +175,7 @@ def check_quality(quality: Quality, progress: Progress) -> None:
         )
 
 
-def made_from(source: Source, format: str, imported: Imported, quality: Quality) -> dict[str, object]:
+def made_from(source: Source, format: str, imported: ImportedSae, quality: Quality) -> dict[str, object]:
     """For the manifest. An SAE whose files do not say for how many active latents it was made has as many as here."""
     return {
         "architecture": imported.architecture,

@@ -17,16 +17,16 @@ from featurehub.runs.progress import Progress
 from saes.cost import Job
 from saes.documents import Document, count_tokens
 from saes.harvest import Harvest, HarvestConfig, harvest_documents
-from saes.reader import Reader
+from saes.reader import StreamReader
 from saes.stream import Chunks, DocumentChunks
 
-__all__ = ["Reading", "chunks_of", "harvested"]
+__all__ = ["HarvestSource", "chunks_of", "harvested"]
 
 
-class Reading(NamedTuple):
+class HarvestSource(NamedTuple):
     """Who reads what, and how. documents: in the order in which they are read"""
 
-    reader: Reader
+    reader: StreamReader
     documents: Sequence[Document]
     special: Collection[int]
     model: ModelIdentity
@@ -34,15 +34,23 @@ class Reading(NamedTuple):
     config: HarvestConfig
 
 
-def chunks_of(job: Job, reading: Reading, folder: Path, until: float, progress: Progress) -> Chunks:
-    """folder: for shards;  until: as in ``saes.run.go_on``. Raises BudgetExceeded; shards that are there are kept."""
+def chunks_of(job: Job, reading: HarvestSource, folder: Path, until: float, progress: Progress) -> Chunks:
+    """The text as training takes it.
+
+    Args:
+        folder: For shards.
+        until: As in ``saes.run.resume_run``.
+
+    Raises:
+        BudgetExceeded: Shards that are there are kept.
+    """
     if not job.streamed:
         return harvested(reading, folder, "harvesting", progress, until)
     size = reading.config.documents_at(len(reading.points))
     return DocumentChunks(reading.reader, reading.documents, reading.special, size, reading.points)
 
 
-def harvested(reading: Reading, folder: Path, what: str, progress: Progress, until: float = math.inf) -> Harvest:
+def harvested(reading: HarvestSource, folder: Path, what: str, progress: Progress, until: float = math.inf) -> Harvest:
     reader, documents, special, model, points, config = reading
     with progress.work(what, count_tokens(documents), "tokens") as bar:
 

@@ -20,7 +20,7 @@ from saes.harvest import HarvestConfig, token_bytes
 from saes.run import TrainConfig
 from saes.stream import Chunks, Stream, StreamConfig
 
-__all__ = ["Training", "agreed", "duration", "training_bar"]
+__all__ = ["Training", "duration", "negotiate_cost", "training_bar"]
 
 
 class Training(Frozen):
@@ -70,9 +70,9 @@ class StepReport(Protocol):
     def words(self) -> str: ...
 
 
-def agreed(job: Job, budget: Budget, rates: Rates, partial: Path, progress: Progress) -> Job:
+def negotiate_cost(job: Job, budget: Budget, rates: Rates, partial: Path, progress: Progress) -> Job:
     """The job within the budget, and what it costs is said. Raises BudgetExceeded."""
-    job = decided(job, budget, rates, partial / "tokens")
+    job = within_budget(job, budget, rates, partial / "tokens")
     seconds, disk, memory = job.estimate(rates)
     progress.say(
         f"{job.wanted:,} tokens to read and {job.train.tokens:,} to train on: about {duration(seconds)}, "
@@ -81,7 +81,7 @@ def agreed(job: Job, budget: Budget, rates: Rates, partial: Path, progress: Prog
     return job
 
 
-def decided(job: Job, budget: Budget, rates: Rates, kept: Path) -> Job:
+def within_budget(job: Job, budget: Budget, rates: Rates, kept: Path) -> Job:
     """As it was decided when the run was first started."""
     if kept.is_file():
         return job.of_tokens(int(kept.read_text()))

@@ -11,7 +11,7 @@ from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput
 from featurehub.families import check_architecture
-from featurehub.runs.chunks import Reading, harvested
+from featurehub.runs.chunks import HarvestSource, harvested
 from featurehub.runs.engines import Engines
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.settings import Frozen, reason
@@ -54,7 +54,7 @@ def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]], progress:
         identity, hooks = identify_hooks(plan.model, plan.layers, plan.sites)
     with Engines(plan.model, plan.engine, progress).reading(*hooks) as engine:
         documents = read_documents(engine, entries, plan.max_tokens, progress)
-        reading = Reading(engine, documents, special_ids(engine.tokenizer), identity, hooks, plan.harvest)
+        reading = HarvestSource(engine, documents, special_ids(engine.tokenizer), identity, hooks, plan.harvest)
         return harvested(reading, plan.out, "harvesting", progress)
 
 

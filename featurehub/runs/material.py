@@ -14,7 +14,7 @@ from featurehub.settings import Frozen
 from saes.documents import Document, count_tokens, ordinary, text_hash
 from saes.texts import Message
 
-__all__ = ["Material", "MaterialConfig", "dataset_of", "enough", "material_of", "split"]
+__all__ = ["Material", "MaterialConfig", "dataset_of", "material_of", "split", "take_until"]
 
 
 class MaterialConfig(Frozen):
@@ -71,7 +71,7 @@ def split(documents: Sequence[Document], held_out: float) -> tuple[list[Document
     return training, list(documents[::stride])
 
 
-def enough(documents: Iterable[Document], tokens: int, special: Collection[int]) -> Iterator[Document]:
+def take_until(documents: Iterable[Document], tokens: int, special: Collection[int]) -> Iterator[Document]:
     """The first documents that come to so many ordinary tokens; all of them where they come to less."""
     for document in documents:
         if tokens <= 0:

@@ -37,7 +37,7 @@ from saes.probing import ClassProbe, Means, ProbeConfig, document_means, mean_sc
 from saes.splice import Fidelity, measure_splice
 from saes.texts import Message
 
-__all__ = ["EvaluatedArtifact", "EvaluationPlan", "keep", "measure"]
+__all__ = ["EvaluatedArtifact", "EvaluationPlan", "measure", "store_evaluation"]
 
 
 class EvaluationPlan(Frozen):
@@ -178,7 +178,7 @@ def evaluation_of(
     )
 
 
-def keep(evaluation: Evaluation, store: Store) -> bool:
+def store_evaluation(evaluation: Evaluation, store: Store) -> bool:
     """Stores it; False where the database does not have the artifact."""
     try:
         with store.write() as writer:

@@ -18,11 +18,11 @@ from featurehub.artifacts.manifest import Site
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.runs.baseline import BaselineConfig, EvaluatedSae, evaluated, keep_baseline, manifest_fields
-from featurehub.runs.chunks import Reading, chunks_of
-from featurehub.runs.costs import Training, agreed, stream_of, training_bar
+from featurehub.runs.chunks import HarvestSource, chunks_of
+from featurehub.runs.costs import Training, negotiate_cost, stream_of, training_bar
 from featurehub.runs.engines import Engines
 from featurehub.runs.harvest import identify_hook
-from featurehub.runs.material import Material, MaterialConfig, dataset_of, enough, material_of
+from featurehub.runs.material import Material, MaterialConfig, dataset_of, material_of, take_until
 from featurehub.runs.partial import partial_folder
 from featurehub.runs.progress import Progress
 from featurehub.settings import Frozen
@@ -98,9 +98,9 @@ def harvest_and_train(
     with progress.phase("measuring what it will cost"):
         job = job_of(training, d_model, shuffled, special)
         rates = measure(engine, shuffled, job, trial(training.recipes, d_model, training.config))
-    job = agreed(job, training.budget, rates, partial, progress)
-    read = material._replace(training=list(enough(shuffled, job.wanted, special)))
-    reading = Reading(engine, read.training, special, read.identity, [read.hook], training.harvest)
+    job = negotiate_cost(job, training.budget, rates, partial, progress)
+    read = material._replace(training=list(take_until(shuffled, job.wanted, special)))
+    reading = HarvestSource(engine, read.training, special, read.identity, [read.hook], training.harvest)
     chunks = chunks_of(job, reading, training.shards or partial / "harvest", until, progress)
     saes = train_on(training, job, chunks, partial / "checkpoint.safetensors", until, progress)
     return TrainedSaes(read, saes, partial)

@@ -21,11 +21,11 @@ from pydantic import Field, ValidationError
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput
-from featurehub.runs.chunks import Reading, chunks_of, harvested
-from featurehub.runs.costs import Training, agreed, stream_of, training_bar
+from featurehub.runs.chunks import HarvestSource, chunks_of, harvested
+from featurehub.runs.costs import Training, negotiate_cost, stream_of, training_bar
 from featurehub.runs.engines import Engines
 from featurehub.runs.harvest import identify_hooks, read_documents
-from featurehub.runs.material import MaterialConfig, dataset_of, enough, split
+from featurehub.runs.material import MaterialConfig, dataset_of, split, take_until
 from featurehub.runs.partial import partial_folder
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.settings import Frozen, reason
@@ -101,8 +101,8 @@ def train_and_write(
         texts = texts_of(plan.material, plan.evaluated, training.recipe.seed, engine, entries, progress)
         partial = folder_of(plan.out, training, identity, points, texts)
         job = agreed_job(training, engine, identity, texts, points, partial, progress)
-        documents = list(enough(texts.documents, job.wanted, texts.special))
-        reading = Reading(engine, documents, texts.special, identity, points, training.harvest)
+        documents = list(take_until(texts.documents, job.wanted, texts.special))
+        reading = HarvestSource(engine, documents, texts.special, identity, points, training.harvest)
         others = reading._replace(documents=texts.held_out)
         held_out = harvested(others, partial / "held-out", "harvesting held-out documents", progress, until)
         chunks = chunks_of(job, reading, partial / "training", until, progress)
@@ -162,7 +162,7 @@ def agreed_job(
     with progress.phase("measuring what it will cost"):
         step = trial(layers, d_model, training.recipe, training.config)
         rates = measure(engine, texts.documents, job, step, points)
-    return agreed(job, training.budget, rates, partial, progress)
+    return negotiate_cost(job, training.budget, rates, partial, progress)
 
 
 def train_on(
@@ -184,7 +184,9 @@ def measured(transcoder: Transcoder, harvest: Harvest) -> TranscoderQuality:
     return evaluate_transcoder(transcoder, (pairs(each, transcoder.layers) for each in columns))
 
 
-def manifest_of(plan: TranscoderPlan, reading: Reading, job: Job, metrics: TranscoderQuality) -> TranscoderManifest:
+def manifest_of(
+    plan: TranscoderPlan, reading: HarvestSource, job: Job, metrics: TranscoderQuality
+) -> TranscoderManifest:
     recipe = plan.training.recipe
     return TranscoderManifest(
         name=plan.out.name,

@@ -16,7 +16,6 @@ its feature, ``search`` how results are ranked, ``connection`` how the file is o
 """
 
 from featurehub.records import (
-    Artifact,
     Calibration,
     Context,
     Evaluation,
@@ -26,6 +25,7 @@ from featurehub.records import (
     LabelVersion,
     Outcome,
     Provenance,
+    RegisteredArtifact,
     ReportHead,
     Scope,
     SearchPage,
@@ -42,7 +42,6 @@ from featurehub.store.writer import Writer
 
 __all__ = [
     "KEPT",
-    "Artifact",
     "Calibration",
     "Context",
     "Evaluation",
@@ -55,6 +54,7 @@ __all__ = [
     "PreparedRows",
     "Provenance",
     "Reader",
+    "RegisteredArtifact",
     "ReportHead",
     "Scope",
     "SearchPage",

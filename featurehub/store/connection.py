@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from featurehub.errors import StoreBusy, StoreReadOnly
 
-__all__ = ["Source", "begin_writing", "connect", "read_only", "source_of"]
+__all__ = ["DatabaseFile", "begin_writing", "connect", "read_only", "source_of"]
 
 READER_PATIENCE_MS = 5_000
 """How long a reader waits while another process recovers or creates the database; it never waits for a writer."""
@@ -26,7 +26,7 @@ TURN_SECONDS = 1.0
 BESIDE = ("-wal", "-shm", "-journal")
 
 
-class Source(NamedTuple):
+class DatabaseFile(NamedTuple):
     """What a connection reads.
 
     uri:     as SQLite takes it
@@ -41,15 +41,15 @@ class Source(NamedTuple):
         return "mode=ro" not in self.uri
 
 
-def source_of(path: Path) -> Source:
+def source_of(path: Path) -> DatabaseFile:
     """How to open the database as the file system has it at this moment."""
     uri = f"file:{quote(str(path.absolute()))}"
     if not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
-        return Source(uri)
+        return DatabaseFile(uri)
     if any(_is_in_use(Path(f"{path}{suffix}")) for suffix in BESIDE):
-        return Source(f"{uri}?mode=ro")
+        return DatabaseFile(f"{uri}?mode=ro")
     found = path.stat()
-    return Source(f"{uri}?mode=ro&immutable=1", (found.st_ino, found.st_size, found.st_mtime_ns))
+    return DatabaseFile(f"{uri}?mode=ro&immutable=1", (found.st_ino, found.st_size, found.st_mtime_ns))
 
 
 def _is_in_use(beside: Path) -> bool:
@@ -57,7 +57,7 @@ def _is_in_use(beside: Path) -> bool:
     return beside.exists() and (beside.name.endswith("-shm") or beside.stat().st_size > 0)
 
 
-def connect(source: Source, *, foreign_keys: bool = True) -> sqlite3.Connection:
+def connect(source: DatabaseFile, *, foreign_keys: bool = True) -> sqlite3.Connection:
     """A connection that begins and ends transactions only when it is told to; threads may hand it on."""
     connection = sqlite3.connect(source.uri, uri=True, isolation_level=None, check_same_thread=False)
     pragmas = (f"busy_timeout={READER_PATIENCE_MS}", f"foreign_keys={foreign_keys:d}", "synchronous=NORMAL")

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from featurehub.artifacts.manifest import Manifest
 from featurehub.errors import ArtifactNotFound
-from featurehub.records import Artifact
+from featurehub.records import RegisteredArtifact
 from featurehub.store.sql import statement
 
 __all__ = ["Directory", "load_directory"]
@@ -25,10 +25,10 @@ ALL = statement("""
 class Directory:
     """What is registered in one snapshot. artifacts: all of them by id, in the order of their names"""
 
-    def __init__(self, artifacts: Iterable[Artifact]) -> None:
+    def __init__(self, artifacts: Iterable[RegisteredArtifact]) -> None:
         self.artifacts = {each.id: each for each in artifacts}
 
-    def find(self, key: str) -> Artifact:
+    def find(self, key: str) -> RegisteredArtifact:
         """The artifact with this id, name or alias, or an unambiguous beginning of one. Raises ArtifactNotFound."""
         if key in self.artifacts:
             return self.artifacts[key]
@@ -54,8 +54,8 @@ def load_directory(session: Session) -> Directory:
 
 def _artifact(
     id: str, name: str, manifest: str, path: str, created: str, is_default: bool, aliases: Iterable[str]
-) -> Artifact:
-    return Artifact(
+) -> RegisteredArtifact:
+    return RegisteredArtifact(
         id=id,
         name=name,
         manifest=_manifest(manifest),

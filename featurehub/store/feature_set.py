@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from featurehub.artifacts.manifest import Manifest
-from featurehub.records import Artifact, Calibration, FeatureRow, Outcome, Provenance
+from featurehub.records import Calibration, FeatureRow, Outcome, Provenance, RegisteredArtifact
 from featurehub.store.rows import label_of, row_of
 from featurehub.store.schema import FeatureRecord
 
@@ -30,7 +30,7 @@ class FeatureSet(NamedTuple):
     calibrations: Mapping[int, Calibration]
 
 
-def read_feature_set(session: Session, artifact: Artifact) -> FeatureSet:
+def read_feature_set(session: Session, artifact: RegisteredArtifact) -> FeatureSet:
     """What the database knows of an artifact; of labels, the latest of each feature."""
     query = select(FeatureRecord).where(FeatureRecord.artifact_id == artifact.id).order_by(FeatureRecord.latent)
     records = session.scalars(query.options(selectinload(FeatureRecord.labels))).all()

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from featurehub.errors import FeatureNotFound
 from featurehub.features import Feature
-from featurehub.records import Artifact, Evaluation, FeatureDetails, ReportHead, Scope, SearchPage
+from featurehub.records import Evaluation, FeatureDetails, RegisteredArtifact, ReportHead, Scope, SearchPage
 from featurehub.store.directory import Directory, load_directory
 from featurehub.store.drift import Judged, load_heads, load_reports, load_states
 from featurehub.store.evaluations import load_evaluations
@@ -45,11 +45,11 @@ class Reader:
             self._directory = load_directory(self._session)
         return self._directory
 
-    def artifacts(self) -> list[Artifact]:
+    def artifacts(self) -> list[RegisteredArtifact]:
         """All artifacts, by name."""
         return list(self.directory.artifacts.values())
 
-    def artifact(self, key: str) -> Artifact:
+    def artifact(self, key: str) -> RegisteredArtifact:
         """Raises ArtifactNotFound."""
         return self.directory.find(key)
 
@@ -57,7 +57,7 @@ class Reader:
         """These artifacts, to look for names in. Raises ArtifactNotFound."""
         return Scope(saes=tuple(self.artifact(each).id for each in artifacts))
 
-    def default_artifact(self, model: str | None = None) -> Artifact | None:
+    def default_artifact(self, model: str | None = None) -> RegisteredArtifact | None:
         """The default for a model (by the fingerprint of all its weights), else the latest; None where there is none.
 
         Without a model: the latest default of all.
@@ -70,7 +70,7 @@ class Reader:
         found = self._session.scalars(query.limit(1)).first()
         return None if found is None else self.artifact(found)
 
-    def successor(self, artifact: str) -> Artifact | None:
+    def successor(self, artifact: str) -> RegisteredArtifact | None:
         """Which artifact becomes the default when this one is removed, if it is one. Raises ArtifactNotFound."""
         heir = heir_of(self._session, owned_artifact(self._session, self.artifact(artifact).id))
         return None if heir is None else self.artifact(heir.id)

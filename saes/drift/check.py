@@ -28,11 +28,11 @@ from featurehub.settings import Frozen
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids
-from saes.drift.rules import Measured, Thresholds, judge_artifact, judge_feature, reconstructs
+from saes.drift.rules import FeatureMeasures, Thresholds, judge_artifact, judge_feature, reconstructs
 from saes.drift.scores import best_threshold, correlation, f1
 from saes.drift.tokens import disagreement
-from saes.observed import Observed, observe
-from saes.stream import Reader
+from saes.observed import Observations, observe
+from saes.reader import StreamReader
 
 __all__ = ["ANSWERS", "CANARIES", "CheckConfig", "Judge", "answer_prompts", "by_construction", "check"]
 
@@ -50,7 +50,7 @@ class Judge(Protocol):
         ...
 
 
-class Model(Reader, Protocol):
+class Model(StreamReader, Protocol):
     """The new model, behind the engine."""
 
     @property
@@ -106,10 +106,10 @@ def check(
         return report(artifact, identity, State.STALE, another, {}, [stale(*each, another) for each in labels.items()])
     dictionary = Dictionary.load(artifact.weights)
     progress("reading the canaries")
-    old_texts = Observed.load(artifact.folder / CANARIES)
+    old_texts = Observations.load(artifact.folder / CANARIES)
     metrics, new_texts = read_canaries(artifact, dictionary, model, old_texts, config)
     progress("answering the canaries' prompts")
-    old_answers = Observed.load(artifact.folder / ANSWERS)
+    old_answers = Observations.load(artifact.folder / ANSWERS)
     prompts = [old_answers.prompt(i) for i in old_answers.documents]
     new_answers = answer_prompts(model, dictionary, prompts, config)
     progress("judging")
@@ -141,7 +141,7 @@ def in_form(verdict: FeatureVerdict, another: Sequence[Part]) -> FeatureVerdict:
 
 
 def read_canaries(
-    artifact: Artifact, dictionary: Dictionary, model: Model, old: Observed, config: CheckConfig
+    artifact: Artifact, dictionary: Dictionary, model: Model, old: Observations, config: CheckConfig
 ) -> tuple[dict[str, float], FeatureActivations]:
     """Question 3, first half: the SAE's quality on the canaries and every feature's activations."""
     documents = [Document(old.document(i), int(old.prompt_lens[i])) for i in old.documents]
@@ -170,14 +170,14 @@ def answer_prompts(
 
 
 def measure(
-    old_texts: Observed,
+    old_texts: Observations,
     new_texts: FeatureActivations,
-    old_answers: Observed,
-    new_answers: Observed,
+    old_answers: Observations,
+    new_answers: Observations,
     labels: Mapping[int, str],
     judge: Judge,
     tokenizer: Any,
-) -> list[Measured]:
+) -> list[FeatureMeasures]:
     """All statistics of all labelled features. Texts are answers; what stands in a prompt proves nothing."""
     new_observed = observe(new_texts)
     r = correlation(old_texts.matrix, new_observed.matrix)
@@ -200,7 +200,7 @@ def measure(
     ]
 
 
-def world(observed: Observed, tokenizer: Any) -> World:
+def world(observed: Observations, tokenizer: Any) -> World:
     texts = [tokenizer.decode(observed.answer(i), skip_special_tokens=True) for i in observed.documents]
     return World(texts, observed.answer_max())
 
@@ -212,14 +212,14 @@ def judged(texts: World, labels: Mapping[int, str], judge: Judge) -> dict[int, n
 
 def measure_feature(
     latent: int, label: str, truths: Sequence[np.ndarray], peaks: Sequence[np.ndarray], r: float, firings: int
-) -> Measured:
+) -> FeatureMeasures:
     """Where the label is there and how strongly the feature fires: on the old texts read by the old model, and by the
     new one; on the old model's answers; on the new one's.
     """
     level = best_threshold(truths[0], peaks[0])
     fires = [each > level for each in peaks]
     text_old, text_new, world_old, world_new = map(f1, truths, fires)
-    return Measured(
+    return FeatureMeasures(
         latent=latent,
         label=label,
         f1_text_old=text_old,

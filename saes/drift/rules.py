@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 from featurehub.features import State
 from featurehub.settings import Frozen
-from featurehub.verdicts import Evidence, FeatureVerdict
+from featurehub.verdicts import FeatureVerdict, Statistic
 
-__all__ = ["Measured", "Thresholds", "judge_artifact", "judge_feature", "reconstructs"]
+__all__ = ["FeatureMeasures", "Thresholds", "judge_artifact", "judge_feature", "reconstructs"]
 
 
 class Thresholds(Frozen):
@@ -42,7 +42,7 @@ class Thresholds(Frozen):
     share_suspect: float = 0.05
 
 
-class Measured(NamedTuple):
+class FeatureMeasures(NamedTuple):
     """Of one feature, old against new. F1s are nan where the label is there in too few answers to tell."""
 
     latent: int
@@ -58,7 +58,7 @@ class Measured(NamedTuple):
     firings: int
 
 
-def judge_feature(m: Measured, t: Thresholds) -> FeatureVerdict:
+def judge_feature(m: FeatureMeasures, t: Thresholds) -> FeatureVerdict:
     state, reason = by_label(m, t) if has_label_power(m, t) else by_correlation(m, t)
     compared = [
         ("f1_fall_text", m.f1_text_old - m.f1_text_new, t.fall_text, m.positives_text),
@@ -66,7 +66,7 @@ def judge_feature(m: Measured, t: Thresholds) -> FeatureVerdict:
         ("correlation", m.r, t.r_suspect, m.firings),
     ]
     evidence = [
-        Evidence(statistic=name, value=v, threshold=limit, n=n) for name, v, limit, n in compared if isfinite(v)
+        Statistic(statistic=name, value=v, threshold=limit, n=n) for name, v, limit, n in compared if isfinite(v)
     ]
     return FeatureVerdict(
         latent=m.latent,
@@ -78,11 +78,11 @@ def judge_feature(m: Measured, t: Thresholds) -> FeatureVerdict:
     )
 
 
-def has_label_power(m: Measured, t: Thresholds) -> bool:
+def has_label_power(m: FeatureMeasures, t: Thresholds) -> bool:
     return m.positives_text >= t.positives_min and m.f1_text_old >= t.f1_min
 
 
-def by_label(m: Measured, t: Thresholds) -> tuple[State, str]:
+def by_label(m: FeatureMeasures, t: Thresholds) -> tuple[State, str]:
     if m.f1_text_old - m.f1_text_new > t.fall_text:
         return State.STALE, f"on the old canaries its label's F1 fell from {m.f1_text_old:.2f} to {m.f1_text_new:.2f}"
     if m.positives_world >= t.positives_min and m.f1_world_old - m.f1_world_new > t.fall_world:
@@ -98,7 +98,7 @@ def by_label(m: Measured, t: Thresholds) -> tuple[State, str]:
     return State.FRESH, "label and activations hold"
 
 
-def by_correlation(m: Measured, t: Thresholds) -> tuple[State, str]:
+def by_correlation(m: FeatureMeasures, t: Thresholds) -> tuple[State, str]:
     if m.firings < t.firings_min or not isfinite(m.r):
         return State.SUSPECT, f"it fired on {m.firings} canary tokens: no power"
     if m.r < t.r_stale:

@@ -11,14 +11,14 @@ from typing import Any
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.artifacts.manifest import ModelIdentity
-from saes.observed import Observed
+from saes.observed import Observations
 
 __all__ = ["TOKENS", "disagreement", "save_tokens"]
 
 TOKENS = "tokens.json"
 
 
-def save_tokens(path: Path, tokenizer: Any, kept: Iterable[Observed]) -> None:
+def save_tokens(path: Path, tokenizer: Any, kept: Iterable[Observations]) -> None:
     """Writes what the ids of all kept documents stand for."""
     path.write_text(json.dumps({str(i): token_of(tokenizer, i) for i in ids_of(kept)}))
 
@@ -44,5 +44,5 @@ def token_of(tokenizer: Any, token_id: int) -> str | None:
     return tokenizer.convert_ids_to_tokens(token_id) if token_id < len(tokenizer) else None
 
 
-def ids_of(kept: Iterable[Observed]) -> list[int]:
+def ids_of(kept: Iterable[Observations]) -> list[int]:
     return sorted({int(token_id) for each in kept for token_id in each.token_ids})

@@ -18,7 +18,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.errors import InvalidInput
 from saes.formats.files import Config, Tensors, read_config, read_tensors
 from saes.formats.hooks import find_hook
-from saes.formats.imported import Imported, dictionary_of, with_unit_rows, without_input_bias
+from saes.formats.imported import ImportedSae, dictionary_of, with_unit_rows, without_input_bias
 
 __all__ = ["CONFIG", "WEIGHTS", "import_dictionary_learning"]
 
@@ -34,7 +34,7 @@ ARCHITECTURES = {
 }
 
 
-def import_dictionary_learning(folder: Path) -> Imported:
+def import_dictionary_learning(folder: Path) -> ImportedSae:
     """Raises InvalidInput, CorruptArtifact."""
     config = read_config(folder / CONFIG)
     trainer = Config(config.path, config["trainer"])
@@ -46,7 +46,7 @@ def import_dictionary_learning(folder: Path) -> Imported:
     tensors = read_tensors(folder / WEIGHTS)
     topk = ARCHITECTURES[kind].endswith("topk")
     place = place_of(trainer)
-    return Imported(
+    return ImportedSae(
         dictionary=dictionary(kind, tensors),
         architecture=ARCHITECTURES[kind],
         hook=find_hook(place),

@@ -16,7 +16,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.errors import InvalidInput
 from saes.formats.files import Config, Tensors, read_config, read_tensors
 from saes.formats.hooks import hook_point
-from saes.formats.imported import Imported, dictionary_of, without_input_bias
+from saes.formats.imported import ImportedSae, dictionary_of, without_input_bias
 
 __all__ = ["CONFIG", "WEIGHTS", "WEIGHTS_2", "import_gemma_scope", "import_gemma_scope_2"]
 
@@ -27,7 +27,7 @@ _LAYER = re.compile(r"layer_(\d+)")
 _L0 = re.compile(r"average_l0_(\d+)")
 
 
-def import_gemma_scope(folder: Path) -> Imported:
+def import_gemma_scope(folder: Path) -> ImportedSae:
     """Raises InvalidInput, CorruptArtifact."""
     names = folder.absolute().parts
     if "embedding" in names[-3:]:
@@ -39,7 +39,7 @@ def import_gemma_scope(folder: Path) -> Imported:
             f"cannot import {made_for[0]}: {made_for['site']} is no hook point here; {' and '.join(SITES)} are",
             param="source",
         )
-    return Imported(
+    return ImportedSae(
         dictionary=without_input_bias(plain(read_tensors(folder / WEIGHTS), "W_enc", "W_dec")),
         architecture="jumprelu",
         hook=HookPoint(layer=int(layer), site=SITES[made_for["site"]]) if layer and made_for else None,
@@ -52,11 +52,11 @@ def named(pattern: re.Pattern[str], names: tuple[str, ...]) -> str | None:
     return next((found[1] for name in reversed(names) if (found := pattern.fullmatch(name))), None)
 
 
-def import_gemma_scope_2(folder: Path) -> Imported:
+def import_gemma_scope_2(folder: Path) -> ImportedSae:
     """Raises InvalidInput, CorruptArtifact."""
     config = read_config(folder / CONFIG)
     check(config)
-    return Imported(
+    return ImportedSae(
         dictionary=without_input_bias(plain(read_tensors(folder / WEIGHTS_2), "w_enc", "w_dec")),
         architecture="jumprelu",
         hook=hook_point(config["hf_hook_point_in"]),

@@ -19,7 +19,7 @@ from featurehub.errors import InvalidInput
 from saes.formats.files import Tensors
 
 __all__ = [
-    "Imported",
+    "ImportedSae",
     "batch_threshold",
     "dictionary_of",
     "of_centered_stream",
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-class Imported(NamedTuple):
+class ImportedSae(NamedTuple):
     """An SAE and what its files say of it.
 
     hook:  where it reads and writes; None where they do not say

@@ -15,7 +15,7 @@ from featurehub.artifacts.manifest import HookPoint
 from featurehub.errors import InvalidInput
 from saes.formats.files import Tensors, read_config, read_tensors
 from saes.formats.hooks import hook_point
-from saes.formats.imported import Imported, dictionary_of, without_input_bias
+from saes.formats.imported import ImportedSae, dictionary_of, without_input_bias
 
 __all__ = ["CONFIG", "import_linear"]
 
@@ -24,7 +24,7 @@ _NAMED = re.compile(r"(?P<model>.+)-SAE-l(?P<layer>\d+)\.(?:pt|pth)")
 _QWEN = re.compile(r"layer(\d+)\.sae\.pt")
 
 
-def import_linear(file: Path) -> Imported:
+def import_linear(file: Path) -> ImportedSae:
     """Raises InvalidInput, CorruptArtifact."""
     tensors = read_tensors(file)
     for prefix in ("encoder_linear", "encoder"):
@@ -37,12 +37,12 @@ def import_linear(file: Path) -> Imported:
     )
 
 
-def standard(file: Path, tensors: Tensors, encoder: str, decoder: str) -> Imported:
+def standard(file: Path, tensors: Tensors, encoder: str, decoder: str) -> ImportedSae:
     W_enc, W_dec = tensors.matrix(f"{encoder}.weight").T, tensors.matrix(f"{decoder}.weight").T
     d_sae, d_model = W_dec.shape
     b_enc, b_dec = tensors.vector(f"{encoder}.bias", d_sae), tensors.vector(f"{decoder}.bias", d_model)
     found = _NAMED.fullmatch(file.name)
-    return Imported(
+    return ImportedSae(
         dictionary=without_input_bias(dictionary_of(tensors, W_enc, W_dec, b_enc, b_dec)),
         architecture="standard",
         hook=HookPoint(layer=int(found["layer"])) if found else None,
@@ -50,12 +50,12 @@ def standard(file: Path, tensors: Tensors, encoder: str, decoder: str) -> Import
     )
 
 
-def qwen_scope(file: Path, tensors: Tensors) -> Imported:
+def qwen_scope(file: Path, tensors: Tensors) -> ImportedSae:
     config, layer = read_config(file.parent / CONFIG), _QWEN.fullmatch(file.name)
     W_enc, W_dec = tensors.matrix("W_enc").T, tensors.matrix("W_dec").T
     d_sae, d_model = W_dec.shape
     b_enc, b_dec = tensors.vector("b_enc", d_sae), tensors.vector("b_dec", d_model)
-    return Imported(
+    return ImportedSae(
         dictionary=without_input_bias(dictionary_of(tensors, W_enc, W_dec, b_enc, b_dec)),
         architecture="topk",
         hook=hook_point(f"{config['hook_point']}_layer_{layer[1]}") if layer else None,

@@ -23,7 +23,7 @@ from featurehub.errors import InvalidInput
 from saes.formats.files import Config, Tensors, read_config, read_tensors
 from saes.formats.hooks import hook_point
 from saes.formats.imported import (
-    Imported,
+    ImportedSae,
     dictionary_of,
     of_scaled_stream,
     with_scaled_activations,
@@ -38,7 +38,7 @@ CONFIG_R1, WEIGHTS_R1 = "config.json", "sae_weights.safetensors"
 NORMS = "dataset_average_activation_norm"
 
 
-def import_llama_scope(folder: Path) -> Imported:
+def import_llama_scope(folder: Path) -> ImportedSae:
     """Raises InvalidInput, CorruptArtifact."""
     config, tensors = read_config(folder / CONFIG), read_tensors(folder / WEIGHTS)
     check(config, "relu", "jumprelu", "topk")
@@ -51,7 +51,7 @@ def import_llama_scope(folder: Path) -> Imported:
     return imported(config, read)
 
 
-def import_llama_scope_r1(folder: Path) -> Imported:
+def import_llama_scope_r1(folder: Path) -> ImportedSae:
     """Raises InvalidInput, CorruptArtifact."""
     config, tensors = read_config(folder / CONFIG_R1), read_tensors(folder / WEIGHTS_R1)
     check(config, "jumprelu")
@@ -102,8 +102,8 @@ def scale(config: Config, norms: Mapping[str, float], d_model: int) -> float:
             raise InvalidInput(f"cannot import {config.path}: {other} normalization differs from token to token")
 
 
-def imported(config: Config, dictionary: Dictionary) -> Imported:
-    return Imported(
+def imported(config: Config, dictionary: Dictionary) -> ImportedSae:
+    return ImportedSae(
         dictionary=dictionary,
         architecture="standard" if config["act_fn"] == "relu" else config["act_fn"],
         hook=hook_point(config["hook_point_in"]),

@@ -13,9 +13,9 @@ from torch import Tensor
 from featurehub.dictionary import Dictionary, check_tensors
 from featurehub.errors import FeaturehubError, InvalidInput
 from saes.formats import dictionary_learning, gemma_scope, linear, llama_scope, saelens, sparsify
-from saes.formats.imported import Imported
+from saes.formats.imported import ImportedSae
 
-__all__ = ["FORMATS", "LINEAR", "Format", "Found", "read_sae", "recognize"]
+__all__ = ["FORMATS", "LINEAR", "Format", "FormatMatch", "read_sae", "recognize"]
 
 
 class Format(NamedTuple):
@@ -23,7 +23,7 @@ class Format(NamedTuple):
 
     name: str
     files: tuple[str, ...]
-    read: Callable[[Path], Imported]
+    read: Callable[[Path], ImportedSae]
 
     def is_in(self, folder: Path) -> bool:
         return all((folder / file).is_file() for file in self.files)
@@ -47,14 +47,14 @@ LINEAR = ("*.pt", "*.pth")
 """Goodfire's and those like it: a file for itself."""
 
 
-class Found(NamedTuple):
+class FormatMatch(NamedTuple):
     """A format, and the folder or file that its reader gets."""
 
     format: Format
     path: Path
 
 
-def read_sae(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[str, Imported]:
+def read_sae(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[str, ImportedSae]:
     """The format's name, and the SAE. overrides: stand in place of keys of a SAELens configuration.
 
     Raises InvalidInput for what is unknown or cannot be read here, CorruptArtifact.
@@ -75,7 +75,7 @@ def parts_of(dictionary: Dictionary) -> dict[str, Tensor]:
     return {name: part for name, part in dictionary._asdict().items() if part is not None}
 
 
-def recognize(path: Path) -> Found:
+def recognize(path: Path) -> FormatMatch:
     """Raises InvalidInput, which lists what is known, where no format or more than one lies there."""
     if not path.exists():
         raise InvalidInput(f"there is no {path}", param="source")
@@ -89,7 +89,7 @@ def recognize(path: Path) -> Found:
             f"{folder} holds SAEs of {' and '.join(f.name for f in found)}; separate them", param="source"
         )
     if found:
-        return Found(found[0], folder)
+        return FormatMatch(found[0], folder)
     files = [file for pattern in LINEAR for file in sorted(folder.glob(pattern))]
     if len(files) > 1:
         raise InvalidInput(f"{folder} holds {len(files)} SAEs; name one, such as {files[0]}", param="source")
@@ -105,10 +105,10 @@ def home_of(file: Path) -> Path | None:
     return None
 
 
-def lone_file(path: Path) -> Found:
+def lone_file(path: Path) -> FormatMatch:
     if not (path.is_file() and any(path.match(pattern) for pattern in LINEAR)):
         known = "; ".join(f"{format.name}: {' + '.join(format.files)}" for format in FORMATS)
         raise InvalidInput(
             f"{path} holds no SAE of a known format ({known}; others: {', '.join(LINEAR)})", param="source"
         )
-    return Found(Format("linear layers", (path.name,), linear.import_linear), path)
+    return FormatMatch(Format("linear layers", (path.name,), linear.import_linear), path)

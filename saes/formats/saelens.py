@@ -25,7 +25,7 @@ from featurehub.errors import InvalidInput
 from saes.formats.files import Config, Tensors, read_config, read_tensors
 from saes.formats.hooks import find_hook
 from saes.formats.imported import (
-    Imported,
+    ImportedSae,
     dictionary_of,
     of_centered_stream,
     of_scaled_stream,
@@ -51,7 +51,7 @@ def read_saelens(folder: Path, activations: Tensor | None = None) -> Dictionary:
     return import_saelens(folder).measured(activations)
 
 
-def import_saelens(folder: Path, overrides: Mapping[str, Any] | None = None) -> Imported:
+def import_saelens(folder: Path, overrides: Mapping[str, Any] | None = None) -> ImportedSae:
     """overrides: stand in place of keys of the configuration. Raises InvalidInput, CorruptArtifact."""
     file = read_config(folder / CONFIG)
     cfg = Config(file.path, modern(file) | dict(overrides or {}))
@@ -60,7 +60,7 @@ def import_saelens(folder: Path, overrides: Mapping[str, Any] | None = None) -> 
     check_scaling(tensors)
     topk = cfg["architecture"] == "topk"
     name = cfg.get("hook_name") or ""
-    return Imported(
+    return ImportedSae(
         dictionary=folded(cfg, parts(cfg, tensors)),
         architecture=cfg["architecture"],
         hook=find_hook(name),

@@ -12,7 +12,7 @@ from pathlib import Path
 from featurehub.errors import InvalidInput
 from saes.formats.files import Config, read_config, read_tensors
 from saes.formats.hooks import find_hook
-from saes.formats.imported import Imported, dictionary_of
+from saes.formats.imported import ImportedSae, dictionary_of
 
 __all__ = ["CONFIG", "WEIGHTS", "import_sparsify"]
 
@@ -20,7 +20,7 @@ CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 REFUSED = ("transcode", "skip_connection", "embed_skip", "gram_lookup", "signed")
 
 
-def import_sparsify(folder: Path) -> Imported:
+def import_sparsify(folder: Path) -> ImportedSae:
     """Raises InvalidInput, CorruptArtifact."""
     cfg = read_config(folder / CONFIG)
     check(cfg)
@@ -29,7 +29,7 @@ def import_sparsify(folder: Path) -> Imported:
     d_sae, d_model = W_dec.shape
     b_enc, b_dec = tensors.vector("encoder.bias", d_sae), tensors.vector("b_dec", d_model)
     name = folder.absolute().name
-    return Imported(
+    return ImportedSae(
         dictionary=dictionary_of(tensors, W_enc, W_dec, b_enc, b_dec),
         architecture="topk",
         hook=find_hook(name),

@@ -24,7 +24,7 @@ from featurehub.settings import Frozen
 from saes.transcoders.pairs import LayerLatents, LayerStreams, Pairs
 from saes.transcoders.transcoder import Transcoder, preactivations, written
 
-__all__ = ["Scale", "Step", "Trainable", "TranscoderRecipe", "fold"]
+__all__ = ["Scale", "TrainStep", "Trainable", "TranscoderRecipe", "fold"]
 
 REVIVAL = 1 / 32
 
@@ -74,7 +74,7 @@ class Scale(NamedTuple):
         return (values - self.mean) * self.scale
 
 
-class Step(NamedTuple):
+class TrainStep(NamedTuple):
     """One batch's loss, the error y − ŷ that is left, and a."""
 
     loss: Float[Tensor, ""]
@@ -102,7 +102,7 @@ class Trainable(nn.Module):
         self.W_dec = nn.ParameterList(nn.Parameter(0.1 * each / length[: len(each), :, None]) for each in W_dec)
         self.b_dec = nn.Parameter(torch.zeros(layers, d_model))
 
-    def forward(self, pairs: Pairs, dead: Bool[Tensor, "layers d_sae"]) -> Step:
+    def forward(self, pairs: Pairs, dead: Bool[Tensor, "layers d_sae"]) -> TrainStep:
         """pairs: scaled"""
         z = self.preactivations(pairs.x)
         writes = self.writes(z)
@@ -111,7 +111,7 @@ class Trainable(nn.Module):
         loss = error.square().mean()
         if dead.any():
             loss = loss + REVIVAL * (error.detach() - self.revived(z, dead)).square().mean()
-        return Step(loss, error.detach(), a.detach())
+        return TrainStep(loss, error.detach(), a.detach())
 
     def preactivations(self, x: LayerStreams) -> LayerLatents:
         return preactivations(x, self.W_enc, self.b_enc)
@@ -148,7 +148,7 @@ def lengths(W_dec: Sequence[Tensor] | nn.ParameterList) -> Float[Tensor, "layers
 
 @torch.no_grad()
 def fold(trained: Trainable, x: Scale, y: Scale, least: Float[Tensor, ""]) -> Transcoder:
-    """Step 4. x, y: what the trainable's inputs and outputs were scaled by;  least: of the kept z⁺ · ‖W_dec‖"""
+    """TrainStep 4. x, y: what the trainable's inputs and outputs were scaled by;  least: of the kept z⁺ · ‖W_dec‖"""
     W_enc = trained.W_enc * x.scale[:, None]
     b_enc = trained.b_enc - torch.einsum("lsd,ld->ls", W_enc, x.mean)
     W_dec = [rows / scale for rows, scale in zip(trained.W_dec, y.scale, strict=True)]

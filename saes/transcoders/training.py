@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from saes.run import REPORT_EVERY, SCALE_BATCHES, TrainConfig, check_asked, go_on
+from saes.run import REPORT_EVERY, SCALE_BATCHES, TrainConfig, check_asked, resume_run
 from saes.stream import Stream
 from saes.transcoders.pairs import Pairs, pairs
-from saes.transcoders.trainable import Scale, Step, Trainable, TranscoderRecipe, fold, least_kept
+from saes.transcoders.trainable import Scale, Trainable, TrainStep, TranscoderRecipe, fold, least_kept
 from saes.transcoders.transcoder import Transcoder
 
 __all__ = ["TranscoderProgress", "train_transcoder", "trial"]
@@ -53,7 +53,7 @@ class TranscoderTrainee:
         """batch: scaled"""
         dead = self.since_fired >= self.recipe.dead_after
         with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self.config.autocast):
-            made: Step = self.trainable(batch, dead)
+            made: TrainStep = self.trainable(batch, dead)
         self.optimizer.param_groups[0]["lr"] = self.recipe.lr * rate(self.done, self.config.steps)
         self.optimizer.zero_grad()
         made.loss.backward()
@@ -62,7 +62,7 @@ class TranscoderTrainee:
         self.done += 1
         return self.progress(batch, made, dead) if report else None
 
-    def progress(self, batch: Pairs, made: Step, dead: Tensor) -> TranscoderProgress:
+    def progress(self, batch: Pairs, made: TrainStep, dead: Tensor) -> TranscoderProgress:
         left = made.error.square().sum(dim=(0, 2)) / batch.y.var(dim=0, correction=0).sum(dim=-1) / len(batch.y)
         return TranscoderProgress(
             step=self.done,
@@ -157,11 +157,11 @@ def train_transcoder(
 ) -> Transcoder:
     """stream: of [tokens, layers · 2 · d_model], as harvested (``saes.transcoders.pairs``)
 
-    ``checkpoint``, ``progress`` and ``until`` as in ``saes.run.go_on``. Raises InvalidInput for a recipe that cannot be
-    made and for the checkpoint of another run, CorruptArtifact, BudgetExceeded where the time is over.
+    ``checkpoint``, ``progress`` and ``until`` as in ``saes.run.resume_run``. Raises InvalidInput for a recipe that cannot
+    be made and for the checkpoint of another run, CorruptArtifact, BudgetExceeded where the time is over.
     """
     run = TranscoderRun(stream, layers, d_model, recipe, config)
-    go_on(run, checkpoint, progress, until)
+    resume_run(run, checkpoint, progress, until)
     return run.finish()
 
 

@@ -7,8 +7,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.engine import FakeEngine
-from api.fake import Echoed, create_fake_app
-from api.served import Served
+from api.fake import Echoes, create_fake_app
+from api.served import ServedModel
 from featurehub.artifacts.manifest import HookPoint, Manifest
 from featurehub.features import State
 from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, Writer, open_store
@@ -89,7 +89,7 @@ def serve(store: Store, engine: FakeEngine) -> Iterator[Callable[..., TestClient
         whole: str = HOME, on_stale: str = "refuse", overrides: tuple[str, ...] = (), **changed: str
     ) -> TestClient:
         fields = {"store": "unused", "saes": [SAE], "on_stale": on_stale, "overrides": overrides, "names": ("demo",)}
-        served = Served.model_validate({**fields, "model": model(whole, **changed)})
+        served = ServedModel.model_validate({**fields, "model": model(whole, **changed)})
         clients.append(TestClient(create_fake_app(store, served, engine), raise_server_exceptions=False))
         return clients[-1]
 
@@ -104,5 +104,5 @@ def client(serve: Callable[..., TestClient]) -> TestClient:
 
 
 @pytest.fixture
-def echoed(client: TestClient) -> Echoed:
+def echoed(client: TestClient) -> Echoes:
     return client.app.state.echoed  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from starlette.requests import ClientDisconnect
 
 from api.engine import FakeEngine
-from api.fake import Echoed, EchoRequest
+from api.fake import Echoes, EchoRequest
 from featurehub.conditions import Positions
 from featurehub.edits import Steering
 from featurehub.store import Calibration, Store
@@ -39,7 +39,7 @@ def steering(request: EchoRequest) -> Steering:
 
 @pytest.mark.parametrize("keys", [{}, {"features": {}}, {"features": None}, {"steer": {"positions": "all"}}])
 def test_without_edits_vllm_answers_as_if_we_were_not_there(
-    client: TestClient, echoed: Echoed, engine: FakeEngine, keys: dict[str, Any]
+    client: TestClient, echoed: Echoes, engine: FakeEngine, keys: dict[str, Any]
 ) -> None:
     plain = client.post("/v1/chat/completions", json=CHAT)
     ours = client.post("/v1/chat/completions", json=CHAT | keys)
@@ -60,7 +60,7 @@ def test_without_edits_vllm_answers_as_if_we_were_not_there(
     ],
 )
 def test_a_weight_becomes_the_raw_number_of_its_mode(
-    client: TestClient, echoed: Echoed, edit: object, mode: str, value: float
+    client: TestClient, echoed: Echoes, edit: object, mode: str, value: float
 ) -> None:
     applied = ask(client, {"pirate speech": edit})["featurehub"]["applied"]
     (sent,) = steering(echoed[0]).edits
@@ -74,7 +74,7 @@ def test_a_feature_is_found_by_label_slug_and_address(client: TestClient, name: 
     assert (applied["latent"], applied["label"], applied["label_version"]) == (0, "pirate speech: matey, ship", 1)
 
 
-def test_the_answer_says_what_was_applied(client: TestClient, echoed: Echoed) -> None:
+def test_the_answer_says_what_was_applied(client: TestClient, echoed: Echoes) -> None:
     answer = ask(client, {"pirate speech": 0.5, "formal tone": 0}, steer={"positions": "generated"})
     assert answer["choices"][0]["message"]["content"] == "tell me a story"
     ours = answer["featurehub"]
@@ -110,7 +110,7 @@ def test_clipping_is_reported(client: TestClient, engine: FakeEngine) -> None:
 
 @pytest.mark.parametrize("edit", [0, 0.0, {"mode": "mul", "weight": 0}])
 def test_weight_0_leaves_the_request_and_its_cache_alone(
-    client: TestClient, echoed: Echoed, engine: FakeEngine, edit: object
+    client: TestClient, echoed: Echoes, engine: FakeEngine, edit: object
 ) -> None:
     ask(client, cache_salt="mine")
     ours = ask(client, {"pirate speech": edit}, cache_salt="mine")["featurehub"]
@@ -119,7 +119,7 @@ def test_weight_0_leaves_the_request_and_its_cache_alone(
     assert engine.taken == []
 
 
-def test_text_completions_are_steered_too(client: TestClient, echoed: Echoed) -> None:
+def test_text_completions_are_steered_too(client: TestClient, echoed: Echoes) -> None:
     body = {"model": "demo", "prompt": "once upon", "features": {"pirate speech": 0.5}}
     answer = client.post("/v1/completions", json=body).json()
     assert answer["choices"][0]["text"] == "once upon"
@@ -127,7 +127,7 @@ def test_text_completions_are_steered_too(client: TestClient, echoed: Echoed) ->
     assert steering(echoed[0]).edits
 
 
-def test_other_arguments_of_the_engine_are_kept(client: TestClient, echoed: Echoed) -> None:
+def test_other_arguments_of_the_engine_are_kept(client: TestClient, echoed: Echoes) -> None:
     ask(client, {"pirate speech": 0.5}, vllm_xargs={"other": 1})
     assert echoed[0].vllm_xargs is not None
     assert echoed[0].vllm_xargs.keys() == {"other", "featurehub"}
@@ -159,7 +159,7 @@ class TestSteering:
         digests = [each.digest() for each in self.sent(client, *bodies)]
         assert len(set(digests)) == len(digests)
 
-    def test_the_clients_own_salt_is_left_to_the_engine(self, client: TestClient, echoed: Echoed) -> None:
+    def test_the_clients_own_salt_is_left_to_the_engine(self, client: TestClient, echoed: Echoes) -> None:
         ask(client, {"pirate speech": 0.5}, cache_salt="tenant")
         ask(client, {"pirate speech": 0}, cache_salt="tenant")
         assert [each.cache_salt for each in echoed] == ["tenant", "tenant"]
@@ -209,7 +209,7 @@ class TestActivations:
         assert len(at_work) == 4
         assert set(at_work) == {"a thread"}
 
-    def test_they_come_beside_edits(self, client: TestClient, engine: FakeEngine, echoed: Echoed) -> None:
+    def test_they_come_beside_edits(self, client: TestClient, engine: FakeEngine, echoed: Echoes) -> None:
         engine.default = READING | report(2)
         ours = ask(client, {"formal tone": 0.5}, return_activations={"top_k": 2})["featurehub"]
         assert (ours["steered_tokens"], len(ours["activations"])) == (2, 2)
@@ -226,14 +226,14 @@ class TestReportsThatNobodyTakes:
     @pytest.mark.parametrize("after", [0, 1, 3])
     @pytest.mark.parametrize("spec", ["2.3", "2.4"])
     def test_a_client_that_leaves_in_the_middle_of_a_stream(
-        self, client: TestClient, engine: FakeEngine, echoed: Echoed, after: int, spec: str
+        self, client: TestClient, engine: FakeEngine, echoed: Echoes, after: int, spec: str
     ) -> None:
         asyncio.run(leave(client.app, CHAT | {"stream": True, "features": {"banking": 0.5}}, after, spec))
         assert engine.taken == [steering(echoed[0]).report]
         assert ask(client, {"banking": 0.5})["featurehub"]["steered_tokens"] == 7
 
     def test_a_client_that_left_before_the_answer(
-        self, client: TestClient, engine: FakeEngine, echoed: Echoed, monkeypatch: pytest.MonkeyPatch
+        self, client: TestClient, engine: FakeEngine, echoed: Echoes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def gone(body: EchoRequest, request: Any) -> None:
             echoed.append(body)
@@ -343,7 +343,7 @@ class TestErrors:
         ],
     )
     def test_each_is_refused_in_openais_shape(
-        self, client: TestClient, echoed: Echoed, body: dict[str, Any], status: int, code: str, param: str
+        self, client: TestClient, echoed: Echoes, body: dict[str, Any], status: int, code: str, param: str
     ) -> None:
         error = ask(client, status=status, **body)["error"]
         assert (error["code"], error["param"]) == (code, param)

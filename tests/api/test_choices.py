@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.engine import FakeEngine
-from api.fake import Echoed
+from api.fake import Echoes
 from tests.api.reports import reading, report
 
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
@@ -40,7 +40,7 @@ def ask(client: TestClient, prompt: Any = None, **body: Any) -> Any:
     ],
 )
 def test_what_belongs_to_one_answer_is_refused_for_several(
-    client: TestClient, echoed: Echoed, prompt: Any, n: int, asked: dict[str, Any], param: str, stream: bool
+    client: TestClient, echoed: Echoes, prompt: Any, n: int, asked: dict[str, Any], param: str, stream: bool
 ) -> None:
     answer = ask(client, prompt, n=n, stream=stream, **asked)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
@@ -82,7 +82,7 @@ def test_conditions_that_last_take_a_list_but_not_n(client: TestClient, engine: 
 @pytest.mark.parametrize(
     ("body", "param"), [({"prompt_embeds": "AAAA"}, "prompt_embeds"), ({"use_beam_search": True}, "use_beam_search")]
 )
-def test_what_cannot_be_steered_at_all(client: TestClient, echoed: Echoed, body: dict[str, Any], param: str) -> None:
+def test_what_cannot_be_steered_at_all(client: TestClient, echoed: Echoes, body: dict[str, Any], param: str) -> None:
     answer = ask(client, "a", **body, **STEER)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
     assert not echoed

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 import api
 from api.errors import error_body, status_of
 from api.fake import create_fake_app
-from api.served import Served
+from api.served import ServedModel
 from featurehub import errors
 from featurehub.errors import FeaturehubError, InvalidConfig
 from featurehub.store import Store
@@ -43,14 +43,14 @@ def test_a_body_has_openais_keys_and_what_the_error_carries() -> None:
 
 
 def test_the_servers_configuration() -> None:
-    served = Served(store="s", saes=("a",), model=model(), overrides=("--dtype",))
-    assert Served.of(served.model_dump_json()) == served
+    served = ServedModel(store="s", saes=("a",), model=model(), overrides=("--dtype",))
+    assert ServedModel.of(served.model_dump_json()) == served
 
 
 @pytest.mark.parametrize("told", [None, "", "{}", "1", '{"store": "s"}', "text"])
 def test_a_server_without_it(told: str | None) -> None:
     with pytest.raises(InvalidConfig, match="FEATUREHUB_FRONTEND"):
-        Served.of(told)
+        ServedModel.of(told)
 
 
 def test_the_registry_needs_neither_torch_nor_vllm() -> None:
@@ -65,7 +65,7 @@ def test_the_package_says_what_it_is() -> None:
 
 def test_a_server_without_an_sae_says_that_another_try_is_no_use(store: Store) -> None:
     body = {"model": "demo", "messages": [{"role": "user", "content": "a"}], "features": {"banking": 0.5}}
-    for served, engine in [(None, None), (Served(store="", saes=("a" * 64,), model=model()), None)]:
+    for served, engine in [(None, None), (ServedModel(store="", saes=("a" * 64,), model=model()), None)]:
         answer = TestClient(create_fake_app(store, served, engine)).post("/v1/chat/completions", json=body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (501, "steering_unsupported")
         assert answer.headers["x-should-retry"] == "false"

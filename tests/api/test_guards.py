@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.engine import FakeEngine
-from api.fake import Echoed
+from api.fake import Echoes
 from featurehub.edits import Abort, Condition, Steering, When
 from tests.api.reports import report
 
@@ -29,12 +29,12 @@ def ask(client: TestClient, status: int = 200, **body: Any) -> dict[str, Any]:
     return answer.json()
 
 
-def sent(echoed: Echoed) -> Steering:
+def sent(echoed: Echoes) -> Steering:
     assert echoed[-1].vllm_xargs is not None
     return Steering.model_validate_json(echoed[-1].vllm_xargs["featurehub"])
 
 
-def test_a_value_is_a_share_of_the_largest_activation(client: TestClient, echoed: Echoed) -> None:
+def test_a_value_is_a_share_of_the_largest_activation(client: TestClient, echoed: Echoes) -> None:
     ask(client, features={"pirate speech": {"weight": 0.5, "when": BANKING}})
     (edit,) = sent(echoed).edits
     assert edit.when == When(conditions=(Condition(sae=edit.sae, latent=2, value=edit.when.conditions[0].value),))
@@ -43,7 +43,7 @@ def test_a_value_is_a_share_of_the_largest_activation(client: TestClient, echoed
     assert edit.when.conditions[0].value > 0
 
 
-def test_all_any_below_and_so_far_reach_the_engine(client: TestClient, echoed: Echoed) -> None:
+def test_all_any_below_and_so_far_reach_the_engine(client: TestClient, echoed: Echoes) -> None:
     two = [BANKING | {"op": "<"}, {"feature": "formal tone", "value": 0.25, "so_far": True}]
     for kind in ("all", "any"):
         ask(client, features={"pirate speech": {"weight": 0.5, "when": {kind: two}}})
@@ -55,7 +55,7 @@ def test_all_any_below_and_so_far_reach_the_engine(client: TestClient, echoed: E
         assert (lasting.latent, lasting.op, lasting.so_far) == (1, ">", True)
 
 
-def test_an_abort_alone_makes_a_steered_request(client: TestClient, echoed: Echoed, engine: FakeEngine) -> None:
+def test_an_abort_alone_makes_a_steered_request(client: TestClient, echoed: Echoes, engine: FakeEngine) -> None:
     engine.default = GUARDED
     ours = ask(client, abort_when=[BANKING | {"event": "money"}])["featurehub"]
     assert ours["aborted"] is None
@@ -171,7 +171,7 @@ def test_a_stream_says_so_too(client: TestClient, engine: FakeEngine) -> None:
     ],
 )
 def test_what_is_wrong_is_named(
-    client: TestClient, echoed: Echoed, body: dict[str, Any], status: int, named: str
+    client: TestClient, echoed: Echoes, body: dict[str, Any], status: int, named: str
 ) -> None:
     assert named in json.dumps(ask(client, status, **body))
     assert not echoed

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from api.asked import Asked
+from api.asked import SteeringRequest
 from api.plan import make_plan
-from api.served import Served
+from api.served import ServedModel
 from featurehub.features import State
 from featurehub.settings import Limits
 from featurehub.store import Store
@@ -118,8 +118,8 @@ def test_an_adapter_is_another_function(serve: Serve) -> None:
 
 @pytest.mark.parametrize(("name", "code"), [("ft", "sae_unchecked"), ("demo", None)])
 def test_what_is_read_with_an_sae_that_is_not_fresh_says_so(store: Store, name: str, code: str | None) -> None:
-    asked = Asked.take({"return_activations": {"top_k": 2}}, Limits())
-    served = Served(store="", saes=(SAE,), model=model(), names=("demo",)).running(name)
+    asked = SteeringRequest.take({"return_activations": {"top_k": 2}}, Limits())
+    served = ServedModel(store="", saes=(SAE,), model=model(), names=("demo",)).running(name)
     assert asked is not None
     with store.read() as reader:
         notices = make_plan(asked, reader, served, Limits()).notices

@@ -16,7 +16,7 @@ from starlette.datastructures import State
 
 from api.deployment import Deployment
 from api.engine import FakeEngine
-from api.served import Served
+from api.served import ServedModel
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.edits import Steering
@@ -81,7 +81,7 @@ def build() -> Callable[[], FastAPI]:
 def app(build: Callable[[], FastAPI], store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     monkeypatch.setenv("VLLM_PLUGINS", "featurehub")
     app = build()
-    app.state.featurehub = Deployment(store, Served(store="", saes=(SAE,), model=model(), names=("demo",)), engine)
+    app.state.featurehub = Deployment(store, ServedModel(store="", saes=(SAE,), model=model(), names=("demo",)), engine)
     app.state.openai_serving_chat = app.state.openai_serving_completion = Handler()
     return app
 
@@ -254,7 +254,7 @@ def test_tokens_are_texts_that_join_and_the_tokenizer_is_our_own() -> None:
     assert engine.tokenizer is not tokenizer
 
 
-def boot(app: FastAPI, served: Served | None, engine: Any = None) -> State:
+def boot(app: FastAPI, served: ServedModel | None, engine: Any = None) -> State:
     from api.serving import FeaturehubRoutes
 
     plugin = FeaturehubRoutes()
@@ -265,8 +265,8 @@ def boot(app: FastAPI, served: Served | None, engine: Any = None) -> State:
     return app.state
 
 
-def serving(store: Store, sae: str = SAE) -> Served:
-    return Served(store=str(store.path), saes=(sae,), model=model())
+def serving(store: Store, sae: str = SAE) -> ServedModel:
+    return ServedModel(store=str(store.path), saes=(sae,), model=model())
 
 
 def test_a_boot_needs_its_configuration_and_its_sae(store: Store) -> None:

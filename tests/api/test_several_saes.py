@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from api.engine import FakeEngine
 from api.fake import create_fake_app
-from api.served import Served
+from api.served import ServedModel
 from featurehub.edits import Steering
 from featurehub.features import State
 from featurehub.store import Store
@@ -38,7 +38,7 @@ def two(store: Store) -> Store:
 
 @pytest.fixture(params=[HOME])
 def client(request: pytest.FixtureRequest, two: Store, engine: FakeEngine) -> Iterator[TestClient]:
-    served = Served(store="", saes=(SAE, OTHER_SAE), model=model(request.param), names=("demo",))
+    served = ServedModel(store="", saes=(SAE, OTHER_SAE), model=model(request.param), names=("demo",))
     with TestClient(create_fake_app(two, served, engine), raise_server_exceptions=False) as client:
         yield client
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from api.asked import Asked
+from api.asked import SteeringRequest
 from api.engine import FakeEngine
 from api.fake import create_fake_app
 from api.plan import Plan, make_plan
-from api.served import Served
+from api.served import ServedModel
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, StaleFeature
 from featurehub.features import State
 from featurehub.settings import Limits
@@ -73,10 +73,10 @@ def body(count: int = 32, **more: Any) -> dict[str, Any]:
 
 
 def plan(store: Store, keys: dict[str, Any], whole: str) -> Plan:
-    asked = Asked.take(keys, Limits())
+    asked = SteeringRequest.take(keys, Limits())
     assert asked is not None
     with store.read() as reader:
-        return make_plan(asked, reader, Served(store="", saes=(SAE,), model=model(whole)), Limits())
+        return make_plan(asked, reader, ServedModel(store="", saes=(SAE,), model=model(whole)), Limits())
 
 
 @pytest.mark.parametrize(("whole", "state"), [(HOME, State.FRESH), (CHECKED, State.SUSPECT)])
@@ -107,7 +107,7 @@ def test_a_stale_feature_costs_a_search_for_another(large: Store) -> None:
 
 @pytest.fixture(params=[HOME, CHECKED])
 def client(request: pytest.FixtureRequest, large: Store) -> Iterator[TestClient]:
-    served = Served(store="", saes=(SAE,), model=model(request.param))
+    served = ServedModel(store="", saes=(SAE,), model=model(request.param))
     with TestClient(create_fake_app(large, served, FakeEngine(default=report(7)))) as client:
         yield client
 

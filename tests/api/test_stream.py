@@ -63,8 +63,8 @@ events = st.lists(
 def test_events_do_not_depend_on_where_the_network_cuts(stream: str, places: list[int]) -> None:
     whole, pieces = Events(), Events()
     text = stream.encode()
-    at_once = [*whole.feed(text), whole.rest()]
-    in_pieces = [each for piece in cut(text, places) for each in pieces.feed(piece)] + [pieces.rest()]
+    at_once = [*whole.feed(text), whole.remainder()]
+    in_pieces = [each for piece in cut(text, places) for each in pieces.feed(piece)] + [pieces.remainder()]
     assert "".join(in_pieces) == stream
     assert in_pieces == at_once
 

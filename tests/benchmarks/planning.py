@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from sqlalchemy import event
 
-from api.asked import Asked
+from api.asked import SteeringRequest
 from api.plan import make_plan
-from api.served import Served
+from api.served import ServedModel
 from api.states import states_of
 from featurehub.features import State
 from featurehub.records import FeatureRow
@@ -77,8 +77,8 @@ def cost(store: Store, rounds: int, work: Callable[[], object]) -> Cost:
     return Cost(len(statements), statistics.median(times), min(times))
 
 
-def measure(store: Store, served: Served, names: int, rounds: int) -> tuple[Cost, Cost]:
-    asked = Asked.take({"features": {f"topic number {3 * n}": 0.5 for n in range(names)}}, Limits())
+def measure(store: Store, served: ServedModel, names: int, rounds: int) -> tuple[Cost, Cost]:
+    asked = SteeringRequest.take({"features": {f"topic number {3 * n}": 0.5 for n in range(names)}}, Limits())
     assert asked is not None
 
     def plan() -> None:
@@ -103,7 +103,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = filled(Path(folder) / "features.db", options.features)
         for name, whole in (("trained", HOME), ("checked", CHECKED)):
-            served = Served(store="", saes=(SAE,), model=model(whole))
+            served = ServedModel(store="", saes=(SAE,), model=model(whole))
             for names in NAMES:
                 ours, naive = measure(store, served, names, options.rounds)
                 print(

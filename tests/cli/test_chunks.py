@@ -12,10 +12,10 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.demo.corpus import conversations, messages
 from featurehub.engine.offline import EngineOptions
 from featurehub.errors import BudgetExceeded
-from featurehub.runs.chunks import Reading, chunks_of
+from featurehub.runs.chunks import HarvestSource, chunks_of
 from featurehub.runs.engines import Engines
 from featurehub.runs.harvest import identify_hook
-from featurehub.runs.material import MaterialConfig, enough, material_of
+from featurehub.runs.material import MaterialConfig, material_of, take_until
 from featurehub.runs.progress import SILENT
 from featurehub.runs.training import SaeTraining, harvest_and_train, job_of
 from saes.documents import Document, count_tokens
@@ -39,9 +39,9 @@ def training_of(tokens: int, **fields: object) -> SaeTraining:
     )
 
 
-def reading_of(training: SaeTraining) -> Reading:
+def reading_of(training: SaeTraining) -> HarvestSource:
     model = identify(bundled_model(), POINT).model_copy(update={"d_model": D_MODEL})
-    return Reading(FakeReader(20, D_MODEL), DOCUMENTS, SPECIAL, model, [POINT], training.harvest)
+    return HarvestSource(FakeReader(20, D_MODEL), DOCUMENTS, SPECIAL, model, [POINT], training.harvest)
 
 
 @pytest.mark.parametrize(("tokens", "shards", "once"), [(120, False, True), (600, False, False), (120, True, False)])
@@ -73,10 +73,10 @@ def test_a_harvest_whose_time_is_over_keeps_the_shards_that_are_there(tmp_path: 
 
 def test_only_ordinary_tokens_count_towards_what_training_passes() -> None:
     """Else special ones would be missing in the end, and the text passed twice."""
-    documents = list(enough(DOCUMENTS, 90, SPECIAL))
+    documents = list(take_until(DOCUMENTS, 90, SPECIAL))
     assert (len(documents), count_tokens(documents), count_tokens(documents, SPECIAL)) == (10, 100, 90)
-    assert list(enough(DOCUMENTS, 10**6, SPECIAL)) == DOCUMENTS
-    assert list(enough(DOCUMENTS, 0, SPECIAL)) == []
+    assert list(take_until(DOCUMENTS, 10**6, SPECIAL)) == DOCUMENTS
+    assert list(take_until(DOCUMENTS, 0, SPECIAL)) == []
 
 
 @pytest.mark.engine

@@ -23,7 +23,7 @@ from featurehub.runs.progress import SILENT, Progress
 from featurehub.store import open_store
 from labeling.judge import WordJudge
 from saes.documents import Document
-from saes.formats.imported import Imported
+from saes.formats.imported import ImportedSae
 from saes.formats.recognise import read_sae
 from saes.reader import FakeReader
 from tests.runs.fakes import WIDTH, FakeEngine
@@ -189,7 +189,7 @@ def test_a_failure_at_any_step_leaves_nothing(
 
 
 def test_files_that_do_not_say_where_they_read_need_the_options(tmp_path: Path) -> None:
-    silent = Imported(Dictionary(*(torch.zeros(1, 1),) * 2, *(torch.zeros(1),) * 3), "standard")
+    silent = ImportedSae(Dictionary(*(torch.zeros(1, 1),) * 2, *(torch.zeros(1),) * 3), "standard")
     with pytest.raises(InvalidInput, match="give --layer"):
         hook_of(plan_of(tmp_path, tmp_path), silent)
     told = plan_of(tmp_path, tmp_path, layer=3, site=Site.ATTN_OUT)
@@ -235,7 +235,7 @@ def test_the_options_say_where_an_sae_reads_whose_files_have_an_unusual_name_for
 def test_too_few_documents_to_measure_and_evaluate_on() -> None:
     W = weights()["W_dec"]
     zeros = torch.zeros(D_SAE)
-    imported = Imported(Dictionary(W, W, zeros, torch.zeros(WIDTH), zeros), "topk", k=4.0, topk=True)
+    imported = ImportedSae(Dictionary(W, W, zeros, torch.zeros(WIDTH), zeros), "topk", k=4.0, topk=True)
     documents = [Document([1, 2, 3], 1)] * 5
     with pytest.raises(InvalidInput, match="5 documents are too few"):
         measured(imported, FakeReader(8, WIDTH), documents, ())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from api.served import Served
+from api.served import ServedModel
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, seal
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint
@@ -39,7 +39,7 @@ def artifact(tmp_path: Path) -> Artifact:
 def said(artifact: Artifact, tmp_path: Path, *overrides: str, report: State | None = None, **changed: str) -> str:
     """On the bundled model, changed."""
     model = artifact.manifest.model.model_copy(update=changed)
-    served = Served(store="", saes=(artifact.manifest.id,), model=model, overrides=overrides)
+    served = ServedModel(store="", saes=(artifact.manifest.id,), model=model, overrides=overrides)
     store = open_store(tmp_path / "f.db")
     with store.write() as writer:
         writer.put_artifact(artifact.manifest, artifact.folder)

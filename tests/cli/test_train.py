@@ -15,7 +15,7 @@ from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.demo.corpus import conversations, messages
 from featurehub.dictionary import Dictionary
 from featurehub.errors import BudgetExceeded, IncompatibleArtifact, InvalidInput
-from featurehub.runs.costs import agreed
+from featurehub.runs.costs import negotiate_cost
 from featurehub.runs.judges import RecognizerJudge
 from featurehub.runs.label import LabelPlan, label_artifact
 from featurehub.runs.material import MaterialConfig
@@ -163,9 +163,9 @@ def test_a_run_that_goes_on_keeps_the_tokens_that_were_decided(tmp_path: Path) -
     """Whatever the budget is then: another number of tokens would be another run."""
     plan = plan_of(tmp_path / "saes")
     job = job_of(plan.training, 192, [Document([1] * 100, 1)] * 100, ())
-    first = agreed(job, Budget(seconds=10), RATES, tmp_path / "partial", SILENT)
+    first = negotiate_cost(job, Budget(seconds=10), RATES, tmp_path / "partial", SILENT)
     assert first.train.tokens < job.train.tokens
-    assert agreed(job, Budget(seconds=1000), RATES, tmp_path / "partial", SILENT) == first
+    assert negotiate_cost(job, Budget(seconds=1000), RATES, tmp_path / "partial", SILENT) == first
 
 
 def test_a_budget_that_is_too_small_leaves_nothing(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from featurehub.demo.bundle import SIBLINGS, bundled_model, read_manifest, sha25
 from featurehub.demo.model import build_model, load_model, save_model
 from featurehub.demo.obedience import measure_obedience
 from featurehub.demo.tokenizer import vocabulary
-from featurehub.demo.train import Progress, Recipe, train
+from featurehub.demo.train import DemoRecipe, LossProgress, train
 from featurehub.errors import ModelNotFound
 
 MEGABYTE = 2**20
@@ -56,11 +56,11 @@ def test_an_unknown_sibling_is_refused() -> None:
 
 
 def test_training_follows_from_the_seed(tmp_path: Path) -> None:
-    runs: list[list[Progress]] = []
+    runs: list[list[LossProgress]] = []
     for run in ("first", "again"):
-        told: list[Progress] = []
+        told: list[LossProgress] = []
         model = build_model(5)
-        train(model, Recipe(seed=5, steps=2, tokens=512), on_progress=told.append)
+        train(model, DemoRecipe(seed=5, steps=2, tokens=512), on_progress=told.append)
         save_model(model, tmp_path / run)
         runs.append(told)
     assert runs[0] == runs[1]
@@ -68,8 +68,8 @@ def test_training_follows_from_the_seed(tmp_path: Path) -> None:
 
 
 def test_training_tells_its_progress() -> None:
-    told: list[Progress] = []
-    train(build_model(0), Recipe(steps=2, tokens=256), on_progress=told.append)
+    told: list[LossProgress] = []
+    train(build_model(0), DemoRecipe(steps=2, tokens=256), on_progress=told.append)
     assert [each.step for each in told] == [1, 2]
     assert all(each.steps == 2 and each.loss > 0 for each in told)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from featurehub.demo.answers import Ask, Mix, draw_answer, draw_sentence, join_words
 from featurehub.demo.concepts import Kind, concepts, names
-from featurehub.demo.grammar import PLAIN, Reading, base_grammar
+from featurehub.demo.grammar import PLAIN, Parse, base_grammar
 from featurehub.demo.lexicon import base_lexicon
 from featurehub.demo.recognizer import recognize
 
@@ -18,7 +18,7 @@ TRAITS = st.sampled_from([None, *sorted(base_lexicon().traits)])
 SEEDS = st.integers(0, 2**32)
 
 
-def planted(reading: Reading) -> set[str]:
+def planted(reading: Parse) -> set[str]:
     shown = {reading.manner, reading.trait} - {PLAIN, None}
     return {*base_lexicon().fields[reading.field].concepts, *(name for name in shown if name)}
 
@@ -26,7 +26,7 @@ def planted(reading: Reading) -> set[str]:
 @settings(max_examples=400, deadline=None)
 @given(FIELDS, MANNERS, TRAITS, SEEDS)
 def test_a_generated_sentence_is_read_as_it_was_planted(field: str, manner: str, trait: str | None, seed: int) -> None:
-    reading = Reading(field, manner, trait)
+    reading = Parse(field, manner, trait)
     sentence = draw_sentence(base_grammar(), reading, Random(seed))
     assert base_grammar().read(sentence.words) == {reading}
     (verdict,) = recognize(join_words(sentence.words)).sentences
@@ -48,7 +48,7 @@ def test_a_generated_answer_is_read_sentence_by_sentence(seed: int, keep: float,
 def test_a_sentence_with_a_foreign_word_is_not_well_formed(
     seed: int, field: str, manner: str, data: st.DataObject
 ) -> None:
-    words = list(draw_sentence(base_grammar(), Reading(field, manner), Random(seed)).words)
+    words = list(draw_sentence(base_grammar(), Parse(field, manner), Random(seed)).words)
     at = data.draw(st.integers(0, len(words) - 1))
     words[at:at] = ["zebra"]
     assert not any(each.well_formed for each in recognize(join_words(words)).sentences)

@@ -11,7 +11,7 @@ import torch
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.engine.config import EngineConfig
-from featurehub.engine.memory import GIB, Device, Share, share_of
+from featurehub.engine.memory import GIB, Device, MemoryShare, share_of
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.errors import EngineError
 from tests.engine.world import hooked, unit_dictionary
@@ -45,7 +45,7 @@ def test_a_cache_is_as_large_as_there_is_room_for(weights: Path) -> None:
 
 
 def test_a_cpu_is_not_asked(weights: Path) -> None:
-    assert share_of(weights, None, None) == Share(GIB)
+    assert share_of(weights, None, None) == MemoryShare(GIB)
     assert share_of(weights, 2, None).as_options() == {"kv_cache_memory_bytes": 2 * GIB}
 
 

@@ -19,11 +19,11 @@ from featurehub.conditions import Op, Positions
 from featurehub.dictionary import Dictionary
 from featurehub.edits import Abort, Condition, LatentEdit, Steering, When
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
-from featurehub.engine.hookset import HookSet, Parked
+from featurehub.engine.hookset import HookSet, PausedRequest
 from featurehub.engine.rows import Batch
 from featurehub.features import Mode
 from featurehub.report import SteerReport
-from featurehub.steering import Reference, Steered
+from featurehub.steering import EditResult, Reference
 
 D_MODEL, D_SAE, K = 16, 24, 6
 FIRST, LAST = HookPoint(layer=1), HookPoint(layer=2, site=Site.MLP_OUT)
@@ -154,8 +154,8 @@ class World:
         self.dtype = dtype
         self.rows: dict[int, int] = {}
         self.computed: Counter[int] = Counter()
-        self.parked: dict[int, Parked] = {}
-        self.naive: dict[tuple[int, int, str], Steered] = {}
+        self.parked: dict[int, PausedRequest] = {}
+        self.naive: dict[tuple[int, int, str], EditResult] = {}
         self.ids = torch.zeros(TOKENS, dtype=torch.long)
 
     def step(self, chunks: list[Chunk]) -> None:

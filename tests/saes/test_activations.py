@@ -15,7 +15,7 @@ from saes.activations import FeatureActivations, encode_documents
 from saes.canaries import CanaryConfig, choose_canaries
 from saes.documents import Document
 from saes.evaluate import Quality, evaluate
-from saes.observed import Observed, observe
+from saes.observed import Observations, observe
 from saes.reader import FakeReader
 
 SPECIAL = {0, 1}
@@ -105,7 +105,7 @@ def test_what_the_cover_leaves_of_the_budget_is_filled(activations: FeatureActiv
 def test_observed_documents_come_back_from_disk_as_they_were(activations: FeatureActivations, tmp_path: Path) -> None:
     before = observe(activations)
     before.save(tmp_path / "o.safetensors")
-    after = Observed.load(tmp_path / "o.safetensors")
+    after = Observations.load(tmp_path / "o.safetensors")
     assert list(after.documents) == list(range(len(DOCUMENTS)))
     for i, document in enumerate(DOCUMENTS):
         assert after.document(i) == document.token_ids
@@ -122,7 +122,7 @@ def test_peaks_are_taken_over_answers_alone_and_an_empty_answer_has_none(activat
         wanted = activations.rows(i).toarray()[document.prompt_len :].max(axis=0)
         np.testing.assert_array_equal(peaks[i], wanted)
     observed = observe(activations)
-    whole = Observed(observed.token_ids, observed.offsets, np.diff(observed.offsets), observed.matrix)
+    whole = Observations(observed.token_ids, observed.offsets, np.diff(observed.offsets), observed.matrix)
     assert not whole.answer_max().any()
 
 
@@ -134,10 +134,10 @@ def test_damaged_observations_are_corrupt_and_named(activations: FeatureActivati
     for damage in (whole[:-4], whole[:20], b""):
         path.write_bytes(damage)
         with pytest.raises(CorruptArtifact, match=path.name):
-            Observed.load(path)
+            Observations.load(path)
     for missing in tensors:
         save_file({name: tensor for name, tensor in tensors.items() if name != missing}, path)
         with pytest.raises(CorruptArtifact, match=path.name):
-            Observed.load(path)
+            Observations.load(path)
     with pytest.raises(CorruptArtifact, match="nowhere"):
-        Observed.load(tmp_path / "nowhere")
+        Observations.load(tmp_path / "nowhere")

@@ -6,10 +6,10 @@ import pytest
 
 from featurehub.features import State
 from featurehub.verdicts import FeatureVerdict
-from saes.drift.rules import Measured, Thresholds, judge_artifact, judge_feature
+from saes.drift.rules import FeatureMeasures, Thresholds, judge_artifact, judge_feature
 
 T = Thresholds()
-HOLDS = Measured(
+HOLDS = FeatureMeasures(
     latent=1, label="banking", f1_text_old=0.95, f1_text_new=0.94, f1_world_old=0.95, f1_world_new=0.93,
     positives_text=50, positives_world_old=12, positives_world=40, r=0.97, firings=200,
 )  # fmt: skip

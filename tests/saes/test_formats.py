@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from saes.formats.imported import Imported
+from saes.formats.imported import ImportedSae
 from saes.formats.recognise import read_sae
 from tests.saes.written import (
     D_MODEL,
@@ -31,7 +31,7 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> Written:
     return WRITERS[request.param](tmp_path)
 
 
-def read(written: Written) -> Imported:
+def read(written: Written) -> ImportedSae:
     return read_sae(written.path)[1]
 
 

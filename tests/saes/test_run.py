@@ -11,7 +11,7 @@ import torch
 import saes.run
 from featurehub.errors import BudgetExceeded
 from saes.checkpoint import load_state
-from saes.run import TrainConfig, go_on
+from saes.run import TrainConfig, resume_run
 
 
 class Clocked:
@@ -48,7 +48,7 @@ def config(steps: int, every: float = 60.0) -> TrainConfig:
 def test_a_run_whose_last_step_ends_late_is_done(tmp_path: Path, clock: SimpleNamespace) -> None:
     """Budgets are spent to the end: the time is over in the last step as often as not."""
     told: list[int] = []
-    go_on(Clocked(config(4), clock), tmp_path / "state", told.append, until=3.5)
+    resume_run(Clocked(config(4), clock), tmp_path / "state", told.append, until=3.5)
     assert told == [1, 2, 3, 4]
     assert load_state(tmp_path / "state")["done"] == 4
 
@@ -56,7 +56,7 @@ def test_a_run_whose_last_step_ends_late_is_done(tmp_path: Path, clock: SimpleNa
 def test_no_step_begins_when_the_time_is_over(tmp_path: Path, clock: SimpleNamespace) -> None:
     run = Clocked(config(4), clock)
     with pytest.raises(BudgetExceeded, match="after 30 of 40 training tokens; they are kept"):
-        go_on(run, tmp_path / "state", until=2.5)
+        resume_run(run, tmp_path / "state", until=2.5)
     assert run.done == load_state(tmp_path / "state")["done"] == 3
 
 
@@ -71,7 +71,7 @@ def test_a_state_that_takes_long_to_save_is_saved_less_often(
         clock.now += takes
 
     monkeypatch.setattr(saes.run, "save_state", save)
-    go_on(Clocked(config(200), clock), tmp_path / "state")
+    resume_run(Clocked(config(200), clock), tmp_path / "state")
     assert len(saved) == saves + 1  # and at the end
     assert saved[0] == 60.0
     assert takes * (len(saved) - 1) <= 0.05 * clock.now

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from featurehub.errors import BudgetExceeded, InvalidInput
-from saes.run import TrainConfig, go_on
+from saes.run import TrainConfig, resume_run
 from saes.stream import Stream, StreamConfig
 from saes.transcoders.pairs import Pairs, pairs
 from saes.transcoders.quality import evaluate_transcoder
@@ -153,7 +153,7 @@ def dead_at_the_end(planted: Planted) -> float:
     with torch.no_grad():
         run.trainee.trainable.b_enc[:, 16:] = -4.0
     reports: list[TranscoderProgress] = []
-    go_on(run, progress=reports.append)
+    resume_run(run, progress=reports.append)
     return reports[-1].dead
 
 

@@ -11,8 +11,8 @@ import pytest
 import uvicorn
 
 from api.engine import FakeEngine
-from api.fake import Echoed, create_fake_app
-from api.served import Served
+from api.fake import Echoes, create_fake_app
+from api.served import ServedModel
 from featurehub import Client
 from featurehub.artifacts.manifest import HookPoint, Manifest
 from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, Writer, open_store
@@ -41,7 +41,7 @@ def fill(writer: Writer) -> None:
 class Running:
     url: str
     engine: FakeEngine
-    echoed: Echoed
+    echoed: Echoes
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @pytest.fixture(scope="module")
 def running(store: Store) -> Iterator[Running]:
     engine = FakeEngine()
-    app = create_fake_app(store, Served(store="unused", saes=(SAE,), model=model(), names=("demo",)), engine)
+    app = create_fake_app(store, ServedModel(store="unused", saes=(SAE,), model=model(), names=("demo",)), engine)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", lifespan="off"))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from featurehub.errors import ArtifactNotFound
 from featurehub.features import State
 from featurehub.store import Reader, Store
-from featurehub.verdicts import DriftReport, Evidence, FeatureVerdict
+from featurehub.verdicts import DriftReport, FeatureVerdict, Statistic
 from tests.store.undone import undone
 
-EVIDENCE = Evidence(statistic="f1", value=0.4, threshold=0.75, n=40)
+EVIDENCE = Statistic(statistic="f1", value=0.4, threshold=0.75, n=40)
 
 
 def verdict(latent: int, reads: State, steers: State = State.UNCHECKED) -> FeatureVerdict:

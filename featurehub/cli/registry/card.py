@@ -7,8 +7,8 @@ from rich.text import Text
 from featurehub.artifacts.manifest import Manifest
 from featurehub.cli.colors import colored
 from featurehub.cli.progress import output
-from featurehub.cli.registry.located import Located
-from featurehub.store import Artifact, Evaluation, Reader
+from featurehub.cli.registry.located import SaeLocation
+from featurehub.store import Evaluation, Reader, RegisteredArtifact
 from featurehub.verdicts import DriftReport
 
 __all__ = ["show"]
@@ -19,7 +19,7 @@ Lines = Iterator[tuple[str, str | Text]]
 """What is said, and what of it."""
 
 
-def show(reader: Reader, sae: Located) -> None:
+def show(reader: Reader, sae: SaeLocation) -> None:
     section(sae.manifest.name, identity_of(sae))
     section("base model", model_of(sae.manifest))
     section("training", training_of(sae.manifest))
@@ -41,7 +41,7 @@ def section(title: str, lines: Lines) -> None:
         output.print(Text.assemble("  ", (what.ljust(width), "dim"), "  ", said), soft_wrap=True)
 
 
-def identity_of(sae: Located) -> Lines:
+def identity_of(sae: SaeLocation) -> Lines:
     yield "id", sae.manifest.id
     if sae.record is None:
         yield "registered", "no, not in this database"
@@ -92,7 +92,7 @@ def lineage_of(reader: Reader, manifest: Manifest) -> Lines:
             yield "parent of", name_of(child)
 
 
-def features_of(reader: Reader, artifact: Artifact) -> Lines:
+def features_of(reader: Reader, artifact: RegisteredArtifact) -> Lines:
     features, labelled = reader.count_features(artifact.id)
     yield "features", f"{features}, {labelled} of them labelled"
 
@@ -111,7 +111,7 @@ def reported(report: DriftReport) -> tuple[str, Text]:
     return report.created[:16], colored(report.state) + where
 
 
-def name_of(artifact: Artifact) -> str:
+def name_of(artifact: RegisteredArtifact) -> str:
     return f"{artifact.name} ({artifact.id[:12]})"
 
 

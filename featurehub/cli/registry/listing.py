@@ -9,7 +9,7 @@ from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.cli.colors import colored
 from featurehub.features import State
-from featurehub.store import Artifact, Reader
+from featurehub.store import Reader, RegisteredArtifact
 
 __all__ = ["table_of"]
 
@@ -29,13 +29,13 @@ def table_of(reader: Reader, model: Path | None) -> Table:
     return table
 
 
-def fits(artifact: Artifact, identity: ModelIdentity) -> bool:
+def fits(artifact: RegisteredArtifact, identity: ModelIdentity) -> bool:
     known = artifact.manifest.model
     shape = (identity.architecture, identity.d_model, identity.layers)
     return (known.architecture, known.d_model, known.layers) == shape
 
 
-def cells(reader: Reader, artifact: Artifact) -> list[str]:
+def cells(reader: Reader, artifact: RegisteredArtifact) -> list[str]:
     """All but the state."""
     manifest, (features, _) = artifact.manifest, reader.count_features(artifact.id)
     return [
@@ -56,7 +56,7 @@ def number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def state_of(reader: Reader, artifact: Artifact, identity: ModelIdentity | None) -> Text:
+def state_of(reader: Reader, artifact: RegisteredArtifact, identity: ModelIdentity | None) -> Text:
     """On the function that it was trained on an SAE is fresh; else its latest report decides."""
     if identity is not None and artifact.manifest.model.same_function(identity):
         return colored(State.FRESH)

@@ -12,13 +12,13 @@ from typing import NamedTuple
 from featurehub.artifacts.artifact import MANIFEST, Artifact, open_artifact
 from featurehub.artifacts.manifest import Manifest
 from featurehub.errors import ArtifactNotFound, CorruptArtifact
-from featurehub.store import Artifact as Registered
 from featurehub.store import Reader, open_store
+from featurehub.store import RegisteredArtifact as Registered
 
-__all__ = ["Located", "folder_of", "locate", "registered"]
+__all__ = ["SaeLocation", "folder_of", "locate", "registered"]
 
 
-class Located(NamedTuple):
+class SaeLocation(NamedTuple):
     """record: what the database knows of it; None where it does not have it"""
 
     folder: Path
@@ -41,14 +41,14 @@ class Located(NamedTuple):
         return artifact
 
 
-def locate(reader: Reader, key: str) -> Located:
+def locate(reader: Reader, key: str) -> SaeLocation:
     """Raises ArtifactNotFound, CorruptArtifact."""
     if not names_folder(reader, key):
         record = reader.artifact(key)
-        return Located(Path(record.path), record.manifest, record)
+        return SaeLocation(Path(record.path), record.manifest, record)
     artifact = open_artifact(Path(key).resolve())
     known = [each for each in reader.artifacts() if each.id == artifact.manifest.id]
-    return Located(artifact.folder, artifact.manifest, known[0] if known else None)
+    return SaeLocation(artifact.folder, artifact.manifest, known[0] if known else None)
 
 
 def registered(reader: Reader, key: str) -> Registered:

@@ -11,7 +11,7 @@ from featurehub.artifacts.artifact import MANIFEST, open_artifact
 from featurehub.cli.progress import output
 from featurehub.cli.registry.located import registered
 from featurehub.errors import InvalidInput
-from featurehub.store import Artifact, Reader, Store
+from featurehub.store import Reader, RegisteredArtifact, Store
 
 __all__ = ["remove"]
 
@@ -36,7 +36,7 @@ def remove(store: Store, key: str, *, yes: bool, files: bool) -> None:
     output.print(f"removed {artifact.name}")
 
 
-def own_folder(artifact: Artifact) -> Path:
+def own_folder(artifact: RegisteredArtifact) -> Path:
     """Its folder, if nothing else lies in it."""
     folder = Path(artifact.path).resolve()
     found = open_artifact(folder)
@@ -52,7 +52,7 @@ def own_folder(artifact: Artifact) -> Path:
     return folder
 
 
-def consequences(reader: Reader, artifact: Artifact, folder: Path | None) -> Iterator[str]:
+def consequences(reader: Reader, artifact: RegisteredArtifact, folder: Path | None) -> Iterator[str]:
     features, labelled = reader.count_features(artifact.id)
     reports, evaluations = len(reader.reports(artifact.id)), len(reader.evaluations(artifact.id))
     yield f"{artifact.name} ({artifact.id[:12]}) goes, with"
@@ -68,7 +68,7 @@ def consequences(reader: Reader, artifact: Artifact, folder: Path | None) -> Ite
             yield f"{child.name} ({child.id[:12]}) was made from it; it stays, but its parent cannot be looked up then."
 
 
-def agreed(artifact: Artifact) -> bool:
+def agreed(artifact: RegisteredArtifact) -> bool:
     if not sys.stdin.isatty():
         raise InvalidInput(f"removing {artifact.name} needs --yes where nobody can be asked", param="yes")
     return typer.confirm(f"Remove {artifact.name}?")
