@@ -1,6 +1,7 @@
 """A featurehub server as a child process: started, waited for, and ended with its workers."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,13 +18,19 @@ from featurehub.errors import EngineUnavailable
 __all__ = ["free_port", "served"]
 
 BOOT_SECONDS = 300
+PORTS = range(20_000, 32_000)
 
 
 def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port of this machine that nothing listens on.
+
+    Below those that the system gives to outgoing connections: one of these may take a port while a server boots.
+    """
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise EngineUnavailable(f"every port from {PORTS.start} to {PORTS.stop - 1} of this machine is taken")
 
 
 @contextmanager

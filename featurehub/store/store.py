@@ -1,5 +1,6 @@
 """Opens the feature database and hands out readers and writers."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -114,7 +115,12 @@ def check_writable(location: str | Path) -> None:
         InvalidConfig: the database cannot be opened
         StoreReadOnly: it may only be read
     """
-    with closing(open_store(location)) as store:
+    path = _path(location)
+    if not path.exists():
+        if not os.access(path.parent, os.W_OK):
+            raise read_only(str(path))
+        return
+    with closing(open_store(path)) as store:
         if not source_of(store.path).writable:
             raise read_only(str(store.path))
 

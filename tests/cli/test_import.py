@@ -128,7 +128,7 @@ def leave_earlier(tmp_path: Path) -> None:
     """What an earlier import left."""
     (tmp_path / "made" / "sae").mkdir(parents=True)
     (tmp_path / "made" / "sae" / "manifest.json").write_text("an earlier artifact")
-    (tmp_path / "made" / "features.db").write_text("its features")
+    open_store(tmp_path / "made" / "features.db").close()
 
 
 def left(tmp_path: Path) -> dict[Path, bytes]:

@@ -45,7 +45,8 @@ def test_what_a_run_says_of_itself_is_printed_as_it_is(capsys: pytest.CaptureFix
     assert capsys.readouterr().err.count(NASTY) == 4
 
 
-def test_tables_hold_labels_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_hold_labels_as_they_are(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress.output, "width", progress.WIDE)
     table = Table(NASTY, title=NASTY)
     table.add_row(NASTY)
     progress.output.print(table)

@@ -114,12 +114,17 @@ async def the_report_is_there(frontend: Frontend) -> None:
 async def what_did_not_come_through_admission_is_not_steered_and_says_so(frontend: Frontend) -> None:
     """As where the plugin is missing from the frontend's process."""
     await frontend.llm.reset_prefix_cache()
-    admitting = InputProcessor.process_inputs
-    InputProcessor.process_inputs = admitting.__wrapped__  # type: ignore[attr-defined]
+    processor: Any = frontend.llm.input_processor
+    admitting, unwrapped = processor.process_inputs_async, InputProcessor.process_inputs.__wrapped__  # type: ignore[attr-defined]
+
+    async def unadmitted(*args: Any, **kwargs: Any) -> Any:
+        return unwrapped(processor, *args, **kwargs)
+
+    processor.process_inputs_async = unadmitted
     try:
         answer, _ = await frontend.ask(PROMPT, STEERED)
     finally:
-        InputProcessor.process_inputs = admitting
+        processor.process_inputs_async = admitting
     assert "did not come through" in (await frontend.report("steered")).lost(STEERED)
     plain, cached = await frontend.checked(PROMPT, PLAIN)
     assert (answer, cached) == (plain, 2 * BLOCK)
