@@ -14,9 +14,17 @@ __all__ = ["parse_edits"]
 
 
 def parse_edits(features: object, limits: Limits) -> dict[str, Edit]:
-    """The ``features`` object of a request, checked: ``{name: weight | {"weight", "mode"}}``.
+    """Checks the ``features`` object of a request.
 
-    Raises InvalidEdit naming the key, the bound and what to write instead.
+    Args:
+        features: ``{name: weight | {"mode", "weight", "when"}}``.
+        limits: Bounds on the number of edits, their weights and their names.
+
+    Returns:
+        The edits by name.
+
+    Raises:
+        InvalidEdit: Something is not valid. The message names the key, the bound and what to write instead.
     """
     if not isinstance(features, Mapping):
         raise InvalidEdit('"features" must be an object of {name: weight}, e.g. {"pirate": 0.7}', param="features")
