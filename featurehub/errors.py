@@ -138,7 +138,7 @@ class StaleFeature(FeaturehubError):
 
     Attributes:
         report: Id of the drift report; None where there is none.
-        closest: A feature that may take its place; None where none is known.
+        closest: Label of a fresh feature like it; None where there is none.
     """
 
     code = "stale_feature"
