@@ -156,7 +156,7 @@ class Manifest(Frozen):
         architecture: Kind of SAE, such as "topk".
         d_model: Width of the stream that it reads.
         d_sae: Number of latents.
-        k: Latents that are active per token.
+        k: Number of active latents per token that it was trained for, or where that is not known, the measured mean.
         hook: Where in the model it reads and writes.
         model: The model that it was trained on.
         dataset: What it was trained on: name, tokens, hash.
