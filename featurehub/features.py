@@ -87,8 +87,7 @@ class Feature(Frozen):
             scored.
         strength: Raw nudge coefficient that weight 1.0 stands for; None where it was never calibrated or cannot write.
         steerability: Share of steered answers that showed the label, minus the share of unsteered ones, in [-1, 1];
-            None
-            where it was never tested.
+            None where it was never tested.
         state: How the feature stands on the loaded model.
         relevance: How well it matches a search, in [0, 1]; None outside a search.
         aliases: Further names that find it.

@@ -37,7 +37,11 @@ def parse_edits(features: object, limits: Limits) -> dict[str, Edit]:
 
 
 def parse_edit(name: str, value: object, limits: Limits) -> Edit:
-    """One entry of ``features``. Raises InvalidEdit."""
+    """Checks one entry of ``features``.
+
+    Raises:
+        InvalidEdit: The name, the mode, the weight or the condition is not valid.
+    """
     param = f"features.{name[: limits.name_chars]}"
     if not name or len(name) > limits.name_chars:
         raise InvalidEdit(
@@ -54,6 +58,7 @@ def parse_edit(name: str, value: object, limits: Limits) -> Edit:
 
 
 def check_weight(name: str, edit: Edit, limits: Limits, param: str) -> Edit:
+    """The edit itself. Raises InvalidEdit where its weight is missing or out of bounds."""
     if edit.mode is Mode.ABLATE:
         return edit
     if edit.weight is None:

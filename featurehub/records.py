@@ -124,7 +124,7 @@ class Context(Frozen):
 
 
 class TokenLogit(Frozen):
-    """A token of the vocabulary, and what the latent's decoder row adds to its logit (negative: it suppresses it)."""
+    """A ``token``, and the ``logit`` that the latent's decoder row adds to it; a negative one suppresses it."""
 
     token: str
     logit: float
@@ -176,7 +176,11 @@ class Labeled(Frozen):
 
 
 class Unlabeled(Frozen):
-    """The outcome where no label was found, with the reason."""
+    """The outcome where no label was found.
+
+    Attributes:
+        reason: Why there is none.
+    """
 
     reason: str = Field(min_length=1)
 
@@ -241,8 +245,7 @@ class Calibration(Frozen):
         strength: Chosen raw coefficient of W_dec[latent]; None for a row of zeros, which writes nothing.
         dose: Median ‖Δ‖/‖h‖ at that strength.
         steerability: Share of steered answers that showed the label, minus ``unsteered``, in [-1, 1]. Measured on
-            answers
-            that the strength was not chosen by; None where nothing was steered.
+            answers that the strength was not chosen by; None where nothing was steered.
         unsteered: Share of unsteered answers that show the label.
         coherence: Share of coherent answers among those that steerability was measured on.
         curve: Every strength that was tried, measured on the answers that one was chosen by.

@@ -51,15 +51,18 @@ class SteeredCompletions(Completions):
 
         Args:
             model: Name of a model, or a variant, whose edits are sent along.
-            features: ``{name: weight}``, or an edit for a weight. It wins over the variant, ``extra_body`` over both.
-            steer: ``{"positions", "on_stale"}`` of the request.
-            return_activations: How many of each token's strongest features to return.
+            features: ``{name: weight}``, or an edit in place of a weight, on the calibrated scale from -1 to 1. They
+                win over the variant's, and those in ``extra_body`` over both.
+            steer: ``{"positions": …, "on_stale": …}``, or ``SteerOptions``.
+            return_activations: How many of each token's strongest features to return, or ``{"top_k": …}``.
+            options: All other arguments of openai's ``create``.
 
         Returns:
-            What openai's ``create`` returns; ``.featurehub`` on it says what was applied.
+            What openai's ``create`` returns. A steered answer, or the last chunk of its stream, says in ``.featurehub``
+            what was applied.
 
         Raises:
-            InvalidEdit: A weight or a mode is wrong. Nothing was sent.
+            InvalidEdit: An edit is not valid. Nothing was sent.
             InvalidInput: A feature appears twice in ``features``. Nothing was sent.
         """
         return super().create(**steered(options))

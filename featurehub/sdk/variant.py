@@ -84,8 +84,7 @@ class Variant:
         Args:
             feature: A feature or its name, or several of them.
             weight: In [-1, 1] on the calibrated scale, where 1.0 is the strength that calibration chose; required for
-                every
-                mode but ``ablate``.
+                every mode but ``ablate``.
             mode: "nudge", "pin", "mul" or "ablate"; see ``featurehub.features.Mode``.
 
         Returns:

@@ -1,4 +1,7 @@
-"""The tables. ``migrations`` creates them; a test keeps the two equal."""
+"""The tables. ``migrations`` creates them; a test keeps the two equal.
+
+A column has the meaning and unit of the field of the same name in ``featurehub.records``, ``features`` or ``verdicts``.
+"""
 
 from typing import Any
 

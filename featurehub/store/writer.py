@@ -46,8 +46,7 @@ class Writer:
             manifest: The SAE's manifest.
             path: Its folder.
             default: Whether it serves the model when no SAE is named. None makes it so where the model has no default
-                yet, or
-                where it takes over the default's name.
+                yet, or where it takes over the default's name.
         """
         save_artifact(self._session, manifest, path, default)
 
@@ -114,8 +113,7 @@ class Writer:
         Args:
             artifact: Id of the SAE.
             rows: The statistics, one row per latent. Prepare many rows before the transaction begins, since nobody else
-                can
-                write until it ends.
+                can write until it ends.
 
         Returns:
             The features' ids, in the order of the rows.
