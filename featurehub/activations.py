@@ -17,7 +17,7 @@ from featurehub.settings import Frozen
 __all__ = ["NO_LATENT", "ActivationBlock", "PackedActivations", "TokenFeatures"]
 
 NO_LATENT = -1
-"""Stands in a block where fewer latents were active than were asked for."""
+"""Fills a block where fewer latents were active than were asked for."""
 
 Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]

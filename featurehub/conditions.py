@@ -15,7 +15,7 @@ from featurehub.settings import Frozen
 __all__ = ["LAST_POSITION", "FeatureAbort", "FeatureCondition", "FeatureWhen", "Op", "Positions"]
 
 LAST_POSITION = 2**31 - 1
-"""Beyond any token's position."""
+"""Larger than any token's position."""
 
 
 class Op(StrEnum):
@@ -68,7 +68,7 @@ class FeatureCondition(Frozen):
 
 
 def spread(value: object) -> object:
-    """A lone condition as all of one."""
+    """A single condition as ``all`` of one; anything else as it is."""
     return {"all": [value]} if isinstance(value, Mapping) and "feature" in value else value
 
 

@@ -15,12 +15,12 @@ FeaturehubError
 │   └── IncompatibleArtifact an SAE that does not fit the model (width, hook point)
 ├── EngineError
 │   ├── UnsupportedModel     an architecture or layer convention that the engine does not know
-│   ├── SteeringLost         steering was asked for and did not run: never an unsteered answer in silence
-│   ├── SteeringUnsupported  a server without an engine or an SAE, where another try helps nothing
+│   ├── SteeringLost         steering was asked for and did not run; the unsteered answer is refused
+│   ├── SteeringUnsupported  a server without an engine or an SAE; trying again does not help
 │   └── EngineUnavailable    the engine is gone; try again later
 ├── StoreError
 │   ├── StoreBusy            another process is writing to the feature database
-│   └── StoreReadOnly        the feature database may only be read
+│   └── StoreReadOnly        the feature database can only be read
 └── BudgetExceeded           too many failures, or a run over its time or token budget
 """
 

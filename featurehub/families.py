@@ -62,7 +62,7 @@ class Family(NamedTuple):
 
 
 LLAMA = Family()
-# What Gemma adds to the stream has passed a second norm.
+# In Gemma, what attention and MLP add to the stream passes a norm of its own first.
 GEMMA = Family(
     attn_out="post_attention_layernorm",
     mlp_out="post_feedforward_layernorm",

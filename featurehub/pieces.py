@@ -7,7 +7,7 @@ from tokenizers.decoders import DecodeStream
 
 __all__ = ["pieces"]
 
-# What a decoder puts in place of bytes that are not a character yet.
+# What a decoder writes for bytes that do not form a character yet.
 UNFINISHED = "\ufffd"
 
 

@@ -18,8 +18,8 @@ from featurehub.errors import InvalidInput, ModelNotFound
 __all__ = ["chat_template_hash", "config_hash", "dtype_in", "dtype_of", "read_config", "tokenization_hash"]
 
 QUANTIZATION = "hf_quant_config.json"
-# Where the checkpoint came from, and what training and transformers' own classes alone look at. The precision has a
-# place of its own in the identity.
+# Keys that say where the checkpoint came from, or that only training and transformers' own classes read. The precision
+# is compared on its own.
 # fmt: off
 CONFIG_IGNORED = frozenset({
     "_name_or_path", "transformers_version", "unsloth_version", "dtype", "torch_dtype", "use_cache",
@@ -29,7 +29,7 @@ CONFIG_IGNORED = frozenset({
     "dropout", "activation_dropout", "layerdrop", "summary_first_dropout", "task_specific_params", "id2label",
     "label2id", "problem_type", "finetuning_task", "pad_token_id",
 })
-# The template has a place of its own; the rest names files, or bounds and pads batches.
+# The template is compared on its own; the other keys name files, or bound and pad batches.
 TOKENIZER_IGNORED = frozenset({
     "chat_template", "name_or_path", "tokenizer_file", "special_tokens_map_file", "model_max_length", "max_length",
     "padding_side", "pad_to_multiple_of", "pad_token_type_id", "truncation_side", "truncation_strategy", "stride",
@@ -37,10 +37,10 @@ TOKENIZER_IGNORED = frozenset({
 })
 # fmt: on
 ANY_TOKENIZER = ("PreTrainedTokenizerFast", "TokenizersBackend")
-"""Classes that do what ``tokenizer.json`` says and nothing of their own."""
+"""Classes that do exactly what ``tokenizer.json`` says."""
 TOKENIZER_JSON_IGNORED = frozenset({"version", "truncation", "padding"})
 RULES = "tokenizer rules 1"
-"""Under this name the hash of a vocabulary is remembered; the number goes up where something else is hashed."""
+"""Name under which the hash of the rules is remembered. The number goes up when what is hashed changes."""
 SLOW_TOKENIZER = ("tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json")
 
 
@@ -93,7 +93,7 @@ def tokenization_hash(folder: Path) -> str:
     Raises:
         InvalidInput: One of the files is not a JSON object.
     """
-    # The first file is older; where both say something, the second one is heard.
+    # The first file is the older form; where both have a key, the second one's value counts.
     files = (folder / "special_tokens_map.json", folder / "tokenizer_config.json")
     said = [read_json(path) for path in files if path.is_file()]
     settings = without({key: value for each in said for key, value in each.items()}, TOKENIZER_IGNORED)

@@ -91,13 +91,13 @@ def remove_leftovers(folder: Path, names: str) -> None:
 
 @contextmanager
 def workspace(path: Path) -> Iterator[Path]:
-    """A hidden folder beside ``path``, this writer's alone while the block runs."""
+    """Yields a hidden folder beside ``path`` that belongs to this writer alone while the block runs."""
     make_folder(path.parent)
     own = path.with_name(f".{path.name}.{secrets.token_hex(TOKEN_BYTES)}")
-    unlocked = own.with_name(f"{own.name}.begun")  # not yet to be found by ``remove_leftovers``
+    unlocked = own.with_name(f"{own.name}.begun")  # so that ``remove_leftovers`` does not find it yet
     unlocked.mkdir()
     with (unlocked / LOCK).open("w") as lock:
-        with contextlib.suppress(OSError):  # a file system without locks: what is left there is never cleared up
+        with contextlib.suppress(OSError):  # on a file system without locks, leftovers are never cleared up
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.rename(unlocked, own)
         try:
@@ -141,7 +141,7 @@ def sync(path: Path) -> None:
     try:
         os.fsync(file)
     except OSError:
-        if not path.is_dir():  # some network file systems flush no folders
+        if not path.is_dir():  # some network file systems cannot flush folders
             raise
     finally:
         os.close(file)

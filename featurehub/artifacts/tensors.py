@@ -151,4 +151,4 @@ def from_bfloat16(data: bytes) -> memoryview:
 
 WIDENED = {"F16": from_float16, "BF16": from_bfloat16}
 PIECE = 1 << 24
-"""Bytes that are widened at once."""
+"""Number of bytes that are widened at a time."""

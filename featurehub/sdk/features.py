@@ -74,7 +74,7 @@ class Features:
             artifact: Id or name of an SAE; by default all that the server holds.
 
         Yields:
-            The features, those that steer best first.
+            The features, best first: by label score times steerability.
         """
         page = self._page(limit=PAGE, artifact=artifact)
         yield from page

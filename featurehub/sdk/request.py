@@ -15,7 +15,7 @@ Model = str | Variant | Snapshot
 # {name, id or feature: weight | {"weight", "mode"} | Edit}
 Features = Mapping[Any, float | Mapping[str, Any] | Edit]
 Steer = Mapping[str, str] | SteerOptions
-# how many of each token's strongest features to return
+# How many of each token's strongest features to return, or {"top_k": that number}.
 Activations = int | Mapping[str, int]
 
 

@@ -9,7 +9,7 @@ from featurehub.store.schema import AliasRecord, ArtifactRecord
 __all__ = ["drop_alias", "save_alias"]
 
 CHARS = 200
-"""As many as the column holds."""
+"""Longest alias that the column holds."""
 SHOWN = 5
 
 

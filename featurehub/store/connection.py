@@ -56,7 +56,7 @@ def source_of(path: Path) -> DatabaseFile:
 
 
 def _is_in_use(beside: Path) -> bool:
-    """Whether a file beside the database means something: an empty one holds no changes, but an index is mapped."""
+    """Whether a file beside the database may hold changes: any index (``-shm``), or another file that is not empty."""
     return beside.exists() and (beside.name.endswith("-shm") or beside.stat().st_size > 0)
 
 
@@ -109,7 +109,7 @@ def _try_to_begin(connection: sqlite3.Connection, name: str, turn: float) -> boo
     """Returns whether the lock was free within ``turn`` seconds."""
     connection.execute(f"PRAGMA busy_timeout={max(0, int(turn * 1000))}").close()
     try:
-        # Nothing to do in all but a new database, or one that was copied by VACUUM INTO.
+        # Only changes a new database, or one that was copied by VACUUM INTO.
         connection.execute("PRAGMA journal_mode=WAL").close()
         connection.execute("BEGIN IMMEDIATE").close()
     except sqlite3.OperationalError as error:

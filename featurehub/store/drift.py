@@ -22,9 +22,9 @@ from featurehub.verdicts import DriftReport, FeatureVerdict, state_of
 __all__ = ["Judged", "Place", "load_heads", "load_reports", "load_states", "save_report"]
 
 Place = tuple[str, int]
-"""An SAE's id and a latent of it."""
+"""The id of an SAE and the index of one of its latents."""
 Judged = tuple[State, str | None]
-"""A state, and the id of the report that says so."""
+"""A state, and the id of the report that says so; None where there is no report."""
 
 HEAD = "r.artifact_id, r.id, r.model, r.created, r.state, json_extract(r.report, '$.reason')"
 LATEST = """

@@ -36,13 +36,13 @@ LIKENESS = 50
 SHOWN = 5
 NAME_CHARS = Limits().name_chars
 BY_ID, BY_SLUG = -1, len(NameKind)
-"""Ranks of the claims that are no names."""
+"""Ranks of claims by id and by slug, which are not names."""
 FORMS = 3
-"""In which a key is looked for: as an id, a slug and a name."""
+"""Number of ways in which a key is looked up: as an id, a slug and a name."""
 
 RANKS = " ".join(f"WHEN '{kind}' THEN {kind.rank}" for kind in NameKind)
-# Of the features that share a name only those with the strongest claim are read: there may be thousands of others.
-# CROSS JOIN and the unary + say that a few names are looked up, rather than all features of an SAE gone through.
+# Of the features that share a name, only those with the strongest claim are read: there may be thousands of others.
+# CROSS JOIN and the unary + make SQLite look up a few names instead of scanning all features of an SAE.
 CANDIDATES = statement(
     f"""
     WITH claims AS (
@@ -148,7 +148,7 @@ def find_features(session: Session, keys: Iterable[str], directory: Directory, s
 
 
 def closest_names(session: Session, key: str, saes: Sequence[str]) -> tuple[str, ...]:
-    """Up to three names like ``key``, of as many features of these SAEs (by id), most alike first."""
+    """Up to three names like ``key``, each of another feature of these SAEs (by id), most similar first."""
     rows = session.execute(NAMES, {"saes": saes}).all()
     alike = process.extract(
         fold(_cut(key)),
@@ -211,7 +211,7 @@ def _is_address(key: str) -> bool:
 
 
 def _address(key: str, directory: Directory) -> tuple[str, int]:
-    """The artifact's id and the latent. Raises FeatureNotFound, ArtifactNotFound."""
+    """The artifact's id and the latent. Raises FeatureNotFound where it is not an address, ArtifactNotFound."""
     name, _, latent = key[len(ADDRESS) :].rpartition("/")
     if not (name and latent.isascii() and latent.isdigit() and len(latent) < 10):
         raise FeatureNotFound(f"{key!r} is not an address; write sae:<artifact>/<latent>, e.g. sae:demo-l2/123")
@@ -219,7 +219,7 @@ def _address(key: str, directory: Directory) -> tuple[str, int]:
 
 
 def _addressed(key: str, directory: Directory) -> str | None:
-    """The id of the feature at an address; None for another kind of key, and for an address that leads nowhere."""
+    """The id of the feature at an address; None for any other key, and for an address that leads nowhere."""
     try:
         return id_of(*_address(key, directory)) if _is_address(key) else None
     except NotFound:

@@ -66,7 +66,7 @@ def choose_slugs(session: Session, artifact: str, labels: Mapping[str, str]) -> 
         if row.id in labels:
             chosen[row.id] = free_slug(slugify(head_of(labels[row.id])) or default_slug(row.latent), taken)
             taken.add(chosen[row.id])
-    # Features may swap slugs, and the database checks uniqueness row by row: who stands in another's way steps aside.
+    # Features may swap slugs, and the database checks uniqueness row by row, so slugs in the way are replaced first.
     in_the_way = [former[slug] for id, slug in chosen.items() if former.get(slug, id) != id]
     run_many(session, STEP_ASIDE, [{"id": each} for each in in_the_way])
     return chosen

@@ -153,7 +153,7 @@ class Reader:
         """
         feature = self.feature(feature_id)
         query = select(FeatureRecord).where(FeatureRecord.id == feature_id).options(selectinload(FeatureRecord.labels))
-        # What this session read before may have been changed by statements since.
+        # Statements may have changed what this session has read before.
         record = self._session.scalars(query.execution_options(populate_existing=True)).one()
         return details_of(record, feature)
 

@@ -50,7 +50,7 @@ def make_default(session: Session, record: ArtifactRecord) -> ArtifactRecord | N
         return None
     if former is not None:
         former.is_default = False
-        # Before the other becomes the default: the database allows one a model.
+        # Before the other becomes the default, since the database allows one per model.
         session.flush()
     record.is_default = True
     session.flush()

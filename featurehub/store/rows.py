@@ -45,8 +45,8 @@ COLUMNS = """
     f.id, f.label, f.label_version, f.slug, f.artifact_id, f.latent, f.density, f.max_activation, f.label_score,
     f.strength, f.steerability, names.name, names.key, names.kind
 """
-"""Of a row per feature ``f`` and name; one with nulls for a feature that has no name."""
-# Below SQLite's oldest bound on the number of parameters.
+"""Columns of one row per feature ``f`` and name; a feature without a name has one row with nulls."""
+# Below the limit of old SQLite versions on the number of parameters.
 BATCH = 900
 
 BY_ID = statement(

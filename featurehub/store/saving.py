@@ -18,9 +18,9 @@ from featurehub.store.store import open_store
 __all__ = ["KEPT", "save_feature_set", "save_or_keep"]
 
 KEPT = "features.db"
-"""The name of the database in an SAE's folder."""
+"""File name of the database in an SAE's folder."""
 PATIENCE = 600.0
-"""Seconds that a build waits for another writer: it writes once in hours, and has more to lose."""
+"""Seconds that a build waits for another writer. It writes once in hours, so it has more to lose than others."""
 
 
 def save_feature_set(features: FeatureSet, database: str | Path, patience: float = PATIENCE) -> None:

@@ -166,7 +166,7 @@ def _hits(session: Session, query: str, words: Sequence[str], saes: Sequence[str
     """All features that may be shown, once for each way in which they were found."""
     if not query.strip():
         return _run(session, ALL, saes=saes)
-    # Quoted, so that no word is an operator; \w+ leaves no quotation mark inside. No text holds the empty phrase.
+    # Quoted, so that a word is never an operator; \w+ matches no quotation mark. The empty phrase matches nothing.
     quoted = [f'"{word}"*' for word in words] or ['""']
     any_word, every_word = " OR ".join(quoted), " AND ".join(quoted)
     hits = _run(

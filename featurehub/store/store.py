@@ -31,7 +31,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._source = source_of(path)
-        # A URL of a file, for a pool as files have it; what is opened, ``connect`` says.
+        # The URL only selects SQLAlchemy's pool for files; ``connect`` decides what is opened.
         url = URL.create("sqlite", database=str(path))
         self._engine = create_engine(url, creator=lambda: connect(self._source))
         event.listen(self._engine, "begin", self._begin)

@@ -107,8 +107,7 @@ class Writer:
         """Makes ``rows`` the artifact's features.
 
         The statistics of known latents are replaced; their labels and calibration stay. Features of latents that are
-        not in
-        ``rows`` are removed.
+        not in ``rows`` are removed.
 
         Args:
             artifact: Id of the SAE.
@@ -129,8 +128,7 @@ class Writer:
         """Adds a version to a feature's label: a new label, or the reason why none was found.
 
         A label becomes the feature's name, and its former name an alias; a reason changes neither. An outcome and
-        provenance
-        that equal the latest version's are not stored again.
+        provenance that equal the latest version's are not stored again.
 
         Returns:
             Number of the feature's latest version.
