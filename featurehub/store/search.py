@@ -92,7 +92,7 @@ class Hit(NamedTuple):
         id: Its id.
         label_score: Its label's score; None where it was not scored.
         steerability: Its steerability; None where it was not tested.
-        name: The name that it was found by, folded; None where it was found by its text.
+        name: The name that it was found by, folded; None where it was found by its text, or where all are listed.
     """
 
     source: str
