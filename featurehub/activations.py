@@ -1,7 +1,7 @@
-"""Activations that a request's tokens had, packed: a report of many tokens is a few buffers, not a million objects.
+"""The activations of a request's tokens, packed: a report on many tokens is a few buffers, not a million objects.
 
-The worker writes a block with a few tensor operations, it crosses into the frontend as bytes, and whoever wants single
-tokens unpacks them there, away from the engine's loop.
+The worker writes a block with a few tensor operations. It crosses into the frontend as bytes, and code that needs
+single tokens unpacks them there, outside the engine's loop.
 """
 
 from collections.abc import Iterator
@@ -17,14 +17,22 @@ from featurehub.settings import Frozen
 __all__ = ["NO_LATENT", "ActivationBlock", "PackedActivations", "TokenFeatures"]
 
 NO_LATENT = -1
-"""Stands in a block where fewer latents were active than were asked for."""
+"""Fills a block where fewer latents were active than were asked for."""
 
 Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]
 
 
 class TokenFeatures(Frozen):
-    """One token's activations in one SAE: the strongest first, then those of latents that were named. token: its id."""
+    """One token's activations in one SAE.
+
+    Attributes:
+        sae: Content hash of the SAE; "" is the engine's first.
+        position: The token's position in the request.
+        token: The token's id.
+        latents: The strongest latents first, then those that were named in the request.
+        activations: Theirs, in the same order.
+    """
 
     sae: str = ""
     position: int
@@ -34,12 +42,15 @@ class TokenFeatures(Frozen):
 
 
 class ActivationBlock(Frozen):
-    """What one request's tokens activated in one SAE. Little-endian, 32 bits a number.
+    """The activations of one request's tokens in one SAE. Buffers are little-endian, with 32 bits per number.
 
-    positions:   [tokens] of the tokens in the request, ascending
-    token_ids:   [tokens]
-    latents:     [tokens, columns], each token's strongest first, then those that were named; ``NO_LATENT`` for none
-    activations: [tokens, columns], of the same latents
+    Attributes:
+        sae: Content hash of the SAE; "" is the engine's first.
+        positions: int32 [tokens], positions of the tokens in the request, ascending.
+        token_ids: int32 [tokens].
+        latents: int32 [tokens, columns]: each token's strongest latents first, then those that were named;
+            ``NO_LATENT`` fills the columns that are left.
+        activations: float32 [tokens, columns], of the same latents.
     """
 
     sae: str = ""
@@ -50,12 +61,14 @@ class ActivationBlock(Frozen):
 
     @classmethod
     def pack(cls, sae: str, positions: Ints, token_ids: Ints, latents: Ints, activations: Floats) -> Self:
+        """A block from arrays; their shapes are those of the attributes."""
         ints = {"positions": positions, "token_ids": token_ids, "latents": latents}
         packed = {name: values.astype("<i4", copy=False).tobytes() for name, values in ints.items()}
         return cls(sae=sae, **packed, activations=activations.astype("<f4", copy=False).tobytes())
 
     @model_validator(mode="after")
     def check(self) -> Self:
+        """Refuses buffers of different numbers of tokens."""
         tokens, numbers = len(self.positions), len(self.latents)
         sizes = (len(self.token_ids) == tokens, len(self.activations) == numbers, numbers % max(4, tokens) == 0)
         if tokens % 4 or not all(sizes):
@@ -63,25 +76,29 @@ class ActivationBlock(Frozen):
         return self
 
     def __len__(self) -> int:
-        """How many tokens."""
+        """Number of tokens."""
         return len(self.positions) // 4
 
     @property
     def is_gapless(self) -> bool:
-        """Whether these are a request's tokens from the first one on, each once."""
+        """Whether the block holds a request's tokens from the first one on, each once."""
         positions = np.frombuffer(self.positions, "<i4")
         return len(positions) > 0 and np.array_equal(positions, np.arange(len(positions)))
 
     def tokens(self) -> list[int]:
-        """Their ids."""
+        """The ids of the tokens."""
         return np.frombuffer(self.token_ids, "<i4").tolist()
 
     def distinct(self) -> set[int]:
-        """The latents that occur."""
+        """The latents that occur in the block."""
         return {*np.unique(np.frombuffer(self.latents, "<i4")).tolist()} - {NO_LATENT}
 
     def rows(self) -> Iterator[tuple[int, int, list[int], list[float]]]:
-        """Of every token: position, token id, latents and their activations."""
+        """Unpacks the block.
+
+        Yields:
+            For each token: its position, its id, its latents and their activations.
+        """
         position, token = np.frombuffer(self.positions, "<i4").tolist(), self.tokens()
         shape = (len(self), -1 if self.latents else 0)
         latents = np.frombuffer(self.latents, "<i4").reshape(shape)
@@ -93,11 +110,16 @@ class ActivationBlock(Frozen):
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class PackedActivations:
-    """Of one report: a block for each request and each SAE that it read. Iterates over the tokens of all blocks."""
+    """The activations of one report. Iterating yields a ``TokenFeatures`` for each token of each block.
+
+    Attributes:
+        blocks: One for each request and each SAE that it read.
+    """
 
     blocks: tuple[ActivationBlock, ...] = ()
 
     def __len__(self) -> int:
+        """Number of tokens in all blocks."""
         return sum(map(len, self.blocks))
 
     def __add__(self, other: "PackedActivations") -> "PackedActivations":

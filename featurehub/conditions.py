@@ -15,23 +15,38 @@ from featurehub.settings import Frozen
 __all__ = ["LAST_POSITION", "FeatureAbort", "FeatureCondition", "FeatureWhen", "Op", "Positions"]
 
 LAST_POSITION = 2**31 - 1
-"""Beyond any token's position."""
+"""Larger than any token's position."""
 
 
 class Op(StrEnum):
+    """How an activation is compared with a value: strictly above or strictly below it."""
+
     ABOVE = ">"
     BELOW = "<"
 
 
 class Positions(StrEnum):
-    """Which tokens of a request are meant; decided per token by its position, not by the scheduler's phase."""
+    """Which tokens of a request are meant. A token's position decides, not the scheduler's phase.
+
+    Attributes:
+        ALL: Every token.
+        PROMPT: Tokens of the prompt.
+        GENERATED: Tokens that the model wrote.
+    """
 
     ALL = "all"
     PROMPT = "prompt"
     GENERATED = "generated"
 
     def bounds(self, prompt_len: int) -> tuple[int, int]:
-        """First position, and the one after the last."""
+        """The range of positions that are meant.
+
+        Args:
+            prompt_len: Number of tokens in the prompt.
+
+        Returns:
+            The first position, and the one after the last.
+        """
         first = prompt_len if self is Positions.GENERATED else 0
         return first, prompt_len if self is Positions.PROMPT else LAST_POSITION
 
@@ -39,8 +54,11 @@ class Positions(StrEnum):
 class FeatureCondition(Frozen):
     """Whether a feature is active.
 
-    value:  share of the feature's largest activation in training, in [0, 1], as a pin's weight is
-    so_far: at this token or at any before it, instead of at this token alone
+    Attributes:
+        feature: The feature's name or id.
+        op: The comparison.
+        value: Share of the feature's largest activation in training, in [0, 1]: the scale of a pin's weight.
+        so_far: Whether the condition also holds at every token after one at which it was met.
     """
 
     feature: str = Field(min_length=1, max_length=200)
@@ -50,12 +68,17 @@ class FeatureCondition(Frozen):
 
 
 def spread(value: object) -> object:
-    """A lone condition as all of one."""
+    """A single condition as ``all`` of one; anything else as it is."""
     return {"all": [value]} if isinstance(value, Mapping) and "feature" in value else value
 
 
 class FeatureWhen(Frozen):
-    """``all`` of some conditions, or ``any`` one of them. A lone condition may stand for itself."""
+    """``all`` of some conditions, or ``any`` one of them. A single condition may be written without either.
+
+    Attributes:
+        all: Conditions that must hold together.
+        any: Conditions of which one must hold. Exactly one of ``all`` and ``any`` is given.
+    """
 
     all: tuple[FeatureCondition, ...] = ()
     any: tuple[FeatureCondition, ...] = ()
@@ -63,10 +86,12 @@ class FeatureWhen(Frozen):
     @model_validator(mode="before")
     @classmethod
     def lone(cls, value: Any) -> Any:
+        """Reads a single condition as ``all`` of one."""
         return spread(value)
 
     @model_validator(mode="after")
     def one_kind(self) -> "FeatureWhen":
+        """Refuses conditions in both ``all`` and ``any``, or in neither."""
         if bool(self.all) == bool(self.any):
             raise ValueError('give conditions in "all" or in "any"')
         return self
@@ -78,8 +103,10 @@ class FeatureWhen(Frozen):
 class FeatureAbort(Frozen):
     """Ends an answer at the first token at which ``when`` holds.
 
-    event:     what the answer is told; the features' names where it is ""
-    positions: the tokens that are watched: by default those that the model itself writes
+    Attributes:
+        when: The condition.
+        event: Name that the answer reports; "" stands for the features' names. At most 200 characters.
+        positions: The tokens that are watched; by default those that the model itself writes.
     """
 
     when: FeatureWhen
@@ -97,4 +124,5 @@ class FeatureAbort(Frozen):
 
     @property
     def name(self) -> str:
+        """The event, or the names of the watched features where it is empty."""
         return self.event or ", ".join(condition.feature for condition in self.when)[:200]

@@ -29,7 +29,17 @@ _TENSORS = ("W_enc", "W_dec", "b_enc", "b_dec", "threshold")
 
 
 class Dictionary(NamedTuple):
-    """All tensors are float32. gain, offset: None stands for 1 and 0"""
+    """An SAE for inference. All tensors are float32.
+
+    Attributes:
+        W_enc: Encoder, [d_sae, d_model]; the file keeps its transpose.
+        W_dec: Decoder, [d_sae, d_model].
+        b_enc: Encoder bias, [d_sae].
+        b_dec: Decoder bias, [d_model], subtracted from the input too.
+        threshold: θ per latent, [d_sae]: a latent is active where its pre-activation is above it.
+        gain: Factor of the magnitude, [d_sae]; None for 1.
+        offset: Addend of the magnitude, [d_sae]; None for 0.
+    """
 
     W_enc: Float[Tensor, "d_sae d_model"]
     W_dec: Float[Tensor, "d_sae d_model"]
@@ -41,25 +51,35 @@ class Dictionary(NamedTuple):
 
     @property
     def d_sae(self) -> int:
+        """Number of latents."""
         return self.W_dec.shape[0]
 
     @property
     def d_model(self) -> int:
+        """Width of the stream."""
         return self.W_dec.shape[1]
 
     def encode(self, x: Float[Tensor, "tokens d_model"]) -> Float[Tensor, "tokens d_sae"]:
+        """Activations of all latents, [tokens, d_sae], for a stream x of any float type, [tokens, d_model]."""
         z = (x.float() - self.b_dec) @ self.W_enc.T + self.b_enc
         return self.magnitude(z) * (z > self.threshold)
 
     def magnitude(self, z: Tensor, latents: int | slice = slice(None)) -> Tensor:
-        """(gain · z + offset)⁺, where ``z`` holds the pre-activations of these latents."""
+        """(gain · z + offset)⁺: what the latents' activations are where they are active.
+
+        Args:
+            z: Pre-activations of these latents, along the last axis.
+            latents: Which latents; all by default.
+        """
         scaled = z if self.gain is None else self.gain[latents] * z
         return torch.relu(scaled if self.offset is None else scaled + self.offset[latents])
 
     def decode(self, a: Float[Tensor, "tokens d_sae"]) -> Float[Tensor, "tokens d_model"]:
+        """The stream, [tokens, d_model], that activations of all latents stand for."""
         return a @ self.W_dec + self.b_dec
 
     def save(self, path: Path) -> None:
+        """Writes a safetensors file, with ``W_enc`` as [d_model, d_sae]."""
         tensors = {name: tensor for name, tensor in self._asdict().items() if tensor is not None}
         tensors["W_enc"] = self.W_enc.T
         # Cloned, since safetensors refuses tensors that share memory.
@@ -67,7 +87,11 @@ class Dictionary(NamedTuple):
 
     @classmethod
     def load(cls, path: Path) -> "Dictionary":
-        """Raises CorruptArtifact for a damaged file, a missing tensor, shapes that do not fit, NaN or infinity."""
+        """Reads a file that ``save`` wrote.
+
+        Raises:
+            CorruptArtifact: The file is damaged, lacks a tensor, or holds wrong shapes, NaN or infinity.
+        """
         try:
             tensors = load_file(path)
         except (SafetensorError, OSError) as error:
@@ -81,7 +105,7 @@ class Dictionary(NamedTuple):
 
 
 def check_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Of the tensors as they lie in the file."""
+    """Checks the tensors as they lie in the file. Raises CorruptArtifact."""
     if tensors["W_dec"].ndim != 2:
         raise CorruptArtifact(f"{path}: W_dec has shape {tuple(tensors['W_dec'].shape)}, expected 2 sides", param="sae")
     d_sae, d_model = tensors["W_dec"].shape

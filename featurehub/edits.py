@@ -23,8 +23,12 @@ LARGEST = 1e9
 class Condition(Frozen):
     """Whether a latent's activation, in the stream that reaches its hook point, is above or below ``value``.
 
-    sae:    content hash of the latent's SAE; "" is the engine's first
-    so_far: at this token or at any before it, instead of at this token alone
+    Attributes:
+        sae: Content hash of the latent's SAE; "" is the engine's first.
+        latent: Index in that SAE.
+        op: The comparison.
+        value: The raw activation that is compared with.
+        so_far: Whether the condition also holds at every token after one at which it was met.
     """
 
     sae: str = ""
@@ -35,7 +39,12 @@ class Condition(Frozen):
 
 
 class When(Frozen):
-    """All of the conditions at once, or ``any`` one of them."""
+    """Several conditions combined.
+
+    Attributes:
+        conditions: At least one.
+        any: Whether one of them is enough; otherwise all must hold.
+    """
 
     conditions: tuple[Condition, ...] = Field(min_length=1)
     any: bool = False
@@ -44,11 +53,14 @@ class When(Frozen):
 class LatentEdit(Frozen):
     """One edit as the forward pass runs it.
 
-    sae:    content hash of the latent's SAE; "" is the engine's first
-    latent: index in that SAE
-    value:  nudge: coefficient of W_dec[latent]; pin: target activation; mul: factor; ablate: unused, 0
-    when:   the tokens at which the edit is in force; None for all of the request's positions. Its conditions read the
-            same hook point or an earlier one.
+    Attributes:
+        sae: Content hash of the latent's SAE; "" is the engine's first.
+        latent: Index in that SAE.
+        mode: What the edit does to the latent's activation.
+        value: For ``nudge`` the coefficient of W_dec[latent], for ``pin`` the target activation, for ``mul`` the
+            factor; 0 for ``ablate``, which does not use it.
+        when: The condition that decides at which tokens the edit is in force; None for all of the request's positions.
+            It reads the same hook point or an earlier one.
     """
 
     sae: str = ""
@@ -59,12 +71,18 @@ class LatentEdit(Frozen):
 
     @property
     def is_nothing(self) -> bool:
-        """Whether it leaves every stream as it is."""
+        """Whether the edit leaves every stream as it is."""
         return (self.mode, self.value) in ((Mode.NUDGE, 0.0), (Mode.MUL, 1.0))
 
 
 class Abort(Frozen):
-    """Ends the generation after the first token, at these positions, at which ``when`` holds."""
+    """Ends the generation after the first token, at these positions, at which ``when`` holds.
+
+    Attributes:
+        event: Name that the report gives to what happened; several aborts may share one.
+        when: The condition.
+        positions: The tokens that are watched.
+    """
 
     event: str = Field(min_length=1, max_length=200)
     when: When
@@ -74,8 +92,10 @@ class Abort(Frozen):
 class Read(Frozen):
     """Which activations of one SAE to report for every token.
 
-    top_k:   the strongest ones, 0 for none
-    latents: these, whether they are active or not
+    Attributes:
+        sae: Content hash of the SAE; "" is the engine's first.
+        top_k: How many of each token's strongest latents to report, at most 64; 0 for none.
+        latents: Latents to report whether they are active or not; at most 256.
     """
 
     sae: str = ""
@@ -86,16 +106,17 @@ class Read(Frozen):
 class Steering(Frozen):
     """All that one request asks of the hooks, in the canonical form that crosses into the engine.
 
-    edits:     at most the engine's ``max_edits``, of SAEs at any of its hook points
-    positions: where they apply
-    dose_max:  bound on ‖Δ‖/‖x‖ per token and hook point
-    aborts:    what ends the generation
-    reads:     activations to report
-    capture:   hook points whose stream to keep, for whoever runs the engine in its own process
-    report:    key under which the worker keeps this request's counts until they are fetched; "" for none
-    stop_token: what ends an aborted generation; filled in at admission
-    nonce:     unlike that of any other request, also of one with the same id; filled in at admission
-    seal:      who made this steering (``featurehub.seals``); a client cannot make one
+    Attributes:
+        edits: At most the engine's ``max_edits``, of SAEs at any of its hook points.
+        positions: The tokens that the edits apply to.
+        dose_max: Bound on ‖Δ‖/‖x‖ per token and hook point; beyond it Δ is scaled down.
+        aborts: What ends the generation early.
+        reads: Activations to report.
+        capture: Hook points whose stream is kept, for programs that run the engine in their own process.
+        report: Key under which the worker keeps this request's counts until they are fetched; "" for none.
+        stop_token: Token id that ends an aborted generation; filled in at admission.
+        nonce: Differs from that of every other request, even of one with the same id; filled in at admission.
+        seal: Proof of who made this steering (``featurehub.seals``); a client cannot make one.
     """
 
     edits: tuple[LatentEdit, ...] = ()
@@ -111,11 +132,12 @@ class Steering(Frozen):
 
     @property
     def is_nothing(self) -> bool:
+        """Whether the request asks nothing of the hooks."""
         return not (self.edits or self.aborts or self.reads or self.capture)
 
     @property
     def needs_every_token(self) -> bool:
-        """Whether a token taken from a cache would be missed."""
+        """Whether every token must be computed, so that none may be taken from the prefix cache."""
         return bool(self.aborts or self.reads or self.capture) or any(c.so_far for c in self.conditions())
 
     @property
@@ -124,33 +146,38 @@ class Steering(Frozen):
         return bool(self.edits) and self.positions is not Positions.ALL
 
     def conditions(self) -> Iterator[Condition]:
+        """Yields every condition of the edits, then of the aborts."""
         for when in (*(edit.when for edit in self.edits), *(abort.when for abort in self.aborts)):
             yield from when.conditions if when is not None else ()
 
     def saes(self) -> set[str]:
+        """The content hashes of all SAEs that the edits, reads and conditions use."""
         named = (*self.edits, *self.reads, *self.conditions())
         return {each.sae for each in named}
 
     def to_json(self) -> str:
+        """The steering as canonical JSON, with its seal."""
         return self.model_dump_json()
 
     def sealed(self, maker: Maker) -> Self:
-        """This steering with the seal of whoever made it."""
+        """A copy with the seal of whoever made it."""
         return self.model_copy(update={"seal": make_seal(self.unsealed_json, maker)})
 
     def is_sealed(self, maker: Maker) -> bool:
+        """Whether the seal is this maker's and the steering has not changed since."""
         return is_sealed(self.unsealed_json, self.seal, maker)
 
     @property
     def unsealed_json(self) -> str:
+        """The text that a seal covers: the canonical JSON with an empty seal."""
         return self.model_copy(update={"seal": ""}).to_json()
 
     def to_request(self) -> str:
-        """What a request carries to the engine: admission takes no steering that is not sealed as this is."""
+        """The JSON that a request carries to the engine. Admission refuses a steering that is not sealed this way."""
         return self.sealed(Maker.REQUEST).to_json()
 
     def digest(self) -> str:
-        """Equal for steerings that do the same to the stream; "" for one that leaves it alone."""
+        """SHA-256 over all of it but ``report``, ``nonce`` and ``seal``; "" for a steering that asks nothing."""
         if self.is_nothing:
             return ""
         own = self.model_copy(update={"report": "", "nonce": "", "seal": ""})

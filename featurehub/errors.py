@@ -15,12 +15,12 @@ FeaturehubError
 │   └── IncompatibleArtifact an SAE that does not fit the model (width, hook point)
 ├── EngineError
 │   ├── UnsupportedModel     an architecture or layer convention that the engine does not know
-│   ├── SteeringLost         steering was asked for and did not run: never an unsteered answer in silence
-│   ├── SteeringUnsupported  a server without an engine or an SAE, where another try helps nothing
+│   ├── SteeringLost         steering was asked for and did not run; the unsteered answer is refused
+│   ├── SteeringUnsupported  a server without an engine or an SAE; trying again does not help
 │   └── EngineUnavailable    the engine is gone; try again later
 ├── StoreError
 │   ├── StoreBusy            another process is writing to the feature database
-│   └── StoreReadOnly        the feature database may only be read
+│   └── StoreReadOnly        the feature database can only be read
 └── BudgetExceeded           too many failures, or a run over its time or token budget
 """
 
@@ -55,7 +55,10 @@ __all__ = [
 class FeaturehubError(Exception):
     """Root of every error that featurehub raises on purpose.
 
-    ``code`` is a stable machine word; ``param`` names the input at fault, where one is.
+    Attributes:
+        code: A stable machine-readable word, the same for every error of a class.
+        message: What went wrong, and what to do next.
+        param: The input at fault; None where no single one is.
     """
 
     code = "featurehub_error"
@@ -67,25 +70,35 @@ class FeaturehubError(Exception):
 
 
 class InvalidInput(FeaturehubError, ValueError):
-    """A ValueError too: vLLM's frontends answer one with HTTP 400."""
+    """A value is wrong. It is a ValueError too, since vLLM's frontends answer one with HTTP 400."""
 
     code = "invalid_input"
 
 
 class InvalidEdit(InvalidInput):
+    """The weight, mode or latent of an edit is wrong, or a request has too many edits."""
+
     code = "invalid_edit"
 
 
 class InvalidConfig(InvalidInput):
+    """A configuration cannot be read, or contradicts itself."""
+
     code = "invalid_config"
 
 
 class NotFound(FeaturehubError):
+    """Nothing has the given name or id."""
+
     code = "not_found"
 
 
 class FeatureNotFound(NotFound):
-    """No feature has this name; ``suggestions`` holds up to three close ones."""
+    """No feature has this name.
+
+    Attributes:
+        suggestions: Names that are close to it, at most three.
+    """
 
     code = "feature_not_found"
 
@@ -95,15 +108,23 @@ class FeatureNotFound(NotFound):
 
 
 class ArtifactNotFound(NotFound):
+    """There is no SAE under this name, or no artifact in this folder."""
+
     code = "artifact_not_found"
 
 
 class ModelNotFound(NotFound):
+    """There is no model under this name, or no checkpoint in this folder."""
+
     code = "model_not_found"
 
 
 class AmbiguousFeature(FeaturehubError):
-    """Several features carry this name; ``candidates`` holds their ids."""
+    """Several features answer to this name.
+
+    Attributes:
+        candidates: Their ids.
+    """
 
     code = "ambiguous_feature"
 
@@ -113,7 +134,12 @@ class AmbiguousFeature(FeaturehubError):
 
 
 class StaleFeature(FeaturehubError):
-    """The feature no longer holds on the loaded model; ``report`` is the drift report's id."""
+    """A drift check found that the feature no longer holds on the loaded model.
+
+    Attributes:
+        report: Id of the drift report; None where there is none.
+        closest: Label of a fresh feature like it; None where there is none.
+    """
 
     code = "stale_feature"
 
@@ -126,48 +152,72 @@ class StaleFeature(FeaturehubError):
 
 
 class ArtifactError(FeaturehubError):
+    """An SAE on disk is not as it should be."""
+
     code = "artifact_error"
 
 
 class CorruptArtifact(ArtifactError):
+    """A file is truncated, does not match its hash, lacks a tensor, or holds NaN."""
+
     code = "corrupt_artifact"
 
 
 class IncompatibleArtifact(ArtifactError):
+    """The SAE does not fit the model: another width or hook point."""
+
     code = "incompatible_artifact"
 
 
 class EngineError(FeaturehubError):
+    """The engine cannot do what was asked."""
+
     code = "engine_error"
 
 
 class UnsupportedModel(EngineError):
+    """The engine does not know the architecture, or how its layers pass on the stream."""
+
     code = "unsupported_model"
 
 
 class SteeringLost(EngineError):
+    """Steering was asked for and did not run. The answer is refused, so that none is unsteered in silence."""
+
     code = "steering_lost"
 
 
 class SteeringUnsupported(EngineError):
+    """This server cannot steer: it has no engine or no SAE. Trying again does not help."""
+
     code = "steering_unsupported"
 
 
 class EngineUnavailable(EngineError):
+    """The engine is gone. Trying again later may help."""
+
     code = "engine_unavailable"
 
 
 class StoreError(FeaturehubError):
+    """The feature database cannot do what was asked."""
+
     code = "store_error"
 
 
 class StoreBusy(StoreError):
+    """Another process is writing to the feature database."""
+
     code = "store_busy"
 
 
 class StoreReadOnly(StoreError):
+    """The feature database can only be read."""
+
     code = "store_read_only"
 
 
 class BudgetExceeded(FeaturehubError):
+    """Too many failures, or a run over its time or token budget."""
+
     code = "budget_exceeded"

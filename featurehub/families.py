@@ -1,8 +1,8 @@
-"""The architectures that featurehub knows: how their layers hand on the stream, and how they read it out.
+"""The architectures that featurehub knows: how their layers pass on the stream, and how they read it out.
 
-Data alone. ``featurehub.engine.families`` puts hooks into the models of vLLM by it, ``saes.host`` into transformers',
-and ``labeling.unembedding`` reads final norm and head out of a checkpoint. An architecture without a row is refused: an
-SAE would read and write the wrong tensor.
+Data alone. ``featurehub.engine.families`` uses it to put hooks into vLLM's models, ``saes.host`` into those of
+transformers, and ``labeling.unembedding`` reads the final norm and the head out of a checkpoint. An architecture
+without a row is refused, since an SAE would read and write the wrong tensor.
 """
 
 from enum import StrEnum
@@ -16,9 +16,10 @@ __all__ = ["ARCHITECTURES", "FAMILIES", "LLAMA", "Family", "Norm", "check_archit
 class Norm(StrEnum):
     """What the model does to the stream before the head.
 
-    rms:        x · weight / rms(x)
-    rms_offset: x · (1 + weight) / rms(x), as Gemma does
-    layer:      (x − mean(x)) · weight / std(x) + bias
+    Attributes:
+        RMS: x · weight / rms(x).
+        RMS_OFFSET: x · (1 + weight) / rms(x), as in Gemma.
+        LAYER: (x − mean(x)) · weight / std(x) + bias.
     """
 
     RMS = "rms"
@@ -61,7 +62,7 @@ class Family(NamedTuple):
 
 
 LLAMA = Family()
-# What Gemma adds to the stream has passed a second norm.
+# In Gemma, what attention and MLP add to the stream passes a norm of its own first.
 GEMMA = Family(
     attn_out="post_attention_layernorm",
     mlp_out="post_feedforward_layernorm",
@@ -122,12 +123,23 @@ ARCHITECTURES = tuple(FAMILIES)
 
 
 def check_architecture(architecture: str) -> None:
-    """Raises UnsupportedModel for an architecture whose layers are not known: it would be served unsteered."""
+    """Refuses an architecture whose layers are not known, since it would be served unsteered.
+
+    Raises:
+        UnsupportedModel: The architecture has no row.
+    """
     family_of(architecture)
 
 
 def family_of(architecture: str) -> Family:
-    """Raises UnsupportedModel for an architecture that has no row."""
+    """The row of an architecture.
+
+    Args:
+        architecture: Its name in ``config.json``, such as "LlamaForCausalLM".
+
+    Raises:
+        UnsupportedModel: The architecture has no row.
+    """
     if architecture not in FAMILIES:
         known = ", ".join(ARCHITECTURES)
         raise UnsupportedModel(f"featurehub cannot hook {architecture} yet. It knows {known}.", param="model")
@@ -135,11 +147,14 @@ def family_of(architecture: str) -> Family:
 
 
 def check_mid(point: object, config: object) -> None:
-    """Raises UnsupportedModel where no stream lies between attention and MLP.
+    """Checks that a stream lies between attention and MLP.
 
     Args:
-        point: The hook point, as the message names it.
+        point: The hook point, for the message.
         config: The model's configuration, as transformers reads it.
+
+    Raises:
+        UnsupportedModel: The two run side by side, or the norm stands after the MLP.
     """
     if getattr(config, "use_parallel_residual", False):
         raise UnsupportedModel(f"{point}: attention and MLP of this model run side by side, so there is no resid_mid")

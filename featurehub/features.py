@@ -26,7 +26,16 @@ __all__ = [
 
 
 class Mode(StrEnum):
-    """What an edit does to its latent's activation a (see ``featurehub.steering``)."""
+    """What an edit does to its latent's activation a (see ``featurehub.steering``).
+
+    In a request, an edit of weight w has this effect:
+
+    Attributes:
+        NUDGE: Adds w · strength times the latent's decoder row to the stream.
+        PIN: Sets the activation to w · max_activation.
+        MUL: Multiplies the activation by 1 + w.
+        ABLATE: Sets the activation to 0. It takes no weight.
+    """
 
     NUDGE = "nudge"
     PIN = "pin"
@@ -35,7 +44,14 @@ class Mode(StrEnum):
 
 
 class State(StrEnum):
-    """How far an artifact or a feature has come from the loaded model."""
+    """How far an artifact or a feature has drifted from the loaded model.
+
+    Attributes:
+        FRESH: The check found no drift, or the model is the same function.
+        SUSPECT: The evidence is too thin to say, or the feature has changed while its label still holds.
+        STALE: The feature or the artifact no longer holds on this model.
+        UNCHECKED: No check has judged it on this model.
+    """
 
     FRESH = "fresh"
     SUSPECT = "suspect"
@@ -44,6 +60,13 @@ class State(StrEnum):
 
 
 class OnStale(StrEnum):
+    """What a server does with a request that names a stale feature.
+
+    Attributes:
+        REFUSE: Answers with the error StaleFeature.
+        WARN: Uses the feature and adds a warning to the answer.
+    """
+
     REFUSE = "refuse"
     WARN = "warn"
 
@@ -51,10 +74,23 @@ class OnStale(StrEnum):
 class Feature(Frozen):
     """A latent with a label, statistics and an id, as search returns it and as a request names it.
 
-    strength:     raw nudge coefficient that weight 1.0 stands for; None where it was never calibrated or cannot write
-    steerability: share of steered answers that showed the label, beyond the unsteered share, in [-1, 1]; None where it
-                  was never tested
-    relevance:    how well a search found it, in [0, 1]; None outside a search
+    Attributes:
+        id: Derived from the artifact and the latent, so that it is the same in every database.
+        label: The current label; "" where the feature has none.
+        label_version: Number of the label's version, from 1; 0 where there is no label.
+        slug: The label's head in a form for URLs, unique within the artifact.
+        artifact: Id of the SAE.
+        latent: Index in that SAE.
+        density: Share of tokens on which the feature fires, in [0, 1].
+        max_activation: Its largest activation on the corpus that its statistics come from.
+        label_score: How well the label predicts the feature on held-out contexts, in [0, 1]; None where it was not
+            scored.
+        strength: Raw nudge coefficient that weight 1.0 stands for; None where it was never calibrated or cannot write.
+        steerability: Share of steered answers that showed the label, minus the share of unsteered ones, in [-1, 1];
+            None where it was never tested.
+        state: How the feature stands on the loaded model.
+        relevance: How well it matches a search, in [0, 1]; None outside a search.
+        aliases: Further names that find it.
     """
 
     id: str
@@ -78,7 +114,7 @@ class Feature(Frozen):
         return self.strength is not None or self.steerability is None
 
     def __eq__(self, other: object) -> bool:
-        """Two views of one feature are the same feature, whatever a search said of them."""
+        """Two views of one feature are the same feature, whatever a search reported about them."""
         return isinstance(other, Feature) and self.id == other.id
 
     def __hash__(self) -> int:
@@ -88,8 +124,11 @@ class Feature(Frozen):
 class Edit(Frozen):
     """One feature's weight as a client writes it: ``0.7`` or ``{"mode": "pin", "weight": 0.5}``.
 
-    weight: in [-1, 1]; required for every mode but ``ablate``
-    when:   the tokens at which it is in force; None for all
+    Attributes:
+        mode: What the edit does to the feature's activation.
+        weight: In [-1, 1] on the calibrated scale: 1.0 is the strength that calibration chose for the feature. Required
+            for every mode but ``ablate``; ``Mode`` says what it means in each.
+        when: The condition that decides at which tokens the edit is in force; None for all of the request's positions.
     """
 
     mode: Mode = Mode.NUDGE
@@ -98,14 +137,35 @@ class Edit(Frozen):
 
 
 class SteerOptions(Frozen):
-    """The ``steer`` object of a request."""
+    """The ``steer`` object of a request.
+
+    Attributes:
+        positions: The tokens that are steered.
+        on_stale: What to do with a stale feature; None leaves it to the server.
+    """
 
     positions: Positions = Positions.ALL
     on_stale: OnStale | None = None
 
 
 class AppliedEdit(Frozen):
-    """What one edit of a request came to, for the response. tokens: at which it was in force"""
+    """What one edit of a request did, as the response reports it.
+
+    Attributes:
+        id: The feature's id.
+        label: The feature's label.
+        label_version: Number of the label's version.
+        sae: Id of the feature's SAE.
+        latent: Index in that SAE.
+        mode: As requested.
+        weight: As requested, in [-1, 1]; 0 for ``ablate``.
+        coefficient: The raw number that the forward pass used: for ``nudge`` the coefficient of the decoder row, for
+            ``pin`` the target activation, for ``mul`` the factor, for ``ablate`` 0.
+        dose: Mean of ‖Δ‖/‖h‖ over the steered tokens, where Δ is the change made by all edits of the request together.
+        clipped: Whether the dose guard scaled down the change of any token.
+        tokens: Number of tokens at which this edit was in force.
+        state: The feature's state on the loaded model.
+    """
 
     id: str
     label: str
@@ -122,6 +182,14 @@ class AppliedEdit(Frozen):
 
 
 def slugify(text: str, limit: int = 80) -> str:
-    """A name for URLs and keys: lower-case ASCII words joined by hyphens, at most ``limit`` characters."""
+    """Turns text into a name for URLs and keys.
+
+    Args:
+        text: Any text.
+        limit: Largest length of the result, in characters.
+
+    Returns:
+        Lower-case ASCII words joined by hyphens; "" where nothing of the text can be written so.
+    """
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", ascii_text.lower()).strip("-")[:limit].rstrip("-")

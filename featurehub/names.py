@@ -9,7 +9,7 @@ WORD = re.compile(r"\w+")
 
 
 def fold(name: str) -> str:
-    """The form in which names are equal: compatibility-normalised, case-folded, spaces collapsed."""
+    """The form in which names are compared: NFKC-normalised, case-folded, spaces collapsed."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())
 
@@ -20,11 +20,11 @@ def head_of(label: str) -> str:
 
 
 def base_of(name: str) -> str:
-    """What a name shares with others that mean the same: ``banking`` of ``banking (loan): debt``."""
+    """The part that a name shares with others of the same meaning: ``banking`` of ``banking (loan): debt``."""
     head = head_of(name)
     return head.partition(" (")[0].strip() if head.endswith(")") else head
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """The folded words of a text, without marks."""
+    """The words of a text, folded and without punctuation."""
     return tuple(WORD.findall(fold(text)))

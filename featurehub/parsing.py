@@ -14,9 +14,17 @@ __all__ = ["parse_edits"]
 
 
 def parse_edits(features: object, limits: Limits) -> dict[str, Edit]:
-    """The ``features`` object of a request, checked: ``{name: weight | {"weight", "mode"}}``.
+    """Checks the ``features`` object of a request.
 
-    Raises InvalidEdit naming the key, the bound and what to write instead.
+    Args:
+        features: ``{name: weight | {"mode", "weight", "when"}}``.
+        limits: Bounds on the number of edits, their weights and their names.
+
+    Returns:
+        The edits by name.
+
+    Raises:
+        InvalidEdit: Something is not valid. The message names the key, the bound and what to write instead.
     """
     if not isinstance(features, Mapping):
         raise InvalidEdit('"features" must be an object of {name: weight}, e.g. {"pirate": 0.7}', param="features")
@@ -29,7 +37,11 @@ def parse_edits(features: object, limits: Limits) -> dict[str, Edit]:
 
 
 def parse_edit(name: str, value: object, limits: Limits) -> Edit:
-    """One entry of ``features``. Raises InvalidEdit."""
+    """Checks one entry of ``features``.
+
+    Raises:
+        InvalidEdit: The name, the mode, the weight or the condition is not valid.
+    """
     param = f"features.{name[: limits.name_chars]}"
     if not name or len(name) > limits.name_chars:
         raise InvalidEdit(
@@ -46,6 +58,7 @@ def parse_edit(name: str, value: object, limits: Limits) -> Edit:
 
 
 def check_weight(name: str, edit: Edit, limits: Limits, param: str) -> Edit:
+    """The edit itself. Raises InvalidEdit where its weight is missing or out of bounds."""
     if edit.mode is Mode.ABLATE:
         return edit
     if edit.weight is None:

@@ -1,4 +1,4 @@
-"""Token ids, one by one, as the text that each of them adds."""
+"""The text that each token of a sequence adds."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -7,18 +7,19 @@ from tokenizers.decoders import DecodeStream
 
 __all__ = ["pieces"]
 
-# What a decoder puts in place of bytes that are not a character yet.
+# What a decoder writes for bytes that do not form a character yet.
 UNFINISHED = "\ufffd"
 
 
 def pieces(tokenizer: Any, token_ids: Sequence[int], special: bool = False) -> list[str]:
-    """The text that every token adds, so that joined they are the text.
+    """The text that each token adds; joined, the pieces are the whole text.
 
     A token that only begins a character adds nothing; the one that completes it adds the character.
 
     Args:
-        tokenizer: as ``transformers`` or vLLM have it.
-        special: whether special tokens appear as what they are called; by default they are "".
+        tokenizer: A tokenizer of ``transformers`` or vLLM.
+        token_ids: The tokens.
+        special: Whether special tokens appear under their names; by default they add "".
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:

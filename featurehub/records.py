@@ -1,4 +1,4 @@
-"""What goes into the feature database and what comes out of it."""
+"""The values that go into the feature database and come out of it."""
 
 from typing import Self
 
@@ -29,7 +29,17 @@ __all__ = [
 
 
 class RegisteredArtifact(Frozen):
-    """A registered SAE. No two share one of their names (``name`` and ``aliases``); ``path`` is its folder."""
+    """A registered SAE. No two share a name, be it a ``name`` or one of the ``aliases``.
+
+    Attributes:
+        id: SHA-256 of its weights.
+        name: Its own name.
+        manifest: Its manifest, as it was registered.
+        path: Its folder.
+        created: When it was made, ISO 8601.
+        is_default: Whether it serves its model when no SAE is named.
+        aliases: Further names.
+    """
 
     id: str
     name: str
@@ -41,16 +51,25 @@ class RegisteredArtifact(Frozen):
 
 
 class Scope(Frozen):
-    """Where a name is looked for.
+    """Where a name is looked up.
 
-    saes: ids of artifacts, in the order in which a server holds them; None for all that are registered
+    Attributes:
+        saes: Ids of artifacts, in the order in which a server holds them; None for all registered ones.
     """
 
     saes: tuple[str, ...] | None = None
 
 
 class ReportHead(Frozen):
-    """A drift report without its verdicts, which a report has for every feature. created: ISO 8601, in UTC"""
+    """A drift report without its verdicts, of which a report may have one for every feature.
+
+    Attributes:
+        id: The report's id.
+        model: Name of the model that the artifact was checked on.
+        created: Time of the check, ISO 8601 in UTC.
+        state: State of the artifact as a whole.
+        reason: The rule that decided it, in words.
+    """
 
     id: str
     model: str
@@ -62,11 +81,14 @@ class ReportHead(Frozen):
 class Evaluation(Frozen):
     """What an artifact scored on one model and one text.
 
-    artifact:    its id
-    fingerprint: of all of the model's weights
-    text:        what the text is called;  text_hash: its sha256
-    metrics:     by name
-    created:     ISO 8601, in UTC
+    Attributes:
+        artifact: Id of the artifact.
+        fingerprint: Hash over all of the model's weights.
+        model: Name of the model.
+        text: Name of the text.
+        text_hash: SHA-256 of the text.
+        metrics: Scores by name.
+        created: Time of the evaluation, ISO 8601 in UTC.
     """
 
     artifact: str
@@ -79,10 +101,11 @@ class Evaluation(Frozen):
 
 
 class Context(Frozen):
-    """A stretch of text on which a latent was seen.
+    """A stretch of text on which a latent fired.
 
-    tokens:      decoded, so that their concatenation is the text (leading spaces included)
-    activations: the latent's, one per token, >= 0
+    Attributes:
+        tokens: The text of each token; joined, they are the stretch (leading spaces included).
+        activations: The latent's activation at each token, >= 0.
     """
 
     tokens: tuple[str, ...]
@@ -96,11 +119,12 @@ class Context(Frozen):
 
     @property
     def text(self) -> str:
+        """The stretch of text."""
         return "".join(self.tokens)
 
 
 class TokenLogit(Frozen):
-    """A token of the vocabulary and how much the latent's decoder row writes to it."""
+    """A ``token``, and the ``logit`` that the latent's decoder row adds to it; a negative one suppresses it."""
 
     token: str
     logit: float
@@ -109,10 +133,15 @@ class TokenLogit(Frozen):
 class FeatureRow(Frozen):
     """The statistics of one live latent.
 
-    density:    share of tokens on which it fires, in [0, 1]
-    quantiles:  of its positive activations: {"0.5": …}
-    contexts:   strongest first
-    neighbors:  latents with the closest decoder rows, closest first
+    Attributes:
+        latent: Index in the SAE.
+        density: Share of tokens on which it fires, in [0, 1].
+        max_activation: Its largest activation.
+        quantiles: Quantiles of its positive activations: {"0.5": …}.
+        contexts: Stretches of text on which it fired, strongest first.
+        top_tokens: Tokens that its decoder row promotes most.
+        bottom_tokens: Tokens that its decoder row suppresses most.
+        neighbors: Latents with the most similar decoder rows, most similar first.
     """
 
     latent: int = Field(ge=0)
@@ -126,11 +155,12 @@ class FeatureRow(Frozen):
 
 
 class Labeled(Frozen):
-    """A label was found.
+    """The outcome where a label was found.
 
-    label:  a name, or ``name: further words``; the part before the colon is its *head*
-    score:  the one number that search ranks by, in [0, 1], on held-out contexts; None where it was not scored
-    scores: all numbers of the scorer, by name
+    Attributes:
+        label: A name, or ``name: further words``; the part before the colon is its *head*.
+        score: The number that search ranks by, in [0, 1], on held-out contexts; None where the label was not scored.
+        scores: All of the scorer's numbers, by name.
     """
 
     label: str
@@ -146,7 +176,11 @@ class Labeled(Frozen):
 
 
 class Unlabeled(Frozen):
-    """No label was found, and why."""
+    """The outcome where no label was found.
+
+    Attributes:
+        reason: Why there is none.
+    """
 
     reason: str = Field(min_length=1)
 
@@ -157,10 +191,12 @@ Outcome = Labeled | Unlabeled
 class Provenance(Frozen):
     """Where a label comes from.
 
-    author: who or what asked for it
-    model:  the language model that answered; "" where there was none
-    prompt: the evidence that the method was given
-    answer: its raw answer, before it was parsed
+    Attributes:
+        author: The person or program that asked for it.
+        method: How it was found.
+        model: The language model that answered; "" where there was none.
+        prompt: The evidence that the method was given.
+        answer: The raw answer, before it was parsed.
     """
 
     author: str
@@ -171,7 +207,14 @@ class Provenance(Frozen):
 
 
 class LabelVersion(Frozen):
-    """One attempt at labelling a feature; versions count from 1."""
+    """One attempt at labelling a feature.
+
+    Attributes:
+        version: Counts from 1 for each feature.
+        outcome: The label, or why there is none.
+        provenance: Where it comes from.
+        created: Time of the attempt, ISO 8601 in UTC.
+    """
 
     version: int
     outcome: Outcome
@@ -180,7 +223,14 @@ class LabelVersion(Frozen):
 
 
 class Trial(Frozen):
-    """What one strength did: share of steered answers that showed the label, and how coherent they stayed."""
+    """What steering with one strength achieved.
+
+    Attributes:
+        strength: Raw nudge coefficient of W_dec[latent].
+        dose: ‖Δ‖/‖h‖ at that strength.
+        success: Share of steered answers that showed the label, in [0, 1].
+        coherence: Share of these answers that stayed coherent, in [0, 1].
+    """
 
     strength: float
     dose: float
@@ -191,13 +241,15 @@ class Trial(Frozen):
 class Calibration(Frozen):
     """The raw coefficient that weight 1.0 stands for, and how it was found.
 
-    strength:      chosen raw coefficient of W_dec[latent]; None for a row of zeros, which writes nothing
-    dose:          median ‖Δ‖/‖h‖ at that strength
-    steerability:  success beyond the unsteered share, in [-1, 1], in answers that chose nothing; None where nothing was
-                   steered
-    unsteered:     share of unsteered answers that show the label
-    coherence:     of the answers that steerability was measured on
-    curve:         every strength that was tried, in the answers that one was chosen by
+    Attributes:
+        strength: Chosen raw coefficient of W_dec[latent]; None for a row of zeros, which writes nothing.
+        dose: Median ‖Δ‖/‖h‖ at that strength.
+        steerability: Share of steered answers that showed the label, minus ``unsteered``, in [-1, 1]. Measured on
+            answers that the strength was not chosen by; None where nothing was steered.
+        unsteered: Share of unsteered answers that show the label.
+        coherence: Share of coherent answers among those that steerability was measured on.
+        curve: Every strength that was tried, measured on the answers that one was chosen by.
+        method: How it was found.
     """
 
     strength: float | None
@@ -210,7 +262,18 @@ class Calibration(Frozen):
 
 
 class FeatureDetails(Frozen):
-    """Everything that a feature's page shows. ``labels`` holds all versions, oldest first."""
+    """Everything that a feature's page shows.
+
+    Attributes:
+        feature: The feature itself.
+        quantiles: Quantiles of its positive activations: {"0.5": …}.
+        contexts: Stretches of text on which it fired, strongest first.
+        top_tokens: Tokens that its decoder row promotes most.
+        bottom_tokens: Tokens that its decoder row suppresses most.
+        neighbors: Latents with the most similar decoder rows, most similar first.
+        calibration: What weight 1.0 stands for; None where it was never calibrated.
+        labels: All versions of its label, oldest first.
+    """
 
     feature: Feature
     quantiles: dict[str, float]
@@ -223,7 +286,12 @@ class FeatureDetails(Frozen):
 
 
 class SearchPage(Frozen):
-    """Features, best first; ``next`` is the ``after`` of the page that follows, None on the last."""
+    """One page of search results.
+
+    Attributes:
+        features: Best first.
+        next: The ``after`` of the page that follows; None on the last page.
+    """
 
     features: tuple[Feature, ...]
     next: str | None

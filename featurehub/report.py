@@ -1,4 +1,4 @@
-"""What a worker tells about one request when its answer is done."""
+"""What a worker reports about one request when its answer is done."""
 
 from typing import Any, TypeVar
 
@@ -13,11 +13,12 @@ __all__ = ["Aborted", "HookCounts", "SteerReport", "TokenCounts"]
 
 
 class Aborted(Frozen):
-    """What ended a generation.
+    """The abort that ended a generation.
 
-    event:    its name, which several aborts may share
-    index:    which of the request's aborts it was
-    position: of the token that caused it
+    Attributes:
+        event: Its name, which several aborts may share.
+        index: Its index among the request's aborts.
+        position: Position of the token that caused it.
     """
 
     event: str
@@ -28,8 +29,9 @@ class Aborted(Frozen):
 class Counts(Frozen):
     """Tokens of one request at which something had to be done.
 
-    seen_tokens:     at which it was
-    expected_tokens: at which it should have been; anything else means that steering was lost
+    Attributes:
+        seen_tokens: Tokens at which it was done.
+        expected_tokens: Tokens at which it should have been done. A different number means that steering was lost.
     """
 
     seen_tokens: int = 0
@@ -37,11 +39,12 @@ class Counts(Frozen):
 
     @property
     def complete(self) -> bool:
+        """Whether it was done at every expected token."""
         return self.seen_tokens == self.expected_tokens
 
 
 class TokenCounts(Counts):
-    """Counts of decisions."""
+    """Tokens at which something was decided."""
 
     def __add__(self, other: "TokenCounts") -> "TokenCounts":
         return TokenCounts(
@@ -53,12 +56,17 @@ class TokenCounts(Counts):
 class HookCounts(Counts):
     """Counts of one request at one hook point.
 
-    seen_tokens:     that the op ran over, counted by the op itself inside the forward pass
-    expected_tokens: that it should have run over, by the step tables; anything else means that steering was lost
-    steered_tokens:  with at least one edit in force, each counted once although a preempted request computes some again
-    dose_sum, dose_max: ‖x' − x‖ / ‖x‖ over the steered tokens
-    clipped:         tokens whose Δ the dose guard scaled down
-    in_force:        by the edit's index in the request, for edits with a condition: steered tokens at which it held
+    Attributes:
+        seen_tokens: Tokens that the op ran over, counted by the op itself inside the forward pass.
+        expected_tokens: Tokens that it should have run over, by the step tables. A different number means that steering
+            was lost.
+        steered_tokens: Tokens with at least one edit in force. Each counts once, although a preempted request computes
+            some of them again.
+        dose_sum: Sum of ‖x' − x‖ / ‖x‖ over the steered tokens.
+        dose_max: Largest ‖x' − x‖ / ‖x‖ of a steered token.
+        clipped: Tokens whose Δ the dose guard scaled down.
+        in_force: For each edit with a condition, by its index in the request: steered tokens at which the condition
+            held.
     """
 
     steered_tokens: int = 0
@@ -80,15 +88,19 @@ class HookCounts(Counts):
 
 
 class SteerReport(Frozen):
-    """Counts of one request by hook point, and what was read of it; of all requests that share a key, added up.
+    """What the worker counted and read for one request, or for all requests that share a report key, added up.
 
-    requests:          a number for each request that the counts are of
-    hooks:             where the request has edits
-    conditions:        where a condition of an edit or of an abort reads; counted by the op inside the forward pass
-    aborts:            tokens that its aborts were judged at, after the last hook point; None without aborts
-    recomputed_tokens: computed more than once, since the scheduler preempted the request
-    reads_lost:        whether activations were dropped for want of memory
-    refused:           why the worker did none of what was asked; "" where it did
+    Attributes:
+        hooks: Counts by hook point, where the request has edits.
+        requests: One number for each request that the counts cover.
+        conditions: By the hook point at which a condition of an edit or an abort reads: tokens at which it was decided,
+            counted by the op inside the forward pass.
+        aborts: Tokens at which the aborts were judged, after the last hook point; None without aborts.
+        recomputed_tokens: Tokens computed more than once because the scheduler preempted the request.
+        aborted: The abort that ended the generation, if one did.
+        activations: The activations that the request asked for, if any.
+        reads_lost: Whether activations were dropped because memory ran out.
+        refused: Why the worker did nothing of what was asked; "" where it did.
     """
 
     hooks: dict[str, HookCounts] = Field(default_factory=dict)
@@ -103,32 +115,41 @@ class SteerReport(Frozen):
 
     @property
     def seen_tokens(self) -> int:
+        """Tokens that the edits ran over, summed over hook points."""
         return sum(counts.seen_tokens for counts in self.hooks.values())
 
     @property
     def expected_tokens(self) -> int:
+        """Tokens that the edits should have run over, summed over hook points."""
         return sum(counts.expected_tokens for counts in self.hooks.values())
 
     @property
     def steered_tokens(self) -> int:
-        """At the hook point that steered most."""
+        """Steered tokens at the hook point that steered most."""
         return max((counts.steered_tokens for counts in self.hooks.values()), default=0)
 
     @property
     def dose_mean(self) -> float:
+        """Mean of ‖x' − x‖ / ‖x‖ over all steered tokens of all hook points; 0 where there are none."""
         steered = sum(counts.steered_tokens for counts in self.hooks.values())
         return sum(counts.dose_sum for counts in self.hooks.values()) / steered if steered else 0.0
 
     @property
     def dose_max(self) -> float:
+        """Largest ‖x' − x‖ / ‖x‖ of any steered token."""
         return max((counts.dose_max for counts in self.hooks.values()), default=0.0)
 
     @property
     def clipped(self) -> int:
+        """Tokens whose Δ was scaled down, at the hook point with most of them."""
         return max((counts.clipped for counts in self.hooks.values()), default=0)
 
     def tokens_in_force(self, edit: int) -> int:
-        """At how many tokens the request's edit of this index was in force."""
+        """At how many tokens an edit was in force.
+
+        Args:
+            edit: Its index in the request. An edit without a condition is in force at all steered tokens.
+        """
         held = [counts.in_force[edit] for counts in self.hooks.values() if edit in counts.in_force]
         return sum(held) if held else self.steered_tokens
 
@@ -139,7 +160,7 @@ class SteerReport(Frozen):
 
     @property
     def counted(self) -> list[tuple[str, Counts]]:
-        """What was counted, in words and in numbers."""
+        """Every count with a phrase that says what was counted."""
         return [
             *((f"the edits at {name} ran over", counts) for name, counts in self.hooks.items()),
             *((f"the conditions at {name} were decided at", counts) for name, counts in self.conditions.items()),
@@ -147,7 +168,14 @@ class SteerReport(Frozen):
         ]
 
     def lost(self, steering: Steering) -> str:
-        """What of a request's steering did not run, as far as this report tells; "" where it accounts for all of it."""
+        """Which part of a request's steering did not run, as far as this report shows.
+
+        Args:
+            steering: What the request asked for.
+
+        Returns:
+            A sentence for the error message; "" where the report accounts for everything.
+        """
         if self.refused:
             return f"the engine refused the request's steering: {self.refused}"
         for what, counts in self.counted:
@@ -159,10 +187,13 @@ class SteerReport(Frozen):
         return ""
 
     def due(self, steering: Steering) -> list[tuple[str, bool, bool]]:
-        """What comes to one token or more; whether this steering asks for it, and whether it did.
+        """What must have happened at one token or more.
 
-        Edits of generated positions alone may come to none: an answer may end with its first token, which is not
-        computed any more.
+        Edits of generated positions alone need not run at all: an answer may end with its first token, which is not
+        computed again.
+
+        Returns:
+            A phrase for each part, whether this steering asks for it, and whether it happened.
         """
         moves = any(not edit.is_nothing for edit in steering.edits)
         decided = bool(self.conditions) and all(counts.seen_tokens for counts in self.conditions.values())
@@ -187,7 +218,7 @@ class SteerReport(Frozen):
         )
 
     def to_wire(self) -> dict[str, Any]:
-        """Types that msgpack knows: bytes stay bytes."""
+        """The report in types that msgpack knows; bytes stay bytes."""
         return self.model_dump()
 
 
@@ -201,5 +232,5 @@ C = TypeVar("C", HookCounts, TokenCounts)
 
 
 def added(one: dict[str, C], other: dict[str, C], none: C) -> dict[str, C]:
-    """By hook point, what two parts of a request came to together."""
+    """The sums, by hook point, of what two parts of a request counted."""
     return {name: one.get(name, none) + other.get(name, none) for name in sorted(one.keys() | other.keys())}

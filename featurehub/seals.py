@@ -1,8 +1,9 @@
-"""Seals: how a part of featurehub knows that another part, and no client, made a text.
+"""Seals: how one part of featurehub knows that another part made a text, and not a client.
 
-A seal is a keyed hash (HMAC-SHA256) of the text and of who made it. The key belongs to one start of a server, or of an
-engine: the process that starts it draws the key, and every process that it starts inherits it in the environment. A
-worker that does not, on another machine, refuses all steering until ``FEATUREHUB_SECRET`` has one value everywhere.
+A seal is a keyed hash (HMAC-SHA256) of the text and of who made it. The key belongs to one start of a server or of an
+engine: the process that starts it draws the key, and the processes that it starts inherit it in the environment. A
+worker on another machine does not, so it refuses all steering until ``FEATUREHUB_SECRET`` has the same value on every
+machine.
 """
 
 import hmac
@@ -16,7 +17,12 @@ SECRET = "FEATUREHUB_SECRET"
 
 
 class Maker(StrEnum):
-    """Who sealed a text: whoever made a request (the API's plan, an engine's own owner), or the engine's admission."""
+    """Who sealed a text.
+
+    Attributes:
+        REQUEST: The code that made the request: the API's plan, or the owner of an engine.
+        ADMISSION: The engine's admission.
+    """
 
     REQUEST = "request"
     ADMISSION = "admission"
@@ -28,9 +34,10 @@ def secret() -> bytes:
 
 
 def make_seal(text: str, maker: Maker) -> str:
-    """64 hexadecimal digits."""
+    """The seal of a text: 64 hexadecimal digits."""
     return hmac.new(secret(), f"{maker} {text}".encode(), "sha256").hexdigest()
 
 
 def is_sealed(text: str, seal: str, maker: Maker) -> bool:
+    """Whether ``seal`` is this maker's seal of the text; compared in constant time."""
     return hmac.compare_digest(seal.encode(), make_seal(text, maker).encode())

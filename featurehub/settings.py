@@ -13,7 +13,7 @@ vLLM's ``additional_config``: that is hashed into the compile cache, so that ano
 
 
 class Frozen(BaseModel):
-    """Base of every configuration and wire value: immutable, and an unknown key is an error."""
+    """Base of every configuration and wire value. It is immutable, and refuses unknown keys, NaN and infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -21,11 +21,13 @@ class Frozen(BaseModel):
 class Limits(Frozen):
     """Bounds on what one request may ask for.
 
-    edits:      most edits in one request
-    aborts:     most entries of ``abort_when``
-    weight:     largest |weight| on the calibrated scale
-    dose_max:   largest ‖Δ‖/‖x‖ that one token's stream may take; beyond it the guard scales Δ down and says so
-    name_chars: longest feature name
+    Attributes:
+        edits: Largest number of edits in one request.
+        aborts: Largest number of entries in ``abort_when``.
+        weight: Largest |weight| on the calibrated scale.
+        dose_max: Largest ‖Δ‖/‖x‖ at one token and hook point. Beyond it the guard scales Δ down, and the answer says
+            so.
+        name_chars: Longest feature name, in characters.
     """
 
     edits: int = 32
@@ -36,7 +38,7 @@ class Limits(Frozen):
 
 
 def reason(error: Exception) -> str:
-    """The first thing that a pydantic error complains of, in one line."""
+    """The first complaint of a pydantic error in one line; the text of any other error."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

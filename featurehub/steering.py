@@ -28,7 +28,13 @@ __all__ = ["EditResult", "Reference", "activation", "steer_token"]
 
 
 class EditResult(NamedTuple):
-    """x: the edited stream; dose: ‖x' − x‖ / ‖x‖; clipped: whether the guard scaled Δ down."""
+    """What steering made of one token.
+
+    Attributes:
+        x: The edited stream x', [d_model], in float32.
+        dose: ‖x' − x‖ / ‖x‖, of all edits together.
+        clipped: Whether the guard scaled Δ down.
+    """
 
     x: Float[Tensor, " d_model"]
     dose: float
@@ -38,9 +44,13 @@ class EditResult(NamedTuple):
 def steer_token(
     x: Float[Tensor, " d_model"], dictionaries: Mapping[str, Dictionary], edits: Sequence[LatentEdit], dose_max: float
 ) -> EditResult:
-    """Applies the edits to one token's stream ``x`` (any float dtype); computes in float32.
+    """Applies edits to the stream of one token, in float32.
 
-    dictionaries: the SAEs of one hook point by the name that the edits give them
+    Args:
+        x: The stream, [d_model], of any float type.
+        dictionaries: The SAEs of one hook point, by the name that the edits give them.
+        edits: The edits in force at this token.
+        dose_max: Bound on ‖Δ‖/‖x‖.
     """
     x = x.float()
     delta = torch.zeros_like(x)
@@ -55,7 +65,7 @@ def steer_token(
 
 
 def change(x: Float[Tensor, " d_model"], dictionary: Dictionary, edit: LatentEdit) -> float:
-    """By how much the edit moves its latent's activation."""
+    """How much the edit changes its latent's activation."""
     if edit.mode is Mode.NUDGE:
         return edit.value
     a = activation(x, dictionary, edit.latent)
@@ -64,14 +74,20 @@ def change(x: Float[Tensor, " d_model"], dictionary: Dictionary, edit: LatentEdi
 
 
 def activation(x: Float[Tensor, " d_model"], dictionary: Dictionary, latent: int) -> float:
+    """One latent's activation for the stream ``x`` of a token, [d_model]."""
     z = (x.float() - dictionary.b_dec) @ dictionary.W_enc[latent] + dictionary.b_enc[latent]
     return float(dictionary.magnitude(z, latent)) if z > dictionary.threshold[latent] else 0.0
 
 
 class Reference:
-    """One request's steering, token by token: call ``at`` for every position at every hook point, in their order.
+    """One request's steering, token by token.
 
-    dictionaries: by hook point, then by the name that the steering gives the SAE
+    Call ``at`` for every position at every hook point, in the order in which the model computes them.
+
+    Args:
+        steering: What the request asks for.
+        dictionaries: SAEs by hook point, then by the name that the steering gives them.
+        prompt_len: Number of tokens in the prompt.
     """
 
     def __init__(
@@ -83,7 +99,13 @@ class Reference:
         self.fired: defaultdict[Condition, set[int]] = defaultdict(set)
 
     def at(self, point: str, position: int, x: Float[Tensor, " d_model"]) -> EditResult:
-        """What the stream ``x`` of the token at ``position`` becomes at this hook point."""
+        """Steers one token at one hook point.
+
+        Args:
+            point: Name of the hook point.
+            position: The token's position in the request.
+            x: The token's stream there, [d_model].
+        """
         here = self.dictionaries[point]
         for condition in self.steering.conditions():
             if condition.sae in here and is_met(condition, activation(x, here[condition.sae], condition.latent)):
@@ -94,20 +116,23 @@ class Reference:
         return steer_token(x, here, edits, self.steering.dose_max)
 
     def covers(self, positions: Positions, position: int) -> bool:
+        """Whether a position is one of those that are meant."""
         first, last = positions.bounds(self.prompt_len)
         return first <= position < last
 
     def holds(self, when: When | None, position: int) -> bool:
+        """Whether a condition of an edit or abort holds at a position; None always does."""
         if when is None:
             return True
         return (any if when.any else all)(self.is_true(condition, position) for condition in when.conditions)
 
     def is_true(self, condition: Condition, position: int) -> bool:
+        """Whether a single condition holds at a position."""
         fired = self.fired[condition]
         return any(each <= position for each in fired) if condition.so_far else position in fired
 
     def event(self, position: int) -> str | None:
-        """The abort that this token causes, once it has passed every hook point."""
+        """Name of the abort that the token at this position causes; call it after the last hook point."""
         for abort in self.steering.aborts:
             if self.covers(abort.positions, position) and self.holds(abort.when, position):
                 return abort.event

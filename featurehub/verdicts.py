@@ -1,4 +1,4 @@
-"""What a drift check found: a verdict per feature and per artifact, each with the evidence that decided it."""
+"""What a drift check found: a verdict for each feature and each artifact, with the evidence that decided it."""
 
 from collections.abc import Iterable
 
@@ -11,20 +11,32 @@ _SEVERITY = (State.FRESH, State.UNCHECKED, State.SUSPECT, State.STALE)
 
 
 def worst(states: Iterable[State]) -> State:
-    """The most severe of the states; fresh where there is none."""
+    """The most severe of the states, in the order fresh, unchecked, suspect, stale; fresh where there are none."""
     return max(states, key=_SEVERITY.index, default=State.FRESH)
 
 
 def state_of(reads: State, steers: State) -> State:
-    """The worse of a feature's two halves; an unchecked one does not make the other worse, and two are unchecked."""
+    """The worse of a feature's two halves.
+
+    Args:
+        reads: Whether the feature still fires where its label says.
+        steers: Whether steering it still has the effect that its label names.
+
+    Returns:
+        The worse of the two. An unchecked half does not make the other worse; unchecked where both are.
+    """
     checked = [state for state in (reads, steers) if state is not State.UNCHECKED]
     return worst(checked) if checked else State.UNCHECKED
 
 
 class Statistic(Frozen):
-    """One statistic against its threshold.
+    """One statistic and its threshold.
 
-    n: how many observations it rests on
+    Attributes:
+        statistic: Its name.
+        value: What was measured.
+        threshold: What it was compared with.
+        n: Number of observations that it rests on.
     """
 
     statistic: str
@@ -36,7 +48,13 @@ class Statistic(Frozen):
 class FeatureVerdict(Frozen):
     """Whether one latent still reads and still steers as its label says.
 
-    reason: the rule that decided, in words
+    Attributes:
+        latent: Index in the artifact's SAE.
+        label: The label that was checked.
+        reads: Whether the feature still fires where its label says.
+        steers: Whether steering it still has the effect that its label names.
+        reason: The rule that decided, in words.
+        evidence: The statistics behind it.
     """
 
     latent: int
@@ -48,14 +66,23 @@ class FeatureVerdict(Frozen):
 
     @property
     def state(self) -> State:
+        """The worse of ``reads`` and ``steers``."""
         return state_of(self.reads, self.steers)
 
 
 class DriftReport(Frozen):
     """The verdicts of one check of one artifact on one model.
 
-    fingerprint: of the function that was checked (``ModelIdentity.function``)
-    metrics:     of the artifact as a whole, old and new
+    Attributes:
+        id: The report's id.
+        artifact: Id of the artifact that was checked.
+        model: Name of the model that it was checked on.
+        fingerprint: Hash of the function that the model computes (``ModelIdentity.function``).
+        created: Time of the check, ISO 8601 in UTC.
+        state: State of the artifact as a whole.
+        reason: The rule that decided it, in words.
+        metrics: Measurements of the artifact as a whole, on the old and the new model, by name.
+        features: One verdict per checked feature; none where the artifact's state speaks for every feature.
     """
 
     id: str
@@ -70,5 +97,5 @@ class DriftReport(Frozen):
 
     @property
     def exit_code(self) -> int:
-        """0 fresh, 3 suspect or unchecked, 4 stale: a pipeline gates on it."""
+        """Exit status for a pipeline to act on: 0 for fresh, 3 for suspect or unchecked, 4 for stale."""
         return {State.FRESH: 0, State.STALE: 4}.get(self.state, 3)

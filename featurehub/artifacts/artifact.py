@@ -18,21 +18,34 @@ WEIGHTS = "sae.safetensors"
 
 
 class Artifact(NamedTuple):
+    """An SAE on disk.
+
+    Attributes:
+        folder: Where it lies.
+        manifest: The contents of ``manifest.json``.
+    """
+
     folder: Path
     manifest: Manifest
 
     @property
     def weights(self) -> Path:
+        """Path of the tensors."""
         return self.folder / WEIGHTS
 
     @property
     def files(self) -> dict[str, str]:
-        """The sha256 of every file but the manifest, by name."""
+        """SHA-256 of every file but the manifest, by name."""
         return {**self.manifest.files, WEIGHTS: self.manifest.id}
 
 
 def open_artifact(folder: Path) -> Artifact:
-    """Reads the manifest; the tensors stay on disk. Raises ArtifactNotFound, CorruptArtifact."""
+    """Reads the manifest; the tensors stay on disk.
+
+    Raises:
+        ArtifactNotFound: The folder has no manifest.
+        CorruptArtifact: The manifest is not valid.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise ArtifactNotFound(
@@ -47,13 +60,21 @@ def open_artifact(folder: Path) -> Artifact:
 
 
 def verify(artifact: Artifact) -> None:
-    """Compares every file's hash with the manifest's. Raises CorruptArtifact naming the file."""
+    """Compares the hash of every file with the manifest's.
+
+    Raises:
+        CorruptArtifact: A file is missing or differs; the message names it.
+    """
     for name in artifact.files:
         check_file(artifact, name)
 
 
 def check_file(artifact: Artifact, name: str) -> None:
-    """The same of one of its files."""
+    """Compares the hash of one file with the manifest's.
+
+    Raises:
+        CorruptArtifact: The file is missing or differs.
+    """
     path = artifact.folder / name
     if not path.is_file():
         raise CorruptArtifact(f"{path} is missing; build or fetch the artifact again", param="sae")
@@ -64,7 +85,12 @@ def check_file(artifact: Artifact, name: str) -> None:
 
 
 def seal(folder: Path, fields: Mapping[str, object]) -> Artifact:
-    """Writes the manifest over the files that lie in ``folder``: their hashes and, as id, that of the weights."""
+    """Writes the manifest of a finished folder.
+
+    Args:
+        folder: Holds the weights and any further files.
+        fields: The manifest's fields but ``id`` and ``files``, which are computed from the files.
+    """
     files = {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.name not in (WEIGHTS, MANIFEST)}
     manifest = Manifest.model_validate({**fields, "id": sha256(folder / WEIGHTS), "files": files})
     (folder / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")

@@ -1,7 +1,7 @@
 """What the small files of a checkpoint add to the function of its weights: configuration, tokenizer, chat template.
 
-Each is hashed by what it says, not by its bytes, and by all of it but a short list of keys that leave the function
-alone: a key that nobody here has heard of makes a difference.
+Each is hashed by its content, not by its bytes, without a short list of keys that do not change the function. A key
+that is not on the list counts, even if featurehub does not know it.
 """
 
 import hashlib
@@ -18,8 +18,8 @@ from featurehub.errors import InvalidInput, ModelNotFound
 __all__ = ["chat_template_hash", "config_hash", "dtype_in", "dtype_of", "read_config", "tokenization_hash"]
 
 QUANTIZATION = "hf_quant_config.json"
-# Where the checkpoint came from, and what training and transformers' own classes alone look at. The precision has a
-# place of its own in the identity.
+# Keys that say where the checkpoint came from, or that only training and transformers' own classes read. The precision
+# is compared on its own.
 # fmt: off
 CONFIG_IGNORED = frozenset({
     "_name_or_path", "transformers_version", "unsloth_version", "dtype", "torch_dtype", "use_cache",
@@ -29,7 +29,7 @@ CONFIG_IGNORED = frozenset({
     "dropout", "activation_dropout", "layerdrop", "summary_first_dropout", "task_specific_params", "id2label",
     "label2id", "problem_type", "finetuning_task", "pad_token_id",
 })
-# The template has a place of its own; the rest names files, or bounds and pads batches.
+# The template is compared on its own; the other keys name files, or bound and pad batches.
 TOKENIZER_IGNORED = frozenset({
     "chat_template", "name_or_path", "tokenizer_file", "special_tokens_map_file", "model_max_length", "max_length",
     "padding_side", "pad_to_multiple_of", "pad_token_type_id", "truncation_side", "truncation_strategy", "stride",
@@ -37,15 +37,20 @@ TOKENIZER_IGNORED = frozenset({
 })
 # fmt: on
 ANY_TOKENIZER = ("PreTrainedTokenizerFast", "TokenizersBackend")
-"""Classes that do what ``tokenizer.json`` says and nothing of their own."""
+"""Classes that do exactly what ``tokenizer.json`` says."""
 TOKENIZER_JSON_IGNORED = frozenset({"version", "truncation", "padding"})
 RULES = "tokenizer rules 1"
-"""Under this name the hash of a vocabulary is remembered; the number goes up where something else is hashed."""
+"""Name under which the hash of the rules is remembered. The number goes up when what is hashed changes."""
 SLOW_TOKENIZER = ("tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Raises ModelNotFound, InvalidInput."""
+    """Reads ``config.json``.
+
+    Raises:
+        ModelNotFound: The file is missing.
+        InvalidInput: It is not a JSON object.
+    """
     path = folder / "config.json"
     if not path.is_file():
         raise ModelNotFound(
@@ -55,19 +60,26 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def dtype_of(folder: Path) -> str:
-    """As the checkpoint's configuration names it. Raises ModelNotFound, InvalidInput."""
+    """The precision that the checkpoint's configuration names, such as "bfloat16".
+
+    Raises:
+        ModelNotFound: ``config.json`` is missing.
+        InvalidInput: It is not a JSON object.
+    """
     return dtype_in(read_config(folder))
 
 
 def dtype_in(config: Mapping[str, Any]) -> str:
+    """The precision that a configuration names; "float32" where it names none."""
     return str(config.get("dtype") or config.get("torch_dtype") or "float32")
 
 
 def config_hash(folder: Path) -> str:
-    """Of the configuration, and of the quantization where that lies in a file of its own.
+    """Hash of the configuration, and of the quantization where that is a file of its own.
 
     Raises:
-        ModelNotFound, InvalidInput: One of the files is missing, or cannot be read.
+        ModelNotFound: ``config.json`` is missing.
+        InvalidInput: One of the files is not a JSON object.
     """
     parts: dict[str, Any] = {"config": functional(read_config(folder))}
     if (folder / QUANTIZATION).is_file():
@@ -76,8 +88,12 @@ def config_hash(folder: Path) -> str:
 
 
 def tokenization_hash(folder: Path) -> str:
-    """Of how text becomes token ids: the tokenizer's rules and vocabulary, and its settings. Raises InvalidInput."""
-    # The first file is older; where both say something, the second one is heard.
+    """Hash of how text becomes token ids: the tokenizer's rules, vocabulary and settings.
+
+    Raises:
+        InvalidInput: One of the files is not a JSON object.
+    """
+    # The first file is the older form; where both have a key, the second one's value counts.
     files = (folder / "special_tokens_map.json", folder / "tokenizer_config.json")
     said = [read_json(path) for path in files if path.is_file()]
     settings = without({key: value for each in said for key, value in each.items()}, TOKENIZER_IGNORED)
@@ -87,7 +103,7 @@ def tokenization_hash(folder: Path) -> str:
 
 
 def rules_of(folder: Path) -> dict[str, str]:
-    """The hash of every file that holds them; where there is a ``tokenizer.json``, of that alone."""
+    """Hashes of the files that hold the rules, by name; of ``tokenizer.json`` alone where there is one."""
     fast = folder / "tokenizer.json"
     if fast.is_file():
         return {fast.name: remembered_rules(fast)}
@@ -95,7 +111,7 @@ def rules_of(folder: Path) -> dict[str, str]:
 
 
 def remembered_rules(path: Path) -> str:
-    """Parsing a large vocabulary takes a second, so that it is done once for each file."""
+    """Hash of a ``tokenizer.json``. Parsing a large one takes a second, so it is done once per file."""
     file = None
     with suppress(OSError):
         file = FileIdentity.of(path)
@@ -108,14 +124,18 @@ def remembered_rules(path: Path) -> str:
 
 
 def plain(rules: dict[str, Any]) -> dict[str, Any]:
-    """The rules without a template that adds nothing, which transformers puts in when it saves."""
+    """The rules without an empty post-processing template, which transformers adds when it saves."""
     after = rules.get("post_processor") or {}
     idle = after.get("type") == "TemplateProcessing" and not after.get("special_tokens")
     return {**rules, "post_processor": None} if idle else rules
 
 
 def chat_template_hash(folder: Path) -> str:
-    """Of the template, wherever it lies; "" where there is none. Raises InvalidInput."""
+    """Hash of the chat template, in whichever file it is; "" where there is none.
+
+    Raises:
+        InvalidInput: ``tokenizer_config.json`` is not a JSON object.
+    """
     path = folder / "chat_template.jinja"
     if path.is_file():
         return digest(path.read_text("utf-8"))
@@ -125,7 +145,7 @@ def chat_template_hash(folder: Path) -> str:
 
 
 def functional(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's configuration, and those of its parts such as ``text_config``, without what is ignored."""
+    """A model's configuration, and that of parts such as ``text_config``, without the keys that are ignored."""
     return {
         key: functional(value) if is_part(key, value) else value
         for key, value in without(config, CONFIG_IGNORED).items()
@@ -141,12 +161,12 @@ def without(values: Mapping[str, Any], ignored: Collection[str]) -> dict[str, An
 
 
 def digest(value: Any) -> str:
-    """Of a JSON value, whatever the order of its keys."""
+    """Hash of a JSON value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Raises InvalidInput for what is not a JSON object."""
+    """Reads a JSON object. Raises InvalidInput where the file holds something else."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except ValueError as error:

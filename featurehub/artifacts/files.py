@@ -1,9 +1,9 @@
-"""Reading and writing files so that nothing is ever half-written, not by an interrupt, a kill or a power cut.
+"""Reading and writing files so that none is ever left half-written, whether by an interrupt, a kill or a power cut.
 
-1. What is written lies in a workspace beside its place, a hidden folder that its writer holds a lock on.
-2. It is flushed to the disk, takes its place by a rename, and the folder around it is flushed too.
-3. A workspace that nobody holds a lock on was left by a writer that died; whoever finds it clears it up. Locks go with
-   their process, and are seen by every process that shares the disk, in whichever container.
+1. The writer fills a workspace beside the target: a hidden folder that it holds a lock on.
+2. The result is flushed to the disk, renamed to its place, and the folder around it is flushed too.
+3. A workspace that nobody holds a lock on was left by a writer that died, and whoever finds it clears it up. A lock
+   ends with its process, and every process that shares the disk sees it, in whichever container.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ TOKEN_BYTES = 8
 
 
 def sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -34,14 +35,18 @@ def sha256(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """As UTF-8, at once."""
+    """Writes a file as UTF-8, in one step."""
     with replace_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary name that becomes ``path`` when the block ends without an error."""
+    """Replaces a file in one step.
+
+    Yields:
+        A temporary name that becomes ``path`` when the block ends without an error.
+    """
     with workspace(path) as own:
         yield own / NEW
         sync(own / NEW)
@@ -51,7 +56,11 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replace_folder(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder that becomes ``path`` when the block ends without an error."""
+    """Replaces a folder in one step.
+
+    Yields:
+        A temporary folder that becomes ``path`` when the block ends without an error.
+    """
     remove_leftovers(path.parent, escape(path.name))
     with workspace(path) as own:
         (own / NEW).mkdir()
@@ -66,9 +75,13 @@ def replace_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path, names: str) -> None:
-    """What writers that died left of files and folders whose names match the pattern ``names``.
+    """Removes what writers that died have left behind.
 
-    A folder that one of them had moved aside, and not replaced yet, comes back.
+    A folder that one of them had moved aside, and not yet replaced, comes back.
+
+    Args:
+        folder: Where to look.
+        names: Pattern of the names of the files and folders that were being written.
     """
     for own in folder.glob(f".{names}.{'[0-9a-f]' * (2 * TOKEN_BYTES)}"):
         if (lock := lock_of_the_dead(own)) is not None:
@@ -78,13 +91,13 @@ def remove_leftovers(folder: Path, names: str) -> None:
 
 @contextmanager
 def workspace(path: Path) -> Iterator[Path]:
-    """A hidden folder beside ``path``, this writer's alone while the block runs."""
+    """Yields a hidden folder beside ``path`` that belongs to this writer alone while the block runs."""
     make_folder(path.parent)
     own = path.with_name(f".{path.name}.{secrets.token_hex(TOKEN_BYTES)}")
-    unlocked = own.with_name(f"{own.name}.begun")  # not yet to be found by ``remove_leftovers``
+    unlocked = own.with_name(f"{own.name}.begun")  # so that ``remove_leftovers`` does not find it yet
     unlocked.mkdir()
     with (unlocked / LOCK).open("w") as lock:
-        with contextlib.suppress(OSError):  # a file system without locks: what is left there is never cleared up
+        with contextlib.suppress(OSError):  # on a file system without locks, leftovers are never cleared up
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.rename(unlocked, own)
         try:
@@ -94,7 +107,7 @@ def workspace(path: Path) -> Iterator[Path]:
 
 
 def lock_of_the_dead(own: Path) -> IO[str] | None:
-    """The lock of a workspace, held; None where its writer lives, or nobody can tell."""
+    """The lock of a workspace, held; None where its writer is alive, or where that cannot be told."""
     try:
         lock = (own / LOCK).open("a")
     except OSError:
@@ -108,14 +121,14 @@ def lock_of_the_dead(own: Path) -> IO[str] | None:
 
 
 def clear(own: Path, path: Path) -> None:
-    """Nothing that is the only one of its kind is ever removed: what stood in ``path`` comes back first."""
+    """Removes a workspace. If it holds the only copy of what stood at ``path``, that is moved back first."""
     if (own / OLD).exists() and not path.exists():
         os.replace(own / OLD, path)
     shutil.rmtree(own, ignore_errors=True)
 
 
 def make_folder(path: Path) -> None:
-    """With its parents, each on the disk before anything is put into it."""
+    """Makes a folder and its parents, each flushed to the disk before anything is put into it."""
     if not path.is_dir():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
@@ -123,12 +136,12 @@ def make_folder(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flushed to the disk; of a folder, the names in it."""
+    """Flushes a file to the disk; of a folder, the names in it."""
     file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
     except OSError:
-        if not path.is_dir():  # some network file systems flush no folders
+        if not path.is_dir():  # some network file systems cannot flush folders
             raise
     finally:
         os.close(file)

@@ -27,9 +27,15 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.t
 
 
 def identify(folder: Path, hook: HookPoint) -> ModelIdentity:
-    """The identity of the Hugging Face checkpoint in ``folder``, as seen from ``hook``.
+    """The identity of a Hugging Face checkpoint, as seen from a hook point.
 
-    Raises ModelNotFound where there is no such checkpoint, InvalidInput where it cannot be read.
+    Args:
+        folder: The checkpoint.
+        hook: The hook point, up to which ``reads`` covers the weights.
+
+    Raises:
+        ModelNotFound: There is no such checkpoint.
+        InvalidInput: It cannot be read, or has no such layer.
     """
     config = read_config(folder)
     dtype = dtype_in(config)
@@ -61,6 +67,7 @@ def origin(folder: Path) -> tuple[str, str]:
 
 
 def combine(hashes: Iterable[TensorHash]) -> str:
+    """One hash over the names and hashes of tensors, in their order."""
     result = hashlib.sha256()
     for entry in hashes:
         result.update(f"{entry.name}:{entry.digest}\n".encode())
@@ -74,6 +81,6 @@ def reads_hook(tensor: str, layer: int) -> bool:
 
 
 def layer_of(tensor: str) -> int | None:
-    """The layer that the tensor of this name belongs to; None for one outside of the layers."""
+    """The layer that the tensor of this name belongs to; None for one outside the layers."""
     found = _LAYER.search(tensor)
     return int(found[1]) if found else None

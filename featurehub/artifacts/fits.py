@@ -1,4 +1,4 @@
-"""Can an SAE be run on a model at all?"""
+"""Whether an SAE can be run on a model at all."""
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.artifacts.manifest import ModelIdentity
@@ -9,7 +9,9 @@ __all__ = ["check_fits"]
 
 
 def check_fits(artifact: Artifact, identity: ModelIdentity) -> None:
-    """Whether it means there what it meant is another question: ``ModelIdentity.differences``.
+    """Checks that an SAE can be run on a model.
+
+    Whether it means the same there as on its own model is another question: ``ModelIdentity.differences``.
 
     Raises:
         UnsupportedModel: No hook can be put into the architecture.

@@ -1,4 +1,4 @@
-"""The manifest: everything about an SAE but its tensors."""
+"""The manifest: everything about an SAE except its tensors."""
 
 import hashlib
 import json
@@ -16,8 +16,12 @@ __all__ = ["HookPoint", "Manifest", "ModelIdentity", "Part", "Site"]
 class Site(StrEnum):
     """Where in a layer an SAE reads and writes, in the order in which a token passes them.
 
-    resid_pre, resid_mid, resid_post: the stream before the layer, between attention and MLP, and after the layer
-    attn_out, mlp_out: what attention and MLP add to the stream, after the norm that some families put behind them
+    Attributes:
+        RESID_PRE: The stream before the layer.
+        ATTN_OUT: What attention adds to the stream, after the norm that some families put behind it.
+        RESID_MID: The stream between attention and MLP.
+        MLP_OUT: What the MLP adds to the stream, after the norm that some families put behind it.
+        RESID_POST: The stream after the layer.
     """
 
     RESID_PRE = "resid_pre"
@@ -28,14 +32,19 @@ class Site(StrEnum):
 
 
 class HookPoint(Frozen):
-    """A place in the model: a site of layer ``layer`` (0 is the first)."""
+    """A place in the model where an SAE reads and writes.
+
+    Attributes:
+        layer: Index of the layer; 0 is the first.
+        site: Where in the layer.
+    """
 
     layer: int = Field(ge=0)
     site: Site = Site.RESID_POST
 
     @property
     def order(self) -> tuple[int, int]:
-        """Sorts hook points as a token passes them."""
+        """Sort key: hook points in the order in which a token passes them."""
         return self.layer, list(Site).index(self.site)
 
     def __str__(self) -> str:
@@ -43,7 +52,7 @@ class HookPoint(Frozen):
 
 
 class Part(StrEnum):
-    """A part of what a model computes, as messages name it."""
+    """A part of what determines a model's function; the value is its name in messages."""
 
     WEIGHTS = "weights"
     PRECISION = "precision"
@@ -58,16 +67,20 @@ class ModelIdentity(Frozen):
     This is the one place that says whether two models are the same function: ``differences``.
 
     Attributes:
+        name: Name of the model.
+        architecture: Class of the model, as its configuration names it.
+        d_model: Width of the stream.
+        layers: Number of layers.
         dtype: The precision in which the checkpoint is kept and, unless an operator says otherwise, run.
         reads: Hash over the checkpoint's tensors up to and including the hook point.
         whole: Hash over all tensors that an engine loads.
         tokenizer: Hash over the bytes of the tokenizer's files.
+        chat_template: Hash over the template; "" where the model has none.
         tokenization: Hash over how text becomes token ids: the tokenizer's rules, vocabulary and settings. "" in
             artifacts that were made before it was recorded.
-        chat_template: Hash over the template; "" where the model has none.
-        config: Hash over the configuration, without what leaves the function alone. "" in artifacts that were made
-            before it was recorded.
-        revision: The commit in the repository ``name``; "" where that is not known.
+        config: Hash over the configuration, without the keys that do not change the function. "" in artifacts that were
+            made before it was recorded.
+        revision: The commit in the repository ``name``; "" where it is not known.
     """
 
     name: str
@@ -84,19 +97,25 @@ class ModelIdentity(Frozen):
     revision: str = ""
 
     def differences(self, other: "ModelIdentity") -> tuple[Part, ...]:
-        """The parts of the function in which the two differ, or of which one of them has no record."""
+        """The parts in which two functions differ, or of which one of them has no record."""
         return tuple(part for part in Part if not self.agrees(other, part))
 
     def agrees(self, other: "ModelIdentity", part: Part) -> bool:
-        """Whether both have the same of one part, and it is on record."""
+        """Whether both have the same value of a part, and it is on record."""
         own = self.hash_of(part)
         return own == other.hash_of(part) and (own != "" or part is Part.CHAT_TEMPLATE)
 
     def same_function(self, other: "ModelIdentity") -> bool:
+        """Whether both are on record as the same function."""
         return not self.differences(other)
 
     def hash_of(self, part: Part) -> str:
-        """What is compared; "" where there is no record, and of the chat template where the model has none."""
+        """The value of a part that is compared.
+
+        Returns:
+            A hash, or for the precision its name. "" where there is no record, and where the model has no chat
+            template.
+        """
         match part:
             case Part.WEIGHTS:
                 return self.whole
@@ -111,12 +130,15 @@ class ModelIdentity(Frozen):
 
     @property
     def function(self) -> str:
-        """64 hexadecimal digits, equal for the same functions: what drift reports are found by."""
+        """64 hexadecimal digits, equal for the same function; drift reports are found by it."""
         return digest(self.hash_of(part) for part in Part)
 
     @property
     def stream(self) -> str:
-        """The same of what the stream at the hook point depends on, given token ids: what a harvest is known by."""
+        """64 hexadecimal digits, equal where the stream at the hook point is the same function of the token ids.
+
+        It identifies a harvest.
+        """
         return digest((self.reads, self.dtype, self.config))
 
 
@@ -127,13 +149,23 @@ def digest(parts: Iterable[str]) -> str:
 class Manifest(Frozen):
     """One SAE on disk.
 
-    id:        sha256 over the weights file, so that equal SAEs have equal ids
-    metrics:   of the held-out evaluation (``explained_variance``, ``l0``, ``dead`` …)
-    training:  the trainer's configuration, as written by the trainer
-    dataset:   what it was trained on: name, tokens, hash
-    files:     sha256 of every other file in the folder
-    parent:    id of the SAE that it was made from
-    judge:     name of the judge that judged its labels first; "" where none has yet
+    Attributes:
+        format: Version of the format.
+        id: SHA-256 of the weights file, so that equal SAEs have equal ids.
+        name: Name under which the SAE is registered.
+        architecture: Kind of SAE, such as "topk".
+        d_model: Width of the stream that it reads.
+        d_sae: Number of latents.
+        k: Number of active latents per token that it was trained for, or where that is not known, the measured mean.
+        hook: Where in the model it reads and writes.
+        model: The model that it was trained on.
+        dataset: What it was trained on: name, tokens, hash.
+        training: The trainer's configuration, as the trainer wrote it.
+        metrics: Scores of the held-out evaluation (``explained_variance``, ``l0``, ``dead`` …).
+        files: SHA-256 of every other file in the folder, by name.
+        created: When it was made, ISO 8601.
+        parent: Id of the SAE that it was made from; None where there is none.
+        judge: Name of the judge that first judged its labels; "" where none has yet.
     """
 
     format: Literal[1] = 1

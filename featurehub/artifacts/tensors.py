@@ -1,10 +1,10 @@
 """The hash of every tensor that an engine loads from a checkpoint, by dtype, shape and bytes.
 
-Weights are hashed as they are loaded: of a model in float32, tensors that are kept in 16 bits are widened first, which
-loses nothing.
+Weights are hashed as they are loaded: if the model runs in float32, tensors that are kept in 16 bits are widened
+first, which loses nothing.
 
-A file that has not changed since it was last hashed is not read (``remembered``). Of another, all tensors are hashed at
-once, the largest first: the file is mapped into memory, and hashlib lets go of the interpreter while it works.
+A file that has not changed since it was last hashed is not read (``remembered``). In any other file, all tensors are
+hashed at once, the largest first: the file is mapped into memory, and hashlib releases the interpreter's lock.
 """
 
 import hashlib
@@ -27,6 +27,13 @@ SINGLE = "model.safetensors"
 
 
 class TensorHash(NamedTuple):
+    """The hash of one tensor.
+
+    Attributes:
+        name: Name of the tensor.
+        digest: SHA-256 over its dtype, shape and bytes.
+    """
+
     name: str
     digest: str
 
@@ -34,8 +41,8 @@ class TensorHash(NamedTuple):
 def weight_files(folder: Path) -> list[Path]:
     """The files that an engine loads, sorted.
 
-    Those that the index names; without an index ``model.safetensors``; without that every safetensors file. Adapters
-    and consolidated copies that lie beside them are no part of the model.
+    They are those that the index names; without an index, ``model.safetensors``; without that, every safetensors file.
+    Adapters and consolidated copies beside them are not part of the model.
 
     Raises:
         ModelNotFound: There are no safetensors files.
@@ -67,9 +74,15 @@ def indexed(folder: Path) -> list[Path]:
 
 
 def tensor_hashes(folder: Path, dtype: str = "") -> list[TensorHash]:
-    """One hash per tensor that an engine loads from the folder in this precision, sorted by name.
+    """One hash per tensor that an engine loads, sorted by name.
 
-    Raises ModelNotFound, InvalidInput.
+    Args:
+        folder: The checkpoint.
+        dtype: The precision in which it is loaded; "" for that of the file.
+
+    Raises:
+        ModelNotFound: There are no weights in the folder.
+        InvalidInput: A file is damaged or missing.
     """
     files, form = weight_files(folder), "F32" if dtype == "float32" else ""
     with ThreadPoolExecutor() as pool:
@@ -77,7 +90,7 @@ def tensor_hashes(folder: Path, dtype: str = "") -> list[TensorHash]:
 
 
 def file_hashes(path: Path, pool: Executor, form: str) -> dict[str, str]:
-    """By name of the tensor; those of 16 bits as this type, if one is given."""
+    """Hashes by name of the tensor; those of 16 bits are widened to the dtype ``form``, if one is given."""
     try:
         file = FileIdentity.of(path)
     except OSError as error:
@@ -115,7 +128,7 @@ def size_of(entry: dict[str, Any]) -> int:
 
 
 def digest(entry: dict[str, Any], data: mmap.mmap, start: int, form: str) -> str:
-    """Of one tensor: its dtype, shape and bytes. ``start`` is where the file's tensor data begins."""
+    """Hash of one tensor: its dtype, shape and bytes. ``start`` is where the file's tensor data begins."""
     (begin, end), widen = entry["data_offsets"], WIDENED.get(entry["dtype"]) if form else None
     result = hashlib.sha256(f"{form if widen else entry['dtype']}{entry['shape']}".encode())
     with memoryview(data) as view, view[start + begin : start + end] as tensor:
@@ -132,10 +145,10 @@ def from_float16(data: bytes) -> memoryview:
 
 
 def from_bfloat16(data: bytes) -> memoryview:
-    """It is the upper half of a float32."""
+    """A bfloat16 is the upper half of a float32."""
     return (np.frombuffer(data, "<u2").astype("<u4") << 16).data
 
 
 WIDENED = {"F16": from_float16, "BF16": from_bfloat16}
 PIECE = 1 << 24
-"""Bytes that are widened at once."""
+"""Number of bytes that are widened at a time."""

@@ -7,10 +7,10 @@
     answer = client.chat.completions.create(model=variant, messages=[{"role": "user", "content": "Hello"}])
     answer.featurehub["applied"]
 
-Owns what a user of a server holds in hand: ``Client`` and ``AsyncClient`` are ``openai.OpenAI`` and
+Owns what a user of a server works with. ``Client`` and ``AsyncClient`` are ``openai.OpenAI`` and
 ``openai.AsyncOpenAI``, so retries, timeouts, streaming and types are openai's; ``Variant`` is the one mutable object.
-Over HTTP errors are openai's own exceptions; a weight that cannot be right is ``InvalidEdit`` before anything is sent,
-and a name that finds no feature ``FeatureNotFound``.
+Errors over HTTP are openai's exceptions. A weight that is out of bounds raises ``InvalidEdit`` before anything is
+sent, and looking up a name that no feature has raises ``FeatureNotFound``.
 
 May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
 then ``request`` (how edits get into a request), ``client``, ``streaming``, and ``features`` (search).

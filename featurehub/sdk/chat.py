@@ -18,6 +18,8 @@ R = TypeVar("R")
 
 
 class SteeredCompletions(Completions):
+    """openai's ``Completions`` of chats, with steering."""
+
     @overload
     def create(
         self,
@@ -45,25 +47,44 @@ class SteeredCompletions(Completions):
     @overload
     def create(self, *, messages: Messages, model: Model, stream: bool, **options: Any) -> Any: ...
     def create(self, **options: Any) -> Any:
-        """openai's ``create``. Beside its arguments: a variant as ``model``, ``features``, ``steer``,
-        ``return_activations``. Raises InvalidEdit before anything is sent.
+        """openai's ``create``, with three more arguments and a variant as ``model``.
+
+        Args:
+            model: Name of a model, or a variant, whose edits are sent along.
+            features: ``{name: weight}``, or an edit in place of a weight, on the calibrated scale from -1 to 1. They
+                win over the variant's, and those in ``extra_body`` over both.
+            steer: ``{"positions": …, "on_stale": …}``, or ``SteerOptions``.
+            return_activations: How many of each token's strongest features to return, or ``{"top_k": …}``.
+            options: All other arguments of openai's ``create``.
+
+        Returns:
+            What openai's ``create`` returns. A steered answer, or the last chunk of its stream, says in ``.featurehub``
+            what was applied.
+
+        Raises:
+            InvalidEdit: An edit is not valid. Nothing was sent.
+            InvalidInput: A feature appears twice in ``features``. Nothing was sent.
         """
         return super().create(**steered(options))
 
     def parse(
         self, *, messages: Messages, model: Model, response_format: type[R] | Omit = omit, **options: Any
     ) -> ParsedChatCompletion[R]:
+        """openai's ``parse``, with the additions of ``create``."""
         given = {"messages": messages, "model": model, "response_format": response_format}
         return super().parse(**steered(given | options))
 
     def stream(
         self, *, messages: Messages, model: Model, response_format: Any = omit, **options: Any
     ) -> SteeredStreamManager[Any]:
+        """openai's ``stream``, with the additions of ``create``; its final completion has ``.featurehub`` too."""
         given = {"messages": messages, "model": model, "response_format": response_format}
         return SteeredStreamManager(super().stream(**steered(given | options)))
 
 
 class AsyncSteeredCompletions(AsyncCompletions):
+    """``SteeredCompletions`` for asyncio."""
+
     @overload
     async def create(
         self,
@@ -91,29 +112,37 @@ class AsyncSteeredCompletions(AsyncCompletions):
     @overload
     async def create(self, *, messages: Messages, model: Model, stream: bool, **options: Any) -> Any: ...
     async def create(self, **options: Any) -> Any:
-        """As ``SteeredCompletions.create``."""
+        """See ``SteeredCompletions.create``."""
         return await super().create(**steered(options))
 
     async def parse(
         self, *, messages: Messages, model: Model, response_format: type[R] | Omit = omit, **options: Any
     ) -> ParsedChatCompletion[R]:
+        """See ``SteeredCompletions.parse``."""
         given = {"messages": messages, "model": model, "response_format": response_format}
         return await super().parse(**steered(given | options))
 
     def stream(
         self, *, messages: Messages, model: Model, response_format: Any = omit, **options: Any
     ) -> AsyncSteeredStreamManager[Any]:
+        """See ``SteeredCompletions.stream``."""
         given = {"messages": messages, "model": model, "response_format": response_format}
         return AsyncSteeredStreamManager(super().stream(**steered(given | options)))
 
 
 class SteeredChat(Chat):
+    """``client.chat``: openai's, with steered completions."""
+
     @property
     def completions(self) -> SteeredCompletions:
+        """Chat completions that accept variants and features."""
         return SteeredCompletions(self._client)
 
 
 class AsyncSteeredChat(AsyncChat):
+    """``client.chat`` of ``AsyncClient``."""
+
     @property
     def completions(self) -> AsyncSteeredCompletions:
+        """Chat completions that accept variants and features."""
         return AsyncSteeredCompletions(self._client)

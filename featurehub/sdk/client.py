@@ -22,9 +22,11 @@ NO_KEY = "none"
 class Client(OpenAI):
     """``openai.OpenAI`` with features.
 
-    base_url: of the server, with or without ``/v1``; ``$FEATUREHUB_BASE_URL`` or http://localhost:8000 by default
-    api_key:  ``$FEATUREHUB_API_KEY`` by default; never ``$OPENAI_API_KEY``, which is no business of this server
-    options:  all others of ``openai.OpenAI``
+    Args:
+        base_url: The server's address, with or without ``/v1``. By default ``$FEATUREHUB_BASE_URL``, else
+            http://localhost:8000.
+        api_key: By default ``$FEATUREHUB_API_KEY``. ``$OPENAI_API_KEY`` is never sent to a featurehub server.
+        options: All other arguments of ``openai.OpenAI``.
     """
 
     def __init__(self, base_url: Any = None, api_key: str | Callable[[], str] | None = None, **options: Any) -> None:
@@ -32,46 +34,68 @@ class Client(OpenAI):
 
     @property
     def chat(self) -> SteeredChat:
+        """Chat completions that accept variants and features."""
         return SteeredChat(self)
 
     @property
     def completions(self) -> SteeredTextCompletions:
+        """Text completions that accept variants and features."""
         return SteeredTextCompletions(self)
 
     @property
     def features(self) -> Features:
+        """Search and listing of the server's features."""
         return Features(self)
 
     def feature(self, name: str) -> Feature:
-        """One feature by its name. Raises FeatureNotFound with the closest names, AmbiguousFeature."""
+        """Looks up one feature.
+
+        Args:
+            name: Label, alias, slug, id or ``sae:<artifact>/<latent>``.
+
+        Raises:
+            FeatureNotFound: No feature has this name; the error carries the closest names.
+            AmbiguousFeature: Several features have it; the error carries their ids.
+        """
         return self.features.get(name)
 
 
 class AsyncClient(AsyncOpenAI):
-    """``openai.AsyncOpenAI`` with features; see ``Client``."""
+    """``openai.AsyncOpenAI`` with features; its arguments are those of ``Client``."""
 
     def __init__(self, base_url: Any = None, api_key: Any = None, **options: Any) -> None:
         super().__init__(base_url=url_of(base_url), api_key=api_key or key_from_environment(), **options)
 
     @property
     def chat(self) -> AsyncSteeredChat:
+        """Chat completions that accept variants and features."""
         return AsyncSteeredChat(self)
 
     @property
     def completions(self) -> AsyncSteeredTextCompletions:
+        """Text completions that accept variants and features."""
         return AsyncSteeredTextCompletions(self)
 
     @property
     def features(self) -> AsyncFeatures:
+        """Search and listing of the server's features."""
         return AsyncFeatures(self)
 
     async def feature(self, name: str) -> Feature:
-        """One feature by its name. Raises FeatureNotFound with the closest names, AmbiguousFeature."""
+        """Looks up one feature.
+
+        Args:
+            name: Label, alias, slug, id or ``sae:<artifact>/<latent>``.
+
+        Raises:
+            FeatureNotFound: No feature has this name; the error carries the closest names.
+            AmbiguousFeature: Several features have it; the error carries their ids.
+        """
         return await self.features.get(name)
 
 
 def url_of(base_url: Any) -> str:
-    """The server's OpenAI routes: everything is below ``/v1``, and that below the server's own path, if it has one."""
+    """The address of the server's OpenAI routes: ``/v1`` below the server's own path, if it has one."""
     url = urlsplit(str(base_url or os.environ.get("FEATUREHUB_BASE_URL") or BASE_URL))
     path = url.path.rstrip("/")
     return urlunsplit(url._replace(path=path if path.endswith("/v1") else f"{path}/v1"))

@@ -12,6 +12,8 @@ __all__ = ["AsyncSteeredTextCompletions", "SteeredTextCompletions"]
 
 
 class SteeredTextCompletions(Completions):
+    """openai's ``Completions`` of plain prompts, with steering."""
+
     @overload
     def create(
         self,
@@ -44,6 +46,8 @@ class SteeredTextCompletions(Completions):
 
 
 class AsyncSteeredTextCompletions(AsyncCompletions):
+    """``SteeredTextCompletions`` for asyncio."""
+
     @overload
     async def create(
         self,
@@ -71,5 +75,5 @@ class AsyncSteeredTextCompletions(AsyncCompletions):
     @overload
     async def create(self, *, model: Model, prompt: Any, stream: bool, **options: Any) -> Any: ...
     async def create(self, **options: Any) -> Any:
-        """As ``SteeredTextCompletions.create``."""
+        """See ``SteeredTextCompletions.create``."""
         return await super().create(**steered(options))

@@ -16,9 +16,10 @@ PAGE = 100
 
 
 class FeatureList(list[Feature]):
-    """Features, best first; a table in Jupyter.
+    """A list of features; Jupyter shows it as a table.
 
-    next: the cursor of the page that follows; None on the last
+    Attributes:
+        next: Cursor of the page that follows; None on the last page.
     """
 
     def __init__(self, features: Iterable[Feature] = (), next: str | None = None) -> None:
@@ -33,23 +34,33 @@ class FeatureList(list[Feature]):
 
 
 class Features:
-    """The features of a server's SAE."""
+    """The features of a server's SAEs."""
 
     def __init__(self, client: OpenAI) -> None:
         self._client = client
 
     def search(self, q: str, limit: int = 10, *, artifact: str | None = None) -> FeatureList:
-        """The features closest to ``q``, best first.
+        """Searches the features by words.
 
-        limit:    in [1, 100]
-        artifact: id or name of an SAE; the loaded one by default
+        Args:
+            q: The words.
+            limit: Largest number of features, in [1, 100].
+            artifact: Id or name of an SAE; by default all that the server holds.
+
+        Returns:
+            The features closest to ``q``, best first.
         """
         return self._page(q=q, limit=limit, artifact=artifact)
 
     def get(self, name: str) -> Feature:
-        """One feature by label, alias, slug, id or ``sae:<artifact>/<latent>``.
+        """Looks up one feature.
 
-        Raises FeatureNotFound with the closest names, AmbiguousFeature with the candidates.
+        Args:
+            name: Label, alias, slug, id or ``sae:<artifact>/<latent>``.
+
+        Raises:
+            FeatureNotFound: No feature has this name; the error carries the closest names.
+            AmbiguousFeature: Several features have it; the error carries their ids.
         """
         try:
             return feature_of(self._client.get(path_of(name), cast_to=object))
@@ -57,7 +68,14 @@ class Features:
             raise own_error(error) from error
 
     def list(self, *, artifact: str | None = None) -> Iterator[Feature]:
-        """Every feature, fetched page by page."""
+        """Lists every feature, fetching page by page.
+
+        Args:
+            artifact: Id or name of an SAE; by default all that the server holds.
+
+        Yields:
+            The features, best first: by label score times steerability.
+        """
         page = self._page(limit=PAGE, artifact=artifact)
         yield from page
         while page.next:
@@ -69,21 +87,24 @@ class Features:
 
 
 class AsyncFeatures:
-    """``Features``, awaited."""
+    """``Features`` for asyncio."""
 
     def __init__(self, client: AsyncOpenAI) -> None:
         self._client = client
 
     async def search(self, q: str, limit: int = 10, *, artifact: str | None = None) -> FeatureList:
+        """See ``Features.search``."""
         return await self._page(q=q, limit=limit, artifact=artifact)
 
     async def get(self, name: str) -> Feature:
+        """See ``Features.get``."""
         try:
             return feature_of(await self._client.get(path_of(name), cast_to=object))
         except APIStatusError as error:
             raise own_error(error) from error
 
     async def list(self, *, artifact: str | None = None) -> AsyncIterator[Feature]:
+        """See ``Features.list``."""
         page = await self._page(limit=PAGE, artifact=artifact)
         for each in page:
             yield each
@@ -105,7 +126,7 @@ def path_of(name: str) -> str:
 
 
 def feature_of(row: Any) -> Feature:
-    """Keys that this version does not know are left out: a newer server may send more."""
+    """A feature from JSON. Unknown keys are left out, since a newer server may send more."""
     return Feature(**{key: row[key] for key in Feature.model_fields if key in row})
 
 
@@ -114,7 +135,7 @@ def page_of(body: Any) -> FeatureList:
 
 
 def own_error(error: APIStatusError) -> FeaturehubError | APIStatusError:
-    """The error as one of ours, where the server says that a name is unknown or ambiguous."""
+    """The error as one of featurehub's, where the server reports an unknown or ambiguous name."""
     body = error.body if isinstance(error.body, dict) else {}
     message = str(body.get("message", error.message))
     if error.code == FeatureNotFound.code:

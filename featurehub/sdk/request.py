@@ -1,4 +1,4 @@
-"""From our keyword arguments to openai's: edits ride in ``extra_body``."""
+"""From our keyword arguments to openai's: edits travel in ``extra_body``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,15 +15,20 @@ Model = str | Variant | Snapshot
 # {name, id or feature: weight | {"weight", "mode"} | Edit}
 Features = Mapping[Any, float | Mapping[str, Any] | Edit]
 Steer = Mapping[str, str] | SteerOptions
-# how many of each token's strongest features to return
+# How many of each token's strongest features to return, or {"top_k": that number}.
 Activations = int | Mapping[str, int]
 
 
 def steered(options: dict[str, Any]) -> dict[str, Any]:
-    """openai's arguments of ``create``, given those and ours: a variant as ``model``, ``features``, ``steer`` and
-    ``return_activations``.
+    """Turns the arguments of a steered ``create`` into those of openai's.
 
-    What the user put into ``extra_body`` wins over ``features``, and that over the variant. Raises InvalidEdit.
+    Args:
+        options: openai's arguments and ours: a variant as ``model``, ``features``, ``steer``, ``return_activations``.
+            The ``features`` in ``extra_body`` win over this argument, and it over the variant.
+
+    Raises:
+        InvalidEdit: An edit is not valid.
+        InvalidInput: A feature appears twice in ``features``.
     """
     taken = dict(options)
     model, own = taken.get("model"), dict(taken.pop("extra_body", None) or {})
@@ -44,7 +49,7 @@ def steered(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def named(features: Features) -> dict[str, object]:
-    """The same, by id or name. Raises InvalidInput where two keys are the same feature."""
+    """The same mapping with ids or names as keys. Raises InvalidInput where two keys are the same feature."""
     edits = {key_of(key): plain(edit) for key, edit in features.items()}
     if len(edits) < len(features):
         raise InvalidInput("a feature appears twice in features", param="features")
@@ -52,7 +57,7 @@ def named(features: Features) -> dict[str, object]:
 
 
 def plain(value: object) -> object:
-    """Values of ours as JSON types; all else as it is."""
+    """Our values as JSON types; anything else as it is."""
     if isinstance(value, Edit | SteerOptions):
         return value.model_dump(mode="json", exclude_none=True)
     return dict(value) if isinstance(value, Mapping) else value

@@ -1,7 +1,8 @@
 """``client.chat.completions.stream``: openai's own, whose final completion says what was applied.
 
-openai's helper puts the chunks of an answer together and leaves out what it does not know. The last chunk carries the
-``featurehub`` object; it is kept beside what the helper has made so far, from where it goes into the final completion.
+openai's helper assembles the chunks of an answer and drops the keys that it does not know. The last chunk carries the
+``featurehub`` object, so it is copied to the completion that the helper has assembled so far, and from there it gets
+into the final one.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +23,7 @@ R = TypeVar("R")
 
 
 class SteeredStreamManager(ChatCompletionStreamManager[R]):
-    """openai's, around the stream that it opens."""
+    """openai's context manager, around one of its own, whose stream keeps the ``featurehub`` object."""
 
     def __init__(self, manager: ChatCompletionStreamManager[R]) -> None:
         self._manager = manager
@@ -39,7 +40,7 @@ class SteeredStreamManager(ChatCompletionStreamManager[R]):
 
 
 class AsyncSteeredStreamManager(AsyncChatCompletionStreamManager[R]):
-    """``SteeredStreamManager``, awaited."""
+    """``SteeredStreamManager`` for asyncio."""
 
     def __init__(self, manager: AsyncChatCompletionStreamManager[R]) -> None:
         self._manager = manager

@@ -1,4 +1,4 @@
-"""A set of edits on a model: ``Variant`` is being worked on, ``Snapshot`` is what one request takes."""
+"""A set of edits on a model: ``Variant`` can be changed, ``Snapshot`` is what one request uses."""
 
 import html
 from collections.abc import Iterable
@@ -16,10 +16,12 @@ LIMITS = Limits()
 
 
 class NamedEdit(Frozen):
-    """An edit and the feature it is of.
+    """An edit and the feature that it applies to.
 
-    feature: what the server is asked for: an id, or a name as the user wrote it
-    label:   the feature's, where it is known
+    Attributes:
+        feature: What the server is asked for: an id, or a name as the user wrote it.
+        label: The feature's label, where it is known.
+        edit: What to do with the feature.
     """
 
     feature: str
@@ -27,6 +29,7 @@ class NamedEdit(Frozen):
     edit: Edit
 
     def answers_to(self, name: str) -> bool:
+        """Whether a name means this edit's feature, whatever its case."""
         folded = name.casefold()
         if folded == self.feature.casefold():
             return True
@@ -38,7 +41,12 @@ class NamedEdit(Frozen):
 
 
 class Snapshot(Frozen):
-    """A variant at one moment."""
+    """A variant at one moment.
+
+    Attributes:
+        model: Name of the model.
+        edits: The edits, in the order in which they were set.
+    """
 
     model: str
     edits: tuple[NamedEdit, ...] = ()
@@ -51,7 +59,10 @@ class Snapshot(Frozen):
 class Variant:
     """Edits on a model, by feature. Each request takes a frozen snapshot of it.
 
-    Variant("model").set("pirate speech", 0.7).set(["formal", "terse"], -0.4)
+        Variant("model").set("pirate speech", 0.7).set(["formal", "terse"], -0.4)
+
+    Attributes:
+        model: Name of the model.
     """
 
     __hash__ = None  # type: ignore[assignment]
@@ -62,18 +73,25 @@ class Variant:
 
     @property
     def edits(self) -> dict[str, Edit]:
-        """The edit of every feature, by id or by the name it was set with. A copy."""
+        """A copy of the edits, by the feature's id or by the name that it was set with."""
         return {key: each.edit for key, each in self._edits.items()}
 
     def set(
         self, feature: Feature | str | Iterable[Feature | str], weight: float | None = None, mode: Mode | str = "nudge"
     ) -> "Variant":
-        """Sets the edit of a feature, or the same edit of several; an earlier one of the same feature is replaced.
+        """Sets the edit of a feature, or the same edit of several. It replaces an earlier one of the same feature.
 
-        weight: in [-1, 1] on the calibrated scale; required for every mode but ``ablate``
-        mode:   "nudge", "pin", "mul" or "ablate"
+        Args:
+            feature: A feature or its name, or several of them.
+            weight: In [-1, 1] on the calibrated scale, where 1.0 is the strength that calibration chose; required for
+                every mode but ``ablate``.
+            mode: "nudge", "pin", "mul" or "ablate"; see ``featurehub.features.Mode``.
 
-        Raises InvalidEdit, and then changes nothing.
+        Returns:
+            The variant itself.
+
+        Raises:
+            InvalidEdit: The edit is not valid, or there are too many. The variant is unchanged.
         """
         edits = dict(self._edits)
         for each in many(feature):
@@ -87,7 +105,17 @@ class Variant:
         return self
 
     def clear(self, feature: Feature | str | Iterable[Feature | str]) -> "Variant":
-        """Removes the edit of a feature, or of several. Raises FeatureNotFound where there is none."""
+        """Removes the edit of a feature, or of several.
+
+        Args:
+            feature: A feature or its name, or several of them.
+
+        Returns:
+            The variant itself.
+
+        Raises:
+            FeatureNotFound: One of them has no edit here. The variant is unchanged.
+        """
         edits = dict(self._edits)
         for each in many(feature):
             same = [key for key, old in edits.items() if is_same(old, each)]
@@ -99,19 +127,26 @@ class Variant:
         return self
 
     def reset(self) -> "Variant":
-        """Removes all edits."""
+        """Removes all edits and returns the variant itself."""
         self._edits = {}
         return self
 
     def snapshot(self) -> Snapshot:
+        """A frozen copy of the variant as it is now."""
         return Snapshot(model=self.model, edits=tuple(self._edits.values()))
 
     def to_json(self) -> str:
+        """The variant as JSON, for ``from_json``."""
         return self.snapshot().model_dump_json()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Variant":
-        """The variant that ``to_json`` wrote. Raises InvalidInput."""
+        """Reads a variant that ``to_json`` wrote.
+
+        Raises:
+            InvalidInput: It is not a variant's JSON.
+            InvalidEdit: One of its edits is not valid.
+        """
         try:
             snapshot = Snapshot.model_validate_json(text)
         except ValidationError as error:
@@ -122,7 +157,7 @@ class Variant:
         return variant
 
     def __eq__(self, other: object) -> bool:
-        """Whether both are the same edits on the same model, in whatever order they were set."""
+        """Whether both hold the same edits on the same model, in whatever order they were set."""
         if not isinstance(other, Variant):
             return NotImplemented
         return (self.model, self.edits) == (other.model, other.edits)
@@ -141,7 +176,7 @@ class Variant:
 
 
 def key_of(feature: Feature | str) -> str:
-    """What a request calls the feature."""
+    """The key under which a request names the feature: its id, or the name as given."""
     return feature.id if isinstance(feature, Feature) else feature
 
 
@@ -150,7 +185,7 @@ def many(feature: Feature | str | Iterable[Feature | str]) -> list[Feature | str
 
 
 def is_same(edit: NamedEdit, feature: Feature | str) -> bool:
-    """Whether an edit is of this feature, as far as one can tell without the server."""
+    """Whether an edit is of this feature, as far as can be told without the server."""
     names = [feature] if isinstance(feature, str) else [feature.id, feature.label, feature.slug, *feature.aliases]
     return any(edit.answers_to(name) for name in names)
 

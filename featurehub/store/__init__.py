@@ -11,8 +11,8 @@ function's signature says what it may do:
         feature = reader.resolve("banking")
 
 May import errors, settings, features, records, verdicts and artifacts; never torch, vllm or a spoke. Start with
-``featurehub.records`` (what goes in and comes out), then ``reader`` and ``writer``; ``lookup`` says how a name finds
-its feature, ``search`` how results are ranked, ``connection`` how the file is opened where it may not be written.
+``featurehub.records`` (what goes in and comes out), then ``reader`` and ``writer``. ``lookup`` says how a name finds
+its feature, ``search`` how results are ranked, ``connection`` how a file that cannot be written is opened.
 """
 
 from featurehub.records import (

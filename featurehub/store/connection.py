@@ -1,12 +1,12 @@
 """How the database file is opened and locked.
 
-1. Where the file and its folder may be written, SQLite opens it as usual: readers and one writer side by side (WAL).
-2. Where they may not, SQLite cannot create the files beside it (``-wal``, ``-shm``) that such a database is read
-   through. If none of them is there, no process has it open, and the file is read as one that does not change.
+1. If the file and its folder can be written, SQLite opens it as usual: readers and one writer side by side (WAL).
+2. If not, SQLite cannot create the files beside it (``-wal``, ``-shm``) that such a database is read through. If none
+   of them is there, no process has it open, and the file is read as one that does not change.
 3. If they are there, they hold changes that the file itself does not have yet: they are read too, or opening fails. The
    file alone, which would be an older state, is never read instead.
 4. A writer takes the lock when its transaction begins, so that two never wait for each other. It waits in short turns,
-   in which it can be interrupted.
+   between which it can be interrupted.
 """
 
 import os
@@ -27,10 +27,12 @@ BESIDE = ("-wal", "-shm", "-journal")
 
 
 class DatabaseFile(NamedTuple):
-    """What a connection reads.
+    """What a connection opens.
 
-    uri:     as SQLite takes it
-    version: of a file that is taken not to change: what would tell that it did; else None
+    Attributes:
+        uri: The file, as a URI for SQLite.
+        version: Inode, size and time of the last change (in nanoseconds) of a file that is assumed not to change; else
+            None.
     """
 
     uri: str
@@ -38,11 +40,12 @@ class DatabaseFile(NamedTuple):
 
     @property
     def writable(self) -> bool:
+        """Whether it is opened for writing."""
         return "mode=ro" not in self.uri
 
 
 def source_of(path: Path) -> DatabaseFile:
-    """How to open the database as the file system has it at this moment."""
+    """How to open the database, as the file system has it at this moment."""
     uri = f"file:{quote(str(path.absolute()))}"
     if not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         return DatabaseFile(uri)
@@ -53,12 +56,17 @@ def source_of(path: Path) -> DatabaseFile:
 
 
 def _is_in_use(beside: Path) -> bool:
-    """Whether a file beside the database means something: an empty one holds no changes, but an index is mapped."""
+    """Whether a file beside the database may hold changes: any index (``-shm``), or another file that is not empty."""
     return beside.exists() and (beside.name.endswith("-shm") or beside.stat().st_size > 0)
 
 
 def connect(source: DatabaseFile, *, foreign_keys: bool = True) -> sqlite3.Connection:
-    """A connection that begins and ends transactions only when it is told to; threads may hand it on."""
+    """Opens a connection that begins and ends transactions only when it is told to. Threads may pass it on.
+
+    Args:
+        source: What to open.
+        foreign_keys: Whether SQLite enforces them.
+    """
     connection = sqlite3.connect(source.uri, uri=True, isolation_level=None, check_same_thread=False)
     pragmas = (f"busy_timeout={READER_PATIENCE_MS}", f"foreign_keys={foreign_keys:d}", "synchronous=NORMAL")
     for pragma in pragmas:
@@ -67,22 +75,23 @@ def connect(source: DatabaseFile, *, foreign_keys: bool = True) -> sqlite3.Conne
 
 
 def read_only(name: str) -> StoreReadOnly:
+    """The error for a database that can only be read."""
     return StoreReadOnly(
         f"the feature database {name} may only be read; give --db a file in a folder that you may write"
     )
 
 
 def begin_writing(connection: sqlite3.Connection, name: str, patience: float) -> None:
-    """Begins a transaction with the lock on writing.
+    """Begins a transaction that holds the write lock.
 
     Args:
-        connection: one that is in no transaction
-        name: of the database, for the errors
-        patience: seconds to wait for another writer
+        connection: A connection that is not in a transaction.
+        name: Name of the database, for the errors.
+        patience: Seconds to wait for another writer.
 
     Raises:
-        StoreBusy: another process wrote for all that time
-        StoreReadOnly: the file or its folder may not be written
+        StoreBusy: Another process wrote for all that time.
+        StoreReadOnly: The file or its folder cannot be written.
     """
     deadline = time.monotonic() + patience
     try:
@@ -97,10 +106,10 @@ def begin_writing(connection: sqlite3.Connection, name: str, patience: float) ->
 
 
 def _try_to_begin(connection: sqlite3.Connection, name: str, turn: float) -> bool:
-    """Whether the lock could be had within ``turn`` seconds."""
+    """Returns whether the lock was free within ``turn`` seconds."""
     connection.execute(f"PRAGMA busy_timeout={max(0, int(turn * 1000))}").close()
     try:
-        # Nothing to do in all but a new database, or one that was copied by VACUUM INTO.
+        # Only changes a new database, or one that was copied by VACUUM INTO.
         connection.execute("PRAGMA journal_mode=WAL").close()
         connection.execute("BEGIN IMMEDIATE").close()
     except sqlite3.OperationalError as error:

@@ -1,4 +1,4 @@
-"""The registered artifacts, read at once, and how a key finds one of them."""
+"""The registered artifacts, read in one query, and how a key finds one of them."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -23,13 +23,24 @@ ALL = statement("""
 
 
 class Directory:
-    """What is registered in one snapshot. artifacts: all of them by id, in the order of their names"""
+    """The artifacts of one snapshot.
+
+    Attributes:
+        artifacts: All registered artifacts by id, in the order of their names.
+    """
 
     def __init__(self, artifacts: Iterable[RegisteredArtifact]) -> None:
         self.artifacts = {each.id: each for each in artifacts}
 
     def find(self, key: str) -> RegisteredArtifact:
-        """The artifact with this id, name or alias, or an unambiguous beginning of one. Raises ArtifactNotFound."""
+        """The artifact that a key means.
+
+        Args:
+            key: Its id, name or alias, or an unambiguous prefix of one.
+
+        Raises:
+            ArtifactNotFound: Nothing has this key, or several artifacts have this prefix.
+        """
         if key in self.artifacts:
             return self.artifacts[key]
         names = {each.id: (each.id, each.name, *each.aliases) for each in self.artifacts.values()}
@@ -44,6 +55,7 @@ class Directory:
 
 
 def load_directory(session: Session) -> Directory:
+    """Reads all registered artifacts."""
     rows: dict[str, tuple[str, str, str, str, bool]] = {}
     aliases: dict[str, list[str]] = {}
     for id, name, manifest, path, created, is_default, alias in session.execute(ALL):

@@ -1,9 +1,9 @@
 """Drift reports, and the state that a feature has by the latest of them.
 
-The latest report on an artifact and a model (by the fingerprint of all its weights) decides:
+The latest report on an artifact and a model (by ``ModelIdentity.function``) decides:
 1. a latent with a verdict has the verdict's state;
 2. in a report with verdicts, another latent was not checked: ``unchecked``, never fresh;
-3. a report without any verdict (the weights are equal, or the artifact as a whole is stale) speaks for every latent.
+3. a report without any verdict (the function is the same, or the artifact as a whole is stale) speaks for every latent.
 Without a report everything is unchecked.
 """
 
@@ -22,9 +22,9 @@ from featurehub.verdicts import DriftReport, FeatureVerdict, state_of
 __all__ = ["Judged", "Place", "load_heads", "load_reports", "load_states", "save_report"]
 
 Place = tuple[str, int]
-"""An SAE's id and a latent of it."""
+"""The id of an SAE and the index of one of its latents."""
 Judged = tuple[State, str | None]
-"""A state, and the id of the report that says so."""
+"""A state, and the id of the report that says so; None where there is no report."""
 
 HEAD = "r.artifact_id, r.id, r.model, r.created, r.state, json_extract(r.report, '$.reason')"
 LATEST = """
@@ -49,7 +49,14 @@ STATES = statement(
 def load_reports(
     session: Session, artifact: str, fingerprint: str | None = None, limit: int | None = None
 ) -> list[DriftReport]:
-    """Reports on an artifact (on one model, where a fingerprint is given), latest first."""
+    """Drift reports on an artifact, latest first, with their verdicts.
+
+    Args:
+        session: A session that reads.
+        artifact: Id of the artifact.
+        fingerprint: Only reports on this function; None for any.
+        limit: Largest number of reports; None for all.
+    """
     query = select(ReportRecord).where(ReportRecord.artifact_id == artifact).order_by(ReportRecord.number.desc())
     if fingerprint is not None:
         query = query.where(ReportRecord.fingerprint == fingerprint)
@@ -58,7 +65,16 @@ def load_reports(
 
 
 def load_heads(session: Session, saes: Sequence[str], fingerprint: str) -> dict[str, ReportHead]:
-    """The latest report of each SAE (by id) on a model, where there is one, without its verdicts."""
+    """The latest report of each SAE on one model, without its verdicts.
+
+    Args:
+        session: A session that reads.
+        saes: Ids of the SAEs.
+        fingerprint: The model's function.
+
+    Returns:
+        The reports by id of the SAE, where there is one.
+    """
     rows = session.execute(HEADS, {"saes": saes, "fingerprint": fingerprint})
     return {sae: _head(*head) for sae, *head in rows}
 
@@ -66,9 +82,15 @@ def load_heads(session: Session, saes: Sequence[str], fingerprint: str) -> dict[
 def load_states(
     session: Session, latents: Iterable[Place], fingerprint: str
 ) -> tuple[dict[str, ReportHead | None], dict[Place, Judged]]:
-    """The latest report of each SAE, and of each of these latents the state and the report that set it.
+    """The states of latents on one model. Only the verdicts of these latents are read.
 
-    No verdict is read but those of these latents.
+    Args:
+        session: A session that reads.
+        latents: The latents, each with the id of its SAE.
+        fingerprint: The model's function.
+
+    Returns:
+        The latest report of each SAE (None where there is none), and each latent's state with the report that set it.
     """
     heads: dict[str, ReportHead | None] = {}
     found: dict[Place, Judged] = {}
@@ -101,7 +123,7 @@ def _head(id: str, model: str, created: str, state: str, reason: str) -> ReportH
 
 
 def save_report(session: Session, report: DriftReport) -> None:
-    """Stores a report as the latest; one with the same id is replaced."""
+    """Stores a report as the latest; it replaces one with the same id."""
     session.execute(delete(ReportRecord).where(ReportRecord.id == report.id))
     head = report.model_dump(mode="json", exclude={"features"})
     columns = {name: head[name] for name in ("id", "model", "fingerprint", "created", "state")}

@@ -1,4 +1,4 @@
-"""What artifacts scored, measurement by measurement: none replaces another."""
+"""What artifacts scored, one row per evaluation; none replaces another."""
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
@@ -12,13 +12,13 @@ COLUMNS = ("fingerprint", "model", "text", "text_hash", "created")
 
 
 def load_evaluations(session: Session, artifact: str) -> list[Evaluation]:
-    """All of an artifact (by id), latest first."""
+    """All evaluations of an artifact, given by its id, latest first."""
     query = select(EvaluationRecord.report).where(EvaluationRecord.artifact_id == artifact)
     return [Evaluation.model_validate(each) for each in session.scalars(query.order_by(EvaluationRecord.number.desc()))]
 
 
 def save_evaluation(session: Session, evaluation: Evaluation) -> None:
-    """Stores it as the latest."""
+    """Stores an evaluation as the latest."""
     report = evaluation.model_dump(mode="json")
     columns = {name: report[name] for name in COLUMNS}
     session.execute(insert(EvaluationRecord).values(artifact_id=evaluation.artifact, report=report, **columns))

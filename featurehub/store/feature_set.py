@@ -1,4 +1,4 @@
-"""All that the database learns of a new SAE, in one piece."""
+"""Everything that the database stores of a new SAE, in one value."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,9 +18,12 @@ __all__ = ["FeatureSet", "read_feature_set"]
 class FeatureSet(NamedTuple):
     """An SAE and its features.
 
-    folder:       where the SAE lies, or will
-    labels:       by latent: what was found, or why nothing was, and how
-    calibrations: by latent
+    Attributes:
+        manifest: The SAE's manifest.
+        folder: Where the SAE lies, or will lie.
+        rows: Statistics, one row per latent.
+        labels: By latent: the label, or why there is none, and where that comes from.
+        calibrations: By latent.
     """
 
     manifest: Manifest
@@ -31,7 +34,7 @@ class FeatureSet(NamedTuple):
 
 
 def read_feature_set(session: Session, artifact: RegisteredArtifact) -> FeatureSet:
-    """What the database knows of an artifact; of labels, the latest of each feature."""
+    """What the database knows of an artifact, with the latest label of each feature."""
     query = select(FeatureRecord).where(FeatureRecord.artifact_id == artifact.id).order_by(FeatureRecord.latent)
     records = session.scalars(query.options(selectinload(FeatureRecord.labels))).all()
     latest = {each.latent: label_of(each.labels[-1]) for each in records if each.labels}

@@ -1,4 +1,4 @@
-"""Stores versions of labels. A failed attempt is a version with a reason, and never a label."""
+"""Stores versions of labels. A failed attempt is a version with a reason, never a label."""
 
 from collections.abc import Iterable, Mapping
 from itertools import groupby
@@ -29,9 +29,18 @@ NAME = statement(
 
 
 def save_labels(session: Session, labels: Mapping[str, tuple[Outcome, Provenance]], created: str) -> dict[str, int]:
-    """Adds a version for each feature (by id) whose latest differs; returns every feature's latest version number.
+    """Adds a version to each feature whose latest one differs.
 
-    Raises FeatureNotFound.
+    Args:
+        session: A session that writes.
+        labels: By the feature's id.
+        created: Time of the attempt, ISO 8601 in UTC.
+
+    Returns:
+        Number of the latest version, by the feature's id.
+
+    Raises:
+        FeatureNotFound: No feature has one of the ids.
     """
     artifacts = owners_of(session, labels)
     latest = _latest(session, labels)
@@ -51,7 +60,18 @@ def _version(latest: LabelVersion | None) -> int:
 
 
 def owners_of(session: Session, features: Iterable[str]) -> dict[str, str]:
-    """The artifact of each feature, by id. Raises FeatureNotFound."""
+    """The artifact of each feature.
+
+    Args:
+        session: A session that reads.
+        features: Ids of features.
+
+    Returns:
+        Ids of artifacts, by the feature's id.
+
+    Raises:
+        FeatureNotFound: No feature has one of the ids.
+    """
     found: dict[str, str] = {}
     asked = list(features)
     for batch in batches(asked):

@@ -1,13 +1,13 @@
 """How a key finds its feature.
 
-A feature's key is tried, in the SAEs of the scope, as
-1. ``sae:<artifact>/<latent>``, the artifact by id, name, alias or unambiguous prefix of one;
+A key is tried, in the SAEs of the scope, as
+1. ``sae:<artifact>/<latent>``, the artifact by id, name, alias or an unambiguous prefix of one;
 2. an id;
-3. a current label in full, then a label's head, then a kept or given alias, then a slug, whatever the case.
+3. a current label in full, then a label's head, then a kept or given alias, then a slug, in upper or lower case.
 The first step at which a feature answers decides; where several answer at that step, the key is ambiguous. (So
-``banking`` means the feature labelled just so, not one labelled ``banking: loan`` or called ``banking`` long ago.)
+``banking`` means the feature with exactly that label, not one labelled ``banking: loan`` or once called ``banking``.)
 
-However many keys there are, one statement reads every feature that may be meant.
+However many keys there are, one statement per batch reads every feature that may be meant.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,13 +36,13 @@ LIKENESS = 50
 SHOWN = 5
 NAME_CHARS = Limits().name_chars
 BY_ID, BY_SLUG = -1, len(NameKind)
-"""Ranks of the claims that are no names."""
+"""Ranks of claims by id and by slug, which are not names."""
 FORMS = 3
-"""In which a key is looked for: as an id, a slug and a name."""
+"""Number of ways in which a key is looked up: as an id, a slug and a name."""
 
 RANKS = " ".join(f"WHEN '{kind}' THEN {kind.rank}" for kind in NameKind)
-# Of the features that share a name only those with the strongest claim are read: there may be thousands of others.
-# CROSS JOIN and the unary + say that a few names are looked up, rather than all features of an SAE gone through.
+# Of the features that share a name, only those with the strongest claim are read: there may be thousands of others.
+# CROSS JOIN and the unary + make SQLite look up a few names instead of scanning all features of an SAE.
 CANDIDATES = statement(
     f"""
     WITH claims AS (
@@ -73,7 +73,13 @@ NAMES = statement(
 
 
 class Claims(NamedTuple):
-    """The features that may be meant, and by what they are called: an id, a slug, a folded name with its rank."""
+    """The features that may be meant, and what they answer to.
+
+    Attributes:
+        features: By id.
+        slugs: Ids of features, by slug.
+        names: Rank of the name and id of the feature, by folded name.
+    """
 
     features: Mapping[str, NamedFeature]
     slugs: Mapping[str, Sequence[str]]
@@ -81,6 +87,7 @@ class Claims(NamedTuple):
 
     @classmethod
     def of(cls, features: Mapping[str, NamedFeature]) -> "Claims":
+        """Sorts features by what they answer to."""
         slugs: dict[str, list[str]] = {}
         names: dict[str, list[tuple[int, str]]] = {}
         for id, each in features.items():
@@ -100,19 +107,32 @@ class Claims(NamedTuple):
 
 
 def saes_of(directory: Directory, scope: Scope) -> tuple[str, ...]:
-    """The ids of the scope's SAEs. Raises ArtifactNotFound for one that is not registered any more."""
+    """The ids of the scope's SAEs.
+
+    Raises:
+        ArtifactNotFound: One of them is not registered any more.
+    """
     if scope.saes is None:
         return tuple(directory.artifacts)
     return tuple(directory.find(each).id for each in scope.saes)
 
 
 def find_features(session: Session, keys: Iterable[str], directory: Directory, scope: Scope) -> dict[str, Feature]:
-    """The one feature that each key means among those of the scope, by key.
+    """The feature that each key means.
 
-    Raises, for the first key that means none or several, with that key as ``param``:
-        FeatureNotFound: with the closest names
-        AmbiguousFeature: with the candidates' ids
-        ArtifactNotFound: for an address in an SAE that is not registered
+    Args:
+        session: A session that reads.
+        keys: Labels, heads, aliases, slugs, ids or addresses.
+        directory: The registered artifacts.
+        scope: The artifacts to look in.
+
+    Returns:
+        The features by key.
+
+    Raises:
+        FeatureNotFound: A key means nothing; the error carries the closest names, and the key as ``param``.
+        AmbiguousFeature: A key means several features; the error carries their ids, and the key as ``param``.
+        ArtifactNotFound: A key or the scope names an SAE that is not registered.
     """
     asked = list(dict.fromkeys(keys))
     saes = saes_of(directory, scope)
@@ -128,7 +148,7 @@ def find_features(session: Session, keys: Iterable[str], directory: Directory, s
 
 
 def closest_names(session: Session, key: str, saes: Sequence[str]) -> tuple[str, ...]:
-    """Up to three names like ``key``, of as many features of these SAEs (by id), most alike first."""
+    """Up to three names like ``key``, each of another feature of these SAEs (by id), most similar first."""
     rows = session.execute(NAMES, {"saes": saes}).all()
     alike = process.extract(
         fold(_cut(key)),
@@ -191,7 +211,7 @@ def _is_address(key: str) -> bool:
 
 
 def _address(key: str, directory: Directory) -> tuple[str, int]:
-    """The artifact's id and the latent. Raises FeatureNotFound, ArtifactNotFound."""
+    """The artifact's id and the latent. Raises FeatureNotFound where it is not an address, ArtifactNotFound."""
     name, _, latent = key[len(ADDRESS) :].rpartition("/")
     if not (name and latent.isascii() and latent.isdigit() and len(latent) < 10):
         raise FeatureNotFound(f"{key!r} is not an address; write sae:<artifact>/<latent>, e.g. sae:demo-l2/123")
@@ -199,7 +219,7 @@ def _address(key: str, directory: Directory) -> tuple[str, int]:
 
 
 def _addressed(key: str, directory: Directory) -> str | None:
-    """The id of the feature at an address; None for another kind of key, and for an address that leads nowhere."""
+    """The id of the feature at an address; None for any other key, and for an address that leads nowhere."""
     try:
         return id_of(*_address(key, directory)) if _is_address(key) else None
     except NotFound:

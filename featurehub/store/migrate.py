@@ -1,11 +1,12 @@
 """Brings a database to the schema of this version, once, however many processes open it together.
 
-1. Which schema a database has is only read: one that is up to date is not locked, and may lie where nothing is written.
-2. A revision that this version does not know was written by a newer one: refused, nothing is touched.
-3. Otherwise the write lock is taken, so that whoever comes second waits and then finds nothing to do, and Alembic
-   upgrades in that one transaction: it succeeds as a whole, or the file stays as it was.
-4. Foreign keys are off meanwhile. To change a column Alembic copies the table and drops the old one, which would take
-   all rows that refer to it along. They are checked at the end instead, and so are the triggers that go with a table.
+1. To find out its schema, the database is only read. One that is up to date is not locked, and may be read-only.
+2. A revision that this version does not know was written by a newer one: it is refused, and nothing is changed.
+3. Otherwise the write lock is taken, so that a second process waits and then finds nothing to do. Alembic upgrades in
+   that one transaction: it succeeds as a whole, or the file stays as it was.
+4. Foreign keys are off meanwhile: to change a column, Alembic copies the table and drops the old one, which would
+   delete all rows that refer to it. They are checked at the end instead, and triggers that were dropped with a table
+   are created again.
 """
 
 import sqlite3
@@ -33,13 +34,15 @@ def migrate(reading: Engine, path: Path, patience: float) -> None:
     """Creates or upgrades the tables where that is needed.
 
     Args:
-        reading: engine of the database at ``path``
-        patience: seconds to wait for another writer
+        reading: Engine of the database at ``path``.
+        path: The SQLite file.
+        patience: Seconds to wait for another writer.
 
     Raises:
-        InvalidConfig: the database was written by a newer version
-        StoreBusy, StoreReadOnly: the schema is an older one, and cannot be changed
-        StoreError: an upgrade would lose something
+        InvalidConfig: The database was written by a newer version.
+        StoreBusy: The schema is an older one, and another process kept writing.
+        StoreReadOnly: The schema is an older one, and the file cannot be written.
+        StoreError: An upgrade would lose rows.
     """
     scripts = ScriptDirectory(str(FOLDER))
     with reading.connect() as connection:
@@ -97,13 +100,13 @@ def upgrade(connection: Connection) -> None:
 
 
 def _dangling(connection: Connection) -> Counter[tuple[str, str]]:
-    """How many rows refer to one that is not there, by their table and the one that they refer to."""
+    """Number of rows that refer to a missing one, by their table and the table that they refer to."""
     rows = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
     return Counter((table, parent) for table, _, parent, _ in rows)
 
 
 def _triggers(connection: Connection) -> dict[str, tuple[str, str]]:
-    """Table and text of every trigger; the indexes of search follow their tables by them."""
+    """Table and SQL of every trigger, by name. Triggers keep the search indexes in step with their tables."""
     rows = connection.exec_driver_sql("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'")
     return {name: (table, sql) for name, table, sql in rows}
 

@@ -1,6 +1,6 @@
 """Names and slugs that features get with a new label.
 
-1. The label in full and its head become names of the feature; what it was called before stays, as kept names.
+1. The label in full and its head become names of the feature; its former names stay, as kept names.
 2. The slug is the label's head as ``slugify`` writes it, with ``-2``, ``-3`` … where another feature of the artifact
    has it, and ``latent-N`` where nothing of the head can be written in ASCII.
 """
@@ -31,7 +31,7 @@ def default_slug(latent: int) -> str:
 
 
 def free_slug(slug: str, taken: set[str]) -> str:
-    """The slug itself, or with the first number that makes it a free one."""
+    """The slug itself, or with the lowest number from 2 that makes it one that is not taken."""
     if slug not in taken:
         return slug
     return next(each for number in count(2) if (each := f"{slug}-{number}") not in taken)
@@ -48,7 +48,16 @@ def give_names(session: Session, labels: Mapping[str, str]) -> None:
 
 
 def choose_slugs(session: Session, artifact: str, labels: Mapping[str, str]) -> dict[str, str]:
-    """The slug that each of the artifact's features (by id) gets with its label, free of all others' meanwhile."""
+    """The slugs that features get with their labels. Features whose slugs are in the way get another one meanwhile.
+
+    Args:
+        session: A session that writes.
+        artifact: Id of the artifact.
+        labels: By the feature's id.
+
+    Returns:
+        The slugs, by the feature's id.
+    """
     rows = session.execute(SLUGS, {"artifact": artifact}).all()
     taken = {row.slug for row in rows if row.id not in labels}
     former = {row.slug: row.id for row in rows}
@@ -57,7 +66,7 @@ def choose_slugs(session: Session, artifact: str, labels: Mapping[str, str]) -> 
         if row.id in labels:
             chosen[row.id] = free_slug(slugify(head_of(labels[row.id])) or default_slug(row.latent), taken)
             taken.add(chosen[row.id])
-    # Features may swap slugs, and the database checks uniqueness row by row: who stands in another's way steps aside.
+    # Features may swap slugs, and the database checks uniqueness row by row, so slugs in the way are replaced first.
     in_the_way = [former[slug] for id, slug in chosen.items() if former.get(slug, id) != id]
     run_many(session, STEP_ASIDE, [{"id": each} for each in in_the_way])
     return chosen

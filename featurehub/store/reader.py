@@ -1,4 +1,4 @@
-"""What one may ask the feature database."""
+"""The queries that the feature database answers."""
 
 from collections.abc import Iterable
 
@@ -26,13 +26,17 @@ EVERYWHERE = Scope()
 
 
 class Reader:
-    """Queries on one snapshot. An ``artifact`` is named by its id, name, alias, or an unambiguous prefix of one.
+    """Queries on one snapshot.
 
-    Features come with ``state`` unchecked; ``states_of`` says how they stand to a model.
+    An ``artifact`` argument is its id, name or alias, or an unambiguous prefix of one. Features come with ``state``
+    unchecked; ``states_of`` says how they stand on a model.
+
+    Args:
+        session: The session to read through.
+        changing: Whether the session writes too, so that nothing that was read may be cached.
     """
 
     def __init__(self, session: Session, *, changing: bool = False) -> None:
-        """changing: whether the session writes too, so that nothing that was read may be kept"""
         self._session = session
         self._changing = changing
         self._directory: Directory | None = None
@@ -40,27 +44,43 @@ class Reader:
 
     @property
     def directory(self) -> Directory:
-        """The registered artifacts, read once in a snapshot."""
+        """The registered artifacts, read once per snapshot."""
         if self._directory is None or self._changing:
             self._directory = load_directory(self._session)
         return self._directory
 
     def artifacts(self) -> list[RegisteredArtifact]:
-        """All artifacts, by name."""
+        """All artifacts, sorted by name."""
         return list(self.directory.artifacts.values())
 
     def artifact(self, key: str) -> RegisteredArtifact:
-        """Raises ArtifactNotFound."""
+        """One artifact.
+
+        Raises:
+            ArtifactNotFound: Nothing has this key, or several have this prefix.
+        """
         return self.directory.find(key)
 
     def scope(self, *artifacts: str) -> Scope:
-        """These artifacts, to look for names in. Raises ArtifactNotFound."""
+        """A scope to look up names in.
+
+        Args:
+            artifacts: The artifacts, in the order in which a server holds them.
+
+        Raises:
+            ArtifactNotFound: One of them is not registered.
+        """
         return Scope(saes=tuple(self.artifact(each).id for each in artifacts))
 
     def default_artifact(self, model: str | None = None) -> RegisteredArtifact | None:
-        """The default for a model (by the fingerprint of all its weights), else the latest; None where there is none.
+        """The artifact that serves a model when none is named.
 
-        Without a model: the latest default of all.
+        Args:
+            model: Hash of all its weights (``ModelIdentity.whole``); None for any model.
+
+        Returns:
+            The model's default, else its latest artifact; None where it has none. Without a model, the latest default
+            of all.
         """
         query = select(ArtifactRecord.id).order_by(
             ArtifactRecord.is_default.desc(), ArtifactRecord.created.desc(), ArtifactRecord.id
@@ -71,16 +91,34 @@ class Reader:
         return None if found is None else self.artifact(found)
 
     def successor(self, artifact: str) -> RegisteredArtifact | None:
-        """Which artifact becomes the default when this one is removed, if it is one. Raises ArtifactNotFound."""
+        """The artifact that becomes the default when this one is removed.
+
+        Returns:
+            The artifact; None where this one is not a default or its model has no other.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+        """
         heir = heir_of(self._session, owned_artifact(self._session, self.artifact(artifact).id))
         return None if heir is None else self.artifact(heir.id)
 
     def features(self, artifact: str) -> list[Feature]:
-        """All features of an artifact, by latent. Raises ArtifactNotFound."""
+        """All features of an artifact, by latent.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+        """
         return features_of(self._session, self.artifact(artifact).id)
 
     def count_features(self, artifact: str) -> tuple[int, int]:
-        """How many features an artifact has, and how many of them a label. Raises ArtifactNotFound."""
+        """Counts an artifact's features.
+
+        Returns:
+            How many features it has, and how many of them have a label.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+        """
         owner = self.artifact(artifact).id
         labelled = func.count().filter(FeatureRecord.label != "")
         query = select(func.count(), labelled).where(FeatureRecord.artifact_id == owner)
@@ -88,73 +126,130 @@ class Reader:
         return features, named
 
     def latents(self, artifact: str, latents: Iterable[int]) -> list[Feature]:
-        """The features of these latents of an artifact, by latent; those without one are left out.
+        """The features of some latents of an artifact, by latent. Latents without a feature are left out.
 
-        Raises ArtifactNotFound.
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
         """
         owner = self.artifact(artifact).id
         return load_features(self._session, [id_of(owner, latent) for latent in sorted(set(latents))])
 
     def feature(self, feature_id: str) -> Feature:
-        """Raises FeatureNotFound."""
+        """One feature by its id.
+
+        Raises:
+            FeatureNotFound: No feature has this id.
+        """
         found = load_features(self._session, [feature_id])
         if not found:
             raise FeatureNotFound(f"there is no feature with the id {feature_id!r}")
         return found[0]
 
     def details(self, feature_id: str) -> FeatureDetails:
-        """Everything that a feature's page shows. Raises FeatureNotFound."""
+        """Everything that a feature's page shows.
+
+        Raises:
+            FeatureNotFound: No feature has this id.
+        """
         feature = self.feature(feature_id)
         query = select(FeatureRecord).where(FeatureRecord.id == feature_id).options(selectinload(FeatureRecord.labels))
-        # What this session read before may have been changed by statements since.
+        # Statements may have changed what this session has read before.
         record = self._session.scalars(query.execution_options(populate_existing=True)).one()
         return details_of(record, feature)
 
     def resolve(self, key: str, scope: Scope = EVERYWHERE) -> Feature:
-        """The feature that a request's key means: label, head, alias, slug, id or ``sae:<artifact>/<latent>``.
+        """The feature that a key of a request means.
+
+        Args:
+            key: Label, head of a label, alias, slug, id or ``sae:<artifact>/<latent>``.
+            scope: The artifacts to look in; all by default.
 
         Raises:
-            FeatureNotFound: with up to three close names
-            AmbiguousFeature: with the candidates' ids
-            ArtifactNotFound: the key or the scope names an SAE that is not registered
+            FeatureNotFound: Nothing has this name; the error carries up to three close names.
+            AmbiguousFeature: Several features answer to it; the error carries their ids.
+            ArtifactNotFound: The key or the scope names an SAE that is not registered.
         """
         return self.resolve_many([key], scope)[key]
 
     def resolve_many(self, keys: Iterable[str], scope: Scope = EVERYWHERE) -> dict[str, Feature]:
         """``resolve`` for many keys at once.
 
+        Returns:
+            The features by key.
+
         Raises:
-            FeatureNotFound, AmbiguousFeature, ArtifactNotFound: of the first key at fault, which is the ``param``
+            FeatureNotFound: As in ``resolve``, for the first key at fault, which is the error's ``param``.
+            AmbiguousFeature: The same.
+            ArtifactNotFound: The same.
         """
         return find_features(self._session, keys, self.directory, scope)
 
     def suggest(self, key: str, scope: Scope = EVERYWHERE) -> tuple[str, ...]:
-        """Up to three names like ``key``, most alike first."""
+        """Up to three names like ``key``, most similar first."""
         return closest_names(self._session, key, saes_of(self.directory, scope))
 
     def search(self, query: str, scope: Scope = EVERYWHERE, limit: int = 20, after: str | None = None) -> SearchPage:
-        """Features by words, best first; the empty query lists all. Raises InvalidInput, ArtifactNotFound."""
+        """Searches features by words; see ``featurehub.store.search`` for the ranking.
+
+        Args:
+            query: The words; the empty query lists all features.
+            scope: The artifacts to search; all by default.
+            limit: Largest number of features on the page, in 1..1000.
+            after: The ``next`` of the page before; None for the first page.
+
+        Raises:
+            InvalidInput: The query is too long, the limit out of bounds, or ``after`` not among the results.
+            ArtifactNotFound: The scope names an SAE that is not registered.
+        """
         return search(self._session, query, saes_of(self.directory, scope), limit, after)
 
     def feature_set(self, artifact: str) -> FeatureSet:
-        """An artifact with all its features, to put into another database. Raises ArtifactNotFound."""
+        """An artifact with all its features, to put into another database.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+        """
         return read_feature_set(self._session, self.artifact(artifact))
 
     def evaluations(self, artifact: str) -> list[Evaluation]:
-        """What an artifact scored, latest first. Raises ArtifactNotFound."""
+        """The evaluations of an artifact, latest first.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+        """
         return load_evaluations(self._session, self.artifact(artifact).id)
 
     def reports(self, artifact: str) -> list[DriftReport]:
-        """All drift reports on an artifact, latest first. Raises ArtifactNotFound."""
+        """All drift reports on an artifact, latest first.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+        """
         return load_reports(self._session, self.artifact(artifact).id)
 
     def latest_report(self, artifact: str, fingerprint: str | None = None) -> DriftReport | None:
-        """The latest drift report on an artifact and a model, or on any. Raises ArtifactNotFound."""
+        """The latest drift report on an artifact.
+
+        Args:
+            artifact: The artifact.
+            fingerprint: Only reports on this function (``ModelIdentity.function``); None for any.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+        """
         owner = self.artifact(artifact).id
         return next(iter(load_reports(self._session, owner, fingerprint, limit=1)), None)
 
     def report_heads(self, artifacts: Iterable[str], fingerprint: str) -> dict[str, ReportHead | None]:
-        """``latest_report`` of artifacts (by id) on a model, without the verdicts; None where there is none."""
+        """The latest drift report of each artifact on one model, without the verdicts.
+
+        Args:
+            artifacts: Their ids.
+            fingerprint: The model's function (``ModelIdentity.function``).
+
+        Returns:
+            The reports by id of the artifact; None where there is none.
+        """
         asked = list(dict.fromkeys(artifacts))
         if self._changing:
             self._heads.clear()
@@ -164,7 +259,15 @@ class Reader:
         return {each: self._heads[each, fingerprint] for each in asked}
 
     def states_of(self, features: Iterable[Feature], fingerprint: str) -> dict[str, Judged]:
-        """How features stand to a model: by id, the state and the report that set it."""
+        """How features stand on a model.
+
+        Args:
+            features: The features.
+            fingerprint: The model's function (``ModelIdentity.function``).
+
+        Returns:
+            For each feature's id, its state and the id of the report that says so (None where there is no report).
+        """
         places = {each.id: (each.artifact, each.latent) for each in features}
         heads, states = load_states(self._session, places.values(), fingerprint)
         self._heads |= {(each, fingerprint): head for each, head in heads.items()}

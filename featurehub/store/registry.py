@@ -1,7 +1,7 @@
-"""Registers artifacts: who owns a name, and which artifact is a model's default.
+"""Registers artifacts: which artifact owns a name, and which one is a model's default.
 
-1. A name means one artifact: one that is registered under a name that another has, or has as an alias, takes it over.
-2. A model has one default; where that goes, the latest of its other artifacts becomes it.
+1. A name means one artifact. An artifact that is registered under another's name or alias takes it over.
+2. A model has one default. When it is removed, the latest of the model's other artifacts takes its place.
 """
 
 from pathlib import Path
@@ -17,7 +17,11 @@ __all__ = ["drop_artifact", "heir_of", "make_default", "owned_artifact", "save_a
 
 
 def owned_artifact(session: Session, artifact: str) -> ArtifactRecord:
-    """The artifact with this id. Raises ArtifactNotFound."""
+    """The artifact with this id.
+
+    Raises:
+        ArtifactNotFound: There is none.
+    """
     record = session.get(ArtifactRecord, artifact)
     if record is None:
         raise ArtifactNotFound(f"there is no artifact with the id {artifact!r}", param="artifact")
@@ -40,13 +44,13 @@ def save_artifact(session: Session, manifest: Manifest, path: str | Path, defaul
 
 
 def make_default(session: Session, record: ArtifactRecord) -> ArtifactRecord | None:
-    """Makes an artifact its model's default; the one that was it before, where there was another."""
+    """Makes an artifact its model's default and returns the former one, where it was another."""
     former = _default_of(session, record.model)
     if former is record:
         return None
     if former is not None:
         former.is_default = False
-        # Before the other becomes the default: the database allows one a model.
+        # Before the other becomes the default, since the database allows one per model.
         session.flush()
     record.is_default = True
     session.flush()
@@ -54,7 +58,7 @@ def make_default(session: Session, record: ArtifactRecord) -> ArtifactRecord | N
 
 
 def drop_artifact(session: Session, record: ArtifactRecord) -> ArtifactRecord | None:
-    """Removes an artifact and all that hangs on it; the one that became the default in its place, where it was one."""
+    """Removes an artifact and all that belongs to it; returns its successor as the default, if it was one."""
     heir = heir_of(session, record)
     session.execute(delete(ArtifactRecord).where(ArtifactRecord.id == record.id))
     if heir is not None:
@@ -63,14 +67,14 @@ def drop_artifact(session: Session, record: ArtifactRecord) -> ArtifactRecord | 
 
 
 def heir_of(session: Session, record: ArtifactRecord) -> ArtifactRecord | None:
-    """The latest of the model's other artifacts, where this one is its default."""
+    """The artifact that becomes the default when this one is removed: the latest other one of the model, if any."""
     others = select(ArtifactRecord).where(ArtifactRecord.model == record.model, ArtifactRecord.id != record.id)
     latest = others.order_by(ArtifactRecord.created.desc(), ArtifactRecord.id).limit(1)
     return session.scalars(latest).first() if record.is_default else None
 
 
 def _take_name(session: Session, manifest: Manifest) -> bool:
-    """Renames the former owner of the name; whether it was its model's default."""
+    """Renames the former owner of the name. Returns whether that one was its model's default."""
     session.execute(delete(AliasRecord).where(AliasRecord.name == manifest.name))
     former = session.scalars(select(ArtifactRecord).where(ArtifactRecord.name == manifest.name)).first()
     if former is None or former.id == manifest.id:

@@ -1,4 +1,4 @@
-"""From rows of the tables to values."""
+"""From the tables' rows to values."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -45,8 +45,8 @@ COLUMNS = """
     f.id, f.label, f.label_version, f.slug, f.artifact_id, f.latent, f.density, f.max_activation, f.label_score,
     f.strength, f.steerability, names.name, names.key, names.kind
 """
-"""Of a row per feature ``f`` and name; one with nulls for a feature that has no name."""
-# Below SQLite's oldest bound on the number of parameters.
+"""Columns of one row per feature ``f`` and name; a feature without a name has one row with nulls."""
+# Below the limit of old SQLite versions on the number of parameters.
 BATCH = 900
 
 BY_ID = statement(
@@ -61,26 +61,32 @@ OF_ARTIFACT = statement(
 
 
 class NamedFeature(NamedTuple):
-    """A feature's row, and its names with the keys and kinds under which it answers to them."""
+    """A feature's row and its names.
+
+    Attributes:
+        row: The columns ``COLUMNS``.
+        names: For each name: the name, the folded name, and its ``NameKind``.
+    """
 
     row: Sequence[Any]
     names: list[tuple[str, str, str]]
 
     @property
     def value(self) -> Feature:
+        """The feature as a value."""
         label = fold(self.row[1])
         aliases = tuple(name for name, key, _ in self.names if key != label)
         return Feature(**dict(zip(FIELDS, self.row, strict=False)), aliases=aliases)
 
 
 def batches(items: Iterable[T], size: int = BATCH) -> Iterable[Sequence[T]]:
-    """The items in runs that fit into one statement."""
+    """The items in batches that fit into one statement."""
     every = list(items)
     return (every[start : start + size] for start in range(0, len(every), size))
 
 
 def named(session: Session, query: TextClause, **parameters: object) -> dict[str, NamedFeature]:
-    """The features, by id, of a statement that selects ``COLUMNS``."""
+    """Runs a statement that selects ``COLUMNS`` and returns its features by id."""
     found: dict[str, NamedFeature] = {}
     for row in session.execute(query, parameters):
         if (each := found.get(row[0])) is None:
@@ -99,11 +105,12 @@ def load_features(session: Session, ids: Sequence[str]) -> list[Feature]:
 
 
 def features_of(session: Session, artifact: str) -> list[Feature]:
-    """All features of an artifact (by id), by latent."""
+    """All features of an artifact, given by its id, sorted by latent."""
     return [each.value for each in named(session, OF_ARTIFACT, artifact=artifact).values()]
 
 
 def label_of(record: LabelRecord) -> LabelVersion:
+    """The value of a label's row."""
     outcome: Outcome
     if record.label is None:
         outcome = Unlabeled(reason=record.reason or "")
@@ -116,6 +123,7 @@ def label_of(record: LabelRecord) -> LabelVersion:
 
 
 def row_of(record: FeatureRecord) -> FeatureRow:
+    """The statistics in a feature's row."""
     return FeatureRow(
         latent=record.latent,
         density=record.density,
@@ -129,6 +137,7 @@ def row_of(record: FeatureRecord) -> FeatureRow:
 
 
 def details_of(record: FeatureRecord, feature: Feature) -> FeatureDetails:
+    """Everything that a feature's page shows, from its row with its labels."""
     row = row_of(record)
     return FeatureDetails(
         feature=feature,

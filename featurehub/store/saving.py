@@ -1,8 +1,8 @@
-"""Registers a new SAE with all its features, or keeps them where that cannot be done.
+"""Registers a new SAE with all its features, or keeps them where that fails.
 
-A build takes hours and touches the database last. Where the database cannot be written then, because another process
-keeps writing, or it may only be read, or it is not one of ours, the features go into a database of their own inside the
-SAE's folder. That can be served at once, and put into the right one later.
+A build takes hours and writes to the database last. If the database cannot be written then (another process keeps
+writing, the file is read-only, or it is not a feature database), the features go into a database of their own inside
+the SAE's folder. That one can be served at once, and be put into the right one later.
 """
 
 from contextlib import closing
@@ -18,17 +18,23 @@ from featurehub.store.store import open_store
 __all__ = ["KEPT", "save_feature_set", "save_or_keep"]
 
 KEPT = "features.db"
-"""The name of the database in an SAE's folder."""
+"""File name of the database in an SAE's folder."""
 PATIENCE = 600.0
-"""Seconds that a build waits for another writer: it writes once in hours, and has more to lose."""
+"""Seconds that a build waits for another writer. It writes once in hours, so it has more to lose than others."""
 
 
 def save_feature_set(features: FeatureSet, database: str | Path, patience: float = PATIENCE) -> None:
     """Registers the SAE with all its features, in one transaction.
 
+    Args:
+        features: The SAE and its features.
+        database: The SQLite file.
+        patience: Seconds to wait for another writer.
+
     Raises:
-        InvalidConfig: the database cannot be opened
-        StoreBusy, StoreReadOnly: it cannot be written
+        InvalidConfig: The database cannot be opened.
+        StoreBusy: Another process wrote for all that time.
+        StoreReadOnly: The file or its folder cannot be written.
     """
     prepared = PreparedRows(features.rows)
     with closing(open_store(database)) as store, store.write(patience) as writer:
@@ -41,10 +47,17 @@ def save_feature_set(features: FeatureSet, database: str | Path, patience: float
 def save_or_keep(
     features: FeatureSet, database: str | Path, folder: Path, patience: float = PATIENCE
 ) -> StoreError | None:
-    """Registers the SAE, or keeps what would have been registered in ``folder``, where the SAE lies now.
+    """Registers the SAE, or keeps what would have been registered in ``folder``.
+
+    Args:
+        features: The SAE and its features; ``features.folder`` is where the SAE will lie.
+        database: The SQLite file.
+        folder: Where the SAE lies now.
+        patience: Seconds to wait for another writer.
 
     Returns:
-        None, or what stood in the way and how to go on; to be raised when the folder is in its place
+        None where it was registered. Otherwise an error that says what failed and how to go on; raise it once the
+        folder is in its place.
     """
     try:
         save_feature_set(features, database, patience)

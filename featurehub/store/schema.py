@@ -1,4 +1,7 @@
-"""The tables. ``migrations`` creates them; a test holds the two equal."""
+"""The tables. ``migrations`` creates them; a test keeps the two equal.
+
+A column has the meaning and unit of the field of the same name in ``featurehub.records``, ``features`` or ``verdicts``.
+"""
 
 from typing import Any
 
@@ -20,6 +23,8 @@ __all__ = [
 
 
 class Base(DeclarativeBase):
+    """Base of all tables."""
+
     type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012 (SQLAlchemy's own convention)
 
 
@@ -28,6 +33,8 @@ def _owner(target: str) -> Mapped[Any]:
 
 
 class ArtifactRecord(Base):
+    """A registered SAE. ``model`` is the hash of all its model's weights."""
+
     __tablename__ = "artifacts"
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -42,7 +49,7 @@ class ArtifactRecord(Base):
 
 
 class AliasRecord(Base):
-    """One more name of an artifact; a name has one owner."""
+    """A further name of an artifact."""
 
     __tablename__ = "artifact_aliases"
 
@@ -51,7 +58,10 @@ class AliasRecord(Base):
 
 
 class FeatureRecord(Base):
-    """``label``, ``label_version`` and ``label_score`` repeat the newest version in ``labels`` that has a label."""
+    """A live latent.
+
+    ``label``, ``label_version`` and ``label_score`` repeat the newest version in ``labels`` that has a label.
+    """
 
     __tablename__ = "features"
 
@@ -79,7 +89,7 @@ class FeatureRecord(Base):
 
 
 class LabelRecord(Base):
-    """One attempt: a label, or the reason why there is none."""
+    """One attempt at labelling a feature: a label, or the reason why there is none."""
 
     __tablename__ = "labels"
 
@@ -100,7 +110,7 @@ class LabelRecord(Base):
 
 
 class NameRecord(Base):
-    """Every name a feature answers to. ``key`` is the folded name; ``kind`` a ``NameKind``."""
+    """A name that a feature answers to. ``key`` is the folded name; ``kind`` a ``NameKind``."""
 
     __tablename__ = "names"
 
@@ -114,7 +124,7 @@ class NameRecord(Base):
 
 
 class TextRecord(Base):
-    """The text in which search looks after the names: top contexts and top tokens, folded."""
+    """The words of a feature's contexts and top tokens, folded, in which search looks after the names."""
 
     __tablename__ = "texts"
 
@@ -124,7 +134,7 @@ class TextRecord(Base):
 
 
 class ReportRecord(Base):
-    """A drift report but its verdicts; the highest ``number`` is the latest."""
+    """A drift report except its verdicts. The highest ``number`` is the latest."""
 
     __tablename__ = "drift_reports"
 
@@ -143,6 +153,8 @@ class ReportRecord(Base):
 
 
 class VerdictRecord(Base):
+    """The verdict of a drift report on one latent."""
+
     __tablename__ = "drift_verdicts"
 
     report_id: Mapped[str] = mapped_column(ForeignKey("drift_reports.id", ondelete="CASCADE"), primary_key=True)
@@ -155,7 +167,7 @@ class VerdictRecord(Base):
 
 
 class EvaluationRecord(Base):
-    """What an artifact scored on one model and text; the highest ``number`` is the latest."""
+    """What an artifact scored on one model and text. The highest ``number`` is the latest."""
 
     __tablename__ = "evaluations"
 

@@ -85,7 +85,15 @@ ALL = statement(
 
 
 class Hit(NamedTuple):
-    """A feature that a search may show, with the name by which it was found. source: "name", "text" or "exact" """
+    """A feature that a search may show.
+
+    Attributes:
+        source: How it was found: "name", "text" or "exact".
+        id: Its id.
+        label_score: Its label's score; None where it was not scored.
+        steerability: Its steerability; None where it was not tested.
+        name: The name that it was found by, folded; None where it was found by its text, or where all are listed.
+    """
 
     source: str
     id: str
@@ -98,12 +106,14 @@ def search(session: Session, query: str, saes: Sequence[str], limit: int, after:
     """One page of features, best first.
 
     Args:
-        saes: ids of the SAEs to search
-        limit: features on a page, in 1..1000
-        after: the ``next`` of the page before
+        session: A session that reads.
+        query: The words; the empty query lists all features.
+        saes: Ids of the SAEs to search.
+        limit: Largest number of features on the page, in 1..1000.
+        after: The ``next`` of the page before; None for the first page.
 
     Raises:
-        InvalidInput: the query is too long, the limit out of bounds, or ``after`` not in the results
+        InvalidInput: The query is too long, the limit out of bounds, or ``after`` not among the results.
     """
     if len(query) > Limits().name_chars:
         raise InvalidInput(f"a query has at most {Limits().name_chars} characters, not {len(query)}", param="q")
@@ -156,7 +166,7 @@ def _hits(session: Session, query: str, words: Sequence[str], saes: Sequence[str
     """All features that may be shown, once for each way in which they were found."""
     if not query.strip():
         return _run(session, ALL, saes=saes)
-    # Quoted, so that no word is an operator; \w+ leaves no quotation mark inside. No text holds the empty phrase.
+    # Quoted, so that a word is never an operator; \w+ matches no quotation mark. The empty phrase matches nothing.
     quoted = [f'"{word}"*' for word in words] or ['""']
     any_word, every_word = " OR ".join(quoted), " AND ".join(quoted)
     hits = _run(
@@ -213,7 +223,7 @@ def _rarity(names: Iterable[Sequence[str]]) -> Callable[[str], float]:
 
 
 def _ranked(hits: Iterable[Hit], relevance: Mapping[str, float]) -> list[str]:
-    """All found ids, best first, those of the text after those of the names; equal ones by id, so that pages fit."""
+    """All ids that were found, best first; those found by text come after those by name, equal ones by id."""
     scores = {
         each.id: rank(relevance[each.id], each.label_score, each.steerability) for each in hits if each.id in relevance
     }

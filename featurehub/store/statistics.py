@@ -37,10 +37,17 @@ CALIBRATE = statement(
 
 
 class PreparedRows:
-    """Rows as the database takes them: what can be done before the lock is taken is done here.
+    """Rows in the form that the database takes, so that the work is done before the write lock is taken.
+
+    Args:
+        rows: The statistics, one row per latent.
+
+    Attributes:
+        columns: Values by column, one mapping per row.
+        latents: The latents, in the order of the rows.
 
     Raises:
-        InvalidInput: a latent comes twice
+        InvalidInput: A latent occurs twice.
     """
 
     def __init__(self, rows: Iterable[FeatureRow]) -> None:
@@ -51,7 +58,7 @@ class PreparedRows:
 
 
 def id_of(artifact: str, latent: int) -> str:
-    """The id of an artifact's latent: the same in every database."""
+    """The id of the feature of an artifact's latent: the same in every database."""
     return f"f_{hashlib.sha256(f'{artifact}/{latent}'.encode()).hexdigest()[:16]}"
 
 
@@ -74,7 +81,7 @@ def save_features(session: Session, artifact: ArtifactRecord, rows: PreparedRows
 
 
 def save_calibrations(session: Session, calibrations: Mapping[str, Calibration]) -> None:
-    """Of known features, by id."""
+    """Stores calibrations of known features, by id."""
     rows = [
         {"id": id, "strength": each.strength, "steerability": each.steerability, "calibration": each.model_dump_json()}
         for id, each in calibrations.items()

@@ -25,34 +25,42 @@ PATIENCE = 30.0
 class Store:
     """An open feature database. Threads may share it; each ``read`` and ``write`` has its own connection.
 
-    path: of the SQLite file
+    Attributes:
+        path: The SQLite file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._source = source_of(path)
-        # A URL of a file, for a pool as files have it; what is opened, ``connect`` says.
+        # The URL only selects SQLAlchemy's pool for files; ``connect`` decides what is opened.
         url = URL.create("sqlite", database=str(path))
         self._engine = create_engine(url, creator=lambda: connect(self._source))
         event.listen(self._engine, "begin", self._begin)
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
-        """One consistent snapshot. It never waits for a writer, and no writer for it."""
+        """Opens one consistent snapshot. A reader never waits for a writer, nor a writer for it.
+
+        Yields:
+            The reader.
+        """
         self._look_again()
         with Session(self._engine, autoflush=False) as session:
             yield Reader(session)
 
     @contextmanager
     def write(self, patience: float = PATIENCE) -> Iterator[Writer]:
-        """One transaction: committed at the end, rolled back on any error. Writers take turns.
+        """Opens one transaction: committed at the end, rolled back on any error. Writers take turns.
 
         Args:
-            patience: seconds to wait for another writer
+            patience: Seconds to wait for another writer.
+
+        Yields:
+            The writer.
 
         Raises:
-            StoreBusy: another process wrote for all that time
-            StoreReadOnly: the file or its folder may not be written
+            StoreBusy: Another process wrote for all that time.
+            StoreReadOnly: The file or its folder cannot be written.
         """
         self._look_again()
         if not self._source.writable:
@@ -63,7 +71,7 @@ class Store:
             yield Writer(session)
 
     def close(self) -> None:
-        """Gives all connections back."""
+        """Closes all connections."""
         self._engine.dispose()
 
     def _begin(self, connection: Connection) -> None:
@@ -76,24 +84,24 @@ class Store:
             begin_writing(raw, str(self.path), patience)
 
     def _look_again(self) -> None:
-        """A file that was taken not to change is opened anew where somebody else has changed it."""
+        """Reopens a file that was assumed not to change, if another process has changed it."""
         if not self._source.writable and (now := source_of(self.path)) != self._source:
             self._source = now
             self._engine.dispose()
 
 
 def open_store(location: str | Path) -> Store:
-    """The feature database in an SQLite file, brought to this version's schema.
+    """Opens the feature database in an SQLite file and brings it to this version's schema.
 
     A file that is up to date is only read; a missing one is created, with its folder.
 
     Args:
-        location: a path, or ``sqlite:///`` and a path
+        location: A path, or ``sqlite:///`` and a path.
 
     Raises:
-        InvalidConfig: it cannot be opened, is not a feature database, or was written by a newer version
-        StoreBusy: it has an older schema, and another process kept writing to it
-        StoreReadOnly: it has an older schema, and may only be read
+        InvalidConfig: It cannot be opened, is not a feature database, or was written by a newer version.
+        StoreBusy: It has an older schema, and another process kept writing to it.
+        StoreReadOnly: It has an older schema, and can only be read.
     """
     path = _path(location)
     store = Store(path)
@@ -109,11 +117,13 @@ def open_store(location: str | Path) -> Store:
 
 
 def check_writable(location: str | Path) -> None:
-    """What a long run asks before it begins, since it writes last. Another writer of this moment does not matter.
+    """Checks that a database can be written, for a long run that writes at its end.
+
+    Another process that writes at this moment does not matter.
 
     Raises:
-        InvalidConfig: the database cannot be opened
-        StoreReadOnly: it may only be read
+        InvalidConfig: The database cannot be opened.
+        StoreReadOnly: It can only be read.
     """
     path = _path(location)
     if not path.exists():

@@ -1,4 +1,4 @@
-"""What one may change in the feature database."""
+"""The changes that can be made to the feature database."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -26,7 +26,11 @@ __all__ = ["Writer"]
 
 
 class Writer:
-    """Changes in one transaction. ``artifact`` and ``feature`` arguments are ids; ``reader`` sees what was written."""
+    """Changes in one transaction. ``artifact`` and ``feature`` arguments are ids.
+
+    Attributes:
+        reader: Queries that see what this transaction has written.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -35,68 +39,126 @@ class Writer:
     def put_artifact(self, manifest: Manifest, path: str | Path, default: bool | None = None) -> None:
         """Registers an SAE, or updates the one with this id.
 
-        A name belongs to the artifact that took it last; its former owner is called ``name@<id>`` from then on, or has
-        one alias less.
-        default: whether it serves the model when none is named; None makes it so where the model has no default yet
-        or it takes over the default's name.
+        A name belongs to the artifact that took it last. Its former owner is renamed to ``name@<id>``, or loses that
+        alias.
+
+        Args:
+            manifest: The SAE's manifest.
+            path: Its folder.
+            default: Whether it serves the model when no SAE is named. None makes it so where the model has no default
+                yet, or where it takes over the default's name.
         """
         save_artifact(self._session, manifest, path, default)
 
     def remove_artifact(self, artifact: str) -> str | None:
-        """Removes an SAE with its features, labels, evaluations and reports. Raises ArtifactNotFound.
+        """Removes an SAE with its features, labels, evaluations and reports.
 
-        Returns the id of the artifact that became the model's default in its place: the latest of the others.
+        Returns:
+            Id of the artifact that became the model's default in its place (the latest of the others), if any.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
         """
         heir = drop_artifact(self._session, owned_artifact(self._session, artifact))
         return None if heir is None else heir.id
 
     def promote_artifact(self, artifact: str) -> str | None:
-        """Makes an SAE its model's default; returns the id of the one that it replaces. Raises ArtifactNotFound."""
+        """Makes an SAE its model's default.
+
+        Returns:
+            Id of the default that it replaces, if any.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+        """
         former = make_default(self._session, owned_artifact(self._session, artifact))
         return None if former is None else former.id
 
     def put_artifact_alias(self, artifact: str, name: str) -> str | None:
-        """Gives an SAE one more name, and takes it from another that has it, whose id is returned.
+        """Gives an SAE one more name, even if another SAE has it as an alias.
 
-        Raises ArtifactNotFound; InvalidInput for a blank or long name, or one that is an artifact's own.
+        Returns:
+            Id of the other SAE that lost the alias, if any.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+            InvalidInput: The name is blank or too long, or an artifact's own name or id.
         """
         return save_alias(self._session, owned_artifact(self._session, artifact).id, name)
 
     def remove_artifact_alias(self, artifact: str, name: str) -> None:
-        """Takes an alias from its SAE. Raises ArtifactNotFound, also where the SAE has no such alias."""
+        """Takes an alias from its SAE.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered, or has no such alias.
+        """
         drop_alias(self._session, owned_artifact(self._session, artifact).id, name)
 
     def put_evaluation(self, evaluation: Evaluation) -> None:
-        """Stores what an artifact scored as its latest evaluation. Raises ArtifactNotFound."""
+        """Stores what an artifact scored, as its latest evaluation.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+        """
         owned_artifact(self._session, evaluation.artifact)
         save_evaluation(self._session, evaluation)
 
     def put_features(self, artifact: str, rows: Iterable[FeatureRow] | PreparedRows) -> list[str]:
-        """Makes ``rows`` the artifact's features and returns their ids in order.
+        """Makes ``rows`` the artifact's features.
 
-        Many rows are better prepared before the transaction begins: nobody else can write until it ends.
+        The statistics of known latents are replaced; their labels and calibration stay. Features of latents that are
+        not in ``rows`` are removed.
 
-        Statistics of known latents are replaced, their labels and calibration kept; features of latents that are not in
-        ``rows`` go.
-        Raises ArtifactNotFound; InvalidInput where a latent comes twice or lies outside the SAE.
+        Args:
+            artifact: Id of the SAE.
+            rows: The statistics, one row per latent. Prepare many rows before the transaction begins, since nobody else
+                can write until it ends.
+
+        Returns:
+            The features' ids, in the order of the rows.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+            InvalidInput: A latent occurs twice or lies outside the SAE.
         """
         prepared = rows if isinstance(rows, PreparedRows) else PreparedRows(rows)
         return save_features(self._session, owned_artifact(self._session, artifact), prepared)
 
     def put_label(self, feature: str, outcome: Outcome, provenance: Provenance) -> int:
-        """Adds a version of a feature's label, or of the reason why there is none, and returns its number.
+        """Adds a version to a feature's label: a new label, or the reason why none was found.
 
-        A label becomes the feature's name, and what it was called before an alias; a reason leaves them alone. What
-        equals the latest version is not stored again. Raises FeatureNotFound.
+        A label becomes the feature's name, and its former name an alias; a reason changes neither. An outcome and
+        provenance that equal the latest version's are not stored again.
+
+        Returns:
+            Number of the feature's latest version.
+
+        Raises:
+            FeatureNotFound: No feature has this id.
         """
         return self.put_labels({feature: (outcome, provenance)})[feature]
 
     def put_labels(self, labels: Mapping[str, tuple[Outcome, Provenance]]) -> dict[str, int]:
-        """``put_label`` for many features at once, by id. Raises FeatureNotFound."""
+        """``put_label`` for many features at once.
+
+        Args:
+            labels: By the feature's id.
+
+        Returns:
+            Number of the latest version, by the feature's id.
+
+        Raises:
+            FeatureNotFound: No feature has one of the ids.
+        """
         return save_labels(self._session, labels, datetime.now(UTC).isoformat(timespec="seconds"))
 
     def put_alias(self, feature: str, name: str) -> None:
-        """Gives a feature one more name. Raises FeatureNotFound; InvalidInput for a blank name."""
+        """Gives a feature one more name.
+
+        Raises:
+            FeatureNotFound: No feature has this id.
+            InvalidInput: The name is blank.
+        """
         self.reader.feature(feature)
         if not (key := fold(name)):
             raise InvalidInput("an alias has at least one visible character", param="name")
@@ -106,15 +168,30 @@ class Writer:
             self._session.execute(insert(NameRecord).values(**values))
 
     def put_calibration(self, feature: str, calibration: Calibration) -> None:
-        """Stores what weight 1.0 means for a feature, and how well it steers. Raises FeatureNotFound."""
+        """Stores which strength weight 1.0 stands for, and how well the feature steers.
+
+        Raises:
+            FeatureNotFound: No feature has this id.
+        """
         self.put_calibrations({feature: calibration})
 
     def put_calibrations(self, calibrations: Mapping[str, Calibration]) -> None:
-        """``put_calibration`` for many features at once, by id. Raises FeatureNotFound."""
+        """``put_calibration`` for many features at once.
+
+        Args:
+            calibrations: By the feature's id.
+
+        Raises:
+            FeatureNotFound: No feature has one of the ids.
+        """
         owners_of(self._session, calibrations)
         save_calibrations(self._session, calibrations)
 
     def put_report(self, report: DriftReport) -> None:
-        """Stores a drift report as the latest on its artifact and model. Raises ArtifactNotFound."""
+        """Stores a drift report as the latest on its artifact and model.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+        """
         owned_artifact(self._session, report.artifact)
         save_report(self._session, report)
