@@ -20,7 +20,7 @@ chunks       the text as training reads it: streamed, or in shards
 training     from these to SAEs
 baseline     metrics on held-out documents, and canaries
 register     labels, strengths, and rows in the database
-judges       who judges labels: the demo's recogniser, or a word list
+judges       what judges labels: the demo's recogniser, or the words of the text
 engines      what each engine of a run loads
 progress     how a run reports;  partial: where a run keeps unfinished work
 """

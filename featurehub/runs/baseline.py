@@ -101,7 +101,7 @@ def manifest_fields(
         identity: The model as seen from the hook point.
         hook: Where the SAE reads.
         metrics: As ``keep_baseline`` returns them.
-        own: What only the maker of the SAE knows: architecture, d_sae, k, dataset, training.
+        own: What only the maker of the SAE knows: architecture, d_sae, k, dataset, training and the like.
     """
     return {
         "name": name,

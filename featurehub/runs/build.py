@@ -69,6 +69,7 @@ def build(
         InvalidInput: The plan does not suit the model, or there is too little text.
         BudgetExceeded: The budget ran out; finished work is kept for the next start.
         CorruptArtifact: A parent's files are damaged.
+        InvalidConfig: The database cannot be opened.
         StoreError: The database cannot be written. If the artifact was built, the message says how to register it.
     """
     check_writable(plan.database)
