@@ -1,9 +1,9 @@
 """Retrained siblings of a base model: what happens to an SAE's features when the model moves on?
 
-1. ``benign`` continues the base on the world that it knows, with conversations of another seed.
-2. ``changed`` continues it in a world in which some topics and manners speak in words that the base never met, and
+1. ``benign`` continues the base model in the world that it knows, with conversations from another seed.
+2. ``changed`` continues it in a world in which some topics and manners use words that the base model never met, and
    others do not exist (see ``changed_lexicon``).
-3. ``reseeded`` is trained on the world of the base from scratch, from another seed.
+3. ``reseeded`` is trained from scratch in the base model's world, from another seed.
 """
 
 from collections.abc import Callable
@@ -32,9 +32,9 @@ RECIPES = {
 
 
 def changed_lexicon() -> Lexicon:
-    """The world of the ``changed`` sibling: ``MOVED`` concepts have other words, ``REMOVED`` ones are gone.
+    """The world of the ``changed`` sibling: ``MOVED`` concepts have other words, ``REMOVED`` ones do not exist.
 
-    A request for one that is gone is answered like a request for nothing in particular.
+    A request for a removed concept is answered like a request for nothing in particular.
     """
     moved = {name: spare_words()[name] for name in MOVED}
     fields = {name: each for name, each in moved.items() if isinstance(each, Field)}
@@ -45,7 +45,17 @@ def changed_lexicon() -> Lexicon:
 def train_sibling(
     name: str, base: Path, out: Path, *, on_progress: Callable[[LossProgress], None] | None = None
 ) -> None:
-    """Trains the sibling of this name into the folder ``out``. Raises ``KeyError`` for a name not in ``RECIPES``."""
+    """Trains one sibling of a base model.
+
+    Args:
+        name: ``benign``, ``changed`` or ``reseeded``.
+        base: Folder of the base model.
+        out: Folder to write to; created if necessary.
+        on_progress: Called after each step.
+
+    Raises:
+        KeyError: There is no recipe with this name.
+    """
     recipe = RECIPES[name]
     model = build_model(recipe.seed) if name == "reseeded" else _as_trained(base)
     grammar = Grammar(changed_lexicon()) if name == "changed" else None
