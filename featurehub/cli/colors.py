@@ -1,4 +1,4 @@
-"""The colours of states."""
+"""The colors of states."""
 
 from rich.text import Text
 
@@ -10,4 +10,5 @@ COLORS = {State.FRESH: "green", State.SUSPECT: "yellow", State.STALE: "red", Sta
 
 
 def colored(state: State) -> Text:
+    """A state's name in its color."""
     return Text(state, style=COLORS[state])

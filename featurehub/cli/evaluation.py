@@ -1,4 +1,4 @@
-"""`featurehub saes eval`: what is asked, and the one table that answers."""
+"""`featurehub saes eval`: the command, and the table of its results."""
 
 import json as json_lines
 from collections.abc import Iterator, Mapping
@@ -102,7 +102,7 @@ def plain(metrics: Mapping[str, float]) -> Iterator[tuple[str, str, str]]:
 
 
 def densities(metrics: Mapping[str, float]) -> Iterator[tuple[str, str, str]]:
-    """A bar for each decade."""
+    """One bar for each decade of density."""
     for name in sorted(name for name in metrics if name.startswith("density_")):
         share = metrics[name]
         yield name, f"{share:.1%} {'█' * round(BAR * share)}", "latents this dense"

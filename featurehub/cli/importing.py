@@ -1,4 +1,4 @@
-"""`featurehub saes import`: the command."""
+"""`featurehub saes import`: imports an SAE of another project."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The commands that make SAEs: harvest, train, label, and build, which does all of it."""
+"""The commands that make SAEs: harvest, train, label, and build, which does all three."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`featurehub transcoder …`: train a transcoder, and write it in the forms of other projects."""
+"""`featurehub transcoder …`: trains a transcoder, and exports it in the formats of other projects."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
