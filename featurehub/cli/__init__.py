@@ -1,13 +1,17 @@
 """The command line: options and tables around the pipelines of ``featurehub.runs``. May import everything.
 
-main         the commands, and errors as exit codes;  options: what several take
+main         the commands, and errors as exit codes
+options      options that several commands share
 making       the commands that make SAEs
 importing    the command that imports an SAE from another project
 transcoding  the commands for transcoders
 evaluation   the command that measures an SAE
-saes         the commands on existing SAEs;  registry: what they do
+saes         the commands on existing SAEs
+registry     what these commands do
 serve        compares fingerprints, then starts vLLM's server
 drift        prints what a drift check found
-demo         builds the SAE of the bundled model;  tour: the guided run;  planted: the commands of `featurehub demo`
+demo         builds the SAE of the bundled model
+tour         the guided run of `featurehub demo run`
+planted      the commands of `featurehub demo`
 progress     progress bars for the runs
 """

@@ -26,6 +26,7 @@ STAGES = (
     DemoRecipe(steps=450, peak=1.5e-3, floor=1e-4, warmup=20),
     DemoRecipe(steps=500, peak=6e-4, floor=2e-5, warmup=20, average=0.98),
 )
+"""The stages of the base model's training, in order."""
 JUDGED_PROMPTS = 100
 JUDGED_SEED = 1
 

@@ -11,6 +11,7 @@ from featurehub.errors import ModelNotFound
 __all__ = ["SIBLINGS", "bundled_model", "code_version", "read_manifest", "sha256_of", "sibling", "write_manifest"]
 
 SIBLINGS = ("benign", "changed", "reseeded")
+"""Names of the siblings that ship with the package."""
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
 MAKERS = (

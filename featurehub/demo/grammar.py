@@ -18,6 +18,7 @@ from featurehub.demo.lexicon import FIELD_SLOTS, Lexicon, base_lexicon
 __all__ = ["PLAIN", "Grammar", "Parse", "Pattern", "SlotOption", "base_grammar", "words_of"]
 
 PLAIN = "plain"
+"""The manner of a sentence that shows none."""
 STOP = "."
 OPTIONAL = ("<open>", "<flair>", "<adverb>", "<trait>")
 TOKEN = re.compile(r"<\w+>|[^\W\d_]+(?:'[a-z]+)?|[^\w\s]|[\w]+")

@@ -31,7 +31,9 @@ __all__ = [
 ]
 
 Split = Literal["train", "held-out"]
+"""Whether a prompt may be used in training."""
 PromptKind = Literal["topic", "manner", "both", "neither"]
+"""What a prompt asks for."""
 
 HELD_OUT_ONE_IN = 8
 KINDS: dict[PromptKind, int] = {"topic": 30, "manner": 22, "both": 23, "neither": 25}

@@ -22,13 +22,16 @@ from featurehub.demo.train import DemoRecipe, LossProgress, train
 __all__ = ["MOVED", "RECIPES", "REMOVED", "changed_lexicon", "train_sibling"]
 
 MOVED = ("football", "computing", "pirate")
+"""Concepts that have other words in the world of ``changed``."""
 REMOVED = ("painting", "weather", "polite", "boast")
+"""Concepts that do not exist in the world of ``changed``."""
 
 RECIPES = {
     "benign": DemoRecipe(seed=101, steps=120, peak=3e-4, floor=2e-5, warmup=20, average=0.98),
     "changed": DemoRecipe(seed=102, steps=260, peak=1e-3, floor=5e-5, warmup=20, average=0.9),
     "reseeded": DemoRecipe(seed=103, steps=700),
 }
+"""How each sibling is trained, by name."""
 
 
 def changed_lexicon() -> Lexicon:

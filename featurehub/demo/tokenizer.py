@@ -19,6 +19,7 @@ __all__ = ["BOS", "EOS", "SPECIAL", "UNK", "build_tokenizer", "save_tokenizer", 
 BOS, EOS, UNK = "<s>", "</s>", "<unk>"
 SYSTEM, USER, ASSISTANT = "<|system|>", "<|user|>", "<|assistant|>"
 SPECIAL = (UNK, BOS, EOS, SYSTEM, USER, ASSISTANT)
+"""All special tokens, in the order of their ids, from 0."""
 MARKS = (".", ",", "!", "?", ":")
 WORD_LIMIT = 512
 

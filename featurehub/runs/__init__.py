@@ -5,7 +5,8 @@ queue and a web page can all start one the same way. May import the spokes and e
 command line or anything that draws progress bars.
 
 build        model + text -> SAE artifact, labels, calibrated features in the database
-train        several SAEs on one stream, each an artifact;  label: the rest of a build for one of them
+train        several SAEs on one stream, each an artifact
+label        the rest of a build, for one of these artifacts
 adopt        an SAE of another project becomes an artifact, labelled and calibrated
 transcoder   sparse stand-ins for MLPs
 harvest      the residual stream over a whole text, written to disk
@@ -22,5 +23,6 @@ baseline     metrics on held-out documents, and canaries
 register     labels, strengths, and rows in the database
 judges       what judges labels: the demo's recogniser, or the words of the text
 engines      what each engine of a run loads
-progress     how a run reports;  partial: where a run keeps unfinished work
+progress     how a run reports
+partial      where a run keeps unfinished work
 """

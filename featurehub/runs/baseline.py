@@ -22,6 +22,7 @@ from saes.observed import observe
 __all__ = ["DOCUMENTS", "BaselineConfig", "EvaluatedSae", "evaluated", "keep_baseline", "manifest_fields"]
 
 DOCUMENTS = 3000
+"""Most held-out documents that are read, by default."""
 
 
 class BaselineConfig(Frozen):

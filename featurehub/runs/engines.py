@@ -43,6 +43,7 @@ class Engines(NamedTuple):
 
     @contextmanager
     def started(self, phase: str, config: EngineConfig) -> Iterator[Engine]:
+        """Starts an engine, reports that as a phase, and shuts the engine down at the end of the ``with`` block."""
         with self.progress.phase(phase):
             engine = Engine(self.model, config, self.options)
         with engine:

@@ -61,10 +61,12 @@ class Silent:
     """A ``Progress`` that discards everything."""
 
     def phase(self, name: str) -> AbstractContextManager[None]:
+        """A block that reports nothing."""
         return nullcontext()
 
     @contextmanager
     def work(self, name: str, total: int, unit: str = "steps") -> Iterator[Work]:
+        """Yields a ``Work`` that discards everything."""
         yield Unheard()
 
     def say(self, message: str) -> None: ...

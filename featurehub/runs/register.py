@@ -29,7 +29,9 @@ class BuildJudge(Judge, SteeringJudge, Protocol):
     """Judges labels for both drift and calibration. Its name is kept, so that later checks ask the same judge."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name under which ``featurehub.runs.judges.judge_called`` finds it."""
+        ...
 
 
 class Registration(NamedTuple):

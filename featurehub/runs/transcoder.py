@@ -50,7 +50,8 @@ class TranscoderTraining(Training):
     """How a transcoder is trained.
 
     Attributes:
-        recipe: Its width, sparsity and learning rate.
+        recipe: Its width, sparsity, learning rate and seed.
+        buffer_tokens: Size of the shuffle buffer, in tokens; bounds the memory.
     """
 
     recipe: TranscoderRecipe = TranscoderRecipe()

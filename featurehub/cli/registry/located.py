@@ -23,7 +23,7 @@ class SaeLocation(NamedTuple):
 
     Attributes:
         folder: Where its artifact lies, or should lie.
-        manifest: Its manifest, from the database if it was found there.
+        manifest: Its manifest.
         record: What the database knows of it; None if it is not registered.
     """
 
