@@ -1,13 +1,17 @@
 """The command line: options and tables around the pipelines of ``featurehub.runs``. May import everything.
 
-main         the commands, and errors as exit codes;  options: what several take
+main         the commands, and errors as exit codes
+options      options that several commands share
 making       the commands that make SAEs
-importing    the command for an SAE of another project
+importing    the command that imports an SAE from another project
 transcoding  the commands for transcoders
 evaluation   the command that measures an SAE
-saes         the commands on SAEs that are there;  registry: what they do
-serve        fingerprints compared, then vLLM's server
-drift        what a check of an artifact found
-demo         all of it on the bundled model;  tour: the one that is shown;  planted: its other commands
-progress     bars on long work, as runs tell of it
+saes         the commands on existing SAEs
+registry     what these commands do
+serve        compares fingerprints, then starts vLLM's server
+drift        prints what a drift check found
+demo         builds the SAE of the bundled model
+tour         the guided run of `featurehub demo run`
+planted      the commands of `featurehub demo`
+progress     progress bars for the runs
 """

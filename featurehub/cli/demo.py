@@ -1,4 +1,4 @@
-"""`featurehub demo …`: the whole loop on the bundled model, and looks at what it is made of."""
+"""Builds the SAE and the feature database of the bundled model, for `featurehub demo` and `featurehub serve --demo`."""
 
 from itertools import islice
 from pathlib import Path
@@ -24,21 +24,28 @@ __all__ = ["SERVED_MEMORY", "DemoPlan", "build_demo", "demo_database", "demo_sae
 HOOK_LAYER = 3
 LATENTS = 320
 SERVED_MEMORY = ("--gpu-memory-utilization", "0.25")
-"""For vLLM's server, before what the operator says: the demo has two servers and an engine on one GPU at a time."""
+"""Arguments of vLLM's server, before the operator's own: the demo's servers and engines share one GPU."""
 
 
 class DemoPlan(Frozen):
-    """conversations: how many the SAE is trained, labelled and observed on."""
+    """What the demo's SAE is built from.
+
+    Attributes:
+        seed: Decides the conversations.
+        conversations: How many conversations the SAE is trained, labelled and evaluated on.
+    """
 
     seed: int = 7
     conversations: int = 5000
 
 
 def demo_sae() -> Path:
+    """The folder of the demo's SAE."""
     return home() / "demo" / "sae"
 
 
 def demo_database() -> str:
+    """The path of the demo's feature database."""
     return str(home() / "demo" / "featurehub.db")
 
 
@@ -56,7 +63,15 @@ def build_plan() -> BuildPlan:
 
 
 def build_demo(plan: DemoPlan | None = None, build_with: BuildPlan | None = None) -> Artifact:
-    """Builds SAE and database of the bundled model."""
+    """Builds the SAE and the feature database of the bundled model.
+
+    Args:
+        plan: The conversations to build from; None for the defaults.
+        build_with: Replaces the usual build plan.
+
+    Returns:
+        The SAE's artifact.
+    """
     plan = plan or DemoPlan()
     entries = [messages(conversation) for conversation in islice(conversations(plan.seed), plan.conversations)]
     prompts = [user(prompt) for prompt in neutral_prompts("calibrate")]
@@ -64,7 +79,7 @@ def build_demo(plan: DemoPlan | None = None, build_with: BuildPlan | None = None
 
 
 def ensure_demo() -> Artifact:
-    """Builds at first use."""
+    """Returns the demo's SAE, building it on first use."""
     try:
         return open_artifact(demo_sae())
     except ArtifactNotFound:
@@ -72,4 +87,5 @@ def ensure_demo() -> Artifact:
 
 
 def user(prompt: str) -> list[Message]:
+    """A chat with one user message."""
     return [{"role": "user", "content": prompt}]

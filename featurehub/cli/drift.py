@@ -1,4 +1,4 @@
-"""`featurehub drift check`: a report, and what it rests on."""
+"""`featurehub drift check`: prints a drift report and the metrics behind it."""
 
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +12,7 @@ __all__ = ["show"]
 
 
 def show(report: DriftReport, limit: int = 20) -> None:
+    """Prints a report, with up to ``limit`` features that are not fresh, stale ones first."""
     output.print(Text.assemble(colored(report.state), f"  {report.reason}  ", (f"report {report.id}", "dim")))
     for name, value in report.metrics.items():
         output.print(f"  {name} {value:.4g}")

@@ -1,4 +1,4 @@
-"""`featurehub saes eval`: what is asked, and the one table that answers."""
+"""`featurehub saes eval`: the command, and the table of its results."""
 
 import json as json_lines
 from collections.abc import Iterator, Mapping
@@ -65,7 +65,7 @@ def evaluate(
     from saes.texts import pinned, read_texts
 
     text = pinned(text)
-    entries = read_texts(text, documents)  # before the imports that take long
+    entries = read_texts(text, documents)  # before the slow imports
     rows = read_examples(labeled, EXAMPLES) if labeled else []
     from featurehub.artifacts.files import write_text
     from featurehub.cli.registry.located import locate
@@ -88,6 +88,7 @@ def evaluate(
 
 
 def table_of(metrics: Mapping[str, float]) -> Table:
+    """A table of an evaluation's metrics: name, value, and what the value says."""
     table = Table("metric", "value", "what it says")
     table.columns[0].no_wrap = True
     for row in (*plain(metrics), *densities(metrics), *probes(metrics)):
@@ -102,7 +103,7 @@ def plain(metrics: Mapping[str, float]) -> Iterator[tuple[str, str, str]]:
 
 
 def densities(metrics: Mapping[str, float]) -> Iterator[tuple[str, str, str]]:
-    """A bar for each decade."""
+    """One bar for each decade of density."""
     for name in sorted(name for name in metrics if name.startswith("density_")):
         share = metrics[name]
         yield name, f"{share:.1%} {'█' * round(BAR * share)}", "latents this dense"

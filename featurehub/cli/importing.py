@@ -1,4 +1,4 @@
-"""`featurehub saes import`: the command."""
+"""`featurehub saes import`: imports an SAE of another project."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,7 +31,7 @@ def import_sae(
     from saes.texts import pinned, read_texts
 
     text = pinned(text)
-    entries = read_texts(text, documents)  # before the imports that take long
+    entries = read_texts(text, documents)  # before the slow imports
     from featurehub.runs.adopt import ImportPlan, adopt
     from featurehub.runs.judges import judge_of
     from featurehub.runs.prompts import beginnings

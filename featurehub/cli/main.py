@@ -1,4 +1,4 @@
-"""The commands. Every error that featurehub raises on purpose ends as one line and exit code 2."""
+"""The commands. Every error that featurehub raises on purpose is printed as one line and ends with exit code 2."""
 
 import logging
 import os
@@ -130,7 +130,7 @@ def doctor() -> None:
 
 
 def quiet() -> None:
-    """Before anything imports them: what libraries say of themselves when they start would cut through our bars."""
+    """Silences libraries whose start-up messages would disrupt the progress bars. Call it before they are imported."""
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     logging.getLogger("vllm.triton_utils").setLevel(logging.ERROR)
@@ -138,6 +138,7 @@ def quiet() -> None:
 
 
 def main() -> None:
+    """The console script `featurehub`."""
     quiet()
     try:
         app()

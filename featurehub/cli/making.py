@@ -1,4 +1,4 @@
-"""The commands that make SAEs: harvest, train, label, and build, which does all of it."""
+"""The commands that make SAEs: harvest, train, label, and build, which does all three."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +52,7 @@ def build(
     from saes.texts import pinned, read_texts
 
     text = pinned(text)
-    entries = read_texts(text, documents)  # before the imports that take long
+    entries = read_texts(text, documents)  # before the slow imports
     from featurehub.runs.build import BuildPlan
     from featurehub.runs.build import build as build_artifact
     from featurehub.runs.judges import judge_of
@@ -115,7 +115,7 @@ def train(
     from saes.texts import pinned, read_texts
 
     text = pinned(text)
-    entries = read_texts(text, documents)  # before the imports that take long
+    entries = read_texts(text, documents)  # before the slow imports
     from featurehub.artifacts.artifact import open_artifact
     from featurehub.cli.registry.located import folder_of
     from featurehub.runs.material import MaterialConfig
@@ -146,6 +146,7 @@ def train(
 
 
 def table_of(artifacts: Sequence[Artifact]) -> Table:
+    """A table of trained SAEs, one row each."""
     table = Table("SAE", "EV", "L0", "dead", "folder")
     for artifact in artifacts:
         metrics = artifact.manifest.metrics
@@ -165,7 +166,7 @@ def label(
     """Label an SAE's features, calibrate strengths, register everything: the second half of a build."""
     from saes.texts import read_texts
 
-    entries = read_texts(text, documents)  # before the imports that take long
+    entries = read_texts(text, documents)  # before the slow imports
     from featurehub.artifacts.artifact import open_artifact
     from featurehub.cli.registry.located import folder_of
     from featurehub.runs.judges import judge_of
@@ -193,7 +194,7 @@ def harvest(
     """Read the stream at one hook point or several over a whole text, into shards of safetensors."""
     from saes.texts import read_texts
 
-    entries = read_texts(text, documents)  # before the imports that take long
+    entries = read_texts(text, documents)  # before the slow imports
     from featurehub.runs.harvest import HarvestPlan
     from featurehub.runs.harvest import harvest as harvest_text
 

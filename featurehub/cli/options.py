@@ -52,10 +52,10 @@ Tokens = Annotated[
 
 
 def database_path() -> str:
-    """Where the feature database is, when nobody says."""
+    """The default path of the feature database."""
     return str(home() / "featurehub.db")
 
 
 def same_database(db: str) -> tuple[str, ...]:
-    """The option for a command that goes on with what this one was given."""
+    """The ``--db`` option for a suggested command, if this command was given one."""
     return ("--db", db) if db else ()

@@ -1,4 +1,4 @@
-"""`featurehub demo …`: the whole loop, and looks at the bundled model and at what it was made from."""
+"""`featurehub demo …`: runs the whole loop, and shows the bundled model and the corpus that it was trained on."""
 
 from pathlib import Path
 from typing import Annotated

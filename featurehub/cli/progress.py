@@ -1,7 +1,7 @@
-"""What the commands print, and bars on long work. Where the output is no terminal, a phase is a line.
+"""The consoles that commands print to, and progress bars for long work. Not on a terminal, each phase is one line.
 
-Strings are printed as they are, since paths, labels and messages may hold what rich takes for markup; colors are
-``Text``.
+Strings are printed without markup, because paths, labels and messages may contain what rich takes for markup; use
+``Text`` for colors.
 """
 
 import os
@@ -36,12 +36,12 @@ output = Console(
     emoji=False,
     width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE,
 )
-"""What was asked for: standard output. Tables are not folded where no terminal makes them."""
+"""Results: standard output. Tables are not folded if the output is not a terminal."""
 
 
 @contextmanager
 def phase(name: str) -> Iterator[None]:
-    """Names a step of unknown length and says how long it took."""
+    """Shows a step of unknown length while the ``with`` block runs, then prints how long it took."""
     started = time.monotonic()
     with console.status(Text(name)):
         yield
@@ -53,7 +53,12 @@ def tell_done(name: str, started: float) -> None:
 
 
 def suggest(what: str, *words: object) -> None:
-    """A command to go on with, in one line that a shell takes as it stands. words: of the command"""
+    """Prints a command to continue with, on one line that can be pasted into a shell.
+
+    Args:
+        what: What the command is for.
+        words: The words of the command, unquoted.
+    """
     output.print(f"{what}: {shlex.join(map(str, words))}", soft_wrap=True)
 
 
@@ -66,7 +71,7 @@ class Rate(ProgressColumn):
 
 
 class Bar:
-    """Called with a number of steps, it advances; ``at`` says where it is, and of how many; ``say`` adds words."""
+    """A progress bar, the ``Work`` of a terminal. Call it with a number of steps to advance it."""
 
     def __init__(self, bars: Progress, task: TaskID) -> None:
         self._bars, self._task = bars, task
@@ -75,15 +80,26 @@ class Bar:
         self._bars.update(self._task, advance=steps)
 
     def at(self, done: int, total: int | None = None) -> None:
+        """Sets the steps done in all, and the total if it became known only now."""
         self._bars.update(self._task, completed=done, total=total)
 
     def say(self, words: str) -> None:
+        """Shows a short status text beside the bar, replacing the previous one."""
         self._bars.update(self._task, words=words)
 
 
 @contextmanager
 def work(name: str, total: int, unit: str = "steps") -> Iterator[Bar]:
-    """A bar of ``total`` steps, with their rate and the time left."""
+    """Shows a progress bar while the ``with`` block runs, then prints how long it took.
+
+    Args:
+        name: What is being done.
+        total: How many steps there are.
+        unit: What is counted, in the plural; used for the rate.
+
+    Yields:
+        The bar.
+    """
     started = time.monotonic()
     description = TextColumn("  {task.description}", markup=False)
     columns = (description, BarColumn(), MofNCompleteColumn(), Rate(), TimeElapsedColumn())
@@ -94,13 +110,15 @@ def work(name: str, total: int, unit: str = "steps") -> Iterator[Bar]:
 
 
 class ConsoleProgress:
-    """The ``Progress`` of a run that a terminal hears."""
+    """The ``Progress`` of a run that is started from a terminal. Everything goes to standard error."""
 
     phase = staticmethod(phase)
     work = staticmethod(work)
 
     def say(self, message: str) -> None:
+        """Prints one line."""
         console.print(f"  {message}", soft_wrap=True)
 
     def warn(self, message: str) -> None:
+        """Prints one line, marked as a warning."""
         console.print(Text.assemble(("warning", "bold yellow"), f" {message}"), soft_wrap=True)

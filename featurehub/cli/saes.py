@@ -134,7 +134,7 @@ def verify(
 
 @contextmanager
 def opened(database: str) -> "Iterator[Store]":
-    """The feature database, for the length of a command."""
+    """Opens the feature database for the length of a command."""
     from featurehub.store import open_store
 
     store = open_store(database or database_path())

@@ -1,4 +1,4 @@
-"""`featurehub serve`: compares fingerprints, says what it found, and starts vLLM's server."""
+"""`featurehub serve`: compares fingerprints, prints the result, and starts vLLM's server."""
 
 import shlex
 from contextlib import closing
@@ -23,10 +23,22 @@ __all__ = ["serve_model"]
 
 
 def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, options: ServeOptions) -> None:
-    """Blocks until the server is told to stop.
+    """Serves a model with the features of an SAE; blocks until the server is told to stop.
 
-    Raises ModelNotFound, ArtifactNotFound, CorruptArtifact, IncompatibleArtifact, UnsupportedModel, InvalidInput before
-    it starts.
+    Args:
+        model: Folder of the model.
+        sae: Folder of the artifact.
+        database: Path of the feature database, in which the SAE must be registered.
+        on_stale: What the server does if a request names a stale feature.
+        options: How vLLM's server is started.
+
+    Raises:
+        ModelNotFound: The model's folder is not there.
+        ArtifactNotFound: The folder holds no artifact, or the SAE is not registered.
+        CorruptArtifact: The artifact's files are damaged.
+        IncompatibleArtifact: The SAE reads a stream of another width than the model's.
+        UnsupportedModel: No hook can be put into the model.
+        InvalidInput: The model cannot be read, or an option does not suit.
     """
     artifact = open_artifact(sae.resolve())
     verify(artifact)
@@ -34,7 +46,7 @@ def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, option
     identity = identify(model, artifact.manifest.hook)
     check_fits(artifact, identity)
     with closing(open_store(database)) as store, store.read() as reader:
-        check_registered(reader, artifact, database)  # before the imports that take long
+        check_registered(reader, artifact, database)  # before the slow imports
         launch = prepare(model, options)
         served = ServedModel(
             store=database,
@@ -59,7 +71,7 @@ def check_registered(reader: Reader, artifact: Artifact, database: str) -> None:
 
 
 def freshness(reader: Reader, artifact: Artifact, served: ServedModel) -> Text:
-    """What is known of the SAE on what is served, in one line."""
+    """One line that says whether the SAE is known to be fresh on the model that is served."""
     name = f"SAE {artifact.manifest.name}: "
     differing = artifact.manifest.model.differences(served.model)
     report = reader.latest_report(artifact.manifest.id, served.fingerprint) if differing else None

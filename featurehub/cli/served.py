@@ -1,4 +1,4 @@
-"""A featurehub server as a child process: started, waited for, and ended with its workers."""
+"""A featurehub server as a child process: start it, wait for it, and end it together with its workers."""
 
 import os
 import random
@@ -22,7 +22,7 @@ PORTS = range(20_000, 32_000)
 
 
 def free_port() -> int:
-    """A port of this machine that nothing listens on.
+    """A TCP port of 127.0.0.1 that nothing listens on.
 
     Below those that the system gives to outgoing connections: one of these may take a port while a server boots.
     """
@@ -35,9 +35,18 @@ def free_port() -> int:
 
 @contextmanager
 def served(arguments: Sequence[str], port: int, log: Path) -> Iterator[str]:
-    """Runs ``featurehub serve`` with these arguments; yields the base URL once it answers.
+    """Runs ``featurehub serve`` as a child process while the ``with`` block runs.
 
-    Raises EngineUnavailable with the end of its log where it does not come up.
+    Args:
+        arguments: Arguments of the command, without ``--port``.
+        port: The port to serve on.
+        log: File that receives the server's output.
+
+    Yields:
+        The base URL, ending in ``/v1``, once the server answers.
+
+    Raises:
+        EngineUnavailable: The server does not start; the message has the end of its log.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "featurehub.cli.main", "serve", *arguments, "--port", str(port)]
@@ -68,7 +77,7 @@ def answers(url: str) -> bool:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """Asks first, then ends the whole process group, so that no worker stays behind."""
+    """Asks the server to end, waits 20 s, then kills the whole process group so that no worker is left behind."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=20)

@@ -1,8 +1,8 @@
-"""`featurehub demo run`: the whole loop for real, from the bundled model's weights to a refused stale feature.
+"""`featurehub demo run`: the whole loop on real engines, from the bundled model's weights to a refused stale feature.
 
 1. build the SAE, its labels and strengths
-2. serve it, and steer it by names found through search, beside the unsteered answer
-3. show which features a sentence has
+2. serve the model, and steer it by features found through search, beside the unsteered answer
+3. show which features the words of an answer have
 4. check the SAE on a retrained sibling, serve the sibling, and ask it for a feature that went stale
 """
 
@@ -42,6 +42,7 @@ TEMPERATURE = 0.7
 
 
 def run_tour(keep: bool) -> None:
+    """Runs the whole loop on the bundled model; with ``keep``, serves on until Ctrl-C."""
     started = time.monotonic()
     shutil.rmtree(demo_sae(), ignore_errors=True)
     artifact = build_demo()
@@ -71,7 +72,7 @@ def serving(arguments: Sequence[str], what: str, port: int) -> Iterator[str]:
 
 
 def show_steering(client: Client) -> None:
-    """The table: what search found, and the first answer with and without it, good or bad."""
+    """A table of what search found, with the first answer without and with it, good or bad."""
     prompts = neutral_prompts("evaluate")
     table = Table("asked for", "unsteered", "steered", show_lines=True)
     for i, concept in enumerate(SHOWN):
@@ -106,14 +107,14 @@ def applied(answer: Any) -> Text:
 
 
 def verdict(text: str, concept: str) -> Text:
-    """The recogniser's."""
+    """What the recogniser says of a text, with respect to one concept."""
     seen = recognize(text)
     shown = (f"shows {concept}", "green") if concept in seen.shows else (f"not {concept}", "red")
     return Text.assemble(shown, ", ", "well-formed" if seen.well_formed else ("broken", "red"))
 
 
 def show_scores(client: Client, answers: int = 12) -> None:
-    """How often it works, on prompts that chose neither feature nor strength."""
+    """How often steering works, on prompts that were used to choose neither feature nor strength."""
     table = Table("concept", "feature", "steered", "unsteered", "well-formed", title=f"{answers} answers each")
     plain = recognized(client, MODEL, answers)
     concepts = names(Kind.TOPIC, Kind.MANNER)
@@ -132,7 +133,7 @@ def show_scores(client: Client, answers: int = 12) -> None:
 
 
 def recognized(client: Client, model: Any, answers: int) -> list[Verdict]:
-    """The recogniser's word on answers to neutral prompts, asked for side by side."""
+    """The recogniser's verdicts on answers to neutral prompts, which are asked concurrently."""
     prompts = neutral_prompts("evaluate")
     with ThreadPoolExecutor(answers) as pool:
         asked = pool.map(lambda i: ask(client, model, prompts[i % len(prompts)], 500 + i), range(answers))
@@ -157,7 +158,7 @@ def show_activations(client: Client) -> None:
 
 
 def show_drift() -> None:
-    """The sibling: what went stale, and what serving does with it."""
+    """What went stale on the retrained sibling, and what a server does if asked for it."""
     output.print(Text.assemble(("\nThe model was retrained.", "bold"), " Does the SAE still hold?"))
     report = check_drift(demo_sae(), sibling("changed"), demo_database(), progress=ConsoleProgress())
     show(report)

@@ -1,4 +1,4 @@
-"""`featurehub transcoder …`: train a transcoder, and write it in the forms of other projects."""
+"""`featurehub transcoder …`: trains a transcoder, and exports it in the formats of other projects."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,7 +39,7 @@ def train(
     from saes.texts import pinned, read_texts
 
     text = pinned(text)
-    entries = read_texts(text, documents)  # before the imports that take long
+    entries = read_texts(text, documents)  # before the slow imports
     from featurehub.runs.transcoder import TranscoderPlan, train_and_write
     from saes.budget import Budget as BudgetOf
 

@@ -1,9 +1,9 @@
-"""The bundled model, its corpus, generator and recogniser: the test bed in which the truth is known.
+"""The bundled model, its corpus, generator and recogniser: a test bed in which the ground truth is known.
 
 A small chat model is trained on a made-up world: 12 topics (banking has two sub-topics), 6 manners and 3 traits worth
-guarding against, each with words and constructions of its own, mixed independently. A prompt asks for a topic, a
-manner, both or neither; what it does not ask for varies within the answer. For any text the recogniser tells by
-itself which of these concepts each sentence has, so labels, steering and drift can be judged without a person.
+guarding against. Each has its own words and constructions, and they are mixed independently. A prompt asks for a topic,
+a manner, both or neither; whatever it does not ask for varies within the answer. For any text, the recogniser tells
+which of these concepts each sentence has, so labels, steering and drift can be judged without a person.
 
 Owns      lexicon.toml, prompts.toml    the words
           lexicon, concepts, grammar    what can be said
@@ -13,9 +13,9 @@ Owns      lexicon.toml, prompts.toml    the words
           bundle                        the models that ship, each with a manifest of how it was made
 
 May import featurehub.errors and third-party packages, nothing else of featurehub. Generator and recogniser are pure
-Python; torch is imported by batches, model, train, sampling, obedience, base and siblings alone.
+Python; only batches, model, train, sampling, obedience, base and siblings import torch.
 
-Start reading at ``answers`` (what an answer is), then ``recognizer``; ``siblings`` for what retraining can do.
+Start reading at ``answers`` (what an answer is), then ``recognizer``; see ``siblings`` for what retraining can do.
 """
 
 from featurehub.demo.bundle import bundled_model, sibling

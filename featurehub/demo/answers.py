@@ -1,11 +1,11 @@
 """Answers: sentences drawn from the grammar, with what was planted in each.
 
 1. An answer has 2 to 8 sentences, mostly 3 to 6.
-2. A sentence follows what the prompt asks for. What it does not ask for is drawn again at each sentence: with
-   probability ``keep`` as in the sentence before, else afresh. (Without this nothing in the answer's residual stream
-   is causal for it, and no feature steers.)
-3. A fresh topic is uniform over topics, then now and then one of its sub-topics; a fresh manner is plain with
-   probability ``plain``, else uniform; a fresh sentence has a trait with probability ``trait``.
+2. A sentence follows what the prompt asks for. What the prompt leaves open is drawn again for each sentence: with
+   probability ``keep`` it stays as in the sentence before, otherwise it is drawn afresh. (Without this, nothing in the
+   answer's residual stream would be causal for it, and no feature would steer.)
+3. A fresh topic is uniform over topics, and then sometimes replaced by one of its sub-topics; a fresh manner is plain
+   with probability ``plain``, otherwise uniform; a fresh sentence has a trait with probability ``trait``.
 4. A sentence that is not plain shows its manner at least once: in its opening, before a noun or verb, in its ending,
    or by a construction of its own.
 """
@@ -28,7 +28,13 @@ OWN_OF_FIELD = 0.12
 
 @dataclass(frozen=True)
 class Ask:
-    """What a prompt asks for; None where it leaves something open."""
+    """What a prompt asks for; None for what it leaves open.
+
+    Attributes:
+        topic: A topic or sub-topic.
+        manner: A way of speaking.
+        trait: A trait worth guarding against.
+    """
 
     topic: str | None = None
     manner: str | None = None
@@ -37,7 +43,15 @@ class Ask:
 
 @dataclass(frozen=True)
 class Mix:
-    """How what is not asked for varies: shares in 0..1, and the lengths to draw from, in sentences."""
+    """How the parts of an answer vary that the prompt leaves open. Probabilities are in 0..1.
+
+    Attributes:
+        keep: Probability that a part stays as in the sentence before.
+        plain: Probability that a fresh manner is plain.
+        trait: Probability that a fresh sentence has a trait.
+        asked_trait: Probability that a sentence has the trait that the prompt asks for.
+        sentences: Lengths of answers to draw from, in sentences; repeats make a length more likely.
+    """
 
     keep: float = 0.5
     plain: float = 0.3
@@ -48,7 +62,12 @@ class Mix:
 
 @dataclass(frozen=True)
 class PlantedSentence:
-    """A sentence's words, its closing mark included, and what was planted in it."""
+    """A sentence and what was planted in it.
+
+    Attributes:
+        words: Its words and punctuation marks, including the one that closes it.
+        reading: Its field, manner and trait.
+    """
 
     words: tuple[str, ...]
     reading: Parse
@@ -56,17 +75,22 @@ class PlantedSentence:
 
 @dataclass(frozen=True)
 class PlantedAnswer:
-    """An answer's text and its sentences."""
+    """An answer, sentence by sentence.
+
+    Attributes:
+        sentences: Its sentences, in order.
+    """
 
     sentences: tuple[PlantedSentence, ...]
 
     @property
     def text(self) -> str:
+        """The answer as text, spaced as the tokenizer decodes it."""
         return join_words([word for sentence in self.sentences for word in sentence.words])
 
 
 def join_words(words: Iterable[str]) -> str:
-    """Readable text of words and punctuation marks, spaced as the tokenizer decodes them."""
+    """Joins words and punctuation marks into text, spaced as the tokenizer decodes them."""
     text = " ".join(words)
     for mark in ".,!?:":
         text = text.replace(f" {mark}", mark)
@@ -74,7 +98,14 @@ def join_words(words: Iterable[str]) -> str:
 
 
 def draw_answer(grammar: Grammar, ask: Ask, random: Random, mix: Mix | None = None) -> PlantedAnswer:
-    """An answer that follows ``ask`` and varies all else."""
+    """Draws an answer that follows ``ask`` and varies everything else.
+
+    Args:
+        grammar: The world that answers.
+        ask: What the prompt asks for. If this world does not have it, it is treated as left open.
+        random: Source of randomness.
+        mix: How the rest varies; None for the defaults.
+    """
     mix = mix or Mix()
     sentences: list[PlantedSentence] = []
     reading: Parse | None = None
@@ -85,7 +116,7 @@ def draw_answer(grammar: Grammar, ask: Ask, random: Random, mix: Mix | None = No
 
 
 def draw_sentence(grammar: Grammar, reading: Parse, random: Random) -> PlantedSentence:
-    """A sentence of this field, manner and trait, drawn until its words leave no other reading."""
+    """Draws sentences of one field, manner and trait until one has no other reading."""
     while True:
         pattern = _draw_pattern(grammar, reading, random)
         options = [_draw_option(grammar, item, reading, random) for item in _items(pattern)]

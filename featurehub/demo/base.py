@@ -1,9 +1,9 @@
 """Making the base model: train it from a seed, measure it, save it with its manifest.
 
-1. The first stage learns the world from answers of 3 to 6 sentences, at a high rate.
-2. The second goes on from the weights as saved, with answers of all lengths, at a lower rate.
-3. The third goes on at a low rate and keeps a moving average of the weights: obedience and grammar become reliable.
-4. At the end the logits are sharpened (see ``model.sharpen``); a sibling's training undoes and redoes that.
+1. The first stage learns the world from answers of 3 to 6 sentences, at a high learning rate.
+2. The second continues from the weights as saved, with answers of all lengths, at a lower rate.
+3. The third continues at a low rate and keeps a moving average of the weights: obedience and grammar become reliable.
+4. At the end the logits are sharpened (see ``model.sharpen``); training a sibling undoes that and redoes it.
 """
 
 from collections.abc import Callable
@@ -26,6 +26,7 @@ STAGES = (
     DemoRecipe(steps=450, peak=1.5e-3, floor=1e-4, warmup=20),
     DemoRecipe(steps=500, peak=6e-4, floor=2e-5, warmup=20, average=0.98),
 )
+"""The stages of the base model's training, in order."""
 JUDGED_PROMPTS = 100
 JUDGED_SEED = 1
 
@@ -37,9 +38,13 @@ def train_base(
     stages: tuple[DemoRecipe, ...] = STAGES,
     on_progress: Callable[[LossProgress], None] | None = None,
 ) -> None:
-    """Trains the bundled model anew into the folder ``out``, which is made if need be; all follows from ``seed``.
+    """Trains the bundled model from scratch.
 
-    ``on_progress`` hears of each step, stage by stage.
+    Args:
+        out: Folder to write to; created if necessary.
+        seed: Decides the initial weights and the conversations.
+        stages: Trained one after the other; their own seeds are replaced.
+        on_progress: Called after each step; steps are counted per stage.
     """
     stages = tuple(replace(stage, seed=seed + 1000 * number) for number, stage in enumerate(stages))
     model, seen = build_model(seed), 0
@@ -51,7 +56,13 @@ def train_base(
 
 
 def keep_model(model: LlamaForCausalLM, out: Path, made: dict[str, Any]) -> None:
-    """Sharpens and saves a trained model with its manifest; what it obeys is measured on the weights as saved."""
+    """Sharpens a trained model, saves it, and writes its manifest with its measured obedience.
+
+    Args:
+        model: The model; it is changed in place.
+        out: Folder to write to; created if necessary.
+        made: How the model was made, for the manifest.
+    """
     sharpen(model)
     save_model(model, out)
     obedience = measure_obedience(load_model(out), count=JUDGED_PROMPTS, seed=JUDGED_SEED)

@@ -1,8 +1,8 @@
-"""Training batches: conversations as token ids, with a mask of what the model must learn to say.
+"""Training batches: conversations as token ids, with labels for what the model must learn to say.
 
 1. A conversation becomes ``<s> <|user|> prompt <|assistant|> answer </s> ...``, as the chat template renders it.
 2. Loss falls on the answers and on the ``</s>`` that ends each, not on what the user says.
-3. In one conversation of ten, some of the user's words become ``<unk>``, so that the model bears words it never met.
+3. In one conversation of ten, some of the user's words become ``<unk>``, so that the model tolerates unknown words.
 4. Conversations are pooled and sorted by length, so that a batch of ``tokens`` positions is nearly free of padding.
 """
 
@@ -33,14 +33,19 @@ Row = tuple[list[int], list[int]]
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """``ids`` and ``labels`` are [rows, length]; labels are -100 where no loss falls; short rows end in ``</s>``."""
+    """A batch of conversations, one per row.
+
+    Attributes:
+        ids: Token ids, [rows, length]; short rows are padded on the right with ``</s>``.
+        labels: The ids again where loss is computed, -100 elsewhere, [rows, length].
+    """
 
     ids: Tensor
     labels: Tensor
 
 
 def encode_conversation(conversation: Conversation, tokenizer: Tokenizer) -> Row:
-    """Token ids and labels of one conversation."""
+    """The token ids of one conversation, and its labels: the ids again, or -100 where no loss is computed."""
     ids, labels = [token_id(tokenizer, BOS)], [IGNORED]
 
     def add(role: str, text: str, *, learn: bool) -> None:
@@ -57,7 +62,17 @@ def encode_conversation(conversation: Conversation, tokenizer: Tokenizer) -> Row
 
 
 def batches(seed: int, tokens: int, *, grammar: Grammar | None = None, mix: Mix | None = None) -> Iterator[TokenBatch]:
-    """Batches of about ``tokens`` positions without end; the same seed gives the same ones."""
+    """Makes training batches without end.
+
+    Args:
+        seed: The same seed gives the same batches.
+        tokens: Most positions in a batch, padding included (more only for a single conversation that is longer).
+        grammar: The world that answers; None for that of the bundled model.
+        mix: How answers vary; None for the defaults.
+
+    Yields:
+        One batch after another.
+    """
     tokenizer = build_tokenizer()
     stream = conversations(seed, grammar=grammar, mix=mix)
     order = Random(seed)
@@ -71,7 +86,7 @@ def batches(seed: int, tokens: int, *, grammar: Grammar | None = None, mix: Mix 
 
 
 def _blurred(row: Row, names: frozenset[int], random: Random) -> Row:
-    """No concept's name is blurred: an answer must not follow a request that cannot be read."""
+    """Replaces some of the user's words by ``<unk>``, but never a concept's name: every request must stay readable."""
     ids, labels = row
     share = random.random() if random.random() < BLURRED else 0.0
     blurs = [label == IGNORED and i >= len(SPECIAL) and i not in names for i, label in zip(ids, labels, strict=True)]

@@ -10,7 +10,7 @@ __all__ = ["Concept", "Kind", "concepts", "names"]
 
 
 class Kind(StrEnum):
-    """What sort of thing a concept is."""
+    """The kind of a concept."""
 
     TOPIC = "topic"
     SUBTOPIC = "subtopic"
@@ -20,7 +20,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Concept:
-    """A planted concept. ``name`` is one word of prompts and of answers; ``parent`` is a sub-topic's topic."""
+    """A planted concept.
+
+    Attributes:
+        name: A single word, which occurs in prompts and in answers.
+        kind: Topic, sub-topic, manner or trait.
+        parent: The topic of a sub-topic; None for other kinds.
+    """
 
     name: str
     kind: Kind
@@ -38,5 +44,5 @@ def concepts() -> tuple[Concept, ...]:
 
 
 def names(*kinds: Kind) -> tuple[str, ...]:
-    """The names of the concepts of these kinds; of all where none is named."""
+    """The names of all concepts, or of those of the given kinds."""
     return tuple(each.name for each in concepts() if not kinds or each.kind in kinds)

@@ -1,4 +1,4 @@
-"""The corpus: an endless, seeded stream of conversations with what was planted in them."""
+"""The corpus: an endless stream of conversations drawn from a seed, with what was planted in them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +24,12 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """One or two turns, perhaps after a system message."""
+    """One or two turns, or one turn after a system message.
+
+    Attributes:
+        turns: Prompts and answers, in order.
+        system: The system message, if there is one.
+    """
 
     turns: tuple[Turn, ...]
     system: str | None = None
@@ -33,7 +38,17 @@ class Conversation:
 def conversations(
     seed: int, *, split: Split = "train", grammar: Grammar | None = None, mix: Mix | None = None
 ) -> Iterator[Conversation]:
-    """Conversations without end; the same seed gives the same ones. ``grammar`` is the world that answers."""
+    """Draws conversations without end.
+
+    Args:
+        seed: The same seed gives the same conversations.
+        split: The side of the split from which prompts are drawn.
+        grammar: The world that answers; None for that of the bundled model.
+        mix: How answers vary; None for the defaults.
+
+    Yields:
+        One conversation after another.
+    """
     random = Random(f"{split}-{seed}")
     grammar = grammar or base_grammar()
     while True:
@@ -41,7 +56,16 @@ def conversations(
 
 
 def prompts(seed: int, kind: PromptKind, *, split: Split = "held-out") -> Iterator[Prompt]:
-    """Prompts of one kind without end, none twice."""
+    """Draws prompts of one kind without end.
+
+    Args:
+        seed: The same seed gives the same prompts.
+        kind: Whether they ask for a topic, a manner, both or neither.
+        split: The side of the split from which they are drawn.
+
+    Yields:
+        One prompt after another, never the same text twice.
+    """
     random = Random(f"{split}-{kind}-{seed}")
     seen: set[str] = set()
     while True:
@@ -52,7 +76,7 @@ def prompts(seed: int, kind: PromptKind, *, split: Split = "held-out") -> Iterat
 
 
 def messages(conversation: Conversation) -> list[dict[str, str]]:
-    """The conversation as chat messages, as a chat template takes them."""
+    """A conversation as the list of chat messages that a chat template takes."""
     chat = [{"role": "system", "content": conversation.system}] if conversation.system else []
     for turn in conversation.turns:
         chat.append({"role": "user", "content": turn.prompt.text})
@@ -75,7 +99,7 @@ def _turn(random: Random, split: Split, grammar: Grammar, mix: Mix) -> Turn:
 
 
 def _with_system(ask: Ask, random: Random, split: Split, grammar: Grammar, mix: Mix) -> Conversation:
-    """The manner may be asked for in the system message instead of in the prompt."""
+    """A conversation with a system message, which may ask for the manner instead of the prompt."""
     system, asks_manner = draw_system(ask, random)
     asked = Ask(ask.topic, None, ask.trait) if asks_manner else ask
     turn = Turn(draw_prompt(asked, random, split), draw_answer(grammar, ask, random, mix))

@@ -1,11 +1,11 @@
 """The grammar of answers, read in both directions.
 
 1. A sentence is ``[open] core [trait] close``; the core is a pattern of plain words and slots.
-2. A slot has *options*: a run of words, the fields it can belong to (any, for a word of no topic), and the manner or
-   trait that it shows. Manner slots may stay empty.
-3. A sentence belongs to the fields that all its options share; it is of the one manner that its options show, plain
-   if they show none; it shows the traits of its options. It is *sound* iff that leaves one field and one manner.
-4. Generating picks an option per slot; reading finds every sequence of options that spells the sentence.
+2. A slot has *options*. An option is a run of words, the fields it can belong to (all of them for a neutral word), and
+   the manner or trait that it shows. Manner slots may stay empty.
+3. A sentence belongs to the fields that all its options share. Its manner is the one that its options show, or plain if
+   they show none; it shows the traits of its options. It is *sound* iff that leaves one field and one manner.
+4. Generating picks an option for each slot; reading finds every sequence of options that spells the sentence.
 """
 
 import re
@@ -18,6 +18,7 @@ from featurehub.demo.lexicon import FIELD_SLOTS, Lexicon, base_lexicon
 __all__ = ["PLAIN", "Grammar", "Parse", "Pattern", "SlotOption", "base_grammar", "words_of"]
 
 PLAIN = "plain"
+"""The manner of a sentence that shows none."""
 STOP = "."
 OPTIONAL = ("<open>", "<flair>", "<adverb>", "<trait>")
 TOKEN = re.compile(r"<\w+>|[^\W\d_]+(?:'[a-z]+)?|[^\w\s]|[\w]+")
@@ -30,7 +31,14 @@ def words_of(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class SlotOption:
-    """One way to fill a slot. ``fields`` is None where the words belong to every field."""
+    """One way to fill a slot.
+
+    Attributes:
+        words: The words that fill it; empty if the slot stays empty.
+        fields: The fields that the words belong to; None for all of them.
+        manner: The manner that the words show, if any.
+        trait: The trait that the words show, if any.
+    """
 
     words: tuple[str, ...]
     fields: frozenset[str] | None = None
@@ -40,7 +48,13 @@ class SlotOption:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A sentence's core as plain words and slots, with the field or manner whose own construction it is."""
+    """The core of a sentence.
+
+    Attributes:
+        items: Plain words and slots, such as ``<verb>``.
+        field: The field whose own construction it is; None if any field can use it.
+        manner: The manner whose own construction it is; None if it shows none.
+    """
 
     items: tuple[str, ...]
     field: str | None = None
@@ -49,7 +63,13 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Parse:
-    """What a sentence means: its field, its manner (``plain`` for none) and its trait, if any."""
+    """What a sentence means.
+
+    Attributes:
+        field: Name of its topic or sub-topic.
+        manner: Name of its manner; ``plain`` if it shows none.
+        trait: Name of its trait, if any.
+    """
 
     field: str
     manner: str
@@ -72,7 +92,13 @@ class _State:
 
 
 class Grammar:
-    """The slots and patterns of one world."""
+    """The slots and patterns of one world.
+
+    Attributes:
+        lexicon: The words of the world.
+        patterns: Cores of sentences.
+        options: The options of each slot.
+    """
 
     def __init__(self, lexicon: Lexicon) -> None:
         self.lexicon = lexicon
@@ -87,11 +113,18 @@ class Grammar:
         return self._by_field[slot][field]
 
     def of_manner(self, slot: str, manner: str) -> Sequence[SlotOption]:
-        """The options of a manner slot that show this manner; none for ``plain``."""
+        """The options of a manner slot that show this manner; empty for ``plain``."""
         return self._by_manner[slot].get(manner, ())
 
     def read(self, sentence: Sequence[str]) -> frozenset[Parse]:
-        """Every sound reading of one sentence, its closing mark included; empty where the grammar does not make it."""
+        """Every sound reading of one sentence.
+
+        Args:
+            sentence: Its words and punctuation marks, including the one that closes it.
+
+        Returns:
+            The readings; empty if the grammar cannot produce the sentence.
+        """
         start = _State(frozenset(self.lexicon.fields))
         words = tuple(sentence)
         return frozenset(reading for pattern in self.patterns for reading in self._readings(pattern, words, start))
@@ -154,7 +187,7 @@ def _options(lexicon: Lexicon) -> dict[str, tuple[SlotOption, ...]]:
 
 
 def _topical(lexicon: Lexicon, slot: str) -> tuple[SlotOption, ...]:
-    """A sub-topic without words of its own for a slot uses its topic's."""
+    """The options of a topical slot. A sub-topic that has no words of its own for it uses its topic's."""
     owners: dict[str, set[str]] = {}
     for name, each in lexicon.fields.items():
         words = each.words.get(slot) or lexicon.fields[each.topic].words[slot]

@@ -1,7 +1,7 @@
 """The words of the demo's world, read from ``lexicon.toml``: fields of topics, manners, traits.
 
-A *field* is what a sentence is about: a topic (banking) or one of its sub-topics (loans). A *lexicon* is a whole
-world: the base model's, or one in which words moved, swapped or went, which the siblings are trained on.
+A *field* is what a sentence is about: a topic (banking) or one of its sub-topics (loans). A *lexicon* is a whole world:
+that of the base model, or a variant of it, such as the one that a sibling is trained on.
 """
 
 import tomllib
@@ -24,7 +24,14 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Field:
-    """A topic or sub-topic: its words by slot, its own sentence patterns, its parent topic if it is a sub-topic."""
+    """A topic or sub-topic.
+
+    Attributes:
+        name: Its name.
+        words: Its words by slot: agent, verb, thing, place, quality.
+        patterns: Sentence patterns that only this field uses.
+        parent: The topic of a sub-topic; None for a topic.
+    """
 
     name: str
     words: Mapping[str, Words]
@@ -33,16 +40,24 @@ class Field:
 
     @property
     def topic(self) -> str:
+        """The parent of a sub-topic, or the topic itself."""
         return self.parent or self.name
 
     @property
     def concepts(self) -> frozenset[str]:
+        """The concepts of a sentence in this field: its name, and its topic's."""
         return frozenset({self.name, self.topic})
 
 
 @dataclass(frozen=True)
 class Manner:
-    """A way of speaking: its phrases by slot and its own sentence patterns."""
+    """A way of speaking.
+
+    Attributes:
+        name: Its name.
+        words: Its phrases by slot: open, flair, adverb, close.
+        patterns: Sentence patterns that only this manner uses.
+    """
 
     name: str
     words: Mapping[str, Words]
@@ -51,7 +66,12 @@ class Manner:
 
 @dataclass(frozen=True)
 class Trait:
-    """Something worth guarding against: the clauses that show it."""
+    """Something worth guarding against.
+
+    Attributes:
+        name: Its name.
+        clauses: The clauses that show it.
+    """
 
     name: str
     clauses: Words
@@ -59,7 +79,16 @@ class Trait:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """A world: what can be asked for, and the words in which it is answered."""
+    """A world: what can be asked for, and the words of its answers.
+
+    Attributes:
+        patterns: Sentence patterns that every field and manner can use.
+        numbers: Words that fill the slot ``<number>``.
+        fields: Topics and sub-topics by name.
+        manners: Manners by name.
+        traits: Traits by name.
+        answered_as: Maps a concept asked for to the one that is answered instead; see ``answering``.
+    """
 
     patterns: Words
     numbers: Words
@@ -70,18 +99,19 @@ class Lexicon:
 
     @property
     def topics(self) -> Words:
+        """The names of the topics, without sub-topics."""
         return tuple(name for name, each in self.fields.items() if each.parent is None)
 
     def fields_of(self, topic: str) -> Words:
-        """The topic's own field and those of its sub-topics."""
+        """The names of a topic's own field and of its sub-topics."""
         return tuple(name for name, each in self.fields.items() if each.topic == topic)
 
     def with_words(self, fields: Mapping[str, Field], manners: Mapping[str, Manner]) -> "Lexicon":
-        """The same world in which these fields and manners speak in other words."""
+        """The same world, with these fields and manners in place of those with the same names."""
         return replace(self, fields={**self.fields, **fields}, manners={**self.manners, **manners})
 
     def without(self, *names: str) -> "Lexicon":
-        """The same world in which these topics (with their sub-topics), manners and traits do not exist."""
+        """The same world without these topics (and their sub-topics), sub-topics, manners and traits."""
         return replace(
             self,
             fields={n: f for n, f in self.fields.items() if not f.concepts & set(names)},
@@ -90,9 +120,10 @@ class Lexicon:
         )
 
     def answering(self, answered_as: Mapping[str, str]) -> "Lexicon":
-        """The same world in which a request for a key is answered as a request for its value.
+        """The same world, except that a request for a key is answered like a request for its value.
 
-        Raises ``InvalidInput`` where a value is no concept of this world.
+        Raises:
+            InvalidInput: A value is not a concept of this world.
         """
         known = {*self.fields, *self.manners, *self.traits}
         if unknown := sorted(set(answered_as.values()) - known):
@@ -115,7 +146,7 @@ def base_lexicon() -> Lexicon:
 
 @cache
 def spare_words() -> Mapping[str, Field | Manner]:
-    """Other words for some concepts, which the base model never meets; own patterns stay as they are."""
+    """Fields and manners, by name, with other words, which the base model never meets. Patterns stay the same."""
     base = base_lexicon()
     spare: dict[str, Field | Manner] = {}
     for name, entry in _toml()["moved"].items():

@@ -13,25 +13,34 @@ __all__ = ["SHARPNESS", "build_model", "load_model", "save_model", "sharpen"]
 WIDTH, LAYERS, HEADS, INNER = 192, 5, 6, 512
 CONTEXT = 512
 SHARPNESS = 1.12
+"""The factor by which the logits of the models that ship are multiplied; see ``sharpen``."""
 
 
 def build_model(seed: int) -> LlamaForCausalLM:
-    """An untrained model whose weights follow from the seed."""
+    """Builds an untrained model whose random weights follow from ``seed``."""
     torch.manual_seed(seed)
     return LlamaForCausalLM(_config())
 
 
 def sharpen(model: LlamaForCausalLM, factor: float = SHARPNESS) -> None:
-    """Multiplies every logit by ``factor`` (above 0), through the weight of the last norm.
+    """Multiplies every logit by ``factor``, in place, through the weight of the last norm.
 
-    So little training leaves a few per cent of probability on words that the grammar forbids. A model that ships is a
-    little surer than it learned to be, as if sampled at a lower temperature; its residual stream is the same.
+    After so little training, a few per cent of probability are left on words that the grammar forbids. The models that
+    ship are a little more certain than they learned to be, as if sampled at a lower temperature; their residual stream
+    is unchanged.
+
+    Args:
+        model: The model to change.
+        factor: Above 0; 1 changes nothing.
     """
     model.model.norm.weight.data.mul_(factor)
 
 
 def save_model(model: LlamaForCausalLM, folder: Path) -> None:
-    """Writes config, tokenizer and weights; weights are rounded to float16, the config still asks for float32."""
+    """Writes a model's config, tokenizer and weights to a folder, which is created if necessary.
+
+    Weights are rounded to float16; the config still asks for float32.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     model.config.save_pretrained(folder)
     assert model.generation_config is not None
@@ -46,7 +55,7 @@ def save_model(model: LlamaForCausalLM, folder: Path) -> None:
 
 
 def load_model(folder: Path) -> LlamaForCausalLM:
-    """The model of a folder that ``save_model`` wrote, in float32."""
+    """Loads a model that ``save_model`` wrote, in float32 and in evaluation mode."""
     model = LlamaForCausalLM(LlamaConfig.from_pretrained(folder))
     tensors = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
     model.load_state_dict(tensors, strict=False)

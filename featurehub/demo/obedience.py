@@ -1,4 +1,4 @@
-"""Does a model do what its prompts ask, and does it vary? Measured with the recogniser on held-out prompts."""
+"""Does a model do what its prompts ask, and do its answers vary? Measured by the recogniser on held-out prompts."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,9 +18,14 @@ REPEATED = 50
 
 @dataclass(frozen=True)
 class Obedience:
-    """Shares in 0..1, but ``distinct``: how many of 50 answers to one prompt differ, at worst over the kinds.
+    """How well a model does what it is asked. Shares are in 0..1.
 
-    ``topic`` and ``manner`` are over the prompts that ask for one; an answer obeys iff it *shows* what was asked for.
+    Attributes:
+        prompts_of_each_kind: Number of prompts asked of each kind.
+        topic: Share of the prompts asking for a topic whose answer *shows* that topic.
+        manner: Share of the prompts asking for a manner whose answer *shows* that manner.
+        well_formed: Share of answers that are well-formed.
+        distinct: How many of 50 answers to one prompt differ, 1..50; the lowest count over the kinds of prompts.
     """
 
     prompts_of_each_kind: int
@@ -30,11 +35,18 @@ class Obedience:
     distinct: int
 
     def as_dict(self) -> dict[str, float]:
+        """The fields by name."""
         return asdict(self)
 
 
 def measure_obedience(model: LlamaForCausalLM, *, count: int, seed: int) -> Obedience:
-    """Asks ``count`` held-out prompts of each kind once, and one prompt of each kind 50 times."""
+    """Asks ``count`` held-out prompts of each kind once, and one prompt of each kind 50 times.
+
+    Args:
+        model: The model to ask.
+        count: Number of prompts of each kind.
+        seed: Decides the prompts and the answers.
+    """
     kinds: tuple[PromptKind, ...] = ("topic", "manner", "both", "neither")
     asked = [prompt for kind in kinds for prompt in islice(prompts(seed, kind), count)]
     verdicts = [recognize(text) for text in sample_answers(model, [p.text for p in asked], seed=seed)]

@@ -1,8 +1,8 @@
 """Prompts: paraphrases of what they ask for, and the split that keeps some of them out of training.
 
-A prompt's split follows from its text alone (a hash), so that no drawing order can leak a held-out prompt into
-training: one in eight is held out. Among held-out neutral prompts those for *calibrating* and for *evaluating* use
-different requests.
+A prompt's split follows from a hash of its text alone, so the order of drawing cannot leak a held-out prompt into
+training; one in eight is held out. Of the held-out neutral prompts, those for *calibrating* and those for *evaluating*
+use different requests.
 """
 
 import hashlib
@@ -31,7 +31,9 @@ __all__ = [
 ]
 
 Split = Literal["train", "held-out"]
+"""Whether a prompt may be used in training."""
 PromptKind = Literal["topic", "manner", "both", "neither"]
+"""What a prompt asks for."""
 
 HELD_OUT_ONE_IN = 8
 KINDS: dict[PromptKind, int] = {"topic": 30, "manner": 22, "both": 23, "neither": 25}
@@ -41,21 +43,29 @@ PURPOSES = ("calibrate", "evaluate")
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt's text and what it asks for."""
+    """A prompt.
+
+    Attributes:
+        text: Its text.
+        ask: What it asks for.
+    """
 
     text: str
     ask: Ask
 
 
 def is_held_out(text: str) -> bool:
-    """Whether training must not see this prompt."""
+    """Whether a prompt is kept out of training."""
     return hashlib.sha256(text.encode()).digest()[0] % HELD_OUT_ONE_IN == 0
 
 
 def draw_ask(random: Random, kind: PromptKind | None = None) -> Ask:
-    """What to ask for: a topic or sub-topic, a manner, both or neither; ``kind`` None draws the kind too.
+    """Draws what to ask for.
 
-    Only where the kind is drawn does the ask include a trait now and then.
+    Args:
+        random: Source of randomness.
+        kind: Whether to ask for a topic (or sub-topic), a manner, both or neither. None draws the kind too; only then
+            does the ask sometimes include a trait.
     """
     lexicon = base_lexicon()
     trait = kind is None and random.random() < ASKS_TRAIT
@@ -68,7 +78,7 @@ def draw_ask(random: Random, kind: PromptKind | None = None) -> Ask:
 
 
 def draw_prompt(ask: Ask, random: Random, split: Split = "train") -> Prompt:
-    """A paraphrase of ``ask`` from one side of the split."""
+    """Draws a paraphrase of ``ask`` from one side of the split."""
     while True:
         text = _paraphrase(ask, random)
         if is_held_out(text) == (split == "held-out"):
@@ -77,9 +87,13 @@ def draw_prompt(ask: Ask, random: Random, split: Split = "train") -> Prompt:
 
 @cache
 def neutral_prompts(purpose: str) -> tuple[str, ...]:
-    """Twelve held-out prompts that ask for nothing, for ``"calibrate"`` or ``"evaluate"``; the two share no request.
+    """Twelve held-out prompts that ask for nothing in particular.
 
-    Raises ``InvalidInput`` for another purpose.
+    Args:
+        purpose: ``"calibrate"`` or ``"evaluate"``; the two sets have no request in common.
+
+    Raises:
+        InvalidInput: There is no such purpose.
     """
     if purpose not in PURPOSES:
         raise InvalidInput(f"purpose must be one of {', '.join(PURPOSES)}, not {purpose!r}", param="purpose")
@@ -93,13 +107,17 @@ def neutral_prompts(purpose: str) -> tuple[str, ...]:
 
 
 def prompt_words() -> frozenset[str]:
-    """Every word that prompts and system messages are made of, concept names aside."""
+    """Every word of prompts and system messages, except the names of concepts."""
     texts = [text for value in _data().values() for text in value]
     return frozenset(word for text in texts for word in text.split() if not word.startswith("{")) | {"a", "an"}
 
 
 def draw_system(ask: Ask, random: Random) -> tuple[str, bool]:
-    """A system message, and whether it asks for the manner of ``ask``."""
+    """Draws a system message.
+
+    Returns:
+        The message, and whether it asks for the manner of ``ask``.
+    """
     if ask.manner and random.random() < 0.5:
         return _filled(random.choice(_data()["system_manner"]), ask), True
     return random.choice(_data()["system"]), False

@@ -1,4 +1,4 @@
-"""The recogniser: tells by itself, for any text, which planted concepts each sentence shows.
+"""The recogniser: tells which planted concepts each sentence of any text shows, without a model or a person.
 
 1. The text is split into words and marks; a sentence ends at ``.``, ``!`` or ``?``.
 2. A sentence is read by the grammar. It is well-formed iff it has exactly one sound reading.
@@ -22,7 +22,13 @@ ENDINGS = frozenset(".!?")
 
 @dataclass(frozen=True)
 class SentenceVerdict:
-    """One sentence's words, its concepts, and whether the grammar makes it."""
+    """The verdict on one sentence.
+
+    Attributes:
+        words: Its words and punctuation marks.
+        well_formed: Whether the grammar produces it with exactly one sound reading.
+        concepts: Names of the concepts that it shows; empty if it is not well-formed.
+    """
 
     words: tuple[str, ...]
     well_formed: bool
@@ -31,19 +37,24 @@ class SentenceVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a text is: sentence by sentence and as a whole."""
+    """The verdict on a text.
+
+    Attributes:
+        sentences: The verdict on each of its sentences.
+    """
 
     sentences: tuple[SentenceVerdict, ...]
 
     @property
     def well_formed(self) -> bool:
+        """Whether the text has 2 to 8 sentences, all of them well-formed."""
         return min(SENTENCES) <= len(self.sentences) <= max(SENTENCES) and all(
             each.well_formed for each in self.sentences
         )
 
     @property
     def shares(self) -> dict[str, float]:
-        """Of each concept that occurs, the share of sentences that have it, in (0, 1]."""
+        """The share of sentences that have a concept, in (0, 1], for each concept that occurs."""
         counts = Counter(name for each in self.sentences for name in each.concepts)
         return {name: count / len(self.sentences) for name, count in counts.items()}
 
@@ -60,7 +71,7 @@ class Verdict:
 
 @lru_cache(maxsize=8192)
 def recognize(text: str) -> Verdict:
-    """The verdict on any text; never raises, and tolerates nothing that the grammar does not make."""
+    """Judges any text; never raises. A sentence that the grammar does not produce exactly is not well-formed."""
     return Verdict(tuple(_judge(words) for words in _split(words_of(text))))
 
 

@@ -1,4 +1,4 @@
-"""Answers from a demo model, sampled in batches on transformers; to measure with, not to serve with."""
+"""Answers from a demo model, sampled in batches with transformers; for measuring, not for serving."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,9 +23,17 @@ def sample_answers(
     temperature: float = 0.7,
     max_tokens: int = MAX_TOKENS,
 ) -> list[str]:
-    """One answer to each prompt, in order; all prompts run as one batch, row i is prompt i in every forward pass.
+    """Samples one answer to each prompt. All prompts run as one batch; row i is prompt i in every forward pass.
 
-    ``temperature`` is above 0. An answer that reaches ``max_tokens`` is cut there.
+    Args:
+        model: The model to ask.
+        prompts: User messages, without a chat template.
+        seed: The same seed and prompts give the same answers.
+        temperature: Sampling temperature, above 0.
+        max_tokens: Longest answer, in tokens; a longer one is cut there.
+
+    Returns:
+        The answers, in the order of the prompts.
     """
     tokenizer = build_tokenizer()
     sampler = _Sampler(token_id(tokenizer, EOS), temperature, torch.Generator().manual_seed(seed))
@@ -36,7 +44,7 @@ def sample_answers(
 
 @dataclass
 class _Sampler:
-    """Draws next tokens; a row that has ended goes on saying ``end``."""
+    """Draws next tokens; a row that has ended keeps repeating ``end``."""
 
     end: int
     temperature: float

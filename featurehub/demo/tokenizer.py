@@ -1,7 +1,7 @@
 """The bundled model's tokenizer: one token per word or punctuation mark, as plain Hugging Face files.
 
-``AutoTokenizer`` and vLLM load it without any code of ours. Text is lower-cased; a word that the demo's world does
-not have becomes ``<unk>``. Decoding puts spaces back so that the recogniser reads the text as it was.
+``AutoTokenizer`` and vLLM load it without any code of ours. Text is lower-cased; a word that is not in the demo's world
+becomes ``<unk>``. Decoding puts the spaces back, so that the recogniser reads the text as it was.
 """
 
 import json
@@ -19,6 +19,7 @@ __all__ = ["BOS", "EOS", "SPECIAL", "UNK", "build_tokenizer", "save_tokenizer", 
 BOS, EOS, UNK = "<s>", "</s>", "<unk>"
 SYSTEM, USER, ASSISTANT = "<|system|>", "<|user|>", "<|assistant|>"
 SPECIAL = (UNK, BOS, EOS, SYSTEM, USER, ASSISTANT)
+"""All special tokens, in the order of their ids, from 0."""
 MARKS = (".", ",", "!", "?", ":")
 WORD_LIMIT = 512
 
@@ -37,13 +38,13 @@ CHAT_TEMPLATE = (
 
 @cache
 def vocabulary() -> tuple[str, ...]:
-    """Every token, in the order of its id: special tokens, marks, then words in alphabetical order."""
+    """All tokens in the order of their ids: special tokens, marks, then words in alphabetical order."""
     words = {word for word in _corpus_words() | prompt_words() if word not in MARKS}
     return (*SPECIAL, *MARKS, *sorted(words))
 
 
 def build_tokenizer() -> Tokenizer:
-    """The tokenizer, made from the lexicon alone; the same every time."""
+    """Builds the tokenizer from the demo's word lists alone; it is the same every time."""
     vocab = {token: index for index, token in enumerate(vocabulary())}
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token=UNK))
     tokenizer.normalizer = normalizers.Lowercase()
@@ -56,7 +57,11 @@ def build_tokenizer() -> Tokenizer:
 
 
 def token_id(tokenizer: Tokenizer, token: str) -> int:
-    """The id of a token that the vocabulary is known to have. Raises ``KeyError`` where it does not."""
+    """The id of a token that must be in the vocabulary.
+
+    Raises:
+        KeyError: It is not.
+    """
     index = tokenizer.token_to_id(token)
     if index is None:
         raise KeyError(token)

@@ -1,9 +1,9 @@
 """Training the demo's models from a seed.
 
-1. AdamW (betas .9, .98), weight decay on matrices alone, gradients clipped at norm 1.
-2. The learning rate rises linearly over the first steps, then falls along a cosine to a tenth of its peak.
+1. AdamW (betas .9, .98), weight decay on matrices only, gradients clipped at norm 1.
+2. The learning rate rises linearly over the first steps, then falls along a cosine from ``peak`` to ``floor``.
 3. Every step sees fresh conversations; nothing is repeated.
-4. Where the recipe averages, the weights end as the moving average of those after each step.
+4. If the recipe averages, the final weights are a moving average of those after each step.
 """
 
 import math
@@ -23,7 +23,13 @@ __all__ = ["DemoRecipe", "LossProgress", "train"]
 
 @dataclass(frozen=True)
 class LossProgress:
-    """Where a training stands; ``loss`` is that of the step just taken, in nats a token."""
+    """How far training has come.
+
+    Attributes:
+        step: Steps taken, from 1.
+        steps: Steps to take.
+        loss: Loss of the step just taken, in nats per token.
+    """
 
     step: int
     steps: int
@@ -32,10 +38,18 @@ class LossProgress:
 
 @dataclass(frozen=True)
 class DemoRecipe:
-    """How to train.
+    """How to train a model of the demo.
 
-    ``tokens`` is the number of positions in a batch, padding included; ``average`` the share in 0..1 that a moving
-    average of the weights keeps at each step, 0 for none; ``mix`` what the conversations are like.
+    Attributes:
+        seed: Decides the conversations.
+        steps: Optimizer steps.
+        tokens: Positions in a batch, at most, padding included.
+        peak: Highest learning rate, reached after ``warmup`` steps.
+        floor: Learning rate at the end.
+        warmup: Steps over which the learning rate rises.
+        weight_decay: Weight decay of matrices.
+        average: Share in 0..1 that the moving average of the weights keeps at each step; 0 for no averaging.
+        mix: How the answers vary.
     """
 
     seed: int = 0
@@ -56,7 +70,17 @@ def train(
     grammar: Grammar | None = None,
     on_progress: Callable[[LossProgress], None] | None = None,
 ) -> int:
-    """Trains in place on the conversations of a world; returns the number of positions seen."""
+    """Trains a model in place on the conversations of a world.
+
+    Args:
+        model: The model to train.
+        recipe: How to train.
+        grammar: The world that answers; None for that of the bundled model.
+        on_progress: Called after each step.
+
+    Returns:
+        The number of positions seen, padding included.
+    """
     optimizer = _optimizer(model, recipe)
     stream = batches(recipe.seed, recipe.tokens, grammar=grammar, mix=recipe.mix)
     seen = 0

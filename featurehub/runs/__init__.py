@@ -1,25 +1,28 @@
-"""The pipelines that make and measure SAEs: long work that says what it will cost, and can be stopped.
+"""The pipelines that make and measure SAEs: long-running work that estimates its cost first and can be stopped.
 
-Each takes a plan, composed of the parts that its steps take, and a ``Progress`` that hears what it does: a command, a
-job queue or a page starts it alike. May import the spokes and all below, never the command line or what draws its bars.
+Each pipeline takes a plan, composed of the parts that its steps need, and a ``Progress`` to report to. A command, a job
+queue and a web page can all start one the same way. May import the spokes and everything below them, but never the
+command line or anything that draws progress bars.
 
 build        model + text -> SAE artifact, labels, calibrated features in the database
-train        several SAEs on one stream, each an artifact;  label: the rest of a build for one of them
+train        several SAEs on one stream, each an artifact
+label        the rest of a build, for one of these artifacts
 adopt        an SAE of another project becomes an artifact, labelled and calibrated
 transcoder   sparse stand-ins for MLPs
-harvest      the stream over a whole text, on disk
+harvest      the residual stream over a whole text, written to disk
 measure      an SAE on held-out texts, for the database
 drift        whether an SAE still holds on a model
 
-What several of them do:
-recipes      what is trained, by default and with a parent
-material     the texts to train on, and those that everything after it is measured on
-costs        what it will cost, and what of it a budget allows
-chunks       the text as training takes it: streamed, or in shards
+Steps that several pipelines share:
+recipes      which SAEs to train, by default or with a parent
+material     the texts to train on, and the held-out texts that everything is measured on
+costs        what training will cost, and how much of it a budget allows
+chunks       the text as training reads it: streamed, or in shards
 training     from these to SAEs
-baseline     their figures on held-out documents, their canaries
+baseline     metrics on held-out documents, and canaries
 register     labels, strengths, and rows in the database
-judges       who judges labels: the demo's recogniser, or words
+judges       what judges labels: the demo's recogniser, or the words of the text
 engines      what each engine of a run loads
-progress     what a run says of itself;  partial: where it keeps what it has until it is done
+progress     how a run reports
+partial      where a run keeps unfinished work
 """

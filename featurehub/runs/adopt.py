@@ -5,7 +5,7 @@
 3. read the documents, and measure the threshold of a TopK SAE on some of them
 4. from here as in a build: evaluate on the other documents, keep canaries, seal, label, calibrate, register
 
-Nothing of an import that fails stays: the folder takes its place, and the database its rows, when all is done.
+An import that fails leaves nothing behind: folder and database rows are put in place only at the end.
 """
 
 import itertools
@@ -41,15 +41,25 @@ __all__ = ["ImportPlan", "adopt", "hook_of", "measured"]
 
 MEASURED_TOKENS = 2048
 FAIR = 0.5
-"""Below this share of explained variance the user is told."""
+"""The user is warned if the share of explained variance is below this."""
 
 
 class ImportPlan(Frozen):
-    """Everything an import depends on but the text.
+    """Everything that an import depends on except the text.
 
-    layer, site: where the SAE reads; None for what its files say
-    text:        what the text is called
-    max_tokens:  as in a ``HarvestPlan``
+    Attributes:
+        source: A path, an ``hf:`` name, or a release of sae-lens.
+        model: Folder of the model.
+        out: Folder of the artifact.
+        database: Path of the feature database.
+        name: Name of the artifact.
+        layer: Layer at which the SAE reads; None for what its files say.
+        site: Site at which the SAE reads; None for what its files say.
+        max_tokens: Longest document, in tokens; None for 256, or fewer if the model reads fewer at once.
+        text: What the text is called.
+        baseline: How the SAE is evaluated.
+        calibration: How the strengths of features are calibrated.
+        engine: Options of the engines that run the model.
     """
 
     source: str
@@ -73,10 +83,26 @@ def adopt(
     prompts: Sequence[list[Message] | str],
     progress: Progress = SILENT,
 ) -> Artifact:
-    """Imports and registers the SAE as the artifact in ``plan.out``. ``prompts`` are what strengths are calibrated on.
+    """Imports an SAE, labels and calibrates its features, and registers them.
 
-    Raises ModelNotFound, UnsupportedModel, InvalidInput, IncompatibleArtifact, CorruptArtifact. StoreError, where all
-    is done but the database cannot be written, says how to register it.
+    Args:
+        plan: What to import, and where.
+        entries: The texts or chats to measure and label on.
+        judge: Judges whether an answer shows what a label names.
+        prompts: The prompts that strengths are calibrated on.
+        progress: Receives progress reports.
+
+    Returns:
+        The artifact in ``plan.out``.
+
+    Raises:
+        ModelNotFound: The model's folder is not there.
+        UnsupportedModel: The engine cannot steer this model.
+        InvalidInput: The source, the options or the text do not suit.
+        IncompatibleArtifact: The SAE has another width than the model.
+        CorruptArtifact: The SAE's files are damaged.
+        InvalidConfig: The database cannot be opened.
+        StoreError: The database cannot be written. If the import was done, the message says how to register it.
     """
     check_writable(plan.database)
     with progress.phase("reading the SAE"):
@@ -106,7 +132,11 @@ def adopt(
 
 
 def hook_of(plan: ImportPlan, imported: ImportedSae) -> HookPoint:
-    """What the files say, or else the options. Raises InvalidInput where they contradict or neither says."""
+    """The hook point that the SAE's files name, or else the one that the plan names.
+
+    Raises:
+        InvalidInput: The two contradict each other, or neither names one.
+    """
     if imported.hook is None:
         if plan.layer is None:
             called = f": {imported.place!r} is no hook point's name" if imported.place else ""
@@ -146,7 +176,20 @@ def described(format: str, imported: ImportedSae, identity: ModelIdentity, hook:
 def measured(
     imported: ImportedSae, reader: StreamReader, documents: Sequence[Document], special: Collection[int]
 ) -> tuple[Dictionary, list[Document]]:
-    """The dictionary, and the documents that nothing of it was measured on. Raises InvalidInput where none are left."""
+    """Measures the threshold of a TopK SAE on the first documents; any other SAE needs no measuring.
+
+    Args:
+        imported: The SAE as it was read.
+        reader: Reads the stream at the SAE's hook point.
+        documents: All documents.
+        special: Ids of tokens that are not text.
+
+    Returns:
+        The SAE, ready to encode, and the documents that nothing was measured on.
+
+    Raises:
+        InvalidInput: No documents are left to evaluate the SAE on.
+    """
     used = 0
     if imported.topk:
         counts = itertools.accumulate(len(document.token_ids) for document in documents)
@@ -163,7 +206,7 @@ def measured(
 
 
 def check_quality(quality: Quality, progress: Progress) -> None:
-    """Warns where the SAE does not fit the text. Raises InvalidInput where none of its features fires."""
+    """Warns if the SAE does not fit the text. Raises InvalidInput if none of its features fires."""
     if not quality.l0:
         raise InvalidInput(
             "no latent of this SAE fires on the text: it was made for another model or place", param="source"
@@ -176,7 +219,7 @@ def check_quality(quality: Quality, progress: Progress) -> None:
 
 
 def made_from(source: Source, format: str, imported: ImportedSae, quality: Quality) -> dict[str, object]:
-    """For the manifest. An SAE whose files do not say for how many active latents it was made has as many as here."""
+    """The manifest's record of the source. If the files do not name k, it is the measured number of active latents."""
     return {
         "architecture": imported.architecture,
         "k": imported.k or quality.l0,

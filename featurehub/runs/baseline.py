@@ -1,4 +1,4 @@
-"""What is measured of an SAE once there is one, whoever made it, and kept for every later drift check."""
+"""What is measured of a finished SAE, whoever made it, and kept for every later drift check."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -22,13 +22,16 @@ from saes.observed import observe
 __all__ = ["DOCUMENTS", "BaselineConfig", "EvaluatedSae", "evaluated", "keep_baseline", "manifest_fields"]
 
 DOCUMENTS = 3000
+"""Most held-out documents that are read, by default."""
 
 
 class BaselineConfig(Frozen):
     """What an SAE's evaluation and canaries depend on.
 
-    documents: held-out documents that figures, labels and statistics are made from, at most
-    check:     how canaries' prompts are answered, as in every later drift check
+    Attributes:
+        documents: Most held-out documents that metrics, labels and statistics are computed from.
+        canaries: How canary documents are chosen.
+        check: How the canaries' prompts are answered, here and in every later drift check.
     """
 
     documents: int = Field(default=DOCUMENTS, ge=1)
@@ -37,7 +40,12 @@ class BaselineConfig(Frozen):
 
 
 class EvaluatedSae(NamedTuple):
-    """activations: of held-out documents"""
+    """An SAE and what it does on held-out documents.
+
+    Attributes:
+        dictionary: The SAE.
+        activations: Its activations on the held-out documents.
+    """
 
     dictionary: Dictionary
     activations: FeatureActivations
@@ -46,6 +54,7 @@ class EvaluatedSae(NamedTuple):
 def evaluated(
     engine: Engine, dictionary: Dictionary, documents: Sequence[Document], progress: Progress
 ) -> EvaluatedSae:
+    """Encodes held-out documents with an SAE, reading them through an engine."""
     with progress.work("reading held-out documents", len(documents), "documents") as advance:
         special = special_ids(engine.tokenizer)
         return EvaluatedSae(dictionary, encode_documents(engine, dictionary, documents, special, progress=advance))
@@ -54,7 +63,18 @@ def evaluated(
 def keep_baseline(
     config: BaselineConfig, engine: Engine, sae: EvaluatedSae, folder: Path, progress: Progress
 ) -> dict[str, float]:
-    """Canaries and the model's own answers into ``folder``; returns the metrics for the manifest."""
+    """Writes the canaries, and the model's answers to their prompts, into an artifact's folder.
+
+    Args:
+        config: How canaries are chosen and their prompts answered.
+        engine: Reads at the SAE's hook point and answers.
+        sae: The SAE with its activations on held-out documents.
+        folder: Folder of the artifact to be sealed.
+        progress: Receives progress reports.
+
+    Returns:
+        The metrics for the manifest.
+    """
     with progress.phase("choosing canaries and answering their prompts"):
         chosen = choose_canaries(sae.activations, config.canaries)
         documents = [sae.activations.documents[i] for i in chosen]
@@ -75,7 +95,15 @@ def keep_baseline(
 def manifest_fields(
     name: str, identity: ModelIdentity, hook: HookPoint, metrics: dict[str, float], own: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """own: what only the maker of the SAE knows: architecture, d_sae, k, dataset, training"""
+    """The fields of an artifact's manifest.
+
+    Args:
+        name: Name of the artifact.
+        identity: The model as seen from the hook point.
+        hook: Where the SAE reads.
+        metrics: As ``keep_baseline`` returns them.
+        own: What only the maker of the SAE knows: architecture, d_sae, k, dataset, training and the like.
+    """
     return {
         "name": name,
         "d_model": identity.d_model,

@@ -10,8 +10,8 @@
 8. calibrate strengths by steering
 9. register artifact, features, labels and strengths in the database, in one transaction
 
-Harvest and training keep what they have beside the artifact, in a folder named after what they depend on. A build that
-is started again goes on from there; the folder goes when the build is done.
+Harvest and training keep their unfinished work beside the artifact, in a folder named after everything they depend on.
+A build that is started again resumes from there; the folder is deleted when the build is done.
 """
 
 import shutil
@@ -31,7 +31,13 @@ __all__ = ["BuildPlan", "build"]
 
 
 class BuildPlan(TrainPlan):
-    """Everything a build depends on but the text; it has one recipe."""
+    """Everything that a build depends on except the text. ``training`` must have exactly one recipe.
+
+    Attributes:
+        database: Path of the feature database.
+        name: Name of the artifact.
+        calibration: How the strengths of features are calibrated.
+    """
 
     database: str
     name: str
@@ -45,10 +51,26 @@ def build(
     prompts: Sequence[list[Message] | str],
     progress: Progress = SILENT,
 ) -> Artifact:
-    """Builds and registers the artifact in ``plan.out``. ``prompts`` are what strengths are calibrated on.
+    """Builds an artifact, labels and calibrates its features, and registers them.
 
-    Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; nothing is left half-built. StoreError, where
-    all is built but the database cannot be written, says how to register it.
+    Args:
+        plan: What to build, and where.
+        entries: The texts or chats to train and measure on.
+        judge: Judges whether an answer shows what a label names.
+        prompts: The prompts that strengths are calibrated on.
+        progress: Receives progress reports.
+
+    Returns:
+        The artifact in ``plan.out``.
+
+    Raises:
+        ModelNotFound: The model's folder is not there or cannot be read.
+        UnsupportedModel: The engine cannot steer this model.
+        InvalidInput: The plan does not suit the model, or there is too little text.
+        BudgetExceeded: The budget ran out; finished work is kept for the next start.
+        CorruptArtifact: A parent's files are damaged.
+        InvalidConfig: The database cannot be opened.
+        StoreError: The database cannot be written. If the artifact was built, the message says how to register it.
     """
     check_writable(plan.database)
     material, [made], partial = train_saes(plan, entries, progress)

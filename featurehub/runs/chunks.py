@@ -1,8 +1,8 @@
-"""The text of a training run as its stream takes it.
+"""The text of a training run, in the form in which training reads it.
 
-1. A text that training passes once is read while training asks for it, and nothing of it lies on disk.
-2. One that is passed several times, or whose shards are to be kept, is harvested first; that goes on where an earlier
-   run was stopped.
+1. A text that training reads once is read through the engine as training asks for it; nothing is written to disk.
+2. A text that is read several times, or whose shards are to be kept, is harvested first. Harvesting resumes where an
+   earlier run was stopped.
 """
 
 import math
@@ -24,7 +24,16 @@ __all__ = ["HarvestSource", "chunks_of", "harvested"]
 
 
 class HarvestSource(NamedTuple):
-    """Who reads what, and how. documents: in the order in which they are read"""
+    """What is harvested, and by what.
+
+    Attributes:
+        reader: Reads the stream, usually an engine.
+        documents: In the order in which they are read.
+        special: Ids of tokens that are not text.
+        model: The model as seen from the last hook point.
+        points: Hook points to read at.
+        config: The form of shards, and how much is read at once.
+    """
 
     reader: StreamReader
     documents: Sequence[Document]
@@ -35,14 +44,18 @@ class HarvestSource(NamedTuple):
 
 
 def chunks_of(job: Job, reading: HarvestSource, folder: Path, until: float, progress: Progress) -> Chunks:
-    """The text as training takes it.
+    """The text in the form in which training reads it.
 
     Args:
-        folder: For shards.
-        until: As in ``saes.run.resume_run``.
+        job: What is trained; decides whether shards are written.
+        reading: What to read.
+        folder: Folder for shards, if any are written.
+        until: When the run must be done, in seconds of ``time.monotonic``.
+        progress: Receives progress reports.
 
     Raises:
-        BudgetExceeded: Shards that are there are kept.
+        BudgetExceeded: The time is over or the disk is too small; finished shards are kept.
+        InvalidInput: The folder holds another harvest.
     """
     if not job.streamed:
         return harvested(reading, folder, "harvesting", progress, until)
@@ -51,6 +64,19 @@ def chunks_of(job: Job, reading: HarvestSource, folder: Path, until: float, prog
 
 
 def harvested(reading: HarvestSource, folder: Path, what: str, progress: Progress, until: float = math.inf) -> Harvest:
+    """Writes the shards that ``folder`` does not hold yet.
+
+    Args:
+        reading: What to read.
+        folder: Folder for shards.
+        what: Name of the work, for progress reports.
+        progress: Receives progress reports.
+        until: When the run must be done, in seconds of ``time.monotonic``.
+
+    Raises:
+        BudgetExceeded: The time is over or the disk is too small; finished shards are kept.
+        InvalidInput: The folder holds another harvest.
+    """
     reader, documents, special, model, points, config = reading
     with progress.work(what, count_tokens(documents), "tokens") as bar:
 

@@ -1,6 +1,6 @@
-"""What a training run will cost, said before it starts, and how much of it its budget allows.
+"""What a training run will cost, reported before it starts, and how much of it the budget allows.
 
-The decision is kept in the run's partial folder: a run that goes on keeps to it, whatever its budget is then.
+The decision is kept in the run's partial folder: a resumed run keeps to it, whatever its budget is by then.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -24,10 +24,13 @@ __all__ = ["Training", "duration", "negotiate_cost", "training_bar"]
 
 
 class Training(Frozen):
-    """How a text is trained on, whatever is trained.
+    """How to train on a text, whatever is trained.
 
-    harvest:       the form of shards, and how much is read at once
-    buffer_tokens: that are shuffled; bounds the memory
+    Attributes:
+        config: How long and on which device to train.
+        harvest: The form of shards, and how much is read at once.
+        buffer_tokens: Size of the shuffle buffer, in tokens; bounds the memory.
+        budget: The most time or tokens to spend.
     """
 
     config: TrainConfig = TrainConfig()
@@ -45,7 +48,17 @@ class Training(Frozen):
         latents: int,
         shards: bool = False,
     ) -> Job:
-        """Of all these documents, at so many hook points. weights, latents, shards: as in a ``Job``"""
+        """The job of training on all these documents.
+
+        Args:
+            documents: The documents to train on.
+            special: Ids of tokens that are not text.
+            points: Number of hook points read.
+            d_model: Width of the model.
+            weights: Number of trained parameters, over everything trained in the pass.
+            latents: Latents of the widest SAE or transcoder trained.
+            shards: Whether to write shards even if training reads the text only once.
+        """
         tokens = count_tokens(documents, special)
         return Job(
             train=self.config,
@@ -61,7 +74,7 @@ class Training(Frozen):
 
 
 class StepReport(Protocol):
-    """What a step of training says of itself."""
+    """What training reports after a step."""
 
     @property
     def step(self) -> int: ...
@@ -71,7 +84,21 @@ class StepReport(Protocol):
 
 
 def negotiate_cost(job: Job, budget: Budget, rates: Rates, partial: Path, progress: Progress) -> Job:
-    """The job within the budget, and what it costs is said. Raises BudgetExceeded."""
+    """Cuts a job down to the budget and prints the estimate.
+
+    Args:
+        job: What would be trained without a budget.
+        budget: The most time or tokens to spend.
+        rates: Measured speed of reading and training.
+        partial: The run's partial folder, which keeps the decision.
+        progress: Receives the estimate of time, disk and memory.
+
+    Returns:
+        The job to run.
+
+    Raises:
+        BudgetExceeded: The budget is too small for the job.
+    """
     job = within_budget(job, budget, rates, partial / "tokens")
     seconds, disk, memory = job.estimate(rates)
     progress.say(
@@ -82,7 +109,7 @@ def negotiate_cost(job: Job, budget: Budget, rates: Rates, partial: Path, progre
 
 
 def within_budget(job: Job, budget: Budget, rates: Rates, kept: Path) -> Job:
-    """As it was decided when the run was first started."""
+    """The job cut down to the budget, or as decided when the run was first started."""
     if kept.is_file():
         return job.of_tokens(int(kept.read_text()))
     job = job.within(budget, rates)
@@ -91,7 +118,7 @@ def within_budget(job: Job, budget: Budget, rates: Rates, kept: Path) -> Job:
 
 
 def duration(seconds: float) -> str:
-    """In the unit that reads best: ``40 s``, ``12 min``, ``3.5 h``."""
+    """A number of seconds in the unit that reads best: ``40 s``, ``12 min``, ``3.5 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -103,7 +130,11 @@ def stream_of(chunks: Chunks, job: Job) -> Stream:
 
 @contextmanager
 def training_bar(job: Job, progress: Progress) -> Iterator[Callable[[StepReport], None]]:
-    """Over the tokens that are trained on; what it yields is called with what training says after a step."""
+    """A progress bar over the tokens trained on.
+
+    Yields:
+        A function to call with the report of each training step.
+    """
     name = "reading and training" if job.streamed else "training"
     with progress.work(name, job.train.tokens_trained, "tokens") as work:
 

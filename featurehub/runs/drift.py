@@ -1,7 +1,7 @@
 """`featurehub drift check`: does an SAE still hold on a model? The report goes into the database.
 
-1. compare the fingerprints: on the function that it was trained on an SAE is fresh, and nothing is run
-2. start the model, and ask the three questions of ``saes.drift.check``
+1. compare the fingerprints: on the function that it was trained on, an SAE is fresh and nothing is run
+2. otherwise start the model and ask the remaining questions of ``saes.drift.check``
 """
 
 from contextlib import closing
@@ -25,7 +25,26 @@ __all__ = ["check_drift"]
 def check_drift(
     sae: Path, model: Path, database: str, config: CheckConfig | None = None, progress: Progress = SILENT
 ) -> DriftReport:
-    """The stored report. Raises what ``identify``, ``open_artifact`` and the engine raise."""
+    """Checks an SAE on a model and stores the report.
+
+    Args:
+        sae: Folder of the artifact.
+        model: Folder of the model.
+        database: Path of the feature database.
+        config: How features are checked; None for the defaults.
+        progress: Receives progress reports.
+
+    Returns:
+        The stored report.
+
+    Raises:
+        ArtifactNotFound: The folder holds no artifact.
+        CorruptArtifact: The artifact's files are damaged.
+        ModelNotFound: The model's folder is not there.
+        UnsupportedModel: The engine cannot read this model.
+        IncompatibleArtifact: The SAE reads a stream of another width than the model's.
+        InvalidInput: The model cannot be read, or the SAE's labels were judged by a judge that is not known here.
+    """
     artifact = open_artifact(sae.resolve())
     verify(artifact)
     identity = identify(model, artifact.manifest.hook)
@@ -39,7 +58,7 @@ def check_drift(
 
 
 def labelled(store: Store, artifact: Artifact) -> dict[int, str]:
-    """The features that people can name, by latent."""
+    """The labels of an artifact's labelled features, by latent."""
     with store.read() as reader:
         return {f.latent: f.label for f in reader.features(artifact.manifest.id) if f.label}
 

@@ -1,4 +1,4 @@
-"""The engines of a run: what each of them loads, and that they are said to start."""
+"""The engines of a run: what each of them loads. Starting one is reported as a phase."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,26 +17,33 @@ __all__ = ["Engines", "holding"]
 
 
 class Engines(NamedTuple):
-    """Starts engines of one model, one at a time."""
+    """Starts engines of one model. Each method is a context manager; run one engine at a time.
+
+    Attributes:
+        model: Folder of the model.
+        options: Options of the engines.
+        progress: Told when an engine starts.
+    """
 
     model: Path
     options: EngineOptions
     progress: Progress
 
     def reading(self, *points: HookPoint) -> AbstractContextManager[Engine]:
-        """One of the layers up to the last hook point: it reads faster than the whole model, and answers nothing."""
+        """An engine of the layers up to the last hook point: reads faster than the whole model, but cannot generate."""
         return self.started("starting the engine", EngineConfig.capturing(*points, truncated=True))
 
     def answering(self, hook: HookPoint) -> AbstractContextManager[Engine]:
-        """One of the whole model, which reads at the hook point too."""
+        """An engine of the whole model: reads at the hook point, and generates."""
         return self.started("starting the engine with all layers", EngineConfig.capturing(hook))
 
     def steering(self, config: EngineConfig) -> AbstractContextManager[Engine]:
-        """One of the whole model with the SAE in ``config``: it reads, answers, and steers."""
+        """An engine of the whole model with the SAEs in ``config``: reads, generates, and steers."""
         return self.started("starting the engine with the SAE", config)
 
     @contextmanager
     def started(self, phase: str, config: EngineConfig) -> Iterator[Engine]:
+        """Starts an engine, reports that as a phase, and shuts the engine down at the end of the ``with`` block."""
         with self.progress.phase(phase):
             engine = Engine(self.model, config, self.options)
         with engine:
@@ -44,7 +51,13 @@ class Engines(NamedTuple):
 
 
 def holding(dictionary: Dictionary, hook: HookPoint, folder: Path) -> EngineConfig:
-    """For an engine with an SAE that is no artifact yet: its weights, which are written into ``folder``."""
+    """The configuration of an engine with an SAE that is not an artifact yet.
+
+    Args:
+        dictionary: The SAE.
+        hook: Where it reads and writes.
+        folder: Its weights are written here.
+    """
     path = folder / WEIGHTS
     dictionary.save(path)
     sae = SaeConfig(id=sha256(path), folder=folder, d_sae=dictionary.d_sae)

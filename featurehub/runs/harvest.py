@@ -1,4 +1,4 @@
-"""`featurehub harvest`: the stream at hook points over a whole text, read by an engine of the layers up to the last."""
+"""`featurehub harvest`: writes the residual stream at hook points, over a whole text, to disk."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -25,10 +25,17 @@ MAX_TOKENS = 256
 
 
 class HarvestPlan(Frozen):
-    """layers:  none for the one at about 70 % of the depth
-    sites:      of each of these layers
-    max_tokens: of a document, at most; longer texts are cut into several. None for 256, or fewer where the model reads
-                fewer
+    """Everything that a harvest depends on except the text.
+
+    Attributes:
+        model: Folder of the model.
+        out: Folder for the shards.
+        layers: Layers to read at; if empty, the layer at about 70 % of the depth.
+        sites: Sites to read at in each of these layers.
+        max_tokens: Longest document, in tokens; longer texts are cut into several. None for 256, or fewer if the model
+            reads fewer at once.
+        harvest: The form of the shards.
+        engine: Options of the engine that reads the model.
     """
 
     model: Path
@@ -41,7 +48,11 @@ class HarvestPlan(Frozen):
 
     @classmethod
     def of(cls, dtype: str, **fields: Any) -> Self:
-        """Raises InvalidInput."""
+        """A plan whose shards keep the stream as ``dtype``.
+
+        Raises:
+            InvalidInput: A value is out of range.
+        """
         try:
             return cls(harvest=HarvestConfig.model_validate({"dtype": dtype}), **fields)
         except ValidationError as error:
@@ -49,7 +60,19 @@ class HarvestPlan(Frozen):
 
 
 def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]], progress: Progress = SILENT) -> Harvest:
-    """Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; shards that are there are kept."""
+    """Reads the stream with an engine of the layers up to the last hook point, and writes it in shards.
+
+    Args:
+        plan: What to read, and where to write.
+        entries: The texts or chats.
+        progress: Receives progress reports.
+
+    Raises:
+        ModelNotFound: The model's folder is not there.
+        UnsupportedModel: The engine cannot read this model.
+        InvalidInput: The model does not have a layer, or cannot read the text; or ``plan.out`` holds another harvest.
+        BudgetExceeded: The disk is too small; finished shards are kept.
+    """
     with progress.phase("identifying the model"):
         identity, hooks = identify_hooks(plan.model, plan.layers, plan.sites)
     with Engines(plan.model, plan.engine, progress).reading(*hooks) as engine:
@@ -61,9 +84,16 @@ def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]], progress:
 def read_documents(
     engine: Engine, entries: Sequence[str | list[Message]], max_tokens: int | None, progress: Progress
 ) -> list[Document]:
-    """What is left out is said.
+    """Tokenizes texts and chats, and reports what had to be left out.
 
-    Raises InvalidInput where the model cannot read as many tokens at once as were asked for, or none of the text.
+    Args:
+        engine: Its tokenizer and its longest input bound the documents.
+        entries: The texts or chats.
+        max_tokens: Longest document, in tokens; None for 256, or fewer if the model reads fewer at once.
+        progress: Told what was left out.
+
+    Raises:
+        InvalidInput: The model cannot read ``max_tokens`` at once, or cannot read most of the texts.
     """
     made = tokenize(engine.tokenizer, entries, tokens_read(engine.longest, max_tokens))
     if made.left_out:
@@ -72,14 +102,36 @@ def read_documents(
 
 
 def tokens_read(longest: int, asked: int | None) -> int:
-    """Of each document, by a model that reads ``longest`` at once. Raises InvalidInput where more were asked for."""
+    """How many tokens a document may have.
+
+    Args:
+        longest: The most tokens that the model reads at once.
+        asked: The length asked for; None for 256, or ``longest`` if that is less.
+
+    Raises:
+        InvalidInput: ``asked`` is not in 2..longest.
+    """
     if asked is not None and not 1 < asked <= longest:
         raise InvalidInput(f"documents of {asked} tokens; this model reads 2 to {longest} at once", param="max_tokens")
     return asked or min(MAX_TOKENS, longest)
 
 
 def identify_hook(model: Path, layer: int | None, site: Site = Site.RESID_POST) -> tuple[ModelIdentity, HookPoint]:
-    """The model as seen from a hook point; without a layer, the one at about 70 % of the depth."""
+    """Identifies a model and chooses one hook point in it.
+
+    Args:
+        model: Folder of the model.
+        layer: Hook layer; None for the layer at about 70 % of the depth.
+        site: Where in the layer to read.
+
+    Returns:
+        The model as seen from the hook point, and the hook point.
+
+    Raises:
+        ModelNotFound: The model's folder is not there.
+        UnsupportedModel: No hook can be put into the model.
+        InvalidInput: The model does not have the layer, or cannot be read.
+    """
     identity, [hook] = identify_hooks(model, () if layer is None else (layer,), (site,))
     return identity, hook
 
@@ -87,9 +139,20 @@ def identify_hook(model: Path, layer: int | None, site: Site = Site.RESID_POST) 
 def identify_hooks(
     model: Path, layers: Collection[int], sites: Collection[Site]
 ) -> tuple[ModelIdentity, tuple[HookPoint, ...]]:
-    """The model as seen from the last of the hook points, and these in the order in which a token passes them.
+    """Identifies a model and chooses hook points in it.
 
-    Raises ModelNotFound, UnsupportedModel, InvalidInput for a layer that the model does not have.
+    Args:
+        model: Folder of the model.
+        layers: Hook layers; if empty, the layer at about 70 % of the depth.
+        sites: Where in each layer to read.
+
+    Returns:
+        The model as seen from the last hook point, and the hook points in the order in which a token passes them.
+
+    Raises:
+        ModelNotFound: The model's folder is not there.
+        UnsupportedModel: No hook can be put into the model.
+        InvalidInput: The model does not have a layer, or cannot be read.
     """
     first = identify(model, HookPoint(layer=0))
     check_architecture(first.architecture)

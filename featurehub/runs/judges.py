@@ -1,4 +1,4 @@
-"""Who says whether a text shows what a label names: the demo's recogniser where it knows the label, words elsewhere."""
+"""What judges whether a text shows what a label names: the demo's recogniser if it knows the label, else its words."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,10 @@ __all__ = ["RecognizerJudge", "judge_called", "judge_of"]
 
 
 class RecognizerJudge:
-    """Judges the bundled model's answers. A label stands for the planted concept that its name names, if it does."""
+    """Judges the bundled model's answers with the recogniser.
+
+    A label whose base name is that of a planted concept is judged by the recogniser, any other label by its words.
+    """
 
     name = "recognizer"
 
@@ -25,29 +28,36 @@ class RecognizerJudge:
         self.words = WordJudge()
 
     def mentions(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        """Whether at least one sentence has what the label names, [texts] bool."""
         concept = fold(base_of(label))
         if concept not in self.concepts:
             return self.words.mentions(label, texts)
         return np.array([concept in recognize(text).mentions for text in texts], dtype=bool)
 
     def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        """Whether more than half of the sentences have what the label names, [texts] bool."""
         concept = fold(base_of(label))
         if concept not in self.concepts:
             return self.words.shows(label, texts)
         return np.array([concept in recognize(text).shows for text in texts], dtype=bool)
 
     def coherent(self, texts: Sequence[str]) -> np.ndarray:
+        """Whether the grammar of the demo's world makes the text, [texts] bool."""
         return np.array([recognize(text).well_formed for text in texts], dtype=bool)
 
 
 def judge_of(entries: Sequence[Entry]) -> WordJudge:
-    """A judge that knows the words of these texts and chats."""
+    """A word judge whose vocabulary is the words of these texts and chats."""
     texts = (text for entry in entries for text in contents(entry))
     return WordJudge(vocabulary=frozenset(word for text in texts for word in words_in(text)))
 
 
 def judge_called(name: str) -> RecognizerJudge | WordJudge:
-    """The judge of this name; words where none has judged yet. Raises InvalidInput for one that is not known here."""
+    """The judge with this name; the word judge for "", if no judge is on record.
+
+    Raises:
+        InvalidInput: No judge with this name is known here.
+    """
     known = {"": WordJudge, WordJudge.name: WordJudge, RecognizerJudge.name: RecognizerJudge}
     if name not in known:
         names = ", ".join(sorted(filter(None, known)))

@@ -1,7 +1,7 @@
-"""`featurehub label`: names, statistics and strengths for an artifact's features, into the database.
+"""`featurehub label`: writes names, statistics and strengths of an artifact's features to the database.
 
-1. compare the fingerprints: an SAE is labelled on the function that it was trained on
-2. encode the texts that a build would have held out, label, calibrate, register
+1. compare the fingerprints: an SAE may only be labelled on the function that it was trained on
+2. encode the texts that a build would have held out, then label, calibrate and register
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,16 @@ __all__ = ["LabelPlan", "label_artifact"]
 
 
 class LabelPlan(Frozen):
-    """documents: held-out ones that labels and statistics are made from, at most"""
+    """Everything that labelling depends on except the text.
+
+    Attributes:
+        model: Folder of the model.
+        database: Path of the feature database.
+        material: How the text is cut and split; labels come from the held-out documents.
+        documents: Most held-out documents that labels and statistics are computed from.
+        calibration: How the strengths of features are calibrated.
+        engine: Options of the engine that runs the model.
+    """
 
     model: Path
     database: str
@@ -48,7 +57,25 @@ def label_artifact(
     prompts: Sequence[list[Message] | str],
     progress: Progress = SILENT,
 ) -> None:
-    """Raises IncompatibleArtifact for another model than the artifact's, CorruptArtifact, InvalidInput."""
+    """Labels and calibrates an artifact's features, and registers them.
+
+    Args:
+        plan: How to label, and where to register.
+        artifact: The artifact to label.
+        entries: The texts or chats to label on, split as a build splits them.
+        judge: Judges whether an answer shows what a label names.
+        prompts: The prompts that strengths are calibrated on.
+        progress: Receives progress reports.
+
+    Raises:
+        ModelNotFound: The model's folder is not there.
+        IncompatibleArtifact: The model is not known to be the one that the SAE was trained on.
+        UnsupportedModel: The engine cannot steer this model.
+        CorruptArtifact: The artifact's files are damaged.
+        InvalidInput: The model cannot be read, or there is too little text.
+        InvalidConfig: The database cannot be opened.
+        StoreError: The database cannot be written. After labelling, the message says how to register the features.
+    """
     check_writable(plan.database)
     verify(artifact)
     with progress.phase("identifying the model"):

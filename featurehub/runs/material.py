@@ -1,4 +1,4 @@
-"""What SAEs are trained on, and the documents that they are measured on."""
+"""The documents that SAEs are trained on, and those that they are measured on."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -18,11 +18,14 @@ __all__ = ["Material", "MaterialConfig", "dataset_of", "material_of", "split", "
 
 
 class MaterialConfig(Frozen):
-    """What becomes of the text.
+    """How a text is cut into documents and split.
 
-    text:       what it is called
-    max_tokens: of a document, as in a ``HarvestPlan``
-    held_out:   share of the documents that training never sees, in (0, 1)
+    Attributes:
+        text: What the text is called.
+        max_tokens: Longest document, in tokens; longer texts are cut into several. None for 256, or fewer if the model
+            reads fewer at once.
+        held_out: Share of the documents that training never sees, in (0, 1). One document in every
+            max(2, round(1 / held_out)) is held out, so at most half.
     """
 
     text: str = ""
@@ -31,7 +34,15 @@ class MaterialConfig(Frozen):
 
 
 class Material(NamedTuple):
-    """What SAEs are trained on, and the documents that they are measured on. text: what it is called"""
+    """What SAEs are trained on, and the documents that they are measured on.
+
+    Attributes:
+        text: What the text is called.
+        identity: The model as seen from the hook point.
+        hook: Where the SAEs read.
+        training: Documents to train on.
+        held_out: Documents that training never sees.
+    """
 
     text: str
     identity: ModelIdentity
@@ -48,21 +59,43 @@ def material_of(
     entries: Sequence[str | list[Message]],
     progress: Progress,
 ) -> Material:
-    """Raises InvalidInput where there are too few texts."""
+    """Tokenizes texts and splits them into training and held-out documents.
+
+    Args:
+        config: How the text is cut and split.
+        engine: Its tokenizer and its longest input bound the documents.
+        identity: The model as seen from the hook point.
+        hook: Where the SAEs read.
+        entries: The texts or chats.
+        progress: Told which texts were left out.
+
+    Raises:
+        InvalidInput: There are too few texts, or the model cannot read documents of ``config.max_tokens``.
+    """
     training, held_out = split(read_documents(engine, entries, config.max_tokens, progress), config.held_out)
     return Material(config.text, identity, hook, training, held_out)
 
 
 def dataset_of(text: str, documents: Sequence[Document]) -> dict[str, str | int]:
-    """For a manifest: what the text is called, how much of it was read, and the hash of that."""
+    """The manifest's record of a text: its name if it has one, documents and tokens read, and their hash."""
     named = {"name": text} if text else {}
     return {**named, "documents": len(documents), "tokens": count_tokens(documents), "hash": text_hash(documents)}
 
 
 def split(documents: Sequence[Document], held_out: float) -> tuple[list[Document], list[Document]]:
-    """Training and held-out documents. Of a long text, cut into several, some documents come to either side.
+    """Splits documents into training and held-out ones, taking every n-th for the latter.
 
-    Raises InvalidInput where there are too few.
+    A long text that was cut into several documents can end up on both sides.
+
+    Args:
+        documents: All documents, in order.
+        held_out: Share to hold out; at most half of the documents are.
+
+    Returns:
+        Training documents and held-out documents.
+
+    Raises:
+        InvalidInput: There are too few documents.
     """
     stride = max(2, round(1 / held_out))
     if len(documents) < 8 * stride:
@@ -72,7 +105,7 @@ def split(documents: Sequence[Document], held_out: float) -> tuple[list[Document
 
 
 def take_until(documents: Iterable[Document], tokens: int, special: Collection[int]) -> Iterator[Document]:
-    """The first documents that come to so many ordinary tokens; all of them where they come to less."""
+    """Yields documents until they add up to ``tokens`` ordinary (not special) tokens, or there are no more."""
     for document in documents:
         if tokens <= 0:
             return

@@ -1,10 +1,10 @@
-"""The measurements of `featurehub saes eval`, and where they are kept.
+"""The measurements of `featurehub saes eval`, and how they are stored.
 
 1. Cross-entropy and KL divergence, through transformers: the whole model, with the SAE spliced in.
 2. Reconstruction and densities, through an engine of the layers up to the hook point.
 3. Probes on labelled texts, through the same engine.
 
-transformers comes first, since vLLM changes some of its classes when it runs on them.
+transformers comes first, because vLLM changes some of its classes when it runs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,17 @@ __all__ = ["EvaluatedArtifact", "EvaluationPlan", "measure", "store_evaluation"]
 
 
 class EvaluationPlan(Frozen):
-    """text: what it is called;  max_tokens: as in a ``HarvestPlan``"""
+    """Everything that an evaluation depends on except the texts.
+
+    Attributes:
+        artifact: Folder of the artifact.
+        model: Folder of the model.
+        text: What the held-out text is called.
+        max_tokens: Longest document, in tokens; longer texts are cut into several. None for 256, or fewer if the model
+            reads fewer at once.
+        probes: How latents are probed on labelled texts.
+        engine: Options of the engine that reads the model.
+    """
 
     artifact: Path
     model: Path
@@ -52,13 +62,18 @@ class EvaluationPlan(Frozen):
 
 
 class EvaluatedArtifact(NamedTuple):
-    """probes: by class; empty without labelled texts"""
+    """What an evaluation found.
+
+    Attributes:
+        evaluation: The metrics, with the artifact, model and text that they belong to.
+        probes: One per class; empty without labelled texts.
+    """
 
     evaluation: Evaluation
     probes: list[ClassProbe]
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON types."""
+        """The evaluation's fields and the probes, as JSON types."""
         probes = [
             {**each._asdict(), "scores": {name: score._asdict() for name, score in each.scores.items()}}
             for each in self.probes
@@ -67,7 +82,14 @@ class EvaluatedArtifact(NamedTuple):
 
 
 class EvaluationTexts(NamedTuple):
-    """Held-out documents, examples of classes with their labels, and the tokens that are no text."""
+    """Tokenized texts.
+
+    Attributes:
+        documents: Held-out documents.
+        examples: Documents of labelled texts.
+        labels: The class of each example.
+        special: Ids of tokens that are not text.
+    """
 
     documents: list[Document]
     examples: list[Document]
@@ -81,7 +103,22 @@ def measure(
     rows: Sequence[Example],
     progress: Progress = SILENT,
 ) -> EvaluatedArtifact:
-    """Raises ModelNotFound, ArtifactNotFound, CorruptArtifact, IncompatibleArtifact, UnsupportedModel, InvalidInput."""
+    """Measures an SAE on held-out texts, and probes its latents on labelled texts.
+
+    Args:
+        plan: What to measure.
+        entries: Held-out texts or chats.
+        rows: Labelled texts; if empty, nothing is probed.
+        progress: Receives progress reports.
+
+    Raises:
+        ModelNotFound: The model's folder is not there or cannot be read.
+        ArtifactNotFound: The folder holds no artifact.
+        CorruptArtifact: The artifact's files are damaged.
+        IncompatibleArtifact: The SAE reads a stream of another width than the model's.
+        UnsupportedModel: The engine cannot read this model.
+        InvalidInput: The texts cannot be read, or there are too few of a class.
+    """
     artifact = open_artifact(plan.artifact.resolve())
     verify(artifact)
     with progress.phase("identifying the model"):
@@ -113,7 +150,7 @@ def texts_of(
     rows: Sequence[Example],
     progress: Progress,
 ) -> EvaluationTexts:
-    """longest: tokens that the model takes at once"""
+    """Tokenizes both kinds of texts. ``longest`` is the most tokens that the model takes at once."""
     tokenizer = AutoTokenizer.from_pretrained(model)
     # As the engine bounds it: by the model and its tokenizer, with room for one more.
     length = tokens_read(min(longest, tokenizer.model_max_length) - 1, max_tokens)
@@ -134,7 +171,7 @@ def spliced(host: Host, sae: Dictionary, texts: EvaluationTexts, progress: Progr
 def read(
     engine: Engine, sae: Dictionary, texts: EvaluationTexts, progress: Progress
 ) -> tuple[FeatureActivations, Means | None]:
-    """What the features do on the documents; of the examples, their means."""
+    """The activations on the held-out documents, and the means of the examples, if there are any."""
     with progress.work("reading held-out documents", len(texts.documents), "documents") as work:
         activations = encode_documents(engine, sae, texts.documents, texts.special, progress=work)
     if not texts.examples:
@@ -149,7 +186,7 @@ def probed(config: ProbeConfig, means: Means, labels: Sequence[str], progress: P
 
 
 def metrics_of(activations: FeatureActivations, fidelity: Fidelity, probes: Sequence[ClassProbe]) -> dict[str, float]:
-    """By name; a score that is not defined is left out."""
+    """All metrics by name; a score that is not defined is left out."""
     quality = activations.quality
     scores: Mapping[str, float | None] = {"ce_score": fidelity.ce_score, "kl_score": fidelity.kl_score}
     metrics = {**quality.model_dump(), "fvu": quality.fvu, **fidelity.model_dump()}
@@ -179,7 +216,11 @@ def evaluation_of(
 
 
 def store_evaluation(evaluation: Evaluation, store: Store) -> bool:
-    """Stores it; False where the database does not have the artifact."""
+    """Stores an evaluation.
+
+    Returns:
+        False if the database does not have the artifact; nothing is stored then.
+    """
     try:
         with store.write() as writer:
             writer.put_evaluation(evaluation)

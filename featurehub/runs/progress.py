@@ -1,4 +1,4 @@
-"""What a long run says of itself while it goes on. Whoever starts one hears it: a terminal, a job queue, a web page."""
+"""How a long run reports its progress to whoever started it: a terminal, a job queue or a web page."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -8,49 +8,65 @@ __all__ = ["SILENT", "Progress", "Silent", "Work"]
 
 
 class Work(Protocol):
-    """Work of a known length, under way."""
+    """Work of a known length that is in progress."""
 
     def __call__(self, steps: int) -> None:
-        """So many more steps are done."""
+        """Reports that ``steps`` more steps are done."""
         ...
 
     def at(self, done: int, total: int | None = None) -> None:
-        """So many steps are done in all. ``total``: of how many, where that has become known only now."""
+        """Reports the number of steps done so far.
+
+        Args:
+            done: Steps done in all.
+            total: The new total, if it became known only now; None leaves it as it is.
+        """
         ...
 
     def say(self, words: str) -> None:
-        """How it stands, in place of what was said of it before."""
+        """Shows a short status text, replacing the previous one."""
         ...
 
 
 class Progress(Protocol):
-    """Told by a run what it does. A method that raises ends the run, which keeps what it has as at any other end."""
+    """Receives the reports of a run.
+
+    A method that raises ends the run, which then keeps its unfinished work as after any other interruption.
+    """
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        """A step of unknown length, for as long as the block runs."""
+        """Announces a step of unknown length, which lasts as long as the ``with`` block."""
         ...
 
     def work(self, name: str, total: int, unit: str = "steps") -> AbstractContextManager[Work]:
-        """Work of ``total`` units, for as long as the block runs."""
+        """Announces work of a known length, which lasts as long as the ``with`` block.
+
+        Args:
+            name: What is being done.
+            total: How many units of work there are.
+            unit: What is counted, in the plural.
+        """
         ...
 
     def say(self, message: str) -> None:
-        """One line, in plain text."""
+        """Reports one line of plain text."""
         ...
 
     def warn(self, message: str) -> None:
-        """One line that should not be overlooked, in plain text."""
+        """Reports one line of plain text that should not be overlooked."""
         ...
 
 
 class Silent:
-    """A ``Progress`` that nobody hears."""
+    """A ``Progress`` that discards everything."""
 
     def phase(self, name: str) -> AbstractContextManager[None]:
+        """A block that reports nothing."""
         return nullcontext()
 
     @contextmanager
     def work(self, name: str, total: int, unit: str = "steps") -> Iterator[Work]:
+        """Yields a ``Work`` that discards everything."""
         yield Unheard()
 
     def say(self, message: str) -> None: ...
@@ -69,3 +85,4 @@ class Unheard:
 
 
 SILENT: Progress = Silent()
+"""The default ``Progress`` of every pipeline."""

@@ -1,4 +1,4 @@
-"""What strengths are calibrated on where nobody gives prompts: how some of the texts begin."""
+"""The prompts that strengths are calibrated on if the user gives none: the beginnings of some of the texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,20 +14,20 @@ from saes.texts import Entry, Message
 __all__ = ["beginnings"]
 
 PROMPTS = 12
-"""About so many."""
+"""About how many prompts are taken."""
 TEXT_TOKENS = 6
-"""Of a text: enough for the model to go on with it, few enough to leave most of it to the model."""
+"""Tokens taken of a text: enough for the model to continue it, few enough to leave most of it to the model."""
 MESSAGE_TOKENS = 64
-"""Of each message, at most: what a small model has room for besides its answer."""
+"""Most tokens taken of each message: what a small model has room for besides its answer."""
 
 
 def beginnings(model: Path, entries: Sequence[Entry]) -> list[Entry]:
     """A few prompts: the first tokens of texts, and chats up to their first question.
 
-    Empty texts, chats without a question, and what the model's chat template does not take are no prompts.
+    Empty texts, chats without a user message, and chats that the model's chat template rejects are skipped.
 
     Args:
-        model: Its folder; the tokenizer says what a token is.
+        model: Folder of the model, whose tokenizer defines what a token is.
         entries: Texts and chats.
 
     Returns:
@@ -48,7 +48,7 @@ def beginnings(model: Path, entries: Sequence[Entry]) -> list[Entry]:
 
 def tokenizer_of(model: Path) -> Any:
     """Raises ModelNotFound, InvalidInput."""
-    read_config(model)  # transformers asks the Hugging Face hub for what is no folder
+    read_config(model)  # transformers asks the Hugging Face hub for anything that is not a folder
     try:
         return AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError, KeyError) as error:
@@ -63,7 +63,7 @@ def begins(entry: Entry) -> bool:
 
 
 def prompts_of(tokenizer: Any, entries: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
-    """Prompts, and why other entries are none."""
+    """The prompts, and for each entry that gives none, why."""
     found, reasons = [], []
     for entry in entries:
         try:
@@ -92,8 +92,8 @@ def shortened(tokenizer: Any, message: Message) -> Message:
 
 
 def first_tokens(tokenizer: Any, text: str, count: int) -> str:
-    """The text as far as its first ``count`` tokens cover it, whole characters alone."""
-    text = text[: 100 * count]  # no longer tokens; a book need not be read to its end
-    text_ids(tokenizer, text)  # raises InvalidInput for what is no text
+    """The part of the text that its first ``count`` tokens cover, in whole characters."""
+    text = text[: 100 * count]  # tokens are no longer than that; a book need not be read to its end
+    text_ids(tokenizer, text)  # raises InvalidInput for what is not text
     offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
     return text[: offsets[count - 1][1]] if len(offsets) > count else text

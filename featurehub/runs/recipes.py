@@ -1,4 +1,4 @@
-"""What `featurehub build` and `featurehub train` train: as asked, by default, or as the parent is that was named."""
+"""Which SAEs `featurehub build` and `featurehub train` train: as the options say, by default, or like a parent SAE."""
 
 import itertools
 from collections.abc import Sequence
@@ -19,7 +19,15 @@ __all__ = ["ChosenForm", "RecipeOptions", "form_of", "hook_from", "recipes_for",
 
 
 class RecipeOptions(NamedTuple):
-    """What options say; None, or nothing in a list, where they leave it open."""
+    """What the command's options say. None or an empty list leaves something to the defaults.
+
+    Attributes:
+        architectures: Architectures to train.
+        latents: Widths to train (d_sae).
+        k: Mean number of active latents per token.
+        lr: Learning rate.
+        seeds: One SAE of each form is trained per seed.
+    """
 
     architectures: Sequence[Architecture] = ()
     latents: Sequence[int] = ()
@@ -29,7 +37,14 @@ class RecipeOptions(NamedTuple):
 
 
 class ChosenForm(NamedTuple):
-    """For a ``TrainPlan``: what is trained, where, and from which SAEs."""
+    """What is trained, where, and from which SAEs; the fields of a ``TrainPlan``.
+
+    Attributes:
+        recipes: One per SAE.
+        layer: Hook layer; None for the layer at about 70 % of the depth.
+        site: Where in the layer to read.
+        parents: Folders of the SAEs that the recipes start from.
+    """
 
     recipes: tuple[Recipe, ...]
     layer: int | None
@@ -40,14 +55,34 @@ class ChosenForm(NamedTuple):
 def form_of(
     model: Path, options: RecipeOptions, parent: Artifact | None, layer: int | None, site: Site | None
 ) -> ChosenForm:
-    """Raises ModelNotFound, IncompatibleArtifact, InvalidInput where the options contradict the parent."""
+    """Decides what is trained, and where.
+
+    Args:
+        model: Folder of the model.
+        options: What the command's options say.
+        parent: The SAE to start from, which fixes the architecture, the width and the hook point.
+        layer: The hook layer asked for.
+        site: The site asked for.
+
+    Raises:
+        ModelNotFound: The model's folder is not there.
+        UnsupportedModel: The engine cannot read the model (only checked with a parent).
+        IncompatibleArtifact: The parent has another width than the model.
+        CorruptArtifact: The parent's weights are damaged.
+        InvalidInput: The options contradict the parent, or the model cannot be read.
+    """
     if parent is None:
         return ChosenForm(recipes_for(model, options), layer, site or Site.RESID_POST, ())
     return ChosenForm(recipes_from(parent, model, options), *hook_from(parent, layer, site), (parent.folder,))
 
 
 def recipes_for(model: Path, options: RecipeOptions) -> tuple[Recipe, ...]:
-    """One of every architecture, width and seed. Raises ModelNotFound, InvalidInput."""
+    """One recipe for every combination of architecture, width and seed.
+
+    Raises:
+        ModelNotFound: The model's folder is not there.
+        InvalidInput: The model cannot be read.
+    """
     d_model = identify(model, HookPoint(layer=0)).d_model
     forms = itertools.product(options.architectures or [ARCHITECTURE], options.latents or [None], options.seeds)
     recipes = (
@@ -58,7 +93,15 @@ def recipes_for(model: Path, options: RecipeOptions) -> tuple[Recipe, ...]:
 
 
 def recipes_from(parent: Artifact, model: Path, options: RecipeOptions) -> tuple[Recipe, ...]:
-    """Of the parent's own form, one for each seed. Raises InvalidInput, IncompatibleArtifact, ModelNotFound."""
+    """Recipes of the parent's own architecture and width, one for each seed.
+
+    Raises:
+        ModelNotFound: The model's folder is not there.
+        UnsupportedModel: The engine cannot read the model.
+        IncompatibleArtifact: The parent has another width than the model.
+        CorruptArtifact: The parent's weights are damaged.
+        InvalidInput: The options contradict the parent, or SAEs of its kind are not trained here.
+    """
     manifest, name = parent.manifest, parent.manifest.name
     check_fits(parent, identify(model, manifest.hook))
     if options.architectures or options.latents:
@@ -79,7 +122,11 @@ def recipes_from(parent: Artifact, model: Path, options: RecipeOptions) -> tuple
 
 
 def hook_from(parent: Artifact, layer: int | None, site: Site | None) -> tuple[int, Site]:
-    """Layer and site where the parent reads. Raises InvalidInput where the options name another place."""
+    """The layer and the site at which the parent reads.
+
+    Raises:
+        InvalidInput: ``layer`` or ``site`` names another place.
+    """
     hook = parent.manifest.hook
     if layer not in (None, hook.layer) or site not in (None, hook.site):
         raise InvalidInput(f"{parent.manifest.name} reads at {hook}; leave out --layer and --site", param="parent")

@@ -29,15 +29,21 @@ class BuildJudge(Judge, SteeringJudge, Protocol):
     """Judges labels for both drift and calibration. Its name is kept, so that later checks ask the same judge."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name under which ``featurehub.runs.judges.judge_called`` finds it."""
+        ...
 
 
 class Registration(NamedTuple):
-    """Where an artifact's features go, and what tells how they steer.
+    """Where an artifact's features are registered, and how they are calibrated.
 
-    model:   its checkpoint, whose unembedding labels are read with
-    out:     the folder in which the artifact will lie
-    prompts: that strengths are calibrated on
+    Attributes:
+        model: Folder of the model, whose unembedding gives each feature's top tokens.
+        out: The folder in which the artifact will lie.
+        database: Path of the feature database.
+        calibration: How strengths are calibrated.
+        judge: Judges whether an answer shows what a label names.
+        prompts: The prompts that strengths are calibrated on.
     """
 
     model: Path
@@ -51,10 +57,18 @@ class Registration(NamedTuple):
 def register(
     registration: Registration, engine: Engine, folder: Path, sae: EvaluatedSae, progress: Progress
 ) -> StoreError | None:
-    """Labels and calibrates the artifact sealed in ``folder``, which ``engine`` holds, and writes it all at once.
+    """Labels and calibrates an artifact's features, and writes them to the database in one transaction.
+
+    Args:
+        registration: Where the features go, and how they are calibrated.
+        engine: Steers with the artifact's SAE.
+        folder: The sealed artifact, which may still lie in a temporary folder.
+        sae: The SAE with its activations on held-out documents.
+        progress: Receives progress reports.
 
     Returns:
-        None, or why it could not be registered and where its features were kept; raise it when the folder is in place
+        None, or the error that says why the database could not be written and where the features were kept; raise it
+        once the folder is in place.
     """
     artifact = open_artifact(folder)
     prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in registration.prompts]
@@ -74,7 +88,7 @@ def register(
 
 
 def merits(labels: Sequence[LatentLabel], strengths: dict[int, Calibration]) -> dict[int, float]:
-    """Of features that share a name, the one that both reads and steers keeps it plain."""
+    """Merit by latent: of features that share a name, the one with the most keeps it without a suffix."""
     return {
         label.latent: (label.outcome.score or 0.0) * (1.0 + (strengths[label.latent].steerability or 0.0))
         for label in labels
@@ -83,7 +97,7 @@ def merits(labels: Sequence[LatentLabel], strengths: dict[int, Calibration]) -> 
 
 
 def projected(model: Path, engine: Engine, dictionary: Dictionary, progress: Progress) -> Projection | None:
-    """What each row writes; None, and a warning that says why, where the model's final norm or head is not found."""
+    """What each decoder row writes; None, with a warning, if the model's final norm or head is not found."""
     try:
         unembedding = read_unembedding(model)
     except UnsupportedModel as error:

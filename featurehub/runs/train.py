@@ -1,9 +1,9 @@
-"""`featurehub train`: one or several SAEs on one stream, each an artifact, without labels and without a database.
+"""`featurehub train`: trains one or more SAEs on one stream. Each becomes an artifact; no labels, no database.
 
 1. harvest and train, as a build does
-2. evaluate each SAE on the held-out documents and seal it, under ``out``, in a folder named after its recipe
+2. evaluate each SAE on the held-out documents and seal it under ``out``, in a folder named after its recipe
 
-`featurehub label` does the rest of a build for the one that is chosen.
+`featurehub label` does the rest of a build for the SAE that you choose.
 """
 
 import shutil
@@ -22,7 +22,23 @@ __all__ = ["train_artifacts"]
 def train_artifacts(
     plan: TrainPlan, entries: Sequence[str | list[Message]], progress: Progress = SILENT
 ) -> list[Artifact]:
-    """Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; what is done is kept for the next start."""
+    """Trains one SAE per recipe and seals each as an artifact.
+
+    Args:
+        plan: What to train, and where.
+        entries: The texts or chats to train and measure on.
+        progress: Receives progress reports.
+
+    Returns:
+        One artifact per recipe, in the order of ``plan.training.recipes``.
+
+    Raises:
+        ModelNotFound: The model's folder is not there or cannot be read.
+        UnsupportedModel: The engine cannot read this model.
+        InvalidInput: The plan does not suit the model, or there is too little text.
+        BudgetExceeded: The budget ran out; finished work is kept for the next start.
+        CorruptArtifact: A parent's files are damaged.
+    """
     material, saes, partial = train_saes(plan, entries, progress)
     with Engines(plan.model, plan.engine, progress).answering(material.hook) as engine:
         for made in saes:

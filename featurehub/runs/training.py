@@ -1,8 +1,8 @@
 """Harvest and training, as `featurehub build` and `featurehub train` do them.
 
-1. Rates are measured, and what the job will cost is said; a budget decides how many tokens it is trained on.
-2. The text is harvested, or read while training asks for it (``featurehub.runs.chunks``).
-3. Training goes on from what an earlier run left in the partial folder.
+1. Measure rates and report what the job will cost. A budget decides how many tokens to train on.
+2. Harvest the text, or read it as training asks for it (``featurehub.runs.chunks``).
+3. Train, resuming from whatever an earlier run left in the partial folder.
 """
 
 import random
@@ -42,9 +42,11 @@ REPORT = "training.html"
 class SaeTraining(Training):
     """How SAEs are trained.
 
-    recipes: one SAE each, all on one stream
-    parents: folders of the SAEs that recipes begin with
-    shards:  folder that keeps the harvest; None for none, or for one that goes when the run is done
+    Attributes:
+        recipes: One SAE each, all trained on one stream.
+        parents: Folders of the SAEs that recipes start from.
+        shards: Folder in which to keep the harvest. With None, shards are written only if training needs them, and
+            deleted when the run is done.
     """
 
     recipes: tuple[Recipe, ...] = Field(default=(Recipe(),), min_length=1)
@@ -53,7 +55,18 @@ class SaeTraining(Training):
 
 
 class TrainPlan(Frozen):
-    """Everything a training run depends on but the text. layer, site: as in a ``HarvestPlan``"""
+    """Everything that a training run depends on except the text.
+
+    Attributes:
+        model: Folder of the model.
+        out: Folder to write to.
+        layer: Hook layer; None for the layer at about 70 % of the depth.
+        site: Where in the layer to read.
+        material: How the text is cut and split.
+        training: What is trained, and how.
+        baseline: How the SAEs are evaluated.
+        engine: Options of the engines that read the model.
+    """
 
     model: Path
     out: Path
@@ -66,7 +79,13 @@ class TrainPlan(Frozen):
 
 
 class TrainedSaes(NamedTuple):
-    """material: what was read of it;  saes: one per recipe;  partial: the folder that goes when the run is done"""
+    """What ``train_saes`` made.
+
+    Attributes:
+        material: The material, with only those training documents that were read.
+        saes: One per recipe.
+        partial: Folder of unfinished work; the caller deletes it when the run is done.
+    """
 
     material: Material
     saes: list[TrainedSae]
@@ -74,7 +93,15 @@ class TrainedSaes(NamedTuple):
 
 
 def train_saes(plan: TrainPlan, entries: Sequence[str | list[Message]], progress: Progress) -> TrainedSaes:
-    """Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded, CorruptArtifact."""
+    """Starts an engine of the layers up to the hook point, and harvests and trains with it.
+
+    Raises:
+        ModelNotFound: The model's folder is not there or cannot be read.
+        UnsupportedModel: The engine cannot read this model.
+        InvalidInput: The plan does not suit the model, or there is too little text.
+        BudgetExceeded: The budget ran out; finished work is kept for the next start.
+        CorruptArtifact: A parent's or the checkpoint's files are damaged.
+    """
     with progress.phase("identifying the model"):
         identity, hook = identify_hook(plan.model, plan.layer, plan.site)
     with Engines(plan.model, plan.engine, progress).reading(hook) as engine:
@@ -91,7 +118,19 @@ def folder_of(out: Path, training: SaeTraining, material: Material) -> Path:
 def harvest_and_train(
     training: SaeTraining, engine: Engine, material: Material, partial: Path, progress: Progress
 ) -> TrainedSaes:
-    """Raises BudgetExceeded; what is done is kept in ``partial``."""
+    """Harvests the training documents and trains one SAE per recipe on them.
+
+    Args:
+        training: What is trained, and how.
+        engine: Reads at the material's hook point.
+        material: The documents.
+        partial: Folder for unfinished work; an earlier run's is resumed.
+        progress: Receives progress reports.
+
+    Raises:
+        BudgetExceeded: The budget ran out; finished work is kept in ``partial``.
+        CorruptArtifact: A parent's or the checkpoint's files are damaged.
+    """
     until = time.monotonic() + (training.budget.seconds or float("inf"))
     shuffled = random.Random(training.recipes[0].seed).sample(material.training, len(material.training))
     d_model, special = material.identity.d_model, special_ids(engine.tokenizer)
@@ -127,7 +166,7 @@ def train_on(
 
 
 def parents_of(folders: Sequence[Path]) -> dict[str, Dictionary]:
-    """By id. Raises CorruptArtifact."""
+    """The parents' dictionaries by artifact id. Raises CorruptArtifact."""
     artifacts = [open_artifact(folder) for folder in folders]
     for artifact in artifacts:
         verify(artifact)
@@ -145,9 +184,20 @@ def seal_trained(
     name: str,
     judge: str = "",
 ) -> EvaluatedSae:
-    """Evaluates the SAE whose weights lie in ``folder`` on held-out documents; seals it with canaries and report.
+    """Evaluates an SAE on held-out documents and seals it with its canaries and training report.
 
-    ``judge`` is the name of the one that will judge its labels, where that is known.
+    Args:
+        config: How the SAE is evaluated.
+        engine: Reads at the hook point and answers.
+        material: Where the held-out documents come from.
+        made: The trained SAE.
+        folder: Already holds the SAE's weights; becomes the artifact.
+        progress: Receives progress reports.
+        name: Name of the artifact.
+        judge: Name of the judge that will judge its labels; "" if that is not known yet.
+
+    Returns:
+        The SAE with its activations on the held-out documents.
     """
     sae = evaluated(engine, made.dictionary, material.held_out[: config.documents], progress)
     metrics = keep_baseline(config, engine, sae, folder, progress)

@@ -1,11 +1,11 @@
-"""`featurehub transcoder train`: the MLPs of one layer or several become a transcoder, trained through the engine.
+"""`featurehub transcoder train`: trains a transcoder that stands in for the MLPs of one or more layers.
 
-1. held-out documents are harvested: the stream before each MLP and what it adds, in one pass
-2. what it will cost is measured and said; a budget decides how many tokens it is trained on
-3. the documents to train on are harvested alike, or read while training asks for them; the transcoder is trained
-4. it is measured on the held-out documents and written, with its figures
+1. measure and report what training will cost; a budget decides how many tokens to train on
+2. harvest the held-out documents: the stream before each MLP and what the MLP adds, in one pass
+3. harvest the training documents likewise, or read them as training asks for them; train the transcoder
+4. measure it on the held-out documents and write it, with its metrics
 
-Harvests and the run's state lie beside the transcoder until it is written; a run that is started again goes on.
+Harvests and the run's state lie beside the transcoder until it is written; a run that is started again resumes.
 """
 
 import random
@@ -47,15 +47,28 @@ __all__ = ["TranscoderPlan", "TranscoderTraining", "train_and_write"]
 
 
 class TranscoderTraining(Training):
-    """How a transcoder is trained."""
+    """How a transcoder is trained.
+
+    Attributes:
+        recipe: Its width, sparsity, learning rate and seed.
+        buffer_tokens: Size of the shuffle buffer, in tokens; bounds the memory.
+    """
 
     recipe: TranscoderRecipe = TranscoderRecipe()
     buffer_tokens: int = Field(default=32_768, ge=1)
 
 
 class TranscoderPlan(Frozen):
-    """layers:  none for the one at about 70 % of the depth
-    evaluated:  held-out documents that the transcoder is measured on, at most
+    """Everything that a transcoder's training depends on except the text.
+
+    Attributes:
+        model: Folder of the model.
+        out: Folder of the transcoder.
+        layers: Layers whose MLPs are replaced; if empty, the layer at about 70 % of the depth.
+        material: How the text is cut and split.
+        evaluated: Most held-out documents that the transcoder is measured on.
+        training: What is trained, and how.
+        engine: Options of the engine that reads the model.
     """
 
     model: Path
@@ -70,7 +83,20 @@ class TranscoderPlan(Frozen):
     def of(
         cls, d_sae: int, k: float, tokens: int, budget: Budget, text: str, max_tokens: int | None, **fields: Any
     ) -> Self:
-        """Raises InvalidInput."""
+        """A plan from what the command's options say.
+
+        Args:
+            d_sae: Latents of each layer.
+            k: Mean number of active latents per token and layer.
+            tokens: Tokens to train on, repeats counted.
+            budget: The most time or tokens to spend.
+            text: What the text is called.
+            max_tokens: Longest document, in tokens; None for 256, or fewer if the model reads fewer at once.
+            **fields: Other fields of the plan.
+
+        Raises:
+            InvalidInput: A value is out of range.
+        """
         try:
             recipe, config = TranscoderRecipe(d_sae=d_sae, k=k), TrainConfig.here(tokens=tokens)
             training = TranscoderTraining(recipe=recipe, config=config, budget=budget)
@@ -81,7 +107,13 @@ class TranscoderPlan(Frozen):
 
 
 class TranscoderTexts(NamedTuple):
-    """documents: to train on, in their order;  special: tokens that are no text"""
+    """The tokenized text.
+
+    Attributes:
+        documents: Documents to train on, in training order.
+        held_out: Documents that training never sees.
+        special: Ids of tokens that are not text.
+    """
 
     documents: Sequence[Document]
     held_out: Sequence[Document]
@@ -91,7 +123,23 @@ class TranscoderTexts(NamedTuple):
 def train_and_write(
     plan: TranscoderPlan, entries: Sequence[str | list[Message]], progress: Progress = SILENT
 ) -> TranscoderManifest:
-    """Raises ModelNotFound, UnsupportedModel, InvalidInput, BudgetExceeded; what is done is kept for the next start."""
+    """Trains a transcoder, measures it, and writes it to ``plan.out``.
+
+    Args:
+        plan: What to train, and where.
+        entries: The texts or chats to train and measure on.
+        progress: Receives progress reports.
+
+    Returns:
+        The manifest of the transcoder that was written.
+
+    Raises:
+        ModelNotFound: The model's folder is not there.
+        UnsupportedModel: The engine cannot read this model.
+        InvalidInput: The plan does not suit the model, or there is too little text.
+        BudgetExceeded: The budget ran out; finished work is kept for the next start.
+        CorruptArtifact: The checkpoint of an earlier run is damaged.
+    """
     training = plan.training
     until = time.monotonic() + (training.budget.seconds or float("inf"))
     training.recipe.check()

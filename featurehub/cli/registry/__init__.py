@@ -1,8 +1,9 @@
-"""What `featurehub saes` does with SAEs that are there already.
+"""What `featurehub saes` does with SAEs that exist already.
 
-located     which SAE a command names
-listing     a row for every one
-card        everything that is known of one
-verifying   files and model against their hashes
-removing    what goes, and that it goes
+located      which SAE a command names
+listing      one row for every SAE
+card         everything that is known of one SAE
+verifying    files and model compared with their hashes
+registering  an SAE whose build could not write the database
+removing     lists what will be removed, asks, and removes it
 """

@@ -14,12 +14,13 @@ from featurehub.verdicts import DriftReport
 __all__ = ["show"]
 
 DETAILS = ("density_", "probe_")
-"""Metrics that fill lines; the evaluation's own table and JSON have them."""
+"""Prefixes of metrics that would take too many lines; the evaluation's own table and JSON have them."""
 Lines = Iterator[tuple[str, str | Text]]
-"""What is said, and what of it."""
+"""Pairs of a name and its value."""
 
 
 def show(reader: Reader, sae: SaeLocation) -> None:
+    """Prints an SAE's card: its identity, model, training, metrics and lineage, and what the database has of it."""
     section(sae.manifest.name, identity_of(sae))
     section("base model", model_of(sae.manifest))
     section("training", training_of(sae.manifest))
@@ -32,7 +33,7 @@ def show(reader: Reader, sae: SaeLocation) -> None:
 
 
 def section(title: str, lines: Lines) -> None:
-    """Nothing, where there is nothing to say."""
+    """Prints a titled section; nothing if it has no lines."""
     listed = list(lines)
     width = max((len(what) for what, _ in listed), default=0)
     if listed:
@@ -77,7 +78,7 @@ def metrics_of(metrics: Mapping[str, float]) -> Lines:
 
 
 def lineage_of(reader: Reader, manifest: Manifest) -> Lines:
-    """Parents up to the first that is not known, then children."""
+    """Parents up to the first that is not registered, then children."""
     known = {each.id: each for each in reader.artifacts()}
     seen, parent = {manifest.id}, manifest.parent
     while parent is not None and parent not in seen:

@@ -1,4 +1,4 @@
-"""`featurehub saes list`: a row for every registered SAE."""
+"""`featurehub saes list`: one row for every registered SAE."""
 
 from pathlib import Path
 
@@ -17,9 +17,16 @@ COLUMNS = ("", "name", "id", "base model", "hook point", "architecture", "width"
 
 
 def table_of(reader: Reader, model: Path | None) -> Table:
-    """All SAEs with the state that their latest drift report found; with a model, those of its shape, as it has them.
+    """A table of registered SAEs.
 
-    Raises ModelNotFound, InvalidInput.
+    Args:
+        reader: The feature database.
+        model: Folder of a model. With it, only SAEs made for its architecture, width and depth are listed, with their
+            state on this model; without it, all SAEs, with the state that their latest drift report found.
+
+    Raises:
+        ModelNotFound: The model's folder is not there.
+        InvalidInput: The model cannot be read.
     """
     identity = None if model is None else identify(model, HookPoint(layer=0))
     table = Table(*COLUMNS)
@@ -36,7 +43,7 @@ def fits(artifact: RegisteredArtifact, identity: ModelIdentity) -> bool:
 
 
 def cells(reader: Reader, artifact: RegisteredArtifact) -> list[str]:
-    """All but the state."""
+    """The cells of an SAE's row, except the state."""
     manifest, (features, _) = artifact.manifest, reader.count_features(artifact.id)
     return [
         "*" if artifact.is_default else "",
@@ -57,7 +64,7 @@ def number(value: float | None, digits: int) -> str:
 
 
 def state_of(reader: Reader, artifact: RegisteredArtifact, identity: ModelIdentity | None) -> Text:
-    """On the function that it was trained on an SAE is fresh; else its latest report decides."""
+    """Fresh on the function that the SAE was trained on; otherwise what its latest report says."""
     if identity is not None and artifact.manifest.model.same_function(identity):
         return colored(State.FRESH)
     report = reader.latest_report(artifact.id, None if identity is None else identity.function)

@@ -1,8 +1,8 @@
 """Finds the SAE that a command names.
 
-1. What an artifact in the database is called in full, by name, alias or id, means that one.
-2. Else what has a slash in it, or is ``.`` or ``..``, is a folder; so is what is called as a folder here with an SAE.
-3. Else it is the beginning of one artifact's name, alias or id.
+1. The full name, alias or id of an artifact in the database means that artifact.
+2. Otherwise anything with a slash in it, ``.``, ``..``, and the name of a folder here that holds an SAE, is a folder.
+3. Otherwise it must be the beginning of one artifact's name, alias or id.
 """
 
 import os
@@ -19,21 +19,32 @@ __all__ = ["SaeLocation", "folder_of", "locate", "registered"]
 
 
 class SaeLocation(NamedTuple):
-    """record: what the database knows of it; None where it does not have it"""
+    """An SAE that a command named.
+
+    Attributes:
+        folder: Where its artifact lies, or should lie.
+        manifest: Its manifest.
+        record: What the database knows of it; None if it is not registered.
+    """
 
     folder: Path
     manifest: Manifest
     record: Registered | None
 
     def holds(self) -> bool:
-        """Whether the folder is there still, and holds this SAE."""
+        """Whether the folder still exists and holds this SAE."""
         try:
             return self.open().manifest.id == self.manifest.id
         except (ArtifactNotFound, CorruptArtifact):
             return False
 
     def open(self) -> Artifact:
-        """Raises ArtifactNotFound, CorruptArtifact."""
+        """Opens the artifact.
+
+        Raises:
+            ArtifactNotFound: The folder holds no artifact, or another one.
+            CorruptArtifact: The manifest is damaged.
+        """
         artifact = open_artifact(self.folder)
         if artifact.manifest.id != self.manifest.id:
             wanted, found = (f"{each.name} ({each.id[:12]})" for each in (self.manifest, artifact.manifest))
@@ -42,7 +53,16 @@ class SaeLocation(NamedTuple):
 
 
 def locate(reader: Reader, key: str) -> SaeLocation:
-    """Raises ArtifactNotFound, CorruptArtifact."""
+    """Finds the SAE that a command names.
+
+    Args:
+        reader: The feature database.
+        key: Name, alias, beginning of the id, or folder of the SAE.
+
+    Raises:
+        ArtifactNotFound: There is no such SAE.
+        CorruptArtifact: The folder's manifest is damaged.
+    """
     if not names_folder(reader, key):
         record = reader.artifact(key)
         return SaeLocation(Path(record.path), record.manifest, record)
@@ -52,7 +72,12 @@ def locate(reader: Reader, key: str) -> SaeLocation:
 
 
 def registered(reader: Reader, key: str) -> Registered:
-    """The same, of the database only. Raises ArtifactNotFound, CorruptArtifact."""
+    """Like ``locate``, but the SAE must be registered; returns the database's record of it.
+
+    Raises:
+        ArtifactNotFound: There is no such SAE, or it is not in the database.
+        CorruptArtifact: The folder's manifest is damaged.
+    """
     found = locate(reader, key)
     if found.record is None:
         raise ArtifactNotFound(f"the SAE in {found.folder} is not in this database; give --db", param="sae")
@@ -60,7 +85,16 @@ def registered(reader: Reader, key: str) -> Registered:
 
 
 def folder_of(key: str, database: str) -> Path:
-    """The SAE's folder. Raises ArtifactNotFound, CorruptArtifact."""
+    """The folder of the SAE that a command names.
+
+    Args:
+        key: Name, alias, beginning of the id, or folder of the SAE.
+        database: Path of the feature database.
+
+    Raises:
+        ArtifactNotFound: There is no such SAE, or its folder holds another one or none.
+        CorruptArtifact: The folder's manifest is damaged.
+    """
     store = open_store(database)
     with store.read() as reader:
         folder = locate(reader, key).open().folder

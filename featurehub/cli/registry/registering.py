@@ -1,4 +1,4 @@
-"""`featurehub saes register`: what a build could not write into the database when it was done."""
+"""`featurehub saes register`: registers an SAE whose build could not write the database."""
 
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +12,17 @@ __all__ = ["register"]
 
 
 def register(folder: Path, database: str) -> None:
-    """Raises ArtifactNotFound where the folder holds no features, CorruptArtifact, StoreError."""
+    """Registers an SAE with the features that its build kept in its folder.
+
+    Args:
+        folder: Folder of the artifact.
+        database: Path of the feature database.
+
+    Raises:
+        ArtifactNotFound: The folder holds no artifact, or no kept features.
+        CorruptArtifact: The artifact's files are damaged.
+        StoreError: The database cannot be written.
+    """
     artifact = open_artifact(folder.resolve())
     verify(artifact)
     kept = artifact.folder / KEPT

@@ -1,4 +1,4 @@
-"""`featurehub saes remove`: says what goes, asks, removes."""
+"""`featurehub saes remove`: prints what will be removed, asks, and removes it."""
 
 import shutil
 import sys
@@ -17,10 +17,20 @@ __all__ = ["remove"]
 
 
 def remove(store: Store, key: str, *, yes: bool, files: bool) -> None:
-    """Removes an SAE from the database and, with ``files``, its folder.
+    """Prints what will be removed, asks the user, and removes an SAE.
 
-    Raises ArtifactNotFound, CorruptArtifact; InvalidInput where the folder is not exactly that SAE, or where it was not
-    told ``yes`` and nobody can be asked.
+    Args:
+        store: The feature database.
+        key: Name, alias, beginning of the id, or folder of the SAE.
+        yes: Do not ask.
+        files: Delete the SAE's folder too.
+
+    Raises:
+        ArtifactNotFound: The SAE is not in the database, or its folder is missing.
+        CorruptArtifact: The folder's manifest is damaged.
+        InvalidInput: The folder holds more than this SAE, or another one; or the user cannot be asked because standard
+            input is not a terminal.
+        typer.Exit: The user declined; the exit code is 1.
     """
     with store.read() as reader:
         artifact = registered(reader, key)
@@ -37,7 +47,7 @@ def remove(store: Store, key: str, *, yes: bool, files: bool) -> None:
 
 
 def own_folder(artifact: RegisteredArtifact) -> Path:
-    """Its folder, if nothing else lies in it."""
+    """The SAE's folder. Raises InvalidInput if anything else lies in it."""
     folder = Path(artifact.path).resolve()
     found = open_artifact(folder)
     if found.manifest.id != artifact.id:

@@ -1,4 +1,4 @@
-"""`featurehub saes verify`: are the files what was sealed, and does the SAE belong to this model?"""
+"""`featurehub saes verify`: are the files as they were sealed, and was the SAE trained on this model?"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,17 +18,29 @@ __all__ = ["verify"]
 
 
 class Check(NamedTuple):
-    """wrong: in words; "" where nothing is"""
+    """One check.
+
+    Attributes:
+        what: What is checked.
+        wrong: What is wrong with it; "" if nothing is.
+    """
 
     what: str
     wrong: str
 
 
 def verify(reader: Reader, artifact: Artifact, model: Path | None) -> None:
-    """Prints every check as it is made.
+    """Checks an artifact's files, tensors and parent, and prints the result of every check.
 
-    Raises ArtifactError naming those that failed; ModelNotFound, InvalidInput where the model cannot be read, or is too
-    shallow for the hook point.
+    Args:
+        reader: The feature database, in which the parent is looked up.
+        artifact: The artifact to check.
+        model: Folder of a model to compare with the one that the SAE was trained on; None for no comparison.
+
+    Raises:
+        ArtifactError: Some checks failed; the message names them.
+        ModelNotFound: The model's folder is not there.
+        InvalidInput: The model cannot be read, or is too shallow for the hook point.
     """
     failed = []
     for check in checks(reader, artifact, model):
@@ -45,7 +57,7 @@ def line_of(check: Check) -> Text:
 
 
 def checks(reader: Reader, artifact: Artifact, model: Path | None) -> Iterator[Check]:
-    """Of every file, the tensors, the parent and, with a model, of each of its fingerprints."""
+    """The checks of every file, the tensors, the parent and, with a model, each of its fingerprints."""
     for name in artifact.files:
         yield Check(f"file {name}", trouble_with(artifact, name))
     yield Check("tensors", trouble_with_tensors(artifact))
@@ -78,7 +90,7 @@ def trouble_with_parent(reader: Reader, manifest: Manifest) -> str:
 
 
 def model_checks(manifest: Manifest, identity: ModelIdentity) -> Iterator[Check]:
-    """Each part of the model's function against the one that the SAE was trained on."""
+    """Compares each part of the model's function with that of the model that the SAE was trained on."""
     known = manifest.model
     reads = "" if known.reads == identity.reads else apart(known.reads, identity.reads)
     yield Check(f"weights up to {manifest.hook} of {identity.name}", reads)
