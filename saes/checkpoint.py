@@ -23,9 +23,11 @@ TENSOR = "$tensor"
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """``state``: dicts, lists, numbers, strings and tensors, nested. Dicts with numbers as keys come back with strings.
+    """Writes a state to a file, under another name at first, so that a run killed meanwhile still has its last state.
 
-    Written under another name, then renamed: a run that is killed meanwhile finds the state before.
+    Args:
+        path: The file to write or replace.
+        state: Nested dicts, lists, numbers, strings and tensors. Numeric keys of dicts come back as strings.
     """
     remove_leftovers(path.parent, escape(path.name))
     tensors: dict[str, torch.Tensor] = {}
@@ -57,7 +59,11 @@ def alone(tensor: torch.Tensor, others: Iterable[torch.Tensor]) -> torch.Tensor:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Raises CorruptArtifact."""
+    """Reads a state that ``save_state`` wrote.
+
+    Raises:
+        CorruptArtifact: If the file cannot be read.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -31,7 +31,16 @@ def default_recipe(
     lr: float | None = None,
     seed: int = 0,
 ) -> Recipe:
-    """What is given, and the default for what is None."""
+    """Returns a recipe with the given values, and with the module's defaults for those that are None.
+
+    Args:
+        d_model: Width of the stream, from which d_sae and k follow.
+        architecture: How the SAE is kept sparse.
+        d_sae: Number of latents; 4 · d_model by default.
+        k: Mean number of active latents per token; d_model / 64 by default, at least 12 and at most d_sae / 2.
+        lr: Learning rate; by default 2e-3, falling with 1 / √d_sae beyond 768 latents.
+        seed: Seed of the initial weights.
+    """
     d_sae = d_sae or 4 * d_model
     return Recipe(
         architecture=architecture,
@@ -43,5 +52,5 @@ def default_recipe(
 
 
 def default_tokens(d_sae: int) -> int:
-    """For the widest SAE of a run."""
+    """Returns the default number of training tokens for a run whose widest SAE has ``d_sae`` latents."""
     return max(1_600_000, 2000 * d_sae)

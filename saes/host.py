@@ -24,9 +24,16 @@ Change = Callable[[Tensor], Tensor]
 
 
 class Host:
-    """A causal language model of transformers with one hook point.
+    """A causal language model of transformers, together with one hook point.
 
-    Raises UnsupportedModel for an architecture, layer or site that is not there.
+    Attributes:
+        model: The model, in evaluation mode.
+        point: The hook point.
+        family: Where this architecture has its hook points.
+        layer: The module of the hook point's layer.
+
+    Raises:
+        UnsupportedModel: If the architecture is unknown, or the model does not have this layer or site.
     """
 
     def __init__(self, model: nn.Module, point: HookPoint) -> None:
@@ -42,21 +49,30 @@ class Host:
 
     @property
     def vocabulary(self) -> int:
+        """Number of token ids that the model knows."""
         return self.model.config.vocab_size
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest document that it reads."""
+        """Length, in tokens, of the longest document that the model reads."""
         return self.model.config.max_position_embeddings
 
     @torch.no_grad()
     def log_probabilities(self, ids: Tensor) -> Tensor:
-        """Of every next token; from [documents, tokens] to [documents, tokens, vocabulary], float32."""
+        """Returns the log probabilities of every next token, [documents, tokens, vocabulary] in float32.
+
+        Args:
+            ids: [documents, tokens] token ids.
+        """
         return self.model(ids.to(self.model.device), use_cache=False).logits.float().log_softmax(-1)
 
     @contextmanager
     def changing(self, change: Change) -> Iterator[None]:
-        """While the block runs, the stream at the hook point is what ``change`` makes of it."""
+        """Changes the stream at the hook point while the block runs.
+
+        Args:
+            change: Maps the stream to what takes its place.
+        """
         handle = self.hook(change)
         try:
             yield
@@ -79,7 +95,15 @@ class Host:
 
 
 def load_host(folder: Path, point: HookPoint) -> Host:
-    """In float32, on the GPU where there is one. Raises UnsupportedModel."""
+    """Loads a model from a folder in float32, on the GPU if there is one.
+
+    Args:
+        folder: A folder that transformers can load.
+        point: Where the stream can be changed.
+
+    Raises:
+        UnsupportedModel: If the architecture is unknown, or the model does not have this layer or site.
+    """
     # Eager attention alone caps attention scores as Gemma 2 wants it.
     model: Any = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager"

@@ -155,10 +155,22 @@ def train_transcoder(
     progress: Callable[[TranscoderProgress], None] = lambda progress: None,
     until: float = math.inf,
 ) -> Transcoder:
-    """stream: of [tokens, layers · 2 · d_model], as harvested (``saes.transcoders.pairs``)
+    """Trains a transcoder.
 
-    ``checkpoint``, ``progress`` and ``until`` as in ``saes.run.resume_run``. Raises InvalidInput for a recipe that cannot
-    be made and for the checkpoint of another run, CorruptArtifact, BudgetExceeded where the time is over.
+    Args:
+        stream: Batches of [tokens, layers · 2 · d_model], as harvested (``saes.transcoders.pairs``).
+        layers: Number of layers that the transcoder covers.
+        d_model: Width of the model's stream.
+        recipe: The transcoder to train.
+        config: Settings of the run.
+        checkpoint: File that keeps the run's state; if it exists, the run resumes from it.
+        progress: Called with every report.
+        until: Deadline, in seconds of ``time.monotonic``.
+
+    Raises:
+        InvalidInput: If the recipe cannot be made, or the checkpoint is of another run.
+        CorruptArtifact: If the checkpoint cannot be read.
+        BudgetExceeded: If the deadline passes before the last step; with a checkpoint, the state is saved first.
     """
     run = TranscoderRun(stream, layers, d_model, recipe, config)
     resume_run(run, checkpoint, progress, until)
