@@ -1,7 +1,7 @@
 """Texts and chats, wherever they lie: a file, a folder of files, or a dataset of the Hugging Face hub.
 
-    .txt             paragraphs: what blank lines part         .json   a list, or one entry
-    .jsonl, .ndjson  an entry in each line                     .csv, .tsv, .parquet   an entry in each row
+    .txt             paragraphs, parted by blank lines   .json   a list, or one entry
+    .jsonl, .ndjson  an entry in each line               .csv, .tsv, .parquet   an entry in each row
     hf:OWNER/NAME[@COMMIT][:SPLIT]   rows of a dataset, streamed; SPLIT is ``train`` unless it is named
 
 All but .parquet may be compressed (.gz, .bz2, .xz), and suffixes may be in capitals. Files are UTF-8, with a byte order
@@ -29,19 +29,24 @@ from featurehub.errors import InvalidInput
 __all__ = ["HUB_ENTRIES", "Entry", "Message", "contents", "pinned", "read_texts"]
 
 MAX_JSON_CHARS = 2 << 30
-"""Of a .json file, which is read at once; files of the other kinds are read piece by piece."""
+"""Longest .json file that is read, since it is read at once; the other kinds of file are read piece by piece."""
 HUB = "hf:"
 HUB_ENTRIES = 100_000
-"""Of a dataset, where nobody says how many: some have no end that memory would see."""
+"""How many entries of a dataset are read by default: some datasets are too long for any memory."""
 Message = dict[str, Any]
-"""``role``, a string, and ``content``, a string; a list where parts of it are no text, and which is not read then."""
+"""``role``, a string, and ``content``, a string; or a list if some parts are not text: such a chat is not read."""
 Entry = str | list[Message]
 
 
 def read_texts(source: str | Path, limit: int | None = None) -> list[Entry]:
-    """The first ``limit`` entries, or all; of a dataset ``HUB_ENTRIES``.
+    """Reads texts and chats from a file, a folder or a dataset.
 
-    Raises InvalidInput naming the file, row or dataset that cannot be read.
+    Args:
+        source: A path, or ``hf:OWNER/NAME[@COMMIT][:SPLIT]``; the module lists the kinds of file.
+        limit: Read only this many entries; None reads all, or ``HUB_ENTRIES`` of a dataset.
+
+    Raises:
+        InvalidInput: If something cannot be read, naming the file, row or dataset; or if there is no text.
     """
     if isinstance(source, str) and source.startswith(HUB):
         entries = list(islice(hub_entries(source), limit or HUB_ENTRIES))
@@ -55,12 +60,18 @@ def read_texts(source: str | Path, limit: int | None = None) -> list[Entry]:
 
 
 def contents(entry: Entry) -> list[str]:
-    """The text of an entry; of a chat, of each message."""
+    """Returns the text of an entry; for a chat, the text of each message."""
     return [entry] if isinstance(entry, str) else [m["content"] for m in entry if isinstance(m["content"], str)]
 
 
 class Dataset(NamedTuple):
-    """What a source names. commit: of its repository; "" for the latest, and for a folder of this machine"""
+    """What a source of the form ``hf:…`` names.
+
+    Attributes:
+        name: A dataset of the hub, or a folder on this machine.
+        commit: Commit of its repository; "" for the latest, and for a folder.
+        split: Name of the split; "" if the source names none.
+    """
 
     name: str
     commit: str
@@ -74,7 +85,11 @@ class Dataset(NamedTuple):
 
 
 def pinned(source: str) -> str:
-    """The source with the commit that is the latest now; what lies on this machine as it is. Raises InvalidInput."""
+    """Returns the source with the latest commit of its dataset; sources on this machine are returned unchanged.
+
+    Raises:
+        InvalidInput: If the dataset cannot be reached.
+    """
     name, commit, split = Dataset.of(source)
     if not source.startswith(HUB) or commit or Path(name).exists():
         return source
@@ -182,7 +197,7 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def check_columns(names: list[str], wanted: tuple[str, ...]) -> str:
-    """The first wanted column that is there. Raises ValueError."""
+    """Returns the first wanted column that is there, and raises ValueError if none is."""
     found = [name for name in wanted if name in names]
     if not found:
         raise ValueError(f"it has the columns {', '.join(names)}; one must be {' or '.join(wanted)}")
@@ -213,7 +228,7 @@ def hub_entries(source: str) -> Iterator[Entry]:
 
 @contextmanager
 def named(source: str) -> Iterator[None]:
-    """Whatever a library says of the source becomes an InvalidInput that names it."""
+    """Turns whatever a library raises about the source into an InvalidInput that names it."""
     try:
         yield
     except InvalidInput:
@@ -236,7 +251,7 @@ def entry_of(value: Any, source: str) -> Entry:
 
 
 def is_message(message: Any) -> bool:
-    """A message that calls tools may lack a content."""
+    """Whether it has a role and a content; a message that calls tools may lack the content."""
     return (
         isinstance(message, dict)
         and isinstance(message.get("role"), str)
@@ -246,7 +261,7 @@ def is_message(message: Any) -> bool:
 
 
 def message_of(message: dict[str, Any]) -> Message:
-    """Without what is null, and with the parts of its content as one string, as vLLM joins them for a template."""
+    """Returns the message without nulls, its content's parts joined into one string as vLLM does for a template."""
     content = message.get("content")
     if isinstance(content, list) and all(map(is_text, content)):
         content = "\n".join(each if isinstance(each, str) else each["text"] for each in content)
