@@ -10,14 +10,24 @@ __all__ = ["best_threshold", "correlation", "f1"]
 
 
 def f1(truth: np.ndarray, fires: np.ndarray) -> float:
-    """2 TP / (2 TP + FP + FN) of two boolean arrays; 0 where neither ever holds."""
+    """Returns 2 TP / (2 TP + FP + FN); 0 where neither array ever holds.
+
+    Args:
+        truth: Boolean array.
+        fires: Boolean array of the same shape, the prediction.
+    """
     hits = int((truth & fires).sum())
     total = int(truth.sum()) + int(fires.sum())
     return 2 * hits / total if total else 0.0
 
 
 def best_threshold(truth: np.ndarray, peaks: np.ndarray) -> float:
-    """The level t ≥ 0 for which ``peaks > t`` predicts ``truth`` with the highest F1, halfway between two peaks."""
+    """Returns the level t ≥ 0, halfway between two peaks, for which ``peaks > t`` has the highest F1.
+
+    Args:
+        truth: [documents] of bool, what is predicted.
+        peaks: [documents] activations.
+    """
     order = np.argsort(-peaks, kind="stable")
     hits = np.cumsum(truth[order])
     scores = 2 * hits / (np.arange(1, len(order) + 1) + max(1, truth.sum()))
@@ -29,7 +39,7 @@ def best_threshold(truth: np.ndarray, peaks: np.ndarray) -> float:
 
 
 def correlation(old: csr_matrix, new: csr_matrix) -> np.ndarray:
-    """Pearson's r of every column of two matrices of the same shape, [columns]; nan where a column is constant."""
+    """Returns Pearson's r of each column of two matrices of equal shape, [columns]; nan where one is constant."""
     n = max(1, len(old.indptr) - 1)
     mean_old, mean_new = (np.asarray(m.mean(axis=0)).ravel() for m in (old, new))
     covariance = np.asarray(old.multiply(new).sum(axis=0)).ravel() / n - mean_old * mean_new

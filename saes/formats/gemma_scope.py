@@ -28,7 +28,15 @@ _L0 = re.compile(r"average_l0_(\d+)")
 
 
 def import_gemma_scope(folder: Path) -> ImportedSae:
-    """Raises InvalidInput, CorruptArtifact."""
+    """Imports an SAE of Gemma Scope.
+
+    Args:
+        folder: The folder; its name and those above it say what the SAE was made for.
+
+    Raises:
+        InvalidInput: If the SAE does not read the stream here, or the file does not hold plain tensors.
+        CorruptArtifact: If the weights are damaged.
+    """
     names = folder.absolute().parts
     if "embedding" in names[-3:]:
         raise InvalidInput(f"cannot import {folder}: an SAE of embeddings has no layer", param="source")
@@ -53,7 +61,12 @@ def named(pattern: re.Pattern[str], names: tuple[str, ...]) -> str | None:
 
 
 def import_gemma_scope_2(folder: Path) -> ImportedSae:
-    """Raises InvalidInput, CorruptArtifact."""
+    """Imports an SAE of Gemma Scope 2 from its folder.
+
+    Raises:
+        InvalidInput: If it is not an SAE that reads and writes at one hook point, or its configuration cannot be read.
+        CorruptArtifact: If the weights are damaged.
+    """
     config = read_config(folder / CONFIG)
     check(config)
     return ImportedSae(
@@ -66,7 +79,7 @@ def import_gemma_scope_2(folder: Path) -> ImportedSae:
 
 
 def check(config: Config) -> None:
-    """Raises InvalidInput."""
+    """Raises InvalidInput for anything but an SAE that writes where it reads."""
     wanted: dict[str, Any] = {"architecture": "jump_relu", "type": "sae", "affine_connection": False}
     for key, value in wanted.items():
         if config.get(key, value) != value:

@@ -42,7 +42,11 @@ _SITES = {
 
 
 def hook_point(name: str) -> HookPoint:
-    """The hook point of this name. Raises InvalidInput for a place where no SAE can read and write here."""
+    """Returns the hook point of a name that another project uses.
+
+    Raises:
+        InvalidInput: If the name is of a place where SAEs cannot read and write here.
+    """
     for pattern in _NAMES:
         if found := pattern.fullmatch(name):
             parts = found.groupdict()
@@ -54,6 +58,10 @@ def hook_point(name: str) -> HookPoint:
 
 
 def find_hook(name: str) -> HookPoint | None:
-    """The same; None for a name that says nothing. Raises InvalidInput for one that says another place."""
+    """Returns the hook point of a name, or None if the name does not say anything.
+
+    Raises:
+        InvalidInput: If the name is of a place where SAEs cannot read and write here.
+    """
     known = any(pattern.fullmatch(name) for pattern in (*_NAMES, _ELSEWHERE))
     return hook_point(name) if known else None

@@ -25,7 +25,15 @@ _QWEN = re.compile(r"layer(\d+)\.sae\.pt")
 
 
 def import_linear(file: Path) -> ImportedSae:
-    """Raises InvalidInput, CorruptArtifact."""
+    """Imports an SAE that is one file of two linear layers.
+
+    Args:
+        file: The file, whose name may say what it was made for.
+
+    Raises:
+        InvalidInput: If the tensors are not those of a known SAE, or cannot be read.
+        CorruptArtifact: If a tensor is missing or has the wrong shape.
+    """
     tensors = read_tensors(file)
     for prefix in ("encoder_linear", "encoder"):
         if f"{prefix}.weight" in tensors:

@@ -19,13 +19,20 @@ __all__ = ["FORMATS", "LINEAR", "Format", "FormatMatch", "read_sae", "recognize"
 
 
 class Format(NamedTuple):
-    """A way to write an SAE into the ``files`` of a folder. ``read`` gets the folder."""
+    """A way of writing an SAE as files in a folder.
+
+    Attributes:
+        name: Name of the format, for people.
+        files: The files' paths within the folder; all must be there.
+        read: Reads the SAE, given the folder.
+    """
 
     name: str
     files: tuple[str, ...]
     read: Callable[[Path], ImportedSae]
 
     def is_in(self, folder: Path) -> bool:
+        """Returns whether all files of the format are in the folder."""
         return all((folder / file).is_file() for file in self.files)
 
 
@@ -48,16 +55,30 @@ LINEAR = ("*.pt", "*.pth")
 
 
 class FormatMatch(NamedTuple):
-    """A format, and the folder or file that its reader gets."""
+    """A format that was found.
+
+    Attributes:
+        format: The format.
+        path: The folder or file to give to its reader.
+    """
 
     format: Format
     path: Path
 
 
 def read_sae(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[str, ImportedSae]:
-    """The format's name, and the SAE. overrides: stand in place of keys of a SAELens configuration.
+    """Reads the SAE at a path, whatever its format.
 
-    Raises InvalidInput for what is unknown or cannot be read here, CorruptArtifact.
+    Args:
+        path: A folder, or a file in it.
+        overrides: Values that replace those of a SAELens configuration.
+
+    Returns:
+        The format's name, and the SAE.
+
+    Raises:
+        InvalidInput: If the format is unknown, or the SAE cannot be read here.
+        CorruptArtifact: If a file is damaged, or the SAE's shapes or numbers are wrong.
     """
     format, place = recognize(path)
     try:
@@ -76,7 +97,11 @@ def parts_of(dictionary: Dictionary) -> dict[str, Tensor]:
 
 
 def recognize(path: Path) -> FormatMatch:
-    """Raises InvalidInput, which lists what is known, where no format or more than one lies there."""
+    """Finds the format of the SAE at a path.
+
+    Raises:
+        InvalidInput: If there is no known format, or more than one; the message lists the known ones.
+    """
     if not path.exists():
         raise InvalidInput(f"there is no {path}", param="source")
     path = path.absolute()
@@ -97,7 +122,7 @@ def recognize(path: Path) -> FormatMatch:
 
 
 def home_of(file: Path) -> Path | None:
-    """The folder that one of a format's files belongs to; None where the file is for itself."""
+    """Returns the folder of the format to which a file belongs, or None if the file stands alone."""
     for format in FORMATS:
         for folder in file.parents[:2]:
             if any(folder / name == file for name in format.files) and format.is_in(folder):

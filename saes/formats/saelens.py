@@ -47,12 +47,30 @@ FORMER_NAMES: dict[str, str] = {
 
 
 def read_saelens(folder: Path, activations: Tensor | None = None) -> Dictionary:
-    """activations: [tokens, d_model], needed by a TopK SAE alone. Raises InvalidInput, CorruptArtifact."""
+    """Reads an SAE in SAELens' format, ready to encode.
+
+    Args:
+        folder: The folder.
+        activations: [tokens, d_model] of the stream, needed only to measure a TopK SAE's threshold.
+
+    Raises:
+        InvalidInput: If the SAE cannot be read here, or needs activations.
+        CorruptArtifact: If the weights are damaged.
+    """
     return import_saelens(folder).measured(activations)
 
 
 def import_saelens(folder: Path, overrides: Mapping[str, Any] | None = None) -> ImportedSae:
-    """overrides: stand in place of keys of the configuration. Raises InvalidInput, CorruptArtifact."""
+    """Imports an SAE in SAELens' format.
+
+    Args:
+        folder: The folder.
+        overrides: Values that replace those of the configuration.
+
+    Raises:
+        InvalidInput: If the SAE cannot be read here.
+        CorruptArtifact: If the weights are damaged.
+    """
     file = read_config(folder / CONFIG)
     cfg = Config(file.path, modern(file) | dict(overrides or {}))
     check(cfg)
@@ -83,7 +101,7 @@ def modern(cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(cfg: Mapping[str, Any]) -> None:
-    """Raises InvalidInput."""
+    """Raises InvalidInput for an SAE that cannot be read here."""
     if cfg.get("architecture") not in ARCHITECTURES:
         raise InvalidInput(f"cannot read a {cfg.get('architecture')} SAE; known are {', '.join(ARCHITECTURES)}")
     normalization = cfg.get("normalize_activations") or "none"
@@ -98,7 +116,7 @@ def check(cfg: Mapping[str, Any]) -> None:
 
 
 def check_scaling(tensors: Tensors) -> None:
-    """Raises InvalidInput."""
+    """Raises InvalidInput for an SAE with a finetuned scaling factor."""
     factor = tensors.get("scaling_factor")
     if factor is not None and not torch.allclose(factor.float(), torch.ones(())):
         raise InvalidInput(f"{tensors.path} holds a finetuned scaling factor, which cannot be read", param="source")
