@@ -20,13 +20,23 @@ READ, WRITTEN = Site.RESID_MID, Site.MLP_OUT
 
 
 class Pairs(NamedTuple):
-    """x: before the MLP;  y: what the MLP adds"""
+    """What the layers' MLPs read and write, [tokens, layers, d_model] both.
+
+    Attributes:
+        x: The stream before each MLP.
+        y: What each MLP adds to the stream.
+    """
 
     x: LayerStreams
     y: LayerStreams
 
 
 def pairs(columns: Float[Tensor, "tokens layers_2_d_model"], layers: int) -> Pairs:
-    """columns: the 2 · layers streams side by side, as harvested"""
+    """Splits a batch of a harvest into pairs.
+
+    Args:
+        columns: [tokens, layers · 2 · d_model]: for each layer, the stream before the MLP and what the MLP adds.
+        layers: Number of layers.
+    """
     x, y = columns.view(len(columns), layers, 2, -1).unbind(dim=2)
     return Pairs(x, y)
