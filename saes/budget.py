@@ -1,4 +1,4 @@
-"""How much of time or tokens a run may use."""
+"""How much time or how many tokens a run may use."""
 
 import re
 from typing import Self

@@ -37,7 +37,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def taken_out(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    """The value with a reference in place of each tensor, which goes to ``tensors``."""
+    """Returns the value with a reference in place of each tensor, and puts the tensors into ``tensors``."""
     match value:
         case torch.Tensor():
             name = str(len(tensors))
@@ -52,7 +52,7 @@ def taken_out(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def alone(tensor: torch.Tensor, others: Iterable[torch.Tensor]) -> torch.Tensor:
-    """The tensor, copied only where its memory is part of something else: a shuffle buffer is large."""
+    """Returns the tensor, copied only if its memory is part of something else: a shuffle buffer is large."""
     memory = tensor.untyped_storage()
     shared = memory.nbytes() != tensor.nbytes or any(memory.data_ptr() == each.data_ptr() for each in others)
     return tensor.clone() if shared else tensor
@@ -73,4 +73,5 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def put_back(value: dict[str, Any], file: Any) -> Any:
+    """Returns the tensor that a reference stands for, or the value itself."""
     return file.get_tensor(value[TENSOR]) if value.keys() == {TENSOR} else value

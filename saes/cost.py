@@ -1,4 +1,4 @@
-"""What harvest and training will cost, said before they start; and how much of it fits into a budget.
+"""What harvest and training will cost, estimated before they start; and how much of it fits into a budget.
 
 1. Rates are measured: some documents are read, and something like what will be trained makes some steps.
 2. seconds = tokens to read / reading rate + tokens to train on / training rate
@@ -99,7 +99,7 @@ class Job(Frozen):
             seconds=self.wanted / rates.read + self.train.tokens / rates.train,
             # A checkpoint: weights, Adam's two moments, the buffer.
             disk=shards + 3 * weights + self.buffer_tokens * token,
-            # Gradients besides; the buffer twice while it is mixed.
+            # Gradients too; the buffer twice while it is shuffled.
             memory=2 * (self.buffer_tokens + self.chunk_tokens) * token
             + 4 * weights
             + 4 * self.train.batch_tokens * self.latents * FLOAT32,
@@ -172,7 +172,7 @@ def training_rate(job: Job, step: Callable[[Tensor], object]) -> float:
 
 
 def seconds_of(call: Callable[[], object]) -> float:
-    """Until the work is done: a GPU is still at it when the call comes back."""
+    """Returns how long the work takes: on a GPU it goes on after the call returns."""
     settle()
     started = time.monotonic()
     call()

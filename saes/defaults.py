@@ -1,4 +1,4 @@
-"""How an SAE is trained where nobody says.
+"""How an SAE is trained by default.
 
     d_sae  = 4 · d_model
     k      = d_model / 64, at least 12
@@ -18,8 +18,9 @@ from saes.recipes import Recipe
 __all__ = ["ARCHITECTURE", "default_recipe", "default_tokens"]
 
 ARCHITECTURE = Architecture.BATCHTOPK
+"""The default architecture."""
 MEASURED = 768
-"""The most latents at which the learning rate was tried."""
+"""Most latents for which the learning rate was tried."""
 
 
 def default_recipe(

@@ -121,7 +121,7 @@ def tokenize(tokenizer: Any, entries: Sequence[Entry], max_tokens: int) -> Token
         InvalidInput: If most entries cannot be read, or none has two tokens.
     """
     documents, sources, short, reasons = [], [], 0, []
-    shared: dict[int, int] = {}  # one number of each kind, not one for each token: a long text takes a quarter as much
+    shared: dict[int, int] = {}  # one object per id, not per token: a long text takes a quarter of the memory
     for number, entry in enumerate(entries):
         try:
             ids, prompt_len = encode(tokenizer, entry)
@@ -151,7 +151,7 @@ def cut(token_ids: list[int], prompt_len: int, bos: int | None, max_tokens: int)
     opening = token_ids[:1] if token_ids[0] == bos else []
     room, documents = max_tokens - len(opening), []
     for start in range(len(opening), len(token_ids), room):
-        # A rest of one token takes the one before it along.
+        # A remainder of one token takes the token before it along.
         first = start if opening else min(start, len(token_ids) - 2)
         ids = opening + token_ids[first : start + room]
         prompt = prompt_len - first + len(opening)

@@ -20,7 +20,7 @@ from featurehub.families import check_mid, family_of
 __all__ = ["Change", "Host", "load_host"]
 
 Change = Callable[[Tensor], Tensor]
-"""From the stream of all tokens to what takes its place, both [documents · tokens, d_model]."""
+"""Maps the stream of all tokens to what takes its place, both [documents · tokens, d_model]."""
 
 
 class Host:
@@ -104,7 +104,7 @@ def load_host(folder: Path, point: HookPoint) -> Host:
     Raises:
         UnsupportedModel: If the architecture is unknown, or the model does not have this layer or site.
     """
-    # Eager attention alone caps attention scores as Gemma 2 wants it.
+    # Only eager attention caps attention scores as Gemma 2 needs it.
     model: Any = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager"
     )

@@ -8,7 +8,7 @@
 5. Logistic regression on them, each scaled to unit variance and both groups weighted alike; accuracy and F1 on the test
    part.
 
-What the scores are to be held against: all latents; the stream itself, which an SAE can hardly beat; always the more
+Baselines for the scores: all latents; the stream itself, which an SAE can hardly beat; always predicting the more
 frequent group; and the most latents of step 4, chosen and fitted on shuffled labels.
 """
 

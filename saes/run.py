@@ -1,9 +1,9 @@
-"""A training run that can be stopped at any time, and goes on to the same end.
+"""A training run that can be stopped at any time and resumed to the same result.
 
-1. A run without a checkpoint begins by measuring the stream's scale; one with a checkpoint goes on from it.
+1. A run without a checkpoint begins by measuring the stream's scale; one with a checkpoint resumes from it.
 2. Steps follow, and now and then the whole state is saved: the shuffle buffer is most of it, 1 GB for a wide model, so
    that the pause between two saves grows with what a save takes.
-3. A run that is out of time before its last step saves its state and says so.
+3. A run that is out of time before its last step saves its state and raises an error.
 """
 
 import math

@@ -8,7 +8,7 @@ All but .parquet may be compressed (.gz, .bz2, .xz), and suffixes may be in capi
 mark or without, with the line ends of any system.
 
 An entry is a string, ``{"text": …}`` or ``{"messages": [{"role", "content"}, …]}``; so are rows, by their columns.
-Arrow has null for what a row lacks: a text that is null is empty, and what is null in a message is not there.
+Arrow has null for what a row lacks: a null text is empty, and nulls in a message are dropped.
 """
 
 import bz2
@@ -36,6 +36,7 @@ HUB_ENTRIES = 100_000
 Message = dict[str, Any]
 """``role``, a string, and ``content``, a string; or a list if some parts are not text: such a chat is not read."""
 Entry = str | list[Message]
+"""A text, or the messages of a chat."""
 
 
 def read_texts(source: str | Path, limit: int | None = None) -> list[Entry]:
@@ -175,7 +176,7 @@ def json_lines(file: IO[str]) -> Iterator[Any]:
 
 def separated(delimiter: str) -> Callable[[IO[str]], Iterator[Any]]:
     def rows(file: IO[str]) -> Iterator[dict[str, str | None]]:
-        csv.field_size_limit(MAX_JSON_CHARS - 1)  # documents are longer than what Python takes for a field
+        csv.field_size_limit(MAX_JSON_CHARS - 1)  # documents exceed Python's default limit of a field
         reader = csv.DictReader(file, delimiter=delimiter, strict=True)
         try:
             column = check_columns(list(reader.fieldnames or ()), ("text",))

@@ -1,15 +1,15 @@
 """Training SAEs with sae-lens' trainer, several in lockstep on one stream, each as if it were alone.
 
-1. The stream's scale is measured on its first batches: with s · x, E‖x‖² = d_model. SAEs with a parent take up its
+1. The stream's scale is measured on its first batches: with s · x, E‖x‖² = d_model. SAEs with a parent start from its
    weights.
-2. Every batch makes a step of every SAE (``saes.trainee``).
+2. Every SAE makes a step on every batch (``saes.trainee``).
 3. Now and then the whole state is saved: weights, Adam's moments, schedules, the stream's buffer and place. A run that
-   is started again goes on from there, and ends in the same SAEs as if it had never been stopped (``saes.run``).
+   is started again continues from there, and ends in the same SAEs as if it had never been stopped (``saes.run``).
 
-sae-lens' own ``MultiSAETrainer`` makes the same steps with the same ``SAETrainer``, but its loop ends at a number of
-tokens alone, and tells of itself by tqdm and wandb alone. Its checkpoints are pickles, one a trainer, without the
-stream's buffer and place, so that a run that is resumed trains on other tokens; and its SAEs have no parents, nor an
-L1 coefficient that follows the L0.
+sae-lens' own ``MultiSAETrainer`` makes the same steps with the same ``SAETrainer``, but its loop can end only
+at a number of tokens, and reports only through tqdm and wandb. Its checkpoints are pickles, one per trainer, without
+the stream's buffer and place, so that a resumed run trains on other tokens; and its SAEs have neither parents nor an L1
+coefficient that follows the L0.
 """
 
 import math

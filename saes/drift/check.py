@@ -37,7 +37,9 @@ from saes.reader import StreamReader
 __all__ = ["ANSWERS", "CANARIES", "CheckConfig", "Judge", "answer_prompts", "by_construction", "check"]
 
 CANARIES = "canaries.safetensors"
+"""An artifact's file of canaries."""
 ANSWERS = "answers.safetensors"
+"""An artifact's file of its model's answers to the canaries' prompts."""
 FORM = (Part.TOKENIZER, Part.CHAT_TEMPLATE)
 """The parts of a model's identity that determine the form of its prompts, and so of the canaries."""
 

@@ -1,4 +1,4 @@
-"""Effect sizes into verdicts. Every threshold of a drift check stands here.
+"""Turns effect sizes into verdicts. Every threshold of a drift check is here.
 
 A feature's reading is judged by what its label promises: the F1 between "the label is there" (the judge's word) and
 "the feature fires" (above the level that was best on the old canaries).

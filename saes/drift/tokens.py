@@ -16,6 +16,7 @@ from saes.observed import Observations
 __all__ = ["TOKENS", "disagreement", "save_tokens"]
 
 TOKENS = "tokens.json"
+"""An artifact's file of what its token ids stand for."""
 
 
 def save_tokens(path: Path, tokenizer: Any, kept: Iterable[Observations]) -> None:

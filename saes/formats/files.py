@@ -176,3 +176,4 @@ READERS: dict[str, Callable[[Path], Mapping[str, Tensor]]] = {
     ".pth": torch_file,
 }
 TENSOR_SUFFIXES = tuple(READERS)
+"""Suffixes of the files that ``read_tensors`` reads."""

@@ -7,8 +7,8 @@
 An SAE of a module's output on its way into the stream reads what attention or MLP add, unless a norm lies between them
 (Gemma): there Gemma Scope names the norm, ``post_feedforward_layernorm.output``, which is what we call mlp_out.
 
-A name may say nothing at all: that of a folder which somebody renamed. Whoever imports then says where the SAE reads. A
-name that says another place, such as ``blocks.3.attn.hook_z``, is refused whatever they say.
+A name may not say anything, such as that of a renamed folder; then whoever imports the SAE says where it reads. A name
+of another place, such as ``blocks.3.attn.hook_z``, is refused in any case.
 """
 
 import re
@@ -29,7 +29,7 @@ _NAMES = [
     )
 ]
 _ELSEWHERE = re.compile(r"(?:\w+\.)*(?:(?:blocks|layers|h)(?:[._]\d+|\[\d+\])\.\w.*|hook_\w+|embed\w*)")
-"""A place inside a layer, or before all of them."""
+"""Names of places inside a layer, or before all layers."""
 _SITES = {
     **{site.value: site for site in Site},
     "output": Site.RESID_POST,

@@ -1,7 +1,7 @@
-"""Which format lies in a path, by the names of its files; and the SAE that it holds, whatever its format.
+"""Recognises the format of the files at a path by their names, and reads the SAE, whatever its format.
 
 A folder holds one format's files, all of them. A path may name one of these files, too. A ``.pt`` or ``.pth`` file that
-belongs to no folder format is told by its tensors (``saes.formats.linear``).
+does not belong to a folder format is recognised by its tensors (``saes.formats.linear``).
 """
 
 from collections.abc import Callable, Mapping
@@ -51,7 +51,7 @@ FORMATS = (
     Format("Llama Scope R1", (llama_scope.CONFIG_R1, llama_scope.WEIGHTS_R1), llama_scope.import_llama_scope_r1),
 )
 LINEAR = ("*.pt", "*.pth")
-"""Goodfire's and those like it: a file for itself."""
+"""Patterns of files that hold a whole SAE, such as Goodfire's."""
 
 
 class FormatMatch(NamedTuple):

@@ -7,9 +7,9 @@
     topk             θ to be measured
 
 1. Before version 6 keys had other names, and the architecture of a TopK SAE was its activation function.
-2. The weights take up that the encoder does not subtract b_dec from its input; that activations count as if decoder
-   rows had length 1; that the model's writing weights were centred; and an expected-norm scaling, where it is known
-   (sae-lens itself folds it in when training ends).
+2. What differs from our equation is folded into the weights: an encoder that does not subtract b_dec from its input;
+   activations that count as if decoder rows had length 1; centred writing weights of the model; and an expected-norm
+   scaling, where it is known (sae-lens itself folds it in when training ends).
 3. Normalisations that depend on the token are refused: a stream has no weights to fold them into.
 """
 
@@ -38,7 +38,7 @@ __all__ = ["CONFIG", "SCALE", "WEIGHTS", "import_saelens", "read_saelens"]
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 ARCHITECTURES = ("standard", "jumprelu", "gated", "topk")
 SCALE = "norm_scaling_factor"
-"""What the expected-norm scaling multiplies the stream with; sae-lens' registry knows it for some SAEs."""
+"""Key of the factor by which an expected-norm scaling multiplies the stream; sae-lens' registry has some of them."""
 FORMER_NAMES: dict[str, str] = {
     "hook_point": "hook_name",
     "hook_point_head_index": "hook_head_index",

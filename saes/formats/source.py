@@ -18,6 +18,7 @@ from saes.formats.saelens import SCALE
 __all__ = ["HUB", "Source", "fetch"]
 
 HUB = "hf:"
+"""Prefix of the names of repositories."""
 LOADERS = (
     "sae_lens",
     "gemma_2",
@@ -30,7 +31,7 @@ LOADERS = (
     "goodfire",
     "sparsify",
 )
-"""The registry's formats that are read here; the others are transcoders and SAEs that do not read the stream."""
+"""The registry's formats that can be read here; the others are transcoders and SAEs that do not read the stream."""
 
 
 class Source(NamedTuple):

@@ -13,10 +13,12 @@ from featurehub.artifacts.manifest import Site
 __all__ = ["READ", "WRITTEN", "LayerLatents", "LayerStreams", "Pairs", "pairs"]
 
 LayerStreams = Float[Tensor, "tokens layers d_model"]
+"""Streams of a transcoder's layers, side by side."""
 LayerLatents = Float[Tensor, "tokens layers d_sae"]
-"""Of a transcoder's layers, side by side."""
+"""Latents of a transcoder's layers, side by side."""
 
 READ, WRITTEN = Site.RESID_MID, Site.MLP_OUT
+"""The sites that a transcoder reads and predicts."""
 
 
 class Pairs(NamedTuple):

@@ -130,7 +130,7 @@ class Trainable(nn.Module):
         self.W_enc = nn.Parameter(rows(layers))
         self.b_enc = nn.Parameter(torch.zeros(layers, recipe.d_sae))
         W_dec = [rows(m + 1) for m in range(layers)]
-        # As long at every layer, however many layers its latents write: else those of the first would be kept most.
+        # Equally long at every layer, however many layers a latent writes: else the first layer's would be kept most.
         length = lengths(W_dec)
         self.W_dec = nn.ParameterList(nn.Parameter(0.1 * each / length[: len(each), :, None]) for each in W_dec)
         self.b_dec = nn.Parameter(torch.zeros(layers, d_model))
