@@ -1,6 +1,6 @@
 """What harvest and training will cost, estimated before they start; and how much of it fits into a budget.
 
-1. Rates are measured: some documents are read, and something like what will be trained makes some steps.
+1. Rates are measured: some documents are read, and a throwaway copy of what will be trained makes some steps.
 2. seconds = tokens to read / reading rate + tokens to train on / training rate
 3. A budget of time takes the largest number of steps for which that is at most ``SHARE`` of it, since rates vary.
 """

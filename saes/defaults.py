@@ -5,9 +5,9 @@
     lr     = 2e-3, beyond 768 latents falling with 1 / √d_sae (arXiv 2406.04093, where the best one does)
     tokens = 2,000 for each latent, at least 1.6 M
 
-The architecture is the best by ``tests/benchmarks/architectures.py``, and so is 4 · d_model at a width of 192; at 64
-eight times explained a little more. k and lr are those of its runs; beyond them they follow what is published for
-larger models (a k of 32 to 64 at a width of 2,048 to 4,096).
+The architecture is the best in ``tests/benchmarks/architectures.py``, and so is 4 · d_model at a width of 192; at a
+width of 64, 8 · d_model explained a little more. k and lr are those of the benchmark's runs; beyond them they
+follow what is published for larger models (a k of 32 to 64 at a width of 2,048 to 4,096).
 """
 
 import math

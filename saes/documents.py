@@ -138,11 +138,11 @@ def tokenize(tokenizer: Any, entries: Sequence[Entry], max_tokens: int) -> Token
 
 
 def cut(token_ids: list[int], prompt_len: int, bos: int | None, max_tokens: int) -> list[Document]:
-    """Documents of ``max_tokens`` tokens and one of the rest; none of fewer than two tokens.
+    """Returns documents of ``max_tokens`` tokens and one of the remaining tokens, but none of fewer than two tokens.
 
-    Each begins with the token that begins the entry, if one does: models put what they have no other place for on the
-    first token, whatever it is. The last message of a chat keeps its prompt as far as that lies in the same document;
-    any other document is a text that its own first tokens begin.
+    Each begins with the token that begins the entry, if that is BOS: models put what they have no other place for on
+    the first token, whatever it is. The last message of a chat keeps its prompt if that lies in the same document;
+    in any other document, the first few tokens are the prompt.
     """
     if len(token_ids) < 2:
         return []

@@ -1,13 +1,13 @@
 """How well an SAE reconstructs held-out tokens. All means run over the whole set, never over batches.
 
-EV   = 1 − E‖x − x̂‖² / (E‖x‖² − ‖E x‖²);  FVU = 1 − EV
-MSE  = E‖x − x̂‖²
-cos  = E[x·x̂ / ‖x‖‖x̂‖]
-bias = E‖x̂‖² / E[x·x̂]        below 1 where x̂ is shorter than fits x best (arXiv 2404.16014, equation 10)
-L0   = E[#{a_i > 0}];  density_i = P(a_i > 0);  dead = share of latents that never fire
+    EV   = 1 − E‖x − x̂‖² / (E‖x‖² − ‖E x‖²);  FVU = 1 − EV
+    MSE  = E‖x − x̂‖²
+    cos  = E[x·x̂ / ‖x‖‖x̂‖]
+    bias = E‖x̂‖² / E[x·x̂]        below 1 where x̂ is shorter than fits x best (arXiv 2404.16014, equation 10)
+    L0   = E[#{a_i > 0}];  density_i = P(a_i > 0);  dead = share of latents that never fire
 
-sae-lens' evals have the same formulas, but for two: they take the mean of the batches' biases, and have no cosine for a
-token whose x̂ is 0, where ours is 0.
+sae-lens' evals have the same formulas, except for two: they take the mean of the batches' biases, and leave the cosine
+undefined for a token whose x̂ is 0, where ours is 0.
 """
 
 from collections.abc import Iterable

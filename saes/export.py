@@ -5,7 +5,7 @@
     else              jumprelu with θ; so are batchtopk and matryoshka SAEs, and topk ones with their measured θ
     gain or offset    gated: b_gate = b_enc − θ;  r_mag = ln gain;  b_mag = gain · b_enc + offset
 
-The encoder subtracts b_dec from its input, and nothing is normalised: all that is folded into the weights already.
+The encoder subtracts b_dec from its input, and nothing is normalised: scales are already in the weights.
 """
 
 import json

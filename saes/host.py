@@ -1,6 +1,6 @@
 """A model in transformers, whose stream can be changed at one hook point.
 
-A row of ``featurehub.families`` says which modules lie beside its sites. The stream is changed in place: whoever
+A row of ``featurehub.families`` names the modules at the hook point's sites. The stream is changed in place: whoever
 holds the same tensor, the residual connection above all, sees it too.
 """
 
@@ -80,6 +80,7 @@ class Host:
             handle.remove()
 
     def hook(self, change: Change) -> Any:
+        """Registers ``change`` at the hook point and returns torch's handle, which removes it."""
         layer, family = self.layer, self.family
         match self.point.site:
             case Site.RESID_PRE:

@@ -1,6 +1,6 @@
 """Documents with what an artifact's features did on them, in a form that an artifact keeps on disk.
 
-One safetensors file as all of an artifact's are: scipy's ``save_npz`` would hold the matrix alone.
+It is a safetensors file, as an artifact's others are: scipy's ``save_npz`` would hold only the matrix.
 """
 
 from pathlib import Path

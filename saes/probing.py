@@ -156,7 +156,7 @@ def probe_class(means: Means, label: str, truth: np.ndarray, split: Split, confi
 
 
 def by_difference(latents: np.ndarray, truth: np.ndarray, split: Split) -> np.ndarray:
-    """Step 4: all latents, the most telling first."""
+    """Step 4: returns all latents, the most telling first."""
     x, y = latents[split.train], truth[split.train]
     return np.argsort(-np.abs(x[y].mean(axis=0) - x[~y].mean(axis=0)), kind="stable")
 

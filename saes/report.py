@@ -1,4 +1,4 @@
-"""The saved report of a training run: one HTML page with plots, which needs no network to be opened."""
+"""The saved report of a training run: one HTML page with plots, which opens without a network."""
 
 from collections.abc import Sequence
 from pathlib import Path

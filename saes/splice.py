@@ -7,7 +7,8 @@
 4. Only ordinary tokens count: KL(model ‖ changed) at each of them, and the cross-entropy of the next token at each that
    has one.
 
-CE score = (CE_zero − CE_sae) / (CE_zero − CE_model);  KL score = (KL_zero − KL_sae) / KL_zero
+    CE score = (CE_zero − CE_sae) / (CE_zero − CE_model)
+    KL score = (KL_zero − KL_sae) / KL_zero
 
 Steps 3 and 4 are those of sae-lens' evals, so that both come to the same numbers.
 """

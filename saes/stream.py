@@ -140,7 +140,7 @@ class Stream:
         self.taken, self.left = 0, max(1, (tokens - self.config.buffer_tokens // 2) // self.config.batch_tokens)
 
     def next_chunk(self) -> int:
-        """Step 1."""
+        """Step 1: returns the next chunk of the epoch's order."""
         if self.at == len(self.chunks):
             self.epoch, self.at = self.epoch + 1, 0
         order = np.random.default_rng([self.config.seed, self.epoch]).permutation(len(self.chunks))

@@ -80,6 +80,7 @@ class Dataset(NamedTuple):
 
     @classmethod
     def of(cls, source: str) -> Self:
+        """Returns what a source names."""
         name, _, split = source.removeprefix(HUB).partition(":")
         repository, _, commit = name.partition("@")
         return cls(name, "", split) if Path(name).exists() else cls(repository, commit, split)
@@ -103,7 +104,7 @@ def pinned(source: str) -> str:
 
 
 def path_entries(path: Path) -> Iterator[Entry]:
-    """Of a folder, every file of a known kind in it, by name."""
+    """Yields the entries of a file, or of every file of a known kind in a folder, by name."""
     if not path.is_dir():
         yield from file_entries(path)
         return
@@ -120,7 +121,7 @@ def file_entries(path: Path) -> Iterator[Entry]:
 
 
 def rows_of(path: Path) -> Iterator[Any]:
-    """Raises InvalidInput for a file that is not there or of no known kind."""
+    """Yields the rows of a file; raises InvalidInput if it is missing or of an unknown kind."""
     if not path.is_file():
         raise InvalidInput(f"no text file {path}", param="text")
     if path.suffix.lower() == PARQUET:
@@ -139,13 +140,13 @@ def is_known(path: Path) -> bool:
 
 
 def kind_of(path: Path) -> Callable[[IO[str]], Iterator[Any]] | None:
-    """How its name says that a file is read."""
+    """Returns the reader for a file's suffix, or None if the kind is unknown."""
     suffix = path.suffix.lower()
     return READERS.get(Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix)
 
 
 def opened(path: Path) -> IO[str]:
-    """As text, without its byte order mark; lines end as they end in the file."""
+    """Opens a file as text, without its byte order mark; line ends stay as they are."""
     opener = COMPRESSED.get(path.suffix.lower(), open)
     return opener(path, "rt", encoding="utf-8-sig", newline="")
 
@@ -188,7 +189,7 @@ def separated(delimiter: str) -> Callable[[IO[str]], Iterator[Any]]:
 
 
 def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """A batch of rows at a time, of the column that holds text."""
+    """Yields rows with only the column that holds text, read batch by batch."""
     from pyarrow.parquet import ParquetFile
 
     file = ParquetFile(path)
@@ -239,7 +240,7 @@ def named(source: str) -> Iterator[None]:
 
 
 def entry_of(value: Any, source: str) -> Entry:
-    """Raises InvalidInput."""
+    """Returns the entry that a row holds; raises InvalidInput if it holds none."""
     found = value
     if isinstance(found, dict) and found.keys() & {"messages", "text"}:
         found = found.get("messages") or found.get("text") or ""
@@ -252,7 +253,7 @@ def entry_of(value: Any, source: str) -> Entry:
 
 
 def is_message(message: Any) -> bool:
-    """Whether it has a role and a content; a message that calls tools may lack the content."""
+    """Returns whether it has a role and a content; a message that calls tools may lack the content."""
     return (
         isinstance(message, dict)
         and isinstance(message.get("role"), str)

@@ -64,7 +64,7 @@ class SaeRun:
         self.history: list[TrainingProgress] = []
 
     def scale(self) -> None:
-        """Step 1."""
+        """Step 1: measures the stream's scale and sets it in every trainee."""
         batches = [next(self.stream) for _ in range(min(SCALE_BATCHES, self.config.steps))]
         norm = float(torch.cat([batch.norm(dim=-1) for batch in batches]).mean())
         for trainee in self.trainees:
@@ -87,6 +87,7 @@ class SaeRun:
         return {"config": self.config.model_dump(exclude={"checkpoint_every"}), "recipes": recipes}
 
     def state(self) -> dict[str, Any]:
+        """Returns everything that the next steps depend on."""
         return self.asked | {
             "trainees": [trainee.state() for trainee in self.trainees],
             "stream": self.stream.state(),

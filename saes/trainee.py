@@ -1,11 +1,12 @@
 """One SAE in training by sae-lens' trainer: its steps, its state, and what becomes of it.
 
-1. One with a parent begins with the parent's weights, scaled as the stream is: an SAE of x is one of s · x with
+1. An SAE with a parent starts from the parent's weights, scaled as the stream is: an SAE of x is one of s · x with
    s · b_enc, s · b_dec and s · θ.
 2. Nothing bounds the L0 of a standard SAE: its L1 coefficient follows the L0 that comes out, c ← c · (L0 / k)^η.
-3. At the end the stream's scale is folded into the weights, decoder rows get length 1, and a TopK SAE its threshold
-   (``saes.formats``). A BatchTopK SAE's is a running mean of the least activation that is kept; after a few steps it
-   still has much of its beginning, and is measured too: else short runs have several times k active latents.
+3. At the end the stream's scale is folded into the weights, decoder rows get length 1, and a TopK SAE gets its
+   threshold (``saes.formats``). A BatchTopK SAE's threshold is a running mean of the least kept activation; after few
+   steps much of its initial value is left, so it is measured too: short runs would otherwise end with several times k
+   active latents.
 """
 
 import tempfile
@@ -30,9 +31,9 @@ from saes.run import TrainConfig
 __all__ = ["Trainee", "TrainingProgress"]
 
 MOMENTUM = 0.02
-"""η"""
+"""η of step 2."""
 SETTLED = 500
-"""Steps after which less than a hundredth is left of what a running threshold began with; sae-lens moves it by .01."""
+"""Steps after which less than 1 % of a running threshold's initial value is left; sae-lens moves it by 0.01 a step."""
 
 
 class TrainingProgress(NamedTuple):
@@ -112,6 +113,7 @@ class Trainee:
 
     @torch.no_grad()
     def progress(self, output: TrainStepOutput) -> TrainingProgress:
+        """Returns a report on the step that the trainer just made."""
         error, variance = (output.sae_in - output.sae_out).square().sum(-1), output.sae_in.var(0, correction=0)
         return TrainingProgress(
             step=self.trainer.n_training_steps,
@@ -123,7 +125,7 @@ class Trainee:
         )
 
     def follow(self, l0: float) -> None:
-        """Step 2."""
+        """Step 2: moves the L1 coefficient."""
         self.l0 += 0.1 * (l0 - self.l0)
         self.trainer.coefficient_schedulers["l1"].final_value *= max(self.l0 / self.recipe.k, 1e-3) ** MOMENTUM
 

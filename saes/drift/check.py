@@ -159,7 +159,7 @@ def stale(latent: int, label: str, reason: str) -> FeatureVerdict:
 
 
 def in_form(verdict: FeatureVerdict, another: Sequence[Part]) -> FeatureVerdict:
-    """The verdict on a model whose prompts have another form than the canaries: they cannot show that it is fresh."""
+    """Makes a fresh verdict suspect if the model's prompts have another form than the canaries."""
     if not another or verdict.reads is not State.FRESH:
         return verdict
     reason = f"{verdict.reason}, but on canaries in the form of another {' and '.join(another)}"

@@ -3,9 +3,9 @@
 A feature's reading is judged by what its label promises: the F1 between "the label is there" (the judge's word) and
 "the feature fires" (above the level that was best on the old canaries).
 
-1. Too little to judge: the label was never predicted well (F1 < ``f1_min``) or is there in too few answers. Then the
-   correlation of the activations decides alone: below ``r_stale`` stale, below ``r_suspect`` suspect, and without
-   enough firings suspect for lack of power.
+1. Too little to judge: the label was never predicted well (F1 < ``f1_min``) or occurs in too few answers. Then only the
+   correlation of the activations decides: below ``r_stale`` stale, below ``r_suspect`` suspect, and suspect for lack of
+   power if there are too few firings.
 2. stale     the F1 fell by more than ``fall_text`` on the old canaries, or by more than ``fall_world`` on answers that
              the new model gave to the canaries' prompts, or the new model no longer says what the label names
 3. suspect   the F1 held, but the activations correlate below ``r_suspect``

@@ -1,6 +1,6 @@
 """The statistics of a drift check, old against new.
 
-F1 is scikit-learn's, and tested to be; a call there takes a thousand times as long, and every feature needs several.
+F1 equals scikit-learn's, as a test checks; a call there takes a thousand times as long, and each feature needs several.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def best_threshold(truth: np.ndarray, peaks: np.ndarray) -> float:
     hits = np.cumsum(truth[order])
     scores = 2 * hits / (np.arange(1, len(order) + 1) + max(1, truth.sum()))
     sorted_peaks = np.append(np.maximum(peaks[order], 0.0), 0.0)
-    # A level cannot part equal peaks.
+    # A level cannot separate equal peaks.
     scores[sorted_peaks[:-1] <= sorted_peaks[1:]] = -1.0
     best = int(scores.argmax())
     return float((sorted_peaks[best] + sorted_peaks[best + 1]) / 2)

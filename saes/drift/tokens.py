@@ -1,6 +1,6 @@
 """Checks that token ids mean the same to a model as they did where an artifact was made.
 
-Canaries are token ids. Beside them lies what each of these ids stands for, so that a model with another tokenizer is
+Canaries are token ids. What each of these ids stands for is kept beside them, so that a model with another tokenizer is
 never read with ids that mean something else there, or nothing. A tokenizer that only gained tokens agrees.
 """
 

@@ -1,6 +1,6 @@
 """Tensors and configurations of files that nobody here wrote: bounded in size, and nothing in them is executed.
 
-.safetensors   as it lies
+.safetensors   as it is
 .npz           without pickled objects
 .pt, .pth      PyTorch's zip archives, by its loader that builds tensors and nothing else
 """

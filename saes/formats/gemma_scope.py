@@ -2,7 +2,7 @@
 
     a = z⁺ · [z > θ], z = x · W_enc + b_enc        x̂ = a · W_dec + b_dec
 
-Gemma Scope has no configuration: layer, site, and the mean number of active latents stand in the names of the folders,
+Gemma Scope has no configuration: layer, site, and the mean number of active latents are in the names of the folders,
 ``gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71``. What they do not name is None. SAEs of attention (read
 before its output projection) and of embeddings, transcoders and crosscoders are refused.
 """

@@ -90,7 +90,7 @@ def import_saelens(folder: Path, overrides: Mapping[str, Any] | None = None) -> 
 
 
 def modern(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Step 1."""
+    """Step 1: returns the configuration with today's keys."""
     given: dict[str, Any] = {**cfg, **cfg.get("metadata", {})}
     flat = {FORMER_NAMES.get(key, key): value for key, value in given.items()}
     if flat.get("activation_fn") == "topk":
@@ -135,7 +135,7 @@ def parts(cfg: Mapping[str, Any], tensors: Tensors) -> Dictionary:
 
 
 def folded(cfg: Mapping[str, Any], dictionary: Dictionary) -> Dictionary:
-    """Step 2."""
+    """Step 2: returns the SAE with the configuration's conventions folded into its weights."""
     if not cfg.get("apply_b_dec_to_input", True):
         dictionary = without_input_bias(dictionary)
     if cfg.get("normalize_activations") == "expected_average_only_in":

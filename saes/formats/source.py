@@ -1,7 +1,7 @@
 """Where an SAE comes from, as a path: what lies on this machine, in a repository, or under a name that sae-lens knows.
 
-./folder, ./file.pt                  as it lies
-hf:OWNER/NAME[@REVISION][/FOLDER]    of the Hugging Face hub: the files of known formats alone, of one commit
+./folder, ./file.pt                  as it is
+hf:OWNER/NAME[@REVISION][/FOLDER]    of the Hugging Face hub: only files of known formats, of one commit
 RELEASE/ID                           a name in sae-lens' registry, which names repository, folder and overrides
 """
 

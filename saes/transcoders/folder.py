@@ -1,6 +1,4 @@
-"""A transcoder as an asset: a folder with ``transcoder.json``, which says everything but the tensors, and
-``transcoder.safetensors``.
-"""
+"""A transcoder as an asset: a folder of its weights, ``transcoder.safetensors``, and the rest, ``transcoder.json``."""
 
 import json
 from pathlib import Path

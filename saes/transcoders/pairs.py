@@ -1,4 +1,4 @@
-"""What a transcoder is made from: for each of its layers the stream before the MLP, and what the MLP adds to it.
+"""What a transcoder is made from: for each of its layers, the stream before the MLP and what the MLP adds to it.
 
 A harvest at these two sites of some layers has them side by side, in the order in which a token passes them.
 """

@@ -1,4 +1,4 @@
-"""A transcoder's training: batches of pairs, Adam, a rate that warms up and decays, and a state to go on from."""
+"""A transcoder's training: batches of pairs, Adam, a rate that warms up and decays, and a state to resume from."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -206,7 +206,7 @@ def trial(layers: int, d_model: int, recipe: TranscoderRecipe, config: TrainConf
 
 
 def rate(step: int, steps: int) -> float:
-    """Share of the full learning rate: a linear warm-up, then half a cosine down to a tenth."""
+    """Returns the share of the full learning rate: a linear warm-up, then half a cosine down to a tenth."""
     warm_up = min(WARM_UP, max(1, steps // 10))
     decay = 0.55 + 0.45 * math.cos(math.pi * step / steps)
     return min(1.0, (step + 1) / warm_up) * decay
