@@ -41,8 +41,8 @@ def read_examples(path: Path, limit: int | None = None, seed: int = 0) -> list[E
         seed: Seed of the draw.
 
     Raises:
-        InvalidInput: If a line cannot be read, naming file and line; if there are fewer than 2 or more than 32 classes;
-            or if a class has fewer than 8 texts.
+        InvalidInput: If it is not a .jsonl file; if a line cannot be read, naming file and line; if there are fewer
+            than 2 or more than 32 classes; or if a class has fewer than 8 texts.
     """
     if kind_of(path) is not json_lines or not path.is_file():
         raise InvalidInput(f"no .jsonl file {path} of labelled texts", param="labeled")

@@ -23,6 +23,7 @@ from saes.formats.imported import ImportedSae, dictionary_of, with_unit_rows, wi
 __all__ = ["CONFIG", "WEIGHTS", "import_dictionary_learning"]
 
 CONFIG, WEIGHTS = "config.json", "ae.pt"
+"""The format's files, within an SAE's folder."""
 ARCHITECTURES = {
     "AutoEncoder": "standard",
     "AutoEncoderNew": "standard",

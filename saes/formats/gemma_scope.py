@@ -21,6 +21,7 @@ from saes.formats.imported import ImportedSae, dictionary_of, without_input_bias
 __all__ = ["CONFIG", "WEIGHTS", "WEIGHTS_2", "import_gemma_scope", "import_gemma_scope_2"]
 
 WEIGHTS, WEIGHTS_2, CONFIG = "params.npz", "params.safetensors", "config.json"
+"""Gemma Scope's file, and both of Gemma Scope 2, within an SAE's folder."""
 SITES = {"res": Site.RESID_POST, "mlp": Site.MLP_OUT}
 _SET = re.compile(r"(?:.*--)?gemma-scope-(?P<model>\w+-(?:pt|it))-(?P<site>\w+)")
 _LAYER = re.compile(r"layer_(\d+)")

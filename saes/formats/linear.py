@@ -20,6 +20,7 @@ from saes.formats.imported import ImportedSae, dictionary_of, without_input_bias
 __all__ = ["CONFIG", "import_linear"]
 
 CONFIG = "config.json"
+"""Name of the configuration beside a file of Qwen Scope."""
 _NAMED = re.compile(r"(?P<model>.+)-SAE-l(?P<layer>\d+)\.(?:pt|pth)")
 _QWEN = re.compile(r"layer(\d+)\.sae\.pt")
 

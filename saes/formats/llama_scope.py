@@ -34,7 +34,9 @@ from saes.formats.imported import (
 __all__ = ["CONFIG", "CONFIG_R1", "WEIGHTS", "WEIGHTS_R1", "import_llama_scope", "import_llama_scope_r1"]
 
 CONFIG, WEIGHTS = "hyperparams.json", "checkpoints/final.safetensors"
+"""Llama Scope's files, within an SAE's folder."""
 CONFIG_R1, WEIGHTS_R1 = "config.json", "sae_weights.safetensors"
+"""Llama Scope R1's files, within an SAE's folder."""
 NORMS = "dataset_average_activation_norm"
 
 

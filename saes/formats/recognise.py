@@ -50,6 +50,7 @@ FORMATS = (
     Format("Llama Scope", (llama_scope.CONFIG, llama_scope.WEIGHTS), llama_scope.import_llama_scope),
     Format("Llama Scope R1", (llama_scope.CONFIG_R1, llama_scope.WEIGHTS_R1), llama_scope.import_llama_scope_r1),
 )
+"""The formats of more than one file, or of files with a fixed name."""
 LINEAR = ("*.pt", "*.pth")
 """Patterns of files that hold a whole SAE, such as Goodfire's."""
 

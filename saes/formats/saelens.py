@@ -36,6 +36,7 @@ from saes.formats.imported import (
 __all__ = ["CONFIG", "SCALE", "WEIGHTS", "import_saelens", "read_saelens"]
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
+"""The format's files, within an SAE's folder."""
 ARCHITECTURES = ("standard", "jumprelu", "gated", "topk")
 SCALE = "norm_scaling_factor"
 """Key of the factor by which an expected-norm scaling multiplies the stream; sae-lens' registry has some of them."""

@@ -17,6 +17,7 @@ from saes.formats.imported import ImportedSae, dictionary_of
 __all__ = ["CONFIG", "WEIGHTS", "import_sparsify"]
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
+"""The format's files, within an SAE's folder."""
 REFUSED = ("transcode", "skip_connection", "embed_skip", "gram_lookup", "signed")
 
 
