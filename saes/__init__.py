@@ -7,8 +7,8 @@ Reading order:
     harvest      the same over a whole text, on disk in shards
     stream       a trainer's endless batches, from either
     run          a training run that can be stopped
-    cost         what a run will cost, and what of it a budget allows
-    recipes      an SAE of each architecture;  defaults: where nobody says
+    cost         what a run will cost, and how much of it a budget allows
+    recipes      an SAE of each architecture;  defaults: what a run uses by default
     train        several SAEs in lockstep on one stream, with checkpoints
     formats      SAEs that other projects made, read into our equation
     export       the same as a folder that sae-lens opens

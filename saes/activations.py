@@ -16,12 +16,14 @@ __all__ = ["FeatureActivations", "encode_documents"]
 
 
 class FeatureActivations(NamedTuple):
-    """Activations of all latents on all tokens of all documents.
+    """Activations of all latents on all tokens of some documents.
 
-    matrix:  [tokens, d_sae] float32; rows of special tokens are empty
-    offsets: [documents + 1]; document i's tokens are rows offsets[i] to offsets[i + 1]
-    norms:   [tokens], ‖x‖ of every ordinary token, 0 for special ones
-    quality: of the reconstruction of the ordinary tokens
+    Attributes:
+        documents: The documents.
+        matrix: [tokens, d_sae] in float32; rows of special tokens are empty.
+        offsets: [documents + 1]; the tokens of document i are rows offsets[i] to offsets[i + 1].
+        norms: [tokens] ‖x‖ of ordinary tokens, 0 for special ones.
+        quality: How well the SAE reconstructs the ordinary tokens.
     """
 
     documents: list[Document]
@@ -32,28 +34,30 @@ class FeatureActivations(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """Ordinary tokens."""
+        """Number of ordinary tokens."""
         return int((self.norms > 0).sum())
 
     @property
     def density(self) -> np.ndarray:
-        """P(a_i > 0) per latent, [d_sae]."""
+        """[d_sae] share of ordinary tokens on which each latent is active, in [0, 1]."""
         return self.matrix.getnnz(axis=0) / max(1, self.tokens)
 
     @property
     def max_activation(self) -> np.ndarray:
-        """[d_sae]"""
+        """[d_sae] largest activation of each latent on any token; 0 for those that never fire."""
         return self.matrix.max(axis=0).toarray().ravel()
 
     @property
     def median_norm(self) -> float:
+        """Median of ‖x‖ over ordinary tokens."""
         return float(np.median(self.norms[self.norms > 0]))
 
     def document_max(self) -> np.ndarray:
-        """The largest activation of every latent in every document, [documents, d_sae] float32."""
+        """Returns the largest activation of every latent in every document, [documents, d_sae] in float32."""
         return np.stack([self.rows(i).max(axis=0).toarray().ravel() for i in range(len(self.documents))])
 
     def rows(self, document: int) -> csr_matrix:
+        """Returns the rows of one document, [tokens, d_sae]."""
         return self.matrix[self.offsets[document] : self.offsets[document + 1]]
 
 
@@ -65,9 +69,18 @@ def encode_documents(
     documents_per_read: int = 256,
     progress: Callable[[int], None] = lambda documents: None,
 ) -> FeatureActivations:
-    """Encodes every token, and measures the reconstruction on the way.
+    """Encodes every token of some documents, and measures the reconstruction on the way.
 
-    ``progress`` is called with 1 after each document.
+    Args:
+        reader: Reads the stream.
+        dictionary: The SAE.
+        documents: The documents.
+        special: Ids of special tokens, which count as inactive.
+        documents_per_read: How many documents are read in one call; it bounds memory.
+        progress: Called with 1 after each document.
+
+    Raises:
+        InvalidInput: If there is no ordinary token.
     """
     blocks, norms, offsets, evaluation = [], [], [0], Evaluator(dictionary)
     for document, x, mask in read_tokens(reader, documents, special, documents_per_read):

@@ -14,6 +14,8 @@ __all__ = ["Architecture"]
 
 
 class Architecture(StrEnum):
+    """An architecture of SAEs, named as sae-lens names it; the module's table says how each one keeps k."""
+
     STANDARD = "standard"
     TOPK = "topk"
     BATCHTOPK = "batchtopk"

@@ -1,4 +1,4 @@
-"""How much of time or tokens a run may use."""
+"""How much time or how many tokens a run may use."""
 
 import re
 from typing import Self
@@ -15,14 +15,23 @@ TOKENS = {"k": 1_000, "M": 1_000_000, "B": 1_000_000_000}
 
 
 class Budget(Frozen):
-    """seconds: of harvest and training together;  tokens: of training; None where there is no bound"""
+    """How much time and how many tokens a run may use; None where there is no limit.
+
+    Attributes:
+        seconds: Time for harvest and training together.
+        tokens: Training tokens.
+    """
 
     seconds: float | None = Field(default=None, gt=0)
     tokens: int | None = Field(default=None, gt=0)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """``90s``, ``10min``, ``2h``; ``500k``, ``2M``, ``1B`` tokens; "" is no bound. Raises InvalidInput."""
+        """Reads a time (``90s``, ``10min``, ``2h``), tokens (``500k``, ``2M``, ``1B``), or no limit ("").
+
+        Raises:
+            InvalidInput: If the text is none of these.
+        """
         if not text:
             return cls()
         found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]+)?)(s|min|h|k|M|B)", text.strip())

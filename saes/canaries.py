@@ -19,14 +19,24 @@ __all__ = ["CanaryConfig", "choose_canaries"]
 
 
 class CanaryConfig(Frozen):
-    """firings: documents in which each live feature should fire;  max_tokens: size of the set."""
+    """How canaries are chosen.
+
+    Attributes:
+        firings: Number of documents in which each live feature should fire.
+        max_tokens: Most tokens of the whole set.
+    """
 
     firings: int = Field(default=12, ge=1)
     max_tokens: int = Field(default=48_000, ge=1)
 
 
 def choose_canaries(activations: FeatureActivations, config: CanaryConfig) -> list[int]:
-    """Indices of the chosen documents, in the order of choice."""
+    """Returns the indices of the chosen documents, in the order of choice.
+
+    Args:
+        activations: What the features do on all documents to choose from.
+        config: How to choose.
+    """
     lengths = np.diff(activations.offsets)
     chosen = cover(activations.document_max() > 0, lengths, config)
     left = config.max_tokens - int(lengths[chosen].sum())
@@ -39,7 +49,13 @@ def choose_canaries(activations: FeatureActivations, config: CanaryConfig) -> li
 
 
 def cover(fires: np.ndarray, lengths: np.ndarray, config: CanaryConfig) -> list[int]:
-    """Step 1. fires: [documents, d_sae] bool;  lengths: [documents], in tokens"""
+    """Step 1.
+
+    Args:
+        fires: [documents, d_sae] whether a feature fires in a document.
+        lengths: [documents] number of tokens.
+        config: How to choose.
+    """
     missing = np.minimum(fires.sum(axis=0), config.firings)
     left = np.ones(len(fires), dtype=bool)
     chosen: list[int] = []

@@ -23,9 +23,11 @@ TENSOR = "$tensor"
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """``state``: dicts, lists, numbers, strings and tensors, nested. Dicts with numbers as keys come back with strings.
+    """Writes a state to a file, under another name at first, so that a run killed meanwhile still has its last state.
 
-    Written under another name, then renamed: a run that is killed meanwhile finds the state before.
+    Args:
+        path: The file to write or replace.
+        state: Nested dicts, lists, numbers, strings and tensors. Numeric keys of dicts come back as strings.
     """
     remove_leftovers(path.parent, escape(path.name))
     tensors: dict[str, torch.Tensor] = {}
@@ -35,7 +37,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def taken_out(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    """The value with a reference in place of each tensor, which goes to ``tensors``."""
+    """Returns the value with a reference in place of each tensor, and puts the tensors into ``tensors``."""
     match value:
         case torch.Tensor():
             name = str(len(tensors))
@@ -50,14 +52,18 @@ def taken_out(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def alone(tensor: torch.Tensor, others: Iterable[torch.Tensor]) -> torch.Tensor:
-    """The tensor, copied only where its memory is part of something else: a shuffle buffer is large."""
+    """Returns the tensor, copied only if its memory is part of something else: a shuffle buffer is large."""
     memory = tensor.untyped_storage()
     shared = memory.nbytes() != tensor.nbytes or any(memory.data_ptr() == each.data_ptr() for each in others)
     return tensor.clone() if shared else tensor
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Raises CorruptArtifact."""
+    """Reads a state that ``save_state`` wrote.
+
+    Raises:
+        CorruptArtifact: If the file cannot be read.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -67,4 +73,5 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def put_back(value: dict[str, Any], file: Any) -> Any:
+    """Returns the tensor that a reference stands for, or the value itself."""
     return file.get_tensor(value[TENSOR]) if value.keys() == {TENSOR} else value

@@ -1,6 +1,6 @@
-"""What harvest and training will cost, said before they start; and how much of it fits into a budget.
+"""What harvest and training will cost, estimated before they start; and how much of it fits into a budget.
 
-1. Rates are measured: some documents are read, and something like what will be trained makes some steps.
+1. Rates are measured: some documents are read, and a throwaway copy of what will be trained makes some steps.
 2. seconds = tokens to read / reading rate + tokens to train on / training rate
 3. A budget of time takes the largest number of steps for which that is at most ``SHARE`` of it, since rates vary.
 """
@@ -31,14 +31,25 @@ FLOAT32 = 4
 
 
 class Rates(NamedTuple):
-    """Tokens per second."""
+    """Measured speeds.
+
+    Attributes:
+        read: Tokens per second that the engine reads.
+        train: Tokens per second that training takes.
+    """
 
     read: float
     train: float
 
 
 class Estimate(NamedTuple):
-    """seconds; disk: bytes of shards and checkpoint; memory: bytes of buffer, weights and a batch's activations"""
+    """What a job is expected to need.
+
+    Attributes:
+        seconds: Time for reading and training.
+        disk: Bytes of shards and checkpoint.
+        memory: Bytes of shuffle buffer, weights, gradients, moments and one batch's activations.
+    """
 
     seconds: float
     disk: int
@@ -48,13 +59,16 @@ class Estimate(NamedTuple):
 class Job(Frozen):
     """What is to be read and trained.
 
-    weights:      trained numbers, of all that is trained in the pass
-    latents:      of the widest that is trained
-    width:        numbers of a token's stream: d_model for each hook point
-    text_tokens:  of the whole text, repeats not counted
-    chunk_tokens: read at once
-    token_bytes:  of a token in a shard
-    shards:       whether shards are written however often training passes the text
+    Attributes:
+        train: Settings of the training run.
+        buffer_tokens: Size of the shuffle buffer, in tokens.
+        weights: Trained numbers, over everything that is trained in the same pass.
+        latents: Latents of the widest SAE or transcoder that is trained.
+        width: Numbers in one token's stream: d_model for each hook point.
+        text_tokens: Tokens of the whole text, not counting repeats.
+        chunk_tokens: Tokens that are read at once.
+        token_bytes: Bytes that one token takes in a shard.
+        shards: Whether shards are written even if training passes the text only once.
     """
 
     train: TrainConfig
@@ -69,7 +83,7 @@ class Job(Frozen):
 
     @property
     def streamed(self) -> bool:
-        """Whether the text is read while training asks for it, which leaves nothing on disk: it is passed only once."""
+        """Whether the text is passed only once and read while training asks for it, without shards on disk."""
         return not self.shards and self.train.wanted(self.buffer_tokens) <= self.text_tokens
 
     @property
@@ -78,29 +92,32 @@ class Job(Frozen):
         return min(self.text_tokens, self.train.wanted(self.buffer_tokens))
 
     def estimate(self, rates: Rates) -> Estimate:
+        """Returns what the job needs at these rates."""
         weights, token = self.weights * FLOAT32, self.width * FLOAT32
         shards = 0 if self.streamed else self.wanted * self.token_bytes
         return Estimate(
             seconds=self.wanted / rates.read + self.train.tokens / rates.train,
             # A checkpoint: weights, Adam's two moments, the buffer.
             disk=shards + 3 * weights + self.buffer_tokens * token,
-            # Gradients besides; the buffer twice while it is mixed.
+            # Gradients too; the buffer twice while it is shuffled.
             memory=2 * (self.buffer_tokens + self.chunk_tokens) * token
             + 4 * weights
             + 4 * self.train.batch_tokens * self.latents * FLOAT32,
         )
 
     def of_tokens(self, tokens: int) -> "Job":
-        """The same with so many training tokens."""
+        """Returns the same job with this many training tokens."""
         return self.model_copy(update={"train": self.train.model_copy(update={"tokens": tokens})})
 
     def of_steps(self, steps: int) -> "Job":
+        """Returns the same job with this many training steps."""
         return self.of_tokens(steps * self.train.batch_tokens)
 
     def within(self, budget: Budget, rates: Rates) -> "Job":
-        """The same with as many training tokens as the budget allows, at most its own.
+        """Returns the same job with as many training tokens as the budget allows, and no more than it has.
 
-        Raises BudgetExceeded where that is less than ``FEWEST_STEPS`` steps.
+        Raises:
+            BudgetExceeded: If that is fewer than ``FEWEST_STEPS`` steps, and fewer than the job has.
         """
         if budget == Budget():
             return self
@@ -128,12 +145,14 @@ def measure(
     step: Callable[[Tensor], object],
     points: Sequence[HookPoint] = (),
 ) -> Rates:
-    """Takes a second or so.
+    """Measures how fast the engine reads and the job trains; takes a second or so.
 
     Args:
-        documents: At least one.
+        reader: Reads the stream.
+        documents: The text, at least one document; only its beginning is read.
+        job: What is to be trained.
         step: Makes one step of a trial on a batch, [tokens, width].
-        points: As in ``StreamReader.capture``.
+        points: Hook points, as in ``StreamReader.capture``.
     """
     return Rates(reading_rate(reader, documents, points), training_rate(job, step))
 
@@ -153,7 +172,7 @@ def training_rate(job: Job, step: Callable[[Tensor], object]) -> float:
 
 
 def seconds_of(call: Callable[[], object]) -> float:
-    """Until the work is done: a GPU is still at it when the call comes back."""
+    """Returns how long the work takes: on a GPU it goes on after the call returns."""
     settle()
     started = time.monotonic()
     call()

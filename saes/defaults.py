@@ -1,13 +1,13 @@
-"""How an SAE is trained where nobody says.
+"""How an SAE is trained by default.
 
     d_sae  = 4 · d_model
     k      = d_model / 64, at least 12
     lr     = 2e-3, beyond 768 latents falling with 1 / √d_sae (arXiv 2406.04093, where the best one does)
     tokens = 2,000 for each latent, at least 1.6 M
 
-The architecture is the best by ``tests/benchmarks/architectures.py``, and so is 4 · d_model at a width of 192; at 64
-eight times explained a little more. k and lr are those of its runs; beyond them they follow what is published for
-larger models (a k of 32 to 64 at a width of 2,048 to 4,096).
+The architecture is the best in ``tests/benchmarks/architectures.py``, and so is 4 · d_model at a width of 192; at a
+width of 64, 8 · d_model explained a little more. k and lr are those of the benchmark's runs; beyond them they
+follow what is published for larger models (a k of 32 to 64 at a width of 2,048 to 4,096).
 """
 
 import math
@@ -18,8 +18,9 @@ from saes.recipes import Recipe
 __all__ = ["ARCHITECTURE", "default_recipe", "default_tokens"]
 
 ARCHITECTURE = Architecture.BATCHTOPK
+"""The default architecture."""
 MEASURED = 768
-"""The most latents at which the learning rate was tried."""
+"""Most latents for which the learning rate was tried."""
 
 
 def default_recipe(
@@ -31,7 +32,16 @@ def default_recipe(
     lr: float | None = None,
     seed: int = 0,
 ) -> Recipe:
-    """What is given, and the default for what is None."""
+    """Returns a recipe with the given values, and with the module's defaults for those that are None.
+
+    Args:
+        d_model: Width of the stream, from which d_sae and k follow.
+        architecture: How the SAE is kept sparse.
+        d_sae: Number of latents; 4 · d_model by default.
+        k: Mean number of active latents per token; d_model / 64 by default, at least 12 and at most d_sae / 2.
+        lr: Learning rate; by default 2e-3, falling with 1 / √d_sae beyond 768 latents.
+        seed: Seed of the initial weights.
+    """
     d_sae = d_sae or 4 * d_model
     return Recipe(
         architecture=architecture,
@@ -43,5 +53,5 @@ def default_recipe(
 
 
 def default_tokens(d_sae: int) -> int:
-    """For the widest SAE of a run."""
+    """Returns the default number of training tokens for a run whose widest SAE has ``d_sae`` latents."""
     return max(1_600_000, 2000 * d_sae)

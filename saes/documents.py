@@ -26,14 +26,16 @@ __all__ = [
 
 TEXT_PROMPT_TOKENS = 16
 RENDERING = (TemplateError, ValueError, TypeError, LookupError, AttributeError)
-"""What templates raise on purpose, and what of Python comes through where a key is absent or null."""
+"""What templates raise on purpose, and the Python errors that come through if a key is absent or null."""
 
 
 class Document(NamedTuple):
-    """token_ids as the model sees them.
+    """A text or chat, or a part of one, as token ids.
 
-    prompt_len: how many tokens a model is given when it shall write this document's kind, at least one: of a chat, all
-                before its answer; of a text, the first few
+    Attributes:
+        token_ids: The ids as the model sees them, special tokens included.
+        prompt_len: How many of the first tokens a model is given when it is to write the rest, at least one: all before
+            the answer of a chat, the first few of a text.
     """
 
     token_ids: list[int]
@@ -41,17 +43,22 @@ class Document(NamedTuple):
 
 
 def count_tokens(documents: Iterable[Document], special: Collection[int] = ()) -> int:
-    """All but the special ones."""
+    """Returns how many tokens the documents have in all, not counting special ones.
+
+    Args:
+        documents: The documents.
+        special: Token ids that do not count.
+    """
     return sum(ordinary(document, special) for document in documents)
 
 
 def ordinary(document: Document, special: Collection[int]) -> int:
-    """How many of its tokens are not special."""
+    """Returns how many of a document's tokens are not special."""
     return sum(token not in special for token in document.token_ids) if special else len(document.token_ids)
 
 
 def text_hash(documents: Sequence[Document]) -> str:
-    """sha256 over the lengths and token ids of all documents, in their order."""
+    """Returns the sha256 over the lengths and token ids of all documents, in their order."""
     digest = hashlib.sha256()
     for document in documents:
         digest.update(array("q", [len(document.token_ids), *document.token_ids]).tobytes())
@@ -59,11 +66,15 @@ def text_hash(documents: Sequence[Document]) -> str:
 
 
 class Tokenization(NamedTuple):
-    """What some entries came to.
+    """Entries as documents, and what was left out.
 
-    sources:    of every document the number of its entry
-    short:      how many entries have fewer than two tokens
-    unreadable: how many neither the tokenizer nor its chat template takes;  why: what it said of the first
+    Attributes:
+        documents: The documents, in the order of their entries.
+        sources: For each document, the index of its entry.
+        entries: How many entries there were.
+        short: How many of them have fewer than two tokens.
+        unreadable: How many of them the tokenizer or its chat template does not take.
+        why: The error of the first unreadable one; "" if there is none.
     """
 
     documents: list[Document]
@@ -75,14 +86,18 @@ class Tokenization(NamedTuple):
 
     @property
     def left_out(self) -> str:
-        """In words; "" where every entry was read."""
+        """What was left out, in words; "" if every entry was read."""
         short = [f"{self.short:,} with fewer than two tokens"] if self.short else []
         unreadable = [f"{self.unreadable:,} that cannot be read (the first: {self.why})"] if self.unreadable else []
         left, parts = self.short + self.unreadable, ", ".join(short + unreadable)
         return f"{left:,} of {self.entries:,} texts are left out: {parts}" if left else ""
 
     def check(self) -> None:
-        """Raises InvalidInput where most entries cannot be read, or nothing is left."""
+        """Checks that enough entries were read.
+
+        Raises:
+            InvalidInput: If most entries are unreadable, or no document is left.
+        """
         if 2 * self.unreadable > self.entries:
             raise InvalidInput(
                 f"{self.unreadable:,} of {self.entries:,} texts cannot be read: {self.why}", param="text"
@@ -92,13 +107,21 @@ class Tokenization(NamedTuple):
 
 
 def tokenize(tokenizer: Any, entries: Sequence[Entry], max_tokens: int) -> Tokenization:
-    """Entries of more than ``max_tokens`` tokens are cut into several documents.
+    """Turns entries into documents, cutting entries of more than ``max_tokens`` tokens into several.
 
-    Those that cannot be read, mostly chats that the tokenizer's template does not take, and those of fewer than two
-    tokens are left out and counted. Raises InvalidInput where most cannot be read, or none has two tokens.
+    Entries that cannot be read, mostly chats that the tokenizer's template does not take, and entries of fewer than two
+    tokens are left out and counted.
+
+    Args:
+        tokenizer: A tokenizer of transformers.
+        entries: Texts and chats.
+        max_tokens: Most tokens of a document.
+
+    Raises:
+        InvalidInput: If most entries cannot be read, or none has two tokens.
     """
     documents, sources, short, reasons = [], [], 0, []
-    shared: dict[int, int] = {}  # one number of each kind, not one for each token: a long text takes a quarter as much
+    shared: dict[int, int] = {}  # one object per id, not per token: a long text takes a quarter of the memory
     for number, entry in enumerate(entries):
         try:
             ids, prompt_len = encode(tokenizer, entry)
@@ -115,11 +138,11 @@ def tokenize(tokenizer: Any, entries: Sequence[Entry], max_tokens: int) -> Token
 
 
 def cut(token_ids: list[int], prompt_len: int, bos: int | None, max_tokens: int) -> list[Document]:
-    """Documents of ``max_tokens`` tokens and one of the rest; none of fewer than two tokens.
+    """Returns documents of ``max_tokens`` tokens and one of the remaining tokens, but none of fewer than two tokens.
 
-    Each begins with the token that begins the entry, if one does: models put what they have no other place for on the
-    first token, whatever it is. The last message of a chat keeps its prompt as far as that lies in the same document;
-    any other document is a text that its own first tokens begin.
+    Each begins with the token that begins the entry, if that is BOS: models put what they have no other place for on
+    the first token, whatever it is. The last message of a chat keeps its prompt if that lies in the same document;
+    in any other document, the first few tokens are the prompt.
     """
     if len(token_ids) < 2:
         return []
@@ -128,7 +151,7 @@ def cut(token_ids: list[int], prompt_len: int, bos: int | None, max_tokens: int)
     opening = token_ids[:1] if token_ids[0] == bos else []
     room, documents = max_tokens - len(opening), []
     for start in range(len(opening), len(token_ids), room):
-        # A rest of one token takes the one before it along.
+        # A remainder of one token takes the token before it along.
         first = start if opening else min(start, len(token_ids) - 2)
         ids = opening + token_ids[first : start + room]
         prompt = prompt_len - first + len(opening)
@@ -138,9 +161,10 @@ def cut(token_ids: list[int], prompt_len: int, bos: int | None, max_tokens: int)
 
 
 def encode(tokenizer: Any, entry: Entry) -> tuple[list[int], int]:
-    """Token ids and prompt length. A chat that does not end with an answer is a prompt as a whole.
+    """Returns an entry's token ids and prompt length; a chat that does not end with an answer is a prompt as a whole.
 
-    Raises InvalidInput for an entry that cannot be read.
+    Raises:
+        InvalidInput: If the entry cannot be read.
     """
     if isinstance(entry, str):
         ids = text_ids(tokenizer, entry)
@@ -154,10 +178,17 @@ def encode(tokenizer: Any, entry: Entry) -> tuple[list[int], int]:
 
 
 def prompt_ids(tokenizer: Any, prompt: Entry) -> list[int]:
-    """What the model is given when it shall answer: a chat up to the assistant's turn, or the text itself.
+    """Returns the token ids that a model is given when it is to answer: a chat up to the assistant's turn, or the text.
 
-    Never nothing: where a tokenizer puts no token before a text, an empty one is the token that begins a text, or as in
-    GPT-2's training, the one that ends the text before it. Raises InvalidInput for a tokenizer that has neither.
+    They are never empty: where a tokenizer puts no token before a text, an empty text becomes the token that begins a
+    text or, as in GPT-2's training, the token that ends the text before it.
+
+    Args:
+        tokenizer: A tokenizer of transformers.
+        prompt: A text or chat.
+
+    Raises:
+        InvalidInput: If the prompt cannot be read, or is empty and the tokenizer has neither of these tokens.
     """
     if not isinstance(prompt, str):
         return chat_ids(tokenizer, prompt, add_generation_prompt=True)
@@ -169,7 +200,11 @@ def prompt_ids(tokenizer: Any, prompt: Entry) -> list[int]:
 
 
 def text_ids(tokenizer: Any, text: str) -> list[int]:
-    """Raises InvalidInput."""
+    """Returns the token ids of a text, with the special tokens that the tokenizer adds.
+
+    Raises:
+        InvalidInput: If the text holds half a character.
+    """
     try:
         return list(
             tokenizer(text, verbose=False)["input_ids"]
@@ -179,7 +214,11 @@ def text_ids(tokenizer: Any, text: str) -> list[int]:
 
 
 def chat_ids(tokenizer: Any, messages: Sequence[Message], **options: bool) -> list[int]:
-    """Raises InvalidInput for a chat that cannot be rendered."""
+    """Returns the token ids of a chat, rendered by the model's chat template.
+
+    Raises:
+        InvalidInput: If the chat cannot be rendered.
+    """
     if not tokenizer.chat_template:
         raise InvalidInput(
             'this model has no chat template; give texts, such as {"text": …}, or a folder of the model that has a '
@@ -198,6 +237,6 @@ def chat_ids(tokenizer: Any, messages: Sequence[Message], **options: bool) -> li
 
 
 def special_ids(tokenizer: Any) -> frozenset[int]:
-    """Tokens that are no text: BOS and its like, and what a chat template marks turns with."""
+    """Returns the ids of tokens that are not text, such as BOS and the marks of a chat's turns."""
     marks = (i for i, token in tokenizer.added_tokens_decoder.items() if token.special)
     return frozenset(tokenizer.all_special_ids).union(marks)

@@ -21,15 +21,28 @@ MIN_EXAMPLES = 8
 
 
 class Example(NamedTuple):
+    """A text or chat with its class.
+
+    Attributes:
+        entry: The text or chat.
+        label: Name of the class.
+    """
+
     entry: Entry
     label: str
 
 
 def read_examples(path: Path, limit: int | None = None, seed: int = 0) -> list[Example]:
-    """All lines, or ``limit`` of them drawn by ``seed``.
+    """Reads labelled texts from a .jsonl file.
 
-    Raises InvalidInput naming the file and line that cannot be read, and for fewer than 2 or more than 32 classes, or a
-    class with fewer than 8 texts.
+    Args:
+        path: The file.
+        limit: Draw only this many of its lines; None keeps all.
+        seed: Seed of the draw.
+
+    Raises:
+        InvalidInput: If it is not a .jsonl file; if a line cannot be read, naming file and line; if there are fewer
+            than 2 or more than 32 classes; or if a class has fewer than 8 texts.
     """
     if kind_of(path) is not json_lines or not path.is_file():
         raise InvalidInput(f"no .jsonl file {path} of labelled texts", param="labeled")
@@ -49,7 +62,7 @@ def example_of(row: Any, source: str) -> Example:
 
 
 def check_classes(labels: Sequence[str], source: str) -> None:
-    """Raises InvalidInput."""
+    """Raises InvalidInput if there are too few or too many classes, or too few texts of one."""
     counts = Counter(labels)
     if not 2 <= len(counts) <= MAX_CLASSES:
         raise InvalidInput(f"{source}: {len(counts)} classes; give 2 to {MAX_CLASSES}", param="labeled")
@@ -62,9 +75,18 @@ def check_classes(labels: Sequence[str], source: str) -> None:
 
 
 def tokenize_examples(tokenizer: Any, rows: Sequence[Example], max_tokens: int) -> tuple[list[Document], list[str]]:
-    """Documents, each the first ``max_tokens`` tokens of a text, and their labels.
+    """Turns labelled texts into documents, leaving out what ``tokenize`` leaves out.
 
-    What ``tokenize`` leaves out is left out. Raises InvalidInput where that leaves too few of a class.
+    Args:
+        tokenizer: A tokenizer of transformers.
+        rows: The labelled texts.
+        max_tokens: Longer texts are cut after this many tokens.
+
+    Returns:
+        The documents, and the label of each.
+
+    Raises:
+        InvalidInput: If too few texts of a class are left.
     """
     made = tokenize(tokenizer, [row.entry for row in rows], max_tokens)
     # Backwards, so that of a text in several documents the first one stays.

@@ -5,7 +5,7 @@
     else              jumprelu with θ; so are batchtopk and matryoshka SAEs, and topk ones with their measured θ
     gain or offset    gated: b_gate = b_enc − θ;  r_mag = ln gain;  b_mag = gain · b_enc + offset
 
-The encoder subtracts b_dec from its input, and nothing is normalised: all that is folded into the weights already.
+The encoder subtracts b_dec from its input, and nothing is normalised: scales are already in the weights.
 """
 
 import json
@@ -25,13 +25,22 @@ from featurehub.errors import InvalidInput
 __all__ = ["export", "write_saelens"]
 
 FORMAT = "6.0.0"
-"""The version of sae-lens from which on this is the format."""
+"""The first version of sae-lens with this format."""
 
 
 def export(artifact: Artifact, out: Path) -> str:
-    """Writes the artifact to a new or empty folder; returns the architecture that sae-lens sees.
+    """Writes an artifact to a new or empty folder in sae-lens' format.
 
-    Raises CorruptArtifact; InvalidInput where the folder has something in it, or no such SAE exists.
+    Args:
+        artifact: The artifact.
+        out: The folder.
+
+    Returns:
+        The architecture that sae-lens sees.
+
+    Raises:
+        CorruptArtifact: If the artifact's files do not match their hashes.
+        InvalidInput: If the folder is not empty, or sae-lens has no such SAE.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InvalidInput(f"{out} is there already; give a new or empty folder", param="out")
@@ -41,7 +50,19 @@ def export(artifact: Artifact, out: Path) -> str:
 
 
 def write_saelens(dictionary: Dictionary, folder: Path, metadata: dict[str, Any]) -> str:
-    """Writes both files; returns the architecture. Raises InvalidInput for a gain that no gated SAE can have."""
+    """Writes ``cfg.json`` and ``sae_weights.safetensors``.
+
+    Args:
+        dictionary: The SAE.
+        folder: An existing folder.
+        metadata: Further entries of the configuration's metadata.
+
+    Returns:
+        The architecture that sae-lens sees.
+
+    Raises:
+        InvalidInput: If a latent has a gain of 0 or less, which a gated SAE cannot have.
+    """
     architecture, special = special_tensors(dictionary)
     tensors = {"W_enc": dictionary.W_enc.T, "W_dec": dictionary.W_dec, "b_dec": dictionary.b_dec, **special}
     # Cloned, since safetensors refuses tensors that share memory.
@@ -62,7 +83,7 @@ def write_saelens(dictionary: Dictionary, folder: Path, metadata: dict[str, Any]
 
 
 def special_tensors(dictionary: Dictionary) -> tuple[str, dict[str, Tensor]]:
-    """The architecture, and the tensors that not all of them have."""
+    """Returns the architecture, and the tensors that not every architecture has."""
     if dictionary.gain is not None or dictionary.offset is not None:
         return "gated", gated_tensors(dictionary)
     if (dictionary.threshold > 0).any():
@@ -81,7 +102,7 @@ def gated_tensors(dictionary: Dictionary) -> dict[str, Tensor]:
 
 
 def metadata(manifest: Manifest) -> dict[str, Any]:
-    """What sae-lens says of an SAE, in its words, and what it has no words for."""
+    """Returns what sae-lens says about an SAE, in its words, and the rest of the manifest in ours."""
     named = {"dataset_path": manifest.dataset["name"]} if "name" in manifest.dataset else {}
     ours = manifest.model_dump(mode="json", exclude={"format", "files", "d_model", "d_sae"})
     return {

@@ -33,28 +33,45 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 class HarvestConfig(Frozen):
-    """documents_per_shard: at one hook point; at several as many times fewer, so that a shard stays as large
-    dtype: in which streams are kept; they are read in float32
+    """How a harvest is laid out on disk.
+
+    Attributes:
+        documents_per_shard: Documents in a shard of one hook point; with several, it is divided by their number, so
+            that shards keep their size.
+        dtype: Type in which streams are stored; they are always loaded as float32.
     """
 
     documents_per_shard: int = Field(default=512, ge=1)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
     def documents_at(self, hooks: int) -> int:
-        """In a shard that holds so many hook points."""
+        """Returns how many documents go into a shard that holds this many hook points, at least one."""
         return max(1, self.documents_per_shard // hooks)
 
     def tokens_at(self, hooks: int, documents: int, tokens: int) -> int:
-        """In such a shard of a text of so many documents and tokens, on average."""
+        """Returns how many tokens such a shard has on average.
+
+        Args:
+            hooks: Number of hook points.
+            documents: Documents of the whole text.
+            tokens: Tokens of the whole text.
+        """
         return min(documents, self.documents_at(hooks)) * tokens // documents
 
 
 class HarvestRecord(Frozen):
-    """What a harvest is of.
+    """What a harvest is of; kept in its folder as ``harvest.json``.
 
-    reads: the model's ``ModelIdentity.stream``, as seen from the last hook point
-    hooks: in the order in which a token passes them
-    text:  sha256 over all token ids
+    Attributes:
+        format: Version of this record.
+        model: Name of the model.
+        reads: The model's ``ModelIdentity.stream``, as seen from the last hook point.
+        hooks: Hook points, in the order in which a token passes them.
+        d_model: Width of the model's stream.
+        text: sha256 over all token ids.
+        documents: Number of documents of the text.
+        tokens: Number of their tokens, special ones included.
+        config: How the harvest is laid out.
     """
 
     format: Literal[2] = 2
@@ -69,13 +86,17 @@ class HarvestRecord(Frozen):
 
     @property
     def documents_per_shard(self) -> int:
+        """Documents in each shard but the last, which may have fewer."""
         return self.config.documents_at(len(self.hooks))
 
 
 class Shard(NamedTuple):
-    """Ordinary tokens of some documents.
+    """The ordinary tokens of some documents.
 
-    x: [tokens, hooks · d_model], hook points side by side;  token_ids, document: [tokens]
+    Attributes:
+        x: [tokens, hooks · d_model] of the stream, hook points side by side.
+        token_ids: [tokens] ids.
+        document: [tokens] index of each token's document.
     """
 
     x: Tensor
@@ -84,7 +105,12 @@ class Shard(NamedTuple):
 
 
 class Harvest:
-    """A harvest's folder. Its shards are the trainer's ``Chunks``."""
+    """A harvest in its folder, which can serve a trainer as its ``Chunks``. Its length is the number of shards.
+
+    Attributes:
+        folder: The folder.
+        record: What was harvested.
+    """
 
     def __init__(self, folder: Path, record: HarvestRecord) -> None:
         self.folder = folder
@@ -94,14 +120,16 @@ class Harvest:
         return -(-self.record.documents // self.record.documents_per_shard)
 
     def path(self, shard: int) -> Path:
+        """Returns the file of a shard."""
         return self.folder / f"shard-{shard:05}.safetensors"
 
     @property
     def missing(self) -> list[int]:
+        """Indices of the shards that are not on disk yet."""
         return [shard for shard in range(len(self)) if not self.holds(shard)]
 
     def holds(self, shard: int) -> bool:
-        """Whether a shard is there and as long as its header says: a disk may have lost the end of a file, or all."""
+        """Returns whether a shard is there in full: a disk may have lost a file or the end of one."""
         try:
             with safe_open(self.path(shard), framework="pt"):
                 return True
@@ -110,11 +138,15 @@ class Harvest:
 
     @property
     def bytes(self) -> int:
-        """On disk, of the shards that are there."""
+        """Size on disk of the shards that are there."""
         return sum(path.stat().st_size for path in self.folder.glob("shard-*.safetensors"))
 
     def load(self, shard: int) -> Shard:
-        """Raises CorruptArtifact."""
+        """Loads a shard, its stream in float32.
+
+        Raises:
+            CorruptArtifact: If the shard cannot be read.
+        """
         try:
             tensors = load_file(self.path(shard))
             streams = [tensors[str(hook)].float() for hook in self.record.hooks]
@@ -126,9 +158,11 @@ class Harvest:
             ) from None
 
     def read(self, chunk: int) -> Tensor:
+        """Returns a shard's stream, [tokens, hooks · d_model] in float32; raises CorruptArtifact as ``load`` does."""
         return self.load(chunk).x
 
     def save(self, shard: int, content: Shard) -> None:
+        """Writes a shard: under another name at first, so that a file with the shard's name is always whole."""
         streams = content.x.to(DTYPES[self.record.config.dtype]).split(self.record.d_model, dim=1)
         tensors = {str(hook): x.contiguous() for hook, x in zip(self.record.hooks, streams, strict=True)}
         with replace_file(self.path(shard)) as temporary:
@@ -145,9 +179,22 @@ def harvest_documents(
     config: HarvestConfig,
     progress: Callable[[int, Harvest], None] = lambda tokens, harvest: None,
 ) -> Harvest:
-    """Reads what ``folder`` does not hold yet. ``progress`` is called with the tokens of every shard, and the harvest.
+    """Harvests a text into a folder, reading only the shards that it does not hold yet.
 
-    Raises InvalidInput where the folder holds another harvest, BudgetExceeded where the disk is too small.
+    Args:
+        reader: Reads the stream.
+        documents: The whole text.
+        special: Ids of special tokens, whose stream is not kept.
+        folder: A new folder, or that of the same harvest.
+        model: Identity of the model, as seen from the last hook point.
+        hooks: Hook points, in the order in which a token passes them.
+        config: How the harvest is laid out.
+        progress: Called after each shard, read now or found, with its number of tokens and the harvest.
+
+    Raises:
+        InvalidInput: If the folder holds another harvest.
+        CorruptArtifact: If the folder's record cannot be read.
+        BudgetExceeded: If the disk is too small; nothing is read then.
     """
     record = record_of(documents, model, hooks, config)
     result, size = begin(folder, record), record.documents_per_shard
@@ -190,7 +237,7 @@ def record_of(
 
 
 def begin(folder: Path, record: HarvestRecord) -> Harvest:
-    """The harvest in ``folder``, begun or found. Raises InvalidInput."""
+    """Returns the harvest in ``folder``, begun or found; raises InvalidInput if another one is there."""
     if (folder / RECORD).is_file():
         found = open_harvest(folder)
         differing = [name for name, value in record if value != getattr(found.record, name)]
@@ -206,7 +253,12 @@ def begin(folder: Path, record: HarvestRecord) -> Harvest:
 
 
 def open_harvest(folder: Path) -> Harvest:
-    """Raises InvalidInput, CorruptArtifact."""
+    """Opens the harvest in a folder, which may be incomplete.
+
+    Raises:
+        InvalidInput: If there is no harvest.
+        CorruptArtifact: If its record cannot be read.
+    """
     path = folder / RECORD
     if not path.is_file():
         raise InvalidInput(
@@ -223,12 +275,17 @@ def open_harvest(folder: Path) -> Harvest:
 
 
 def token_bytes(width: int, config: HarvestConfig) -> int:
-    """Of a token in a shard: its streams, ``width`` numbers in all, its id and its document."""
+    """Returns the bytes that one token takes in a shard, with its id and its document.
+
+    Args:
+        width: Numbers in the token's stream: d_model for each hook point.
+        config: How the harvest is laid out.
+    """
     return width * DTYPES[config.dtype].itemsize + 16
 
 
 def check_disk(harvest: Harvest) -> None:
-    """Raises BudgetExceeded before anything is read."""
+    """Raises BudgetExceeded if the missing shards do not fit on the disk."""
     record, missing = harvest.record, len(harvest.missing)
     width = token_bytes(len(record.hooks) * record.d_model, record.config)
     needed = record.tokens * width * missing // max(1, len(harvest))

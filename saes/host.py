@@ -1,6 +1,6 @@
 """A model in transformers, whose stream can be changed at one hook point.
 
-A row of ``featurehub.families`` says which modules lie beside its sites. The stream is changed in place: whoever
+A row of ``featurehub.families`` names the modules at the hook point's sites. The stream is changed in place: whoever
 holds the same tensor, the residual connection above all, sees it too.
 """
 
@@ -20,13 +20,20 @@ from featurehub.families import check_mid, family_of
 __all__ = ["Change", "Host", "load_host"]
 
 Change = Callable[[Tensor], Tensor]
-"""From the stream of all tokens to what takes its place, both [documents · tokens, d_model]."""
+"""Maps the stream of all tokens to what takes its place, both [documents · tokens, d_model]."""
 
 
 class Host:
-    """A causal language model of transformers with one hook point.
+    """A causal language model of transformers, together with one hook point.
 
-    Raises UnsupportedModel for an architecture, layer or site that is not there.
+    Attributes:
+        model: The model, in evaluation mode.
+        point: The hook point.
+        family: Where this architecture has its hook points.
+        layer: The module of the hook point's layer.
+
+    Raises:
+        UnsupportedModel: If the architecture is unknown, or the model does not have this layer or site.
     """
 
     def __init__(self, model: nn.Module, point: HookPoint) -> None:
@@ -42,21 +49,30 @@ class Host:
 
     @property
     def vocabulary(self) -> int:
+        """Number of token ids that the model knows."""
         return self.model.config.vocab_size
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest document that it reads."""
+        """Length, in tokens, of the longest document that the model reads."""
         return self.model.config.max_position_embeddings
 
     @torch.no_grad()
     def log_probabilities(self, ids: Tensor) -> Tensor:
-        """Of every next token; from [documents, tokens] to [documents, tokens, vocabulary], float32."""
+        """Returns the log probabilities of every next token, [documents, tokens, vocabulary] in float32.
+
+        Args:
+            ids: [documents, tokens] token ids.
+        """
         return self.model(ids.to(self.model.device), use_cache=False).logits.float().log_softmax(-1)
 
     @contextmanager
     def changing(self, change: Change) -> Iterator[None]:
-        """While the block runs, the stream at the hook point is what ``change`` makes of it."""
+        """Changes the stream at the hook point while the block runs.
+
+        Args:
+            change: Maps the stream to what takes its place.
+        """
         handle = self.hook(change)
         try:
             yield
@@ -64,6 +80,7 @@ class Host:
             handle.remove()
 
     def hook(self, change: Change) -> Any:
+        """Registers ``change`` at the hook point and returns torch's handle, which removes it."""
         layer, family = self.layer, self.family
         match self.point.site:
             case Site.RESID_PRE:
@@ -79,8 +96,16 @@ class Host:
 
 
 def load_host(folder: Path, point: HookPoint) -> Host:
-    """In float32, on the GPU where there is one. Raises UnsupportedModel."""
-    # Eager attention alone caps attention scores as Gemma 2 wants it.
+    """Loads a model from a folder in float32, on the GPU if there is one.
+
+    Args:
+        folder: A folder that transformers can load.
+        point: Where the stream can be changed.
+
+    Raises:
+        UnsupportedModel: If the architecture is unknown, or the model does not have this layer or site.
+    """
+    # Only eager attention caps attention scores as Gemma 2 needs it.
     model: Any = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager"
     )

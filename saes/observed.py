@@ -1,6 +1,6 @@
 """Documents with what an artifact's features did on them, in a form that an artifact keeps on disk.
 
-One safetensors file as all of an artifact's are: scipy's ``save_npz`` would hold the matrix alone.
+It is a safetensors file, as an artifact's others are: scipy's ``save_npz`` would hold only the matrix.
 """
 
 from pathlib import Path
@@ -19,12 +19,13 @@ __all__ = ["Observations", "observe"]
 
 
 class Observations(NamedTuple):
-    """Token ids and activations of a set of documents.
+    """Token ids of some documents, and what an artifact's features did on them.
 
-    token_ids:   [tokens] of all documents, one after the other
-    offsets:     [documents + 1]
-    prompt_lens: [documents]; the answer is what comes after
-    matrix:      [tokens, d_sae] float32; rows of special tokens are empty
+    Attributes:
+        token_ids: [tokens] ids of all documents, one after the other.
+        offsets: [documents + 1]; the tokens of document i are offsets[i] to offsets[i + 1].
+        prompt_lens: [documents] length of each prompt in tokens; the answer is what comes after it.
+        matrix: [tokens, d_sae] activations in float32; rows of special tokens are empty.
     """
 
     token_ids: np.ndarray
@@ -34,29 +35,35 @@ class Observations(NamedTuple):
 
     @property
     def documents(self) -> range:
+        """Indices of the documents."""
         return range(len(self.prompt_lens))
 
     @property
     def d_sae(self) -> int:
+        """Number of latents."""
         return self.matrix.get_shape()[1]
 
     def document(self, i: int) -> list[int]:
+        """Returns the token ids of a document."""
         return self.token_ids[self.offsets[i] : self.offsets[i + 1]].tolist()
 
     def prompt(self, i: int) -> list[int]:
+        """Returns the token ids of a document's prompt."""
         return self.document(i)[: self.prompt_lens[i]]
 
     def answer(self, i: int) -> list[int]:
+        """Returns the token ids of a document's answer, which may be empty."""
         return self.document(i)[self.prompt_lens[i] :]
 
     def answer_max(self) -> np.ndarray:
-        """The largest activation of every latent in every answer, [documents, d_sae]."""
+        """Returns each latent's largest activation in each answer, [documents, d_sae]; 0 if the answer is empty."""
         starts = self.offsets[:-1] + self.prompt_lens
         answers = zip(starts, self.offsets[1:], strict=True)
         nothing = np.zeros(self.d_sae, np.float32)
         return np.stack([answer_peak(self.matrix[start:stop]) if start < stop else nothing for start, stop in answers])
 
     def save(self, path: Path) -> None:
+        """Writes a safetensors file."""
         arrays = {
             "token_ids": self.token_ids.astype(np.int32),
             "offsets": self.offsets.astype(np.int64),
@@ -70,7 +77,11 @@ class Observations(NamedTuple):
 
     @classmethod
     def load(cls, path: Path) -> "Observations":
-        """Raises CorruptArtifact."""
+        """Reads what ``save`` wrote.
+
+        Raises:
+            CorruptArtifact: If the file cannot be read.
+        """
         try:
             t = {name: tensor.numpy() for name, tensor in load_file(path).items()}
             matrix = csr_matrix((t["data"], t["indices"], t["indptr"]), shape=tuple(t["shape"]))
@@ -84,6 +95,7 @@ def answer_peak(rows: csr_matrix) -> np.ndarray:
 
 
 def observe(activations: FeatureActivations) -> Observations:
+    """Returns the activations in the form that is kept on disk."""
     documents = activations.documents
     return Observations(
         token_ids=np.concatenate([d.token_ids for d in documents]),

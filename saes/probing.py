@@ -8,7 +8,7 @@
 5. Logistic regression on them, each scaled to unit variance and both groups weighted alike; accuracy and F1 on the test
    part.
 
-What the scores are to be held against: all latents; the stream itself, which an SAE can hardly beat; always the more
+Baselines for the scores: all latents; the stream itself, which an SAE can hardly beat; always predicting the more
 frequent group; and the most latents of step 4, chosen and fitted on shuffled labels.
 """
 
@@ -35,7 +35,13 @@ __all__ = ["ClassProbe", "Means", "ProbeConfig", "Score", "document_means", "mea
 
 
 class ProbeConfig(Frozen):
-    """ks: numbers of latents that are probed with;  test: share of the documents that scores are measured on"""
+    """How latents are probed.
+
+    Attributes:
+        ks: Numbers of latents to probe with.
+        test: Share of the documents that scores are measured on, between 0 and 1.
+        seed: Seed of the split and of the shuffled labels.
+    """
 
     ks: tuple[int, ...] = Field(default=(1, 2, 5, 16), min_length=1)
     test: float = Field(default=0.25, gt=0, lt=1)
@@ -43,24 +49,36 @@ class ProbeConfig(Frozen):
 
 
 class Means(NamedTuple):
-    """Of every document's ordinary tokens: activations [documents, d_sae] and stream [documents, d_model], float32."""
+    """Means over every document's ordinary tokens, in float32.
+
+    Attributes:
+        latents: [documents, d_sae] activations.
+        stream: [documents, d_model] stream.
+    """
 
     latents: np.ndarray
     stream: np.ndarray
 
 
 class Score(NamedTuple):
-    """On the test part, both in [0, 1]."""
+    """How well a probe predicts a class on the test part.
+
+    Attributes:
+        accuracy: Share of correct predictions, in [0, 1].
+        f1: F1 of the class, in [0, 1].
+    """
 
     accuracy: float
     f1: float
 
 
 class ClassProbe(NamedTuple):
-    """One class against the others.
+    """The probes of one class against all others.
 
-    latents: those of step 4, which differ most first
-    scores:  by what was probed: ``k1``, ``k2`` …, ``all``, ``stream``, ``majority``, ``shuffled``
+    Attributes:
+        label: Name of the class.
+        latents: Latents of step 4, those that differ most first.
+        scores: Scores by what was probed: ``k1``, ``k2`` …, ``all``, ``stream``, ``majority``, ``shuffled``.
     """
 
     label: str
@@ -69,7 +87,12 @@ class ClassProbe(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Indices of documents."""
+    """Indices of documents.
+
+    Attributes:
+        train: Those that probes are fitted on.
+        test: Those that scores are measured on.
+    """
 
     train: np.ndarray
     test: np.ndarray
@@ -83,7 +106,16 @@ def document_means(
     documents_per_read: int = 256,
     progress: Callable[[int], None] = lambda documents: None,
 ) -> Means:
-    """Step 1. ``progress`` is called with 1 after each document; one without an ordinary token is 0 everywhere."""
+    """Step 1: returns the means of every document; a document without ordinary tokens is 0 everywhere.
+
+    Args:
+        reader: Reads the stream.
+        dictionary: The SAE.
+        documents: The documents.
+        special: Ids of special tokens.
+        documents_per_read: How many documents are read in one call; it bounds memory.
+        progress: Called with 1 after each document.
+    """
     latents, stream = [], []
     for _, x, mask in read_tokens(reader, documents, special, documents_per_read):
         count = max(1, int(mask.sum()))
@@ -94,7 +126,13 @@ def document_means(
 
 
 def probe(means: Means, labels: Sequence[str], config: ProbeConfig) -> list[ClassProbe]:
-    """Steps 2 to 5, by class. labels: [documents], of two classes or more with enough documents for both parts"""
+    """Steps 2 to 5: probes every class; of two classes, only the second.
+
+    Args:
+        means: What is probed.
+        labels: [documents] class of each document: at least two classes, each with documents enough for both parts.
+        config: How to probe.
+    """
     classes, given = sorted(set(labels)), np.array(labels)
     parts = train_test_split(np.arange(len(given)), test_size=config.test, stratify=given, random_state=config.seed)
     split = Split(*map(np.asarray, parts))
@@ -118,13 +156,20 @@ def probe_class(means: Means, label: str, truth: np.ndarray, split: Split, confi
 
 
 def by_difference(latents: np.ndarray, truth: np.ndarray, split: Split) -> np.ndarray:
-    """Step 4: all latents, the most telling first."""
+    """Step 4: returns all latents, the most telling first."""
     x, y = latents[split.train], truth[split.train]
     return np.argsort(-np.abs(x[y].mean(axis=0) - x[~y].mean(axis=0)), kind="stable")
 
 
 def score(x: np.ndarray, truth: np.ndarray, split: Split, model: Any = None) -> Score:
-    """Step 5. x: [documents, whatever is probed]"""
+    """Step 5: fits on the training part and scores the test part.
+
+    Args:
+        x: [documents, features], whatever is probed.
+        truth: [documents] whether a document is of the class.
+        split: The two parts.
+        model: A classifier of scikit-learn; None for logistic regression.
+    """
     fitted = model or make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
     fitted.fit(x[split.train], truth[split.train])
     said, wanted = fitted.predict(x[split.test]), truth[split.test]
@@ -132,6 +177,6 @@ def score(x: np.ndarray, truth: np.ndarray, split: Split, model: Any = None) -> 
 
 
 def mean_scores(probes: Sequence[ClassProbe]) -> dict[str, Score]:
-    """Over the classes, by what was probed."""
+    """Returns the mean over all classes of each kind of score; {} if there are no probes."""
     found = {name: [each.scores[name] for each in probes] for name in (probes[0].scores if probes else ())}
     return {name: Score(*np.mean(scores, axis=0).tolist()) for name, scores in found.items()}

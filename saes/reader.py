@@ -13,23 +13,32 @@ __all__ = ["FakeReader", "StreamReader", "read_tokens"]
 
 
 class StreamReader(Protocol):
-    """Whatever yields the stream at hook points; ``featurehub.engine.offline.Engine`` does."""
+    """Whatever reads the stream at hook points, as ``featurehub.engine.offline.Engine`` does."""
 
     def capture(self, documents: Sequence[Sequence[int]], *points: HookPoint) -> list[Tensor]:
-        """[tokens, points · d_model] of each document, hook points side by side; without any, at the reader's own."""
+        """Reads the stream of documents, given as token ids.
+
+        Args:
+            documents: Token ids of each document.
+            *points: Hook points to read; without any, the reader's own.
+
+        Returns:
+            For each document a tensor of [tokens, points · d_model], with hook points side by side.
+        """
         ...
 
 
 class FakeReader:
-    """A reader without a model: every token's stream is a fixed random vector of its id.
+    """A reader without a model, for tests: every token's stream is a fixed random vector that depends on its id alone.
 
-    At each further hook point it is rolled by one more place.
+    At each further hook point the vector is rolled by one more place.
     """
 
     def __init__(self, vocabulary: int, d_model: int, seed: int = 0) -> None:
         self.embedding = torch.randn(vocabulary, d_model, generator=torch.Generator().manual_seed(seed))
 
     def capture(self, documents: Sequence[Sequence[int]], *points: HookPoint) -> list[Tensor]:
+        """Returns the stream of each document, as ``StreamReader.capture`` does."""
         table = torch.cat([self.embedding.roll(i, dims=1) for i in range(max(1, len(points)))], dim=1)
         return [table[torch.tensor(list(document))] for document in documents]
 
@@ -41,9 +50,19 @@ def read_tokens(
     documents_per_read: int,
     points: Sequence[HookPoint] = (),
 ) -> Iterator[tuple[Document, Tensor, Tensor]]:
-    """Every document with its stream ([tokens, points · d_model]) and the mask of its ordinary tokens ([tokens]).
+    """Reads documents, and marks the tokens that statistics should count.
 
-    BOS and other special tokens are masked: few as they are, their huge norms would decide every statistic.
+    BOS and other special tokens are masked: few as they are, their huge norms would dominate every statistic.
+
+    Args:
+        reader: Reads the stream.
+        documents: The documents.
+        special: Ids of special tokens.
+        documents_per_read: How many documents are read in one call; it bounds memory.
+        points: Hook points, as in ``StreamReader.capture``.
+
+    Yields:
+        Each document, its stream [tokens, points · d_model], and the mask of its ordinary tokens [tokens].
     """
     special_ids = torch.tensor(sorted(special), dtype=torch.long)
     for start in range(0, len(documents), documents_per_read):

@@ -22,12 +22,17 @@ __all__ = ["Recipe", "make_sae"]
 
 
 class Recipe(Frozen):
-    """One SAE, whatever stream it is trained on.
+    """One SAE to train, whatever stream it is trained on.
 
-    d_sae:      latents
-    k:          mean number of active latents per token, for every architecture
-    dead_after: batches without firing after which a latent is dead for the trainer, whose auxiliary loss revives it
-    parent:     id of the SAE whose weights it begins with; None for random ones
+    Attributes:
+        architecture: How the SAE is kept sparse.
+        d_sae: Number of latents.
+        k: Mean number of active latents per token, for every architecture; below d_sae, and whole for topk.
+        lr: Peak learning rate of Adam.
+        dead_after: Batches without firing after which the trainer counts a latent as dead; an auxiliary loss,
+            where the architecture has one, revives it.
+        seed: Seed of the initial weights.
+        parent: Id of the SAE whose weights training starts from; None for random weights.
     """
 
     architecture: Architecture = Architecture.BATCHTOPK
@@ -39,7 +44,7 @@ class Recipe(Frozen):
     parent: str | None = None
 
     def weights(self, d_model: int) -> int:
-        """How many numbers are trained; of a JumpReLU SAE thresholds too."""
+        """Returns how many numbers are trained for a stream of this width, including a JumpReLU SAE's thresholds."""
         per_latent = 2 * d_model + (2 if self.architecture is Architecture.JUMPRELU else 1)
         return self.d_sae * per_latent + d_model
 
@@ -49,7 +54,16 @@ class Recipe(Frozen):
 
 
 def make_sae(recipe: Recipe, d_model: int, steps: int) -> TrainingSAE[Any]:
-    """Raises InvalidInput where k is not below d_sae, or not whole for topk."""
+    """Makes an untrained SAE with sae-lens.
+
+    Args:
+        recipe: The SAE to make.
+        d_model: Width of the stream.
+        steps: Length of the training, a tenth of which warms up the sparsity penalty.
+
+    Raises:
+        InvalidInput: If k is not below d_sae, or not whole for topk.
+    """
     if recipe.k >= recipe.d_sae:
         raise InvalidInput(f"k = {recipe.k} must be below d_sae = {recipe.d_sae}", param="k")
     if recipe.architecture is Architecture.TOPK and recipe.k != int(recipe.k):

@@ -1,4 +1,4 @@
-"""The saved report of a training run: one HTML page with plots, which needs no network to be opened."""
+"""The saved report of a training run: one HTML page with plots, which opens without a network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,14 @@ TITLES = (*CURVES.values(), "density of the latents, held-out")
 
 
 def write_report(path: Path, title: str, history: Sequence[TrainingProgress], density: np.ndarray) -> None:
-    """history: of one SAE;  density: P(a_i > 0) per latent, [d_sae], each in [0, 1]"""
+    """Writes an HTML page with a training run's curves and the density histogram of its latents.
+
+    Args:
+        path: The HTML file to write.
+        title: Title of the page's figure.
+        history: Progress reports of one SAE, in the order of its steps.
+        density: [d_sae] share of held-out tokens on which each latent is active, in [0, 1].
+    """
     from plotly.graph_objects import Histogram, Scatter
     from plotly.subplots import make_subplots
 

@@ -1,9 +1,9 @@
-"""A training run that can be stopped at any time, and goes on to the same end.
+"""A training run that can be stopped at any time and resumed to the same result.
 
-1. A run without a checkpoint begins by measuring the stream's scale; one with a checkpoint goes on from it.
-2. Steps follow, and now and then the whole state is saved: the shuffle buffer is most of it, 1 GB of a wide model, so
+1. A run without a checkpoint begins by measuring the stream's scale; one with a checkpoint resumes from it.
+2. Steps follow, and now and then the whole state is saved: the shuffle buffer is most of it, 1 GB for a wide model, so
    that the pause between two saves grows with what a save takes.
-3. A run that is out of time before its last step saves its state and says so.
+3. A run that is out of time before its last step saves its state and raises an error.
 """
 
 import math
@@ -22,22 +22,24 @@ from saes.checkpoint import load_state, save_state
 __all__ = ["REPORT_EVERY", "SCALE_BATCHES", "ResumableRun", "TrainConfig", "check_asked", "resume_run"]
 
 SCALE_BATCHES = 20
-"""The stream's first ones, on which its scale is measured."""
+"""Number of first batches on which the stream's scale is measured."""
 REPORT_EVERY = 50
-"""Steps."""
+"""Number of steps from one report to the next."""
 SAVING_SHARE = 0.05
-"""Of a run's time, what saving its state takes at most."""
+"""Largest share of a run's time that saving its state may take."""
 
 Report = TypeVar("Report")
 
 
 class TrainConfig(Frozen):
-    """What a training run depends on but its stream and its recipes.
+    """Settings of a training run, apart from its stream and its recipes.
 
-    tokens:           how many to train on, repeats counted
-    device:           where it is trained, as torch names it
-    autocast:         products in bfloat16 (mixed precision), weights and moments in float32; for hardware that has it
-    checkpoint_every: seconds between two saved states, more where saving takes long; 0 for after every step
+    Attributes:
+        tokens: Tokens to train on, counting repeats.
+        batch_tokens: Tokens per step.
+        device: Where to train, as torch names it.
+        autocast: Whether products are in bfloat16 (mixed precision), with weights and moments in float32.
+        checkpoint_every: Seconds between two saves, longer where saving is slow; 0 saves after every step.
     """
 
     tokens: int = Field(default=1_600_000, ge=1)
@@ -48,47 +50,64 @@ class TrainConfig(Frozen):
 
     @classmethod
     def here(cls, **fields: Any) -> Self:
-        """For this machine: on its GPU in mixed precision, where it has one."""
+        """Returns settings for this machine: mixed precision on its GPU if it has one, else the CPU.
+
+        Args:
+            **fields: Other fields of the settings, as for the class.
+        """
         return cls(**({"device": "cuda", "autocast": True} if torch.cuda.is_available() else {}), **fields)
 
     @property
     def steps(self) -> int:
+        """Number of steps, at least 1."""
         return max(1, self.tokens // self.batch_tokens)
 
     @property
     def tokens_trained(self) -> int:
-        """Whole batches alone."""
+        """Tokens of all steps: whole batches only."""
         return self.steps * self.batch_tokens
 
     def wanted(self, buffer_tokens: int) -> int:
-        """Tokens that a run takes from its stream, those for its scale and for the shuffle buffer besides."""
+        """Returns how many tokens a run takes from its stream: for training, for its scale, and for the shuffle buffer.
+
+        Args:
+            buffer_tokens: Size of the shuffle buffer, in tokens.
+        """
         return self.tokens + SCALE_BATCHES * self.batch_tokens + buffer_tokens
 
 
 class ResumableRun(Protocol[Report]):
-    """Something in training."""
+    """Something in training that can be saved and resumed by ``resume_run``.
+
+    Attributes:
+        config: The run's settings.
+    """
 
     config: TrainConfig
 
     @property
     def done(self) -> int:
-        """Steps so far."""
+        """Steps made so far."""
         ...
 
     def scale(self) -> None:
-        """Measures the stream, before the first step."""
+        """Measures the stream's scale, before the first step."""
         ...
 
     def step(self) -> list[Report]:
-        """Makes a step. What is to be told of it, which of most steps is nothing."""
+        """Makes a step and returns its reports; most steps have none."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next steps depend on."""
+        """Returns everything that the next steps depend on."""
         ...
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Raises InvalidInput for the state of another run."""
+        """Restores a saved state.
+
+        Raises:
+            InvalidInput: If the state is of another run.
+        """
         ...
 
 
@@ -98,10 +117,18 @@ def resume_run(
     progress: Callable[[Report], None] = lambda report: None,
     until: float = math.inf,
 ) -> None:
-    """To the end. ``checkpoint``: the file that keeps the state, and from which the run goes on if it is there.
+    """Runs the remaining steps, starting from the checkpoint if there is one.
 
-    until: when it must be done, in seconds of ``time.monotonic``
-    Raises InvalidInput for the checkpoint of another run, CorruptArtifact, BudgetExceeded where the time is over.
+    Args:
+        run: The run, as newly made.
+        checkpoint: File that keeps the run's state; None keeps nothing.
+        progress: Called with every report.
+        until: Deadline, in seconds of ``time.monotonic``.
+
+    Raises:
+        InvalidInput: If the checkpoint is of another run.
+        CorruptArtifact: If the checkpoint cannot be read.
+        BudgetExceeded: If the deadline passes before the last step; with a checkpoint, the state is saved first.
     """
     if checkpoint is not None and checkpoint.is_file():
         run.load(load_state(checkpoint))
@@ -131,19 +158,19 @@ def make_steps(
 
 
 def save(run: ResumableRun[Any], checkpoint: Path) -> float:
-    """The seconds that it took."""
+    """Saves the run's state and returns the seconds that it took."""
     started = time.monotonic()
     save_state(checkpoint, run.state())
     return time.monotonic() - started
 
 
 def pause(config: TrainConfig, took: float) -> float:
-    """Seconds until the state is saved again, after saving it ``took`` so many."""
+    """Returns the seconds until the next save, where the last one took ``took`` seconds."""
     return max(config.checkpoint_every, took * (1 / SAVING_SHARE - 1)) if config.checkpoint_every else 0.0
 
 
 def stop(run: ResumableRun[Report], checkpoint: Path | None) -> None:
-    """Step 3. Raises BudgetExceeded."""
+    """Step 3: saves the state and raises BudgetExceeded."""
     kept = "nothing is kept"
     if checkpoint is not None:
         save(run, checkpoint)
@@ -155,7 +182,15 @@ def stop(run: ResumableRun[Report], checkpoint: Path | None) -> None:
 
 
 def check_asked(asked: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """asked: what only the state of the same run has. Raises InvalidInput."""
+    """Checks that a saved state belongs to the run that is being resumed.
+
+    Args:
+        asked: The parts of a state that identify a run, such as its recipes, with this run's values.
+        state: The saved state.
+
+    Raises:
+        InvalidInput: If one of these parts differs.
+    """
     for part, own in asked.items():
         if state.get(part) != own:
             raise InvalidInput(

@@ -1,13 +1,14 @@
 """What a model loses when its stream passes through an SAE: cross-entropy and KL divergence on held-out documents.
 
-1. Documents of about the same length go through the model together, filled up on the right: what comes after a token
-   changes nothing for it. What fills is never counted.
+1. Documents of about the same length go through the model together, right-padded: what comes after a token changes
+   nothing for it. Padding is never counted.
 2. Each batch passes three times: as it is, with x̂ for x at the hook point, and with 0 for x.
-3. Special tokens keep their x where x̂ takes the others' place; zeroed is every token's x.
-4. Counted are the positions of ordinary tokens: KL(model ‖ changed) at each, and the cross-entropy of the next token at
-   each that has one.
+3. When x̂ replaces x, special tokens keep their x; when 0 replaces it, every token's x is zeroed.
+4. Only ordinary tokens count: KL(model ‖ changed) at each of them, and the cross-entropy of the next token at each that
+   has one.
 
-CE score = (CE_zero − CE_sae) / (CE_zero − CE_model);  KL score = (KL_zero − KL_sae) / KL_zero
+    CE score = (CE_zero − CE_sae) / (CE_zero − CE_model)
+    KL score = (KL_zero − KL_sae) / KL_zero
 
 Steps 3 and 4 are those of sae-lens' evals, so that both come to the same numbers.
 """
@@ -29,7 +30,7 @@ __all__ = ["Fidelity", "measure_splice"]
 
 BATCH_DOCUMENTS = 32
 BATCH_FLOATS = 1 << 25
-"""Most numbers in the logits of a batch, or in its activations: 128 MiB."""
+"""Most numbers in a batch's logits or activations: 128 MiB in float32."""
 
 
 TokenIds = Int[Tensor, "documents tokens"]
@@ -39,9 +40,14 @@ LogProbabilities = Float[Tensor, "documents tokens vocabulary"]
 
 
 class Fidelity(Frozen):
-    """Cross-entropies and divergences in nats per token; of the model, with the SAE spliced in, with the stream zeroed.
+    """What splicing an SAE into a model costs, in nats per token.
 
-    ce_score, kl_score: share of what the stream is worth that the SAE keeps, ≤ 1; None where zeroing it costs nothing
+    Attributes:
+        ce_model: Cross-entropy of the model as it is.
+        ce_sae: Cross-entropy with the SAE's reconstruction in place of the stream.
+        ce_zero: Cross-entropy with the stream zeroed.
+        kl_sae: KL divergence from the model as it is to the one with the reconstruction.
+        kl_zero: KL divergence from the model as it is to the one with the stream zeroed.
     """
 
     ce_model: float
@@ -52,10 +58,12 @@ class Fidelity(Frozen):
 
     @property
     def ce_score(self) -> float | None:
+        """Share of the stream's worth in cross-entropy that the SAE keeps, about 1 at most; None if it has none."""
         return kept(self.ce_model, self.ce_sae, self.ce_zero)
 
     @property
     def kl_score(self) -> float | None:
+        """Share of the stream's worth in KL divergence that the SAE keeps, 1 at most; None if it has none."""
         return kept(0.0, self.kl_sae, self.kl_zero)
 
 
@@ -70,9 +78,17 @@ def measure_splice(
     special: Collection[int],
     progress: Callable[[int], None] = lambda documents: None,
 ) -> Fidelity:
-    """``progress`` is called with the number of documents of every batch.
+    """Measures what the model loses on some documents when its stream passes through the SAE.
 
-    Raises InvalidInput where no ordinary token is followed by another.
+    Args:
+        host: The model, at the SAE's hook point.
+        dictionary: The SAE.
+        documents: Held-out documents.
+        special: Ids of special tokens, which do not count.
+        progress: Called with the number of documents of every batch.
+
+    Raises:
+        InvalidInput: If no ordinary token is followed by another token.
     """
     device = host.model.device
     dictionary = Dictionary._make(None if each is None else each.to(device) for each in dictionary)
@@ -91,7 +107,12 @@ def measure_splice(
 
 
 def batches(documents: Sequence[Document], width: int) -> Iterator[list[Document]]:
-    """Step 1, longest first, so that what does not fit into memory fails at once. width: numbers per token"""
+    """Step 1, longest first, so that what does not fit into memory fails at once.
+
+    Args:
+        documents: All documents.
+        width: Numbers that the model or the SAE makes for each token.
+    """
     ordered = sorted(documents, key=lambda document: len(document.token_ids))
     while ordered:
         size = min(BATCH_DOCUMENTS, max(1, BATCH_FLOATS // (width * len(ordered[-1].token_ids))))
@@ -100,7 +121,7 @@ def batches(documents: Sequence[Document], width: int) -> Iterator[list[Document
 
 
 def laid_out(batch: Sequence[Document], special: Collection[int]) -> tuple[TokenIds, TokenMask, TokenMask]:
-    """Token ids, which of them are a document's, and which are ordinary."""
+    """Returns token ids, the mask of tokens that belong to a document, and the mask of ordinary ones."""
     rows = [torch.tensor(document.token_ids) for document in batch]
     ids = pad_sequence(rows, batch_first=True)
     filled = pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], batch_first=True)

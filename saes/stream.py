@@ -1,4 +1,4 @@
-"""A trainer's batches: endless, shuffled, in bounded memory, and able to go on where an earlier run was ended.
+"""A trainer's batches: endless, shuffled, in bounded memory, and able to continue where an earlier run ended.
 
 1. The text lies in chunks of documents. Each epoch passes them in an order of its own, drawn from the seed.
 2. Chunks fill a buffer until it holds ``buffer_tokens``; then it is shuffled, and half of it is handed out as batches
@@ -24,19 +24,24 @@ __all__ = ["Chunks", "DocumentChunks", "Stream", "StreamConfig"]
 
 
 class Chunks(Protocol):
-    """Streams of ordinary tokens, in parts that can be read again, always the same."""
+    """Streams of ordinary tokens, in parts that can be read again and are always the same."""
 
     def __len__(self) -> int: ...
 
     def read(self, chunk: int) -> Tensor:
-        """[tokens, d_model], float32; d_model times as wide as there are hook points."""
+        """Returns a chunk's stream, [tokens, hooks · d_model] in float32."""
         ...
 
 
 class DocumentChunks:
-    """Read through the engine whenever they are asked for: for text that is passed once.
+    """Chunks that are read through the engine whenever they are asked for, for text that is passed once.
 
-    points: as in ``StreamReader.capture``
+    Attributes:
+        reader: Reads the stream.
+        documents: The text.
+        special: Ids of special tokens, which are left out.
+        size: Number of documents in a chunk.
+        points: Hook points, as in ``StreamReader.capture``.
     """
 
     def __init__(
@@ -57,14 +62,20 @@ class DocumentChunks:
         return -(-len(self.documents) // self.size)
 
     def read(self, chunk: int) -> Tensor:
+        """Reads a chunk and returns the stream of its ordinary tokens, [tokens, points · d_model] in float32."""
         own = self.documents[chunk * self.size : (chunk + 1) * self.size]
         read = read_tokens(self.reader, own, self.special, self.size, self.points)
         return torch.cat([x[mask].float() for _, x, mask in read])
 
 
 class StreamConfig(Frozen):
-    """buffer_tokens: size of the shuffle buffer; memory is that of its tokens and a chunk's, 4 bytes · d_model for each
-    at each hook point, and twice that while it mixes
+    """How a stream mixes tokens into batches.
+
+    Attributes:
+        buffer_tokens: Size of the shuffle buffer, at least a batch. The buffer and one chunk are in memory, 4 bytes ·
+            d_model per token and hook point, and twice that while the buffer is refilled.
+        batch_tokens: Tokens per batch.
+        seed: Seed of the order of chunks and of the shuffles.
     """
 
     buffer_tokens: int = Field(default=65_536, ge=1)
@@ -73,10 +84,17 @@ class StreamConfig(Frozen):
 
 
 class Stream:
-    """An iterator of batches ([batch_tokens, d_model]) that never ends.
+    """An iterator of shuffled batches, [batch_tokens, hooks · d_model], that never ends.
 
-    ``progress`` is called with the number of tokens in every batch. Raises InvalidInput for a buffer below a batch, and
-    for chunks without a token.
+    ``next`` raises InvalidInput if the chunks hold no token.
+
+    Attributes:
+        chunks: The text, in chunks.
+        config: How it is mixed.
+        progress: Called with the number of tokens of every batch.
+
+    Raises:
+        InvalidInput: If the buffer is smaller than a batch.
     """
 
     def __init__(
@@ -108,7 +126,7 @@ class Stream:
         return batch
 
     def refill(self) -> None:
-        """Step 2. ``taken`` tokens of the buffer are handed out already; ``left`` batches will be."""
+        """Step 2. ``taken`` tokens of the buffer were handed out already; ``left`` batches are still to come."""
         parts = [self.buffer[self.taken :]] if self.taken < len(self.buffer) else []
         tokens, started = sum(map(len, parts)), self.epoch
         while tokens < self.config.buffer_tokens:
@@ -122,7 +140,7 @@ class Stream:
         self.taken, self.left = 0, max(1, (tokens - self.config.buffer_tokens // 2) // self.config.batch_tokens)
 
     def next_chunk(self) -> int:
-        """Step 1."""
+        """Step 1: returns the next chunk of the epoch's order."""
         if self.at == len(self.chunks):
             self.epoch, self.at = self.epoch + 1, 0
         order = np.random.default_rng([self.config.seed, self.epoch]).permutation(len(self.chunks))
@@ -131,11 +149,12 @@ class Stream:
         return chunk
 
     def state(self) -> dict[str, Tensor]:
+        """Returns everything that the next batches depend on, apart from the chunks."""
         place = [self.taken, self.left, self.epoch, self.at]
         return {"buffer": self.buffer, "place": torch.tensor(place), "generator": self.generator.get_state()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on after the batch after which ``state`` was taken."""
+        """Continues after the batch after which ``state`` was called."""
         self.buffer = state["buffer"]
         self.taken, self.left, self.epoch, self.at = state["place"].tolist()
         self.generator.set_state(state["generator"])

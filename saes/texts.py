@@ -1,14 +1,14 @@
 """Texts and chats, wherever they lie: a file, a folder of files, or a dataset of the Hugging Face hub.
 
-    .txt             paragraphs: what blank lines part         .json   a list, or one entry
-    .jsonl, .ndjson  an entry in each line                     .csv, .tsv, .parquet   an entry in each row
+    .txt             paragraphs, parted by blank lines   .json   a list, or one entry
+    .jsonl, .ndjson  an entry in each line               .csv, .tsv, .parquet   an entry in each row
     hf:OWNER/NAME[@COMMIT][:SPLIT]   rows of a dataset, streamed; SPLIT is ``train`` unless it is named
 
 All but .parquet may be compressed (.gz, .bz2, .xz), and suffixes may be in capitals. Files are UTF-8, with a byte order
 mark or without, with the line ends of any system.
 
 An entry is a string, ``{"text": …}`` or ``{"messages": [{"role", "content"}, …]}``; so are rows, by their columns.
-Arrow has null for what a row lacks: a text that is null is empty, and what is null in a message is not there.
+Arrow has null for what a row lacks: a null text is empty, and nulls in a message are dropped.
 """
 
 import bz2
@@ -29,19 +29,25 @@ from featurehub.errors import InvalidInput
 __all__ = ["HUB_ENTRIES", "Entry", "Message", "contents", "pinned", "read_texts"]
 
 MAX_JSON_CHARS = 2 << 30
-"""Of a .json file, which is read at once; files of the other kinds are read piece by piece."""
+"""Longest .json file that is read, since it is read at once; the other kinds of file are read piece by piece."""
 HUB = "hf:"
 HUB_ENTRIES = 100_000
-"""Of a dataset, where nobody says how many: some have no end that memory would see."""
+"""How many entries of a dataset are read by default: some datasets are too long for any memory."""
 Message = dict[str, Any]
-"""``role``, a string, and ``content``, a string; a list where parts of it are no text, and which is not read then."""
+"""``role``, a string, and ``content``, a string; or a list if some parts are not text: such a chat is not read."""
 Entry = str | list[Message]
+"""A text, or the messages of a chat."""
 
 
 def read_texts(source: str | Path, limit: int | None = None) -> list[Entry]:
-    """The first ``limit`` entries, or all; of a dataset ``HUB_ENTRIES``.
+    """Reads texts and chats from a file, a folder or a dataset.
 
-    Raises InvalidInput naming the file, row or dataset that cannot be read.
+    Args:
+        source: A path, or ``hf:OWNER/NAME[@COMMIT][:SPLIT]``; the module lists the kinds of file.
+        limit: Read only this many entries; None reads all, or ``HUB_ENTRIES`` of a dataset.
+
+    Raises:
+        InvalidInput: If something cannot be read, naming the file, row or dataset; or if there is no text.
     """
     if isinstance(source, str) and source.startswith(HUB):
         entries = list(islice(hub_entries(source), limit or HUB_ENTRIES))
@@ -55,12 +61,18 @@ def read_texts(source: str | Path, limit: int | None = None) -> list[Entry]:
 
 
 def contents(entry: Entry) -> list[str]:
-    """The text of an entry; of a chat, of each message."""
+    """Returns the text of an entry; for a chat, the text of each message."""
     return [entry] if isinstance(entry, str) else [m["content"] for m in entry if isinstance(m["content"], str)]
 
 
 class Dataset(NamedTuple):
-    """What a source names. commit: of its repository; "" for the latest, and for a folder of this machine"""
+    """What a source of the form ``hf:…`` names.
+
+    Attributes:
+        name: A dataset of the hub, or a folder on this machine.
+        commit: Commit of its repository; "" for the latest, and for a folder.
+        split: Name of the split; "" if the source names none.
+    """
 
     name: str
     commit: str
@@ -68,13 +80,18 @@ class Dataset(NamedTuple):
 
     @classmethod
     def of(cls, source: str) -> Self:
+        """Returns what a source names."""
         name, _, split = source.removeprefix(HUB).partition(":")
         repository, _, commit = name.partition("@")
         return cls(name, "", split) if Path(name).exists() else cls(repository, commit, split)
 
 
 def pinned(source: str) -> str:
-    """The source with the commit that is the latest now; what lies on this machine as it is. Raises InvalidInput."""
+    """Returns the source with the latest commit of its dataset; sources on this machine are returned unchanged.
+
+    Raises:
+        InvalidInput: If the dataset cannot be reached.
+    """
     name, commit, split = Dataset.of(source)
     if not source.startswith(HUB) or commit or Path(name).exists():
         return source
@@ -87,7 +104,7 @@ def pinned(source: str) -> str:
 
 
 def path_entries(path: Path) -> Iterator[Entry]:
-    """Of a folder, every file of a known kind in it, by name."""
+    """Yields the entries of a file, or of every file of a known kind in a folder, by name."""
     if not path.is_dir():
         yield from file_entries(path)
         return
@@ -104,7 +121,7 @@ def file_entries(path: Path) -> Iterator[Entry]:
 
 
 def rows_of(path: Path) -> Iterator[Any]:
-    """Raises InvalidInput for a file that is not there or of no known kind."""
+    """Yields the rows of a file; raises InvalidInput if it is missing or of an unknown kind."""
     if not path.is_file():
         raise InvalidInput(f"no text file {path}", param="text")
     if path.suffix.lower() == PARQUET:
@@ -123,13 +140,13 @@ def is_known(path: Path) -> bool:
 
 
 def kind_of(path: Path) -> Callable[[IO[str]], Iterator[Any]] | None:
-    """How its name says that a file is read."""
+    """Returns the reader for a file's suffix, or None if the kind is unknown."""
     suffix = path.suffix.lower()
     return READERS.get(Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix)
 
 
 def opened(path: Path) -> IO[str]:
-    """As text, without its byte order mark; lines end as they end in the file."""
+    """Opens a file as text, without its byte order mark; line ends stay as they are."""
     opener = COMPRESSED.get(path.suffix.lower(), open)
     return opener(path, "rt", encoding="utf-8-sig", newline="")
 
@@ -160,7 +177,7 @@ def json_lines(file: IO[str]) -> Iterator[Any]:
 
 def separated(delimiter: str) -> Callable[[IO[str]], Iterator[Any]]:
     def rows(file: IO[str]) -> Iterator[dict[str, str | None]]:
-        csv.field_size_limit(MAX_JSON_CHARS - 1)  # documents are longer than what Python takes for a field
+        csv.field_size_limit(MAX_JSON_CHARS - 1)  # documents exceed Python's default limit of a field
         reader = csv.DictReader(file, delimiter=delimiter, strict=True)
         try:
             column = check_columns(list(reader.fieldnames or ()), ("text",))
@@ -172,7 +189,7 @@ def separated(delimiter: str) -> Callable[[IO[str]], Iterator[Any]]:
 
 
 def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """A batch of rows at a time, of the column that holds text."""
+    """Yields rows with only the column that holds text, read batch by batch."""
     from pyarrow.parquet import ParquetFile
 
     file = ParquetFile(path)
@@ -182,7 +199,7 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def check_columns(names: list[str], wanted: tuple[str, ...]) -> str:
-    """The first wanted column that is there. Raises ValueError."""
+    """Returns the first wanted column that is there, and raises ValueError if none is."""
     found = [name for name in wanted if name in names]
     if not found:
         raise ValueError(f"it has the columns {', '.join(names)}; one must be {' or '.join(wanted)}")
@@ -213,7 +230,7 @@ def hub_entries(source: str) -> Iterator[Entry]:
 
 @contextmanager
 def named(source: str) -> Iterator[None]:
-    """Whatever a library says of the source becomes an InvalidInput that names it."""
+    """Turns whatever a library raises about the source into an InvalidInput that names it."""
     try:
         yield
     except InvalidInput:
@@ -223,7 +240,7 @@ def named(source: str) -> Iterator[None]:
 
 
 def entry_of(value: Any, source: str) -> Entry:
-    """Raises InvalidInput."""
+    """Returns the entry that a row holds; raises InvalidInput if it holds none."""
     found = value
     if isinstance(found, dict) and found.keys() & {"messages", "text"}:
         found = found.get("messages") or found.get("text") or ""
@@ -236,7 +253,7 @@ def entry_of(value: Any, source: str) -> Entry:
 
 
 def is_message(message: Any) -> bool:
-    """A message that calls tools may lack a content."""
+    """Returns whether it has a role and a content; a message that calls tools may lack the content."""
     return (
         isinstance(message, dict)
         and isinstance(message.get("role"), str)
@@ -246,7 +263,7 @@ def is_message(message: Any) -> bool:
 
 
 def message_of(message: dict[str, Any]) -> Message:
-    """Without what is null, and with the parts of its content as one string, as vLLM joins them for a template."""
+    """Returns the message without nulls, its content's parts joined into one string as vLLM does for a template."""
     content = message.get("content")
     if isinstance(content, list) and all(map(is_text, content)):
         content = "\n".join(each if isinstance(each, str) else each["text"] for each in content)

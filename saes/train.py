@@ -1,15 +1,15 @@
 """Training SAEs with sae-lens' trainer, several in lockstep on one stream, each as if it were alone.
 
-1. The stream's scale is measured on its first batches: with s · x, E‖x‖² = d_model. SAEs with a parent take up its
+1. The stream's scale is measured on its first batches: with s · x, E‖x‖² = d_model. SAEs with a parent start from its
    weights.
-2. Every batch makes a step of every SAE (``saes.trainee``).
+2. Every SAE makes a step on every batch (``saes.trainee``).
 3. Now and then the whole state is saved: weights, Adam's moments, schedules, the stream's buffer and place. A run that
-   is started again goes on from there, and ends in the same SAEs as if it had never been stopped (``saes.run``).
+   is started again continues from there, and ends in the same SAEs as if it had never been stopped (``saes.run``).
 
-sae-lens' own ``MultiSAETrainer`` makes the same steps with the same ``SAETrainer``, but its loop ends at a number of
-tokens alone, and tells of itself by tqdm and wandb alone. Its checkpoints are pickles, one a trainer, without the
-stream's buffer and place, so that a run that is resumed trains on other tokens; and its SAEs have no parents, nor an
-L1 coefficient that follows the L0.
+sae-lens' own ``MultiSAETrainer`` makes the same steps with the same ``SAETrainer``, but its loop can end only
+at a number of tokens, and reports only through tqdm and wandb. Its checkpoints are pickles, one per trainer, without
+the stream's buffer and place, so that a resumed run trains on other tokens; and its SAEs have neither parents nor an L1
+coefficient that follows the L0.
 """
 
 import math
@@ -30,7 +30,14 @@ __all__ = ["TrainedSae", "train", "trial"]
 
 
 class TrainedSae(NamedTuple):
-    """What a recipe came to, and how."""
+    """A trained SAE with the recipe and the reports of its training.
+
+    Attributes:
+        recipe: What was asked for.
+        config: The settings that all SAEs of the run share.
+        dictionary: The SAE, for the stream as it is: the training scale is folded into its weights.
+        history: This SAE's progress reports, one every ``REPORT_EVERY`` steps.
+    """
 
     recipe: Recipe
     config: TrainConfig
@@ -57,7 +64,7 @@ class SaeRun:
         self.history: list[TrainingProgress] = []
 
     def scale(self) -> None:
-        """Step 1."""
+        """Step 1: measures the stream's scale and sets it in every trainee."""
         batches = [next(self.stream) for _ in range(min(SCALE_BATCHES, self.config.steps))]
         norm = float(torch.cat([batch.norm(dim=-1) for batch in batches]).mean())
         for trainee in self.trainees:
@@ -65,6 +72,7 @@ class SaeRun:
             trainee.begin(batches[0].shape[1] ** 0.5 / norm, None if parent is None else self.parents[parent])
 
     def step(self) -> list[TrainingProgress]:
+        """Trains every SAE on the next batch and returns their reports, if this step is one to report."""
         batch, report = next(self.stream), self.done % REPORT_EVERY == 0
         made = [trainee.step(batch, report) for trainee in self.trainees]
         reported = [each for each in made if each is not None]
@@ -74,11 +82,12 @@ class SaeRun:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What only the state of the same run has."""
+        """What only a state of the same run has."""
         recipes = [trainee.recipe.model_dump() for trainee in self.trainees]
         return {"config": self.config.model_dump(exclude={"checkpoint_every"}), "recipes": recipes}
 
     def state(self) -> dict[str, Any]:
+        """Returns everything that the next steps depend on."""
         return self.asked | {
             "trainees": [trainee.state() for trainee in self.trainees],
             "stream": self.stream.state(),
@@ -87,7 +96,11 @@ class SaeRun:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Raises InvalidInput for the state of another run."""
+        """Restores a saved state.
+
+        Raises:
+            InvalidInput: If the state is of another run.
+        """
         check_asked(self.asked, state)
         for trainee, each in zip(self.trainees, state["trainees"], strict=True):
             trainee.load(each)
@@ -106,11 +119,22 @@ def train(
     until: float = math.inf,
     parents: Mapping[str, Dictionary] | None = None,
 ) -> list[TrainedSae]:
-    """One SAE per recipe; ``checkpoint``, ``progress`` and ``until`` as in ``saes.run.resume_run``.
+    """Trains one SAE per recipe, all on the same batches, and returns them in the order of the recipes.
 
-    parents: by id, those that recipes begin with
-    Raises InvalidInput for a recipe that cannot be made and for the checkpoint of another run, CorruptArtifact, and
-    BudgetExceeded where the time is over.
+    Args:
+        stream: Batches of [tokens, d_model].
+        d_model: Width of the stream.
+        recipes: The SAEs to train.
+        config: Settings that all SAEs share.
+        checkpoint: File that keeps the run's state; if it exists, the run resumes from it.
+        progress: Called with every report.
+        until: Deadline, in seconds of ``time.monotonic``.
+        parents: By id, the SAEs whose weights recipes start from (``Recipe.parent``).
+
+    Raises:
+        InvalidInput: If a recipe cannot be made, or the checkpoint is of another run.
+        CorruptArtifact: If the checkpoint cannot be read.
+        BudgetExceeded: If the deadline passes before the last step; with a checkpoint, the state is saved first.
     """
     run = SaeRun(stream, d_model, recipes, config, parents or {})
     resume_run(run, checkpoint, progress, until)
@@ -122,7 +146,13 @@ def train(
 
 
 def trial(recipes: Sequence[Recipe], d_model: int, config: TrainConfig) -> Callable[[Tensor], None]:
-    """Makes a step of throwaway SAEs of these recipes on a batch, for ``saes.cost``."""
+    """Returns a function that trains throwaway SAEs of these recipes for one step on a batch, for ``saes.cost``.
+
+    Args:
+        recipes: The SAEs to try.
+        d_model: Width of the stream.
+        config: Settings that all SAEs share.
+    """
     trainees = [Trainee(recipe, d_model, config) for recipe in recipes]
     for trainee in trainees:
         trainee.begin(scale=1.0, parent=None)

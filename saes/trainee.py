@@ -1,11 +1,12 @@
 """One SAE in training by sae-lens' trainer: its steps, its state, and what becomes of it.
 
-1. One with a parent begins with the parent's weights, scaled as the stream is: an SAE of x is one of s · x with
+1. An SAE with a parent starts from the parent's weights, scaled as the stream is: an SAE of x is one of s · x with
    s · b_enc, s · b_dec and s · θ.
 2. Nothing bounds the L0 of a standard SAE: its L1 coefficient follows the L0 that comes out, c ← c · (L0 / k)^η.
-3. At the end the stream's scale is folded into the weights, decoder rows get length 1, and a TopK SAE its threshold
-   (``saes.formats``). A BatchTopK SAE's is a running mean of the least activation that is kept; after a few steps it
-   still has much of its beginning, and is measured too: else short runs have several times k active latents.
+3. At the end the stream's scale is folded into the weights, decoder rows get length 1, and a TopK SAE gets its
+   threshold (``saes.formats``). A BatchTopK SAE's threshold is a running mean of the least kept activation; after few
+   steps much of its initial value is left, so it is measured too: short runs would otherwise end with several times k
+   active latents.
 """
 
 import tempfile
@@ -30,13 +31,22 @@ from saes.run import TrainConfig
 __all__ = ["Trainee", "TrainingProgress"]
 
 MOMENTUM = 0.02
-"""η"""
+"""η of step 2."""
 SETTLED = 500
-"""Steps after which less than a hundredth is left of what a running threshold began with; sae-lens moves it by .01."""
+"""Steps after which less than 1 % of a running threshold's initial value is left; sae-lens moves it by 0.01 a step."""
 
 
 class TrainingProgress(NamedTuple):
-    """One SAE after some step, on that step's batch. dead: share of the latents"""
+    """A report on one SAE after some step, measured on that step's batch.
+
+    Attributes:
+        step: Number of steps made.
+        recipe: Name of the SAE, ``str(Recipe)``.
+        loss: The trainer's loss.
+        explained_variance: 1 − E‖x − x̂‖² / variance of x, at most 1.
+        l0: Mean number of active latents per token.
+        dead: Share of latents that the trainer counts as dead, in [0, 1].
+    """
 
     step: int
     recipe: str
@@ -47,12 +57,19 @@ class TrainingProgress(NamedTuple):
 
     @property
     def words(self) -> str:
-        """For people, in one line."""
+        """The report in one line, for people."""
         return f"EV {self.explained_variance:.3f}  L0 {self.l0:.1f}  dead {self.dead:.1%}"
 
 
 class Trainee:
-    """One SAE in training."""
+    """One SAE in training.
+
+    Attributes:
+        recipe: What is trained.
+        sae: sae-lens' trainable SAE.
+        trainer: sae-lens' trainer of it.
+        l0: Running mean of the number of active latents per token, followed for a standard SAE only.
+    """
 
     def __init__(self, recipe: Recipe, d_model: int, config: TrainConfig) -> None:
         self.recipe = recipe
@@ -62,7 +79,12 @@ class Trainee:
 
     @torch.no_grad()
     def begin(self, scale: float, parent: Dictionary | None) -> None:
-        """Step 1. scale: s"""
+        """Step 1: sets the scale, and the weights of the parent if there is one.
+
+        Args:
+            scale: s, by which the stream is multiplied.
+            parent: The SAE to start from.
+        """
         self.trainer.activation_scaler.scaling_factor = scale
         if parent is None:
             return
@@ -74,6 +96,15 @@ class Trainee:
         self.sae.load_state_dict(known | {name: each for name, each in tensors.items() if name in known})
 
     def step(self, batch: Float[Tensor, "tokens d_model"], report: bool) -> TrainingProgress | None:
+        """Makes a step on a batch of [tokens, d_model].
+
+        Args:
+            batch: Tokens of the stream, unscaled.
+            report: Whether to return a report.
+
+        Returns:
+            The report, or None if none was asked for.
+        """
         output = self.trainer.step(batch)
         self.trainer.n_training_steps += 1
         if self.recipe.architecture is Architecture.STANDARD:
@@ -82,6 +113,7 @@ class Trainee:
 
     @torch.no_grad()
     def progress(self, output: TrainStepOutput) -> TrainingProgress:
+        """Returns a report on the step that the trainer just made."""
         error, variance = (output.sae_in - output.sae_out).square().sum(-1), output.sae_in.var(0, correction=0)
         return TrainingProgress(
             step=self.trainer.n_training_steps,
@@ -93,12 +125,15 @@ class Trainee:
         )
 
     def follow(self, l0: float) -> None:
-        """Step 2."""
+        """Step 2: moves the L1 coefficient."""
         self.l0 += 0.1 * (l0 - self.l0)
         self.trainer.coefficient_schedulers["l1"].final_value *= max(self.l0 / self.recipe.k, 1e-3) ** MOMENTUM
 
     def state(self) -> dict[str, Any]:
-        """sae-lens' own state of a trainer is a pickle, which we never read."""
+        """Returns everything that the next steps depend on.
+
+        sae-lens' own state of a trainer is a pickle, which we never read.
+        """
         trainer = self.trainer
         return {
             "sae": self.sae.state_dict(),
@@ -115,6 +150,7 @@ class Trainee:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
+        """Restores what ``state`` returned."""
         trainer, moments = self.trainer, state["optimizer"]["state"]
         self.sae.load_state_dict(state["sae"])
         trainer.optimizer.load_state_dict(
@@ -130,7 +166,11 @@ class Trainee:
         trainer.n_frac_active_samples, self.l0 = state["active_samples"], state["l0"]
 
     def finish(self, x: Float[Tensor, "tokens d_model"]) -> Dictionary:
-        """Step 3. x: from which the threshold of a TopK SAE is measured"""
+        """Step 3: returns the SAE, ready to use. No step may follow.
+
+        Args:
+            x: [tokens, d_model] of the stream, on which the threshold of a TopK SAE is measured.
+        """
         scale = self.trainer.activation_scaler.scaling_factor
         assert scale is not None
         self.sae.to("cpu")
@@ -146,7 +186,7 @@ class Trainee:
 
 @torch.no_grad()
 def least_kept(sae: BatchTopKTrainingSAE, x: Float[Tensor, "tokens d_model"]) -> float:
-    """The pre-activation beyond which k per token lie. x: scaled"""
+    """Returns the pre-activation above which k latents per token lie, on scaled tokens ``x``."""
     _, hidden_pre = sae.encode_with_hidden_pre(x)
     return float(hidden_pre.flatten().topk(int(sae.cfg.k * len(x)) + 1).values[-1].clamp(min=0.0))
 

@@ -6,8 +6,8 @@
 3. *Does it read the same?* One prefill pass of the new model over the canaries: reconstruction for the SAE; per feature
    the correlation of its activations and the fall of its label's F1. Then the canaries' prompts are answered by the new
    model and the labels are checked on those answers, since a label can go wrong while no activation on old text moves.
-   Where tokenizer or chat template have changed and the ids have not, what is read like that is suspect at best, since
-   the canaries have the old form.
+   Where the tokenizer or the chat template changed but the ids did not, a feature is suspect at best, since the
+   canaries have the old form.
 4. *Does it still steer?* Not asked here; ``steers`` stays unchecked.
 """
 
@@ -37,21 +37,27 @@ from saes.reader import StreamReader
 __all__ = ["ANSWERS", "CANARIES", "CheckConfig", "Judge", "answer_prompts", "by_construction", "check"]
 
 CANARIES = "canaries.safetensors"
+"""An artifact's file of canaries."""
 ANSWERS = "answers.safetensors"
+"""An artifact's file of its model's answers to the canaries' prompts."""
 FORM = (Part.TOKENIZER, Part.CHAT_TEMPLATE)
-"""What gives the text that a model reads its form, and the canaries theirs."""
+"""The parts of a model's identity that determine the form of its prompts, and so of the canaries."""
 
 
 class Judge(Protocol):
-    """Says whether what a label names occurs in texts."""
+    """Decides whether what a label names occurs in texts."""
 
     def mentions(self, label: str, texts: Sequence[str]) -> np.ndarray:
-        """[texts] bool"""
+        """Returns for each text whether it shows what the label names, [texts] of bool."""
         ...
 
 
 class Model(StreamReader, Protocol):
-    """The new model, behind the engine."""
+    """The new model, behind the engine: it reads the stream and generates answers.
+
+    Attributes:
+        tokenizer: A tokenizer of transformers.
+    """
 
     @property
     def tokenizer(self) -> Any: ...
@@ -62,7 +68,13 @@ class Model(StreamReader, Protocol):
 
 
 class CheckConfig(Frozen):
-    """sampling draws the new model's answers; documents_per_read bounds memory."""
+    """How a drift check is run.
+
+    Attributes:
+        thresholds: Effect sizes from which on a feature or an artifact is not fresh.
+        sampling: How the new model's answers are drawn.
+        documents_per_read: How many documents are read in one call; it bounds memory.
+    """
 
     thresholds: Thresholds = Thresholds()
     sampling: Sampling = Sampling(temperature=0.7, max_tokens=96, seed=17)
@@ -70,14 +82,23 @@ class CheckConfig(Frozen):
 
 
 class World(NamedTuple):
-    """Texts with what the features did on them: [documents] texts, [documents, d_sae] peaks over each answer."""
+    """Answers as text, and every latent's largest activation in each, [documents, d_sae]."""
 
     texts: list[str]
     peaks: np.ndarray
 
 
 def by_construction(artifact: Artifact, identity: ModelIdentity, labels: Mapping[int, str]) -> DriftReport | None:
-    """Question 1: the report on the very function that the SAE was trained on; None for any other."""
+    """Question 1: returns a report that all is fresh if the model is the one that the SAE was trained on.
+
+    Args:
+        artifact: The SAE.
+        identity: Identity of the model.
+        labels: Labels by latent.
+
+    Returns:
+        The report, or None if the model computes another function.
+    """
     if not artifact.manifest.model.same_function(identity):
         return None
     verdicts = [fresh(latent, label) for latent, label in labels.items()]
@@ -93,14 +114,19 @@ def check(
     config: CheckConfig,
     progress: Callable[[str], None] = lambda phase: None,
 ) -> DriftReport:
-    """Questions 2 and 3: the report on ``artifact`` for ``model``.
+    """Questions 2 and 3: checks whether ``artifact`` and its features still hold on ``model``.
 
     Args:
-        artifact: With its canaries, and the answers of the model that it was made on.
-        identity: Of ``model``.
-        labels: The labelled latents.
-        judge: The one that judged the labels first.
+        artifact: The SAE, with its canaries and the answers of the model that it was made on.
+        identity: Identity of ``model``.
+        model: The new model.
+        labels: Labels by latent; only labelled latents are judged.
+        judge: The judge that judged the labels first.
+        config: How to check.
         progress: Called with the name of each phase.
+
+    Raises:
+        CorruptArtifact: If the artifact's weights, canaries or answers cannot be read.
     """
     if another := disagreement(artifact, identity, model.tokenizer):
         return report(artifact, identity, State.STALE, another, {}, [stale(*each, another) for each in labels.items()])
@@ -133,7 +159,7 @@ def stale(latent: int, label: str, reason: str) -> FeatureVerdict:
 
 
 def in_form(verdict: FeatureVerdict, another: Sequence[Part]) -> FeatureVerdict:
-    """The verdict on a model whose prompts have another form than the canaries: they cannot show that it is fresh."""
+    """Makes a fresh verdict suspect if the model's prompts have another form than the canaries."""
     if not another or verdict.reads is not State.FRESH:
         return verdict
     reason = f"{verdict.reason}, but on canaries in the form of another {' and '.join(another)}"
@@ -143,7 +169,7 @@ def in_form(verdict: FeatureVerdict, another: Sequence[Part]) -> FeatureVerdict:
 def read_canaries(
     artifact: Artifact, dictionary: Dictionary, model: Model, old: Observations, config: CheckConfig
 ) -> tuple[dict[str, float], FeatureActivations]:
-    """Question 3, first half: the SAE's quality on the canaries and every feature's activations."""
+    """Question 3, first half: returns the SAE's quality on the canaries, and every feature's activations."""
     documents = [Document(old.document(i), int(old.prompt_lens[i])) for i in old.documents]
     special = special_ids(model.tokenizer)
     activations = encode_documents(model, dictionary, documents, special, config.documents_per_read)
@@ -161,7 +187,17 @@ def read_canaries(
 def answer_prompts(
     model: Model, dictionary: Dictionary, prompts: Sequence[list[int]], config: CheckConfig
 ) -> FeatureActivations:
-    """The model's own answers to the prompts, with what the features did on them."""
+    """Lets the model answer prompts, and encodes its answers.
+
+    Args:
+        model: The model, which is not steered.
+        dictionary: The SAE.
+        prompts: Token ids of each prompt.
+        config: How answers are drawn and read.
+
+    Returns:
+        The activations on prompts and answers, one document each.
+    """
     answers = model.generate(prompts, [None] * len(prompts), config.sampling)
     documents: list[Document] = [
         Document(prompt + answer.token_ids, len(prompt)) for prompt, answer in zip(prompts, answers, strict=True)
@@ -178,7 +214,7 @@ def measure(
     judge: Judge,
     tokenizer: Any,
 ) -> list[FeatureMeasures]:
-    """All statistics of all labelled features. Texts are answers; what stands in a prompt proves nothing."""
+    """Returns all statistics of all labelled features. Only answers are judged, not the prompts before them."""
     new_observed = observe(new_texts)
     r = correlation(old_texts.matrix, new_observed.matrix)
     firings = old_texts.matrix.getnnz(axis=0)
@@ -206,15 +242,17 @@ def world(observed: Observations, tokenizer: Any) -> World:
 
 
 def judged(texts: World, labels: Mapping[int, str], judge: Judge) -> dict[int, np.ndarray]:
-    """By latent, in which of the texts its label is there."""
+    """Returns, by latent, in which of the texts its label occurs."""
     return {latent: judge.mentions(label, texts.texts) for latent, label in labels.items()}
 
 
 def measure_feature(
     latent: int, label: str, truths: Sequence[np.ndarray], peaks: Sequence[np.ndarray], r: float, firings: int
 ) -> FeatureMeasures:
-    """Where the label is there and how strongly the feature fires: on the old texts read by the old model, and by the
-    new one; on the old model's answers; on the new one's.
+    """Compares where a label occurs (``truths``) with how strongly its feature fires (``peaks``).
+
+    Both are given for the old texts read by the old model, the same read by the new one, the old model's answers, and
+    the new one's.
     """
     level = best_threshold(truths[0], peaks[0])
     fires = [each > level for each in peaks]
@@ -235,7 +273,7 @@ def measure_feature(
 
 
 def occurrences(truth: np.ndarray, fires: np.ndarray) -> int:
-    """In how many answers the label is there or the feature fires, whichever is more: what an F1 rests on."""
+    """Returns how many answers an F1 rests on: the larger of those with the label and those where it fires."""
     return int(max(truth.sum(), fires.sum()))
 
 

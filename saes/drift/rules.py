@@ -1,11 +1,11 @@
-"""Effect sizes into verdicts. Every threshold of a drift check stands here.
+"""Turns effect sizes into verdicts. Every threshold of a drift check is here.
 
 A feature's reading is judged by what its label promises: the F1 between "the label is there" (the judge's word) and
 "the feature fires" (above the level that was best on the old canaries).
 
-1. Too little to judge: the label was never predicted well (F1 < ``f1_min``) or is there in too few answers. Then the
-   correlation of the activations decides alone: below ``r_stale`` stale, below ``r_suspect`` suspect, and without
-   enough firings suspect for lack of power.
+1. Too little to judge: the label was never predicted well (F1 < ``f1_min``) or occurs in too few answers. Then only the
+   correlation of the activations decides: below ``r_stale`` stale, below ``r_suspect`` suspect, and suspect for lack of
+   power if there are too few firings.
 2. stale     the F1 fell by more than ``fall_text`` on the old canaries, or by more than ``fall_world`` on answers that
              the new model gave to the canaries' prompts, or the new model no longer says what the label names
 3. suspect   the F1 held, but the activations correlate below ``r_suspect``
@@ -28,7 +28,20 @@ __all__ = ["FeatureMeasures", "Thresholds", "judge_artifact", "judge_feature", "
 
 
 class Thresholds(Frozen):
-    """From the figures of a first experiment with fourteen retrained siblings; see the module's rules."""
+    """Effect sizes that decide a verdict; chosen after a first experiment with fourteen retrained siblings.
+
+    Attributes:
+        f1_min: A label is judged only if its F1 on the old canaries was at least this.
+        positives_min: A label is judged only if it occurs in at least this many answers.
+        fall_text: Stale if the F1 on the old canaries falls by more than this.
+        fall_world: Stale if the F1 on the models' own answers falls by more than this.
+        r_suspect: Suspect if old and new activations correlate less than this.
+        r_stale: Stale if they correlate less than this and the label cannot be judged.
+        firings_min: Tokens on which a feature must have fired for its correlation to decide.
+        ev_stale: The artifact is stale if it explains less than this share of the new model's variance.
+        share_stale: The artifact is stale if more than this share of its labelled features is.
+        share_suspect: The artifact is suspect if more than this share of its labelled features is not fresh.
+    """
 
     f1_min: float = 0.6
     positives_min: int = 8
@@ -43,7 +56,21 @@ class Thresholds(Frozen):
 
 
 class FeatureMeasures(NamedTuple):
-    """Of one feature, old against new. F1s are nan where the label is there in too few answers to tell."""
+    """Statistics of one feature, old model against new.
+
+    Attributes:
+        latent: The feature's latent.
+        label: Its label.
+        f1_text_old: F1 on the old canaries as read by the old model, in [0, 1].
+        f1_text_new: F1 on the old canaries as read by the new model.
+        f1_world_old: F1 on the old model's own answers.
+        f1_world_new: F1 on the new model's own answers.
+        positives_text: Number of old canaries with the label.
+        positives_world_old: Number of the old model's answers with the label or with the feature, whichever is more.
+        positives_world: The same of the new model's answers.
+        r: Correlation of old and new activations on the old canaries, in [-1, 1]; nan if either is constant.
+        firings: Number of tokens of the old canaries on which the feature fired.
+    """
 
     latent: int
     label: str
@@ -59,6 +86,7 @@ class FeatureMeasures(NamedTuple):
 
 
 def judge_feature(m: FeatureMeasures, t: Thresholds) -> FeatureVerdict:
+    """Returns the verdict on one feature; whether it still steers stays unchecked."""
     state, reason = by_label(m, t) if has_label_power(m, t) else by_correlation(m, t)
     compared = [
         ("f1_fall_text", m.f1_text_old - m.f1_text_new, t.fall_text, m.positives_text),
@@ -111,6 +139,13 @@ def by_correlation(m: FeatureMeasures, t: Thresholds) -> tuple[State, str]:
 def judge_artifact(
     metrics: Mapping[str, float], verdicts: Sequence[FeatureVerdict], t: Thresholds
 ) -> tuple[State, str]:
+    """Returns the state of an artifact, and the reason in words.
+
+    Args:
+        metrics: Of the check; ``explained_variance_new`` decides whether the SAE still reconstructs.
+        verdicts: Verdicts on all labelled features.
+        t: The thresholds.
+    """
     if not reconstructs(metrics, t):
         return State.STALE, f"it explains {metrics['explained_variance_new']:.2f} of the new model's variance"
     if not verdicts:
@@ -125,5 +160,5 @@ def judge_artifact(
 
 
 def reconstructs(metrics: Mapping[str, float], t: Thresholds) -> bool:
-    """Whether the SAE still explains enough; nan is not enough."""
+    """Returns whether the SAE still explains enough of the new model's variance; nan is not enough."""
     return metrics["explained_variance_new"] >= t.ev_stale

@@ -1,6 +1,6 @@
 """The statistics of a drift check, old against new.
 
-F1 is scikit-learn's, and tested to be; a call there takes a thousand times as long, and every feature needs several.
+F1 equals scikit-learn's, as a test checks; a call there takes a thousand times as long, and each feature needs several.
 """
 
 import numpy as np
@@ -10,26 +10,36 @@ __all__ = ["best_threshold", "correlation", "f1"]
 
 
 def f1(truth: np.ndarray, fires: np.ndarray) -> float:
-    """2 TP / (2 TP + FP + FN) of two boolean arrays; 0 where neither ever holds."""
+    """Returns 2 TP / (2 TP + FP + FN); 0 where neither array ever holds.
+
+    Args:
+        truth: Boolean array.
+        fires: Boolean array of the same shape, the prediction.
+    """
     hits = int((truth & fires).sum())
     total = int(truth.sum()) + int(fires.sum())
     return 2 * hits / total if total else 0.0
 
 
 def best_threshold(truth: np.ndarray, peaks: np.ndarray) -> float:
-    """The level t ≥ 0 for which ``peaks > t`` predicts ``truth`` with the highest F1, halfway between two peaks."""
+    """Returns the level t ≥ 0, halfway between two peaks, for which ``peaks > t`` has the highest F1.
+
+    Args:
+        truth: [documents] of bool, what is predicted.
+        peaks: [documents] activations.
+    """
     order = np.argsort(-peaks, kind="stable")
     hits = np.cumsum(truth[order])
     scores = 2 * hits / (np.arange(1, len(order) + 1) + max(1, truth.sum()))
     sorted_peaks = np.append(np.maximum(peaks[order], 0.0), 0.0)
-    # A level cannot part equal peaks.
+    # A level cannot separate equal peaks.
     scores[sorted_peaks[:-1] <= sorted_peaks[1:]] = -1.0
     best = int(scores.argmax())
     return float((sorted_peaks[best] + sorted_peaks[best + 1]) / 2)
 
 
 def correlation(old: csr_matrix, new: csr_matrix) -> np.ndarray:
-    """Pearson's r of every column of two matrices of the same shape, [columns]; nan where a column is constant."""
+    """Returns Pearson's r of each column of two matrices of equal shape, [columns]; nan where one is constant."""
     n = max(1, len(old.indptr) - 1)
     mean_old, mean_new = (np.asarray(m.mean(axis=0)).ravel() for m in (old, new))
     covariance = np.asarray(old.multiply(new).sum(axis=0)).ravel() / n - mean_old * mean_new

@@ -1,6 +1,6 @@
-"""Do an artifact's token ids mean on a model what they meant where they were kept?
+"""Checks that token ids mean the same to a model as they did where an artifact was made.
 
-Canaries are token ids. Beside them lies what each of these ids stands for, so that a model with another tokenizer is
+Canaries are token ids. What each of these ids stands for is kept beside them, so that a model with another tokenizer is
 never read with ids that mean something else there, or nothing. A tokenizer that only gained tokens agrees.
 """
 
@@ -16,17 +16,29 @@ from saes.observed import Observations
 __all__ = ["TOKENS", "disagreement", "save_tokens"]
 
 TOKENS = "tokens.json"
+"""An artifact's file of what its token ids stand for."""
 
 
 def save_tokens(path: Path, tokenizer: Any, kept: Iterable[Observations]) -> None:
-    """Writes what the ids of all kept documents stand for."""
+    """Writes a JSON file with the token that each id of all kept documents stands for.
+
+    Args:
+        path: The file.
+        tokenizer: A tokenizer of transformers.
+        kept: Documents that the artifact keeps.
+    """
     path.write_text(json.dumps({str(i): token_of(tokenizer, i) for i in ids_of(kept)}))
 
 
 def disagreement(artifact: Artifact, identity: ModelIdentity, tokenizer: Any) -> str:
-    """In words, where the model's tokenizer is another one; "" where it agrees on every kept id.
+    """Returns, in words, how the model's tokenizer differs; "" if it agrees on every kept id.
 
-    An artifact that was made before the tokens were kept agrees with the very same tokenizer files alone.
+    An artifact made before tokens were kept agrees only with exactly the same tokenizer files.
+
+    Args:
+        artifact: The artifact.
+        identity: Identity of the model.
+        tokenizer: The model's tokenizer.
     """
     path = artifact.folder / TOKENS
     if not path.is_file():

@@ -23,6 +23,7 @@ from saes.formats.imported import ImportedSae, dictionary_of, with_unit_rows, wi
 __all__ = ["CONFIG", "WEIGHTS", "import_dictionary_learning"]
 
 CONFIG, WEIGHTS = "config.json", "ae.pt"
+"""The format's files, within an SAE's folder."""
 ARCHITECTURES = {
     "AutoEncoder": "standard",
     "AutoEncoderNew": "standard",
@@ -35,7 +36,12 @@ ARCHITECTURES = {
 
 
 def import_dictionary_learning(folder: Path) -> ImportedSae:
-    """Raises InvalidInput, CorruptArtifact."""
+    """Imports an SAE of dictionary_learning from its folder.
+
+    Raises:
+        InvalidInput: If its class is unknown, it reads another place, or its files cannot be read.
+        CorruptArtifact: If the weights are damaged.
+    """
     config = read_config(folder / CONFIG)
     trainer = Config(config.path, config["trainer"])
     kind = trainer["dict_class"]
@@ -58,13 +64,13 @@ def import_dictionary_learning(folder: Path) -> ImportedSae:
 
 
 def place_of(trainer: Config) -> str:
-    """Older configurations name the layer alone, and mean the stream behind it."""
+    """Returns the name of the hook point. Older configurations name only the layer, and mean the stream after it."""
     layer = trainer.get("layer")
     return trainer.get("submodule_name") or ("" if layer is None else f"resid_post_layer_{layer}")
 
 
 def followed(tensors: Tensors) -> float | None:
-    """The threshold that training kept up with; it is negative before it began to."""
+    """Returns the threshold that training kept up with, or None if it had not begun to: it is negative until then."""
     theta = float(tensors["threshold"]) if "threshold" in tensors else -1.0
     return theta if theta >= 0 else None
 

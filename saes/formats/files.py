@@ -1,6 +1,6 @@
 """Tensors and configurations of files that nobody here wrote: bounded in size, and nothing in them is executed.
 
-.safetensors   as it lies
+.safetensors   as it is
 .npz           without pickled objects
 .pt, .pth      PyTorch's zip archives, by its loader that builds tensors and nothing else
 """
@@ -28,7 +28,11 @@ NEVER = "pickles are never executed; ask for safetensors, or save the plain tens
 
 
 class Tensors(dict[str, Tensor]):
-    """A file's tensors by name; one that is missing or has another shape is a CorruptArtifact that names it."""
+    """A file's tensors by name; a missing name raises CorruptArtifact.
+
+    Attributes:
+        path: The file.
+    """
 
     def __init__(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
         super().__init__(tensors)
@@ -38,7 +42,11 @@ class Tensors(dict[str, Tensor]):
         raise CorruptArtifact(f"{self.path} lacks the tensor {name}; it holds {', '.join(self)}", param="source")
 
     def matrix(self, name: str) -> Tensor:
-        """[any, any] float32"""
+        """Returns a tensor of two dimensions in float32.
+
+        Raises:
+            CorruptArtifact: If it is missing or has another number of dimensions.
+        """
         if self[name].ndim != 2:
             raise CorruptArtifact(
                 f"{self.path}: {name} has shape {tuple(self[name].shape)}, expected 2 sides", param="source"
@@ -46,7 +54,11 @@ class Tensors(dict[str, Tensor]):
         return self[name].float()
 
     def vector(self, name: str, length: int) -> Tensor:
-        """[length] float32"""
+        """Returns a tensor of shape [length] in float32.
+
+        Raises:
+            CorruptArtifact: If it is missing or has another shape.
+        """
         if self[name].shape != (length,):
             raise CorruptArtifact(
                 f"{self.path}: {name} has shape {tuple(self[name].shape)}, expected {(length,)}", param="source"
@@ -55,7 +67,11 @@ class Tensors(dict[str, Tensor]):
 
 
 class Config(dict[str, Any]):
-    """A configuration; a key that is missing is an InvalidInput that names it."""
+    """A configuration by key; a missing key raises InvalidInput.
+
+    Attributes:
+        path: The file.
+    """
 
     def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
         super().__init__(values)
@@ -66,7 +82,11 @@ class Config(dict[str, Any]):
 
 
 def read_config(path: Path) -> Config:
-    """Raises InvalidInput."""
+    """Reads a JSON configuration of at most 1 MiB.
+
+    Raises:
+        InvalidInput: If the file is larger, is not JSON, or does not hold an object.
+    """
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise InvalidInput(
             f"{path} is larger than {MAX_CONFIG_BYTES >> 20} MiB; it is no configuration", param="source"
@@ -81,7 +101,15 @@ def read_config(path: Path) -> Config:
 
 
 def read_tensors(path: Path) -> Tensors:
-    """Raises InvalidInput for files of other kinds, of more than 64 GiB, and of pickles; CorruptArtifact."""
+    """Reads a file's tensors; nothing in it is executed.
+
+    Args:
+        path: A file whose suffix is one of ``TENSOR_SUFFIXES``.
+
+    Raises:
+        InvalidInput: If the file is of another kind, holds more than 64 GiB, or holds anything but plain tensors.
+        CorruptArtifact: If the file is damaged.
+    """
     if path.suffix not in TENSOR_SUFFIXES:
         raise InvalidInput(f"cannot read {path}; known are {', '.join(TENSOR_SUFFIXES)}", param="source")
     check_bytes(path, path.stat().st_size)
@@ -131,7 +159,7 @@ def is_dense(value: Any) -> bool:
 
 
 def check_archive(path: Path) -> None:
-    """Of a zip: what it says it unpacks to is bounded before anything is unpacked."""
+    """Raises InvalidInput for a file that is not a zip, or says that it unpacks to too much; nothing is unpacked."""
     if not zipfile.is_zipfile(path):
         raise InvalidInput(f"{path} is cut short or a pickle; {NEVER}", param="source")
     try:
@@ -148,3 +176,4 @@ READERS: dict[str, Callable[[Path], Mapping[str, Tensor]]] = {
     ".pth": torch_file,
 }
 TENSOR_SUFFIXES = tuple(READERS)
+"""Suffixes of the files that ``read_tensors`` reads."""

@@ -2,7 +2,7 @@
 
     a = z⁺ · [z > θ], z = x · W_enc + b_enc        x̂ = a · W_dec + b_dec
 
-Gemma Scope has no configuration: layer, site, and the mean number of active latents stand in the names of the folders,
+Gemma Scope has no configuration: layer, site, and the mean number of active latents are in the names of the folders,
 ``gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71``. What they do not name is None. SAEs of attention (read
 before its output projection) and of embeddings, transcoders and crosscoders are refused.
 """
@@ -21,6 +21,7 @@ from saes.formats.imported import ImportedSae, dictionary_of, without_input_bias
 __all__ = ["CONFIG", "WEIGHTS", "WEIGHTS_2", "import_gemma_scope", "import_gemma_scope_2"]
 
 WEIGHTS, WEIGHTS_2, CONFIG = "params.npz", "params.safetensors", "config.json"
+"""Gemma Scope's file, and both of Gemma Scope 2, within an SAE's folder."""
 SITES = {"res": Site.RESID_POST, "mlp": Site.MLP_OUT}
 _SET = re.compile(r"(?:.*--)?gemma-scope-(?P<model>\w+-(?:pt|it))-(?P<site>\w+)")
 _LAYER = re.compile(r"layer_(\d+)")
@@ -28,7 +29,15 @@ _L0 = re.compile(r"average_l0_(\d+)")
 
 
 def import_gemma_scope(folder: Path) -> ImportedSae:
-    """Raises InvalidInput, CorruptArtifact."""
+    """Imports an SAE of Gemma Scope.
+
+    Args:
+        folder: The folder; its name and those above it say what the SAE was made for.
+
+    Raises:
+        InvalidInput: If the SAE does not read the stream here, or the file does not hold plain tensors.
+        CorruptArtifact: If the weights are damaged.
+    """
     names = folder.absolute().parts
     if "embedding" in names[-3:]:
         raise InvalidInput(f"cannot import {folder}: an SAE of embeddings has no layer", param="source")
@@ -53,7 +62,12 @@ def named(pattern: re.Pattern[str], names: tuple[str, ...]) -> str | None:
 
 
 def import_gemma_scope_2(folder: Path) -> ImportedSae:
-    """Raises InvalidInput, CorruptArtifact."""
+    """Imports an SAE of Gemma Scope 2 from its folder.
+
+    Raises:
+        InvalidInput: If it is not an SAE that reads and writes at one hook point, or its configuration cannot be read.
+        CorruptArtifact: If the weights are damaged.
+    """
     config = read_config(folder / CONFIG)
     check(config)
     return ImportedSae(
@@ -66,7 +80,7 @@ def import_gemma_scope_2(folder: Path) -> ImportedSae:
 
 
 def check(config: Config) -> None:
-    """Raises InvalidInput."""
+    """Raises InvalidInput for anything but an SAE that writes where it reads."""
     wanted: dict[str, Any] = {"architecture": "jump_relu", "type": "sae", "affine_connection": False}
     for key, value in wanted.items():
         if config.get(key, value) != value:

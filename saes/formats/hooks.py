@@ -7,8 +7,8 @@
 An SAE of a module's output on its way into the stream reads what attention or MLP add, unless a norm lies between them
 (Gemma): there Gemma Scope names the norm, ``post_feedforward_layernorm.output``, which is what we call mlp_out.
 
-A name may say nothing at all: that of a folder which somebody renamed. Whoever imports then says where the SAE reads. A
-name that says another place, such as ``blocks.3.attn.hook_z``, is refused whatever they say.
+A name may not say anything, such as that of a renamed folder; then whoever imports the SAE says where it reads. A name
+of another place, such as ``blocks.3.attn.hook_z``, is refused in any case.
 """
 
 import re
@@ -29,7 +29,7 @@ _NAMES = [
     )
 ]
 _ELSEWHERE = re.compile(r"(?:\w+\.)*(?:(?:blocks|layers|h)(?:[._]\d+|\[\d+\])\.\w.*|hook_\w+|embed\w*)")
-"""A place inside a layer, or before all of them."""
+"""Names of places inside a layer, or before all layers."""
 _SITES = {
     **{site.value: site for site in Site},
     "output": Site.RESID_POST,
@@ -42,7 +42,11 @@ _SITES = {
 
 
 def hook_point(name: str) -> HookPoint:
-    """The hook point of this name. Raises InvalidInput for a place where no SAE can read and write here."""
+    """Returns the hook point of a name that another project uses.
+
+    Raises:
+        InvalidInput: If the name is of a place where SAEs cannot read and write here.
+    """
     for pattern in _NAMES:
         if found := pattern.fullmatch(name):
             parts = found.groupdict()
@@ -54,6 +58,10 @@ def hook_point(name: str) -> HookPoint:
 
 
 def find_hook(name: str) -> HookPoint | None:
-    """The same; None for a name that says nothing. Raises InvalidInput for one that says another place."""
+    """Returns the hook point of a name, or None if the name does not say anything.
+
+    Raises:
+        InvalidInput: If the name is of a place where SAEs cannot read and write here.
+    """
     known = any(pattern.fullmatch(name) for pattern in (*_NAMES, _ELSEWHERE))
     return hook_point(name) if known else None

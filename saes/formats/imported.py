@@ -31,13 +31,16 @@ __all__ = [
 
 
 class ImportedSae(NamedTuple):
-    """An SAE and what its files say of it.
+    """An SAE of another project, and what its files say about it.
 
-    hook:  where it reads and writes; None where they do not say
-    place: what they call that; "" where they do not say
-    model: the model that it was made for; "" where they do not say
-    k:     mean number of active latents that it was made for; None where they do not say
-    topk:  whether θ is still to be measured, so that k latents of a token are active on average
+    Attributes:
+        dictionary: The SAE in our equation.
+        architecture: Name of its architecture.
+        hook: Where it reads and writes; None if its files do not say.
+        model: The model that it was made for; "" if its files do not say.
+        k: Mean number of active latents per token that it was made for; None if its files do not say.
+        topk: Whether θ has still to be measured so that k latents per token are active on average.
+        place: What its files call the hook point; "" if they do not say.
     """
 
     dictionary: Dictionary
@@ -49,7 +52,14 @@ class ImportedSae(NamedTuple):
     place: str = ""
 
     def measured(self, x: Tensor | None) -> Dictionary:
-        """Ready to encode. x: [tokens, d_model], which only ``topk`` needs. Raises InvalidInput where it is missing."""
+        """Returns the SAE ready to encode, with its threshold measured if that is still to be done.
+
+        Args:
+            x: [tokens, d_model] of the stream; only needed if ``topk``.
+
+        Raises:
+            InvalidInput: If ``x`` or k is needed and missing.
+        """
         if not self.topk:
             return self.dictionary
         if x is None or self.k is None:
@@ -68,9 +78,20 @@ def dictionary_of(
     gain: Tensor | None = None,
     offset: Tensor | None = None,
 ) -> Dictionary:
-    """From W_enc [d_model, d_sae] and W_dec [d_sae, d_model]. A negative θ is 0, as besides ReLU.
+    """Makes a dictionary; negative thresholds become 0, which changes nothing because of the ReLU.
 
-    Raises CorruptArtifact for shapes that do not fit, NaN and infinity.
+    Args:
+        tensors: The file's tensors, for error messages.
+        W_enc: [d_model, d_sae].
+        W_dec: [d_sae, d_model].
+        b_enc: [d_sae].
+        b_dec: [d_model].
+        threshold: θ, [d_sae] or one number for all latents.
+        gain: [d_sae]; None stands for 1.
+        offset: [d_sae]; None stands for 0.
+
+    Raises:
+        CorruptArtifact: If shapes do not fit, or a tensor holds NaN or infinity.
     """
     theta = threshold if isinstance(threshold, Tensor) else torch.full_like(b_enc, threshold)
     parts = {"W_enc": W_enc, "W_dec": W_dec, "b_enc": b_enc, "b_dec": b_dec, "threshold": theta}
@@ -81,17 +102,20 @@ def dictionary_of(
 
 
 def without_input_bias(dictionary: Dictionary) -> Dictionary:
-    """For an encoder that does not subtract b_dec from its input. Precedes ``of_scaled_stream``."""
+    """Adapts an SAE whose encoder does not subtract b_dec from its input; apply it before ``of_scaled_stream``."""
     return dictionary._replace(b_enc=dictionary.b_enc + dictionary.W_enc @ dictionary.b_dec)
 
 
 def of_scaled_stream(dictionary: Dictionary, s: float) -> Dictionary:
-    """For an SAE of s · x."""
+    """Adapts an SAE of s · x to x."""
     return dictionary._replace(W_enc=dictionary.W_enc * s, W_dec=dictionary.W_dec / s, b_dec=dictionary.b_dec / s)
 
 
 def of_centered_stream(dictionary: Dictionary) -> Dictionary:
-    """For an SAE of x − x̄. What it adds to x is what it would add to x − x̄; x̄ itself is not reconstructed."""
+    """Adapts an SAE of x − x̄ to x.
+
+    What it adds to x is what it would add to x − x̄; x̄ itself is not reconstructed.
+    """
     W_enc = dictionary.W_enc - dictionary.W_enc.mean(dim=-1, keepdim=True)
     # b_dec is subtracted as it is, not less its mean.
     shift = (W_enc - dictionary.W_enc) @ dictionary.b_dec
@@ -99,7 +123,12 @@ def of_centered_stream(dictionary: Dictionary) -> Dictionary:
 
 
 def with_scaled_activations(dictionary: Dictionary, f: Tensor) -> Dictionary:
-    """f: [d_sae] or one number, positive. The reconstruction stays as it is."""
+    """Multiplies the activations by f, leaving the reconstruction as it is.
+
+    Args:
+        dictionary: The SAE.
+        f: One positive number, or [d_sae] of them.
+    """
     rows = f[:, None] if f.ndim else f
     return dictionary._replace(
         W_enc=dictionary.W_enc * rows,
@@ -111,13 +140,19 @@ def with_scaled_activations(dictionary: Dictionary, f: Tensor) -> Dictionary:
 
 
 def with_unit_rows(dictionary: Dictionary) -> Dictionary:
-    """For activations that count as if decoder rows had length 1. A row of zeros stays one."""
+    """Scales decoder rows to length 1, and activations to match; rows of zeros stay as they are."""
     lengths = dictionary.W_dec.norm(dim=-1)
     return with_scaled_activations(dictionary, torch.where(lengths > 0, lengths, 1.0))
 
 
 def batch_threshold(dictionary: Dictionary, k: float, x: Tensor) -> float:
-    """The θ beyond which n · k of all activations of ``x`` ([n, d_model]) lie, as in BatchTopK (arXiv 2412.06410)."""
+    """Returns the θ above which n · k of all activations on ``x`` lie, as in BatchTopK (arXiv 2412.06410).
+
+    Args:
+        dictionary: The SAE.
+        k: Mean number of active latents per token.
+        x: [n, d_model] of the stream.
+    """
     a = dictionary.encode(x).flatten()
     kept = min(int(k * len(x)), int((a > 0).sum()))
     return float(a.topk(kept + 1).values[-1]) if kept + 1 <= len(a) else 0.0

@@ -20,12 +20,21 @@ from saes.formats.imported import ImportedSae, dictionary_of, without_input_bias
 __all__ = ["CONFIG", "import_linear"]
 
 CONFIG = "config.json"
+"""Name of the configuration beside a file of Qwen Scope."""
 _NAMED = re.compile(r"(?P<model>.+)-SAE-l(?P<layer>\d+)\.(?:pt|pth)")
 _QWEN = re.compile(r"layer(\d+)\.sae\.pt")
 
 
 def import_linear(file: Path) -> ImportedSae:
-    """Raises InvalidInput, CorruptArtifact."""
+    """Imports an SAE that is one file of two linear layers.
+
+    Args:
+        file: The file, whose name may say what it was made for.
+
+    Raises:
+        InvalidInput: If the tensors are not those of a known SAE, or cannot be read.
+        CorruptArtifact: If a tensor is missing or has the wrong shape.
+    """
     tensors = read_tensors(file)
     for prefix in ("encoder_linear", "encoder"):
         if f"{prefix}.weight" in tensors:

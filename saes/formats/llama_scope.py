@@ -34,12 +34,19 @@ from saes.formats.imported import (
 __all__ = ["CONFIG", "CONFIG_R1", "WEIGHTS", "WEIGHTS_R1", "import_llama_scope", "import_llama_scope_r1"]
 
 CONFIG, WEIGHTS = "hyperparams.json", "checkpoints/final.safetensors"
+"""Llama Scope's files, within an SAE's folder."""
 CONFIG_R1, WEIGHTS_R1 = "config.json", "sae_weights.safetensors"
+"""Llama Scope R1's files, within an SAE's folder."""
 NORMS = "dataset_average_activation_norm"
 
 
 def import_llama_scope(folder: Path) -> ImportedSae:
-    """Raises InvalidInput, CorruptArtifact."""
+    """Imports an SAE of Llama Scope from its folder.
+
+    Raises:
+        InvalidInput: If its kind or its normalization cannot be read here, or its configuration cannot.
+        CorruptArtifact: If the weights are damaged.
+    """
     config, tensors = read_config(folder / CONFIG), read_tensors(folder / WEIGHTS)
     check(config, "relu", "jumprelu", "topk")
     read = in_stream_units(config, as_written(config, tensors), config.get(NORMS) or {})
@@ -52,7 +59,12 @@ def import_llama_scope(folder: Path) -> ImportedSae:
 
 
 def import_llama_scope_r1(folder: Path) -> ImportedSae:
-    """Raises InvalidInput, CorruptArtifact."""
+    """Imports an SAE of Llama Scope R1 from its folder.
+
+    Raises:
+        InvalidInput: If its kind or its normalization cannot be read here, or its configuration cannot.
+        CorruptArtifact: If the weights are damaged.
+    """
     config, tensors = read_config(folder / CONFIG_R1), read_tensors(folder / WEIGHTS_R1)
     check(config, "jumprelu")
     read = as_written(config, tensors)
@@ -64,7 +76,7 @@ def import_llama_scope_r1(folder: Path) -> ImportedSae:
 
 
 def check(config: Config, *activations: str) -> None:
-    """Raises InvalidInput."""
+    """Raises InvalidInput for an SAE that cannot be read here."""
     if config["act_fn"] not in activations:
         raise InvalidInput(f"cannot import {config.path}: its act_fn is {config['act_fn']}", param="source")
     if config.get("use_glu_encoder"):
@@ -74,7 +86,7 @@ def check(config: Config, *activations: str) -> None:
 
 
 def as_written(config: Config, tensors: Tensors) -> Dictionary:
-    """On s · x, with θ = 0."""
+    """Returns the SAE of s · x, with θ = 0."""
     W_enc, W_dec = tensors.matrix("encoder.weight").T, tensors.matrix("decoder.weight").T
     d_sae, d_model = W_dec.shape
     biased = config.get("use_decoder_bias", True)
@@ -89,7 +101,7 @@ def in_stream_units(config: Config, dictionary: Dictionary, norms: Mapping[str, 
 
 
 def scale(config: Config, norms: Mapping[str, float], d_model: int) -> float:
-    """s. Raises InvalidInput."""
+    """Returns s, or raises InvalidInput for a normalization that is not a constant."""
     match config["norm_activation"]:
         case "inference":
             return 1.0

@@ -1,7 +1,7 @@
-"""Which format lies in a path, by the names of its files; and the SAE that it holds, whatever its format.
+"""Recognises the format of the files at a path by their names, and reads the SAE, whatever its format.
 
 A folder holds one format's files, all of them. A path may name one of these files, too. A ``.pt`` or ``.pth`` file that
-belongs to no folder format is told by its tensors (``saes.formats.linear``).
+does not belong to a folder format is recognised by its tensors (``saes.formats.linear``).
 """
 
 from collections.abc import Callable, Mapping
@@ -19,13 +19,20 @@ __all__ = ["FORMATS", "LINEAR", "Format", "FormatMatch", "read_sae", "recognize"
 
 
 class Format(NamedTuple):
-    """A way to write an SAE into the ``files`` of a folder. ``read`` gets the folder."""
+    """A way of writing an SAE as files in a folder.
+
+    Attributes:
+        name: Name of the format, for people.
+        files: The files' paths within the folder; all must be there.
+        read: Reads the SAE, given the folder.
+    """
 
     name: str
     files: tuple[str, ...]
     read: Callable[[Path], ImportedSae]
 
     def is_in(self, folder: Path) -> bool:
+        """Returns whether all files of the format are in the folder."""
         return all((folder / file).is_file() for file in self.files)
 
 
@@ -43,21 +50,36 @@ FORMATS = (
     Format("Llama Scope", (llama_scope.CONFIG, llama_scope.WEIGHTS), llama_scope.import_llama_scope),
     Format("Llama Scope R1", (llama_scope.CONFIG_R1, llama_scope.WEIGHTS_R1), llama_scope.import_llama_scope_r1),
 )
+"""The formats of more than one file, or of files with a fixed name."""
 LINEAR = ("*.pt", "*.pth")
-"""Goodfire's and those like it: a file for itself."""
+"""Patterns of files that hold a whole SAE, such as Goodfire's."""
 
 
 class FormatMatch(NamedTuple):
-    """A format, and the folder or file that its reader gets."""
+    """A format that was found.
+
+    Attributes:
+        format: The format.
+        path: The folder or file to give to its reader.
+    """
 
     format: Format
     path: Path
 
 
 def read_sae(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[str, ImportedSae]:
-    """The format's name, and the SAE. overrides: stand in place of keys of a SAELens configuration.
+    """Reads the SAE at a path, whatever its format.
 
-    Raises InvalidInput for what is unknown or cannot be read here, CorruptArtifact.
+    Args:
+        path: A folder, or a file in it.
+        overrides: Values that replace those of a SAELens configuration.
+
+    Returns:
+        The format's name, and the SAE.
+
+    Raises:
+        InvalidInput: If the format is unknown, or the SAE cannot be read here.
+        CorruptArtifact: If a file is damaged, or the SAE's shapes or numbers are wrong.
     """
     format, place = recognize(path)
     try:
@@ -76,7 +98,11 @@ def parts_of(dictionary: Dictionary) -> dict[str, Tensor]:
 
 
 def recognize(path: Path) -> FormatMatch:
-    """Raises InvalidInput, which lists what is known, where no format or more than one lies there."""
+    """Finds the format of the SAE at a path.
+
+    Raises:
+        InvalidInput: If there is no known format, or more than one; the message lists the known ones.
+    """
     if not path.exists():
         raise InvalidInput(f"there is no {path}", param="source")
     path = path.absolute()
@@ -97,7 +123,7 @@ def recognize(path: Path) -> FormatMatch:
 
 
 def home_of(file: Path) -> Path | None:
-    """The folder that one of a format's files belongs to; None where the file is for itself."""
+    """Returns the folder of the format to which a file belongs, or None if the file stands alone."""
     for format in FORMATS:
         for folder in file.parents[:2]:
             if any(folder / name == file for name in format.files) and format.is_in(folder):

@@ -7,9 +7,9 @@
     topk             θ to be measured
 
 1. Before version 6 keys had other names, and the architecture of a TopK SAE was its activation function.
-2. The weights take up that the encoder does not subtract b_dec from its input; that activations count as if decoder
-   rows had length 1; that the model's writing weights were centred; and an expected-norm scaling, where it is known
-   (sae-lens itself folds it in when training ends).
+2. What differs from our equation is folded into the weights: an encoder that does not subtract b_dec from its input;
+   activations that count as if decoder rows had length 1; centred writing weights of the model; and an expected-norm
+   scaling, where it is known (sae-lens itself folds it in when training ends).
 3. Normalisations that depend on the token are refused: a stream has no weights to fold them into.
 """
 
@@ -36,9 +36,10 @@ from saes.formats.imported import (
 __all__ = ["CONFIG", "SCALE", "WEIGHTS", "import_saelens", "read_saelens"]
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
+"""The format's files, within an SAE's folder."""
 ARCHITECTURES = ("standard", "jumprelu", "gated", "topk")
 SCALE = "norm_scaling_factor"
-"""What the expected-norm scaling multiplies the stream with; sae-lens' registry knows it for some SAEs."""
+"""Key of the factor by which an expected-norm scaling multiplies the stream; sae-lens' registry has some of them."""
 FORMER_NAMES: dict[str, str] = {
     "hook_point": "hook_name",
     "hook_point_head_index": "hook_head_index",
@@ -47,12 +48,30 @@ FORMER_NAMES: dict[str, str] = {
 
 
 def read_saelens(folder: Path, activations: Tensor | None = None) -> Dictionary:
-    """activations: [tokens, d_model], needed by a TopK SAE alone. Raises InvalidInput, CorruptArtifact."""
+    """Reads an SAE in SAELens' format, ready to encode.
+
+    Args:
+        folder: The folder.
+        activations: [tokens, d_model] of the stream, needed only to measure a TopK SAE's threshold.
+
+    Raises:
+        InvalidInput: If the SAE cannot be read here, or needs activations.
+        CorruptArtifact: If the weights are damaged.
+    """
     return import_saelens(folder).measured(activations)
 
 
 def import_saelens(folder: Path, overrides: Mapping[str, Any] | None = None) -> ImportedSae:
-    """overrides: stand in place of keys of the configuration. Raises InvalidInput, CorruptArtifact."""
+    """Imports an SAE in SAELens' format.
+
+    Args:
+        folder: The folder.
+        overrides: Values that replace those of the configuration.
+
+    Raises:
+        InvalidInput: If the SAE cannot be read here.
+        CorruptArtifact: If the weights are damaged.
+    """
     file = read_config(folder / CONFIG)
     cfg = Config(file.path, modern(file) | dict(overrides or {}))
     check(cfg)
@@ -72,7 +91,7 @@ def import_saelens(folder: Path, overrides: Mapping[str, Any] | None = None) -> 
 
 
 def modern(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Step 1."""
+    """Step 1: returns the configuration with today's keys."""
     given: dict[str, Any] = {**cfg, **cfg.get("metadata", {})}
     flat = {FORMER_NAMES.get(key, key): value for key, value in given.items()}
     if flat.get("activation_fn") == "topk":
@@ -83,7 +102,7 @@ def modern(cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(cfg: Mapping[str, Any]) -> None:
-    """Raises InvalidInput."""
+    """Raises InvalidInput for an SAE that cannot be read here."""
     if cfg.get("architecture") not in ARCHITECTURES:
         raise InvalidInput(f"cannot read a {cfg.get('architecture')} SAE; known are {', '.join(ARCHITECTURES)}")
     normalization = cfg.get("normalize_activations") or "none"
@@ -98,7 +117,7 @@ def check(cfg: Mapping[str, Any]) -> None:
 
 
 def check_scaling(tensors: Tensors) -> None:
-    """Raises InvalidInput."""
+    """Raises InvalidInput for an SAE with a finetuned scaling factor."""
     factor = tensors.get("scaling_factor")
     if factor is not None and not torch.allclose(factor.float(), torch.ones(())):
         raise InvalidInput(f"{tensors.path} holds a finetuned scaling factor, which cannot be read", param="source")
@@ -117,7 +136,7 @@ def parts(cfg: Mapping[str, Any], tensors: Tensors) -> Dictionary:
 
 
 def folded(cfg: Mapping[str, Any], dictionary: Dictionary) -> Dictionary:
-    """Step 2."""
+    """Step 2: returns the SAE with the configuration's conventions folded into its weights."""
     if not cfg.get("apply_b_dec_to_input", True):
         dictionary = without_input_bias(dictionary)
     if cfg.get("normalize_activations") == "expected_average_only_in":

@@ -1,7 +1,7 @@
 """Where an SAE comes from, as a path: what lies on this machine, in a repository, or under a name that sae-lens knows.
 
-./folder, ./file.pt                  as it lies
-hf:OWNER/NAME[@REVISION][/FOLDER]    of the Hugging Face hub: the files of known formats alone, of one commit
+./folder, ./file.pt                  as it is
+hf:OWNER/NAME[@REVISION][/FOLDER]    of the Hugging Face hub: only files of known formats, of one commit
 RELEASE/ID                           a name in sae-lens' registry, which names repository, folder and overrides
 """
 
@@ -18,6 +18,7 @@ from saes.formats.saelens import SCALE
 __all__ = ["HUB", "Source", "fetch"]
 
 HUB = "hf:"
+"""Prefix of the names of repositories."""
 LOADERS = (
     "sae_lens",
     "gemma_2",
@@ -30,15 +31,17 @@ LOADERS = (
     "goodfire",
     "sparsify",
 )
-"""The registry's formats that are read here; the others are transcoders and SAEs that do not read the stream."""
+"""The registry's formats that can be read here; the others are transcoders and SAEs that do not read the stream."""
 
 
 class Source(NamedTuple):
     """An SAE's files on this machine.
 
-    name:      what was asked for
-    revision:  the commit of the repository that they are of; "" where they are of none
-    overrides: what the registry says instead of a SAELens configuration
+    Attributes:
+        path: The folder or file.
+        name: What was asked for.
+        revision: Commit of the repository that the files are from; "" if they are not from one.
+        overrides: Values from sae-lens' registry that replace those of a SAELens configuration.
     """
 
     path: Path
@@ -48,7 +51,14 @@ class Source(NamedTuple):
 
 
 def fetch(name: str) -> Source:
-    """Raises InvalidInput for what is in none of the three places, or cannot be had from there."""
+    """Finds an SAE's files, downloading them if they are not on this machine.
+
+    Args:
+        name: A path, ``hf:OWNER/NAME[@REVISION][/FOLDER]``, or a name in sae-lens' registry.
+
+    Raises:
+        InvalidInput: If none of the three has this name, or the files cannot be fetched.
+    """
     if name.startswith(HUB):
         return from_hub(name)
     if Path(name).exists():
@@ -79,7 +89,7 @@ def download(repository: str, inside: str, name: str, revision: str | None = Non
 
 
 def wanted(inside: str) -> list[str]:
-    """The files that an SAE at this place in a repository may consist of."""
+    """Returns the files that an SAE at this place in a repository may consist of."""
     place = PurePosixPath(inside)
     files = [str(place / file) for format in FORMATS for file in format.files]
     # A folder's name may end as a file's does.
@@ -111,7 +121,7 @@ def from_registry(name: str) -> Source:
 
 
 def registry() -> Mapping[str, Any]:
-    """By release. Raises InvalidInput where sae-lens is not installed."""
+    """Returns sae-lens' registry by release, or raises InvalidInput if sae-lens is not installed."""
     try:
         from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
     except ImportError:

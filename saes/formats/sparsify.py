@@ -17,11 +17,20 @@ from saes.formats.imported import ImportedSae, dictionary_of
 __all__ = ["CONFIG", "WEIGHTS", "import_sparsify"]
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
+"""The format's files, within an SAE's folder."""
 REFUSED = ("transcode", "skip_connection", "embed_skip", "gram_lookup", "signed")
 
 
 def import_sparsify(folder: Path) -> ImportedSae:
-    """Raises InvalidInput, CorruptArtifact."""
+    """Imports an SAE of sparsify.
+
+    Args:
+        folder: The folder, whose name may say where the SAE reads.
+
+    Raises:
+        InvalidInput: If it is a transcoder or another kind that is refused, or its configuration cannot be read.
+        CorruptArtifact: If the weights are damaged.
+    """
     cfg = read_config(folder / CONFIG)
     check(cfg)
     tensors = read_tensors(folder / WEIGHTS)
@@ -41,7 +50,7 @@ def import_sparsify(folder: Path) -> ImportedSae:
 
 
 def check(cfg: Config) -> None:
-    """Raises InvalidInput."""
+    """Raises InvalidInput for the kinds that are refused."""
     for key in REFUSED:
         if cfg.get(key):
             raise InvalidInput(f"cannot import {cfg.path}: an SAE with {key}", param="source")
@@ -50,6 +59,6 @@ def check(cfg: Config) -> None:
 
 
 def model_of(folder: Path) -> str:
-    """From the configuration of the whole run, which lies beside the SAEs' folders."""
+    """Returns the model's name, from the whole run's configuration beside the SAEs' folders; "" without one."""
     run = folder.absolute().parent / "config.json"
     return str(read_config(run).get("model", "")) if run.is_file() else ""

@@ -24,7 +24,16 @@ __all__ = ["export"]
 
 
 def export(opened: OpenTranscoder, form: Form, folder: Path) -> None:
-    """In place of whatever is in ``folder``. Raises InvalidInput for a form that cannot hold this transcoder."""
+    """Writes a transcoder in another project's form, replacing whatever is in ``folder``.
+
+    Args:
+        opened: The transcoder.
+        form: The other project.
+        folder: Where to write.
+
+    Raises:
+        InvalidInput: If the form cannot hold this transcoder.
+    """
     if form is Form.SAE_LENS and opened.transcoder.layers > 1:
         raise InvalidInput(
             f"sae-lens' transcoders have one layer, this one has {opened.transcoder.layers}; "
@@ -66,7 +75,7 @@ def to_sae_lens(opened: OpenTranscoder, folder: Path) -> None:
 
 
 def lens_name(point: HookPoint) -> str:
-    """As TransformerLens calls it."""
+    """Returns the name of a hook point in TransformerLens."""
     return f"blocks.{point.layer}.hook_{point.site}"
 
 
@@ -87,7 +96,15 @@ def to_circuit_tracer(opened: OpenTranscoder, folder: Path) -> None:
 
 
 def save_layer(transcoder: Transcoder, own: dict[int, int], layer: int, layers: int, folder: Path) -> None:
-    """own: the transcoder's number of a layer of the model"""
+    """Writes both files of a layer of the model.
+
+    Args:
+        transcoder: The transcoder.
+        own: The transcoder's number of each of the model's layers that it has.
+        layer: The layer of the model.
+        layers: Number of the model's layers.
+        folder: Where to write.
+    """
     sizes = {"W_enc": (transcoder.d_sae, transcoder.d_model), "b_dec": (transcoder.d_model,)}
     sizes |= {"b_enc": (transcoder.d_sae,), "threshold": (transcoder.d_sae,)}
     tensors = {name: torch.zeros(size) for name, size in sizes.items()}

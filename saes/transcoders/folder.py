@@ -1,6 +1,4 @@
-"""A transcoder as an asset: a folder with ``transcoder.json``, which says everything but the tensors, and
-``transcoder.safetensors``.
-"""
+"""A transcoder as an asset: a folder of its weights, ``transcoder.safetensors``, and the rest, ``transcoder.json``."""
 
 import json
 from pathlib import Path
@@ -22,13 +20,22 @@ WEIGHTS = "transcoder.safetensors"
 
 
 class TranscoderManifest(Frozen):
-    """One transcoder on disk.
+    """What is known of a transcoder on disk, apart from its tensors.
 
-    id:       sha256 over the weights file; "" until it is written
-    reads, writes: one hook point per layer, in the model's order
-    d_sae, k: latents, and mean number of active ones per token, of each layer
-    model:    as seen from the last hook point
-    metrics:  on held-out tokens
+    Attributes:
+        format: Version of this record.
+        id: sha256 over the weights file; "" until it is written.
+        name: Name of the transcoder.
+        reads: Hook points that it reads, one per layer, in the model's order.
+        writes: Hook points that it predicts, one per layer, in the model's order.
+        d_model: Width of the model's stream.
+        d_sae: Latents of each layer.
+        k: Mean number of active latents per token, of each layer.
+        model: Identity of the model, as seen from the last hook point.
+        dataset: What it was trained on.
+        training: How it was trained.
+        metrics: Its quality on held-out tokens.
+        created: When it was made.
     """
 
     format: Literal[1] = 1
@@ -47,12 +54,28 @@ class TranscoderManifest(Frozen):
 
 
 class OpenTranscoder(NamedTuple):
+    """A transcoder that was read from disk.
+
+    Attributes:
+        transcoder: Its tensors.
+        manifest: What else is known of it.
+    """
+
     transcoder: Transcoder
     manifest: TranscoderManifest
 
 
 def write_transcoder(folder: Path, transcoder: Transcoder, manifest: TranscoderManifest) -> TranscoderManifest:
-    """In place of whatever is in ``folder``; the manifest gets its id."""
+    """Writes a transcoder, replacing whatever is in ``folder``.
+
+    Args:
+        folder: Where to write.
+        transcoder: The tensors.
+        manifest: The rest, without an id.
+
+    Returns:
+        The manifest with its id.
+    """
     with replace_folder(folder) as fresh:
         transcoder.save(fresh / WEIGHTS)
         sealed = manifest.model_copy(update={"id": sha256(fresh / WEIGHTS)})
@@ -61,7 +84,12 @@ def write_transcoder(folder: Path, transcoder: Transcoder, manifest: TranscoderM
 
 
 def open_transcoder(folder: Path) -> OpenTranscoder:
-    """Raises ArtifactNotFound, CorruptArtifact."""
+    """Reads a transcoder from its folder.
+
+    Raises:
+        ArtifactNotFound: If there is none.
+        CorruptArtifact: If its weights do not match the manifest, or one of its files cannot be read.
+    """
     manifest = read_manifest(folder / MANIFEST)
     path = folder / WEIGHTS
     if not path.is_file() or sha256(path) != manifest.id:

@@ -18,9 +18,13 @@ __all__ = ["TranscoderQuality", "evaluate_transcoder", "explained_variance"]
 
 
 class TranscoderQuality(Frozen):
-    """One number per layer, in the model's order. explained_variance ≤ 1;  l0 ≥ 0;  dead in [0, 1]
+    """How well a transcoder stands in for the MLPs on held-out tokens, with one number per layer in the model's order.
 
-    tokens: how many they were measured on
+    Attributes:
+        explained_variance: At most 1; 0 is as good as predicting the mean.
+        l0: Mean number of active latents per token, of those that read at the layer.
+        dead: Share of these latents that never fire, in [0, 1].
+        tokens: How many tokens it was measured on.
     """
 
     explained_variance: tuple[float, ...]
@@ -30,7 +34,7 @@ class TranscoderQuality(Frozen):
 
 
 class Variance:
-    """Adds up, in double precision, what EV is made of."""
+    """Accumulates, in double precision, the sums that EV is made of."""
 
     def __init__(self) -> None:
         self.tokens, self.error, self.square, self.sum = 0, torch.zeros(()), torch.zeros(()), torch.zeros(())
@@ -47,7 +51,11 @@ class Variance:
 
 
 def explained_variance(batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, ...]:
-    """Per layer, of guesses at y; both [tokens, layers, d_model], with as many tokens as each batch has."""
+    """Returns the explained variance of each layer.
+
+    Args:
+        batches: Pairs of y and the guess at it, both [tokens, layers, d_model].
+    """
     variance = Variance()
     for y, guess in batches:
         variance.add(y, guess)
@@ -55,6 +63,12 @@ def explained_variance(batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float,
 
 
 def evaluate_transcoder(transcoder: Transcoder, batches: Iterable[Pairs]) -> TranscoderQuality:
+    """Measures a transcoder over all tokens of all batches.
+
+    Args:
+        transcoder: The transcoder.
+        batches: Held-out pairs, unscaled.
+    """
     variance, active, fired = Variance(), torch.zeros(transcoder.layers), torch.zeros_like(transcoder.b_enc) > 0
     for x, y in batches:
         a = transcoder.encode(x)

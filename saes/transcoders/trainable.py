@@ -30,11 +30,14 @@ REVIVAL = 1 / 32
 
 
 class TranscoderRecipe(Frozen):
-    """One transcoder, whatever it is trained on.
+    """One transcoder to train, whatever it is trained on.
 
-    d_sae:      latents of each layer
-    k:          mean number of active latents per token and layer
-    dead_after: batches without firing after which a latent is dead
+    Attributes:
+        d_sae: Latents of each layer.
+        k: Mean number of active latents per token and layer; below d_sae.
+        lr: Peak learning rate of Adam.
+        dead_after: Batches without firing after which a latent is dead.
+        seed: Seed of the initial weights.
     """
 
     d_sae: int = Field(default=768, ge=2)
@@ -44,38 +47,61 @@ class TranscoderRecipe(Frozen):
     seed: int = 0
 
     def weights(self, layers: int, d_model: int) -> int:
-        """How many numbers are trained."""
+        """Returns how many numbers are trained for a model of this width.
+
+        Args:
+            layers: Number of layers that the transcoder covers.
+            d_model: Width of the model's stream.
+        """
         written = layers * (layers + 1) // 2
         return (layers + written) * self.d_sae * d_model + layers * (self.d_sae + d_model)
 
     def check(self) -> None:
-        """Raises InvalidInput where k is not below d_sae."""
+        """Checks the recipe.
+
+        Raises:
+            InvalidInput: If k is not below d_sae.
+        """
         if self.k >= self.d_sae:
             raise InvalidInput(f"k = {self.k} must be below d_sae = {self.d_sae}", param="k")
 
 
 class Scale(NamedTuple):
-    """(values − mean) · scale has mean 0 and a mean square of d_model."""
+    """An affine map, (values − mean) · scale, to values with mean 0 and E‖values‖² = d_model.
+
+    Attributes:
+        mean: [layers, d_model].
+        scale: [layers, 1].
+    """
 
     mean: Float[Tensor, "layers d_model"]
     scale: Float[Tensor, "layers 1"]
 
     @classmethod
     def of(cls, batches: Sequence[Float[Tensor, "_ layers d_model"]]) -> "Scale":
+        """Measures the scale of some batches, [tokens, layers, d_model] each."""
         values = torch.cat(list(batches)).double()
         mean = values.mean(dim=0)
         variance = (values - mean).square().mean(dim=(0, 2)).clamp_min(1e-30)
         return cls(mean.float(), variance.rsqrt().float()[:, None])
 
     def to(self, device: str) -> "Scale":
+        """Returns the scale on a device."""
         return Scale(self.mean.to(device), self.scale.to(device))
 
     def __call__(self, values: LayerStreams) -> LayerStreams:
+        """Returns the values scaled, [tokens, layers, d_model]."""
         return (values - self.mean) * self.scale
 
 
 class TrainStep(NamedTuple):
-    """One batch's loss, the error y − ŷ that is left, and a."""
+    """What a transcoder makes of a batch in training.
+
+    Attributes:
+        loss: Loss of the batch, one number.
+        error: [tokens, layers, d_model] of y − ŷ, what is left to explain.
+        a: [tokens, layers, d_sae] activations.
+    """
 
     loss: Float[Tensor, ""]
     error: LayerStreams
@@ -83,7 +109,14 @@ class TrainStep(NamedTuple):
 
 
 class Trainable(nn.Module):
-    """Parameters as in a ``Transcoder``, for scaled x and y. Raises InvalidInput for a recipe that cannot be made."""
+    """A transcoder's parameters while it is trained, shaped as in ``Transcoder``, for scaled x and y.
+
+    Attributes:
+        k: Mean number of active latents per token and layer.
+
+    Raises:
+        InvalidInput: If the recipe cannot be made.
+    """
 
     def __init__(self, layers: int, d_model: int, recipe: TranscoderRecipe) -> None:
         super().__init__()
@@ -97,13 +130,18 @@ class Trainable(nn.Module):
         self.W_enc = nn.Parameter(rows(layers))
         self.b_enc = nn.Parameter(torch.zeros(layers, recipe.d_sae))
         W_dec = [rows(m + 1) for m in range(layers)]
-        # As long at every layer, however many layers its latents write: else those of the first would be kept most.
+        # Equally long at every layer, however many layers a latent writes: else the first layer's would be kept most.
         length = lengths(W_dec)
         self.W_dec = nn.ParameterList(nn.Parameter(0.1 * each / length[: len(each), :, None]) for each in W_dec)
         self.b_dec = nn.Parameter(torch.zeros(layers, d_model))
 
     def forward(self, pairs: Pairs, dead: Bool[Tensor, "layers d_sae"]) -> TrainStep:
-        """pairs: scaled"""
+        """Steps 2 and 3.
+
+        Args:
+            pairs: A batch, scaled.
+            dead: Which latents are dead.
+        """
         z = self.preactivations(pairs.x)
         writes = self.writes(z)
         a = z.relu() * (writes >= least_kept(writes, self.k))
@@ -114,17 +152,18 @@ class Trainable(nn.Module):
         return TrainStep(loss, error.detach(), a.detach())
 
     def preactivations(self, x: LayerStreams) -> LayerLatents:
+        """Returns z of all layers, [tokens, layers, d_sae]."""
         return preactivations(x, self.W_enc, self.b_enc)
 
     @torch.no_grad()
     def writes(self, z: LayerLatents) -> LayerLatents:
-        """z⁺ · ‖W_dec‖"""
+        """Returns z⁺ · ‖W_dec‖, the length of what each latent would write."""
         return z.relu() * lengths(self.W_dec)
 
     def revived(self, z: LayerLatents, dead: Bool[Tensor, "layers d_sae"]) -> LayerStreams:
-        """What each token's strongest dead latents would write: d_model / 2 of them, as in the paper.
+        """Returns what each token's strongest dead latents would write: d_model / 2 of them, as in the paper.
 
-        By z and not z⁺, through which a latent far below zero would learn nothing.
+        They are weighted by z rather than z⁺: through z⁺, a latent far below zero would learn nothing.
         """
         silent = z.masked_fill(~dead, -torch.inf).flatten(1)
         strongest = silent.topk(min(self.W_enc.shape[2] // 2, int(dead.sum())), dim=1, sorted=False)
@@ -133,13 +172,13 @@ class Trainable(nn.Module):
 
 
 def least_kept(writes: LayerLatents, k: float) -> Float[Tensor, ""]:
-    """The least of the n · layers · k largest, where there are n tokens."""
+    """Returns the least of the n · layers · k largest, where there are n tokens."""
     count = max(1, int(k * len(writes) * writes.shape[1]))
     return writes.flatten().topk(count, sorted=False).values.min()
 
 
 def lengths(W_dec: Sequence[Tensor] | nn.ParameterList) -> Float[Tensor, "layers d_sae"]:
-    """‖W_dec‖ of every latent's rows together."""
+    """Returns ‖W_dec‖ over all of a latent's rows together."""
     square = torch.zeros(len(W_dec), W_dec[0].shape[1], device=W_dec[0].device)
     for rows in W_dec:
         square[: len(rows)] += rows.square().sum(dim=-1)
@@ -148,7 +187,14 @@ def lengths(W_dec: Sequence[Tensor] | nn.ParameterList) -> Float[Tensor, "layers
 
 @torch.no_grad()
 def fold(trained: Trainable, x: Scale, y: Scale, least: Float[Tensor, ""]) -> Transcoder:
-    """TrainStep 4. x, y: what the trainable's inputs and outputs were scaled by;  least: of the kept z⁺ · ‖W_dec‖"""
+    """Step 4: makes the transcoder for unscaled x and y.
+
+    Args:
+        trained: The trained parameters.
+        x: Scale of the inputs.
+        y: Scale of the outputs.
+        least: Least of the kept z⁺ · ‖W_dec‖.
+    """
     W_enc = trained.W_enc * x.scale[:, None]
     b_enc = trained.b_enc - torch.einsum("lsd,ld->ls", W_enc, x.mean)
     W_dec = [rows / scale for rows, scale in zip(trained.W_dec, y.scale, strict=True)]

@@ -1,4 +1,4 @@
-"""A transcoder's training: batches of pairs, Adam, a rate that warms up and decays, and a state to go on from."""
+"""A transcoder's training: batches of pairs, Adam, a rate that warms up and decays, and a state to resume from."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -20,9 +20,14 @@ WARM_UP = 50
 
 
 class TranscoderProgress(NamedTuple):
-    """After some step, on that step's batch.
+    """A report on a transcoder after some step, measured on that step's batch.
 
-    explained_variance: of each layer;  l0: mean per token and layer;  dead: share of all latents
+    Attributes:
+        step: Number of steps made.
+        loss: Loss of the batch.
+        explained_variance: Of each layer, at most 1.
+        l0: Mean number of active latents per token and layer.
+        dead: Share of all latents that are dead, in [0, 1].
     """
 
     step: int
@@ -33,7 +38,7 @@ class TranscoderProgress(NamedTuple):
 
     @property
     def words(self) -> str:
-        """For people, in one line."""
+        """The report in one line, for people."""
         explained = " ".join(f"{each:.3f}" for each in self.explained_variance)
         return f"EV {explained}  L0 {self.l0:.1f}  dead {self.dead:.1%}"
 
@@ -50,7 +55,7 @@ class TranscoderTrainee:
         self.done = 0
 
     def step(self, batch: Pairs, report: bool) -> TranscoderProgress | None:
-        """batch: scaled"""
+        """Makes a step on a scaled batch, and returns a report if one is asked for."""
         dead = self.since_fired >= self.recipe.dead_after
         with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self.config.autocast):
             made: TrainStep = self.trainable(batch, dead)
@@ -88,13 +93,19 @@ class TranscoderTrainee:
 
     @torch.no_grad()
     def finish(self, batch: Pairs, x: Scale, y: Scale) -> Transcoder:
-        """batch: scaled, on which the threshold is measured;  x, y: the scales"""
+        """Returns the finished transcoder.
+
+        Args:
+            batch: Scaled pairs, on which the threshold is measured.
+            x: Scale of the inputs.
+            y: Scale of the outputs.
+        """
         least = least_kept(self.trainable.writes(self.trainable.preactivations(batch.x)), self.recipe.k)
         return fold(self.trainable.cpu(), x.to("cpu"), y.to("cpu"), least.cpu())
 
 
 class TranscoderRun:
-    """Its trainee, and the stream of harvested pairs; a ``saes.run.Run``."""
+    """A transcoder in training and its stream of harvested pairs; a ``saes.run.ResumableRun``."""
 
     def __init__(
         self, stream: Stream, layers: int, d_model: int, recipe: TranscoderRecipe, config: TrainConfig
@@ -126,7 +137,7 @@ class TranscoderRun:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What only the state of the same run has."""
+        """What only a state of the same run has."""
         config = self.config.model_dump(exclude={"checkpoint_every"})
         return {"config": config, "recipe": self.trainee.recipe.model_dump(), "layers": self.layers}
 
@@ -135,7 +146,11 @@ class TranscoderRun:
         return self.asked | scales | {"trainee": self.trainee.state(), "stream": self.stream.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Raises InvalidInput for the state of another run."""
+        """Restores a saved state.
+
+        Raises:
+            InvalidInput: If the state is of another run.
+        """
         check_asked(self.asked, state)
         self.trainee.load(state["trainee"])
         self.x, self.y = (Scale(*state[name]).to(self.config.device) for name in "xy")
@@ -155,10 +170,22 @@ def train_transcoder(
     progress: Callable[[TranscoderProgress], None] = lambda progress: None,
     until: float = math.inf,
 ) -> Transcoder:
-    """stream: of [tokens, layers · 2 · d_model], as harvested (``saes.transcoders.pairs``)
+    """Trains a transcoder.
 
-    ``checkpoint``, ``progress`` and ``until`` as in ``saes.run.resume_run``. Raises InvalidInput for a recipe that cannot
-    be made and for the checkpoint of another run, CorruptArtifact, BudgetExceeded where the time is over.
+    Args:
+        stream: Batches of [tokens, layers · 2 · d_model], as harvested (``saes.transcoders.pairs``).
+        layers: Number of layers that the transcoder covers.
+        d_model: Width of the model's stream.
+        recipe: The transcoder to train.
+        config: Settings of the run.
+        checkpoint: File that keeps the run's state; if it exists, the run resumes from it.
+        progress: Called with every report.
+        until: Deadline, in seconds of ``time.monotonic``.
+
+    Raises:
+        InvalidInput: If the recipe cannot be made, or the checkpoint is of another run.
+        CorruptArtifact: If the checkpoint cannot be read.
+        BudgetExceeded: If the deadline passes before the last step; with a checkpoint, the state is saved first.
     """
     run = TranscoderRun(stream, layers, d_model, recipe, config)
     resume_run(run, checkpoint, progress, until)
@@ -166,13 +193,20 @@ def train_transcoder(
 
 
 def trial(layers: int, d_model: int, recipe: TranscoderRecipe, config: TrainConfig) -> Callable[[Tensor], object]:
-    """Makes a step of a throwaway transcoder on a batch, for ``saes.cost``."""
+    """Returns a function that trains a throwaway transcoder for one step on a batch, for ``saes.cost``.
+
+    Args:
+        layers: Number of layers that the transcoder covers.
+        d_model: Width of the model's stream.
+        recipe: The transcoder to try.
+        config: Settings of the run.
+    """
     trainee = TranscoderTrainee(layers, d_model, recipe, config)
     return lambda batch: trainee.step(pairs(batch.to(config.device), layers), report=False)
 
 
 def rate(step: int, steps: int) -> float:
-    """Share of the full learning rate: a linear warm-up, then half a cosine down to a tenth."""
+    """Returns the share of the full learning rate: a linear warm-up, then half a cosine down to a tenth."""
     warm_up = min(WARM_UP, max(1, steps // 10))
     decay = 0.55 + 0.45 * math.cos(math.pi * step / steps)
     return min(1.0, (step + 1) / warm_up) * decay

@@ -27,7 +27,15 @@ __all__ = ["Transcoder", "preactivations", "written"]
 
 
 class Transcoder(NamedTuple):
-    """All tensors are float32. W_dec: for each layer m that is written, the rows of all layers' latents up to m"""
+    """A cross-layer transcoder; all tensors are float32.
+
+    Attributes:
+        W_enc: [layers, d_sae, d_model].
+        b_enc: [layers, d_sae].
+        threshold: θ, [layers, d_sae].
+        W_dec: For each layer m that is written, the rows of the latents of all layers up to m, [m + 1, d_sae, d_model].
+        b_dec: [layers, d_model].
+    """
 
     W_enc: Float[Tensor, "layers d_sae d_model"]
     b_enc: Float[Tensor, "layers d_sae"]
@@ -37,32 +45,41 @@ class Transcoder(NamedTuple):
 
     @property
     def layers(self) -> int:
+        """Number of layers that it covers."""
         return self.W_enc.shape[0]
 
     @property
     def d_sae(self) -> int:
-        """Of each layer."""
+        """Latents of each layer."""
         return self.W_enc.shape[1]
 
     @property
     def d_model(self) -> int:
+        """Width of the model's stream."""
         return self.W_enc.shape[2]
 
     def encode(self, x: LayerStreams) -> LayerLatents:
+        """Returns activations, [tokens, layers, d_sae], from the stream before each MLP, [tokens, layers, d_model]."""
         z = preactivations(x.float(), self.W_enc, self.b_enc)
         return z.relu() * (z > self.threshold)
 
     def decode(self, a: LayerLatents) -> LayerStreams:
+        """Returns ŷ, what the MLPs are predicted to add, [tokens, layers, d_model]."""
         return written(a, self.W_dec) + self.b_dec
 
     def save(self, path: Path) -> None:
+        """Writes a safetensors file."""
         W_dec = {f"W_dec_{m}": rows for m, rows in enumerate(self.W_dec)}
         tensors = {name: tensor for name, tensor in self._asdict().items() if name != "W_dec"} | W_dec
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
     @classmethod
     def load(cls, path: Path) -> "Transcoder":
-        """Raises CorruptArtifact for a damaged file, a missing tensor, shapes that do not fit, NaN or infinity."""
+        """Reads what ``save`` wrote.
+
+        Raises:
+            CorruptArtifact: If the file is damaged, or a tensor is missing, misshapen or not finite.
+        """
         try:
             tensors = load_file(path)
         except (SafetensorError, OSError) as error:
@@ -77,17 +94,28 @@ def preactivations(
     W_enc: Float[Tensor, "layers d_sae d_model"],
     b_enc: Float[Tensor, "layers d_sae"],
 ) -> LayerLatents:
-    """z of all layers."""
+    """Returns z of all layers, [tokens, layers, d_sae].
+
+    Args:
+        x: [tokens, layers, d_model] of the stream before each MLP.
+        W_enc: [layers, d_sae, d_model].
+        b_enc: [layers, d_sae].
+    """
     return torch.einsum("tld,lsd->tls", x, W_enc) + b_enc
 
 
 def written(a: LayerLatents, W_dec: Iterable[Tensor]) -> LayerStreams:
-    """ŷ without b_dec: each layer is one product of all latents that write it."""
+    """Returns ŷ without b_dec, [tokens, layers, d_model]: each layer is one product of all latents that write it.
+
+    Args:
+        a: [tokens, layers, d_sae] activations.
+        W_dec: As in ``Transcoder``.
+    """
     return torch.stack([a[:, : len(rows)].flatten(1) @ rows.flatten(0, 1) for rows in W_dec], dim=1)
 
 
 def check_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Raises CorruptArtifact. Of a file's tensors, of which W_enc says what the others must be."""
+    """Raises CorruptArtifact if a file's tensors do not have the shapes that its W_enc demands, or are not finite."""
     if "W_enc" not in tensors or tensors["W_enc"].ndim != 3:
         raise CorruptArtifact(f"{path} holds no W_enc of three sides")
     layers, d_sae, d_model = tensors["W_enc"].shape
