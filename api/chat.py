@@ -6,7 +6,7 @@
 4. What the worker reports is added to the answer. Where it does not account for every token, the answer is withheld.
 5. A report that no answer takes, since the client left or vLLM answered with an error, is dropped.
 
-What may be long, such as an answer's activations, is built in threads: the event loop is everybody's.
+What may be long, such as an answer's activations, is built in threads, since all requests share the event loop.
 """
 
 import asyncio
@@ -135,6 +135,7 @@ class SteeredRequest:
         return await run_in_threadpool(self.extended, response, report)
 
     def extended(self, response: Response, report: SteerReport) -> Response:
+        """The response with the answer added to its body and headers."""
         answer = self.answer(report)
         content = json.loads(bytes(response.body)) | {"featurehub": answer.to_wire()}
         if answer.aborted is not None:
@@ -164,6 +165,7 @@ class SteeredRequest:
         return read_report(await self.engine.report(self.plan.steering.report), self.plan.steering, self.requests)
 
     def answer(self, report: SteerReport) -> Answer:
+        """The ``featurehub`` object of the answer."""
         return make_answer(self.plan, report, self.labels(report), self.engine)
 
     def labels(self, report: SteerReport) -> Labels:
@@ -203,7 +205,7 @@ class SteeredStream(StreamingResponse):
 
 
 DROPPING: set[asyncio.Task[None]] = set()
-"""The event loop itself keeps no hold of a task."""
+"""Holds the tasks, since the event loop itself has only weak references to them."""
 
 
 async def forget(engine: SteeringEngine, key: str) -> None:

@@ -46,13 +46,16 @@ class FakeEngine:
     taken: list[str] = field(default_factory=list)
 
     async def report(self, key: str) -> Mapping[str, Any] | None:
+        """The report of ``key``, else the default. Raises EngineUnavailable where the engine is not running."""
         if not self.running:
             raise EngineUnavailable("the engine is gone")
         self.taken.append(key)
         return self.reports.pop(key, self.default)
 
     async def alive(self) -> bool:
+        """Whether the engine is running."""
         return self.running
 
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """A made-up text for each token: its id in angle brackets."""
         return [f"<{token_id}>" for token_id in token_ids]

@@ -70,8 +70,8 @@ def search(
     return FeaturePage(data=data, next=page.next, has_more=page.next is not None)
 
 
-# Names may have slashes, so this route takes every path that is left: routes below a feature, such as
-# "/{name:path}/word", come before it. ``api.routes`` finds one that does not.
+# Names may have slashes, so this route takes every path that is left. Routes below a feature, such as
+# "/{name:path}/word", must be added before it; ``api.routes`` detects one that is not.
 @router.get("/{name:path}")
 def feature(deployment: CurrentDeployment, name: str, artifact: Sae = None) -> FeatureCard:
     """One feature by its label, head, alias, slug, id, or ``sae:<artifact>/<latent>``."""

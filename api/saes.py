@@ -88,8 +88,8 @@ def saes(deployment: CurrentDeployment) -> SaeList:
         return SaeList(data=tuple(summary(each, states[each.id], deployment) for each in artifacts))
 
 
-# Names may have slashes, so this route takes every path that is left: routes below an SAE, such as
-# "/{name:path}/word", come before it. ``api.routes`` finds one that does not.
+# Names may have slashes, so this route takes every path that is left. Routes below an SAE, such as
+# "/{name:path}/word", must be added before it; ``api.routes`` detects one that is not.
 @router.get("/{name:path}")
 def sae(deployment: CurrentDeployment, name: str) -> SaeCard:
     """One SAE by its id, name or alias, or by an unambiguous prefix of one of them."""

@@ -18,7 +18,7 @@ from featurehub.errors import FeaturehubError
 
 __all__ = ["Ending", "Events", "append", "data_of", "event", "say_aborted"]
 
-# Python's own ``splitlines`` knows ten more, all of which may stand in JSON as they are.
+# Python's own ``splitlines`` also splits at characters that JSON may contain unescaped.
 LINE_END = re.compile(r"\r\n|\n|\r")
 # Two line ends in a row. A lone "\r" at the end of the buffer may be half of "\r\n": it waits.
 BLANK_LINE = re.compile(r"(?:\r\n|\n|\r(?!\n|\Z)){2}")
@@ -114,7 +114,7 @@ async def append(pieces: AsyncIterable[str | bytes | memoryview], finish: Finish
         finish: Awaited at most once, when the answer is complete.
 
     Yields:
-        Text of the new stream: one event or several.
+        Text of the new stream, one event or several at a time.
     """
     events, tail = Events(), Tail(finish)
     async for piece in pieces:
@@ -151,6 +151,7 @@ class Tail:
         return self.take(text, chunk_of(data))
 
     def take(self, text: str, chunk: dict[str, Any]) -> str:
+        """Holds back a chunk that may be the last, and returns what can be sent."""
         self.latest = chunk or self.latest
         self.failed = self.failed or "error" in chunk
         if may_be_last(chunk):
@@ -160,10 +161,12 @@ class Tail:
         return self.release() + text
 
     def release(self) -> str:
+        """The events that were held back, which are then no longer held."""
         held, self.held = self.held, []
         return "".join(text for text, _ in held)
 
     async def close(self) -> str:
+        """What to send before ``[DONE]``."""
         if self.failed or not self.latest:
             return self.release()
         try:
@@ -174,6 +177,7 @@ class Tail:
         return await run_in_threadpool(self.end, ending)
 
     def end(self, ending: Ending) -> str:
+        """The events that were held back, with ``ending`` in the last of them, or in a new one where none was."""
         held, self.held = self.held, []
         if not held:
             return event(self.latest | {"choices": []} | ending.added)
