@@ -34,12 +34,12 @@ class FeatureActivation(TypedDict):
 
 
 class TokenActivations(TypedDict):
-    """One computed token's strongest features. A dictionary, since there may be millions of them.
+    """One computed token's strongest features in one SAE. A dictionary, since there may be millions of them.
 
     Attributes:
         position: Index of the token in the request, counted from the first token of the prompt.
         token: The text that it adds to the tokens before it.
-        features: Its active features, strongest first; at most ``top_k`` of each SAE.
+        features: Its active features, strongest first; at most ``top_k``.
     """
 
     position: int

@@ -102,8 +102,13 @@ class SteeredRequest:
 
     Attributes:
         plan: What the engine is to do.
+        store: The feature database, in which labels are looked up.
+        engine: The running engine.
         requests: How many engine requests vLLM makes of it.
         fetched: Whether the worker was asked for the report, which it forgets once it has sent it.
+
+    Raises:
+        SteeringUnsupported: The server runs no engine.
     """
 
     def __init__(self, plan: Plan, deployment: Deployment, requests: int = 1) -> None:

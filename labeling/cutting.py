@@ -44,7 +44,15 @@ class Cut(NamedTuple):
 
 
 class SentenceSpan(NamedTuple):
-    """Tokens ``begin`` to ``end`` of a document, and whether a part or a passage begins with it."""
+    """One sentence of a document.
+
+    Attributes:
+        begin: Index of its first token.
+        end: Index after its last token.
+        words: Its folded words.
+        begins_part: Whether a part begins with it.
+        begins_passage: Whether a passage begins with it.
+    """
 
     begin: int
     end: int
