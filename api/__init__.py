@@ -4,13 +4,13 @@ Owns the routes, what a request may ask, and how errors look on the wire. Readin
 
     asked     featurehub's keys of a request body, checked
     plan      names -> what the engine runs; staleness
-    choices   how many answers a request asks for, and what one of several cannot have
+    choices   how many answers a request asks for, and what cannot be asked of several at once
     chat      a steered completion around vLLM's own route
     report    whether the steering really ran
     answer    the ``featurehub`` object; ``stream`` puts it into the last chunk, ``encoding`` into JSON
-    features, saes, health   the registry's routes; ``states`` says how fresh things are
+    features, saes, health   the registry's routes; ``states`` tells what is fresh
     errors    one table from error class to status
-    gate      size limit; our keys refused on routes that would ignore them
+    gate      size limit; refuses our keys on routes that would ignore them
     engine    the seam to the engine, with a fake of it; ``fake`` is a whole server without a model, for tests
     app       the registry alone: ``create_app(store)``
     serving   attaches all of it to vLLM's server; ``routes`` makes sure that requests reach it

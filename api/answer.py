@@ -15,18 +15,32 @@ from featurehub.settings import Frozen
 
 __all__ = ["Answer", "Labels", "headers", "make_answer"]
 
-# (SAE, latent) -> (feature id, label)
 Labels = Mapping[tuple[str, int], tuple[str, str]]
+"""Feature id and label by (id of the SAE, latent)."""
 
 
 class FeatureActivation(TypedDict):
+    """One active feature of one token.
+
+    Attributes:
+        id: The feature's id, or ``sae:<artifact>/<latent>`` for a latent without a label.
+        label: Its label; "" where it has none.
+        activation: Its raw activation, greater than 0.
+    """
+
     id: str
     label: str
     activation: float
 
 
 class TokenActivations(TypedDict):
-    """One computed token's strongest features, strongest first. A dictionary, since there may be millions."""
+    """One computed token's strongest features in one SAE. A dictionary, since there may be millions of them.
+
+    Attributes:
+        position: Index of the token in the request, counted from the first token of the prompt.
+        token: The text that it adds to the tokens before it.
+        features: Its active features, strongest first; at most ``top_k``.
+    """
 
     position: int
     token: str
@@ -34,7 +48,13 @@ class TokenActivations(TypedDict):
 
 
 class AbortedAnswer(Frozen):
-    """position: of the token that caused the event;  feature: the names of the features that the abort watched"""
+    """The event that ended an answer early.
+
+    Attributes:
+        event: The name that the request gave to the abort; by default the names of its features.
+        feature: The features that the abort watched, as the request named them, joined by ", ".
+        position: Index of the token that caused the event, counted from the first token of the prompt.
+    """
 
     event: str
     feature: str
@@ -44,9 +64,14 @@ class AbortedAnswer(Frozen):
 class Answer(Frozen):
     """What was applied to a request.
 
-    applied: ``dose`` is the mean of all edits together over the steered tokens; ``clipped`` says whether the dose
-             guard scaled any token's edits down
-    aborted: the abort that ended the answer, if one did
+    Attributes:
+        applied: The request's edits in its order, each with what the engine counted. ``dose`` is the mean ‖Δ‖/‖h‖ over
+            the steered tokens, of all edits of the request together; ``clipped`` says whether the dose guard scaled the
+            edits of any token down.
+        steered_tokens: Tokens with at least one edit in force.
+        warnings: What the client should know although the request was answered.
+        activations: One entry per token and SAE; None where the request did not ask for activations.
+        aborted: The abort that ended the answer; None where none did.
     """
 
     applied: tuple[AppliedEdit, ...]
@@ -56,11 +81,19 @@ class Answer(Frozen):
     aborted: AbortedAnswer | None = None
 
     def to_wire(self) -> dict[str, Any]:
-        """JSON types."""
+        """The answer as a dictionary of JSON types."""
         return self.model_dump(mode="json", exclude={"activations"}) | {"activations": self.activations}
 
 
 def make_answer(plan: Plan, report: SteerReport, labels: Labels, engine: SteeringEngine) -> Answer:
+    """Combines the plan of a request with what the engine reported about it.
+
+    Args:
+        plan: What was sent to the engine.
+        report: What the engine counted.
+        labels: Feature id and label of the latents in the report's activations; the others go by their index.
+        engine: Decodes the tokens whose activations are returned.
+    """
     sent = {(edit.sae, edit.latent): i for i, edit in enumerate(plan.steering.edits)}
     return Answer(
         applied=tuple(dosed(edit, sent.get((edit.sae, edit.latent)), report) for edit in plan.applied),
@@ -72,7 +105,13 @@ def make_answer(plan: Plan, report: SteerReport, labels: Labels, engine: Steerin
 
 
 def dosed(edit: AppliedEdit, index: int | None, report: SteerReport) -> AppliedEdit:
-    """With what the engine counted. index: among the edits sent; None for one that came to nothing, so was not."""
+    """The edit with what the engine counted.
+
+    Args:
+        edit: An edit of the plan.
+        index: Its index among the edits that were sent; None for an edit that changes nothing and so was not sent.
+        report: What the engine counted.
+    """
     if index is None:
         return edit
     counted = {"dose": report.dose_mean, "clipped": report.clipped > 0, "tokens": report.tokens_in_force(index)}
@@ -102,7 +141,7 @@ def activations(
 
 
 def token_activations(block: ActivationBlock, labels: Labels, engine: SteeringEngine) -> Iterator[TokenActivations]:
-    """A latent that nobody labelled goes by its place in the SAE."""
+    """The activations of a block, token by token. A latent without a label is named by its index in the SAE."""
     known = {latent: labels.get((block.sae, latent), (f"sae:{block.sae}/{latent}", "")) for latent in block.distinct()}
     texts = engine.pieces(block.tokens())
     for text, (position, _, latents, strengths) in zip(texts, block.rows(), strict=True):
@@ -114,7 +153,10 @@ def token_activations(block: ActivationBlock, labels: Labels, engine: SteeringEn
 
 
 def headers(plan: Plan) -> dict[str, str]:
-    """What is known before the first token."""
+    """The response headers whose values are known before the first token: the SAEs, the applied edits and the warnings.
+
+    A header whose value is empty or not ASCII is left out.
+    """
     known: dict[str, Any] = {
         "sae": ",".join(plan.served.saes),
         "applied": ",".join(edit.id for edit in plan.applied),

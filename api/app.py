@@ -12,10 +12,14 @@ from featurehub.store import Store
 __all__ = ["ROUTERS", "attach", "create_app"]
 
 ROUTERS = (features.router, saes.router, health.router)
+"""The registry's routes."""
 
 
 def attach(app: FastAPI) -> None:
-    """Gives an app our routes and errors; once it serves, ``app.state.featurehub`` must hold a ``Deployment``."""
+    """Adds our routes, error handlers and request gate to an app.
+
+    Once the app serves, ``app.state.featurehub`` must hold a ``Deployment``.
+    """
     errors.install(app)
     app.add_middleware(Gate)
     for router in ROUTERS:
@@ -23,8 +27,12 @@ def attach(app: FastAPI) -> None:
 
 
 def create_app(store: Store, served: ServedModel | None = None, engine: SteeringEngine | None = None) -> FastAPI:
-    """An app of its own. ``served`` names the model whose drift verdicts decide the states; without one all features
-    are unchecked.
+    """An app that hosts the registry and nothing else.
+
+    Args:
+        store: The feature database.
+        served: The model whose drift verdicts decide the states; without one all features are unchecked.
+        engine: The engine that ``/healthz`` asks; None where there is none.
     """
     app = FastAPI(title="featurehub", summary="Named features of language models")
     errors.install_own(app)

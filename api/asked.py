@@ -14,19 +14,32 @@ from featurehub.settings import Frozen, Limits
 __all__ = ["KEYS", "XARGS_KEY", "SteeringRequest", "refuse_reserved"]
 
 KEYS = ("features", "steer", "return_activations", "abort_when")
+"""featurehub's keys of a request body."""
 XARGS_KEY = "featurehub"
+"""The key of ``vllm_xargs`` in which a steering travels to the worker."""
 
 T = TypeVar("T", bound=Frozen)
 
 
 class ReturnActivations(Frozen):
-    """top_k: how many of each token's strongest features to return, in [1, 64]"""
+    """The ``return_activations`` object of a request.
+
+    Attributes:
+        top_k: How many of each token's strongest features to return, in [1, 64].
+    """
 
     top_k: int = Field(ge=1, le=64, strict=True)
 
 
 class SteeringRequest(Frozen):
-    """What a client asked of us. ``top_k`` 0 is no activations."""
+    """What a client asked of featurehub, checked but not yet resolved to features.
+
+    Attributes:
+        edits: The edits by the name of their feature, in the request's order.
+        steer: The ``steer`` object: which positions to steer, and what to do about a stale feature.
+        top_k: Features to return of each token, in [0, 64]; 0 returns no activations.
+        aborts: The entries of ``abort_when``, in the request's order.
+    """
 
     edits: dict[str, Edit]
     steer: SteerOptions
@@ -35,7 +48,18 @@ class SteeringRequest(Frozen):
 
     @classmethod
     def take(cls, body: dict[str, Any], limits: Limits) -> "SteeringRequest | None":
-        """Removes our keys from ``body``; None where nothing is left to do. Raises InvalidInput."""
+        """Removes featurehub's keys from a request body and checks them.
+
+        Args:
+            body: The keys of the request that OpenAI's API does not have; ``KEYS`` are removed from it.
+            limits: What one request may ask for.
+
+        Returns:
+            The request; None where it asks for nothing of ours.
+
+        Raises:
+            InvalidInput: A value is malformed or beyond the limits; ``param`` names the key.
+        """
         features, steer, activations, aborts = (body.pop(key, None) for key in KEYS)
         asked = cls(
             edits=parse_edits({} if features is None else features, limits),
@@ -47,7 +71,7 @@ class SteeringRequest(Frozen):
 
     @property
     def conditions(self) -> Iterator[tuple[str, FeatureCondition]]:
-        """Each with the key of the body that it came in."""
+        """Every condition of edits and aborts, with the key of the body that it came in."""
         edits = [(f"features.{name}.when", edit.when) for name, edit in self.edits.items()]
         aborts = [(f"abort_when.{i}", abort.when) for i, abort in enumerate(self.aborts)]
         for key, when in (*edits, *aborts):
@@ -56,20 +80,24 @@ class SteeringRequest(Frozen):
 
     @property
     def keys(self) -> dict[str, str]:
-        """By the name of every feature, the key of the body that it came in first."""
+        """By feature name, the first key of the body in which the name stands."""
         names = {name: f"features.{name}" for name in self.edits}
         return {condition.feature: key for key, condition in reversed([*self.conditions])} | names
 
 
 def refuse_reserved(body: Mapping[str, Any]) -> None:
-    """Raises InvalidInput for a key that would get past our checks."""
+    """Refuses a body that carries steering in ``vllm_xargs``, past our checks.
+
+    Raises:
+        InvalidInput: ``vllm_xargs`` has featurehub's key.
+    """
     carried = body.get("vllm_xargs")
     if isinstance(carried, Mapping) and XARGS_KEY in carried:
         raise InvalidInput('steering goes into "features", not into vllm_xargs', param=f"vllm_xargs.{XARGS_KEY}")
 
 
 def parse_aborts(value: object, limits: Limits) -> tuple[FeatureAbort, ...]:
-    """Raises InvalidInput."""
+    """The entries of ``abort_when``. Raises InvalidInput."""
     if not isinstance(value, list):
         raise InvalidInput('"abort_when" must be a list of conditions', param="abort_when")
     if len(value) > limits.aborts:

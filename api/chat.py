@@ -6,7 +6,7 @@
 4. What the worker reports is added to the answer. Where it does not account for every token, the answer is withheld.
 5. A report that no answer takes, since the client left or vLLM answered with an error, is dropped.
 
-What may be long, such as an answer's activations, is built in threads: the event loop is everybody's.
+What may be long, such as an answer's activations, is built in threads, since all requests share the event loop.
 """
 
 import asyncio
@@ -38,7 +38,13 @@ CLIENT_GONE = 499
 
 
 class Body(Protocol):
-    """What we need of vLLM's request classes."""
+    """What we need of vLLM's request classes.
+
+    Attributes:
+        vllm_xargs: Extra arguments that vLLM carries to its workers; ours travel among them.
+        model: The model that is to answer, as the request names it.
+        model_extra: The keys of the body that vLLM does not know, ours among them.
+    """
 
     vllm_xargs: dict[str, Any] | None
 
@@ -49,12 +55,24 @@ class Body(Protocol):
 
 
 B = TypeVar("B", bound=Body)
-# vLLM's own route: None when the client went away.
 Core = Callable[[B, Request], Awaitable[Response | None]]
+"""vLLM's own route; returns None when the client went away."""
 
 
 async def answer_steered(body: B, request: Request, core: Core[B]) -> Response:
-    """Raises FeaturehubError; vLLM's own errors come back as vLLM answers them."""
+    """Answers a completion request through vLLM's own route, steered where the request asks for it.
+
+    Args:
+        body: The parsed request. Our keys are taken out of it.
+        request: The HTTP request, whose app holds the ``Deployment``.
+        core: vLLM's own route.
+
+    Returns:
+        vLLM's response with the ``featurehub`` object added. Errors that vLLM answers with come back unchanged.
+
+    Raises:
+        FeaturehubError: The request cannot be steered, or was not: see ``api.errors`` for the status of each class.
+    """
     deployment: Deployment = request.app.state.featurehub
     extra = body.model_extra or {}
     refuse_reserved({**extra, "vllm_xargs": body.vllm_xargs})
@@ -70,7 +88,7 @@ async def answer_steered(body: B, request: Request, core: Core[B]) -> Response:
 
 
 def plan_of(asked: SteeringRequest, deployment: Deployment, model: str | None) -> Plan:
-    """``model`` is what the request says is to answer."""
+    """The plan of a request for ``model``. Raises SteeringUnsupported, and the errors of ``make_plan``."""
     if deployment.served is None:
         raise SteeringUnsupported(
             "this server hosts the registry alone and has no SAE loaded; ask a server that `featurehub serve` started"
@@ -82,8 +100,15 @@ def plan_of(asked: SteeringRequest, deployment: Deployment, model: str | None) -
 class SteeredRequest:
     """One steered request, from the start of vLLM's route to the end of its answer.
 
-    requests: how many engine requests vLLM makes of it
-    fetched:  whether the worker was asked for the report, which it then forgets
+    Attributes:
+        plan: What the engine is to do.
+        store: The feature database, in which labels are looked up.
+        engine: The running engine.
+        requests: How many engine requests vLLM makes of it.
+        fetched: Whether the worker was asked for the report, which it forgets once it has sent it.
+
+    Raises:
+        SteeringUnsupported: The server runs no engine.
     """
 
     def __init__(self, plan: Plan, deployment: Deployment, requests: int = 1) -> None:
@@ -96,7 +121,7 @@ class SteeredRequest:
         self.fetched = not plan.reaches_engine
 
     async def around(self, answering: Awaitable[Response | None]) -> Response:
-        """vLLM's response with ours added; its errors as they are."""
+        """vLLM's response with the ``featurehub`` object added; an error response is returned unchanged."""
         try:
             response = await answering
             if response is None or response.status_code >= 400:
@@ -110,10 +135,12 @@ class SteeredRequest:
             raise
 
     async def extend(self, response: Response) -> Response:
+        """The whole, unstreamed response with the ``featurehub`` object and our headers. Raises SteeringLost."""
         report = await self.report()
         return await run_in_threadpool(self.extended, response, report)
 
     def extended(self, response: Response, report: SteerReport) -> Response:
+        """The response with the answer added to its body and headers."""
         answer = self.answer(report)
         content = json.loads(bytes(response.body)) | {"featurehub": answer.to_wire()}
         if answer.aborted is not None:
@@ -125,21 +152,29 @@ class SteeredRequest:
         return extended
 
     async def last_words(self) -> Ending:
+        """What is added to the last chunk of a stream. Raises SteeringLost."""
         report = await self.report()
         answer = await run_in_threadpool(self.answer, report)
         return Ending({"featurehub": answer.to_wire()}, answer.aborted is not None)
 
     async def report(self) -> SteerReport:
-        """Raises SteeringLost."""
+        """Fetches the worker's report and checks that it accounts for all that was asked.
+
+        Raises:
+            SteeringLost: The report is missing, or does not account for the request.
+            EngineUnavailable: The engine is gone.
+        """
         if not self.plan.reaches_engine:
             return SteerReport()
         self.fetched = True
         return read_report(await self.engine.report(self.plan.steering.report), self.plan.steering, self.requests)
 
     def answer(self, report: SteerReport) -> Answer:
+        """The ``featurehub`` object of the answer."""
         return make_answer(self.plan, report, self.labels(report), self.engine)
 
     def labels(self, report: SteerReport) -> Labels:
+        """Id and label of the features that the report has activations of."""
         if report.activations is None:
             return {}
         with self.store.read() as reader:
@@ -150,7 +185,7 @@ class SteeredRequest:
             }
 
     def drop(self) -> None:
-        """Has the worker forget a report that nobody fetched. At once, whatever becomes of the caller."""
+        """Makes the worker forget a report that was not fetched. Starts at once and does not wait for the engine."""
         if not self.fetched:
             self.fetched = True
             DROPPING.add(task := asyncio.create_task(forget(self.engine, self.plan.steering.report)))
@@ -158,7 +193,7 @@ class SteeredRequest:
 
 
 class SteeredStream(StreamingResponse):
-    """vLLM's stream, whose last chunk says what was applied."""
+    """vLLM's stream, with the ``featurehub`` object in its last chunk."""
 
     def __init__(self, response: StreamingResponse, steered: SteeredRequest) -> None:
         content = append(response.body_iterator, steered.last_words)
@@ -175,7 +210,7 @@ class SteeredStream(StreamingResponse):
 
 
 DROPPING: set[asyncio.Task[None]] = set()
-"""The event loop itself keeps no hold of a task."""
+"""Holds the tasks, since the event loop itself has only weak references to them."""
 
 
 async def forget(engine: SteeringEngine, key: str) -> None:

@@ -14,12 +14,15 @@ __all__ = ["answers", "prompts", "refuse_unsteerable"]
 
 
 def answers(body: Any) -> int:
-    """Engine requests that vLLM makes of a body."""
+    """How many engine requests vLLM makes of a body: prompts × ``n``."""
     return prompts(body) * (getattr(body, "n", None) or 1)
 
 
 def prompts(body: Any) -> int:
-    """A list of token ids is one prompt; lists of texts and lists of lists are several. A chat is one."""
+    """How many prompts a body has.
+
+    A chat is one prompt, and so is a list of token ids; a list of texts or of lists has one prompt per entry.
+    """
     prompt = getattr(body, "prompt", None)
     if not isinstance(prompt, list) or all(isinstance(each, int) for each in prompt):
         return 1
@@ -27,7 +30,15 @@ def prompts(body: Any) -> int:
 
 
 def refuse_unsteerable(body: Any, steering: Steering) -> None:
-    """Raises InvalidInput, naming the field, for a request whose answers could not be told apart or steered at all."""
+    """Refuses a request that cannot be steered, or whose answers could not be told apart.
+
+    Args:
+        body: vLLM's request.
+        steering: What the request asks of the engine.
+
+    Raises:
+        InvalidInput: ``param`` names the field that is at fault.
+    """
     if getattr(body, "use_beam_search", False):
         raise InvalidInput("beam search cannot be steered; leave it out", param="use_beam_search")
     if getattr(body, "prompt_embeds", None) is not None:

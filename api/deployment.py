@@ -1,4 +1,4 @@
-"""What one server has in its hands; every route finds it in ``app.state.featurehub``."""
+"""What one server holds. Every route finds it in ``app.state.featurehub``."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -15,7 +15,14 @@ __all__ = ["CurrentDeployment", "Deployment"]
 
 @dataclass(frozen=True)
 class Deployment:
-    """served and engine are None where only the registry is hosted."""
+    """What one server holds.
+
+    Attributes:
+        store: The feature database.
+        served: What the engine serves; None where only the registry is hosted.
+        engine: The running engine; None where only the registry is hosted.
+        limits: What one request may ask for.
+    """
 
     store: Store
     served: ServedModel | None = None
@@ -24,7 +31,7 @@ class Deployment:
 
     @property
     def scope(self) -> Scope:
-        """The loaded SAEs; all that are registered where none is."""
+        """Where the names of a request are looked up: in the loaded SAEs, or in every registered one if none is."""
         return Scope() if self.served is None else self.served.scope
 
 
@@ -33,3 +40,4 @@ def deployment(request: Request) -> Deployment:
 
 
 CurrentDeployment = Annotated[Deployment, Depends(deployment)]
+"""A route's parameter that receives the server's deployment."""

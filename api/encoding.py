@@ -1,4 +1,4 @@
-"""JSON in parts: the interpreter goes on with other threads between two of them, however long the whole is."""
+"""JSON encoded in parts, so that other threads of the interpreter can run in between, however long the whole is."""
 
 import json
 from typing import Any
@@ -10,8 +10,12 @@ ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def to_json(value: Any, depth: int = DEPTH) -> str:
-    """The text of ``value``. What lies ``depth`` levels down is encoded in one go each: of an answer, one token's
-    activations.
+    """The JSON text of a value.
+
+    Args:
+        value: JSON types.
+        depth: Levels that are encoded item by item. What lies deeper is encoded in one go each; in an answer that is
+            the activations of one token.
     """
     if depth and isinstance(value, dict):
         return "{" + ",".join(f"{ENCODER.encode(key)}:{to_json(item, depth - 1)}" for key, item in value.items()) + "}"

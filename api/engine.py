@@ -10,28 +10,34 @@ __all__ = ["FakeEngine", "SteeringEngine"]
 
 
 class SteeringEngine(Protocol):
-    """The running engine; ``api.serving`` implements it on vLLM's client."""
+    """The running engine. ``api.serving.VllmEngine`` implements it on vLLM's client."""
 
     async def report(self, key: str) -> Mapping[str, Any] | None:
-        """Take the counts that a worker kept under ``key``; None where no worker has any.
+        """Takes the counts that a worker kept under ``key``; None where no worker has any.
 
-        Raises EngineUnavailable when the engine is gone.
+        Raises:
+            EngineUnavailable: The engine is gone.
         """
         ...
 
-    async def alive(self) -> bool: ...
+    async def alive(self) -> bool:
+        """Whether the engine can still answer."""
+        ...
 
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
-        """The text that every token adds to those before it. May take long: not for the event loop."""
+        """The text that each token adds to those before it. It may take long, so call it outside the event loop."""
         ...
 
 
 @dataclass
 class FakeEngine:
-    """An engine without a model: hands out the reports that a test put into it.
+    """An engine without a model: it hands out the reports that a test put into it.
 
-    default: the report of every key that has none of its own
-    taken:   the keys that were asked for, in order
+    Attributes:
+        reports: The reports by key; each is handed out once.
+        default: The report of every key that has none of its own.
+        running: Whether the engine is alive; ``report`` raises EngineUnavailable where it is not.
+        taken: The keys that were asked for, in order.
     """
 
     reports: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -40,13 +46,16 @@ class FakeEngine:
     taken: list[str] = field(default_factory=list)
 
     async def report(self, key: str) -> Mapping[str, Any] | None:
+        """The report of ``key``, else the default. Raises EngineUnavailable where the engine is not running."""
         if not self.running:
             raise EngineUnavailable("the engine is gone")
         self.taken.append(key)
         return self.reports.pop(key, self.default)
 
     async def alive(self) -> bool:
+        """Whether the engine is running."""
         return self.running
 
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """A made-up text for each token: its id in angle brackets."""
         return [f"<{token_id}>" for token_id in token_ids]

@@ -24,7 +24,7 @@ from featurehub.errors import (
 
 __all__ = ["error_body", "error_response", "install", "install_own", "status_of"]
 
-# The first class of an error's own line of ancestors that is listed here decides.
+# The first class in an error's method resolution order that is listed here decides.
 TABLE: dict[type[FeaturehubError], tuple[int, str]] = {
     InvalidInput: (400, "invalid_request_error"),
     IncompatibleArtifact: (400, "invalid_request_error"),
@@ -41,11 +41,12 @@ RETRY_AFTER = "5"
 
 
 def status_of(error: FeaturehubError) -> tuple[int, str]:
-    """HTTP status and OpenAI's error type."""
+    """The HTTP status of an error, and OpenAI's error type."""
     return next(TABLE[ancestor] for ancestor in type(error).__mro__ if ancestor in TABLE)
 
 
 def error_body(error: FeaturehubError) -> dict[str, object]:
+    """The error as JSON types, in OpenAI's shape with the further fields that the error carries."""
     _, kind = status_of(error)
     body: dict[str, object] = {"message": error.message, "type": kind, "param": error.param, "code": error.code}
     carried = {name: getattr(error, name) for name in CARRIED if getattr(error, name, None) is not None}
@@ -53,17 +54,18 @@ def error_body(error: FeaturehubError) -> dict[str, object]:
 
 
 def error_response(error: FeaturehubError) -> JSONResponse:
+    """The HTTP response that reports an error, with headers that say whether to try again."""
     status, _ = status_of(error)
     return JSONResponse(error_body(error), status, headers=retry_headers(status))
 
 
 def retry_headers(status: int) -> dict[str, str]:
-    """openai's client repeats 409 and 5xx; only an engine that is gone is worth another try."""
+    """Tells clients whether to retry. openai's client repeats 409 and 5xx; only a 503 is worth repeating."""
     return {"retry-after": RETRY_AFTER} if status == 503 else {"x-should-retry": "false"}
 
 
 def plain(status: int, message: str, code: str, param: str | None = None) -> JSONResponse:
-    """An error that has no class of its own: the framework's."""
+    """The response to an error of the framework, which has no class of ours."""
     kind = "server_error" if status >= 500 else "invalid_request_error"
     return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
 
@@ -86,17 +88,17 @@ async def on_http_exception(_: Request, error: Exception) -> JSONResponse:
 
 
 async def on_bug(_: Request, error: Exception) -> JSONResponse:
-    """Says nothing of the error: it is in the server's log."""
+    """Answers an unexpected error without its message, which only the server's log has."""
     return plain(500, "the server failed; its log says why", type(error).__name__)
 
 
 def install(app: FastAPI) -> None:
-    """Let the app answer featurehub's errors; vLLM's server has handlers for all others."""
+    """Makes the app answer featurehub's errors. vLLM's server has handlers for all others."""
     app.add_exception_handler(FeaturehubError, on_featurehub_error)
 
 
 def install_own(app: FastAPI) -> None:
-    """Let an app without vLLM answer every error in OpenAI's shape."""
+    """Makes an app without vLLM answer every error in OpenAI's shape."""
     install(app)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(HTTPException, on_http_exception)

@@ -21,7 +21,18 @@ __all__ = ["EchoRequest", "Echoes", "create_fake_app"]
 
 
 class EchoRequest(BaseModel):
-    """The part of vLLM's request classes that matters here."""
+    """The part of vLLM's request classes that matters here; other keys are kept as extra ones.
+
+    Attributes:
+        model: The name of the model; "unknown" is answered with vLLM's 404.
+        messages: The messages of a chat; the last one is echoed. Without any the request is a completion.
+        prompt: The prompt of a completion, which is echoed.
+        n: How many answers are asked for; the echo gives one.
+        stream: Whether to answer with server-sent events, one per word.
+        stream_options: ``include_usage`` adds a chunk with token counts.
+        vllm_xargs: What would travel to vLLM's workers.
+        cache_salt: What would separate vLLM's prefix cache.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -36,6 +47,7 @@ class EchoRequest(BaseModel):
 
     @property
     def words(self) -> list[str]:
+        """The words of the answer."""
         text = self.messages[-1]["content"] if self.messages else self.prompt
         return str(text).split(" ")
 
@@ -45,8 +57,15 @@ class Echoes(list[EchoRequest]):
 
 
 def create_fake_app(store: Store, served: ServedModel | None, engine: FakeEngine | None) -> FastAPI:
-    """An app whose model says what it was told; ``app.state.echoed`` keeps what reached it. A model called "unknown" is
-    answered as vLLM answers an unknown one.
+    """An app whose model echoes what it was sent.
+
+    Args:
+        store: The feature database.
+        served: What the server is to look like; None for a registry alone.
+        engine: Where the reports come from.
+
+    Returns:
+        The app; ``app.state.echoed`` keeps the requests that reached the echo.
     """
     app = create_app(store, served, engine)
     app.state.echoed = Echoes()

@@ -20,7 +20,14 @@ Sae = Annotated[str | None, Query(max_length=200, description="id or name of an 
 
 
 class FeaturePage(Frozen):
-    """OpenAI's list shape, best first."""
+    """One page of features in the shape of OpenAI's lists, best first.
+
+    Attributes:
+        object: Always "list".
+        data: The features, each with its state on the loaded model.
+        next: The ``after`` of the following page; None on the last page.
+        has_more: Whether another page follows.
+    """
 
     object: Literal["list"] = "list"
     data: tuple[Feature, ...]
@@ -29,7 +36,18 @@ class FeaturePage(Frozen):
 
 
 class FeatureCard(Feature):
-    """Everything that is known of one feature."""
+    """Everything that is known about one feature.
+
+    Attributes:
+        object: Always "feature".
+        quantiles: Activation by quantile ("0.5", "0.9", "0.99"), over the tokens on which the latent is active.
+        contexts: The stretches of text with its highest activations, highest first.
+        top_tokens: The tokens whose logits its decoder row raises most, strongest first.
+        bottom_tokens: The tokens whose logits its decoder row lowers most, strongest first.
+        neighbors: The latents of the same SAE with the most similar decoder rows (cosine), closest first.
+        calibration: How its strength was found; None where it was never calibrated.
+        labels: All versions of its label, oldest first.
+    """
 
     object: Literal["feature"] = "feature"
     quantiles: dict[str, float]
@@ -45,17 +63,18 @@ class FeatureCard(Feature):
 def search(
     deployment: CurrentDeployment, q: Words = "", limit: Limit = 20, after: After = None, artifact: Sae = None
 ) -> FeaturePage:
+    """Searches features by words, best first. An empty query lists all of them."""
     with deployment.store.read() as reader:
         page = reader.search(q, reader.scope(artifact) if artifact else deployment.scope, limit, after)
         data = with_states(reader, page.features, deployment.served)
     return FeaturePage(data=data, next=page.next, has_more=page.next is not None)
 
 
-# Names may have slashes, so this route takes every path that is left: routes below a feature, such as
-# "/{name:path}/word", come before it. ``api.routes`` finds one that does not.
+# Names may have slashes, so this route takes every path that is left. Routes below a feature, such as
+# "/{name:path}/word", must be added before it; ``api.routes`` detects one that is not.
 @router.get("/{name:path}")
 def feature(deployment: CurrentDeployment, name: str, artifact: Sae = None) -> FeatureCard:
-    """By label, alias, slug, id or ``sae:<artifact>/<latent>``."""
+    """One feature by its label, head, alias, slug, id, or ``sae:<artifact>/<latent>``."""
     with deployment.store.read() as reader:
         found = reader.resolve(name, reader.scope(artifact) if artifact else deployment.scope)
         (current,) = with_states(reader, [found], deployment.served)

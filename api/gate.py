@@ -1,6 +1,6 @@
-"""Stands before every route: bounds JSON bodies, and refuses our keys where no route of ours would read them.
+"""A middleware before every route: it bounds JSON bodies and refuses our keys where no route of ours would read them.
 
-Without it ``features`` sent to a route that only vLLM serves would be ignored, and the answer silently unsteered.
+Without it, ``features`` sent to a route that only vLLM serves would be ignored, and the answer silently unsteered.
 """
 
 import json
@@ -15,11 +15,20 @@ from featurehub.errors import InvalidInput
 __all__ = ["MAX_BODY", "STEERED_PATHS", "Gate"]
 
 MAX_BODY = 32 * 2**20
+"""The largest JSON body, in bytes."""
 STEERED_PATHS = ("/v1/chat/completions", "/v1/completions")
+"""The routes that read featurehub's keys."""
 
 
 class Gate:
-    """ASGI middleware over POST requests with a JSON body of at most ``max_body`` bytes."""
+    """ASGI middleware that checks POST requests with a JSON body; all others pass.
+
+    A body that is too large is answered with 413, and one with our keys on a route that would ignore them with 400.
+
+    Attributes:
+        app: The app behind it.
+        max_body: The largest body, in bytes.
+    """
 
     def __init__(self, app: ASGIApp, max_body: int = MAX_BODY) -> None:
         self.app = app
@@ -43,7 +52,7 @@ class Gate:
         await self.app(scope, replay(messages, receive), send)
 
     async def read(self, receive: Receive) -> list[Message] | None:
-        """The messages of the whole body; None where it is too large."""
+        """All messages of the body; None where it is too large."""
         messages: list[Message] = []
         size = 0
         while True:
@@ -56,7 +65,7 @@ class Gate:
 
 
 def path_of(scope: Scope) -> str:
-    """As the routes see it: without the prefix that a proxy has left on, or under which the app is mounted."""
+    """The path as the routes see it: without the prefix of a proxy or of the app that ours is mounted in."""
     path, root = scope["path"], scope.get("root_path", "")
     return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
@@ -66,7 +75,7 @@ def is_json(scope: Scope) -> bool:
 
 
 def replay(messages: list[Message], receive: Receive) -> Receive:
-    """Receives what was read already, then whatever comes."""
+    """A ``receive`` that returns the messages which were read already, then those that follow."""
     waiting = iter(messages)
 
     async def receive_again() -> Message:
@@ -76,7 +85,7 @@ def replay(messages: list[Message], receive: Receive) -> Receive:
 
 
 def refuse_ours(body: bytes) -> None:
-    """Raises InvalidInput where a body asks for steering that this route does not do."""
+    """Refuses a body that asks for steering on a route that does not steer. Raises InvalidInput."""
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):

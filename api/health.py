@@ -20,9 +20,14 @@ router = APIRouter(tags=["featurehub"])
 
 
 class Health(Frozen):
-    """status: "ok" when requests can be steered (or, without an engine, searched); else 503 goes with it
-    artifact: id of the loaded SAE, the first of several; None where only the registry is hosted
-    state: the worst of the loaded SAEs
+    """What ``/healthz`` answers.
+
+    Attributes:
+        status: "ok" where requests can be steered (or searched, without an engine); "failing" comes with status 503.
+        engine: "ok", "dead", or "absent" where only the registry is hosted.
+        store: Whether the feature database can be read.
+        artifact: Id of the loaded SAE, the first of several; None where only the registry is hosted.
+        state: The worst state of the loaded SAEs; None where none is loaded or the store fails.
     """
 
     status: Literal["ok", "failing"]
@@ -34,6 +39,7 @@ class Health(Frozen):
 
 @router.get("/healthz", response_model=Health)
 async def healthz(deployment: CurrentDeployment) -> JSONResponse:
+    """Whether the engine and the store work, and whether the SAEs still fit the loaded model."""
     engine = await engine_health(deployment)
     store, state = await run_in_threadpool(store_health, deployment)
     failing = engine == "dead" or store == "failing"

@@ -32,7 +32,13 @@ FEATURES_TRIED = 20
 
 
 class Notice(Frozen):
-    """Something that the client should know; the request was answered all the same."""
+    """Something that the client should know although the request was answered.
+
+    Attributes:
+        code: What it is about, for programs: "feature_stale", "sae_unchecked", "nothing_steered" and the like.
+        message: The same in a sentence, for people.
+        feature: Id of the feature that it is about; None where it is about no single feature.
+    """
 
     code: str
     message: str
@@ -40,7 +46,13 @@ class Notice(Frozen):
 
 
 class ResolvedFeature(NamedTuple):
-    """What a name of a request means. report: of the drift check that set the state;  param: where the name stands"""
+    """What a name in a request means.
+
+    Attributes:
+        feature: The feature, with its state on the loaded model.
+        report: Id of the drift report that set the state; None where none did.
+        param: The key of the body in which the name stands.
+    """
 
     feature: Feature
     report: str | None
@@ -49,10 +61,14 @@ class ResolvedFeature(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """One request's steering, and what the answer will say of it.
+    """One request's steering, and what the answer will say about it.
 
-    applied:  in the order of the request, with dose 0 until the engine has reported
-    watching: the names of the features that each abort watches, in the order of the request
+    Attributes:
+        served: What answers the request.
+        steering: What the engine is to do.
+        applied: The edits in the order of the request, with dose 0 until the engine has reported.
+        notices: What the answer warns of.
+        watching: The names of the features that each abort watches, in the order of the request.
     """
 
     served: ServedModel
@@ -63,6 +79,7 @@ class Plan:
 
     @property
     def reaches_engine(self) -> bool:
+        """Whether anything is asked of the engine."""
         return not self.steering.is_nothing
 
     @property
@@ -72,7 +89,21 @@ class Plan:
 
 
 def make_plan(asked: SteeringRequest, reader: Reader, served: ServedModel, limits: Limits) -> Plan:
-    """Raises FeatureNotFound, AmbiguousFeature, StaleFeature and InvalidEdit, each naming the key at fault."""
+    """Turns the names and weights of a request into what the engine runs.
+
+    Args:
+        asked: The request.
+        reader: Resolves names and states.
+        served: What answers the request.
+        limits: ``dose_max`` bounds the dose at each token.
+
+    Raises:
+        FeatureNotFound: A name means no feature of the loaded SAEs.
+        AmbiguousFeature: A name means several of them.
+        ArtifactNotFound: A name refers to an SAE that is not registered.
+        StaleFeature: A feature is stale and the request or the server refuses those.
+        InvalidEdit: Two names mean one feature, or a feature cannot be steered as asked.
+    """
     features = resolve(asked, reader, served)
     refuse_repeated(asked.edits, features)
     on_stale = asked.steer.on_stale or served.on_stale
@@ -97,7 +128,7 @@ def make_plan(asked: SteeringRequest, reader: Reader, served: ServedModel, limit
 
 
 def resolve(asked: SteeringRequest, reader: Reader, served: ServedModel) -> dict[str, ResolvedFeature]:
-    """The feature of every name with its state. Raises FeatureNotFound, AmbiguousFeature, ArtifactNotFound."""
+    """The feature of every name, with its state. Raises FeatureNotFound, AmbiguousFeature and ArtifactNotFound."""
     params = asked.keys
     try:
         features = reader.resolve_many(params, served.scope)
@@ -127,7 +158,7 @@ def refuse_repeated(edits: Iterable[str], features: Mapping[str, ResolvedFeature
 def judge(
     features: Mapping[str, ResolvedFeature], on_stale: OnStale, reader: Reader, served: ServedModel
 ) -> tuple[Notice, ...]:
-    """What to say of the features' states; nothing of a fresh one. Raises StaleFeature."""
+    """Warnings about all features that are not fresh. Raises StaleFeature."""
     for name, found in features.items():
         if found.feature.state is State.STALE and on_stale is OnStale.REFUSE:
             raise refusal(name, found, reader, served)
@@ -142,7 +173,7 @@ def notice(name: str, found: ResolvedFeature, served: ServedModel) -> Notice:
 
 
 def judge_readings(reader: Reader, served: ServedModel) -> tuple[Notice, ...]:
-    """What to say of activations that are read with the loaded SAEs; nothing of a fresh one."""
+    """Warnings about the loaded SAEs that are not fresh, where activations are read with them."""
     states = artifact_states(reader, served.saes, served)
     message = "the SAE that reads the activations"
     return tuple(
@@ -153,7 +184,7 @@ def judge_readings(reader: Reader, served: ServedModel) -> tuple[Notice, ...]:
 
 
 def saying(state: State, served: ServedModel) -> str:
-    """Of a feature or an SAE that is not fresh."""
+    """What a message says about a feature or an SAE that is not fresh."""
     match state:
         case State.SUSPECT:
             return "may no longer mean what it says on the loaded model"
@@ -164,7 +195,7 @@ def saying(state: State, served: ServedModel) -> str:
 
 
 def unchecked(served: ServedModel) -> str:
-    """Why nobody can say whether a feature holds."""
+    """Why it is not known whether a feature holds."""
     if served.overrides:
         return f"was not checked with {', '.join(served.overrides)}"
     return "was not checked on the loaded model; run `featurehub drift check`"
@@ -186,7 +217,7 @@ def refusal(name: str, found: ResolvedFeature, reader: Reader, served: ServedMod
 
 
 def latent_edit(name: str, edit: Edit, feature: Feature, watched: Mapping[str, ResolvedFeature]) -> LatentEdit:
-    """The edit on the raw scale. Raises InvalidEdit for a feature whose strength nobody has measured."""
+    """The edit on the raw scale. Raises InvalidEdit for a feature that cannot write or was never calibrated."""
     return LatentEdit(
         sae=feature.artifact,
         latent=feature.latent,

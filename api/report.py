@@ -13,14 +13,16 @@ __all__ = ["read_report"]
 
 
 def read_report(raw: Mapping[str, Any] | None, steering: Steering, requests: int = 1) -> SteerReport:
-    """The worker's counts, when they account for all that the request asked for, at every token.
+    """The worker's counts, once they are known to account for all that the request asked for, at every token.
 
     Args:
-        requests: how many engine requests ran under the steering's key, and must have reported.
+        raw: What the worker sent; None where it had nothing.
+        steering: What the request asked for.
+        requests: How many engine requests ran under the steering's key; all of them must have reported.
 
     Raises:
-        SteeringLost: the report is missing or unreadable, or does not account for edits, for the conditions that they
-            and aborts wait for, for aborts, or for what was to be read.
+        SteeringLost: The report is missing or unreadable, or does not account for an edit, an abort, a condition of one
+            of these, or an activation that was to be read.
     """
     if raw is None:
         raise SteeringLost("the engine has no report of this request, so it was not steered; the answer is withheld")
@@ -39,7 +41,7 @@ def read_report(raw: Mapping[str, Any] | None, steering: Steering, requests: int
 
 
 def check_readings(report: SteerReport, steering: Steering) -> None:
-    """Every token of one request, from the first on, in each of the SAEs."""
+    """Checks that the report reads every token of one request in each of the SAEs. Raises SteeringLost."""
     if not steering.reads:
         return
     if report.activations is None or report.reads_lost:

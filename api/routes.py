@@ -1,4 +1,4 @@
-"""Whether a request reaches our routes, or another one that stands before them.
+"""Checks that requests reach our routes, and not other ones that stand before them.
 
 The first route that matches answers. Where that is vLLM's own, ``features`` would be ignored and the answer unsteered.
 """
@@ -18,7 +18,15 @@ PARAMETER = re.compile(r"{[^}]*}")
 
 
 def check_routes(app: FastAPI, routers: Iterable[APIRouter]) -> None:
-    """Raises EngineError where a route of ours is not the first that its requests meet."""
+    """Checks that each of our routes is the first that its requests meet.
+
+    Args:
+        app: The app with all its routes.
+        routers: Our routers.
+
+    Raises:
+        EngineError: Another route would answer in place of one of ours.
+    """
     for route in (route for router in routers for route in router.routes):
         if not isinstance(route, APIRoute):
             continue
@@ -31,7 +39,7 @@ def check_routes(app: FastAPI, routers: Iterable[APIRouter]) -> None:
 
 
 def answering(app: FastAPI, method: str, path: str) -> object:
-    """The function of the first route that matches; None where it is a mounted app, or nothing."""
+    """The function of the first route that matches; None where that is a mounted app, or where none matches."""
     scope = {"type": "http", "method": method, "path": path, "root_path": "", "headers": [], "app": app}
     for route in app.router.routes:
         match, child = route.matches(scope)

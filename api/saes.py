@@ -1,4 +1,4 @@
-"""``/v1/saes``: the registered SAEs, and how they stand to the loaded model."""
+"""``/v1/saes``: the registered SAEs, and their states on the loaded model."""
 
 from typing import Literal
 
@@ -18,7 +18,23 @@ router = APIRouter(prefix="/v1/saes", tags=["saes"])
 
 
 class SaeSummary(Frozen):
-    """One SAE in a list. loaded: whether this server steers with it; state: on the loaded model."""
+    """One SAE in a list.
+
+    Attributes:
+        object: Always "sae".
+        id: Content hash of the weights.
+        name: The name it was registered under.
+        aliases: Its other names.
+        model: Name of the model that it was trained on.
+        revision: The commit of that model; "" where it is not known.
+        hook: Where it reads and writes, such as "layers.8.resid_post".
+        d_sae: How many latents it has.
+        metrics: Its scores on held-out text, by name.
+        created: When it was made, as its manifest says.
+        is_default: Whether it is the default SAE of its model.
+        loaded: Whether this server steers with it.
+        state: Its state on the loaded model.
+    """
 
     object: Literal["sae"] = "sae"
     id: str
@@ -36,17 +52,25 @@ class SaeSummary(Frozen):
 
 
 class SaeList(Frozen):
+    """All registered SAEs, in the shape of OpenAI's lists.
+
+    Attributes:
+        object: Always "list".
+        data: The SAEs.
+    """
+
     object: Literal["list"] = "list"
     data: tuple[SaeSummary, ...]
 
 
 class SaeCard(SaeSummary):
-    """Everything that is known of an SAE.
+    """Everything that is known about one SAE.
 
     Attributes:
+        manifest: What is stored beside its weights.
         report: The latest drift report on the loaded model; None where there is none.
-        differences: In what the loaded model is not known to be the function that the SAE was trained on.
-        overrides: What the server runs otherwise than the loaded model's files say.
+        differences: The parts in which the loaded model is not known to be the function that the SAE was trained on.
+        overrides: What the server runs differently from what the loaded model's files say.
     """
 
     manifest: Manifest
@@ -57,17 +81,18 @@ class SaeCard(SaeSummary):
 
 @router.get("")
 def saes(deployment: CurrentDeployment) -> SaeList:
+    """Lists the registered SAEs."""
     with deployment.store.read() as reader:
         artifacts = reader.artifacts()
         states = artifact_states(reader, [each.id for each in artifacts], deployment.served)
         return SaeList(data=tuple(summary(each, states[each.id], deployment) for each in artifacts))
 
 
-# Names may have slashes, so this route takes every path that is left: routes below an SAE, such as
-# "/{name:path}/word", come before it. ``api.routes`` finds one that does not.
+# Names may have slashes, so this route takes every path that is left. Routes below an SAE, such as
+# "/{name:path}/word", must be added before it; ``api.routes`` detects one that is not.
 @router.get("/{name:path}")
 def sae(deployment: CurrentDeployment, name: str) -> SaeCard:
-    """By id, name, alias, or an unambiguous prefix of one."""
+    """One SAE by its id, name or alias, or by an unambiguous prefix of one of them."""
     with deployment.store.read() as reader:
         artifact = reader.artifact(name)
         report = reader.latest_report(artifact.id, deployment.served.fingerprint) if deployment.served else None

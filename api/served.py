@@ -1,4 +1,4 @@
-"""What the loaded engine serves: which SAEs, on which function, and how strict it is about drift."""
+"""What the loaded engine serves: which SAEs, on which model, and how strict it is about drift."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ __all__ = ["ServedModel"]
 
 
 class ServedModel(Frozen):
-    """What `featurehub serve` tells the frontend through the environment.
+    """What ``featurehub serve`` tells the server's frontend through the environment.
 
     Attributes:
         store: Path or URL of the feature database.
-        saes: Ids of the loaded artifacts; a name that several of them know is ambiguous.
-        model: The checkpoint that was loaded, as its files say.
-        on_stale: What happens to a stale feature where a request says nothing.
-        names: What a request's ``model`` says to mean the model itself; any other names an adapter.
-        overrides: What runs otherwise than the checkpoint's files say, in words. With any, nothing is fresh.
+        saes: Ids of the loaded artifacts. A name that several of them know is ambiguous.
+        model: Identity of the loaded checkpoint, as its files say.
+        on_stale: What happens to a stale feature where the request does not say.
+        names: Values of a request's ``model`` that mean the model itself; any other value names an adapter.
+        overrides: What runs differently from what the checkpoint's files say, in words. With any, nothing is fresh.
     """
 
     store: str
@@ -34,27 +34,38 @@ class ServedModel(Frozen):
 
     @property
     def fingerprint(self) -> str:
-        """Of the function; what drift reports are found by."""
+        """Hash of the function that the model computes, by which drift reports are found."""
         return self.model.function
 
     def with_overrides(self, *found: str) -> "ServedModel":
-        """The same with these too."""
+        """The same model with further overrides."""
         return self.model_copy(update={"overrides": tuple(dict.fromkeys((*self.overrides, *found)))})
 
     def running(self, name: str | None) -> "ServedModel":
-        """What answers a request for the model of this name: an adapter makes another function of it."""
+        """What answers a request that names this model. An adapter counts as an override, since it is another function.
+
+        Args:
+            name: The ``model`` of the request; None or "" means the model itself.
+        """
         if not name or name in self.names:
             return self
         return self.with_overrides(f"the adapter {name!r}")
 
     @property
     def scope(self) -> Scope:
-        """What the names of a request are looked for in."""
+        """The SAEs in which the names of a request are looked up."""
         return Scope(saes=self.saes)
 
     @classmethod
     def of(cls, told: str | None) -> "ServedModel":
-        """Raises InvalidConfig naming what is missing or wrong in what the environment says."""
+        """Reads what ``featurehub serve`` wrote.
+
+        Args:
+            told: The value of the environment variable ``FEATUREHUB_FRONTEND``; None where it is not set.
+
+        Raises:
+            InvalidConfig: The variable is not set, or names what is missing or wrong in its value.
+        """
         if not told:
             raise InvalidConfig(f"{FRONTEND} is not set: this server was not started by `featurehub serve MODEL`")
         try:

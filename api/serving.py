@@ -1,7 +1,7 @@
 """Attaches featurehub to vLLM's OpenAI server; the only module of ``api`` that imports vllm.
 
 vLLM loads ``FeaturehubRoutes`` through the entry point ``vllm.endpoint_plugins`` when ``VLLM_PLUGINS`` names it. Our
-two completion routes replace vLLM's of the same path and hand over to them.
+two completion routes replace vLLM's routes of the same path and call them.
 """
 
 import os
@@ -42,12 +42,17 @@ GONE = "the engine is gone; the server restarts it or ends. Try again later."
 
 
 class VllmEngine:
-    """``api.engine.Engine`` on vLLM's client."""
+    """``api.engine.SteeringEngine`` on vLLM's client.
+
+    Attributes:
+        client: vLLM's client to the engine process.
+    """
 
     def __init__(self, client: EngineClient) -> None:
         self.client = client
 
     async def report(self, key: str) -> Mapping[str, Any] | None:
+        """Takes the counts that a worker kept under ``key``; None where no worker has any. Raises EngineUnavailable."""
         try:
             answers = await self.client.collective_rpc("featurehub_report", args=(key,))
         except EngineDeadError as error:
@@ -55,6 +60,7 @@ class VllmEngine:
         return next((answer for answer in answers if answer is not None), None)
 
     async def alive(self) -> bool:
+        """Whether the engine passes vLLM's health check."""
         try:
             await self.client.check_health()
         except EngineDeadError:
@@ -63,15 +69,22 @@ class VllmEngine:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """Our own copy: vLLM's is at work in other threads."""
+        """Our own copy of the tokenizer, since vLLM uses its own in other threads."""
         return deepcopy(self.client.renderer.get_tokenizer())
 
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """The text that each token adds to those before it, special tokens included."""
         return pieces(self.tokenizer, token_ids, special=True)
 
 
 class FeaturehubRoutes:
-    """vLLM's ``EndpointPlugin``."""
+    """vLLM's ``EndpointPlugin``: adds our routes to vLLM's app and gives them what they need.
+
+    Attributes:
+        name: The plugin's name.
+        required_tasks: vLLM loads the plugin where the engine supports one of these tasks.
+        app: vLLM's app, once ``attach_router`` was called.
+    """
 
     name = "featurehub"
     required_tasks = ("generate",)
@@ -80,17 +93,23 @@ class FeaturehubRoutes:
         self.app: FastAPI | None = None
 
     def attach_router(self, app: FastAPI) -> None:
+        """Adds our routes to vLLM's app."""
         self.app = app
         attach(app)
         app.include_router(router)
 
     async def init_state(self, engine_client: EngineClient | None, state: State, args: Namespace) -> None:
-        """Ends the boot where it raises.
+        """Puts the ``Deployment`` into the app's state. An error here stops the server from starting.
+
+        Args:
+            engine_client: vLLM's client; None where vLLM runs no engine.
+            state: The app's state.
+            args: vLLM's command line, which is not used.
 
         Raises:
-            EngineError: a route that is not ours would answer in place of ours.
+            EngineError: A route that is not ours would answer in place of ours.
             InvalidConfig: vLLM was started without featurehub's configuration, or with another engine's.
-            ArtifactNotFound: the SAE is not in the store.
+            ArtifactNotFound: A loaded SAE is not in the store.
         """
         if self.app is None:
             raise EngineError("vLLM has no place for featurehub's routes here, so nothing would be steered")
@@ -109,7 +128,7 @@ class FeaturehubRoutes:
 
 
 def close_at_shutdown(app: FastAPI, store: Store) -> None:
-    """The app's lifespan is vLLM's: ours goes around it."""
+    """Closes the store after vLLM's own lifespan has ended."""
     whole = app.router.lifespan_context
 
     @asynccontextmanager
@@ -124,7 +143,7 @@ def close_at_shutdown(app: FastAPI, store: Store) -> None:
 
 
 def loaded(served: ServedModel, client: EngineClient | None) -> ServedModel:
-    """What is served, with what the engine itself says of it. Raises InvalidConfig for another engine's."""
+    """``served``, with the overrides that the engine itself reports. Raises InvalidConfig for another engine's."""
     if client is None:
         return served
     config = EngineConfig.of(client.vllm_config)
@@ -135,7 +154,7 @@ def loaded(served: ServedModel, client: EngineClient | None) -> ServedModel:
 
 
 def while_alive(core: Core[Any]) -> Core[Any]:
-    """vLLM's route, with a dead engine as EngineUnavailable."""
+    """vLLM's route, which raises EngineUnavailable where the engine is dead."""
 
     @wraps(core)
     async def run(body: Any, request: Request) -> Response | None:
@@ -149,9 +168,11 @@ def while_alive(core: Core[Any]) -> Core[Any]:
 
 @router.post("/v1/chat/completions", dependencies=[Depends(validate_json_request)])
 async def chat_completions(body: ChatCompletionRequest, request: Request) -> Response:
+    """OpenAI's chat completions, steered by ``features``."""
     return await answer_steered(body, request, while_alive(create_chat_completion))
 
 
 @router.post("/v1/completions", dependencies=[Depends(validate_json_request)])
 async def completions(body: CompletionRequest, request: Request) -> Response:
+    """OpenAI's completions, steered by ``features``."""
     return await answer_steered(body, request, while_alive(create_completion))

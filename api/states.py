@@ -1,10 +1,10 @@
 """How far features and SAEs have come from what the server runs.
 
 1. On the very function that an SAE was trained on it is fresh by construction (``ModelIdentity.differences``).
-2. On another the latest drift report on that function decides; without one everything is unchecked.
-3. Where the server runs otherwise than the checkpoint's files say, or an adapter answers, nothing is fresh: what would
-   be is unchecked.
-4. Where no model is loaded nothing can be said: unchecked.
+2. On another function the latest drift report on it decides; without a report everything is unchecked.
+3. Where the server runs differently from what the checkpoint's files say, or where an adapter answers, nothing is
+   fresh: what would be fresh is unchecked.
+4. Where no model is loaded, everything is unchecked.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,19 @@ __all__ = ["artifact_states", "states_of", "with_states"]
 
 
 def artifact_states(reader: Reader, artifacts: Iterable[str], served: ServedModel | None) -> dict[str, State]:
-    """Of SAEs (by id) as a whole."""
+    """The states of SAEs as a whole.
+
+    Args:
+        reader: Reads drift reports.
+        artifacts: Ids of registered SAEs.
+        served: What the server runs; None where no model is loaded.
+
+    Returns:
+        The state of each SAE by its id.
+
+    Raises:
+        ArtifactNotFound: An SAE is not registered.
+    """
     asked = list(artifacts)
     if served is None:
         return dict.fromkeys(asked, State.UNCHECKED)
@@ -28,7 +40,19 @@ def artifact_states(reader: Reader, artifacts: Iterable[str], served: ServedMode
 
 
 def states_of(reader: Reader, features: Iterable[Feature], served: ServedModel) -> dict[str, tuple[State, str | None]]:
-    """Of features, by id: the state, and the id of the drift report that says so, where there is one."""
+    """The states of features, and the drift reports that say so.
+
+    Args:
+        reader: Reads drift reports.
+        features: The features.
+        served: What the server runs.
+
+    Returns:
+        By feature id, the state, and the id of the report that decided it; None where no report did.
+
+    Raises:
+        ArtifactNotFound: The SAE of a feature is not registered.
+    """
     listed = list(features)
     home = {owner for owner in {each.artifact for each in listed} if at_home(reader, owner, served)}
     away = [each for each in listed if each.artifact not in home]
@@ -38,7 +62,11 @@ def states_of(reader: Reader, features: Iterable[Feature], served: ServedModel) 
 
 
 def with_states(reader: Reader, features: Iterable[Feature], served: ServedModel | None) -> tuple[Feature, ...]:
-    """The same features, each with its state."""
+    """The same features in the same order, each with its state; unchanged where no model is loaded.
+
+    Raises:
+        ArtifactNotFound: The SAE of a feature is not registered.
+    """
     listed = tuple(features)
     if served is None:
         return listed
@@ -47,7 +75,7 @@ def with_states(reader: Reader, features: Iterable[Feature], served: ServedModel
 
 
 def vouched(state: State, served: ServedModel) -> State:
-    """What a verdict on the checkpoint is worth for what runs: rule 3."""
+    """The state on what runs, given the state on the checkpoint (rule 3)."""
     return State.UNCHECKED if state is State.FRESH and served.overrides else state
 
 

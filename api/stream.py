@@ -1,4 +1,4 @@
-"""Server-sent events: split a byte stream into them, and add to the last chunk of an answer.
+"""Server-sent events: splits a byte stream into them, and adds to the last chunk of an answer.
 
 An event ends with a blank line, wherever the network cut the stream. Chunks are passed on as they come, byte for
 byte; only those that may be the last (every choice has finished, or there is only usage) wait for what follows.
@@ -18,7 +18,7 @@ from featurehub.errors import FeaturehubError
 
 __all__ = ["Ending", "Events", "append", "data_of", "event", "say_aborted"]
 
-# Python's own ``splitlines`` knows ten more, all of which may stand in JSON as they are.
+# Python's own ``splitlines`` also splits at characters that JSON may contain unescaped.
 LINE_END = re.compile(r"\r\n|\n|\r")
 # Two line ends in a row. A lone "\r" at the end of the buffer may be half of "\r\n": it waits.
 BLANK_LINE = re.compile(r"(?:\r\n|\n|\r(?!\n|\Z)){2}")
@@ -28,7 +28,12 @@ ABORTED = "content_filter"
 
 
 class Ending(NamedTuple):
-    """What an answer ends with: keys for its last chunk, and whether it was aborted."""
+    """What an answer ends with.
+
+    Attributes:
+        added: Keys that are added to the answer's last chunk.
+        aborted: Whether an abort ended the answer.
+    """
 
     added: dict[str, Any]
     aborted: bool = False
@@ -38,14 +43,19 @@ Finish = Callable[[], Awaitable[Ending]]
 
 
 def say_aborted(chunk: dict[str, Any]) -> None:
-    """Puts the reason into a chunk, or a whole answer, that says that it has finished."""
+    """Sets ``finish_reason`` to "content_filter" in every finished choice of a chunk or a whole answer."""
     for choice in chunk.get("choices", ()):
         if choice.get("finish_reason") is not None:
             choice["finish_reason"] = ABORTED
 
 
 class Events:
-    """Splits text or bytes that arrive in arbitrary pieces; the events together are the input, unchanged."""
+    """Splits text or bytes that arrive in arbitrary pieces into events. Joined, the events are the input unchanged.
+
+    Attributes:
+        buffer: The text of the event that is not complete yet.
+        decoder: Decodes UTF-8 that may be cut within a character.
+    """
 
     def __init__(self) -> None:
         self.buffer = ""
@@ -63,18 +73,19 @@ class Events:
         return events
 
     def remainder(self) -> str:
-        """What is left when the stream ends: an event without its blank line, or nothing."""
+        """What is left when the stream ends: an event without its blank line, or ""."""
         left, self.buffer = self.buffer + self.decoder.decode(b"", final=True), ""
         return left
 
 
 def data_of(text: str) -> str:
-    """The data of one event; "" of a comment."""
+    """The data of one event; "" for a comment."""
     lines = [line[5:].removeprefix(" ") for line in LINE_END.split(text) if line.startswith("data:")]
     return "\n".join(lines)
 
 
 def event(body: dict[str, Any]) -> str:
+    """One server-sent event with this JSON object as its data."""
     return f"data: {to_json(body)}\n\n"
 
 
@@ -93,11 +104,17 @@ def may_be_last(chunk: dict[str, Any]) -> bool:
 
 
 async def append(pieces: AsyncIterable[str | bytes | memoryview], finish: Finish) -> AsyncIterator[str]:
-    """The same events, with ``finish()``'s keys added to the last chunk before ``[DONE]``.
+    """Passes on a stream of events, with ``finish()``'s keys added to the last chunk before ``[DONE]``.
 
-    When ``finish`` raises a FeaturehubError the chunk goes out as it was, then an error event, then ``[DONE]``. A
-    stream that itself carried an error event, has no chunk at all, or broke off before ``[DONE]``, is passed on as it
-    is.
+    Where ``finish`` raises a FeaturehubError, the chunk is sent as it was, then an error event, then ``[DONE]``. A
+    stream is passed on unchanged where it carries an error event, has no chunk, or breaks off before ``[DONE]``.
+
+    Args:
+        pieces: The stream, cut anywhere.
+        finish: Awaited at most once, when the answer is complete.
+
+    Yields:
+        Text of the new stream, one event or several at a time.
     """
     events, tail = Events(), Tail(finish)
     async for piece in pieces:
@@ -111,9 +128,11 @@ async def append(pieces: AsyncIterable[str | bytes | memoryview], finish: Finish
 class Tail:
     """Holds back the chunks that may be the last ones.
 
-    held:   their events, with their data
-    latest: the last chunk that came, as an object
-    failed: whether the stream carried an error
+    Attributes:
+        finish: Gives the keys to add.
+        held: The events that are held back, each with its data.
+        latest: The last chunk that came.
+        failed: Whether the stream carried an error.
     """
 
     def __init__(self, finish: Finish) -> None:
@@ -132,6 +151,7 @@ class Tail:
         return self.take(text, chunk_of(data))
 
     def take(self, text: str, chunk: dict[str, Any]) -> str:
+        """Holds back a chunk that may be the last, and returns what can be sent."""
         self.latest = chunk or self.latest
         self.failed = self.failed or "error" in chunk
         if may_be_last(chunk):
@@ -141,10 +161,12 @@ class Tail:
         return self.release() + text
 
     def release(self) -> str:
+        """The events that were held back, which are then no longer held."""
         held, self.held = self.held, []
         return "".join(text for text, _ in held)
 
     async def close(self) -> str:
+        """What to send before ``[DONE]``."""
         if self.failed or not self.latest:
             return self.release()
         try:
@@ -155,6 +177,7 @@ class Tail:
         return await run_in_threadpool(self.end, ending)
 
     def end(self, ending: Ending) -> str:
+        """The events that were held back, with ``ending`` in the last of them, or in a new one where none was."""
         held, self.held = self.held, []
         if not held:
             return event(self.latest | {"choices": []} | ending.added)

@@ -1,4 +1,4 @@
-"""Lets the model answer under steerings, and counts what a judge says of the answers."""
+"""Lets the model answer under steerings, and counts what a judge says about the answers."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +14,15 @@ __all__ = ["AnswerTally", "Bench", "Candidate", "Generator", "SteeringJudge", "T
 
 
 class Candidate(NamedTuple):
-    """A labelled feature.
+    """A labelled feature that may be steered.
 
     Attributes:
-        name: What features share that mean the same: the label's head.
+        latent: Index in the SAE.
+        label: The whole label.
+        name: The head of the label without what distinguishes it; features with one name mean the same.
+        label_score: How well the label detects the latent's firing, in [0, 1].
         norm: ‖W_dec[latent]‖.
-        unsteered: Share of unsteered answers that show the label, on the prompts that choose.
+        unsteered: Share of unsteered answers that show the label, in [0, 1], on the prompts that choose.
     """
 
     latent: int
@@ -31,27 +34,46 @@ class Candidate(NamedTuple):
 
     @property
     def promise(self) -> float:
+        """``label_score`` · (1 − ``unsteered``), in [0, 1]."""
         return self.label_score * (1.0 - self.unsteered)
 
 
 class Generator(Protocol):
-    """The served model with the SAE; ``featurehub.engine.offline.Engine`` is one."""
+    """The served model with the SAE, such as ``featurehub.engine.offline.Engine``."""
 
     def generate(
         self, prompts: Sequence[Sequence[int]], steerings: Sequence[Steering | None], sampling: Sampling
-    ) -> Iterator[Generation]: ...
+    ) -> Iterator[Generation]:
+        """One answer per prompt, in order.
+
+        Args:
+            prompts: Token ids of each prompt.
+            steerings: The steering of each prompt; None for an unsteered answer.
+            sampling: How answers are drawn.
+        """
+        ...
 
 
 class SteeringJudge(Protocol):
-    """Says of each text whether it shows what a label names, and whether it is still coherent. [texts] bool each."""
+    """Judges texts: whether each shows what a label names, and whether it is still coherent."""
 
-    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray: ...
+    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        """Whether each text shows what the label names, [texts] bool."""
+        ...
 
-    def coherent(self, texts: Sequence[str]) -> np.ndarray: ...
+    def coherent(self, texts: Sequence[str]) -> np.ndarray:
+        """Whether each text is still coherent, [texts] bool."""
+        ...
 
 
 class AnswerTally(NamedTuple):
-    """Outcomes of one candidate at one dose."""
+    """Outcomes of one candidate at one dose.
+
+    Attributes:
+        answers: How many answers there are.
+        shown: How many of them show the label.
+        coherent: How many of them are coherent.
+    """
 
     answers: int = 0
     shown: int = 0
@@ -62,23 +84,36 @@ class AnswerTally(NamedTuple):
 
     @property
     def success(self) -> float:
+        """Share of answers that show the label."""
         return self.shown / max(1, self.answers)
 
     @property
     def coherence(self) -> float:
+        """Share of answers that are coherent."""
         return self.coherent / max(1, self.answers)
 
     @property
     def merit(self) -> float:
+        """``success`` · ``coherence``."""
         return self.success * self.coherence
 
 
 Trials = dict[tuple[int, float], AnswerTally]
-"""By latent and dose."""
+"""The outcomes by latent and dose."""
 
 
 class Bench:
-    """Lets the model answer under many steerings, many at a time, and judges the answers. No seed comes twice."""
+    """Lets the model answer under many steerings at a time, and judges the answers. No seed is used twice.
+
+    Attributes:
+        generator: The model.
+        median_norm: Median ‖x‖ of the residual stream at the SAE's hook point.
+        judge: Judges the answers.
+        sampling: How answers are drawn; its seed is that of the first answer.
+        per_run: Answers per call of the generator.
+        progress: Called with the number of answers given so far.
+        done: Answers given so far.
+    """
 
     def __init__(
         self, generator: Generator, median_norm: float, judge: SteeringJudge, sampling: Sampling, per_run: int
@@ -89,11 +124,18 @@ class Bench:
         self.done = 0
 
     def unsteered(self, features: Sequence[Candidate], prompts: Sequence[list[int]], count: int) -> dict[int, float]:
-        """By latent: the share of ``count`` unsteered answers that show its label."""
+        """By latent, the share of ``count`` unsteered answers that show its label. All features share the answers."""
         texts = self.answer([(prompts[i % len(prompts)], None) for i in range(count)])
         return {f.latent: float(self.judge.shows(f.label, texts).mean()) for f in features}
 
     def run(self, arms: Sequence[tuple[Candidate, float]], prompts: Sequence[list[int]], answers: int) -> Trials:
+        """Steers every candidate at its dose and counts the outcomes.
+
+        Args:
+            arms: Candidates, each with the dose of its nudge.
+            prompts: Token ids; used in turn.
+            answers: How many answers each arm gives.
+        """
         requests = [
             (prompts[i % len(prompts)], nudge(candidate, dose, self.median_norm))
             for candidate, dose in arms
@@ -106,6 +148,7 @@ class Bench:
         }
 
     def answer(self, requests: Sequence[tuple[list[int], Steering | None]]) -> list[str]:
+        """The text of the answer to each prompt under its steering."""
         texts: list[str] = []
         for start in range(0, len(requests), self.per_run):
             prompts, steerings = zip(*requests[start : start + self.per_run], strict=True)
@@ -116,6 +159,7 @@ class Bench:
         return texts
 
     def judged(self, candidate: Candidate, texts: Sequence[str]) -> AnswerTally:
+        """Counts what the judge says about a candidate's answers."""
         shown, coherent = self.judge.shows(candidate.label, texts), self.judge.coherent(texts)
         return AnswerTally(len(texts), int(shown.sum()), int(coherent.sum()))
 
@@ -126,5 +170,11 @@ def nudge(candidate: Candidate, dose: float, median_norm: float) -> Steering:
 
 
 def coefficient(candidate: Candidate, dose: float, median_norm: float) -> float:
-    """Of a nudge that has this dose; infinite for a row of zeros, which no number makes longer."""
+    """The raw coefficient of a nudge that has this dose; infinite for a row of zeros, which no factor makes longer.
+
+    Args:
+        candidate: The feature that is nudged.
+        dose: ‖Δ‖ relative to ``median_norm``.
+        median_norm: Median ‖x‖ of the residual stream at the hook point.
+    """
     return dose * median_norm / candidate.norm if candidate.norm else math.inf

@@ -1,4 +1,4 @@
-"""Documents with what every latent did on them, split and pooled."""
+"""Documents with the activations of every latent on them, split and pooled."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,9 +13,13 @@ __all__ = ["Corpus", "peak_levels", "pool", "split"]
 
 
 class Corpus(NamedTuple):
-    """documents: the text that each token adds, "" for special ones; concatenated they are the text
-    matrix:    [tokens, d_sae] activations >= 0 of all documents, one after the other; rows of special tokens are empty
-    offsets:   [documents + 1] rows of ``matrix`` at which documents begin
+    """Documents with the activations of every latent on their tokens.
+
+    Attributes:
+        documents: The text that each token adds, "" for special tokens; concatenated, it is the document's text.
+        matrix: [tokens, d_sae] activations >= 0 of all documents, one after the other; rows of special tokens are
+            empty.
+        offsets: [documents + 1] the rows of ``matrix`` at which documents begin, and its end.
     """
 
     documents: Sequence[Sequence[str]]
@@ -26,7 +30,7 @@ class Corpus(NamedTuple):
     def pieces(self) -> list[list[str]]:
         """The documents with special tokens as ``BREAK``.
 
-        A token that only begins a character adds no text either, but it has activations, which special tokens have not.
+        A token that only begins a character adds no text either, but unlike a special token it has activations.
         """
         silent = np.diff(self.matrix.indptr) == 0
         return [
@@ -35,7 +39,11 @@ class Corpus(NamedTuple):
         ]
 
     def checked(self) -> "Corpus":
-        """Itself. Raises InvalidInput where documents, rows and offsets do not fit together."""
+        """The corpus itself, once documents, rows and offsets are known to fit together.
+
+        Raises:
+            InvalidInput: They do not fit together.
+        """
         lengths = [len(document) for document in self.documents]
         if not np.array_equal(np.diff(self.offsets), lengths) or self.offsets[-1] != self.matrix.get_shape()[0]:
             raise InvalidInput("the corpus has activations for other tokens than its documents have", param="corpus")
@@ -50,16 +58,25 @@ class Corpus(NamedTuple):
 
 
 def split(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus]:
-    """Two corpora without a common document; the second has ``share`` of them."""
+    """Splits a corpus at random into two that share no document.
+
+    Args:
+        corpus: The corpus.
+        share: Share of the documents that the second one gets, in [0, 1].
+        seed: The same seed splits the same way.
+    """
     order = np.random.default_rng(seed).permutation(len(corpus.documents))
     cut = round(len(order) * (1 - share))
     return corpus.subset(np.sort(order[:cut])), corpus.subset(np.sort(order[cut:]))
 
 
 def pool(matrix: csr_matrix, owners: np.ndarray, count: int) -> csr_matrix:
-    """Largest activation of every latent in every unit, [count, d_sae].
+    """The largest activation of every latent in every unit, [count, d_sae].
 
-    owners: [tokens] the unit that each row belongs to; -1 for none
+    Args:
+        matrix: [tokens, d_sae] activations.
+        owners: [tokens] the unit that each row belongs to; -1 for none.
+        count: How many units there are.
     """
     width = matrix.get_shape()[1]
     units = np.repeat(owners, np.diff(matrix.indptr))
@@ -73,7 +90,12 @@ def pool(matrix: csr_matrix, owners: np.ndarray, count: int) -> csr_matrix:
 
 
 def peak_levels(peaks: csc_matrix, quantile: float) -> np.ndarray:
-    """Each latent's ``quantile`` of its positive peaks, [d_sae]; infinite for one that never fires."""
+    """A quantile of each latent's positive peaks, [d_sae]; infinite for a latent that never fires.
+
+    Args:
+        peaks: [units, d_sae] largest activations.
+        quantile: In [0, 1].
+    """
     levels = np.full(peaks.get_shape()[1], np.inf, dtype=np.float32)
     for latent, (start, stop) in enumerate(zip(peaks.indptr, peaks.indptr[1:], strict=False)):
         if stop > start:

@@ -3,8 +3,8 @@
 1. A document is cut into *sentences*: at marks that end one, and at special tokens.
 2. *Parts* are what lies between special tokens: the turns of a chat.
 3. *Passages* are runs of whole sentences. A document longer than ``PASSAGE`` tokens is cut into as many as needed, of
-   about equal length (else the short rest would tell passages apart by their length). In long documents nearly every
-   latent fires somewhere; a passage is short enough to tell, and long enough to hold more than a peak.
+   about equal length (otherwise a short rest would differ from the others by its length). In long documents nearly
+   every latent fires somewhere; a passage is short enough to say something, and long enough to hold more than a peak.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,11 +22,16 @@ PASSAGE = 128
 
 
 class Cut(NamedTuple):
-    """words:       of each sentence that has any
-    documents:   [sentences] that each belongs to;  parts, passages: the same, counted over the corpus
-    sentence_of: [tokens] the sentence of each row, -1 for none
-    passage_of:  [tokens] the passage of each row
-    texts:       [passages] special tokens read as line breaks
+    """A corpus cut into sentences, parts and passages. Only sentences that have words are counted.
+
+    Attributes:
+        words: The folded words of each sentence.
+        documents: [sentences] the document of each sentence.
+        parts: [sentences] the part of each sentence, numbered through the corpus.
+        passages: [sentences] the passage of each sentence, numbered through the corpus.
+        sentence_of: [tokens] the sentence of each row, -1 for none.
+        passage_of: [tokens] the passage of each row.
+        texts: [passages] the text of each passage, with special tokens as line breaks.
     """
 
     words: list[list[str]]
@@ -39,7 +44,15 @@ class Cut(NamedTuple):
 
 
 class SentenceSpan(NamedTuple):
-    """Tokens ``begin`` to ``end`` of a document, and whether a part or a passage begins with it."""
+    """One sentence of a document.
+
+    Attributes:
+        begin: Index of its first token.
+        end: Index after its last token.
+        words: Its folded words.
+        begins_part: Whether a part begins with it.
+        begins_passage: Whether a passage begins with it.
+    """
 
     begin: int
     end: int
@@ -49,7 +62,12 @@ class SentenceSpan(NamedTuple):
 
 
 def cut(corpus: Corpus, passage: int = PASSAGE) -> Cut:
-    """The sentences, parts and passages of a corpus."""
+    """Cuts a corpus into sentences, parts and passages.
+
+    Args:
+        corpus: The corpus.
+        passage: Tokens. A longer document is cut into passages of about equal length, near this size or below.
+    """
     words: list[list[str]] = []
     owners: list[tuple[int, int, int]] = []
     sentence_of = np.full(int(corpus.offsets[-1]), -1, dtype=np.int64)
@@ -69,7 +87,7 @@ def cut(corpus: Corpus, passage: int = PASSAGE) -> Cut:
                 words.append(sentence.words)
                 owners.append((document, part, len(texts) - 1))
     documents, parts, passages = np.array(owners, dtype=np.int64).reshape(-1, 3).T
-    # Parts without words are no parts.
+    # Parts without words are not counted.
     return Cut(words, documents, np.unique(parts, return_inverse=True)[1], passages, sentence_of, passage_of, texts)
 
 

@@ -6,13 +6,13 @@
        f = Σ a / N,   g = |{u: w in u}| / N,   both = Σ_{u has w} a / N
        kappa = 2 (both − f g) / (f + g − 2 f g)
 
-   It is 0 for a word that comes as often with firing as without, whatever its frequency, so it needs no list of stop
+   It is 0 for a word that occurs as often with firing as without, whatever its frequency, so it needs no list of stop
    words; and unlike a log-odds ratio it asks for coverage as much as for precision, so that the name of a concept,
    said now and then in all of its texts, beats a word that is certain but rare.
 2. Inside = the mean of kappa over passages and over sentences: words of what the latent fires on.
 3. Before = kappa over requests: words that announce it. People call a thing by its name when they ask for it.
 4. Agreement = the mean of inside and before. It is inside alone where no document has more than one part, and where
-   inside is at least ``ITSELF``: such a word is no sign of what the latent fires on, it is what it fires on.
+   inside is at least ``ITSELF``: such a word is not a sign of what the latent fires on, but the thing itself.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,14 @@ ITSELF = 0.8
 
 
 class NGram(NamedTuple):
-    """passages: how many have it;  firing: in how many of these the latent fires (graded);  agreement: in [-1, 1]."""
+    """An n-gram and how well it goes with a latent.
+
+    Attributes:
+        text: The folded words, joined.
+        agreement: Step 4 of this module, in [-1, 1]; 0 is chance.
+        passages: How many passages have it.
+        firing: In how many of these passages the latent fires; a weak firing counts as a fraction.
+    """
 
     text: str
     agreement: float
@@ -41,9 +48,15 @@ class NGram(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """level:    activation from which the latent counts as firing
-    passages: how many it fires in
-    ngrams:   best agreement first
+    """What an explainer is given on one latent.
+
+    Attributes:
+        latent: Index in the SAE.
+        level: Activation from which the latent counts as firing.
+        passages: How many passages it fires in.
+        ngrams: The n-grams that agree with it, best agreement first.
+        top_tokens: The tokens that its decoder row promotes, strongest first; empty without a projection.
+        bottom_tokens: The tokens that its decoder row suppresses, strongest first; empty without a projection.
     """
 
     latent: int
@@ -62,11 +75,18 @@ def gather(
     min_documents: int = 3,
     count: int = 40,
 ) -> Iterator[Evidence]:
-    """Evidence on each of ``latents``, in that order.
+    """Gathers the evidence on latents.
 
-    longest:       words of the longest n-gram
-    min_documents: in which an n-gram must be
-    count:         of n-grams that each latent gets
+    Args:
+        corpus: Documents that the explainer may see.
+        latents: Indices in the SAE.
+        projection: What each latent writes.
+        longest: Words of the longest n-gram.
+        min_documents: Documents that an n-gram must occur in.
+        count: N-grams that each latent gets.
+
+    Yields:
+        The evidence on each latent, in the order of ``latents``.
     """
     views = build_views(corpus, longest, min_documents)
     for start in range(0, len(latents), BLOCK):
@@ -95,7 +115,7 @@ def gather_block(views: Views, latents: list[int], projection: Projection | None
 
 
 def largest(values: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the largest values, best first; of equals the first. Without sorting the others."""
+    """Indices of the largest values, best first; among equals the first. The other values are not sorted."""
     if count >= len(values):
         return np.argsort(-values, kind="stable")
     least = np.partition(values, len(values) - count)[len(values) - count]
@@ -112,7 +132,7 @@ def agree(views: Views, latents: list[int]) -> np.ndarray:
 
 
 def kappa(units: Units, latents: list[int]) -> np.ndarray:
-    """Step 1, [n-grams, latents]; 0 for what never or always comes."""
+    """Step 1, [n-grams, latents]; 0 for an n-gram or a latent that occurs in no unit or in all of them."""
     fires = units.firing[:, latents]
     f = np.asarray(fires.sum(axis=0)).reshape(1, -1) / len(units)
     g = np.asarray(units.terms.sum(axis=0)).reshape(-1, 1) / len(units)

@@ -2,9 +2,9 @@
 
 The one that ships needs no language model:
 1. An n-gram's worth is its agreement, raised by up to ``PROMOTED`` where the latent's decoder row promotes it.
-2. The head is the worthiest n-gram; one of several words must beat a single word of it by ``LONGER``, since shorter
-   names generalise.
-3. Up to ``further`` n-grams follow that bring words of their own and are worth at least ``SHARE`` of the head's.
+2. The head is the worthiest n-gram, but must beat the shorter n-grams within it by the factor ``LONGER``, since shorter
+   names generalise better.
+3. Up to ``further`` n-grams follow that have only new words and are worth at least ``SHARE`` of what the head is.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,13 @@ SHOWN = 12
 
 
 class Explanation(NamedTuple):
-    """What an explainer came to, with what it was given and what it answered before that was parsed."""
+    """An explainer's result and how it came about.
+
+    Attributes:
+        outcome: The proposed label, or the reason why there is none.
+        prompt: What the explainer was given.
+        answer: What it answered, before that was parsed.
+    """
 
     outcome: Proposal | Unlabeled
     prompt: str
@@ -33,16 +39,29 @@ class Explanation(NamedTuple):
 
 
 class Explainer(Protocol):
-    """``method`` names how it works, ``model`` the language model that answers, "" for none."""
+    """Turns evidence into a proposal for a label.
+
+    Attributes:
+        method: How it works, as a label's provenance names it.
+        model: The language model that answers; "" for none.
+    """
 
     method: str
     model: str
 
-    def explain(self, evidence: Evidence) -> Explanation: ...
+    def explain(self, evidence: Evidence) -> Explanation:
+        """A proposal for the label of the latent, or the reason why there is none."""
+        ...
 
 
 class NgramExplainer:
-    """Contrastive n-grams with the vocabulary projection; no key, no network, no language model."""
+    """Names latents by contrastive n-grams and the vocabulary projection, without a key, a network or a language model.
+
+    Attributes:
+        method: "contrastive-ngrams".
+        model: Always "".
+        further: How many n-grams may follow the head.
+    """
 
     method = "contrastive-ngrams"
     model = ""
@@ -51,6 +70,7 @@ class NgramExplainer:
         self.further = further
 
     def explain(self, evidence: Evidence) -> Explanation:
+        """The proposal of steps 1 to 3; Unlabeled where no n-gram agrees better than chance."""
         prompt = describe(evidence)
         promoted = promotion(evidence)
         worths = {ngram.text: worth(ngram, promoted) for ngram in evidence.ngrams}
@@ -62,7 +82,13 @@ class NgramExplainer:
 
 
 class FakeExplainer:
-    """Answers from a table, for tests; a latent that is not in it stays unlabelled."""
+    """Answers from a table, for tests; a latent that is not in it stays unlabelled.
+
+    Attributes:
+        method: "fake".
+        model: Always "".
+        proposals: The proposal of each latent.
+    """
 
     method = "fake"
     model = ""
@@ -71,6 +97,7 @@ class FakeExplainer:
         self.proposals = proposals
 
     def explain(self, evidence: Evidence) -> Explanation:
+        """The proposal in the table; Unlabeled where there is none."""
         outcome = self.proposals.get(evidence.latent) or Unlabeled(reason="the fake has no answer for it")
         return Explanation(outcome, describe(evidence), str(outcome))
 
@@ -81,7 +108,7 @@ def worth(ngram: NGram, promoted: Mapping[str, float]) -> float:
 
 
 def promotion(evidence: Evidence) -> dict[str, float]:
-    """Top tokens that are whole words, with their logit relative to the strongest, in (0, 1]."""
+    """Top tokens that are whole words, with their logit relative to the strongest token's, in (0, 1]."""
     strongest = max((each.logit for each in evidence.top_tokens), default=0.0)
     words = [(join(words_in(each.token)), each.logit) for each in evidence.top_tokens if each.logit > 0]
     return {word: logit / strongest for word, logit in reversed(words) if word and " " not in word}
@@ -116,12 +143,12 @@ def ranked(worths: Mapping[str, float]) -> list[tuple[str, float]]:
 
 @lru_cache(maxsize=1 << 16)
 def place_among_equals(text: str) -> tuple[int, int, str]:
-    """The shorter first, then by alphabet; but never a character before the word that it is part of."""
+    """Sorts shorter n-grams first, then by alphabet, but never a character before the word that it is part of."""
     return size_of(text), -len(words_in(text)), text
 
 
 def describe(evidence: Evidence) -> str:
-    """The evidence in words, as a label keeps it."""
+    """The evidence in words, as a label's provenance keeps it."""
     lines = [f"latent {evidence.latent} fires from {evidence.level:.3g} on, in {evidence.passages} passages"]
     lines += [
         f"{ngram.text!r}: agreement {ngram.agreement:.3f}, in {ngram.passages} passages, firing in {ngram.firing:.1f}"

@@ -1,9 +1,10 @@
 """Makes heads unique, so that a request's ``banking`` means one feature.
 
-1. The latent with the most merit comes first, of equals the lower one. The first to want a head gets it plain.
+1. The latent with the most merit comes first; among equals, the one with the lower index. The first latent that wants a
+   head gets it plain.
 2. Another gets the first of its further words that makes it unique in brackets: ``banking (loan)``; that word is then
-   not repeated behind the colon.
-3. Where no further word does, a number: ``banking (2)``.
+   not repeated after the colon.
+3. Where no further word makes it unique, it gets a number: ``banking (2)``.
 """
 
 from collections import defaultdict
@@ -17,7 +18,15 @@ __all__ = ["unique_heads"]
 
 
 def unique_heads(proposals: Mapping[int, Proposal], merits: Mapping[int, float]) -> dict[int, Proposal]:
-    """Of each latent: its proposal with a head that no other has. A latent without a merit comes last."""
+    """Gives every proposal a head that no other has.
+
+    Args:
+        proposals: The proposals by latent.
+        merits: How good each latent's label is; a latent without a merit comes last.
+
+    Returns:
+        The proposals by latent, with unique heads.
+    """
     taken: set[str] = set()
     numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(2))
     unique: dict[int, Proposal] = {}
@@ -29,7 +38,7 @@ def unique_heads(proposals: Mapping[int, Proposal], merits: Mapping[int, float])
 
 
 def distinguish(proposal: Proposal, taken: set[str], numbers: Iterator[int]) -> Proposal:
-    """``numbers``: that no latent has which shares the head."""
+    """The proposal with a head that is not taken. ``numbers`` are those not used yet for its head."""
     if fold(proposal.head) not in taken:
         return proposal
     for word in proposal.further:

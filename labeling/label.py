@@ -1,11 +1,12 @@
 """Labels the live latents of an SAE from documents with their activations.
 
-1. The documents are split first: what the explainer is shown, and what its labels are scored on, have none in common.
+1. The documents are split first: those that the explainer is shown, and those that its labels are scored on, have none
+   in common.
 2. A live latent fires somewhere. One that fires in too few passages of either half stays unlabelled, with that reason.
 3. The explainer proposes a label from the evidence on the first half.
 4. The scorer tells, on the second half, how well the label detects the latent's firing.
-5. Of latents that share a head, the one whose label holds best keeps it plain; the others get a distinguishing one.
-   ``rename`` does that again by another merit, once more is known of the features (how well they steer).
+5. Of latents that share a head, the one whose label scores best keeps it plain; the others get a distinguishing one.
+   ``rename`` does that again by another merit, once more is known about the features (how well they steer).
 6. More failures than the budget allows end the run: labels of an SAE that mostly cannot be labelled mislead.
 """
 
@@ -32,13 +33,17 @@ __all__ = ["LabelConfig", "LatentLabel", "label_latents", "rename"]
 
 
 class LabelConfig(Frozen):
-    """score_share:   share of the documents that labels are scored on
-    min_passages:  in which a latent must fire, in either half
-    min_ngram:     documents in which an n-gram must be
-    longest:       words of the longest n-gram
-    candidates:    n-grams that the explainer is shown of each latent
-    max_unlabeled: largest share of live latents that may stay without a label
-    author:        who a label's row names as its author
+    """How latents are labelled.
+
+    Attributes:
+        score_share: Share of the documents that labels are scored on, in (0, 1).
+        seed: Seed of the split.
+        min_passages: Passages in which a latent must fire, in either half.
+        min_ngram: Documents in which an n-gram must occur.
+        longest: Words of the longest n-gram.
+        candidates: N-grams that the explainer is shown for each latent.
+        max_unlabeled: Largest share of live latents that may stay without a label, in [0, 1].
+        author: The author that a label's provenance names.
     """
 
     score_share: float = Field(default=0.5, gt=0.0, lt=1.0)
@@ -52,7 +57,13 @@ class LabelConfig(Frozen):
 
 
 class LatentLabel(NamedTuple):
-    """One latent's label, or the reason why it has none, and where that comes from."""
+    """The label of one latent, or the reason why it has none.
+
+    Attributes:
+        latent: Index in the SAE.
+        outcome: Labeled, or Unlabeled with the reason.
+        provenance: How the outcome was found.
+    """
 
     latent: int
     outcome: Outcome
@@ -60,7 +71,12 @@ class LatentLabel(NamedTuple):
 
 
 class ScoredExplanation(NamedTuple):
-    """An explanation with its detection scores; none for one without a proposal."""
+    """An explanation with its detection scores.
+
+    Attributes:
+        explanation: What the explainer came to.
+        scores: As ``labeling.scoring.detection`` gives them; empty where there is no proposal.
+    """
 
     explanation: Explanation
     scores: dict[str, float]
@@ -75,10 +91,22 @@ def label_latents(
     scorer: Scorer | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[LatentLabel]:
-    """A label or a reason for every live latent, by latent; the same for the same corpus and configuration.
+    """Labels every live latent. The same corpus and configuration give the same labels.
 
-    projection: the explainer's evidence from the decoder's side;  progress: is called with latents done and in all
-    Raises InvalidInput for a corpus that does not fit together, BudgetExceeded.
+    Args:
+        corpus: Documents with their activations.
+        config: How to label; by default ``LabelConfig()``.
+        projection: What each latent writes, as further evidence for the explainer.
+        explainer: Proposes labels; by default ``NgramExplainer()``.
+        scorer: Scores texts for a label; by default ``WordScorer()``.
+        progress: Called with the number of latents done and the number of live latents.
+
+    Returns:
+        A label or a reason for every live latent, by index.
+
+    Raises:
+        InvalidInput: The documents, rows and offsets of the corpus do not fit together.
+        BudgetExceeded: More latents stay without a label than ``max_unlabeled`` allows.
     """
     config, explainer, scorer = config or LabelConfig(), explainer or NgramExplainer(), scorer or WordScorer()
     shown, held_out = split(corpus.checked(), config.score_share, config.seed)
@@ -103,6 +131,7 @@ class Examiner:
         self.peaks = csc_matrix(pool(held_out.matrix, pieces.passage_of, len(pieces.texts)))
 
     def examine(self, evidence: Evidence, explanation: Explanation) -> ScoredExplanation:
+        """The explanation with its scores on held-out passages; Unlabeled where the latent fires in too few of them."""
         if isinstance(explanation.outcome, Unlabeled):
             return ScoredExplanation(explanation, {})
         fires = self.peaks[:, [evidence.latent]].toarray().ravel() >= evidence.level
@@ -131,7 +160,7 @@ def too_few(passages: int, needed: int, half: str) -> Unlabeled:
 
 
 def check_budget(found: Mapping[int, ScoredExplanation], max_unlabeled: float) -> None:
-    """Step 6."""
+    """Step 6. Raises BudgetExceeded."""
     reasons = [
         each.explanation.outcome.reason for each in found.values() if isinstance(each.explanation.outcome, Unlabeled)
     ]
@@ -166,7 +195,12 @@ def concluded(found: Mapping[int, ScoredExplanation], explainer: Explainer, auth
 
 
 def rename(labels: Sequence[LatentLabel], merits: Mapping[int, float]) -> list[LatentLabel]:
-    """The same labels with unique heads; of latents that share a name, the one with the most merit has it plain."""
+    """The same labels with unique heads.
+
+    Args:
+        labels: The labels of one SAE.
+        merits: By latent; of latents that share a name, the one with the most merit has it plain.
+    """
     proposals = {each.latent: Proposal.read(each.outcome.label) for each in labels if isinstance(each.outcome, Labeled)}
     unique = unique_heads(proposals, merits)
     return [

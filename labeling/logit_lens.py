@@ -4,7 +4,7 @@
 
 It needs no data and no forward pass. The row is read as if it were the whole stream, by the model's own final norm
 (``labeling.unembedding``), as transformers' ``lm_head(norm(row))`` reads it; so only the order and the relative size of
-the logits mean something. A LayerNorm's bias takes part: it writes the same to every row.
+the logits mean something. A LayerNorm's bias is included; it adds the same logits to every row.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,12 +16,17 @@ from featurehub.records import TokenLogit
 __all__ = ["Projection", "ReadOut", "project"]
 
 ReadOut = Callable[[np.ndarray], np.ndarray]
-"""What a model does to rows of its stream before it unembeds them; [rows, d_model] in and out."""
+"""What a model does to rows of its stream before it unembeds them, [rows, d_model] -> [rows, d_model]."""
 BLOCK = 256
 
 
 class Projection:
-    """The strongest tokens of every latent, best first, in both directions."""
+    """The tokens that every latent promotes and suppresses most. A decoder row of zeros has none.
+
+    Attributes:
+        top: The tokens with the highest logits of each latent, highest first.
+        bottom: The tokens with the lowest logits of each latent, lowest first.
+    """
 
     def __init__(self, top: Sequence[tuple[TokenLogit, ...]], bottom: Sequence[tuple[TokenLogit, ...]]) -> None:
         self.top = top
@@ -39,6 +44,9 @@ def project(
         unembed: [vocab, d_model]; rows beyond ``tokens`` (padding) are left out.
         tokens: The vocabulary, by id.
         count: Tokens that are kept of each row, in either direction.
+
+    Returns:
+        The strongest tokens of every row in both directions.
     """
     top: list[tuple[TokenLogit, ...]] = []
     bottom: list[tuple[TokenLogit, ...]] = []
@@ -52,7 +60,7 @@ def project(
 
 
 def strongest(row: np.ndarray, tokens: Sequence[str], count: int) -> tuple[TokenLogit, ...]:
-    """The tokens with the smallest values, smallest first; of equals the one that comes first in the vocabulary."""
+    """The tokens with the smallest values, smallest first; among equals the one that comes first in the vocabulary."""
     count = min(count, len(row))
     smallest = np.argpartition(row, count - 1)[:count]
     order = smallest[np.lexsort((smallest, row[smallest]))]

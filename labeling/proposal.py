@@ -1,4 +1,4 @@
-"""A proposed label: a name, and words that tell more."""
+"""A proposed label: a name, and words that say more."""
 
 from typing import NamedTuple
 
@@ -9,18 +9,24 @@ __all__ = ["Proposal"]
 
 
 class Proposal(NamedTuple):
-    """``banking: loan, deposit``. head and further words are folded words, joined as their script joins them."""
+    """A proposed label, such as ``banking: loan, deposit``.
+
+    Attributes:
+        head: The name, of folded words joined as their script joins them.
+        further: Words or n-grams that say more, in the same form.
+    """
 
     head: str
     further: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
+        """The label as one text: the head, then the further words after a colon."""
         return f"{self.head}: {', '.join(self.further)}" if self.further else self.head
 
     @classmethod
     def read(cls, label: str) -> "Proposal":
-        """The proposal behind a label; what ``heads`` put in brackets is a further word again, or goes if a number."""
+        """The proposal behind a label. What ``heads`` put in brackets is a further word again; a number is dropped."""
         name, head = base_of(label), head_of(label)
         bracketed = head[len(name) :].strip(" ()")
         behind = label[len(head) :].lstrip(":").split(",")

@@ -1,10 +1,10 @@
-"""How well a label tells the texts in which its latent fires from the others: detection on held-out texts.
+"""How well a label separates the texts in which its latent fires from the others: detection on held-out texts.
 
-A scorer says of each text how much it shows what a label names; the detection scores hold that against the firing.
-The one that ships looks for the label's words; a recogniser, an embedding or a language model can take its place.
+A scorer says how much each text shows what a label names; the detection scores compare that with the firing. The one
+that ships looks for the label's words; a recogniser, an embedding or a language model can take its place.
 
-The scores are scikit-learn's, and tested to be, but computed here: its functions check and sort their input anew for
-each score, which for a latent on 3,000 texts takes 40 times as long, and half an hour for 65,000 latents.
+The scores equal scikit-learn's (a test compares them) but are computed here: its functions check and sort their input
+anew for each score, which for a latent on 3,000 texts takes 40 times as long, and half an hour for 65,000 latents.
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,21 @@ CHANCE = 0.5
 
 
 class Scorer(Protocol):
-    """[texts] floats in [0, 1]; from 0.5 on, the text shows what the label names."""
+    """Says how much texts show what a label names."""
 
-    def scores(self, label: str, texts: Sequence[str]) -> np.ndarray: ...
+    def scores(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        """A score for each text, [texts] floats in [0, 1]; from 0.5 on, the text shows what the label names."""
+        ...
 
 
 class WordScorer:
-    """1 for a text with the label's name, ``FURTHER`` for each of its other words that the text has, 1 at most.
+    """Looks for the words of a label, which has the form ``name (word): word, word``; each part may have several words.
 
-    The label's form is ``name (word): word, word``; every part may be of several words.
+    A text with the name scores 1. Otherwise each further word that it has adds ``FURTHER``, up to 1.
+
+    Attributes:
+        FURTHER: What a further word is worth.
+        longest: Words of the longest n-gram that is found in a text.
     """
 
     FURTHER = 0.5
@@ -42,6 +48,7 @@ class WordScorer:
         self._index: dict[str, np.ndarray] = {}
 
     def scores(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        """The score of each text, [texts] in [0, 1]."""
         index = self._indexed(texts)
         proposal = Proposal.read(label)
         scores = np.zeros(len(texts), dtype=np.float32)
@@ -51,7 +58,7 @@ class WordScorer:
         return np.minimum(scores, 1.0)
 
     def _indexed(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """Texts by n-gram. Kept for the next label, which is mostly scored on the same texts."""
+        """The texts by n-gram. Kept for the next label, which is usually scored on the same texts."""
         if texts is not self._texts:
             found: dict[str, list[int]] = {}
             for at, text in enumerate(texts):
@@ -64,10 +71,20 @@ class WordScorer:
 def detection(scores: np.ndarray, fires: np.ndarray) -> dict[str, float]:
     """Scores of a detector against the truth, with what chance gives.
 
-    scores: [texts] in [0, 1];  fires: [texts] bool
-    agreement: Cohen's kappa, at chance 0;  balanced_accuracy, auroc: at chance ``chance``
-    f1: saying yes always gives ``chance_f1``;  n, n_firing: texts
-    Where all texts fire or none does, nothing was tested, and what has a chance level is at it.
+    Args:
+        scores: [texts] in [0, 1]; a text is detected from 0.5 on.
+        fires: [texts] bool, the truth.
+
+    Returns:
+        The scores by name.
+
+        - ``agreement`` is Cohen's kappa, in [-1, 1]; chance gives 0.
+        - ``balanced_accuracy`` and ``auroc`` are in [0, 1]; chance gives ``chance``.
+        - ``f1`` is in [0, 1]; detecting every text gives ``chance_f1``.
+        - ``n`` and ``n_firing`` are the number of texts, and of those that fire.
+
+        Where all texts fire or none does, nothing was tested: ``agreement``, ``balanced_accuracy`` and ``auroc`` are at
+        chance.
     """
     said = scores >= DETECTED
     yes, positive, total = int(said.sum()), int(fires.sum()), len(fires)
@@ -87,7 +104,7 @@ def detection(scores: np.ndarray, fires: np.ndarray) -> dict[str, float]:
 
 
 def auroc(scores: np.ndarray, fires: np.ndarray) -> float:
-    """Probability that a firing text scores above another one, ties counted half."""
+    """Probability that a firing text scores above another one; ties count as half."""
     positive = int(fires.sum())
     ranks = rankdata(scores)[fires].sum()
     return float((ranks - positive * (positive + 1) / 2) / (positive * (len(fires) - positive)))

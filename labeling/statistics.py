@@ -18,7 +18,13 @@ BLOCK = 256
 
 
 class StatisticsConfig(NamedTuple):
-    """contexts: strongest stretches that are kept;  radius: tokens on either side of a peak;  neighbors: latents."""
+    """How much a feature's page shows.
+
+    Attributes:
+        contexts: Stretches of text per latent, at most one of each document.
+        radius: Tokens on either side of the peak.
+        neighbors: Latents with similar decoder rows.
+    """
 
     contexts: int = 5
     radius: int = 12
@@ -28,7 +34,19 @@ class StatisticsConfig(NamedTuple):
 def feature_rows(
     corpus: Corpus, tokens: int, W_dec: np.ndarray, projection: Projection | None, config: StatisticsConfig
 ) -> Iterator[FeatureRow]:
-    """One row per live latent. ``tokens``: ordinary tokens of the corpus; ``W_dec``: [d_sae, d_model]."""
+    """Computes the statistics of every live latent.
+
+    Args:
+        corpus: Documents with their activations.
+        tokens: Number of ordinary tokens in the corpus; a latent's ``density`` is the share of them on which it is
+            active.
+        W_dec: [d_sae, d_model] decoder rows.
+        projection: What each latent writes; None leaves its tokens empty.
+        config: How much to keep.
+
+    Yields:
+        One row per live latent, by index.
+    """
     columns = csc_matrix(corpus.matrix)
     columns.sort_indices()
     live = np.flatnonzero(np.diff(columns.indptr))
@@ -48,7 +66,16 @@ def feature_rows(
 
 
 def nearest(W_dec: np.ndarray, latents: np.ndarray, count: int) -> Iterator[tuple[int, ...]]:
-    """Of each of these latents the others whose decoder rows are most alike by cosine, closest first."""
+    """Finds the latents with the most similar decoder rows.
+
+    Args:
+        W_dec: [d_sae, d_model] decoder rows.
+        latents: Indices of the latents whose neighbours are wanted.
+        count: Neighbours of each.
+
+    Yields:
+        For each of ``latents``, the other latents with the highest cosine of decoder rows, closest first.
+    """
     unit = W_dec / np.maximum(np.linalg.norm(W_dec, axis=1, keepdims=True), 1e-12)
     count = min(count, len(unit) - 1)
     for start in range(0, len(latents), BLOCK):
@@ -63,7 +90,7 @@ def nearest(W_dec: np.ndarray, latents: np.ndarray, count: int) -> Iterator[tupl
 def strongest_contexts(
     corpus: Corpus, values: np.ndarray, rows: np.ndarray, config: StatisticsConfig
 ) -> Iterator[Context]:
-    """Around the highest peaks, at most one of each document. ``rows``: of the corpus, ascending."""
+    """The contexts around the highest peaks, at most one of each document. ``rows`` of the corpus are ascending."""
     documents = np.searchsorted(corpus.offsets, rows, side="right") - 1
     seen: set[int] = set()
     for at in np.argsort(-values, kind="stable"):

@@ -1,12 +1,12 @@
 """What weight 1.0 stands for: a strength per feature, found by really steering.
 
 A feature that reads well need not write well, so its strength is searched on prompts that no evaluation uses. What is
-chosen by a few answers looks better in these than it is; so one half of the prompts chooses, and the other confirms.
+chosen by a few answers looks better in these than it is, so one half of the prompts chooses and the other confirms.
 
 1. The unsteered model answers every prompt; a label's unsteered share is how often its answers show it anyway.
 2. promise = label score · (1 − unsteered share): what an answer shows anyway cannot be steered towards. Candidates: the
    ``names`` whose best promise is highest, and of the features that share such a name, the ``candidates_per_name`` with
-   the best promise; none without any.
+   the best promise. Features without promise are not tried.
 3. Screening: every candidate answers under every dose in ``doses``, with few answers each. A dose d becomes the raw
    coefficient s = d · median‖x‖ / ‖W_dec[f]‖ of a nudge.
 4. Refining: of each name, the ``finalists`` with the best merit answer again at their two best doses. merit = share of
@@ -43,16 +43,18 @@ __all__ = [
 
 
 class CalibrationConfig(Frozen):
-    """How many answers strengths are found by.
+    """How many answers are given to find strengths.
 
     Attributes:
-        doses: That are tried, as shares of the stream's median norm.
-        names: Whose features are tried.
+        doses: Doses that are tried, ‖Δ‖ as shares of the stream's median norm.
+        names: How many names have features that are tried.
         candidates_per_name: Features of one name that are tried.
-        finalists: Of them, those whose dose is looked for with more answers.
-        answers: Per candidate and dose in screening and in refining, and in confirming who is no finalist.
-        confirm: In confirming a finalist.
+        finalists: How many of them are refined with more answers.
+        answers: Answers per candidate and dose in screening and refining, and when confirming a candidate that is not a
+            finalist.
+        confirm: Answers when confirming a finalist.
         per_run: Answers per engine call.
+        sampling: How answers are drawn.
     """
 
     doses: tuple[float, ...] = (0.3, 0.45, 0.6, 0.75)
@@ -66,7 +68,12 @@ class CalibrationConfig(Frozen):
 
 
 def choose_candidates(features: Sequence[Candidate], config: CalibrationConfig) -> list[Candidate]:
-    """Step 2. Of names with equal promise the alphabet decides."""
+    """Step 2. Names with equal promise are taken in alphabetical order.
+
+    Args:
+        features: Labelled features that can write.
+        config: How many names, and how many features of each, to choose.
+    """
     by_name = group([feature for feature in features if feature.promise > 0])
     best = sorted(by_name, key=lambda name: (-max(c.promise for c in by_name[name]), name))
     return [
@@ -85,7 +92,20 @@ def calibrate(
     config: CalibrationConfig,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[int, Calibration]:
-    """A calibration for every feature, by latent. ``progress`` is called with answers given and answers planned."""
+    """Finds the strength of every feature by steering the model.
+
+    Args:
+        generator: The served model with the SAE.
+        features: Labelled features.
+        prompts: Token ids of each prompt; no evaluation may use them.
+        median_norm: Median ‖x‖ of the stream at the SAE's hook point.
+        judge: Judges the answers.
+        config: How many answers to give.
+        progress: Called with the number of answers given and the number planned.
+
+    Returns:
+        A calibration for every feature, by latent.
+    """
     bench = Bench(generator, median_norm, judge, config.sampling, config.per_run)
     choosing, confirming = halves(prompts)
     before = bench.unsteered(features, choosing, unsteered_answers(len(choosing), config))
@@ -110,12 +130,12 @@ def calibrate(
 
 
 def halves(prompts: Sequence[list[int]]) -> tuple[Sequence[list[int]], Sequence[list[int]]]:
-    """Prompts that choose, and prompts that confirm; a lone one does both."""
+    """The prompts that choose, and the prompts that confirm; a single prompt does both."""
     return prompts[::2], prompts[1::2] or prompts
 
 
 def can_write(feature: Candidate, median_norm: float, config: CalibrationConfig) -> bool:
-    """Whether an edit can carry its strength at every dose."""
+    """Whether an edit can carry the feature's strength at every dose."""
     return coefficient(feature, max(config.doses), median_norm) <= LARGEST
 
 
@@ -148,7 +168,7 @@ def group(features: Sequence[Candidate]) -> Mapping[str, list[Candidate]]:
 
 
 def best_doses(candidate: Candidate, trials: Trials) -> list[float]:
-    """Best merit first; of equals the smaller dose."""
+    """The candidate's doses with the best merit first; among equals the smaller dose."""
     doses = sorted(dose for latent, dose in trials if latent == candidate.latent)
     return sorted(doses, key=lambda dose: -trials[candidate.latent, dose].merit)
 
@@ -158,7 +178,7 @@ def best_merit(candidate: Candidate, trials: Trials) -> float:
 
 
 def settled_dose(candidate: Candidate, trials: Trials) -> float:
-    """Step 4. Doses that were refined go before ones that were only screened."""
+    """Step 4. Doses that were refined are preferred to doses that were only screened."""
     doses = best_doses(candidate, trials)
     most = max(trials[candidate.latent, dose].answers for dose in doses)
     return next(dose for dose in doses if trials[candidate.latent, dose].answers == most)
@@ -167,7 +187,7 @@ def settled_dose(candidate: Candidate, trials: Trials) -> float:
 def conclude(
     candidate: Candidate, confirmed: AnswerTally, dose: float, share: float, trials: Trials, median_norm: float
 ) -> Calibration:
-    """Step 5. ``share``: of the unsteered answers that show the label."""
+    """Step 5. ``share`` is the share of the unsteered answers that show the label."""
     return Calibration(
         strength=coefficient(candidate, dose, median_norm),
         dose=dose,
@@ -191,5 +211,5 @@ def untested(candidate: Candidate, dose: float, unsteered: Mapping[int, float], 
 
 
 def silent(unsteered: float) -> Calibration:
-    """Of a feature that reads and never writes."""
+    """The calibration of a feature that reads and never writes."""
     return Calibration(strength=None, dose=0.0, steerability=0.0, unsteered=unsteered, method="writes nothing")

@@ -4,11 +4,11 @@
 
 1. The checkpoint's configuration names the architecture; its row in ``featurehub.families`` names the tensors and says
    what the norm does. A checkpoint of the base model alone has the same names without their first part.
-2. Without a configuration the tensors' names decide. Llama and Gemma share theirs; there a norm of nothing but zeros is
-   Gemma's, which stores its factor less 1: as a factor itself it would silence the model.
-3. Where embeddings have another width than the stream (some OPT models), the projection between is part of W_U.
+2. Without a configuration the tensors' names decide. Llama and Gemma share theirs; a norm of nothing but zeros is then
+   Gemma's, which stores its factor minus 1: as a factor itself it would silence the model.
+3. Where embeddings have another width than the stream (some OPT models), the projection between them is part of W_U.
 
-A cap on the logits (Gemma 2) is left out: it changes no order.
+A cap on the logits (Gemma 2) is left out, since it does not change their order.
 """
 
 import json
@@ -31,11 +31,11 @@ EPSILONS = ("rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps")
 
 
 class FinalNorm(NamedTuple):
-    """RMSNorm, or LayerNorm where it centers.
+    """A model's final norm: LayerNorm where ``centers`` is set, else RMSNorm. Call it with rows [rows, d_model].
 
     Attributes:
-        gain: [d_model] or 1, what the normed row is multiplied with.
-        bias: [d_model] or 0.
+        gain: [d_model] or 1; the normed row is multiplied by it.
+        bias: [d_model] or 0; added at the end.
         centers: Whether the row's own mean is subtracted first.
         eps: Added to the mean square.
     """
@@ -52,7 +52,7 @@ class FinalNorm(NamedTuple):
 
 
 class Unembedding(NamedTuple):
-    """``weight @ norm(row)`` are the logits of a row.
+    """How a model turns a row of its stream into logits: ``weight @ norm(row)``.
 
     Attributes:
         norm: The model's final norm.
@@ -64,10 +64,13 @@ class Unembedding(NamedTuple):
 
 
 def read_unembedding(folder: Path) -> Unembedding:
-    """The final norm and unembedding of the checkpoint in ``folder``.
+    """Reads the final norm and the unembedding of a checkpoint.
+
+    Args:
+        folder: The checkpoint's folder.
 
     Raises:
-        UnsupportedModel: The architecture is unknown, or a tensor that it needs is not there.
+        UnsupportedModel: The architecture is unknown, or a tensor that it needs is missing.
     """
     checkpoint, config = Checkpoint(folder), read_config(folder)
     family = family_of((config.get("architectures") or ["unknown"])[0]) if config else told_by_names(checkpoint)
@@ -75,7 +78,7 @@ def read_unembedding(folder: Path) -> Unembedding:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Empty where there is none."""
+    """The checkpoint's configuration; empty where there is none."""
     path = folder / "config.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
@@ -95,6 +98,7 @@ class Checkpoint:
         return next((each for each in (name, name.partition(".")[2]) if each in self.files), None)
 
     def has(self, name: str) -> bool:
+        """Whether the checkpoint has this tensor."""
         return self.find(name) is not None
 
     def read(self, name: str) -> np.ndarray:
@@ -118,7 +122,7 @@ def told_by_names(checkpoint: Checkpoint) -> Family:
 
 
 def reads_out(checkpoint: Checkpoint, family: Family) -> bool:
-    """Whether the checkpoint has what the family's norm and head are called."""
+    """Whether the checkpoint has the family's final norm and unembedding."""
     return checkpoint.has(weight_of(family)) and (checkpoint.has(family.head) or checkpoint.has(family.embedding))
 
 

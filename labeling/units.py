@@ -3,10 +3,10 @@
 1. Firing is graded: with p the latent's largest activation in a unit, it is min(1, p / strong), where strong is the
    ``STRONG`` quantile of the latent's positive passage peaks; so weak flickers hardly count. Where a yes or no is
    needed, the latent fires from half of strong on.
-2. Three views of what a latent fires on (see ``labeling.cutting`` for passages, sentences and parts):
-   passages:   n-grams of a passage,                firing in it
-   sentences:  n-grams of a sentence,               firing in it: the words around the peaks
-   requests:   n-grams of all parts before a part,  firing in that part: what was asked for before it came
+2. There are three views of what a latent fires on (see ``labeling.cutting`` for passages, sentences and parts):
+   passages: the n-grams of a passage, and the firing in it;
+   sentences: the n-grams of a sentence, and the firing in it, which gives the words around the peaks;
+   requests: the n-grams of all parts before a part, and the firing in that part, which gives what was asked for.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,12 @@ STRONG = 0.95
 
 
 class Units(NamedTuple):
-    """terms: [units, n-grams] 0 or 1;  firing: [units, d_sae] in [0, 1]."""
+    """Units of text with their n-grams and firings; its length is the number of units.
+
+    Attributes:
+        terms: [units, n-grams] 1 where the unit has the n-gram, else 0.
+        firing: [units, d_sae] graded firing, in [0, 1].
+    """
 
     terms: csr_matrix
     firing: csc_matrix
@@ -35,7 +40,16 @@ class Units(NamedTuple):
 
 
 class Views(NamedTuple):
-    """names: of the n-grams;  strong: [d_sae];  peaks: [passages, d_sae] largest activations."""
+    """Three views of a corpus on the same n-grams.
+
+    Attributes:
+        names: The text of each n-gram.
+        strong: [d_sae] the activation at which each latent fires fully; infinite for one that never fires.
+        peaks: [passages, d_sae] largest activations.
+        passages: The passages.
+        sentences: The sentences.
+        requests: Every part that follows another, with the n-grams of the parts before it.
+    """
 
     names: list[str]
     strong: np.ndarray
@@ -46,7 +60,13 @@ class Views(NamedTuple):
 
 
 def build_views(corpus: Corpus, longest: int, min_documents: int) -> Views:
-    """The views of a corpus, on n-grams of up to ``longest`` words that at least ``min_documents`` documents have."""
+    """Builds the three views of a corpus.
+
+    Args:
+        corpus: The corpus.
+        longest: Words of the longest n-gram.
+        min_documents: Documents that an n-gram must occur in.
+    """
     pieces = cut(corpus)
     vocabulary, terms = count_ngrams(pieces.words, longest)
     in_documents = any_of(pieces.documents, len(corpus.documents), terms)
@@ -94,7 +114,7 @@ def count_ngrams(sentences: Iterable[Sequence[str]], longest: int) -> tuple[list
 
 
 def any_of(owners: np.ndarray, count: int, terms: csr_matrix) -> csr_matrix:
-    """[count, n-grams]: which n-grams any row of each owner has."""
+    """[count, n-grams]: 1 where any row of an owner has the n-gram."""
     ones = np.ones(len(owners), np.float32)
     members = csr_matrix((ones, (owners, np.arange(len(owners)))), shape=(count, len(owners)))
     found = csr_matrix(members @ terms)

@@ -2,9 +2,9 @@
 
 Tokens need not be words: a subword tokenizer cuts ``banking`` into ``▁b``, ``ank``, ``ing``. The pieces' concatenation
 is the text; words are found in it and point back to the token in which they begin. A piece may be empty (a token that
-only begins a character). ``BREAK`` stands for a special token: no word and no sentence reaches across it.
+only begins a character). ``BREAK`` stands for a special token: neither a word nor a sentence reaches across it.
 
-1. Most scripts part words by spaces: a word is a run of letters and digits with their marks (accents, vowel signs).
+1. Most scripts separate words by spaces: a word is a run of letters and digits with their marks (accents, vowel signs).
 2. Some do not. There a word is one unit, and what people call a word is mostly an n-gram of two or three, joined
    without spaces: Han and Hiragana characters, runs of Katakana, written syllables of Thai, Lao, Khmer and Myanmar.
 """
@@ -20,7 +20,7 @@ import regex
 __all__ = ["BREAK", "Words", "find_words", "join", "ngrams_of", "sentence_starts", "size_of", "words_in"]
 
 LONG = "ー\uff70"
-"""What makes a Kana long."""
+"""Marks that lengthen a Kana."""
 KANA_AND_HAN = rf"[\p{{Han}}\p{{Hiragana}}]\p{{M}}*[{LONG}]*|[\p{{Katakana}}{LONG}]+"
 # A vowel may stand before its consonant and one after it; a consonant may stand below another.
 SYLLABLE = (
@@ -37,14 +37,20 @@ WORD = regex.compile(rf"(?V1){RUN}(?:['’]{RUN})*|{KANA_AND_HAN}|{SYLLABLE}")
 ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
 """The same in folded ASCII, several times as fast."""
 FIRST_UNIT = "\u0e01"
-"""No unit of step 2 begins with an earlier character."""
+"""Units of step 2 never begin with an earlier character."""
 BREAK = "\0"
+"""Stands for a special token in a document's pieces; neither a word nor a sentence reaches across it."""
 ENDINGS = (".", "!", "?", "\n", "。", "！", "？", "।", "؟", "။", "។")
 LONGEST_SENTENCE = 48
 
 
 class Words(NamedTuple):
-    """words: folded;  tokens: [words] index of the token in which each begins."""
+    """The words of a text that is given as pieces.
+
+    Attributes:
+        words: The folded words, in order.
+        tokens: [words] index of the token in which each word begins.
+    """
 
     words: list[str]
     tokens: np.ndarray
@@ -56,7 +62,7 @@ def words_in(text: str) -> list[str]:
 
 
 def matches(folded: str) -> Iterator[Any]:
-    """Of a word each."""
+    """A match for each word."""
     return (ASCII_WORD if folded.isascii() else WORD).finditer(folded)
 
 
@@ -70,7 +76,7 @@ def find_words(pieces: Sequence[str]) -> Words:
 
 
 def sentence_starts(pieces: Sequence[str]) -> list[int]:
-    """The tokens at which a sentence begins; one that grows beyond ``LONGEST_SENTENCE`` tokens is cut."""
+    """Indices of the tokens at which sentences begin. A sentence is cut after ``LONGEST_SENTENCE`` tokens."""
     starts = [0] if pieces else []
     for at, piece in enumerate(pieces[:-1], start=1):
         ends = piece == BREAK or piece.rstrip(" ").endswith(ENDINGS)
@@ -80,7 +86,7 @@ def sentence_starts(pieces: Sequence[str]) -> list[int]:
 
 
 def ngrams_of(words: Sequence[str], longest: int) -> list[str]:
-    """All runs of 1 to ``longest`` words, joined."""
+    """All runs of 1 to ``longest`` words, each joined as ``join`` does."""
     joined = [*words[:1], *(f"{glue(left, right)}{right}" for left, right in pairwise(words))]
     return [
         words[start] + "".join(joined[start + 1 : start + size])
@@ -90,7 +96,7 @@ def ngrams_of(words: Sequence[str], longest: int) -> list[str]:
 
 
 def join(words: Sequence[str]) -> str:
-    """The words as one text: with spaces, where their script has them."""
+    """The words as one text, with spaces where their script has them."""
     return "".join([*words[:1], *(f"{glue(left, right)}{right}" for left, right in pairwise(words))])
 
 
@@ -99,12 +105,16 @@ def glue(left: str, right: str) -> str:
 
 
 def is_unit(word: str) -> bool:
-    """Whether it is one of a script without spaces."""
+    """Whether the word is a unit of a script without spaces."""
     return word >= FIRST_UNIT and UNIT.match(word) is not None
 
 
 def size_of(text: str) -> int:
-    """How many words people would count: two characters are one, or three syllables, and each further unit one more."""
+    """How many words people would count.
+
+    In scripts without spaces, the first two characters (or three syllables) are one word, and each further unit is one
+    more.
+    """
     return sum(size_of_part(part) if is_unit(part) else 1 for part in text.split(" "))
 
 
