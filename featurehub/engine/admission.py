@@ -1,8 +1,8 @@
 """Admission: at the engine's boundary, before a request reaches the scheduler, whichever frontend it came through.
 
-1. Its steering is read from ``extra_args`` and checked against what the engine holds. A steering that fails is an
-   InvalidEdit, which vLLM knows as the client's error: its frontends hand it on and its server answers 400. A steering
-   without the seal of whoever may make one fails too: a client cannot write its own, whatever route it takes.
+1. Its steering is read from ``extra_args`` and checked against what the engine holds. A steering that fails raises
+   InvalidEdit, which vLLM treats as the client's error: its frontends hand it on and its server answers 400. A steering
+   without the server's seal fails too: a client cannot write its own, whatever route it takes.
 2. Its KV blocks get a ``cache_salt``, equal to that of other blocks only if every token in them is computed alike. The
    salt is a hash of the client's own salt, the steering and where its SAEs lie, the loaded weights, and the prompt's
    length if the steering depends on it. A request whose every token must be computed (it reads, carries aborts, or has

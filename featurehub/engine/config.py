@@ -77,6 +77,7 @@ class EngineConfig(Frozen):
 
     @model_validator(mode="after")
     def check(self) -> Self:
+        """Raises ValueError for hook points out of order, an SAE named twice, or a truncated engine with SAEs."""
         points = [hook.point for hook in self.hooks]
         if any(a.order >= b.order for a, b in itertools.pairwise(points)):
             raise ValueError("hook points must differ, and stand in the order in which a token passes them")

@@ -97,10 +97,12 @@ class CpuHook:
         self.deciding: DeviceStep | None = None
 
     def idle(self) -> None:
+        """Prepares for a step without work: its tokens pass unchanged."""
         self.steered = self.deciding = None
         self.readings.idle()
 
     def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
+        """Prepares for a step: what to read, and which tokens are steered or decide conditions here."""
         self.readings.ask(capturing, readers, token_ids)
         steered = self.table.steered(step) if self.table is not None else None
         self.steered = steered if steered is not None and len(steered.rows) else None
@@ -117,6 +119,7 @@ class CpuHook:
         """Nothing to do: what is read is kept at once."""
 
     def run(self, hidden: Tensor, residual: Tensor | None) -> None:
+        """Steps 1 to 5."""
         table = self.table
         if self.readings.capturing or self.readings.readers:
             x = hidden.to(torch.float32, copy=True) if residual is None else hidden.float() + residual.float()

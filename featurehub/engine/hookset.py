@@ -102,6 +102,7 @@ class HookSet:
         return None
 
     def refuse(self, request_id: str, steering: Steering, reason: str) -> None:
+        """Logs why a steering is refused, and keeps it as the request's report."""
         logger.error("the worker refuses the steering of request %s: %s", request_id, reason)
         self.keep(steering.report, lambda: SteerReport(refused=reason))
 

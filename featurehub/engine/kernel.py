@@ -1,6 +1,6 @@
 """The op's body on CUDA: one program per token, over buffers that stay where they are.
 
-A captured graph replays the same launches with the same addresses; what a step does is only what the buffers hold. A
+A captured graph replays the same launches with the same addresses; a step differs only in what the buffers hold. A
 token whose ``slot`` is 0 (padding, a dummy run, a request that asks for nothing) ends at its first load.
 
     decide   conditions that read here: bits of the token's truths, the first position at which each was met, a count
@@ -8,7 +8,7 @@ token whose ``slot`` is 0 (padding, a dummy run, a request that asks for nothing
     edit     the edit equation of ``featurehub.steering``, the tap, and the counts
 
 The arguments are contiguous tensors. The stream is in the model's dtype; floats beside it are float32, integers int64
-and truth values bool. K is the most edits of a request, C the most conditions.
+and truth values bool. K is the largest number of edits of a request, C that of conditions.
 
     the stream        hidden, residual [tokens, d_model]: their sum is x, or hidden alone where not HAS_RESIDUAL
     Buffers           slot (a token's row), position, first (1 where it is computed for the first time) [max_tokens]

@@ -242,6 +242,7 @@ class Engine:
                 yield Generation(answer.text, list(answer.token_ids), self.report(steering))
 
     def run(self, prompts: list[list[int]], steerings: Sequence[Steering | None], sampling: Sampling) -> list[Any]:
+        """vLLM's outputs, one for each prompt."""
         from vllm import SamplingParams, TokensPrompt
 
         params = [
@@ -257,6 +258,7 @@ class Engine:
         return self.llm.generate(inputs, params, use_tqdm=False)
 
     def report(self, steering: Steering | None) -> SteerReport | None:
+        """Takes the report of a request; None if it asked for nothing. Raises SteeringLost."""
         if steering is None or steering.is_nothing:
             return None
         [wire] = self.llm.collective_rpc("featurehub_report", args=(steering.report,))

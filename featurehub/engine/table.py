@@ -103,7 +103,7 @@ class EditTable:
     """
 
     def __init__(self, bank: Bank, rows: int, max_edits: int) -> None:
-        # dtypes are said everywhere: vLLM builds models under a default dtype of its own.
+        # Every dtype is given: vLLM builds models under a default dtype of its own.
         slots, device = (rows, max_edits), bank.W_dec.device
         self.bank = bank
         self.max_edits = max_edits
