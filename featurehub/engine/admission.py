@@ -7,8 +7,8 @@
    salt is a hash of the client's own salt, the steering and where its SAEs lie, the loaded weights, and the prompt's
    length if the steering depends on it. A request whose every token must be computed (it reads, carries aborts, or has
    "so far" conditions) shares blocks with no other request; neither does a steered one under a LoRA adapter, since
-   another adapter may be loaded under the same name. A client's own salt is only hashed, so that no client can
-   name the salt of steered blocks.
+   another adapter may be loaded under the same name. A client's own salt is hashed too, so that no client can name
+   the salt of steered blocks.
 3. A request with aborts may be stopped by the engine with the model's end-of-sequence token.
 4. The steering is sealed again. The worker refuses a steering without this seal: it would run on unsalted blocks.
 
@@ -56,7 +56,7 @@ def admit(request: Any, config: EngineConfig, eos_token_id: int | None) -> None:
 
 
 def complete(steering: Steering, request: Any, eos_token_id: int | None) -> Steering:
-    """The steering with its nonce and stop token. Raises InvalidEdit for a request that it cannot steer."""
+    """The steering with its nonce and stop token. Raises InvalidEdit for a request that cannot be steered so."""
     if getattr(request, "resumable", False) and not steering.is_nothing:
         raise InvalidEdit("a prompt that is still being sent has no end yet, so it cannot be steered; send it whole")
     if steering.needs_every_token and request.sampling_params.n > 1:

@@ -63,6 +63,8 @@ class Conditions:
     Tensors lie on the op's device; ``judged``, ``held``, ``aborting`` and ``at`` are NumPy arrays.
 
     Attributes:
+        columns: C.
+        hooks: Number of hook points.
         hook: [rows, C] index of the hook point that the condition reads; −1 for none.
         latent: [rows, C] row of its latent in the bank there.
         value: [rows, C] activation that it compares with.

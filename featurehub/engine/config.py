@@ -59,13 +59,13 @@ class EngineConfig(Frozen):
     Attributes:
         version: Version of the engine that wrote this configuration.
         hooks: The hook points, at least one, each named once.
-        max_edits: K, the most edits that one request may have, 1 to 256.
-        max_conditions: C, the most distinct conditions that one request may have, including those of its aborts, 1 to
-            32. It bounds the number of aborts too.
+        max_edits: K, the maximum number of edits in a request, 1 to 256.
+        max_conditions: C, the maximum number of distinct conditions in a request, including those of its aborts, 1 to
+            32. It limits the number of aborts too.
         truncated: Whether to load only the layers up to the last hook point. Such an engine captures the same streams
             as the whole model, but its answers are meaningless. It can hold no SAE.
         weights: Fingerprint of the loaded model, part of the salt of KV blocks: engines that share a KV cache but
-            run different models must differ here.
+            run different models must have different ones.
     """
 
     version: int = VERSION

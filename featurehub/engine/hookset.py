@@ -50,7 +50,7 @@ NOT_ADMITTED = (
 
 
 class PausedRequest(NamedTuple):
-    """A preempted request: the position that it had reached, what of its conditions had fired, and its number."""
+    """A preempted request: the position that it had reached, where its conditions had fired, and its own number."""
 
     reached: int
     fired: ConditionState
@@ -62,8 +62,8 @@ class HookSet:
 
     Args:
         config: The hook points and the SAEs there.
-        max_reqs: Most requests that run side by side.
-        max_tokens: Most tokens of one step.
+        max_reqs: Maximum number of requests that run side by side.
+        max_tokens: Maximum number of tokens in a step.
         d_model: Width of the model's stream.
         device: Where the model runs.
         graphs: Whether the op must be the same launches in every step (``featurehub.engine.graph``).

@@ -7,7 +7,7 @@ token whose ``slot`` is 0 (padding, a dummy run, a request that asks for nothing
     lasting  "so far" conditions: their bits, once every token of the step has been decided
     edit     the edit equation of ``featurehub.steering``, the tap, and the counts
 
-The arguments are contiguous tensors. The stream is in the model's dtype; floats beside it are float32, integers int64
+The arguments are contiguous tensors. The stream is in the model's dtype; all other floats are float32, integers int64
 and truth values bool. K is the largest number of edits of a request, C that of conditions.
 
     the stream        hidden, residual [tokens, d_model]: their sum is x, or hidden alone where not HAS_RESIDUAL
@@ -23,7 +23,7 @@ and truth values bool. K is the largest number of edits of a request, C that of 
 Written to: hidden and residual, truths, fired_at, decided, tap, counts and in_force.
 
 Everything is computed in float32, whatever the stream's dtype. The naive twin is ``featurehub.engine.hook`` on the same
-tables, and both are held against ``featurehub.steering.Reference``.
+tables, and tests compare both with ``featurehub.steering.Reference``.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false, reportOperatorIssue=false

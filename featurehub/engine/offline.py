@@ -39,10 +39,10 @@ class EngineOptions(Frozen):
 
     Attributes:
         dtype: A dtype as vLLM names it; "own" is the checkpoint's precision, the one that is served.
-        max_model_len: Most tokens of a request, prompt and answer together; -1 lets vLLM take as many as the model
+        max_model_len: Maximum number of tokens in a request, prompt and answer together; -1 is as many as the model
             allows and the KV cache holds.
-        max_num_seqs: Most requests that run side by side.
-        max_num_batched_tokens: Most tokens in one step.
+        max_num_seqs: Maximum number of requests that run side by side.
+        max_num_batched_tokens: Maximum number of tokens in a step.
         enforce_eager: Whether to run without torch.compile and captured graphs.
         enable_prefix_caching: Whether requests may share KV blocks of a common prefix.
         kv_cache_gib: Size of the KV cache in GiB. None is 1 on a CPU; on a GPU it is at most 4 and at most half of
@@ -69,7 +69,7 @@ class Sampling(Frozen):
 
     Attributes:
         temperature: Sampling temperature; 0 always takes the most likely token.
-        max_tokens: Most tokens of an answer.
+        max_tokens: Maximum number of tokens in an answer.
         seed: Request i is seeded with ``seed + i``, so that a run can be repeated.
     """
 
