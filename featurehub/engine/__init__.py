@@ -1,13 +1,13 @@
 """The hook engine inside vLLM: reads activations, steers requests, reports what it did. Only it imports vllm.
 
-A custom op sits at every hook point of the served model. What it does to a step's tokens is only the contents of small
-tables, filled once per step, so that torch.compile and graph capture see one opaque, unchanging op.
+A custom op sits at every hook point of the served model. What it does to a step's tokens depends only on small tables,
+filled once per step, so that torch.compile and graph capture see one opaque, unchanging op.
 
 Reading order:
     config      what the engine is told, through vLLM's ``additional_config``
     plugin      how it gets into every vLLM process
-    hooked      the model classes that it registers there, by name
-    admission   requests at the boundary: checked, sealed, their KV blocks kept apart;  checks: what is checked there
+    hooked      the model classes that it registers there by name
+    admission   requests at the boundary: checked (by checks), sealed, their KV blocks kept apart
     options     options of vLLM that an engine with hooks refuses
     families    the model classes of vLLM with hooks in them, by the table in featurehub.families
     rows        which request holds which row, and which tokens run under it
@@ -15,14 +15,16 @@ Reading order:
     table       the edits of one hook point as rows
     conditions  what edits and aborts wait for
     reading     streams and activations, kept until they are fetched
-    hook        the op's body on CPU;  graph, kernel: on CUDA, inside captured graphs
+    hook        the op's body on CPU; graph and kernel: on CUDA, inside captured graphs
     hookset     all hook points of a worker: admit, begin_step, end_step, release
     runner_v1, runner_v2   drive a hook set from vLLM's model runners
-    wrapping    how admission and runner_v1 come in where vLLM has no seam
+    wrapping    how admission and runner_v1 enter where vLLM has no seam
     worker      what the frontend may ask of a worker
     offline     an in-process engine for harvesting, calibration and drift checks
     loading     how checkpoints are loaded: as they were fingerprinted
-    server      starts vLLM's own OpenAI server;  overrides: what it runs otherwise than the checkpoint says
+    memory      how much of a device an offline engine takes
+    server      starts vLLM's own OpenAI server; overrides: where it runs a model otherwise than its files say
+    seeds       seeded requests under chunked prefill on CPU
 
 May import artifacts, dictionary, edits, steering and the values below; never a spoke.
 """

@@ -1,15 +1,16 @@
 """Admission: at the engine's boundary, before a request reaches the scheduler, whichever frontend it came through.
 
-1. Its steering is read from ``extra_args`` and checked against what the engine holds. What is wrong is an InvalidEdit
-   that vLLM knows as the client's error, so that its frontends hand it on and its server answers 400. So is a steering
-   without the seal of whoever may make one: a client that writes it by itself is refused, whatever route it found.
-2. Its KV blocks get a ``cache_salt``, equal to another's only where every token in them is computed equally: the
-   client's own, the steering and where its SAEs lie, the loaded weights, and the prompt's length where the steering
-   heeds it. A request whose every token must be computed (it reads, carries aborts, or waits for what was "so far")
-   shares blocks with no other, and neither does one under a LoRA adapter, which may be loaded again under its name.
-   A client's own salt is hashed too, so that no client can name the salt of steered blocks.
+1. Its steering is read from ``extra_args`` and checked against what the engine holds. A steering that fails raises
+   InvalidEdit, which vLLM treats as the client's error: its frontends hand it on and its server answers 400. A steering
+   without the server's seal fails too: a client cannot write its own, whatever route it takes.
+2. Its KV blocks get a ``cache_salt``, equal to that of other blocks only if every token in them is computed alike. The
+   salt is a hash of the client's own salt, the steering and where its SAEs lie, the loaded weights, and the prompt's
+   length if the steering depends on it. A request whose every token must be computed (it reads, carries aborts, or has
+   "so far" conditions) shares blocks with no other request; neither does a steered one under a LoRA adapter, since
+   another adapter may be loaded under the same name. A client's own salt is hashed too, so that no client can name
+   the salt of steered blocks.
 3. A request with aborts may be stopped by the engine with the model's end-of-sequence token.
-4. The steering is sealed again. The worker takes no steering without this seal: it would run on unsalted blocks.
+4. The steering is sealed again. The worker refuses a steering without this seal: it would run on unsalted blocks.
 
 ``LLM``, ``AsyncLLM`` and the server all make requests in ``InputProcessor.process_inputs``; vLLM offers no seam there
 that both of its model runners take, so that method is wrapped, once. The worker checks again.
@@ -32,7 +33,16 @@ __all__ = ["admit", "install"]
 
 
 def admit(request: Any, config: EngineConfig, eos_token_id: int | None) -> None:
-    """Checks a vLLM ``EngineCoreRequest`` and completes it. Raises InvalidEdit."""
+    """Checks a vLLM ``EngineCoreRequest``, and completes its steering and its salt in place.
+
+    Args:
+        request: The request.
+        config: What the engine holds.
+        eos_token_id: The model's end-of-sequence token, with which an abort ends an answer; None if it has none.
+
+    Raises:
+        InvalidEdit: The steering was not made by the server, or the engine cannot do what it asks.
+    """
     params = request.sampling_params
     steering = carried(params.extra_args) if params is not None else None
     if params is not None and steering is not None:
@@ -46,7 +56,7 @@ def admit(request: Any, config: EngineConfig, eos_token_id: int | None) -> None:
 
 
 def complete(steering: Steering, request: Any, eos_token_id: int | None) -> Steering:
-    """With what admission fills in. Raises InvalidEdit for a request that cannot be steered so."""
+    """The steering with its nonce and stop token. Raises InvalidEdit for a request that cannot be steered so."""
     if getattr(request, "resumable", False) and not steering.is_nothing:
         raise InvalidEdit("a prompt that is still being sent has no end yet, so it cannot be steered; send it whole")
     if steering.needs_every_token and request.sampling_params.n > 1:
@@ -58,9 +68,16 @@ def complete(steering: Steering, request: Any, eos_token_id: int | None) -> Stee
 
 
 def salt(request: Any, steering: Steering | None, config: EngineConfig) -> str | None:
-    """64 hexadecimal digits, equal for requests whose KV blocks are interchangeable; None where nothing sets one apart.
+    """The salt of a request's KV blocks.
 
-    steering: completed
+    Args:
+        request: The request, with the client's own salt.
+        steering: Its steering, completed; None without one.
+        config: What the engine holds.
+
+    Returns:
+        64 hexadecimal digits, equal for requests whose blocks are interchangeable; None if the request has no salt
+        of its own and asks for no steering.
     """
     parts: list[Any] = [request.cache_salt]
     if steering is not None and not steering.is_nothing:
@@ -78,7 +95,11 @@ def salt(request: Any, steering: Steering | None, config: EngineConfig) -> str |
 
 
 def make_stoppable(params: Any, eos_token_id: int | None) -> int:
-    """Lets the end-of-sequence token end the answer; the engine puts it in place of what was sampled."""
+    """Makes the end-of-sequence token end the answer, for the worker to put in place of the sampled token.
+
+    Raises:
+        InvalidEdit: These sampling parameters do not let an answer end early.
+    """
     if eos_token_id is None or params.ignore_eos:
         raise InvalidEdit("abort_when needs a model with an end-of-sequence token, and ignore_eos off")
     if params.min_tokens:
@@ -92,8 +113,11 @@ def make_stoppable(params: Any, eos_token_id: int | None) -> int:
 
 
 def configure(processor: Any, *constructed: Any, **arguments: Any) -> None:
-    """Reads the configuration once for each of vLLM's frontends. Raises InvalidConfig, and UnsupportedModel for options
-    of vLLM under which requests cannot be steered: that ends the boot.
+    """Reads the configuration once for each of vLLM's input processors; an error ends the boot.
+
+    Raises:
+        InvalidConfig: The configuration is not valid.
+        UnsupportedModel: vLLM runs with an option under which requests cannot be steered.
     """
     processor._featurehub_config = EngineConfig.of(processor.vllm_config)
     if processor._featurehub_config is not None:
@@ -101,7 +125,11 @@ def configure(processor: Any, *constructed: Any, **arguments: Any) -> None:
 
 
 def install() -> None:
-    """Safe to call again. Raises UnsupportedModel for an unknown vLLM."""
+    """Wraps vLLM's input processor, so that every request passes ``admit``. Safe to call again.
+
+    Raises:
+        UnsupportedModel: This vLLM makes requests in a way that featurehub does not know.
+    """
     try:
         from vllm import exceptions
         from vllm.v1.engine.input_processor import InputProcessor
@@ -114,7 +142,7 @@ def install() -> None:
     class RefusedRequest(InvalidEdit, client_error): ...
 
     def admit_processed(processor: Any, request: Any, *args: Any, **kwargs: Any) -> None:
-        if not hasattr(processor, "_featurehub_config"):  # One from before the plugin came.
+        if not hasattr(processor, "_featurehub_config"):  # It was made before the plugin was loaded.
             configure(processor)
         config = processor._featurehub_config
         if config is None:

@@ -19,7 +19,15 @@ __all__ = ["Bank", "Encoders"]
 
 
 class Encoders(NamedTuple):
-    """What reads k chosen latents for each of g rows: W_enc [g, k, d_model], the others [g, k]. All float32."""
+    """What reads k chosen latents for each of g rows. All tensors are float32.
+
+    Attributes:
+        W_enc: [g, k, d_model]
+        bias: [g, k]
+        threshold: [g, k] θ.
+        gain: [g, k]
+        offset: [g, k]
+    """
 
     W_enc: Tensor
     bias: Tensor
@@ -28,18 +36,30 @@ class Encoders(NamedTuple):
     offset: Tensor
 
     def activations(self, x: Tensor) -> Tensor:
-        """Of n tokens for each row: x [g, n, d_model] -> [g, n, k]."""
+        """Activations of the chosen latents, for n tokens of each row.
+
+        Args:
+            x: [g, n, d_model] float32, the stream.
+
+        Returns:
+            [g, n, k]
+        """
         bias, threshold, gain, offset = (column[:, None] for column in self[1:])
         z = torch.baddbmm(bias, x, self.W_enc.transpose(1, 2))
         return torch.addcmul(offset, gain, z).relu_().mul_(z > threshold)
 
 
 class Bank(NamedTuple):
-    """Latents of all SAEs, one after the other. All float32.
+    """The latents of all SAEs, one SAE after the other. All tensors are float32.
 
-    W_enc, W_dec:                  [latents, d_model]
-    bias, threshold, gain, offset: [latents]
-    slices:                        by SAE id, where its latents lie
+    Attributes:
+        W_enc: [latents, d_model]
+        W_dec: [latents, d_model]
+        bias: [latents] b_enc − W_enc · b_dec.
+        threshold: [latents] θ.
+        gain: [latents]
+        offset: [latents]
+        slices: By SAE id, the rows of its latents.
     """
 
     W_enc: Tensor
@@ -52,7 +72,12 @@ class Bank(NamedTuple):
 
     @classmethod
     def of(cls, dictionaries: Mapping[str, Dictionary], device: torch.device | str = "cpu") -> "Bank":
-        """At least one dictionary, all of one d_model."""
+        """Joins dictionaries into a bank.
+
+        Args:
+            dictionaries: By SAE id, at least one, all of the same d_model.
+            device: Where the bank is to lie.
+        """
         parts = list(dictionaries.values())
         starts = torch.tensor([0, *(d.d_sae for d in parts)]).cumsum(0).tolist()
 
@@ -71,18 +96,32 @@ class Bank(NamedTuple):
 
     @property
     def d_model(self) -> int:
+        """Width of the stream."""
         return self.W_dec.shape[1]
 
     def row(self, sae: str, latent: int) -> int:
+        """The row of one SAE's latent in the bank. Raises KeyError for an SAE that the bank does not hold."""
         return self.slices[sae].start + latent
 
     def encoders(self, latents: Tensor) -> Encoders:
-        """latents: [g, k]"""
+        """What reads these latents.
+
+        Args:
+            latents: [g, k] int64, rows of the bank.
+        """
         columns = (self.W_enc, self.bias, self.threshold, self.gain, self.offset)
         return Encoders(*(column[latents] for column in columns))
 
     def encode(self, x: Tensor, sae: str) -> Tensor:
-        """All latents of one SAE: [tokens, d_sae]."""
+        """Activations of all latents of one SAE.
+
+        Args:
+            x: [tokens, d_model] float32, the stream.
+            sae: Id of the SAE.
+
+        Returns:
+            [tokens, d_sae]
+        """
         own = self.slices[sae]
         z = torch.addmm(self.bias[own], x, self.W_enc[own].T)
         return torch.addcmul(self.offset[own], self.gain[own], z).relu_().mul_(z > self.threshold[own])

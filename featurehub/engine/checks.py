@@ -15,7 +15,14 @@ __all__ = ["carried", "check", "prompt_len"]
 
 
 def carried(extra_args: dict[str, Any] | None) -> Steering | None:
-    """The steering in a request's ``extra_args``. Raises InvalidEdit for one that cannot be read."""
+    """The steering in a request's ``extra_args``.
+
+    Returns:
+        The steering, not checked against the engine yet; None if the request carries none.
+
+    Raises:
+        InvalidEdit: What the request carries is not a steering.
+    """
     text = (extra_args or {}).get(KEY)
     if text is None:
         return None
@@ -28,7 +35,14 @@ def carried(extra_args: dict[str, Any] | None) -> Steering | None:
 
 
 def check(steering: Steering, config: EngineConfig) -> Steering:
-    """The steering with every SAE's name filled in. Raises InvalidEdit naming what the engine cannot do."""
+    """Checks a steering against what the engine holds.
+
+    Returns:
+        The steering with every empty SAE id replaced by that of the engine's first SAE.
+
+    Raises:
+        InvalidEdit: The steering asks for something that the engine cannot do; the message says what.
+    """
     steering = named(steering, config)
     if len(steering.edits) > config.max_edits:
         raise InvalidEdit(f"{len(steering.edits)} edits in one request; this engine takes at most {config.max_edits}")
@@ -52,7 +66,7 @@ def check(steering: Steering, config: EngineConfig) -> Steering:
 
 
 def named(steering: Steering, config: EngineConfig) -> Steering:
-    """With "" replaced by the id of the engine's first SAE, so that equal steerings are equal texts."""
+    """The steering with "" replaced by the id of the engine's first SAE, so that equal steerings are equal texts."""
     unknown = steering.saes() - config.saes.keys()
     if not unknown:
         return steering
@@ -75,7 +89,7 @@ def check_latents(sae: str, latents: Iterable[int], config: EngineConfig) -> Non
 
 
 def check_order(edit: LatentEdit, config: EngineConfig) -> None:
-    """Raises InvalidEdit for a condition that a token meets only after the edit."""
+    """Raises InvalidEdit for a condition at a hook point that a token reaches only after the edit's."""
     if edit.when is None:
         return
     order = {sae.id: hook.point for hook in config.hooks for sae in hook.saes}
@@ -88,6 +102,6 @@ def check_order(edit: LatentEdit, config: EngineConfig) -> None:
 
 
 def prompt_len(request: Any) -> int:
-    """Tokens of the prompt of one of vLLM's requests, which may come as embeddings."""
+    """Number of tokens in the prompt of a vLLM request; the prompt may be given as embeddings."""
     tokens = request.prompt_token_ids
     return len(tokens if tokens is not None else request.prompt_embeds)

@@ -6,8 +6,8 @@
    computed in chunks, in one batch, or again after a preemption.
 3. The truths of a token are one integer, bit c for condition c, so that "all" and "any" are a mask and a comparison.
 4. After the last hook point, ``aborted_at`` keeps the first position at which each abort held.
-5. Steps 2 and 4 count the tokens that they were done for. A condition that was never decided reads as one that was
-   never met: only these counts, held against the tokens that were laid out, tell the two apart.
+5. Steps 2 and 4 count the tokens that they ran for. A condition that was never decided looks like one that was never
+   met: only these counts, compared with the tokens that were laid out, tell the two apart.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,10 +26,16 @@ from featurehub.report import Aborted
 __all__ = ["NEVER", "NO_CONDITION", "ConditionState", "Conditions", "Mask"]
 
 NEVER = LAST_POSITION
+"""The position of what has not happened."""
 
 
 class Mask(NamedTuple):
-    """Which bits decide, and whether ``any`` of them suffices."""
+    """A ``when`` over the conditions of its row.
+
+    Attributes:
+        bits: The conditions that it names, bit c for condition c.
+        any: Whether one of them suffices.
+    """
 
     bits: int
     any: bool
@@ -40,18 +46,43 @@ NO_CONDITION = Mask(0, False)
 
 
 class ConditionState(NamedTuple):
-    """What a request without a row must keep: its ``fired_at`` and ``aborted_at``, each [C]."""
+    """What a preempted request keeps while it has no row.
+
+    Attributes:
+        fired_at: [C] first position at which each condition was met.
+        aborted_at: [C] first position at which each abort held.
+    """
 
     fired_at: Tensor
     aborted_at: Tensor
 
 
 class Conditions:
-    """[rows, C] arrays: hook (index of the hook point, −1 for none), latent (in its bank), value, sign, so_far,
-    fired_at; for aborts abort_bits, abort_any, abort_first, abort_last, aborted_at; and truths [max_tokens].
+    """The conditions and aborts of all rows, at most C = ``columns`` of each in a row.
 
-    decided: [rows, hooks] tokens at which the row's conditions were decided at each hook point, counted by the op
-    judged:  [rows] tokens at which the row's aborts were judged
+    Tensors lie on the op's device; ``judged``, ``held``, ``aborting`` and ``at`` are NumPy arrays.
+
+    Attributes:
+        columns: C.
+        hooks: Number of hook points.
+        hook: [rows, C] index of the hook point that the condition reads; −1 for none.
+        latent: [rows, C] row of its latent in the bank there.
+        value: [rows, C] activation that it compares with.
+        sign: [rows, C] 1 for above, −1 for below.
+        so_far: [rows, C] whether an earlier token may meet it too.
+        fired_at: [rows, C] first position at which it was met.
+        abort_bits: [rows, C] the conditions of the abort, as in ``Mask``; 0 for no abort.
+        abort_any: [rows, C] whether one of them suffices.
+        abort_first: [rows, C] first position at which the abort may hold.
+        abort_last: [rows, C] the position after the last one.
+        aborted_at: [rows, C] first position at which it held.
+        truths: [max_tokens] by batch index, the conditions that the token meets, bit c for condition c.
+        decided: [rows, hooks] number of tokens at which conditions were decided, counted by the op.
+        judged: [rows] number of tokens at which aborts were judged.
+        weights: [C] the bits 2 ** c.
+        held: [rows] whether the row has conditions.
+        aborting: [rows] whether it has aborts.
+        at: By hook point, [rows] whether the row has conditions there.
     """
 
     def __init__(
@@ -82,7 +113,17 @@ class Conditions:
     def admit(
         self, row: int, steering: Steering, prompt_len: int, place: Callable[[Condition], tuple[int, int]]
     ) -> Callable[[When | None], Mask]:
-        """Fills the row; gives back how a ``when`` reads. ``place`` says a condition's hook and latent."""
+        """Fills a row.
+
+        Args:
+            row: The row.
+            steering: The request's steering.
+            prompt_len: Number of tokens in the prompt.
+            place: Gives a condition's hook point (its index) and the row of its latent in the bank there.
+
+        Returns:
+            A function that gives the mask of a ``when``.
+        """
         distinct = list(dict.fromkeys(steering.conditions()))
         for c, condition in enumerate(distinct):
             hook, latent = place(condition)
@@ -103,12 +144,18 @@ class Conditions:
     def admit_aborts(
         self, row: int, aborts: Sequence[Abort], prompt_len: int, mask: Callable[[When | None], Mask]
     ) -> None:
+        """Fills a row's aborts."""
         for a, abort in enumerate(aborts):
             self.abort_bits[row, a], self.abort_any[row, a] = mask(abort.when)
             self.abort_first[row, a], self.abort_last[row, a] = abort.positions.bounds(prompt_len)
         self.aborting[row] = bool(aborts)
 
     def release(self, row: int) -> ConditionState:
+        """Clears a row.
+
+        Returns:
+            What ``resume`` needs if the request comes back.
+        """
         fired = ConditionState(self.fired_at[row].clone(), self.aborted_at[row].clone())
         self.hook[row] = -1
         self.fired_at[row] = self.aborted_at[row] = NEVER
@@ -122,14 +169,23 @@ class Conditions:
         return fired
 
     def resume(self, row: int, fired: ConditionState) -> None:
+        """Restores what the request in this row had met before it was preempted."""
         self.fired_at[row], self.aborted_at[row] = fired
 
     def begin_step(self, step: Step) -> None:
+        """Clears the truths of a step's tokens."""
         if self.held[step.rows].any():
             self.truths[: int(step.tokens.max()) + 1] = 0
 
     def decide(self, hook: int, x: Tensor, step: DeviceStep, bank: Bank) -> None:
-        """Step 2 for the tokens ``x`` ([tokens, d_model], float32) whose rows have a condition at this hook."""
+        """Step 2, for the tokens whose rows have a condition at this hook point.
+
+        Args:
+            hook: Index of the hook point.
+            x: [tokens, d_model] float32, the stream of these tokens.
+            step: The same tokens.
+            bank: The SAEs of the hook point.
+        """
         rows, positions = step.rows, step.positions[:, None]
         here = self.hook[rows] == hook
         a = bank.encoders(torch.where(here, self.latent[rows], 0)).activations(x[:, None])[:, 0]
@@ -150,7 +206,7 @@ class Conditions:
         keep_first(self.aborted_at, rows, torch.where(holds, positions, NEVER))
 
     def aborted(self, row: int, aborts: Sequence[Abort]) -> Callable[[], Aborted | None]:
-        """The first abort of the row that held, to be read when somebody asks."""
+        """A function that gives the first of the row's aborts to hold, or None; calling it waits for the device."""
         if not aborts:
             return lambda: None
         positions = self.aborted_at[row, : len(aborts)].clone()
@@ -163,7 +219,7 @@ class Conditions:
         return read
 
     def decisions(self, row: int) -> Callable[[], dict[int, int]]:
-        """By each hook point where the row has conditions, at how many tokens they were decided; to be read later."""
+        """A function that gives, by hook point where the row has conditions, at how many tokens they were decided."""
         hooks = [hook for hook, rows in self.at.items() if rows[row]]
         if not hooks:
             return dict
@@ -172,11 +228,11 @@ class Conditions:
 
 
 def keep_first(at: Tensor, rows: Tensor, positions: Tensor) -> None:
-    """Lowers the rows of ``at`` ([rows, C]) to the tokens' positions ([tokens, C])."""
+    """Lowers ``at`` ([rows, C]) to the least of the positions ([tokens, C]) of each row's tokens."""
     at.scatter_reduce_(0, rows[:, None].expand_as(positions), positions, "amin")
 
 
 def is_met(truths: Tensor, bits: Tensor, any_of: Tensor) -> Tensor:
-    """Whether a token's truths meet masks: all of the bits, or any of them."""
+    """Whether a token's truths contain all bits of a mask or, where ``any_of`` is true, at least one."""
     common = truths & bits
     return torch.where(any_of, common != 0, common == bits)

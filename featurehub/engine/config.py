@@ -22,11 +22,19 @@ if TYPE_CHECKING:
 __all__ = ["KEY", "VERSION", "EngineConfig", "HookConfig", "SaeConfig"]
 
 KEY = "featurehub"
+"""Where the configuration lies in ``additional_config``, and the steering in a request's ``extra_args``."""
 VERSION = 2
+"""Version of the engine: part of the compile cache's key and of the salts of KV blocks."""
 
 
 class SaeConfig(Frozen):
-    """An SAE that the engine holds. id: content hash of its weights;  folder: where its artifact lies"""
+    """An SAE that the engine holds.
+
+    Attributes:
+        id: Content hash of its weights.
+        folder: Folder of its artifact.
+        d_sae: Number of its latents.
+    """
 
     id: str
     folder: Path
@@ -34,7 +42,12 @@ class SaeConfig(Frozen):
 
 
 class HookConfig(Frozen):
-    """One hook point, with the SAEs that read and write there: none where it is only captured."""
+    """One hook point, with the SAEs that read and write there.
+
+    Attributes:
+        point: Layer and site of the hook.
+        saes: The SAEs; empty for a hook point that is only captured.
+    """
 
     point: HookPoint
     saes: tuple[SaeConfig, ...] = ()
@@ -43,10 +56,16 @@ class HookConfig(Frozen):
 class EngineConfig(Frozen):
     """The hook points of one engine, in the order in which a token passes them.
 
-    max_edits:      K, the most edits of one request
-    max_conditions: C, the most conditions of one request, those of its aborts among them
-    truncated:      load the layers up to the last hook point alone: reads as ever, but what it answers means nothing
-    weights:        fingerprint of the loaded function; separates KV blocks that another engine may share
+    Attributes:
+        version: Version of the engine that wrote this configuration.
+        hooks: The hook points, at least one, each named once.
+        max_edits: K, the maximum number of edits in a request, 1 to 256.
+        max_conditions: C, the maximum number of distinct conditions in a request, including those of its aborts, 1 to
+            32. It limits the number of aborts too.
+        truncated: Whether to load only the layers up to the last hook point. Such an engine captures the same streams
+            as the whole model, but its answers are meaningless. It can hold no SAE.
+        weights: Fingerprint of the loaded model, part of the salt of KV blocks: engines that share a KV cache but
+            run different models must have different ones.
     """
 
     version: int = VERSION
@@ -58,6 +77,7 @@ class EngineConfig(Frozen):
 
     @model_validator(mode="after")
     def check(self) -> Self:
+        """Raises ValueError for hook points out of order, an SAE named twice, or a truncated engine with SAEs."""
         points = [hook.point for hook in self.hooks]
         if any(a.order >= b.order for a, b in itertools.pairwise(points)):
             raise ValueError("hook points must differ, and stand in the order in which a token passes them")
@@ -69,21 +89,35 @@ class EngineConfig(Frozen):
 
     @property
     def depth(self) -> int:
-        """Layers up to the last hook point."""
+        """Number of layers up to and including that of the last hook point."""
         return self.hooks[-1].point.layer + 1
 
     @property
     def saes(self) -> dict[str, SaeConfig]:
+        """The SAEs of all hook points by id, in the order of the hook points."""
         return {sae.id: sae for hook in self.hooks for sae in hook.saes}
 
     @classmethod
     def capturing(cls, *points: HookPoint, truncated: bool = False) -> Self:
-        """An engine without SAEs, for harvesting."""
+        """An engine without SAEs, for harvesting.
+
+        Args:
+            *points: Hook points to capture, in the order in which a token passes them.
+            truncated: Whether to load only the layers up to the last of them.
+        """
         return cls(hooks=tuple(HookConfig(point=point) for point in points), truncated=truncated)
 
     @classmethod
     def holding(cls, *artifacts: Artifact, **fields: Any) -> Self:
-        """An engine with these SAEs, each at the hook point that it was trained at. Raises InvalidConfig."""
+        """An engine with these SAEs, each at the hook point that it was trained at.
+
+        Args:
+            *artifacts: The SAEs, in any order; the first at the earliest hook point is the engine's first SAE.
+            **fields: Other fields of ``EngineConfig``.
+
+        Raises:
+            InvalidConfig: No SAE is given, one is given twice, or a field is out of range.
+        """
         found = {str(artifact.manifest.hook): artifact.manifest.hook for artifact in artifacts}
         points = sorted(found.values(), key=lambda point: point.order)
         hooks = (
@@ -96,11 +130,19 @@ class EngineConfig(Frozen):
             raise InvalidConfig(error.errors()[0]["msg"]) from None
 
     def to_additional_config(self) -> dict[str, Any]:
+        """This configuration as the value of vLLM's ``additional_config``."""
         return {KEY: self.model_dump(mode="json")}
 
     @classmethod
     def of(cls, vllm_config: "VllmConfig") -> "EngineConfig | None":
-        """None where vLLM was started without featurehub. Raises InvalidConfig."""
+        """Reads the configuration that vLLM was started with.
+
+        Returns:
+            The configuration, or None if vLLM was started without featurehub.
+
+        Raises:
+            InvalidConfig: ``additional_config`` holds a configuration that is not valid.
+        """
         additional = vllm_config.additional_config
         if not isinstance(additional, dict) or KEY not in additional:
             return None

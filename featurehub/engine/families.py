@@ -1,8 +1,8 @@
 """vLLM's model classes with hooks in them.
 
 A hooked model is a subclass of vLLM's own, registered under the same architecture. After vLLM has built the layers,
-the modules beside a hook point change their class to a subclass whose ``forward`` calls the op; parameters keep their
-names, so weights load as ever, and torch.compile traces the op with the layer.
+the modules beside a hook point change their class to a subclass whose ``forward`` calls the op. Parameters keep their
+names, so weights load as usual, and torch.compile traces the op with the layer.
 
 Layers of the Llama type hand on ``(delta, residual)``: the stream is their sum. Those of the GPT-2 type hand on the
 stream itself. A row of ``featurehub.families`` says which, and which modules lie beside the hook points.
@@ -57,7 +57,13 @@ __all__ = [
 
 
 def attach(model: nn.Module, family: Family, config: EngineConfig, vllm_config: VllmConfig) -> None:
-    """Puts the configured hooks into a freshly built model. Raises UnsupportedModel, IncompatibleArtifact."""
+    """Puts the configured hooks into a model that was just built.
+
+    Raises:
+        UnsupportedModel: The model, this vLLM or one of its options cannot take the hooks.
+        IncompatibleArtifact: An SAE was trained on a model of another width.
+        CorruptArtifact: The weights of an SAE cannot be read.
+    """
     admission.install()  # Refuses here, with the reason, where the plugin could only warn.
     refuse_unsupported(vllm_config)
     layers = attrgetter(family.vllm_layers)(model)
@@ -68,7 +74,7 @@ def attach(model: nn.Module, family: Family, config: EngineConfig, vllm_config: 
 
 
 def make_hooks(config: EngineConfig, vllm_config: VllmConfig) -> HookSet:
-    """Raises UnsupportedModel for a model runner that featurehub does not drive."""
+    """The hook set of this worker. Raises UnsupportedModel for a model runner that featurehub does not drive."""
     scheduler = vllm_config.scheduler_config
     size = scheduler.max_num_seqs, scheduler.max_num_batched_tokens, vllm_config.model_config.get_hidden_size()
     if current_platform.is_cpu():
@@ -80,7 +86,7 @@ def make_hooks(config: EngineConfig, vllm_config: VllmConfig) -> HookSet:
 
 
 def put(point: HookPoint, layers: nn.ModuleList, family: Family, hf_config: Any) -> None:
-    """Raises UnsupportedModel for a hook point that the model does not have."""
+    """Puts one hook into the model's layers. Raises UnsupportedModel for a hook point that the model does not have."""
     if point.layer >= len(layers):
         raise UnsupportedModel(f"hook point {point}: the model has layers 0 to {len(layers) - 1}")
     layer = layers[point.layer]
@@ -102,7 +108,7 @@ def put(point: HookPoint, layers: nn.ModuleList, family: Family, hf_config: Any)
 
 
 def hook_before(module: nn.Module, name: str, at: int, pair: bool) -> None:
-    """The op sees the module's arguments ``at`` and, of a pair, ``at + 1``, before the module does."""
+    """Runs the op on the module's argument ``at`` (and ``at + 1`` for a pair) before the module."""
 
     class HookedBefore(type(module)):
         def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -113,7 +119,7 @@ def hook_before(module: nn.Module, name: str, at: int, pair: bool) -> None:
 
 
 def hook_after(module: nn.Module, name: str, pair: bool) -> None:
-    """The op sees the module's output: the tensor, the first of a tuple, or the two of a pair."""
+    """Runs the op on the module's output: the tensor, the first of a tuple, or both of a pair."""
 
     class HookedAfter(type(module)):
         def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -128,6 +134,7 @@ def hook_after(module: nn.Module, name: str, pair: bool) -> None:
 
 
 def change_class(module: nn.Module, hooked: type[nn.Module]) -> None:
+    """Raises UnsupportedModel for a module whose own ``forward`` attribute would bypass the hook."""
     original = type(module).__name__
     if "forward" in vars(module):
         raise UnsupportedModel(f"this {original} has a forward of its own, which would pass the hook by")
@@ -136,26 +143,32 @@ def change_class(module: nn.Module, hooked: type[nn.Module]) -> None:
 
 
 class Hooked(nn.Module):
-    """Before a vLLM model class among the bases: builds that model, then attaches the hooks, if there are any."""
+    """Builds a vLLM model, then attaches the hooks, if there are any. Stands before vLLM's class among the bases.
+
+    Attributes:
+        family: How the model's layers hand on the stream.
+        allow_patterns_overrides: Weight files that vLLM's loader takes; None for vLLM's own choice.
+        depth: Number of layers whose weights are loaded; infinite unless the engine is truncated.
+    """
 
     family = LLAMA
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         config = EngineConfig.of(vllm_config)
-        # Read by vLLM's loader; plain vLLM, without our configuration, loads as ever.
+        # Read by vLLM's loader; without our configuration it loads as usual.
         self.allow_patterns_overrides = only_weights(Path(vllm_config.model_config.model)) if config else None
         self.depth = config.depth if config is not None and config.truncated else math.inf
         if config is not None:
             attach(self, self.family, config, vllm_config)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> Any:
-        """Weights of layers that a truncated engine does not have are passed over."""
+        """Loads weights as vLLM does, but skips those of layers that a truncated engine does not have."""
         model: Any = super()
         return model.load_weights(each for each in weights if (layer_of(each[0]) or 0) < self.depth)
 
     def get_model_state_cls(self) -> type[Any]:
-        """Asked by the V2 runner alone."""
+        """The class of the V2 runner's model state; V1 runners never ask for it."""
         from vllm.v1.worker.gpu.model_states.default import DefaultModelState
 
         return hooked_state(DefaultModelState)
@@ -189,7 +202,7 @@ class HookedGPT2LMHeadModel(Hooked, GPT2LMHeadModel):
 
 
 class HookedGPTNeoXForCausalLM(Hooked, TransformersForCausalLM):
-    """vLLM runs GPT-NeoX on transformers' own layers."""
+    """GPT-NeoX, which vLLM runs on transformers' own layers."""
 
     family = FAMILIES["GPTNeoXForCausalLM"]
 

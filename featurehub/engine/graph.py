@@ -1,11 +1,11 @@
 """Hooks inside captured graphs: the same tables, read by kernels from buffers that never move.
 
 1. Before a step, ``Buffers.fill`` writes for every token its row, its position, and whether it is computed for the
-   first time. A token of nobody has row 0.
+   first time. A token that runs under no row has row 0.
 2. The op launches the kernels of ``featurehub.engine.kernel``; a replayed graph launches them again. Neither knows how
    many requests there are.
-3. Requests that read have their stream copied to the hook's ``tap`` by the kernel. ``drain`` takes it from there before
-   the next step overwrites it, on the same stream of launches.
+3. The kernel copies the stream of requests that read to the hook's ``tap``. ``drain`` takes it from there before the
+   next step overwrites it, in the same order of launches.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,15 @@ __all__ = ["Buffers", "GraphHook"]
 
 
 class Buffers:
-    """[max_tokens] each: slot (a token's row), position, first (0 or 1)."""
+    """What the kernels know of a step's tokens, at addresses that never change.
+
+    Attributes:
+        columns: [3, max_tokens] int64, the three below.
+        slot: [max_tokens] the token's row; 0 for none.
+        position: [max_tokens] its position in its request.
+        first: [max_tokens] 1 if it is computed for the first time, else 0.
+        filled: Number of tokens that the last step wrote.
+    """
 
     def __init__(self, max_tokens: int, device: torch.device | str) -> None:
         self.columns = torch.zeros(3, max_tokens, dtype=torch.long, device=device)
@@ -34,7 +42,11 @@ class Buffers:
         self.filled = 0
 
     def fill(self, step: Step | None) -> None:
-        """None for a step of nobody: dummy runs, and steps whose requests ask for nothing."""
+        """Writes a step to the buffers.
+
+        Args:
+            step: The tokens that run under a row; None for dummy runs and for steps whose requests ask for nothing.
+        """
         tokens = int(step.tokens.max()) + 1 if step is not None and len(step.tokens) else 0
         size = max(tokens, self.filled)
         if not size:
@@ -42,7 +54,7 @@ class Buffers:
         host = np.zeros((3, size), np.int64)
         if step is not None:
             host[:, step.tokens] = step.rows, step.positions, step.first
-        # A tensor of its own for every step: the copy may still wait when the next step is laid out.
+        # A new tensor for every step: the copy may still be waiting when the next step is laid out.
         staged = torch.from_numpy(host)
         staged = staged.pin_memory() if self.columns.is_cuda else staged
         self.columns[:, :size].copy_(staged, non_blocking=True)
@@ -52,8 +64,14 @@ class Buffers:
 class GraphHook:
     """State of one hook point in one worker on CUDA.
 
-    table: None where there is no SAE;  edits: that table, or one of a single latent that is never edited
-    tap:   [max_tokens, d_model] float32, the stream of the tokens whose rows are ``tapping``
+    Attributes:
+        index: Index of the hook point among those of the engine.
+        name: Name of the hook point.
+        table: The edits here; None without an SAE.
+        edits: That table, or without an SAE one with a single latent that is never edited.
+        tapping: [rows] 1 if the row's request captures or reads here, else 0.
+        tap: [max_tokens, d_model] float32, the stream of the tokens of these rows.
+        readings: What was read here and waits to be fetched.
     """
 
     def __init__(
@@ -72,29 +90,32 @@ class GraphHook:
         self.readings = Readings(self.edits.bank)
 
     def idle(self) -> None:
+        """Keeps what the last step read; the kernel does nothing to a step whose slots are 0."""
         self.drain()
 
     def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
+        """Keeps what the last step read, and says what this one reads."""
         self.drain()
         self.readings.ask(capturing, readers, token_ids)
         if self.table is not None:
             self.table.steered(step)
 
     def admit(self, row: int, reads: bool) -> None:
-        """Says to the kernel whether to fill the tap for the row."""
+        """Tells the kernel whether to fill the tap for the row."""
         self.tapping[row] = int(reads)
 
     def release(self, row: int) -> None:
+        """Tells the kernel not to fill the tap for the row."""
         self.tapping[row] = 0
 
     def drain(self) -> None:
-        """Keeps what the last step's forward pass left in the tap; captures are views, so it is copied, once."""
+        """Keeps what the last forward pass left in the tap; for captures, which are views, the tap is copied once."""
         x = self.tap.clone() if self.readings.capturing else self.tap
         self.readings.keep(x)
         self.readings.idle()
 
     def run(self, hidden: Tensor, residual: Tensor | None) -> None:
-        """The op's body: [tokens, d_model], contiguous, edited in place."""
+        """The op's body: launches the kernels, which edit the stream ([tokens, d_model], contiguous) in place."""
         tokens, d_model = hidden.shape
         block = 1 << max(4, (d_model - 1).bit_length())
         form: dict[str, Any] = {"HAS_RESIDUAL": residual is not None, "BLOCK": block}
@@ -110,6 +131,7 @@ class GraphHook:
         )  # fmt: skip
 
     def decide(self, streams: tuple[Tensor, Tensor], tokens: int, form: dict[str, Any]) -> None:
+        """Launches the kernels that decide conditions."""
         b, at, c = self.edits.bank, self.buffers, self.conditions
         columns: Any = c.columns
         kernel.decide[(tokens,)](

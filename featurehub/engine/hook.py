@@ -1,11 +1,11 @@
 """The hook: one place in the model, and what happens to the stream there.
 
 1. x = hidden + residual, in float32, for the tokens concerned
-2. reading: tokens of requests that asked for it are captured, or put aside to be encoded
+2. reading: tokens of requests that ask for it are captured, or put aside to be encoded
 3. conditions: those that read here are decided (``featurehub.engine.conditions``)
 4. steering: the edit equation of ``featurehub.steering`` for the steered tokens of all requests at once
 5. writing: the stream is written once, into ``residual``, and ``hidden`` becomes zero, so that the sum is x' rounded
-   to the model's dtype exactly once. Tokens whose Δ is nothing are not touched at all.
+   to the model's dtype exactly once. Tokens whose Δ is zero are not touched at all.
 
 Where layers hand on a single tensor, that tensor is the stream, and it is written in place.
 """
@@ -30,9 +30,11 @@ __all__ = ["HOOKS", "CpuHook", "Hook", "register_op"]
 class Hook(Protocol):
     """State of one hook point in one worker: ``CpuHook``, or ``featurehub.engine.graph.GraphHook`` on CUDA.
 
-    index:    its place among the engine's hook points
-    table:    None where there is no SAE: then it can only capture
-    readings: what was read here and waits to be fetched
+    Attributes:
+        index: Index of the hook point among those of the engine.
+        name: Name of the hook point.
+        table: The edits here; None without an SAE, where the stream can only be captured.
+        readings: What was read here and waits to be fetched.
     """
 
     index: int
@@ -41,28 +43,49 @@ class Hook(Protocol):
     readings: Readings
 
     def admit(self, row: int, reads: bool) -> None:
-        """A request takes a row. reads: whether it captures or reads here"""
+        """Prepares for a request in a row.
+
+        Args:
+            row: The row.
+            reads: Whether the request captures or reads here.
+        """
         ...
 
-    def release(self, row: int) -> None: ...
+    def release(self, row: int) -> None:
+        """Undoes ``admit`` when the request leaves the row."""
+        ...
 
-    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None: ...
+    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
+        """Prepares for the forward pass of a step.
+
+        Args:
+            step: The tokens that run under a row.
+            capturing: The requests whose streams to capture here.
+            readers: The requests whose activations to read here, by SAE.
+            token_ids: [tokens] of the whole batch.
+        """
+        ...
 
     def idle(self) -> None:
-        """A step without work: tokens pass."""
+        """Prepares for a step without work: its tokens pass unchanged."""
         ...
 
     def drain(self) -> None:
-        """Keeps what the last step read."""
+        """Makes what the last step read ready to be fetched from ``readings``."""
         ...
 
     def run(self, hidden: Tensor, residual: Tensor | None) -> None:
-        """The op's body. ``hidden`` and ``residual`` ([tokens, d_model], any float dtype) are edited in place."""
+        """The op's body: reads and edits the stream in place.
+
+        Args:
+            hidden: [tokens, d_model] in any float dtype.
+            residual: The same; their sum is the stream. None where ``hidden`` is the stream.
+        """
         ...
 
 
 class CpuHook:
-    """The hook in plain torch."""
+    """The hook in plain torch, as ``Hook`` describes it."""
 
     def __init__(self, index: int, name: str, table: EditTable | None, conditions: Conditions) -> None:
         self.index = index
@@ -74,10 +97,12 @@ class CpuHook:
         self.deciding: DeviceStep | None = None
 
     def idle(self) -> None:
+        """Prepares for a step without work: its tokens pass unchanged."""
         self.steered = self.deciding = None
         self.readings.idle()
 
     def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
+        """Prepares for a step: what to read, and which tokens are steered or decide conditions here."""
         self.readings.ask(capturing, readers, token_ids)
         steered = self.table.steered(step) if self.table is not None else None
         self.steered = steered if steered is not None and len(steered.rows) else None
@@ -91,9 +116,10 @@ class CpuHook:
         """Nothing to undo."""
 
     def drain(self) -> None:
-        """Nothing is left behind: what is read is kept at once."""
+        """Nothing to do: what is read is kept at once."""
 
     def run(self, hidden: Tensor, residual: Tensor | None) -> None:
+        """Steps 1 to 5."""
         table = self.table
         if self.readings.capturing or self.readings.readers:
             x = hidden.to(torch.float32, copy=True) if residual is None else hidden.float() + residual.float()
@@ -106,6 +132,7 @@ class CpuHook:
 
 
 def some(step: Step) -> DeviceStep | None:
+    """The step on the CPU; None for a step without tokens."""
     return DeviceStep.of(step) if len(step.tokens) else None
 
 
@@ -114,18 +141,18 @@ Place = slice | Tensor
 
 
 def place(tokens: np.ndarray) -> Place:
-    """tokens: ascending"""
+    """The place of batch indices in ascending order."""
     first, last = int(tokens[0]), int(tokens[-1])
     return slice(first, last + 1) if last - first + 1 == len(tokens) else torch.from_numpy(tokens)
 
 
 def stream(hidden: Tensor, residual: Tensor | None, at: Place) -> Tensor:
-    """x of these tokens, float32."""
+    """x of these tokens: [tokens, d_model] float32."""
     return hidden[at].float() if residual is None else hidden[at].float() + residual[at]
 
 
 def steer(hidden: Tensor, residual: Tensor | None, step: Step, table: EditTable, conditions: Conditions) -> None:
-    """A prompt's tokens share one row's edits; tokens of generating requests have one each."""
+    """Edits a step's tokens: those of a prompt share one row's edits, those of generating requests have a row each."""
     generating, prompts = step.parts()
     for prompt in prompts:
         steer_part(hidden, residual, prompt, table.gather(prompt.rows[:1]), table, conditions)
@@ -164,7 +191,7 @@ def change(
 
 
 def conditions_met(step: DeviceStep, slots: int, table: EditTable, conditions: Conditions) -> tuple[Tensor, Tensor]:
-    """Whether each slot that an edit has taken is in force ([tokens, slots]), and whether any edit is ([tokens])."""
+    """Whether the edit in each slot is in force ([tokens, slots]), and whether any edit of the row is ([tokens])."""
     bits, any_of = table.bits[step.rows, :slots], table.any_of[step.rows, :slots]
     taken = torch.arange(slots) < table.used[step.rows][:, None]
     met = taken & is_met(conditions.truths[step.tokens][:, None], bits, any_of)
@@ -179,7 +206,7 @@ def guard(size: Tensor, norm: Tensor, dose_max: Tensor) -> tuple[Tensor, Tensor]
 
 
 def write(hidden: Tensor, residual: Tensor | None, at: Place, x: Tensor, moved: Tensor) -> None:
-    """Puts the stream back for the tokens that moved ([tokens, 1])."""
+    """Writes the new stream x for the tokens that ``moved`` ([tokens, 1]) marks; others stay as they are."""
     target = hidden if residual is None else residual
     target[at] = torch.where(moved, x.to(target.dtype), target[at])
     if residual is not None:
@@ -187,7 +214,7 @@ def write(hidden: Tensor, residual: Tensor | None, at: Place, x: Tensor, moved: 
 
 
 HOOKS: dict[str, Hook] = {}
-"""The hooks of this process's model, by name: the op finds its state here, as vLLM's attention op finds its layer."""
+"""The hooks of this process's model by name. The op finds its state here, as vLLM's attention op finds its layer."""
 
 _LIBRARY = Library("featurehub", "FRAGMENT")
 

@@ -1,8 +1,8 @@
 """The model classes that the plugin registers, found by name when vLLM asks for one of them.
 
-They are those of ``featurehub.engine.families``. Where these cannot be imported, since this vLLM is not one that
-featurehub knows, they are vLLM's own, which refuse to be built for an engine that is to have hooks: plain vLLM goes on
-as if featurehub were not installed.
+They are those of ``featurehub.engine.families``. If these cannot be imported, because featurehub does not know this
+vLLM, they are subclasses of vLLM's own that refuse to be built for an engine with hooks: plain vLLM works as if
+featurehub were not installed.
 """
 
 from importlib import import_module
@@ -15,9 +15,10 @@ from featurehub.families import ARCHITECTURES
 __all__ = ["FAMILIES", "PREFIX"]
 
 FAMILIES, PREFIX = "featurehub.engine.families", "Hooked"
+"""The module of the hooked classes, and what stands before an architecture in their names."""
 
 OWN: dict[str, Any] = {}
-"""What vLLM had registered for an architecture before us."""
+"""By architecture, what vLLM had registered before featurehub."""
 
 
 def __getattr__(name: str) -> type[Any]:
@@ -33,7 +34,7 @@ def __getattr__(name: str) -> type[Any]:
 
 
 def refusing(own: type[Any], why: Exception) -> type[Any]:
-    """vLLM's own class of an architecture, for engines without hooks."""
+    """A subclass of vLLM's own class that refuses, with the reason, to be built for an engine with hooks."""
 
     class Unhooked(own):
         def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:

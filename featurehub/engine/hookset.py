@@ -4,9 +4,9 @@ A runner's adapter calls ``admit`` and ``release`` for a request, ``begin_step``
 
 1. ``admit`` checks a request's steering, gives it a row, and fills the row at every hook point.
 2. ``begin_step`` lays out which tokens run under which row, per hook point; the op then does the rest.
-3. ``end_step`` ends the generations of which an abort has held.
+3. ``end_step`` ends the generations for which an abort has held.
 4. ``release`` frees the row when the request is gone. Its counts wait in ``reports`` until they are fetched.
-5. What ``release`` gives back lets ``admit`` take a preempted request up again: what it had seen goes on.
+5. With what ``release`` returns, ``admit`` resumes a preempted request: conditions that had fired stay fired.
 """
 
 import itertools
@@ -50,7 +50,7 @@ NOT_ADMITTED = (
 
 
 class PausedRequest(NamedTuple):
-    """A preempted request: how far it was computed, which of its conditions had fired, and its number."""
+    """A preempted request: the position that it had reached, where its conditions had fired, and its own number."""
 
     reached: int
     fired: ConditionState
@@ -58,9 +58,15 @@ class PausedRequest(NamedTuple):
 
 
 class HookSet:
-    """max_reqs: requests that run side by side;  max_tokens: of one step
+    """The hooks of one worker's model, and the rows of the requests that run under them.
 
-    graphs: whether the op must be the same launches in every step (``featurehub.engine.graph``)
+    Args:
+        config: The hook points and the SAEs there.
+        max_reqs: Maximum number of requests that run side by side.
+        max_tokens: Maximum number of tokens in a step.
+        d_model: Width of the model's stream.
+        device: Where the model runs.
+        graphs: Whether the op must be the same launches in every step (``featurehub.engine.graph``).
     """
 
     def __init__(
@@ -81,10 +87,9 @@ class HookSet:
         self.step: Step | None = None
 
     def receive(self, request_id: str, params: Any) -> Steering | None:
-        """The steering that a request's sampling parameters carry, if it came in through admission.
+        """The steering that a request carries, or None. One that did not pass admission is refused.
 
-        What did not would run on KV blocks of others: it is refused. A request whose steering is refused has no edits,
-        and a report that says why, or none; either ends it in an error.
+        It would run on KV blocks of others. A report of the refusal, or none at all, makes the answer an error.
         """
         try:
             steering = carried(params.extra_args) if params is not None else None
@@ -97,11 +102,12 @@ class HookSet:
         return None
 
     def refuse(self, request_id: str, steering: Steering, reason: str) -> None:
+        """Logs why a steering is refused, and keeps it as the request's report."""
         logger.error("the worker refuses the steering of request %s: %s", request_id, reason)
         self.keep(steering.report, lambda: SteerReport(refused=reason))
 
     def admit(self, steering: Steering, prompt_len: int, parked: PausedRequest | None = None) -> int:
-        """The row that holds the steering from now on. Raises InvalidEdit."""
+        """Gives the steering a row that is filled at every hook point. Raises InvalidEdit."""
         steering = check(steering, self.config)
         row = self.rows.take(steering)
         mask = self.conditions.admit(row, steering, prompt_len, self.locate)
@@ -118,13 +124,13 @@ class HookSet:
         return row
 
     def locate(self, condition: Condition) -> tuple[int, int]:
-        """A condition's hook point, and its latent in the bank there."""
+        """Index of a condition's hook point, and the row of its latent in the bank there."""
         hook = self.hooks[self.place[condition.sae]]
         assert hook.table is not None
         return hook.index, hook.table.bank.row(condition.sae, condition.latent)
 
     def release(self, row: int) -> PausedRequest:
-        """Frees a row and keeps its counts for whoever asks for them."""
+        """Frees a row and keeps its counts for ``report``; returns what ``admit`` needs if the request comes back."""
         steering, reached, request = self.rows.steerings[row], int(self.rows.reached[row]), int(self.rows.requests[row])
         self.keep(steering.report, self.snapshot(row))
         self.rows.give_back(row)
@@ -135,7 +141,7 @@ class HookSet:
         return PausedRequest(reached, self.conditions.release(row), request)
 
     def begin_step(self, batch: Batch | None, token_ids: Tensor | None) -> None:
-        """None where no request of the step holds a row. token_ids: of the whole batch."""
+        """Lays out a step: the requests with a row, None if there are none, and the [tokens] of the whole batch."""
         self.step = self.rows.lay_out(batch) if batch is not None else None
         if self.buffers is not None:
             self.buffers.fill(self.step)
@@ -171,14 +177,11 @@ class HookSet:
 
     @property
     def may_end(self) -> bool:
-        """Whether the step holds a request with aborts at all."""
+        """Whether the step has a request with aborts."""
         return self.step is not None and bool(self.conditions.aborting[self.step.rows].any())
 
     def end_step(self, sampled: Tensor, at: Mapping[int, int]) -> None:
-        """Puts the end-of-sequence token where one of a request's aborts has held.
-
-        sampled: [requests, 1], the step's new tokens;  at: by row, where the request stands in it
-        """
+        """Where an abort has held, puts the stop token into ``sampled`` ([requests, 1]) at the row's index, ``at``."""
         rows = [row for row in at if self.conditions.aborting[row]]
         if self.step is None or not rows:
             return
@@ -190,7 +193,7 @@ class HookSet:
         sampled[indices, 0] = torch.where(ended.to(sampled.device), stop.to(sampled.device), sampled[indices, 0])
 
     def snapshot(self, row: int) -> Callable[[], SteerReport]:
-        """What the row has come to, to be read when somebody asks."""
+        """A function that gives the row's report as it is now; on CUDA, calling it waits for the device."""
         steering, computed = self.rows.steerings[row], int(self.rows.computed[row])
         recomputed, judged = int(self.rows.recomputed[row]), int(self.conditions.judged[row])
         request = int(self.rows.requests[row])
@@ -211,7 +214,7 @@ class HookSet:
         return read
 
     def keep(self, key: str, snapshot: Callable[[], SteerReport]) -> None:
-        """Requests that share a key (``n`` > 1) add up. The oldest unclaimed reports are dropped."""
+        """Keeps a report; those that share a key (``n`` > 1) add up. Drops the oldest beyond ``REPORTS_KEPT`` keys."""
         if not key:
             return
         self.reports.setdefault(key, []).append(snapshot)
@@ -219,7 +222,7 @@ class HookSet:
             self.reports.popitem(last=False)
 
     def report(self, key: str) -> SteerReport | None:
-        """Takes everything that is known of the request with this key; None where nothing is."""
+        """Takes the report of the request with this key, its activations included; None if nothing is known of it."""
         for row, steering in list(self.rows.steerings.items()):
             if steering.report == key:
                 self.keep(key, self.snapshot(row))
@@ -238,7 +241,7 @@ class HookSet:
         return report
 
     def captured(self, key: str, name: str) -> Tensor:
-        """Raises KeyError where nothing was captured under this key at this hook point."""
+        """Takes a key's stream [tokens, d_model] at a hook point. Raises KeyError if there is none; SteeringLost."""
         hook = next(hook for hook in self.hooks if hook.name == name)
         hook.drain()
         return hook.readings.captures.take(key)
@@ -255,7 +258,7 @@ def make_buffers(max_tokens: int, device: torch.device | str) -> "Buffers":
 
 
 def make_hook(index: int, name: str, table: EditTable | None, hooks: HookSet, d_model: int) -> Hook:
-    """Triton is imported only where it is used."""
+    """A hook for the CPU, or for captured graphs; Triton is imported only for these."""
     if hooks.buffers is None:
         return CpuHook(index, name, table, hooks.conditions)
     from featurehub.engine.graph import GraphHook
@@ -266,7 +269,7 @@ def make_hook(index: int, name: str, table: EditTable | None, hooks: HookSet, d_
 def load_table(
     config: EngineConfig, index: int, rows: int, d_model: int, device: torch.device | str
 ) -> EditTable | None:
-    """Raises CorruptArtifact, IncompatibleArtifact."""
+    """The table of a hook point, None without SAEs. Raises CorruptArtifact, IncompatibleArtifact."""
     saes = config.hooks[index].saes
     if not saes:
         return None
@@ -286,6 +289,7 @@ CURRENT: list[HookSet] = []
 
 
 def current() -> HookSet | None:
+    """The hook set of this process's model; None if it has none."""
     return CURRENT[0] if CURRENT else None
 
 

@@ -1,14 +1,29 @@
 """The op's body on CUDA: one program per token, over buffers that stay where they are.
 
-A captured graph replays the same launches with the same addresses; what a step does is only what the buffers hold. A
+A captured graph replays the same launches with the same addresses; a step differs only in what the buffers hold. A
 token whose ``slot`` is 0 (padding, a dummy run, a request that asks for nothing) ends at its first load.
 
     decide   conditions that read here: bits of the token's truths, the first position at which each was met, a count
     lasting  "so far" conditions: their bits, once every token of the step has been decided
     edit     the edit equation of ``featurehub.steering``, the tap, and the counts
 
+The arguments are contiguous tensors. The stream is in the model's dtype; all other floats are float32, integers int64
+and truth values bool. K is the largest number of edits of a request, C that of conditions.
+
+    the stream        hidden, residual [tokens, d_model]: their sum is x, or hidden alone where not HAS_RESIDUAL
+    Buffers           slot (a token's row), position, first (1 where it is computed for the first time) [max_tokens]
+    Bank              W_enc, W_dec [latents, d_model]; bias, threshold, gain, offset [latents]
+    Conditions        truths [max_tokens], bit c for condition c; decided [rows, hooks];
+                      hook, latent, value, sign, so_far, fired_at [rows, C]
+    EditTable         latent, alpha, beta, mask (its ``bits``), any_of, in_force (float32) [rows, K]; used, always,
+                      dose_max [rows]; bounds [rows, 2]; nudge [rows, d_model]; counts [rows, 5]
+    GraphHook         tap [max_tokens, d_model]; tapping [rows], not 0 where a row's stream goes to the tap
+    numbers           index of the hook point among ``hooks``; BLOCK, a power of two that is at least d_model
+
+Written to: hidden and residual, truths, fired_at, decided, tap, counts and in_force.
+
 Everything is computed in float32, whatever the stream's dtype. The naive twin is ``featurehub.engine.hook`` on the same
-tables, and both are held against ``featurehub.steering.Reference``.
+tables, and tests compare both with ``featurehub.steering.Reference``.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false, reportOperatorIssue=false
@@ -21,7 +36,7 @@ __all__ = ["decide", "edit", "lasting"]
 
 @triton.jit
 def load_stream(hidden, residual, t, d_model, HAS_RESIDUAL: tl.constexpr, BLOCK: tl.constexpr):
-    """x of token ``t``, [BLOCK], zero beyond d_model."""
+    """x of token ``t``: [BLOCK] float32, zero beyond d_model."""
     column = tl.arange(0, BLOCK)
     inside = column < d_model
     at = t.to(tl.int64) * d_model + column
@@ -33,6 +48,7 @@ def load_stream(hidden, residual, t, d_model, HAS_RESIDUAL: tl.constexpr, BLOCK:
 
 @triton.jit
 def activation(x, latent, W_enc, bias, threshold, gain, offset, d_model, BLOCK: tl.constexpr):
+    """Activation of one latent of the bank at x ([BLOCK]): a float32 number."""
     column = tl.arange(0, BLOCK)
     w = tl.load(W_enc + latent * d_model + column, mask=column < d_model, other=0.0)
     z = tl.sum(x * w, 0) + tl.load(bias + latent)
@@ -47,6 +63,7 @@ def decide(
     hook, latent, value, sign, so_far, fired_at, decided,
     index, hooks, d_model, C: tl.constexpr, HAS_RESIDUAL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """Decides, for one token, its row's conditions at this hook point, and counts that it did."""
     t = tl.program_id(0)
     row = tl.load(slot + t)
     if row > 0:
@@ -69,6 +86,7 @@ def decide(
 
 @triton.jit
 def lasting(slot, position, truths, hook, so_far, fired_at, index, C: tl.constexpr):
+    """Adds to one token's truths the "so far" conditions that it or an earlier token has met."""
     t = tl.program_id(0)
     row = tl.load(slot + t)
     if row > 0:
@@ -88,6 +106,10 @@ def edit(
     latent, alpha, beta, mask, any_of, used, always, bounds, dose_max, nudge, counts, in_force,
     d_model, K, HAS_RESIDUAL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """Edits one token's stream, copies it to the tap first if its row is read, and counts.
+
+    Shapes and dtypes of the arguments are in the module's docstring.
+    """
     t = tl.program_id(0)
     row = tl.load(slot + t)
     if row > 0:

@@ -1,7 +1,7 @@
-"""How our engines load a checkpoint: what lies in its files, in its own precision, and nothing else.
+"""How our engines load a checkpoint: exactly what its fingerprint was taken of, in its own precision.
 
 vLLM's defaults would round float32 to 16 bits, prefer a left-over ``consolidated.safetensors`` to the shards beside it,
-and take Mistral's own configuration and tokenizer where they lie in the folder: none of that is what was fingerprinted.
+and take Mistral's own configuration and tokenizer if they lie in the folder: none of that is what was fingerprinted.
 """
 
 from pathlib import Path
@@ -13,10 +13,19 @@ from featurehub.artifacts.tensors import SINGLE, weight_files
 __all__ = ["LOAD_FORMAT", "as_fingerprinted", "only_weights", "own_dtype"]
 
 LOAD_FORMAT = "safetensors"
+"""The value of vLLM's ``load_format`` for every checkpoint."""
 
 
 def as_fingerprinted(model: Path) -> dict[str, Any]:
-    """vLLM's options for it, by their names in Python. Raises ModelNotFound, InvalidInput."""
+    """vLLM's options for loading a checkpoint as it was fingerprinted, by their names in Python.
+
+    Args:
+        model: Folder of the checkpoint.
+
+    Raises:
+        ModelNotFound: The folder holds no ``config.json``.
+        InvalidInput: It cannot be read.
+    """
     return {
         "dtype": own_dtype(model),
         "load_format": LOAD_FORMAT,
@@ -26,16 +35,34 @@ def as_fingerprinted(model: Path) -> dict[str, Any]:
 
 
 def own_dtype(model: Path) -> str:
-    """The checkpoint's precision. Raises ModelNotFound, InvalidInput.
+    """The value of vLLM's ``dtype`` that keeps the checkpoint's precision: "float32" or "auto".
 
-    vLLM's ``auto`` keeps one of 16 bits where the hardware has it, but rounds float32 to 16 bits.
+    vLLM's ``auto`` keeps a precision of 16 bits if the hardware has it, but rounds float32 to 16 bits.
+
+    Args:
+        model: Folder of the checkpoint.
+
+    Raises:
+        ModelNotFound: The folder holds no ``config.json``.
+        InvalidInput: It cannot be read.
     """
     return "float32" if dtype_of(model) == "float32" else "auto"
 
 
 def only_weights(model: Path) -> list[str] | None:
-    """What vLLM loads alone, as patterns; None where it goes by the index, or takes all there is.
+    """The only files that vLLM may load weights from.
 
-    Without an index it would take whatever lies beside ``model.safetensors`` for a part of the model.
+    Without an index, vLLM would take every weight file beside ``model.safetensors`` for a part of the model.
+
+    Args:
+        model: Folder of the checkpoint.
+
+    Returns:
+        ``model.safetensors`` as a list of patterns; None if the weights do not lie in that file alone, or the model is
+        not a folder.
+
+    Raises:
+        ModelNotFound: The folder holds no weights.
+        InvalidInput: The index of the weights cannot be read, or names a file that is missing.
     """
     return [SINGLE] if model.is_dir() and weight_files(model) == [model / SINGLE] else None

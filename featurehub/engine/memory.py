@@ -1,7 +1,7 @@
-"""How much memory an offline engine takes of a device that it shares: with what is trained beside it, and with others.
+"""How much memory an offline engine takes of a device that it shares with training and with other processes.
 
-vLLM asks at start-up that a share of the whole device is free, by default nearly all of it, even where the size of the
-KV cache is given. Here both follow from what is free.
+vLLM requires at start-up that a share of the whole device is free, by default nearly all of it, even if the size of
+the KV cache is given. Here both follow from what is free.
 """
 
 from pathlib import Path
@@ -17,21 +17,26 @@ MIB = 1 << 20
 GIB = 1 << 30
 CPU_CACHE = GIB
 GPU_CACHE = 4 * GIB
-"""Bytes of a KV cache where nobody asks for a size; on a GPU, at most."""
+"""Bytes of a KV cache if no size is given; on a GPU, the most."""
 LEAST_CACHE = 64 * MIB
 ASKED_OF_FREE = 0.8
-"""Of what is free, the share that vLLM is told to count on: its own libraries take some before it looks."""
+"""The share of the free memory that vLLM is told to require: its own libraries take some before it looks."""
 
 
 class Device(NamedTuple):
-    """Bytes of a GPU: free, whoever holds the rest, and all."""
+    """Memory of a GPU.
+
+    Attributes:
+        free: Bytes that no process holds.
+        total: Bytes of the whole device.
+    """
 
     free: int
     total: int
 
     @classmethod
     def here(cls) -> "Device | None":
-        """None on a CPU. What this process has trained with before, and keeps for later, counts as free."""
+        """The current GPU, after torch's cached memory is released; None on a CPU."""
         if not torch.cuda.is_available():
             return None
         torch.cuda.empty_cache()
@@ -39,29 +44,33 @@ class Device(NamedTuple):
 
 
 class MemoryShare(NamedTuple):
-    """What an engine is given, in vLLM's words.
+    """The memory that an engine is given, as vLLM's options.
 
-    kv_cache_memory_bytes:  size of the KV cache
-    gpu_memory_utilization: share of the whole device that must be free at start-up; None on a CPU: vLLM's own
+    Attributes:
+        kv_cache_memory_bytes: Size of the KV cache in bytes.
+        gpu_memory_utilization: Share of the whole device that must be free at start-up, 0 to 1; None on a CPU, which
+            leaves it to vLLM.
     """
 
     kv_cache_memory_bytes: int
     gpu_memory_utilization: float | None = None
 
     def as_options(self) -> dict[str, float]:
+        """The options that are set, by their names in vLLM."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 def share_of(model: Path, gib: int | None, device: Device | None) -> MemoryShare:
-    """Of ``device`` for ``model``. On a GPU the cache takes at most half of what the weights leave.
+    """The memory that an engine takes of a device.
 
     Args:
-        model: folder with the weights
-        gib: size of the KV cache in GiB; None is as much as there is room for, up to 4 on a GPU, and 1 on a CPU
-        device: the GPU, before anything is loaded; None on a CPU
+        model: Folder of the model's checkpoint.
+        gib: Size of the KV cache in GiB. None is 1 on a CPU; on a GPU it is half of what the weights leave free, but
+            at most 4.
+        device: The GPU before anything is loaded; None on a CPU.
 
     Raises:
-        EngineError: the device has no room for the weights and the cache.
+        EngineError: The device has no room for the weights and the cache.
     """
     if device is None:
         return MemoryShare(CPU_CACHE if gib is None else gib * GIB)

@@ -35,16 +35,21 @@ __all__ = ["Engine", "EngineOptions", "Generation", "Sampling"]
 
 
 class EngineOptions(Frozen):
-    """Size of the offline engine.
+    """Size and precision of an offline engine. Names are those of vLLM's options where it has one.
 
-    dtype:                  as vLLM names it; "own" is the checkpoint's, as it is served
-    max_model_len:          tokens of a request; -1 is as many as the model has and the KV cache holds
-    max_num_seqs:           requests that run side by side
-    max_num_batched_tokens: tokens per step
-    kv_cache_gib:           memory of the KV cache; None is 1 on a CPU, and on a GPU at most 4, and at most half of what
-                            is free beside the weights: the rest is for what is trained there
-    block_size, num_gpu_blocks_override: tokens of a KV block, and how many blocks there are; None is vLLM's choice
-    skip_tokenizer_init:    token ids only, for models without a tokenizer
+    Attributes:
+        dtype: A dtype as vLLM names it; "own" is the checkpoint's precision, the one that is served.
+        max_model_len: Maximum number of tokens in a request, prompt and answer together; -1 is as many as the model
+            allows and the KV cache holds.
+        max_num_seqs: Maximum number of requests that run side by side.
+        max_num_batched_tokens: Maximum number of tokens in a step.
+        enforce_eager: Whether to run without torch.compile and captured graphs.
+        enable_prefix_caching: Whether requests may share KV blocks of a common prefix.
+        kv_cache_gib: Size of the KV cache in GiB. None is 1 on a CPU; on a GPU it is at most 4 and at most half of
+            what the weights leave free, so that there is room to train beside the engine.
+        block_size: Tokens in a KV block; None is vLLM's choice.
+        num_gpu_blocks_override: Number of KV blocks; None is vLLM's choice.
+        skip_tokenizer_init: Whether to work with token ids only, for models without a tokenizer.
     """
 
     dtype: str = "own"
@@ -60,7 +65,13 @@ class EngineOptions(Frozen):
 
 
 class Sampling(Frozen):
-    """How answers are drawn. ``seed`` + the request's index seeds each request, so that a run can be repeated."""
+    """How answers are drawn.
+
+    Attributes:
+        temperature: Sampling temperature; 0 always takes the most likely token.
+        max_tokens: Maximum number of tokens in an answer.
+        seed: Request i is seeded with ``seed + i``, so that a run can be repeated.
+    """
 
     temperature: float = 0.7
     max_tokens: int = 96
@@ -68,7 +79,13 @@ class Sampling(Frozen):
 
 
 class Generation(NamedTuple):
-    """One answer; ``report`` is None where no steering was asked for."""
+    """One answer.
+
+    Attributes:
+        text: The answer's text.
+        token_ids: Its tokens, without the prompt's.
+        report: What steering did to it; None if none was asked for.
+    """
 
     text: str
     token_ids: list[int]
@@ -76,10 +93,24 @@ class Generation(NamedTuple):
 
 
 class Engine:
-    """vLLM over ``model``, with hooks where ``config`` says. A context manager; ``close`` frees the memory.
+    """vLLM in this process, with hooks in the model. A context manager: ``close`` frees the memory.
 
-    One at a time in a process. Raises EngineError where another is open or the GPU has no room, UnsupportedModel,
-    IncompatibleArtifact.
+    A process can have one open engine at a time.
+
+    Args:
+        model: Folder of the model's checkpoint.
+        config: The hook points and the SAEs there.
+        options: Size and precision; the defaults of ``EngineOptions`` if None.
+
+    Attributes:
+        config: The hook points and the SAEs there.
+
+    Raises:
+        EngineError: Another engine is open in this process, or the GPU has no room for this one.
+        ModelNotFound: The folder holds no checkpoint.
+        UnsupportedModel: This model, or this vLLM, cannot take the hooks.
+        IncompatibleArtifact: An SAE was trained on a model of another width.
+        CorruptArtifact: The weights of an SAE cannot be read.
     """
 
     def __init__(self, model: Path, config: EngineConfig, options: EngineOptions | None = None) -> None:
@@ -125,7 +156,7 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Gives back the engine's memory, whoever still holds this object. Safe to call again."""
+        """Frees the engine's memory, even while this object is still referenced. Safe to call again."""
         llm, self.opened = self.opened, None
         if llm is not None:
             llm.llm_engine.engine_core.shutdown()
@@ -139,31 +170,41 @@ class Engine:
 
     @property
     def llm(self) -> Any:
-        """Raises EngineError once the engine is closed."""
+        """vLLM's ``LLM``.
+
+        Raises:
+            EngineError: The engine is closed.
+        """
         if self.opened is None:
             raise EngineError("this engine is closed; open another")
         return self.opened
 
     @property
     def tokenizer(self) -> Any:
+        """The model's tokenizer, as vLLM loaded it."""
         return self.llm.get_tokenizer()
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest document that it reads: vLLM wants room for one more."""
+        """Number of tokens of the longest document that it can capture: vLLM needs room for one more."""
         return self.llm.model_config.max_model_len - 1
 
     def capture(self, documents: Sequence[Sequence[int]], *points: HookPoint) -> list[Tensor]:
-        """The stream at hook points (the first, unless some are named) for every token of every document, in one pass.
+        """Captures the stream at hook points for every token of every document, in one pass.
 
-        One [tokens, points · d_model] float32 tensor each, with the hook points side by side.
+        Args:
+            documents: Token ids of each document; none may be longer than ``longest``.
+            *points: Hook points to capture; the engine's first if none is named.
+
+        Returns:
+            For each document a float32 tensor [tokens, points · d_model], the hook points side by side.
         """
         whole = [list(document) for document in documents]
         groups = groups_of(whole, CAPTURES_KEPT // (4 * self.llm.model_config.get_hidden_size()))
         return [stream for group in groups for stream in self.capture_group(group, *points)]
 
     def capture_group(self, documents: list[list[int]], *points: HookPoint) -> list[Tensor]:
-        """``capture`` for as many documents as the worker keeps the streams of."""
+        """``capture`` for no more documents than the worker can keep the streams of."""
         names = tuple(map(str, points or [self.config.hooks[0].point]))
         keys = [f"capture-{next(self.keys)}" for _ in documents]
         steerings = [Steering(report=key, capture=names) for key in keys]
@@ -176,10 +217,19 @@ class Engine:
     def generate(
         self, prompts: Sequence[Sequence[int]], steerings: Sequence[Steering | None], sampling: Sampling
     ) -> Iterator[Generation]:
-        """One answer per prompt (token ids), each under its own steering.
+        """Generates one answer per prompt, each under its own steering.
 
-        Raises InvalidEdit for edits that the engine cannot do, and SteeringLost where an answer's steered tokens are
-        not the ones that were asked for.
+        Args:
+            prompts: Token ids of each prompt.
+            steerings: The steering of each prompt; None leaves the answer unsteered. Report keys are filled in.
+            sampling: How answers are drawn.
+
+        Yields:
+            The answers, in the order of the prompts.
+
+        Raises:
+            InvalidEdit: A steering asks for something that the engine cannot do.
+            SteeringLost: Steering did not run over every token that it should have, or activations were dropped.
         """
         keyed = [s and s.model_copy(update={"report": f"generate-{next(self.keys)}"}) for s in steerings]
         # In groups: a worker drops the oldest reports beyond as many as this.
@@ -192,6 +242,7 @@ class Engine:
                 yield Generation(answer.text, list(answer.token_ids), self.report(steering))
 
     def run(self, prompts: list[list[int]], steerings: Sequence[Steering | None], sampling: Sampling) -> list[Any]:
+        """vLLM's outputs, one for each prompt."""
         from vllm import SamplingParams, TokensPrompt
 
         params = [
@@ -207,6 +258,7 @@ class Engine:
         return self.llm.generate(inputs, params, use_tqdm=False)
 
     def report(self, steering: Steering | None) -> SteerReport | None:
+        """Takes the report of a request; None if it asked for nothing. Raises SteeringLost."""
         if steering is None or steering.is_nothing:
             return None
         [wire] = self.llm.collective_rpc("featurehub_report", args=(steering.report,))
@@ -221,7 +273,7 @@ class Engine:
 
 
 def groups_of(documents: Sequence[list[int]], tokens: int) -> Iterator[list[list[int]]]:
-    """The documents, as many at a time as have ``tokens`` tokens together; at least one."""
+    """Groups of consecutive documents, each group of at most ``tokens`` tokens, or of one longer document."""
     group: list[list[int]] = []
     room = tokens
     for document in documents:
@@ -235,7 +287,7 @@ def groups_of(documents: Sequence[list[int]], tokens: int) -> Iterator[list[list
 
 
 def prepare_environment() -> None:
-    """vLLM reads these when it is imported or when the engine starts."""
+    """Sets environment variables that vLLM reads when it is imported or when the engine starts."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")

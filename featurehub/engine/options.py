@@ -1,6 +1,6 @@
-"""Options of vLLM under which requests cannot be steered right; an engine with hooks does not start with them.
+"""Options of vLLM under which requests cannot be steered correctly; an engine with hooks does not start with them.
 
-Tensor parallelism and decode context parallelism are none of them: every rank sees every token's whole stream.
+Tensor parallelism and decode context parallelism are not among them: every rank sees every token's whole stream.
 """
 
 from collections.abc import Callable
@@ -11,17 +11,17 @@ from featurehub.errors import UnsupportedModel
 __all__ = ["refuse_unsupported"]
 
 HASHED = ("OffloadingConnector", "SimpleCPUOffloadConnector")
-"""Connectors that keep KV blocks by vLLM's own hashes, of which the salt is a part."""
+"""Connectors that keep KV blocks by vLLM's own hashes, which include the salt."""
 
 
 class Option(NamedTuple):
     """An option of vLLM.
 
     Attributes:
-        name: As vLLM's command line has it.
-        path: Where it stands in vLLM's configuration; releases that do not have it never set it.
-        is_on: Whether this value of it is one that is refused.
-        reason: Why.
+        name: Its name on vLLM's command line.
+        path: Its attribute path in vLLM's configuration; a release without it counts as not having set it.
+        is_on: Whether a value is refused.
+        reason: Why it is refused.
     """
 
     name: str
@@ -103,7 +103,14 @@ OPTIONS = (
 
 
 def refuse_unsupported(vllm_config: Any) -> None:
-    """Raises UnsupportedModel naming the first option that is set and why it cannot be."""
+    """Checks the options that vLLM runs with.
+
+    Args:
+        vllm_config: vLLM's configuration.
+
+    Raises:
+        UnsupportedModel: An option is set that cannot be; the message names the first such option and says why.
+    """
     for option in OPTIONS:
         value = value_at(vllm_config, option.path)
         if value is not None and option.is_on(value):
@@ -112,6 +119,7 @@ def refuse_unsupported(vllm_config: Any) -> None:
 
 
 def value_at(config: Any, path: str) -> Any:
+    """The attribute at a dotted path; None if any part of it is missing."""
     for name in path.split("."):
         config = getattr(config, name, None)
     return config

@@ -1,8 +1,8 @@
-"""What an operator has the server run otherwise than the checkpoint's files say.
+"""Where the server runs a model otherwise than the checkpoint's files say, because the operator asked for it.
 
-A fingerprint speaks for those files, loaded as they are. Whatever else vLLM was told may make it another function, such
-as another precision, another template, overridden configuration: so every option counts that is not known to leave the
-function alone. With one of them in force nothing is called fresh.
+A fingerprint describes those files, loaded as they are. Other options, such as another precision, another template or
+an overridden configuration, may make the model another function, so every option counts that is not known to leave the
+function as it is. With any of them set, no artifact or feature is called fresh.
 """
 
 from argparse import Namespace
@@ -54,18 +54,21 @@ HARMLESS = frozenset({
 # fmt: on
 OWN = ("model", "additional_config", "worker_extension_cls")
 ENVIRONMENT = ("VLLM_MODEL_REDIRECT_PATH", "VLLM_SERVER_DEV_MODE", "VLLM_USE_FASTOKENS", "VLLM_USE_MODELSCOPE")
-"""What loads another model or tokenizer, and what opens routes that change the weights of a running server."""
+"""Variables that load another model or tokenizer, or open routes that change the weights of a running server."""
 
 
 def overridden(args: Namespace, own: Namespace) -> tuple[str, ...]:
     """The operator's options that may change the function, sorted.
 
     Args:
-        args: What vLLM was told.
-        own: What it would have been told without the operator's own options.
+        args: vLLM's arguments.
+        own: Its arguments without the operator's own options.
+
+    Returns:
+        Their names as on the command line, such as "--dtype".
 
     Raises:
-        InvalidInput: An option says what `featurehub serve` says itself.
+        InvalidInput: An option is one that `featurehub serve` sets itself.
     """
     changed = sorted(name for name, value in vars(args).items() if value != getattr(own, name, None))
     if "model_tag" in changed:
@@ -81,14 +84,28 @@ def option(name: str) -> str:
 
 
 def overridden_environment(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The variables that may change the function, and vLLM plugins other than ours."""
+    """What the environment sets that may change the function.
+
+    Args:
+        environment: The environment's variables, such as ``os.environ``.
+
+    Returns:
+        Names of variables, and of vLLM plugins other than featurehub's.
+    """
     on = [name for name in ENVIRONMENT if environment.get(name, "0").lower() not in ("", "0", "false")]
     named = {name for name in environment.get("VLLM_PLUGINS", "").split(",") if name}
     return (*on, *(f"the vLLM plugin {name}" for name in sorted(named - {"featurehub"})))
 
 
 def check_weights(args: Namespace) -> None:
-    """Raises InvalidInput for weights that are none."""
+    """Refuses random weights.
+
+    Args:
+        args: vLLM's arguments.
+
+    Raises:
+        InvalidInput: vLLM was told to make up the weights.
+    """
     if args.load_format == "dummy":
         raise InvalidInput(
             "--load-format dummy serves random weights, of which no SAE knows anything; leave it out, or start vLLM "
@@ -98,11 +115,14 @@ def check_weights(args: Namespace) -> None:
 
 
 def resolved(config: "VllmConfig", dtype: str) -> tuple[str, ...]:
-    """What the running engine itself says, whichever option, variable or platform brought it about.
+    """Where the running engine differs from the checkpoint, whatever option, variable or platform is the reason.
 
     Args:
-        config: Of the running engine.
+        config: The running engine's configuration.
         dtype: The checkpoint's precision, such as "bfloat16".
+
+    Returns:
+        A phrase for each difference: in precision, in the format of the weights, in the configuration.
     """
     model, found = config.model_config, []
     running = str(model.dtype).removeprefix("torch.")

@@ -2,7 +2,7 @@
 
 It registers names and wraps admission; the op and the runner's adapter come with the first hooked model, in the worker
 that builds it. Most vLLM processes of an environment may have nothing to do with featurehub: for them nothing changes,
-even where this vLLM is one that featurehub does not know. An engine that is to have hooks then refuses to start.
+even if featurehub does not know this vLLM. An engine with hooks then refuses to start.
 """
 
 import logging
@@ -16,13 +16,16 @@ from featurehub.seals import secret
 __all__ = ["register"]
 
 HOOKED = "featurehub.engine.hooked"
-# Below vLLM's own logger, so that it is shown as that is.
+# Below vLLM's own logger, so that its messages are shown in the same way.
 logger = logging.getLogger("vllm.featurehub")
 
 
 def register() -> None:
-    """Wraps admission and names the model classes. Warns where it cannot. Safe to call again."""
-    secret()  # Before this process starts others, which inherit it.
+    """Wraps admission and registers the model classes. Safe to call again.
+
+    If featurehub does not know this vLLM, a warning is logged, and only models with hooks refuse to start.
+    """
+    secret()  # Made before this process starts others, which inherit it.
     try:
         from featurehub.engine.admission import install
 
@@ -33,7 +36,7 @@ def register() -> None:
 
 
 def register_models() -> None:
-    """By name; where the classes are imported already, as they are: to look at a name, vLLM starts a process."""
+    """Registers the classes: once they are imported as they are, else by name, which vLLM looks up in a new process."""
     from vllm import ModelRegistry
 
     families = sys.modules.get(FAMILIES)

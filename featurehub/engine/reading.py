@@ -1,8 +1,8 @@
 """What was read at one hook point: streams and activations, kept by request until they are fetched.
 
-1. A step's streams of the tokens that are read are put aside.
-2. Those of several steps are encoded together, when there are enough of them or when somebody asks: a product with all
-   of W_enc costs about as much for one token as for a hundred.
+1. The streams of a step's tokens that somebody reads are put aside.
+2. Those of several steps are encoded together, when there are enough of them or when they are fetched: a product with
+   all of W_enc costs about as much for one token as for a hundred.
 3. Chunked prefill brings a request's tokens in pieces, and a preempted request computes some of them again: pieces
    carry their positions, and a position counts once.
 """
@@ -30,10 +30,14 @@ LATENTS_AT_ONCE = 1 << 24
 
 
 class Wanted(NamedTuple):
-    """A request's tokens in one step: batch indices ``start`` to ``stop``, the first at ``position``.
+    """A request's tokens in one step.
 
-    key:     of the report that the request writes into; several requests may share one
-    request: its own number; None for a request that is read in this step alone
+    Attributes:
+        key: Key of the report that the request writes into; several requests may share one.
+        start: Batch index of the first token.
+        stop: Batch index after the last one.
+        position: Position of the first token in the request.
+        request: The request's own number; None for a request that is read in this step only.
     """
 
     key: str
@@ -48,8 +52,9 @@ Readers = Mapping[str, Sequence[tuple[Wanted, Read]]]
 
 
 class Captures:
-    """Streams by request key. Beyond ``CAPTURES_KEPT`` the oldest request's are dropped; the newest are kept, however
-    many there are.
+    """Streams by request key.
+
+    Beyond ``CAPTURES_KEPT`` bytes, those of the oldest key are dropped; those of the newest key are always kept.
     """
 
     def __init__(self) -> None:
@@ -57,6 +62,7 @@ class Captures:
         self.bytes = 0
 
     def add(self, wanted: Wanted, x: Tensor) -> None:
+        """Keeps a request's tokens of the batch's stream ``x`` ([tokens, d_model], float32), as a view of it."""
         piece = x[wanted.start : wanted.stop]
         self.pieces.setdefault(wanted.key, []).append((wanted.position, piece))
         self.bytes += piece.nbytes
@@ -64,13 +70,20 @@ class Captures:
             self.drop(next(iter(self.pieces)))
 
     def drop(self, key: str) -> list[tuple[int, Tensor]]:
+        """Gives up the pieces of a key and returns them. Raises KeyError."""
         pieces = self.pieces.pop(key)
         self.bytes -= sum(x.nbytes for _, x in pieces)
         return pieces
 
     def take(self, key: str) -> Tensor:
-        """[tokens, d_model], float32, every position once. Raises KeyError, and SteeringLost where tokens are missing:
-        the first ones of a request whose streams were dropped while it ran.
+        """Takes the stream of a request.
+
+        Returns:
+            [tokens, d_model] float32 on the CPU, every position once.
+
+        Raises:
+            KeyError: Nothing is kept under this key.
+            SteeringLost: The first tokens are missing, since their streams were dropped while the request ran.
         """
         pieces = self.drop(key)
         tokens = max(position + len(x) for position, x in pieces)
@@ -86,7 +99,7 @@ class Captures:
 
 
 class PendingTokens(NamedTuple):
-    """A step's tokens that are not encoded yet, of all readers: x [tokens, d_model], float32; token_ids [tokens]"""
+    """A step's tokens that are not encoded yet, reader by reader: x [tokens, d_model], token_ids [tokens]."""
 
     readers: Sequence[tuple[Wanted, Read]]
     x: Tensor
@@ -97,8 +110,13 @@ class PendingTokens(NamedTuple):
 class Piece:
     """Activations of tokens that were encoded together, of all requests that read an SAE.
 
-    token_ids: [tokens];  latents, values: [tokens, top_k];  named: [tokens, columns], of the latents ``columns``
-    holders:   requests that have not fetched or lost their share yet
+    Attributes:
+        token_ids: [tokens]
+        latents: [tokens, top_k] the strongest latents.
+        values: [tokens, top_k] their activations.
+        named: [tokens, columns] activations of the latents ``columns``.
+        columns: The latents that some request names.
+        holders: Number of spans that have been neither fetched nor dropped.
     """
 
     token_ids: Tensor
@@ -125,9 +143,16 @@ class ReadSpan(NamedTuple):
 
 
 class Activations:
-    """Activations by request key and SAE. Beyond ``BYTES_KEPT`` the oldest request's are dropped and marked as lost.
+    """Activations by request key and SAE.
 
-    unread: by SAE, less than ``TOKENS_TOGETHER`` tokens
+    Beyond ``BYTES_KEPT`` bytes, those of the oldest key are dropped and the key is marked as lost.
+
+    Attributes:
+        bank: The SAEs of the hook point; None without any.
+        unread: By SAE, fewer than ``TOKENS_TOGETHER`` tokens that are not encoded yet.
+        shares: By key, its spans of the pieces.
+        lost: Keys whose activations were dropped, at most 4096.
+        bytes: Size of all pieces.
     """
 
     def __init__(self, bank: Bank | None) -> None:
@@ -138,7 +163,7 @@ class Activations:
         self.bytes = 0
 
     def add(self, sae: str, readers: Sequence[tuple[Wanted, Read]], x: Tensor, token_ids: Tensor) -> None:
-        """Of the batch: x [tokens, d_model], float32, and token_ids [tokens]"""
+        """Puts aside the readers' tokens of the batch: x [tokens, d_model] float32, token_ids [tokens]."""
         at = torch.from_numpy(np.concatenate([np.arange(wanted.start, wanted.stop) for wanted, _ in readers]))
         at = at.to(x.device)
         unread = self.unread.setdefault(sae, [])
@@ -147,7 +172,7 @@ class Activations:
             self.encode(sae)
 
     def encode(self, sae: str) -> None:
-        """All that was put aside for an SAE, into one piece."""
+        """Encodes everything that was put aside for an SAE into one piece."""
         assert self.bank is not None
         unread = self.unread.pop(sae)
         readers = [reader for each in unread for reader in each.readers]
@@ -172,7 +197,7 @@ class Activations:
             self.shares.setdefault(key, []).append(share)
 
     def let_go(self, shares: Sequence[ReadSpan]) -> None:
-        """A piece is gone when nobody holds a share of it."""
+        """Gives up shares; a piece of which no share is left no longer counts in ``bytes``."""
         for share in shares:
             share.piece.holders -= 1
             if not share.piece.holders:
@@ -187,7 +212,7 @@ class Activations:
                 self.lost.popitem(last=False)
 
     def take(self, key: str) -> tuple[PackedActivations | None, bool]:
-        """Every token of every request once, in order; None where nothing was read. And whether it was lost."""
+        """Every token of a key's requests once, in order, or None if nothing is kept; and whether any were dropped."""
         for sae in list(self.unread):
             self.encode(sae)
         lost = key in self.lost
@@ -203,7 +228,7 @@ class Activations:
 
 
 def encoded(x: Tensor, bank: Bank, sae: str, top_k: int, named: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """The strongest latents (indices and values, [tokens, top_k]) and the named ones ([tokens, named]).
+    """The strongest latents (indices and values, [tokens, top_k]) and the values of the named ones ([tokens, named]).
 
     In chunks, so that the full activations of many tokens never exist at once.
     """
@@ -218,7 +243,7 @@ def encoded(x: Tensor, bank: Bank, sae: str, top_k: int, named: Sequence[int]) -
 
 
 def packed(shares: Sequence[ReadSpan]) -> ActivationBlock:
-    """All shares of one request and one SAE. A position that was computed again is reported as it was last."""
+    """All shares of one request and one SAE, in order of positions; of a position computed again, the last values."""
     positions = np.concatenate([np.arange(each.position, each.position + each.length) for each in shares])
     columns = (torch.cat(column).cpu().numpy() for column in zip(*map(tokens, shares), strict=True))
     token_ids, latents, values = columns
@@ -228,8 +253,9 @@ def packed(shares: Sequence[ReadSpan]) -> ActivationBlock:
 
 
 def tokens(share: ReadSpan) -> tuple[Tensor, Tensor, Tensor]:
-    """Token ids [tokens]; latents and values [tokens, columns]: the strongest only where they are active at all, named
-    ones always.
+    """Token ids [tokens] of a span; latents and values [tokens, columns] that its request reads.
+
+    These are the strongest latents where they are active, ``NO_LATENT`` where not, and the named ones everywhere.
     """
     read, piece, own = share.read, share.piece, slice(share.offset, share.offset + share.length)
     columns = [piece.columns.index(latent) for latent in read.latents]
@@ -241,7 +267,15 @@ def tokens(share: ReadSpan) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class Readings:
-    """What is read at one hook point: asked for by each step, kept until it is fetched. bank: None without SAEs"""
+    """What is read at one hook point: each step says what to read, and it is kept until it is fetched.
+
+    Attributes:
+        captures: The streams that are kept.
+        activations: The activations that are kept.
+        capturing: The requests whose streams this step captures.
+        readers: The requests whose activations this step reads, by SAE.
+        token_ids: [tokens] of the step's batch.
+    """
 
     def __init__(self, bank: Bank | None) -> None:
         self.captures = Captures()
@@ -251,14 +285,15 @@ class Readings:
         self.token_ids = torch.empty(0)
 
     def ask(self, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
-        """In place of what the step before asked for. token_ids: [tokens] of the batch, not written to any more"""
+        """Says what this step reads. ``token_ids`` ([tokens] of the batch) must not be written to any more."""
         self.capturing, self.readers, self.token_ids = capturing, readers, token_ids
 
     def idle(self) -> None:
+        """Reads nothing in this step."""
         self.capturing, self.readers = (), {}
 
     def keep(self, x: Tensor) -> None:
-        """x: the batch's stream [tokens, d_model], float32, which nobody writes to any more"""
+        """Keeps what the step reads of ``x`` ([tokens, d_model], float32), of which captures are views."""
         for wanted in self.capturing:
             self.captures.add(wanted, x)
         for sae, readers in self.readers.items():

@@ -20,12 +20,13 @@ Ints = NDArray[np.int64]
 
 
 class Batch(NamedTuple):
-    """The requests of one step that hold a row, in batch order; one entry of every array per request.
+    """The requests of one step that hold a row, in batch order.
 
-    rows:      their rows
-    starts:    batch index of their first token
-    tokens:    how many of their tokens the step computes
-    positions: position of the first of them
+    Attributes:
+        rows: [requests] their rows.
+        starts: [requests] batch index of their first token.
+        tokens: [requests] number of their tokens in the step.
+        positions: [requests] position, in the request, of the first of these tokens.
     """
 
     rows: Ints
@@ -34,15 +35,18 @@ class Batch(NamedTuple):
     positions: Ints
 
     def only(self, chosen: NDArray[np.bool_]) -> "Batch":
+        """The chosen requests; ``chosen`` is [requests]."""
         return Batch(*(column[chosen] for column in self))
 
 
 class Step(NamedTuple):
-    """The step's tokens that run under a row; one entry per token.
+    """The step's tokens that run under a row.
 
-    tokens:    their batch indices
-    rows, positions
-    first:     whether this is the first time that the token is computed
+    Attributes:
+        tokens: [tokens] their batch indices.
+        rows: [tokens] the rows that they run under.
+        positions: [tokens] their positions in their requests.
+        first: [tokens] whether the token is computed for the first time.
     """
 
     tokens: Ints
@@ -51,12 +55,18 @@ class Step(NamedTuple):
     first: NDArray[np.bool_]
 
     def only(self, chosen: NDArray[np.bool_]) -> "Step":
+        """The chosen tokens; ``chosen`` is [tokens]."""
         if chosen.all():
             return self
         return self.at(chosen)
 
     def parts(self) -> "tuple[Step, list[Step]]":
-        """The rows with one token, as generating requests have it, together; and each of the others by itself."""
+        """Splits the step by rows.
+
+        Returns:
+            The tokens of all rows that have one token, as generating requests do, in one step; and a step for each
+            row with more.
+        """
         starts = np.flatnonzero(np.append(True, self.rows[1:] != self.rows[:-1]))
         if len(starts) == len(self.rows):
             return self, []
@@ -66,11 +76,19 @@ class Step(NamedTuple):
         return self.at(starts[single]), [self.at(slice(start, stop)) for start, stop in prompts]
 
     def at(self, index: NDArray[np.bool_] | Ints | slice) -> "Step":
+        """The tokens at these places of the arrays."""
         return Step(self.tokens[index], self.rows[index], self.positions[index], self.first[index])
 
 
 class DeviceStep(NamedTuple):
-    """A ``Step`` where the model runs: [tokens] each."""
+    """A ``Step`` on the device that the model runs on.
+
+    Attributes:
+        tokens: [tokens] int64, batch indices.
+        rows: [tokens] int64.
+        positions: [tokens] int64.
+        first: [tokens] bool, whether the token is computed for the first time.
+    """
 
     tokens: Tensor
     rows: Tensor
@@ -79,17 +97,21 @@ class DeviceStep(NamedTuple):
 
     @classmethod
     def of(cls, step: Step, device: torch.device | str = "cpu") -> "DeviceStep":
+        """Copies a step to a device; on the CPU it shares the step's memory."""
         return cls(*(torch.from_numpy(column).to(device) for column in step))
 
 
 class Rows:
-    """Rows 1 to ``count`` for requests; row 0 belongs to nobody and changes nothing.
+    """Which requests hold the rows 1 to ``count``. Row 0 belongs to no request and changes nothing.
 
-    reached:    [rows] position after the last one that was ever computed
-    computed:   [rows] tokens laid out, those that were computed again among them
-    recomputed: [rows] tokens computed again
-    reading:    [rows] whether the request captures or reads anything
-    requests:   [rows] the request's own number, which it keeps when it is preempted
+    Attributes:
+        free: The rows that no request holds.
+        steerings: By row, the steering of the request that holds it.
+        reached: [count + 1] position after the last one that was ever computed.
+        computed: [count + 1] tokens laid out, including those that were computed again.
+        recomputed: [count + 1] tokens computed again.
+        reading: [count + 1] whether the request captures or reads anything.
+        requests: [count + 1] the request's own number, which it keeps when it is preempted.
     """
 
     def __init__(self, count: int) -> None:
@@ -102,6 +124,7 @@ class Rows:
         self.requests = np.zeros(count + 1, np.int64)
 
     def take(self, steering: Steering) -> int:
+        """Takes a free row for a request, with its counts at 0. Raises IndexError if no row is free."""
         row = self.free.pop()
         self.steerings[row] = steering
         self.reached[row] = self.computed[row] = self.recomputed[row] = 0
@@ -109,10 +132,12 @@ class Rows:
         return row
 
     def give_back(self, row: int) -> None:
+        """Frees a row; its counts stay until it is taken again."""
         del self.steerings[row]
         self.free.append(row)
 
     def lay_out(self, batch: Batch) -> Step:
+        """The step with an entry for each of the batch's tokens; counts them as computed."""
         offsets = np.arange(batch.tokens.sum()) - np.repeat(batch.tokens.cumsum() - batch.tokens, batch.tokens)
         rows = np.repeat(batch.rows, batch.tokens)
         positions = np.repeat(batch.positions, batch.tokens) + offsets
@@ -124,6 +149,6 @@ class Rows:
 
 
 def batch_of(entries: Sequence[tuple[int, int, int, int]]) -> Batch:
-    """From (row, start, tokens, position) of each request."""
+    """A batch from (row, start, tokens, position) of each request."""
     columns = np.array(entries, np.int64).reshape(-1, 4).T
     return Batch(*columns)

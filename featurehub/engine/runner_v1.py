@@ -1,8 +1,9 @@
 """Drives the hooks from vLLM's V1 model runner, which the CPU backend uses.
 
 vLLM offers no official place where a V1 runner's batch is known before its forward pass. ``_prepare_inputs`` runs after
-``_update_states``, so the batch is this step's (before it, one would steer by the previous step's). This module wraps
-that method, and ``_sample`` for aborts, once, and refuses to start where their signatures are not those it knows.
+``_update_states``, so the batch is that of this step (before it, steering would follow the previous step's). This
+module wraps that method, and ``_sample`` for aborts, once, and refuses to start if their signatures are not those it
+knows.
 
 A step without steered requests costs one look at its new requests.
 """
@@ -26,9 +27,11 @@ __all__ = ["install"]
 class Adapter:
     """Keeps a hook set in step with one runner's batch.
 
-    rows:      by id, of requests that ask for anything; 0 where the worker refuses what they ask for
-    steerings: of the same requests, with the length of the prompt
-    parked:    what preempted requests left behind
+    Attributes:
+        hooks: The hook set.
+        rows: By request id, the row; 0 if the worker refused the request's steering.
+        steerings: By request id, the steering and the number of tokens in the prompt.
+        parked: By request id, what a preempted request needs when it comes back.
     """
 
     def __init__(self, hooks: HookSet) -> None:
@@ -49,13 +52,13 @@ class Adapter:
         self.hooks.begin_step(batch, runner.input_ids.gpu)
 
     def learn(self, request: Any) -> None:
-        """Of a vLLM ``NewRequestData``: nothing but its name connects it with a request before it."""
+        """Keeps the steering of a new request (a vLLM ``NewRequestData``), if it has one."""
         steering = self.hooks.receive(request.req_id, request.sampling_params)
         if steering is not None:
             self.steerings[request.req_id] = steering, prompt_len(request)
 
     def batch(self, input_batch: Any, num_scheduled_tokens: np.ndarray) -> Batch | None:
-        """The step's requests that hold a row, which is given to them if need be."""
+        """The step's requests that hold a row, after each has been given one; None if there are none."""
         indices = [i for i, request_id in enumerate(input_batch.req_ids) if request_id in self.steerings]
         rows = [self.row(input_batch.req_ids[i], input_batch.req_id_to_index) for i in indices]
         starts = num_scheduled_tokens.cumsum() - num_scheduled_tokens
@@ -67,6 +70,7 @@ class Adapter:
         return Batch(row, *(column.astype(np.int64) for column in (starts[at], num_scheduled_tokens[at], positions)))
 
     def row(self, request_id: str, running: dict[str, int]) -> int:
+        """The request's row, taken now if it has none."""
         known = self.rows.get(request_id)
         if known is not None:
             return known
@@ -84,7 +88,7 @@ class Adapter:
             return 0
 
     def park_others(self, running: dict[str, int]) -> None:
-        """Takes the rows of requests that are not in the batch: preempted ones, which may come back."""
+        """Frees the rows of requests that are not in the batch: they were preempted, and may come back."""
         for request_id in self.rows.keys() - running.keys():
             if row := self.rows.pop(request_id):
                 self.parked[request_id] = self.hooks.release(row)
@@ -107,7 +111,11 @@ class Adapter:
 
 
 def install() -> None:
-    """Safe to call again. Raises UnsupportedModel for an unknown vLLM."""
+    """Wraps vLLM's V1 runner, so that it drives the installed hook set. Safe to call again.
+
+    Raises:
+        UnsupportedModel: The runner is not one that featurehub knows.
+    """
     prepare, sample = ["self", "scheduler_output", "num_scheduled_tokens"], ["self", "logits", "spec_decode_metadata"]
     run_after(GPUModelRunner, "_prepare_inputs", lambda parameters: parameters == prepare, begin_step)
     run_after(GPUModelRunner, "_sample", lambda parameters: parameters == sample, end_step)

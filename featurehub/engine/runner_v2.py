@@ -7,7 +7,7 @@ A hooked model names a subclass of its ``ModelState``. vLLM calls it in every mo
     prepare_inputs    before every forward pass or graph replay: the step is laid out
     custom_sampler    once, where this vLLM has it: aborts replace what is sampled
 
-A token is steered if and only if its request came in through ``add_request``: padding masks are no help, since older
+A token is steered if and only if its request came in through ``add_request``: padding masks do not help, since older
 releases leave them set on real tokens, and dummy batches point at live slots.
 """
 
@@ -30,12 +30,14 @@ _METHODS = ("add_request", "remove_request", "prepare_inputs", "prepare_dummy_in
 class StateAdapter:
     """Keeps a hook set in step with one model state.
 
-    rows:      by id, of requests that ask for anything
-    positions: by id, of the first token that is not computed yet
-    nonces:    by id, of the same requests
-    parked:    what removed requests left behind; a preempted one comes back for it. By id and nonce: a new request may
-               have the id of one that is gone.
-    can_abort: whether this vLLM lets us touch what is sampled
+    Attributes:
+        hooks: The hook set.
+        rows: By request id, the row of a request that has a steering.
+        positions: By request id, the position of the first token that is not computed yet.
+        nonces: By request id, the nonce of its steering.
+        parked: By request id and nonce, what a removed request needs if it was preempted and comes back. The nonce
+            tells it from a new request with the same id.
+        can_abort: Whether this vLLM lets a model state change what is sampled.
     """
 
     def __init__(self, hooks: HookSet) -> None:
@@ -47,7 +49,7 @@ class StateAdapter:
         self.can_abort = False
 
     def add(self, request: Any) -> None:
-        """Of a vLLM ``NewRequestData``."""
+        """Gives a row to a new or resumed request (a vLLM ``NewRequestData``), if it has a steering."""
         self.remove(request.req_id)
         steering = self.hooks.receive(request.req_id, request.sampling_params)
         if steering is None:
@@ -63,6 +65,7 @@ class StateAdapter:
             self.hooks.refuse(request.req_id, steering, error.message)
 
     def remove(self, request_id: str) -> None:
+        """Frees the row of a finished or preempted request, if it has one."""
         row = self.rows.pop(request_id, 0)
         if not row:
             return
@@ -71,6 +74,7 @@ class StateAdapter:
             self.parked.popitem(last=False)
 
     def begin_step(self, input_batch: Any) -> None:
+        """Lays out the step of a vLLM ``InputBatch``."""
         ids = input_batch.req_ids[: input_batch.num_reqs]
         own = [i for i, request_id in enumerate(ids) if request_id in self.rows]
         tokens = np.asarray(input_batch.num_scheduled_tokens[: input_batch.num_reqs], np.int64)
@@ -84,6 +88,7 @@ class StateAdapter:
             self.positions[ids[i]] += int(tokens[i])
 
     def end_step(self, input_batch: Any, sampled_token_ids: Any) -> None:
+        """Ends answers for which an abort has held, in ``sampled_token_ids`` ([requests, 1])."""
         if not self.hooks.may_end:
             return
         ids = input_batch.req_ids[: input_batch.num_reqs]
@@ -91,7 +96,7 @@ class StateAdapter:
 
 
 class AbortingSampler:
-    """vLLM's sampler, after which aborts have their say. Everything else is the sampler's own."""
+    """vLLM's sampler, followed by aborts. Attributes are those of the sampler."""
 
     def __init__(self, sampler: Any, adapter: StateAdapter) -> None:
         self._sampler = sampler
@@ -107,9 +112,16 @@ class AbortingSampler:
 
 
 def hooked_state(base: type[Any]) -> type[Any]:
-    """A subclass of a ``ModelState`` that drives the hooks; ``base`` itself where there are none.
+    """A subclass of a ``ModelState`` that drives the installed hook set.
 
-    Raises UnsupportedModel where a method that must be there is not.
+    Args:
+        base: vLLM's class.
+
+    Returns:
+        The subclass, or ``base`` itself if no hook set is installed.
+
+    Raises:
+        UnsupportedModel: ``base`` lacks a method that featurehub needs.
     """
     hooks = current()
     if hooks is None:

@@ -1,6 +1,6 @@
 """Seeded requests under chunked prefill on CPU.
 
-A step that computes only a part of a prompt samples all the same, and vLLM's V1 runner then takes the draw back by
+A step that computes only a part of a prompt samples nevertheless, and vLLM's V1 runner then takes the draw back by
 moving the generator's offset. CPU generators have none, so one seeded request with a long prompt would end the engine.
 Here the generators of such requests remember their state before the draw, and "moving the offset" returns to it.
 """
@@ -14,7 +14,11 @@ __all__ = ["protect_generators"]
 
 
 class RewindableGenerator(torch.Generator):
-    """A CPU generator that can take back what was drawn since ``remember``."""
+    """A CPU generator that can take back what was drawn since ``remember``.
+
+    Attributes:
+        remembered: The state at the last ``remember``.
+    """
 
     remembered: torch.Tensor
 
@@ -30,7 +34,11 @@ class RewindableGenerator(torch.Generator):
 
 
 def protect_generators(runner: Any) -> None:
-    """Before sampling: every generator whose draw this step will be taken back becomes rewindable."""
+    """Makes every generator rewindable whose draw in this step will be taken back. To be called before sampling.
+
+    Args:
+        runner: vLLM's V1 model runner; nothing happens unless it runs on a CPU.
+    """
     batch = runner.input_batch
     if runner.device.type != "cpu" or not batch.generators:
         return

@@ -21,9 +21,14 @@ __all__ = ["Launch", "ServeOptions", "prepare", "serve"]
 class ServeOptions(Frozen):
     """How vLLM's server is started.
 
-    eager:        skip torch.compile
-    kv_cache_gib: memory of the KV cache on a CPU; on a GPU vLLM decides, or ``--gpu-memory-utilization`` in ``extra``
-    extra:        further arguments of ``vllm serve``, as one would type them
+    Attributes:
+        host: Address that it listens on.
+        port: Port that it listens on.
+        served_model_name: Name by which requests ask for the model; "" is the name of the model's folder.
+        eager: Whether to run without torch.compile and captured graphs.
+        kv_cache_gib: Size of the KV cache in GiB on a CPU. On a GPU vLLM decides; ``--gpu-memory-utilization`` in
+            ``extra`` changes it.
+        extra: Further arguments of ``vllm serve``, as they would be typed, one string for each word.
     """
 
     host: str = "127.0.0.1"
@@ -35,11 +40,12 @@ class ServeOptions(Frozen):
 
 
 class Launch(NamedTuple):
-    """A server that may be started.
+    """A server that is ready to be started.
 
     Attributes:
         args: vLLM's arguments.
-        overrides: What the operator has it run otherwise than the checkpoint's files say.
+        overrides: The operator's options and environment that may make it compute other than the checkpoint's files
+            say.
     """
 
     args: Namespace
@@ -47,12 +53,21 @@ class Launch(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What a request's ``model`` may say to mean the model itself."""
+        """The values of a request's ``model`` that mean the model itself."""
         return tuple(self.args.served_model_name)
 
 
 def prepare(model: Path, options: ServeOptions) -> Launch:
-    """Reads the options as vLLM does. Raises ModelNotFound, and InvalidInput for what it cannot be told."""
+    """Reads the options as vLLM does, and sets its environment variables.
+
+    Args:
+        model: Folder of the model's checkpoint.
+        options: How to start the server.
+
+    Raises:
+        ModelNotFound: The folder holds no checkpoint.
+        InvalidInput: vLLM does not know an argument, or the operator may not set it here.
+    """
     overrides = overridden_environment(os.environ)
     prepare_environment(options)
     from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -66,7 +81,13 @@ def prepare(model: Path, options: ServeOptions) -> Launch:
 
 
 def serve(launch: Launch, config: EngineConfig, frontend: str) -> None:
-    """Serves until it is told to stop. ``frontend`` is what its own routes are told, as JSON."""
+    """Runs the server until it is told to stop.
+
+    Args:
+        launch: The server, from ``prepare``.
+        config: The hook points and the SAEs there.
+        frontend: Settings of featurehub's own routes, as JSON.
+    """
     import uvloop
     from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
 
@@ -89,7 +110,7 @@ def parse(parser: Any, arguments: Sequence[str]) -> Namespace:
 
 
 def launchers() -> tuple[ModuleType, ModuleType]:
-    """vLLM's modules with ``run_server`` and with ``make_arg_parser``, which older releases keep elsewhere."""
+    """vLLM's modules with ``run_server`` and with ``make_arg_parser``; older releases keep them elsewhere."""
     try:
         from vllm.entrypoints.launchers import cli_args
         from vllm.entrypoints.launchers.api_server import entry
@@ -101,7 +122,7 @@ def launchers() -> tuple[ModuleType, ModuleType]:
 
 
 def arguments(model: Path, options: ServeOptions) -> list[str]:
-    """Those of `featurehub serve` itself."""
+    """The arguments of vLLM that `featurehub serve` sets itself."""
     loading = as_fingerprinted(model).items()
     return [
         *("--model", str(model)),
@@ -114,7 +135,10 @@ def arguments(model: Path, options: ServeOptions) -> list[str]:
 
 
 def prepare_environment(options: ServeOptions) -> None:
-    """``VLLM_PLUGINS`` both allows our routes and filters every other plugin, unless the operator names more."""
+    """Sets vLLM's environment variables, where the operator has not.
+
+    ``VLLM_PLUGINS`` allows featurehub's plugin and shuts out every other that the operator has not named there.
+    """
     named = [name for name in os.environ.get("VLLM_PLUGINS", "").split(",") if name]
     os.environ["VLLM_PLUGINS"] = ",".join({"featurehub", *named})
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(options.kv_cache_gib))

@@ -11,9 +11,9 @@ An edit changes its latent's activation a by an affine amount, so every mode is 
 1. Of an edit without a condition, ``beta · W_dec`` is the same for every token: it is summed once, into ``nudge``.
 2. What is left (alpha, and everything of an edit with a condition) takes a slot k of the row: K dot products and K
    axpys per token, whatever the size of the SAE.
-3. Edits that come to nothing take neither, so that weight 0 is exactly no edit.
+3. Edits that change nothing take neither, so that weight 0 is exactly the same as no edit.
 4. What the op needs of a step's rows is gathered from the table and the bank, and kept while the next step has the
-   same rows, as it has as long as the same requests generate.
+   same rows, which it has as long as the same requests generate.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,9 +38,15 @@ TALLIES_KEPT = 64
 
 
 class RowEdits(NamedTuple):
-    """What g rows hold in their first k slots.
+    """What g rows hold in their first k slots. All tensors are float32.
 
-    alpha, beta: [g, k];  W_dec: [g, k, d_model];  nudge: [g, d_model];  dose_max: [g]
+    Attributes:
+        encoders: What reads the slots' latents.
+        W_dec: [g, k, d_model] decoder rows of the slots' latents.
+        alpha: [g, k] factor of the latent's activation.
+        beta: [g, k] constant beside it; 0 for edits without a condition.
+        nudge: [g, d_model] summed constants of all edits without a condition.
+        dose_max: [g] bound on ‖Δ‖/‖x‖.
     """
 
     encoders: Encoders
@@ -52,9 +58,13 @@ class RowEdits(NamedTuple):
 
 
 class StepTally(NamedTuple):
-    """What the op did to a step's tokens: [tokens] each.
+    """What the op did to a step's tokens.
 
-    counted: tokens computed for the first time at which an edit was in force;  scale: of the dose guard
+    Attributes:
+        rows: [tokens] their rows.
+        counted: [tokens] whether the token was computed for the first time with an edit in force.
+        dose: [tokens] ‖x' − x‖/‖x‖.
+        scale: [tokens] factor by which the dose guard scaled Δ; 1 where it did not.
     """
 
     rows: Tensor
@@ -64,22 +74,36 @@ class StepTally(NamedTuple):
 
 
 class EditTable:
-    """[rows, K] arrays: latent, alpha, beta, bits, any_of (the condition), in_force (tokens, counted by the op).
+    """The edits of one hook point, a row for each request with K = ``max_edits`` slots.
 
-    bounds:   [rows, 2] positions that are steered: the first, and the one after the last; both 0 for no edits
-    dose_max: [rows];  nudge: [rows, d_model];  used: [rows] slots taken
-    always:   [rows] whether there is an edit without a condition
-    counts:   [rows, 5], written by the op;  expected: [rows], what its SEEN must come to
-    holds:    [rows] whether there is any edit here;  host_bounds: the same as ``bounds``, for laying out steps
+    Tensors lie on the bank's device; ``expected``, ``holds``, ``host_bounds`` and ``slots`` are NumPy arrays.
 
-    tallies:  what is not in ``counts`` yet: adding up many steps at once costs as much as one
-    gathered: of the rows that generated in the last step, until a row changes
-
-    All tensors lie in the bank's memory, ``expected``, ``holds`` and ``host_bounds`` in the host's.
+    Attributes:
+        bank: The SAEs of the hook point.
+        max_edits: K.
+        latent: [rows, K] row of the slot's latent in the bank.
+        alpha: [rows, K] factor of the latent's activation.
+        beta: [rows, K] constant beside it; 0 for an edit without a condition, whose constant is in ``nudge``.
+        bits: [rows, K] the conditions that the edit waits for, bit c for condition c; 0 for none.
+        any_of: [rows, K] whether one of them suffices.
+        in_force: [rows, K] number of tokens at which the edit was in force, counted by the op.
+        bounds: [rows, 2] the first steered position and the one after the last; both 0 without edits.
+        dose_max: [rows] bound on ‖Δ‖/‖x‖.
+        nudge: [rows, d_model] Σ beta · W_dec over the edits without a condition.
+        used: [rows] number of slots taken.
+        always: [rows] whether there is an edit without a condition.
+        counts: [rows, 5] SEEN, STEERED, DOSE_SUM, DOSE_MAX and CLIPPED, written by the op.
+        expected: [rows] what SEEN must come to.
+        holds: [rows] whether there is any edit.
+        host_bounds: [rows, 2] positions that the steering applies to, for laying out steps.
+        slots: [rows] the same as ``used``.
+        conditional: By row, for each edit with a condition its index in the request and its slot.
+        tallies: What is not in ``counts`` yet: adding up many steps at once costs as much as adding up one.
+        gathered: What the rows of the last step of generating requests hold, until a row changes.
     """
 
     def __init__(self, bank: Bank, rows: int, max_edits: int) -> None:
-        # dtypes are said everywhere: vLLM builds models under a default dtype of its own.
+        # Every dtype is given: vLLM builds models under a default dtype of its own.
         slots, device = (rows, max_edits), bank.W_dec.device
         self.bank = bank
         self.max_edits = max_edits
@@ -107,7 +131,15 @@ class EditTable:
         self, row: int, steering: Steering, edits: Sequence[tuple[int, LatentEdit]], prompt_len: int,
         mask: Callable[[When | None], Mask],
     ) -> None:  # fmt: skip
-        """Fills the row with the request's edits at this hook point, each with its index in the request."""
+        """Fills a row.
+
+        Args:
+            row: The row.
+            steering: The request's whole steering, for its positions and its dose_max.
+            edits: Its edits at this hook point, each with its index in the request.
+            prompt_len: Number of tokens in the prompt.
+            mask: Gives the condition bits of a ``when``.
+        """
         self.gathered = None
         moving = [(index, edit) for index, edit in edits if affine(edit) != NOTHING]
         slotted = [(index, edit) for index, edit in moving if edit.when is not None or affine(edit)[0]]
@@ -154,7 +186,7 @@ class EditTable:
         self.conditional.pop(row, None)
 
     def steered(self, step: Step) -> Step:
-        """Those of the step's tokens that are edited here. Counts what the op must come to."""
+        """The tokens of the step that are edited here; counts them as expected."""
         chosen = self.holds[step.rows]
         if chosen.any():
             first, last = self.host_bounds[step.rows].T
@@ -164,13 +196,13 @@ class EditTable:
         return selected
 
     def generating(self, rows: np.ndarray) -> RowEdits:
-        """``gather`` for rows that the next step will probably have again."""
+        """The same as ``gather``, kept for a next step with the same rows."""
         if self.gathered is None or not np.array_equal(self.gathered[0], rows):
             self.gathered = rows, self.gather(rows)
         return self.gathered[1]
 
     def gather(self, rows: np.ndarray) -> RowEdits:
-        """Takes at most 2 · max_edits · d_model floats for each row."""
+        """What these rows hold: at most about 2 · max_edits · d_model floats for each."""
         at, slots = torch.from_numpy(rows), int(self.slots[rows].max())
         latents = self.latent[at, :slots]
         return RowEdits(
@@ -183,7 +215,7 @@ class EditTable:
         )
 
     def snapshot(self, row: int) -> Callable[[], HookCounts]:
-        """The row's counts, to be read when somebody asks: on CUDA, reading them waits for the device."""
+        """A function that gives the row's counts as they are now; on CUDA, calling it waits for the device."""
         self.fold()
         counts, in_force, expected = self.counts[row].clone(), self.in_force[row].clone(), int(self.expected[row])
         conditional = self.conditional.get(row, [])
@@ -203,12 +235,13 @@ class EditTable:
         return read
 
     def tally(self, tally: StepTally) -> None:
+        """Takes what the op did in a step; it reaches ``counts`` with the next ``fold``."""
         self.tallies.append(tally)
         if len(self.tallies) == TALLIES_KEPT:
             self.fold()
 
     def fold(self) -> None:
-        """Adds the tallies to their rows' counts."""
+        """Adds the tallies to the counts of their rows."""
         if not self.tallies:
             return
         rows, counted, dose, scale = (torch.cat(column) for column in zip(*self.tallies, strict=True))

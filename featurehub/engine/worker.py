@@ -1,5 +1,6 @@
-"""What a frontend may ask of a worker, through vLLM's ``collective_rpc``. Mixed into vLLM's worker class by
-``worker_extension_cls``.
+"""What a frontend may ask of a worker, through vLLM's ``collective_rpc``.
+
+vLLM mixes the class into its worker's by ``worker_extension_cls``.
 """
 
 from collections.abc import Sequence
@@ -12,20 +13,42 @@ from featurehub.engine.hookset import current
 __all__ = ["EXTENSION", "HookWorker"]
 
 EXTENSION = "featurehub.engine.worker.HookWorker"
+"""The value of vLLM's ``worker_extension_cls``."""
 
 
 class HookWorker:
+    """Methods that vLLM's worker has besides its own."""
+
     def featurehub_ready(self) -> bool:
         """Whether this worker's model carries the hooks."""
         return current() is not None
 
     def featurehub_report(self, key: str) -> dict[str, Any] | None:
-        """Takes the ``SteerReport`` of the request with this key, as JSON types; None where nothing is known of it."""
+        """Takes the report of a request.
+
+        Args:
+            key: The report key of the request's steering.
+
+        Returns:
+            A ``SteerReport`` as types that msgpack knows; None if nothing is known of the request.
+        """
         hooks = current()
         report = hooks.report(key) if hooks is not None else None
         return report.to_wire() if report is not None else None
 
     def featurehub_captured(self, keys: Sequence[str], point: str) -> list[Tensor]:
-        """Takes the streams captured at a hook point, one [tokens, d_model] float32 tensor per key. Raises KeyError."""
+        """Takes the streams captured at a hook point.
+
+        Args:
+            keys: The report keys of the requests' steerings.
+            point: Name of the hook point.
+
+        Returns:
+            A float32 tensor [tokens, d_model] for each key.
+
+        Raises:
+            KeyError: Nothing was captured under one of the keys.
+            SteeringLost: The first tokens of a stream were dropped.
+        """
         hooks = current()
         return [hooks.captured(key, point) for key in keys] if hooks is not None else []

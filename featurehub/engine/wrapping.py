@@ -1,8 +1,8 @@
-"""Running something after a method of vLLM where it offers no seam: wrapped once, and only if its form is known.
+"""Running something after a method of vLLM that offers no seam: wrapped once, and only if its form is known.
 
-Others may have wrapped the method before, or wrap it later: what says that it is wrapped by us is a mark of our own on
-its class. Should somebody take our wrapper out again, the worker finds no seal on what requests carry, or no step laid
-out, and refuses; nothing runs unsteered in silence.
+Others may have wrapped the method before, or may wrap it later, so a mark on its class tells that featurehub has. If
+somebody takes the wrapper out again, the worker finds no seal on what requests carry, or no step laid out, and refuses;
+nothing runs unsteered silently.
 """
 
 import inspect
@@ -21,13 +21,13 @@ def run_after(owner: type, name: str, is_known: Callable[[list[str]], bool], aft
     Safe to call again.
 
     Args:
-        owner: The class; subclasses that call its method are served with it.
-        name: The method.
-        is_known: Says of the method's parameters whether this is the method that we know.
+        owner: The class; subclasses that call its method are covered too.
+        name: Name of the method.
+        is_known: Whether a method with these parameter names is the one that featurehub knows.
         after: What to run.
 
     Raises:
-        UnsupportedModel: The method is not there, or not the one that we know.
+        UnsupportedModel: The class has no such method, or not the one that featurehub knows.
     """
     mark = f"_featurehub_after_{name}"
     if mark in vars(owner):
