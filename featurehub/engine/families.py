@@ -137,7 +137,7 @@ def change_class(module: nn.Module, hooked: type[nn.Module]) -> None:
     """Raises UnsupportedModel for a module whose own ``forward`` attribute would bypass the hook."""
     original = type(module).__name__
     if "forward" in vars(module):
-        raise UnsupportedModel(f"this {original} has a forward of its own, which would pass the hook by")
+        raise UnsupportedModel(f"this {original} has its own forward, which would bypass the hook")
     hooked.__name__ = hooked.__qualname__ = original
     module.__class__ = hooked
 

@@ -104,14 +104,17 @@ def from_registry(name: str) -> Source:
     if lookup is None:
         close = get_close_matches(release, registry(), n=3)
         hint = f"; close are {', '.join(close)}" if close else ""
-        raise InvalidInput(f"{name} is no path, no {HUB}OWNER/NAME, and no release of sae-lens{hint}", param="source")
+        raise InvalidInput(
+            f"{name} is not a path, not {HUB}OWNER/NAME, and not a release that sae-lens knows{hint}", param="source"
+        )
     if id not in lookup.saes_map:
         close = get_close_matches(id, lookup.saes_map, n=3, cutoff=0.3) or list(lookup.saes_map)[:3]
         raise InvalidInput(f"{release} has no SAE {id!r}; it has {', '.join(close)} …", param="source")
     loader = lookup.conversion_func or "sae_lens"
     if loader not in LOADERS:
         raise InvalidInput(
-            f"cannot import {name}: what sae-lens reads as {loader} is no SAE of the stream", param="source"
+            f"cannot import {name}: sae-lens reads it as {loader}, which is not an SAE of the residual stream",
+            param="source",
         )
     overrides = dict(lookup.config_overrides or {})
     if id in lookup.norm_scaling_factor:
