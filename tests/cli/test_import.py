@@ -146,7 +146,7 @@ def failure(tmp_path: Path, plan: ImportPlan, kind: type[Exception]) -> str:
 
 Breaks = Callable[[Path], Path]
 BROKEN: dict[str, tuple[Breaks, dict[str, Any], type[FeaturehubError], str]] = {
-    "nothing there": (lambda root: root / "nowhere", {}, InvalidInput, "no path"),
+    "nothing there": (lambda root: root / "nowhere", {}, InvalidInput, "not a path"),
     "unknown format": (lambda root: root, {}, InvalidInput, "no SAE of a known format"),
     "another width": (lambda root: gemma_scope(root, width=64), {}, IncompatibleArtifact, "width 64"),
     "NaN": (lambda root: gemma_scope(root, b_dec=torch.full((WIDTH,), torch.nan)), {}, CorruptArtifact, "b_dec"),
