@@ -74,7 +74,8 @@ def freshness(reader: Reader, artifact: Artifact, served: ServedModel) -> Text:
     """One line that says whether the SAE is known to be fresh on the model that is served."""
     name = f"SAE {artifact.manifest.name}: "
     differing = artifact.manifest.model.differences(served.model)
-    report = reader.latest_report(artifact.manifest.id, served.fingerprint) if differing else None
+    id = artifact.manifest.id
+    report = reader.report_heads([id], served.fingerprint)[id] if differing else None
     if report is not None and report.state is not State.FRESH:
         return Text.assemble(name, colored(report.state), f" by report {report.id}: {report.reason}")
     unchecked = ("not checked", "yellow")
