@@ -81,7 +81,7 @@ def test_what_a_server_says_of_its_sae(
     manifest = SimpleNamespace(name=NASTY, id="a", model=model)
     artifact: Any = SimpleNamespace(manifest=manifest, folder=Path("runs/[v2] it's"))
     found = None if report is None else SimpleNamespace(state=report, id="dr_1", reason=NASTY)
-    reader: Any = SimpleNamespace(latest_report=lambda *_: found)
+    reader: Any = SimpleNamespace(report_heads=lambda ids, _: dict.fromkeys(ids, found))
     served: Any = SimpleNamespace(model=None, fingerprint="f", overrides=overrides)
     line = serve.freshness(reader, artifact, served)
     progress.console.print(line, soft_wrap=True)
