@@ -38,7 +38,17 @@ def unhashed(connector: str) -> bool:
     return connector not in HASHED
 
 
+def foreign(implementation: str) -> bool:
+    return str(implementation) not in ("auto", "vllm")
+
+
 OPTIONS = (
+    Option(
+        "--model-impl",
+        "model_config.model_impl",
+        foreign,
+        "the hooks stand in vLLM's own classes of a model, which it would not run; leave the option out",
+    ),
     Option(
         "--speculative-config",
         "speculative_config",

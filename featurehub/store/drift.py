@@ -33,7 +33,11 @@ LATEST = """
         WHERE artifact_id = r.artifact_id AND fingerprint = r.fingerprint
     )
 """
+LATEST_ON_ANY = """
+    r.artifact_id IN :saes AND r.number = (SELECT max(number) FROM drift_reports WHERE artifact_id = r.artifact_id)
+"""
 HEADS = statement(f"SELECT {HEAD} FROM drift_reports AS r WHERE {LATEST}", "saes")
+HEADS_ON_ANY = statement(f"SELECT {HEAD} FROM drift_reports AS r WHERE {LATEST_ON_ANY}", "saes")
 # Steps 1 to 3: the latest report of each SAE, whether it has verdicts, and those of the latents that are asked for.
 STATES = statement(
     f"""
@@ -64,18 +68,21 @@ def load_reports(
     return [_report(record) for record in session.scalars(whole)]
 
 
-def load_heads(session: Session, saes: Sequence[str], fingerprint: str) -> dict[str, ReportHead]:
+def load_heads(session: Session, saes: Sequence[str], fingerprint: str | None) -> dict[str, ReportHead]:
     """The latest report of each SAE on one model, without its verdicts.
 
     Args:
         session: A session that reads.
         saes: Ids of the SAEs.
-        fingerprint: The model's function.
+        fingerprint: The model's function; None for the latest report on any model.
 
     Returns:
         The reports by id of the SAE, where there is one.
     """
-    rows = session.execute(HEADS, {"saes": saes, "fingerprint": fingerprint})
+    if fingerprint is None:
+        rows = session.execute(HEADS_ON_ANY, {"saes": saes})
+    else:
+        rows = session.execute(HEADS, {"saes": saes, "fingerprint": fingerprint})
     return {sae: _head(*head) for sae, *head in rows}
 
 

@@ -40,7 +40,7 @@ class Reader:
         self._session = session
         self._changing = changing
         self._directory: Directory | None = None
-        self._heads: dict[tuple[str, str], ReportHead | None] = {}
+        self._heads: dict[tuple[str, str | None], ReportHead | None] = {}
 
     @property
     def directory(self) -> Directory:
@@ -240,12 +240,12 @@ class Reader:
         owner = self.artifact(artifact).id
         return next(iter(load_reports(self._session, owner, fingerprint, limit=1)), None)
 
-    def report_heads(self, artifacts: Iterable[str], fingerprint: str) -> dict[str, ReportHead | None]:
+    def report_heads(self, artifacts: Iterable[str], fingerprint: str | None) -> dict[str, ReportHead | None]:
         """The latest drift report of each artifact on one model, without the verdicts.
 
         Args:
             artifacts: Their ids.
-            fingerprint: The model's function (``ModelIdentity.function``).
+            fingerprint: The model's function (``ModelIdentity.function``); None for the latest report on any model.
 
         Returns:
             The reports by id of the artifact; None where there is none.

@@ -112,6 +112,7 @@ def vllm_config() -> VllmConfig:
 @pytest.mark.parametrize(
     ("holder", "field", "value", "named"),
     [
+        ("model_config", "model_impl", "transformers", "--model-impl transformers"),
         ("parallel_config", "data_parallel_size", 2, "--data-parallel-size 2"),
         ("parallel_config", "pipeline_parallel_size", 3, "--pipeline-parallel-size 3"),
         ("parallel_config", "prefill_context_parallel_size", 2, "--prefill-context-parallel-size 2"),

@@ -93,6 +93,9 @@ def test_the_head_is_the_report_without_its_verdicts(store: Store, ids: dict[int
         assert head is not None
         assert head.model_dump() == {name: getattr(written, name) for name in type(head).model_fields}
         assert reader.report_heads(["a" * 64], "o" * 64) == {"a" * 64: None}
+        [latest] = reader.report_heads(["a" * 64], None).values()
+        assert latest is not None
+        assert latest.id == "r2"
 
 
 def test_a_verdict_that_checked_nothing_is_not_fresh(store: Store, ids: dict[int, str]) -> None:

@@ -67,7 +67,7 @@ def state_of(reader: Reader, artifact: RegisteredArtifact, identity: ModelIdenti
     """Fresh on the function that the SAE was trained on; otherwise what its latest report says."""
     if identity is not None and artifact.manifest.model.same_function(identity):
         return colored(State.FRESH)
-    report = reader.latest_report(artifact.id, None if identity is None else identity.function)
+    report = reader.report_heads([artifact.id], None if identity is None else identity.function)[artifact.id]
     if report is None:
         return colored(State.UNCHECKED)
     return colored(report.state) + ("" if identity is not None else f" on {report.model}")
