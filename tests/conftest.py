@@ -64,9 +64,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFile(config, log)
 
 
+LONG = ("tests/end_to_end/", "tests/engine/", "tests/test_house.py")
+"""Where tests take long: these files begin first, so that at the end no process waits for another's."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """vLLM changes classes of transformers for as long as its process lives: tests of these classes come first."""
-    items.sort(key=lambda item: item.get_closest_marker("transformers") is None)
+    items.sort(key=lambda item: (item.get_closest_marker("transformers") is None, not item.nodeid.startswith(LONG)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,6 +80,14 @@ def featurehub_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEATUREHUB_HOME", str(home))
         yield home
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cut() -> Iterator[None]:
+    """Files are not flushed to the disk one by one: runs that save their state after every step would wait for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(scope="session")
