@@ -1,5 +1,6 @@
 """Plain, steered and ablated requests in one batch, with several answers, stops, logprobs and clients that leave."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -64,3 +65,17 @@ def test_every_token_of_a_mixed_batch_is_steered_as_alone_while_others_leave(url
     assert ids(alone[1]) != ids(alone[0])
     assert httpx.get(f"{url.removesuffix('/v1')}/healthz").json()["status"] == "ok"
     assert ids(ask(url, 1)) == ids(alone[1])
+
+
+def test_what_the_engine_computes_after_a_stop_string_is_no_part_of_the_answer(url: str) -> None:
+    """vLLM looks for stop strings outside the engine, which computes a token or two more until it hears of one."""
+    asked = {"model": "demo", "prompt": PROMPTS[1], "temperature": 0, "max_tokens": 60, "stop": ["a"]}
+    asked |= {"features": {"weather": 0.7}, "return_activations": {"top_k": 2}}
+    whole = httpx.post(f"{url}/completions", json=asked, timeout=120).json()
+    assert whole["choices"][0]["finish_reason"] == "stop"
+    assert whole["featurehub"]["applied"][0]["tokens"] == computed(whole)
+    assert len(whole["featurehub"]["activations"]) == computed(whole)
+    lines = httpx.post(f"{url}/completions", json=asked | {"stream": True}, timeout=120).text.split("\n\n")
+    last = json.loads(lines[-3].removeprefix("data: "))
+    assert "usage" not in last
+    assert {**last["featurehub"], "applied": []} == {**whole["featurehub"], "applied": []}
