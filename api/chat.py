@@ -11,7 +11,7 @@ What may be long, such as an answer's activations, is built in threads, since al
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.answer import Answer, Labels, headers, make_answer
 from api.asked import SteeringRequest, refuse_reserved
-from api.choices import answers, refuse_unsteerable
+from api.choices import Choices, count_tokens, refuse_unsteerable
 from api.deployment import Deployment
 from api.encoding import to_json
 from api.engine import SteeringEngine
@@ -44,10 +44,15 @@ class Body(Protocol):
         vllm_xargs: Extra arguments that vLLM carries to its workers; ours travel among them.
         model: The model that is to answer, as the request names it.
         model_extra: The keys of the body that vLLM does not know, ours among them.
+        stream: Whether the answer is streamed.
+        stream_options: ``include_usage`` asks for the numbers of tokens.
     """
 
     vllm_xargs: dict[str, Any] | None
+    stream_options: Any
 
+    @property
+    def stream(self) -> bool | None: ...
     @property
     def model(self) -> str | None: ...
     @property
@@ -81,7 +86,7 @@ async def answer_steered(body: B, request: Request, core: Core[B]) -> Response:
         return await core(body, request) or Response(status_code=CLIENT_GONE)
     plan = await run_in_threadpool(plan_of, asked, deployment, body.model)
     refuse_unsteerable(body, plan.steering)
-    steered = SteeredRequest(plan, deployment, answers(body))
+    steered = SteeredRequest(plan, deployment, Choices.of(body), count_tokens(body))
     if plan.reaches_engine:
         body.vllm_xargs = {**(body.vllm_xargs or {}), **plan.xargs}
     return await steered.around(core(body, request))
@@ -104,20 +109,22 @@ class SteeredRequest:
         plan: What the engine is to do.
         store: The feature database, in which labels are looked up.
         engine: The running engine.
-        requests: How many engine requests vLLM makes of it.
+        choices: The answers that it asks for.
+        quietly_counted: Whether a stream's numbers of tokens are for us alone.
         fetched: Whether the worker was asked for the report, which it forgets once it has sent it.
 
     Raises:
         SteeringUnsupported: The server runs no engine.
     """
 
-    def __init__(self, plan: Plan, deployment: Deployment, requests: int = 1) -> None:
+    def __init__(self, plan: Plan, deployment: Deployment, choices: Choices, quietly_counted: bool) -> None:
         if deployment.engine is None:
             raise SteeringUnsupported("this server runs no engine; ask a server that `featurehub serve` started")
         self.plan = plan
         self.store = deployment.store
         self.engine: SteeringEngine = deployment.engine
-        self.requests = requests
+        self.choices = choices
+        self.quietly_counted = quietly_counted
         self.fetched = not plan.reaches_engine
 
     async def around(self, answering: Awaitable[Response | None]) -> Response:
@@ -141,8 +148,9 @@ class SteeredRequest:
 
     def extended(self, response: Response, report: SteerReport) -> Response:
         """The response with the answer added to its body and headers."""
-        answer = self.answer(report)
-        content = json.loads(bytes(response.body)) | {"featurehub": answer.to_wire()}
+        content = json.loads(bytes(response.body))
+        answer = self.answer(report, content.get("usage"))
+        content["featurehub"] = answer.to_wire()
         if answer.aborted is not None:
             say_aborted(content)
         extended = Response(to_json(content), response.status_code, background=response.background)
@@ -151,10 +159,10 @@ class SteeredRequest:
         extended.headers["x-featurehub-steered-tokens"] = str(answer.steered_tokens)
         return extended
 
-    async def last_words(self) -> Ending:
+    async def last_words(self, usage: Mapping[str, Any] | None) -> Ending:
         """What is added to the last chunk of a stream. Raises SteeringLost."""
         report = await self.report()
-        answer = await run_in_threadpool(self.answer, report)
+        answer = await run_in_threadpool(self.answer, report, usage)
         return Ending({"featurehub": answer.to_wire()}, answer.aborted is not None)
 
     async def report(self) -> SteerReport:
@@ -167,10 +175,13 @@ class SteeredRequest:
         if not self.plan.reaches_engine:
             return SteerReport()
         self.fetched = True
-        return read_report(await self.engine.report(self.plan.steering.report), self.plan.steering, self.requests)
+        steering = self.plan.steering
+        return read_report(await self.engine.report(steering.report), steering, self.choices.requests)
 
-    def answer(self, report: SteerReport) -> Answer:
-        """The ``featurehub`` object of the answer."""
+    def answer(self, report: SteerReport, usage: Mapping[str, Any] | None) -> Answer:
+        """The ``featurehub`` object of an answer of so many tokens."""
+        if usage is not None:
+            report = report.until(self.choices.computed(usage), self.plan.steering.positions)
         return make_answer(self.plan, report, self.labels(report), self.engine)
 
     def labels(self, report: SteerReport) -> Labels:
@@ -196,7 +207,7 @@ class SteeredStream(StreamingResponse):
     """vLLM's stream, with the ``featurehub`` object in its last chunk."""
 
     def __init__(self, response: StreamingResponse, steered: SteeredRequest) -> None:
-        content = append(response.body_iterator, steered.last_words)
+        content = append(response.body_iterator, steered.last_words, without_usage=steered.quietly_counted)
         super().__init__(content, response.status_code, background=response.background)
         self.raw_headers = response.raw_headers
         self.headers.update(headers(steered.plan))

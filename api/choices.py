@@ -5,17 +5,65 @@ steering and count under the same report key. Counts add up. What is read of a r
 belong to one answer, so they are refused where there would be several.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
 
 from featurehub.edits import Steering
 from featurehub.errors import InvalidInput
+from featurehub.settings import Frozen
 
-__all__ = ["answers", "prompts", "refuse_unsteerable"]
+__all__ = ["Choices", "StreamOptions", "count_tokens", "prompts", "refuse_unsteerable"]
 
 
-def answers(body: Any) -> int:
-    """How many engine requests vLLM makes of a body: prompts × ``n``."""
-    return prompts(body) * (getattr(body, "n", None) or 1)
+class StreamOptions(Frozen):
+    """vLLM's ``stream_options``.
+
+    Attributes:
+        include_usage: Whether a last chunk has the numbers of tokens.
+        continuous_usage_stats: Whether all chunks have.
+    """
+
+    include_usage: bool = False
+    continuous_usage_stats: bool = False
+
+
+def count_tokens(body: Any) -> bool:
+    """Makes vLLM say how many tokens a stream has. Returns whether the client did not ask for that."""
+    if not body.stream or getattr(body.stream_options, "include_usage", False):
+        return False
+    body.stream_options = StreamOptions(include_usage=True)
+    return True
+
+
+class Choices(NamedTuple):
+    """The answers that one HTTP request asks for.
+
+    Attributes:
+        prompts: How many prompts it has.
+        n: Answers to each of them.
+    """
+
+    prompts: int = 1
+    n: int = 1
+
+    @classmethod
+    def of(cls, body: Any) -> Self:
+        """Those of vLLM's request."""
+        return cls(prompts(body), getattr(body, "n", None) or 1)
+
+    @property
+    def requests(self) -> int:
+        """How many engine requests vLLM makes of it."""
+        return self.prompts * self.n
+
+    def computed(self, usage: Mapping[str, Any]) -> int:
+        """How many tokens the model had to compute: each prompt for each answer, and of an answer all but the last.
+
+        Args:
+            usage: The ``usage`` object of the whole answer.
+        """
+        written = usage.get("completion_tokens") or 0
+        return self.n * usage["prompt_tokens"] + max(0, written - self.requests)
 
 
 def prompts(body: Any) -> int:

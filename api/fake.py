@@ -13,11 +13,15 @@ from pydantic import BaseModel, ConfigDict
 
 from api.app import create_app
 from api.chat import answer_steered
+from api.choices import StreamOptions
 from api.engine import FakeEngine
 from api.served import ServedModel
 from featurehub.store import Store
 
 __all__ = ["EchoRequest", "Echoes", "create_fake_app"]
+
+USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+"""What the echo says of every answer."""
 
 
 class EchoRequest(BaseModel):
@@ -41,7 +45,7 @@ class EchoRequest(BaseModel):
     prompt: Any = ""
     n: int | None = 1
     stream: bool = False
-    stream_options: dict[str, bool] = {}
+    stream_options: StreamOptions | None = None
     vllm_xargs: dict[str, Any] | None = None
     cache_salt: str | None = None
 
@@ -94,15 +98,16 @@ async def echo(body: EchoRequest, request: Request) -> Response:
     if body.stream:
         return StreamingResponse(chunks(body), media_type="text/event-stream")
     message = {"role": "assistant", "content": " ".join(body.words)}
-    return JSONResponse(answer(body, [choice(body, message=message, text=" ".join(body.words), finish="stop")]))
+    whole = answer(body, [choice(body, message=message, text=" ".join(body.words), finish="stop")])
+    return JSONResponse(whole | {"usage": USAGE})
 
 
 async def chunks(body: EchoRequest) -> AsyncIterator[str]:
     for word in body.words:
         yield sse(answer(body, [choice(body, delta={"content": f"{word} "}, text=f"{word} ")]))
     yield sse(answer(body, [choice(body, delta={}, text="", finish="stop")]))
-    if body.stream_options.get("include_usage"):
-        yield sse(answer(body, []) | {"usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}})
+    if body.stream_options is not None and body.stream_options.include_usage:
+        yield sse(answer(body, []) | {"usage": USAGE})
     yield "data: [DONE]\n\n"
 
 

@@ -7,7 +7,7 @@ byte; only those that may be the last (every choice has finished, or there is on
 import codecs
 import json
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from starlette.concurrency import run_in_threadpool
@@ -39,7 +39,7 @@ class Ending(NamedTuple):
     aborted: bool = False
 
 
-Finish = Callable[[], Awaitable[Ending]]
+Finish = Callable[[Mapping[str, Any] | None], Awaitable[Ending]]
 
 
 def say_aborted(chunk: dict[str, Any]) -> None:
@@ -103,7 +103,9 @@ def may_be_last(chunk: dict[str, Any]) -> bool:
     return isinstance(choices, list) and all(choice.get("finish_reason") is not None for choice in choices)
 
 
-async def append(pieces: AsyncIterable[str | bytes | memoryview], finish: Finish) -> AsyncIterator[str]:
+async def append(
+    pieces: AsyncIterable[str | bytes | memoryview], finish: Finish, without_usage: bool = False
+) -> AsyncIterator[str]:
     """Passes on a stream of events, with ``finish()``'s keys added to the last chunk before ``[DONE]``.
 
     Where ``finish`` raises a FeaturehubError, the chunk is sent as it was, then an error event, then ``[DONE]``. A
@@ -111,12 +113,13 @@ async def append(pieces: AsyncIterable[str | bytes | memoryview], finish: Finish
 
     Args:
         pieces: The stream, cut anywhere.
-        finish: Awaited at most once, when the answer is complete.
+        finish: Awaited at most once, when the answer is complete, with its ``usage`` object if there is one.
+        without_usage: Leave out the chunk that has only ``usage``.
 
     Yields:
         Text of the new stream, one event or several at a time.
     """
-    events, tail = Events(), Tail(finish)
+    events, tail = Events(), Tail(finish, without_usage)
     async for piece in pieces:
         for text in events.feed(piece):
             if out := await tail.pass_on(text):
@@ -130,13 +133,17 @@ class Tail:
 
     Attributes:
         finish: Gives the keys to add.
+        without_usage: Whether the chunk that has only ``usage`` is left out.
+        usage: The latest ``usage`` object that came.
         held: The events that are held back, each with its data.
         latest: The last chunk that came.
         failed: Whether the stream carried an error.
     """
 
-    def __init__(self, finish: Finish) -> None:
+    def __init__(self, finish: Finish, without_usage: bool = False) -> None:
         self.finish = finish
+        self.without_usage = without_usage
+        self.usage: Mapping[str, Any] | None = None
         self.held: list[tuple[str, dict[str, Any]]] = []
         self.latest: dict[str, Any] = {}
         self.failed = False
@@ -152,8 +159,11 @@ class Tail:
 
     def take(self, text: str, chunk: dict[str, Any]) -> str:
         """Holds back a chunk that may be the last, and returns what can be sent."""
-        self.latest = chunk or self.latest
         self.failed = self.failed or "error" in chunk
+        self.usage = chunk.get("usage") or self.usage
+        if self.without_usage and "usage" in chunk and not chunk.get("choices"):
+            return ""
+        self.latest = chunk or self.latest
         if may_be_last(chunk):
             released = self.release() if chunk["choices"] else ""
             self.held.append((text, chunk))
@@ -170,7 +180,7 @@ class Tail:
         if self.failed or not self.latest:
             return self.release()
         try:
-            ending = await self.finish()
+            ending = await self.finish(self.usage)
         except FeaturehubError as error:
             return self.release() + event(error_body(error))
         # An answer's activations may be long.

@@ -85,6 +85,14 @@ class ActivationBlock(Frozen):
         positions = np.frombuffer(self.positions, "<i4")
         return len(positions) > 0 and np.array_equal(positions, np.arange(len(positions)))
 
+    def until(self, tokens: int) -> Self:
+        """The first so many tokens of the block."""
+        before, kept = len(self), min(tokens, len(self))
+        if kept == before:
+            return self
+        columns = ("positions", "token_ids", "latents", "activations")
+        return self.model_copy(update={name: first(getattr(self, name), kept, before) for name in columns})
+
     def tokens(self) -> list[int]:
         """The ids of the tokens."""
         return np.frombuffer(self.token_ids, "<i4").tolist()
@@ -108,6 +116,11 @@ class ActivationBlock(Frozen):
             yield position[at], token[at], latents[at][kept].tolist(), activations[at][kept].tolist()
 
 
+def first(buffer: bytes, tokens: int, of: int) -> bytes:
+    """The part of a buffer that holds the first ``tokens`` of its ``of`` tokens."""
+    return buffer[: len(buffer) // of * tokens]
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class PackedActivations:
     """The activations of one report. Iterating yields a ``TokenFeatures`` for each token of each block.
@@ -121,6 +134,10 @@ class PackedActivations:
     def __len__(self) -> int:
         """Number of tokens in all blocks."""
         return sum(map(len, self.blocks))
+
+    def until(self, tokens: int) -> "PackedActivations":
+        """The first so many tokens of each block."""
+        return PackedActivations(tuple(block.until(tokens) for block in self.blocks))
 
     def __add__(self, other: "PackedActivations") -> "PackedActivations":
         return PackedActivations((*self.blocks, *other.blocks))

@@ -75,6 +75,16 @@ class HookCounts(Counts):
     clipped: int = 0
     in_force: dict[int, int] = Field(default_factory=dict)
 
+    def without(self, tokens: int) -> "HookCounts":
+        """The counts without so many of the last steered tokens; the mean dose stays. Unchanged with conditions."""
+        if self.in_force or not self.steered_tokens:
+            return self
+        kept = max(0, self.steered_tokens - tokens)
+        dose_sum = self.dose_sum * kept / self.steered_tokens
+        return self.model_copy(
+            update={"steered_tokens": kept, "dose_sum": dose_sum, "clipped": min(self.clipped, kept)}
+        )
+
     def __add__(self, other: "HookCounts") -> "HookCounts":
         return HookCounts(
             seen_tokens=self.seen_tokens + other.seen_tokens,
@@ -93,6 +103,7 @@ class SteerReport(Frozen):
     Attributes:
         hooks: Counts by hook point, where the request has edits.
         requests: One number for each request that the counts cover.
+        reached: For each of these numbers, the position after the last token that was computed.
         conditions: By the hook point at which a condition of an edit or an abort reads: tokens at which it was decided,
             counted by the op inside the forward pass.
         aborts: Tokens at which the aborts were judged, after the last hook point; None without aborts.
@@ -105,6 +116,7 @@ class SteerReport(Frozen):
 
     hooks: dict[str, HookCounts] = Field(default_factory=dict)
     requests: tuple[int, ...] = ()
+    reached: dict[int, int] = Field(default_factory=dict)
     conditions: dict[str, TokenCounts] = Field(default_factory=dict)
     aborts: TokenCounts | None = None
     recomputed_tokens: int = 0
@@ -204,12 +216,34 @@ class SteerReport(Frozen):
             ("the aborts were judged at", bool(steering.aborts), judged),
         ]
 
+    def until(self, tokens: int, positions: Positions) -> "SteerReport":
+        """The report without what was computed after the answers had ended.
+
+        vLLM looks for stop strings outside the engine, which goes on meanwhile; so it does for a step wherever it lays
+        out a step before the last one is known. Where a condition decides, counts stay as they are: nobody knows at
+        which tokens it held.
+
+        Args:
+            tokens: Tokens that were computed for the answers, summed over the requests.
+            positions: The positions that the steering applies to.
+        """
+        beyond = sum(self.reached.values()) - tokens
+        if beyond <= 0:
+            return self
+        single = len(self.reached) == 1
+        ended = self.aborted is not None and single and self.aborted.position >= tokens
+        read = self.activations.until(tokens) if self.activations is not None and single else self.activations
+        inside = positions is Positions.PROMPT
+        hooks = self.hooks if inside else {name: counts.without(beyond) for name, counts in self.hooks.items()}
+        return self.model_copy(update={"hooks": hooks, "activations": read, "aborted": None if ended else self.aborted})
+
     def __add__(self, other: "SteerReport") -> "SteerReport":
         return SteerReport(
             hooks=added(self.hooks, other.hooks, HookCounts()),
             conditions=added(self.conditions, other.conditions, TokenCounts()),
             aborts=self.aborts + other.aborts if self.aborts and other.aborts else self.aborts or other.aborts,
             requests=tuple(sorted({*self.requests, *other.requests})),
+            reached={k: max(self.reached.get(k, 0), other.reached.get(k, 0)) for k in self.reached | other.reached},
             recomputed_tokens=self.recomputed_tokens + other.recomputed_tokens,
             aborted=self.aborted or other.aborted,
             activations=both(self.activations, other.activations),

@@ -196,7 +196,7 @@ class HookSet:
         """A function that gives the row's report as it is now; on CUDA, calling it waits for the device."""
         steering, computed = self.rows.steerings[row], int(self.rows.computed[row])
         recomputed, judged = int(self.rows.recomputed[row]), int(self.conditions.judged[row])
-        request = int(self.rows.requests[row])
+        request, reached = int(self.rows.requests[row]), int(self.rows.reached[row])
         aborted, decided = self.conditions.aborted(row, steering.aborts), self.conditions.decisions(row)
         tables = [(hook.name, hook.table) for hook in self.hooks if hook.table is not None]
         counts = {name: table.snapshot(row) for name, table in tables if table.holds[row]}
@@ -207,6 +207,7 @@ class HookSet:
                 conditions={self.hooks[at].name: token_counts(seen, computed) for at, seen in decided().items()},
                 aborts=token_counts(judged, computed) if steering.aborts else None,
                 requests=(request,),
+                reached={request: reached},
                 recomputed_tokens=recomputed,
                 aborted=aborted(),
             )

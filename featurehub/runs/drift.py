@@ -15,7 +15,7 @@ from featurehub.engine.offline import EngineOptions
 from featurehub.runs.engines import Engines
 from featurehub.runs.judges import judge_called
 from featurehub.runs.progress import SILENT, Progress
-from featurehub.store import Store, open_store
+from featurehub.store import Store, check_writable, open_store
 from featurehub.verdicts import DriftReport
 from saes.drift.check import CheckConfig, by_construction, check
 
@@ -44,7 +44,9 @@ def check_drift(
         UnsupportedModel: The engine cannot read this model.
         IncompatibleArtifact: The SAE reads a stream of another width than the model's.
         InvalidInput: The model cannot be read, or the SAE's labels were judged by a judge that is not known here.
+        StoreReadOnly: The database can only be read.
     """
+    check_writable(database)
     artifact = open_artifact(sae.resolve())
     verify(artifact)
     identity = identify(model, artifact.manifest.hook)

@@ -87,3 +87,50 @@ def test_what_cannot_be_steered_at_all(client: TestClient, echoed: Echoes, body:
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
     assert not echoed
     assert ask(client, "a", **body).status_code == 200
+
+
+class TestWhatWasComputedAfterTheAnswersEnd:
+    """The engine goes on until it hears of a stop string. By its usage, the echo computes the prompt's one token."""
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_it_is_not_counted(self, client: TestClient, engine: FakeEngine, stream: bool) -> None:
+        engine.default = report(3, reached={0: 3})
+        assert '"steered_tokens":1,' in ask(client, stream=stream, **STEER).text
+        engine.default = report(7, requests=[0, 1], reached={0: 3, 1: 4})
+        assert '"steered_tokens":2,' in ask(client, n=2, stream=stream, **STEER).text
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_it_is_not_read(self, client: TestClient, engine: FakeEngine, stream: bool) -> None:
+        engine.default = reading((11, {2: 1.5}), (12, {2: 1.0, 3: 0.5})) | {"reached": {0: 2}}
+        answer = ask(client, stream=stream, **READ).text
+        assert '"token":"<11>"' in answer
+        assert "<12>" not in answer
+
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize(("position", "reason"), [(0, "content_filter"), (1, "stop")])
+    def test_it_aborts_nothing(
+        self, client: TestClient, engine: FakeEngine, position: int, reason: str, stream: bool
+    ) -> None:
+        judged = {"seen_tokens": 2, "expected_tokens": 2}
+        found = {"event": "banking", "index": 0, "position": position}
+        engine.default = {"requests": [0], "reached": {0: 2}, "aborts": judged, "aborted": found}
+        engine.default["conditions"] = {"layers.3.resid_post": judged}
+        assert f'"finish_reason":"{reason}"' in ask(client, stream=stream, **GUARD).text.replace('": "', '":"')
+
+    def test_edits_of_the_prompt_alone_or_under_a_condition_keep_their_counts(
+        self, client: TestClient, engine: FakeEngine
+    ) -> None:
+        engine.default = report(3, reached={0: 5})
+        assert ask(client, **STEER, steer={"positions": "prompt"}).json()["featurehub"]["steered_tokens"] == 3
+        engine.default = report(
+            3, reached={0: 5}, conditions={"layers.3.resid_post": {"seen_tokens": 5, "expected_tokens": 5}}
+        )
+        engine.default["hooks"]["layers.3.resid_post"]["in_force"] = {0: 3}
+        assert ask(client, **LASTING).json()["featurehub"]["steered_tokens"] == 3
+
+    def test_token_counts_are_for_those_who_asked(self, client: TestClient, engine: FakeEngine) -> None:
+        engine.default = report(3, reached={0: 3})
+        assert '"usage"' not in ask(client, stream=True, **STEER).text
+        asked = ask(client, stream=True, stream_options={"include_usage": True}, **STEER).text
+        assert asked.count('"usage"') == 1
+        assert '"steered_tokens":1,' in asked

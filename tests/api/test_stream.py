@@ -20,18 +20,20 @@ DONE = "data: [DONE]\n\n"
 ALIVE = ": keep-alive\n\n"
 
 
-def run(pieces: Sequence[str | bytes], lost: bool = False, aborted: bool = False) -> list[str]:
+def run(
+    pieces: Sequence[str | bytes], lost: bool = False, aborted: bool = False, without_usage: bool = False
+) -> list[str]:
     async def arriving() -> AsyncIterator[str | bytes]:
         for piece in pieces:
             yield piece
 
-    async def finish() -> Ending:
+    async def finish(usage: Any) -> Ending:
         if lost:
             raise SteeringLost("0 of 3 tokens were steered")
-        return Ending({"featurehub": {"steered_tokens": 3}}, aborted)
+        return Ending({"featurehub": {"steered_tokens": 3} | ({"usage": usage} if without_usage else {})}, aborted)
 
     async def collect() -> list[str]:
-        return [text async for text in append(arriving(), finish)]
+        return [text async for text in append(arriving(), finish, without_usage)]
 
     return asyncio.run(collect())
 
@@ -160,3 +162,10 @@ def test_a_stream_that_breaks_off_is_passed_on(broken: str) -> None:
 def test_data_may_span_lines() -> None:
     assert data_of("event: x\ndata: a\ndata:b\n\n") == "a\nb"
     assert data_of(": comment\n\n") == ""
+
+
+@pytest.mark.parametrize("ends", [[LAST, USAGE], [USAGE]])
+def test_token_counts_that_nobody_asked_for_are_used_and_left_out(ends: list[str]) -> None:
+    *_, last, _ = objects(run([FIRST, *ends, DONE], without_usage=True))
+    assert last["featurehub"] == {"steered_tokens": 3, "usage": {"total_tokens": 3}}
+    assert "usage" not in last

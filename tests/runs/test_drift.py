@@ -1,5 +1,6 @@
 """A drift check as whoever starts it sees it, on a stand-in for the engine; real ones are in tests/end_to_end."""
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.demo.bundle import bundled_model, sibling
+from featurehub.errors import StoreReadOnly
 from featurehub.features import State
 from featurehub.runs import build as building
 from featurehub.runs import engines
@@ -46,3 +48,13 @@ def test_on_another_it_is_said_what_differs_and_what_is_done(artifact: Artifact,
     assert heard.messages[0] == "another function: weights"
     assert "reading the canaries" in heard.messages
     assert report.fingerprint != artifact.manifest.model.function
+
+
+def test_that_the_report_cannot_be_stored_is_said_before_anything_is_started(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    heard = Recording()
+    with pytest.raises(StoreReadOnly, match=r"features\.db may only be read"):
+        check_drift(artifact.folder, sibling("changed"), str(tmp_path / "features.db"), progress=heard)
+    assert not heard.phases
