@@ -94,4 +94,8 @@ def seal(folder: Path, fields: Mapping[str, object]) -> Artifact:
     files = {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.name not in (WEIGHTS, MANIFEST)}
     manifest = Manifest.model_validate({**fields, "id": sha256(folder / WEIGHTS), "files": files})
     (folder / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
+    # safetensors makes files that only their owner may read, and a server may run as another user.
+    usual = (folder / MANIFEST).stat().st_mode
+    for file in folder.iterdir():
+        file.chmod(usual)
     return Artifact(folder, manifest)

@@ -29,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "artifact"
     folder.mkdir()
     (folder / WEIGHTS).write_bytes(b"weights")
+    (folder / WEIGHTS).chmod(0o600)  # as safetensors makes them
     (folder / "canaries.safetensors").write_bytes(b"canaries")
     seal(folder, fields())
     return folder
@@ -42,6 +43,12 @@ def test_what_is_sealed_opens_as_it_was_and_verifies(folder: Path) -> None:
         assert getattr(artifact.manifest, name) == value
     assert artifact.weights == folder / WEIGHTS
     verify(artifact)
+
+
+def test_whoever_may_read_the_manifest_may_read_the_weights(folder: Path) -> None:
+    """A server in a container runs as another user than whoever built the SAE into its image."""
+    modes = {file.stat().st_mode & 0o777 for file in folder.iterdir()}
+    assert modes == {(folder / "manifest.json").stat().st_mode & 0o777}
 
 
 def test_sealing_again_gives_the_same_manifest(folder: Path) -> None:
