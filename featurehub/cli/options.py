@@ -16,6 +16,7 @@ __all__ = [
     "Active",
     "Budget",
     "Database",
+    "DemoModel",
     "Documents",
     "Layer",
     "MaxTokens",
@@ -26,6 +27,7 @@ __all__ = [
     "Text",
     "Tokens",
     "database_path",
+    "demo_model",
     "located",
     "located_if_given",
     "same_database",
@@ -53,6 +55,9 @@ Active = Annotated[
     ),
 ]
 Budget = Annotated[str, typer.Option(help="Of harvest and training: a time (90s, 10min, 2h) or tokens (500k, 2M).")]
+DemoModel = Annotated[
+    str, typer.Option("--model", envvar="MODEL", help="Another model than SmolLM2-135M-Instruct; as for build.")
+]
 Database = Annotated[str, typer.Option("--db", help="Feature database: the path of an SQLite file.")]
 Documents = Annotated[
     int | None, typer.Option(min=1, help="Take the first so many texts only; of a dataset 100,000 by default.")
@@ -73,6 +78,13 @@ Tokens = Annotated[
         min=1, help="Training tokens, repeats counted; by default 2,000 for each latent, at least 1.6 million."
     ),
 ]
+
+
+def demo_model(model: str) -> Path:
+    """The folder of the demo's chat model: of the one that was given, or of the one that is downloaded."""
+    from featurehub.demo.smollm2 import ensure_model
+
+    return located(Path(model)) if model else ensure_model(phase=phase)
 
 
 def database_path() -> str:
