@@ -73,8 +73,7 @@ def write_checkpoint(file: Path, folder: Path, precision: Precision = Precision.
         model = dense(unpacked(single, header, precision), precision)
         model.generation_config = generation_config(header.vocabulary)
         model.save_pretrained(folder)
-        longest = model.config.max_position_embeddings
-        write_tokenizer(single, header.vocabulary, folder, longest=longest)
+        write_tokenizer(single, header.vocabulary, model.config, folder)
     note_origin(folder, Origin(name=file.name, revision=sha256(file)))
 
 
@@ -118,7 +117,7 @@ def dense(read: Any, precision: Precision) -> Any:
     with torch.device("meta"):
         fresh = type(read)(type(read.config).from_dict(told))
     tensors = {name: tensor.to(getattr(torch, precision)) for name, tensor in read.state_dict().items()}
-    if lost := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+    if lost := [name for name, tensor in tensors.items() if not all(end.isfinite() for end in tensor.aminmax())]:
         raise UnsupportedModel(f"{lost[0]} does not fit into {precision}: choose another precision", param="dtype")
     try:
         fresh.load_state_dict(tensors, assign=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import pre_tokenizers, processors
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedConfig
 
 from featurehub.errors import UnsupportedModel
 from featurehub.models.header import Vocabulary
@@ -24,20 +24,20 @@ DIGITS_SPLIT = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshe
 """Names of the rule that makes a word of each digit, and then is GPT-2's."""
 
 
-def write_tokenizer(file: Path, vocabulary: Vocabulary, folder: Path, *, longest: int) -> None:
+def write_tokenizer(file: Path, vocabulary: Vocabulary, config: PreTrainedConfig, folder: Path) -> None:
     """Writes the tokenizer and the chat template of a GGUF file.
 
     Args:
         file: The GGUF file, alone in its folder.
         vocabulary: What its header says of the tokenizer.
+        config: The model's, which says how many tokens it reads at most.
         folder: Where they are written.
-        longest: Number of tokens that the model reads at most.
 
     Raises:
         UnsupportedModel: The ids would be others than the file's.
     """
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
-    tokenizer.model_max_length = longest
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, config=config, local_files_only=True)
+    tokenizer.model_max_length = config.max_position_embeddings
     set_split(tokenizer.backend_tokenizer, vocabulary)
     if vocabulary.bos_first is not None and vocabulary.bos is not None:
         set_bos(tokenizer, vocabulary.tokens[vocabulary.bos] if vocabulary.bos_first else None)
