@@ -11,12 +11,14 @@ import typer
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from typer.testing import CliRunner
 
+import featurehub.cli.registry.located
+import featurehub.cli.serve
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.artifacts.origin import repository_of
 from featurehub.cli.main import app
 from featurehub.demo.bundle import bundled_model
-from featurehub.errors import FeaturehubError, InvalidInput, ModelNotFound
+from featurehub.errors import InvalidInput, ModelNotFound
 from featurehub.models.folder import model_folder
 from featurehub.models.hub import HubModel
 
@@ -163,11 +165,11 @@ def commands(group: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def test_every_command_that_takes_a_model_takes_names() -> None:
-    """But serve, which looks itself: with --demo, what stands there may be an option of vLLM."""
+    """But those that look themselves: serve, where with --demo an option of vLLM may stand there, and the demo's."""
     root: Any = typer.main.get_command(app)
     takes = {name: p for name, command in commands(root).items() for p in command.params if p.name == "model"}
     assert {"build", "train", "label", "harvest", "drift check", "saes import", "transcoder train"} < set(takes)
-    for name in set(takes) - {"serve"}:
+    for name in (name for name in takes if name.split()[0] not in ("serve", "demo")):
         with pytest.raises(ModelNotFound, match="OWNER/NAME"):
             takes[name].callback(None, takes[name], Path("gpt2"))
 
@@ -179,7 +181,18 @@ def test_a_command_says_which_commit_a_name_stands_for(cache: Path, tmp_path: Pa
     assert f"owner/name@{COMMIT}" in outcome.stderr
 
 
-def test_serve_takes_names_too(cache: Path, tmp_path: Path) -> None:
-    outcome = CliRunner().invoke(app, ["serve", "owner/name", "--sae", str(tmp_path)])
-    assert isinstance(outcome.exception, FeaturehubError)
-    assert "HF_HUB_OFFLINE" in outcome.exception.message
+def test_serve_takes_names_too_and_serves_under_them(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(featurehub.cli.serve, "serve_model", lambda *given: served.append(given))
+    command = ["serve", "owner/name", "--sae", str(tmp_path), "--db", str(tmp_path / "f.db")]
+    refused = CliRunner().invoke(app, command)
+    assert isinstance(refused.exception, ModelNotFound)
+    there = snapshot(cache)
+    monkeypatch.setattr(featurehub.cli.registry.located, "folder_of", lambda *_: tmp_path)
+    outcome = CliRunner().invoke(app, command)
+    assert outcome.exit_code == 0, outcome.output
+    [(model, *_, options)] = served
+    assert model == there
+    assert options.served_model_name == "owner/name"
