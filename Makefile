@@ -26,11 +26,12 @@ check: $(VENV)/.$(HARDWARE)
 benchmark: $(VENV)/.$(HARDWARE)
 	for name in steering reading drift throughput harvest step_time; do $(BIN)/python tests/benchmarks/$$name.py || exit; done
 
-$(VENV)/.cpu $(VENV)/.cuda: pyproject.toml .requirements/$(HARDWARE).txt
+$(VENV)/.cpu $(VENV)/.cuda: pyproject.toml featurehub/demo/bundle/pyproject.toml .requirements/$(HARDWARE).txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.8
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH) \
-		--requirement .requirements/$(HARDWARE).txt --override .requirements/overrides.txt --editable '.[$(HARDWARE),dev]'
+		--requirement .requirements/$(HARDWARE).txt --override .requirements/overrides.txt \
+		--editable '.[$(HARDWARE),dev]' --editable featurehub/demo/bundle
 	touch $@
 
 clean:

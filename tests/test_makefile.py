@@ -22,4 +22,5 @@ def test_a_local_torch_is_taken_where_it_is_for_this_python(tag: str | None, by_
     command = ["make", "--dry-run", "--always-make", "HARDWARE=cpu", f"PYTHON={sys.executable}", ".venv/.cpu"]
     made = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     assert "uv pip install" in made
+    assert "--editable '.[cpu,dev]' --editable featurehub/demo/bundle" in made
     assert ("--torch-backend cpu" in made) is by_uv

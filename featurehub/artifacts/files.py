@@ -18,7 +18,7 @@ from glob import escape
 from pathlib import Path
 from typing import IO
 
-__all__ = ["remove_leftovers", "replace_file", "replace_folder", "sha256", "write_text"]
+__all__ = ["exclusive", "remove_leftovers", "replace_file", "replace_folder", "sha256", "write_text"]
 
 CHUNK = 1 << 20
 LOCK, NEW, OLD = "lock", "new", "old"
@@ -72,6 +72,16 @@ def replace_folder(path: Path) -> Iterator[Path]:
             os.replace(path, own / OLD)
         os.replace(own / NEW, path)
         sync(path.parent)
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Lets one process at a time make what shall stand at ``path``; others wait at the ``with`` until it is done."""
+    make_folder(path.parent)
+    with path.with_name(f".{path.name}.{LOCK}").open("w") as lock:
+        with contextlib.suppress(OSError):  # on a file system without locks, they do not wait
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def remove_leftovers(folder: Path, names: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from featurehub.artifacts.checkpoint import chat_template_hash, config_hash, dtype_in, read_config, tokenization_hash
 from featurehub.artifacts.files import sha256
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.artifacts.origin import origin_of
 from featurehub.artifacts.tensors import TensorHash, tensor_hashes
 from featurehub.errors import InvalidInput
 
@@ -22,7 +23,6 @@ __all__ = ["combine", "identify", "layer_of", "reads_hook"]
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 _BEFORE_FIRST_LAYER = re.compile(r"embed(?!_out)|\.?wte\.|\.?wpe\.")
-_SNAPSHOT = re.compile(r"/models--([^/]+)/snapshots/([^/]+)$")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 
 
@@ -43,9 +43,9 @@ def identify(folder: Path, hook: HookPoint) -> ModelIdentity:
     layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 0)
     if hook.layer >= layers:
         raise InvalidInput(f"hook layer {hook.layer}: {folder} has layers 0 to {layers - 1}", param="layer")
-    name, revision = origin(folder)
+    origin = origin_of(folder)
     return ModelIdentity(
-        name=name,
+        name=origin.name,
         architecture=(config.get("architectures") or ["unknown"])[0],
         d_model=int(config.get("hidden_size") or config.get("n_embd") or 0),
         layers=layers,
@@ -56,14 +56,8 @@ def identify(folder: Path, hook: HookPoint) -> ModelIdentity:
         tokenization=tokenization_hash(folder),
         chat_template=chat_template_hash(folder),
         config=config_hash(folder),
-        revision=revision,
+        revision=origin.revision,
     )
-
-
-def origin(folder: Path) -> tuple[str, str]:
-    """Name and commit, where the folder is a snapshot in the Hugging Face cache; else the folder's name and ""."""
-    found = _SNAPSHOT.search(folder.resolve().as_posix())
-    return (found[1].replace("--", "/"), found[2]) if found else (folder.absolute().name, "")
 
 
 def combine(hashes: Iterable[TensorHash]) -> str:

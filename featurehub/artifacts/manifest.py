@@ -67,7 +67,7 @@ class ModelIdentity(Frozen):
     This is the one place that says whether two models are the same function: ``differences``.
 
     Attributes:
-        name: Name of the model.
+        name: The repository, the name of the file that it was converted from, or the name of its folder.
         architecture: Class of the model, as its configuration names it.
         d_model: Width of the stream.
         layers: Number of layers.
@@ -80,7 +80,8 @@ class ModelIdentity(Frozen):
             artifacts that were made before it was recorded.
         config: Hash over the configuration, without the keys that do not change the function. "" in artifacts that were
             made before it was recorded.
-        revision: The commit in the repository ``name``; "" where it is not known.
+        revision: The commit in the repository ``name``, or the SHA-256 of the file ``name`` that it was converted from;
+            "" where it is not known.
     """
 
     name: str

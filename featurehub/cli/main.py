@@ -13,8 +13,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from featurehub.cli.conversion import convert
 from featurehub.cli.making import build, harvest, label, train
-from featurehub.cli.options import Database, Sae, database_path
+from featurehub.cli.options import MODEL, Database, ModelOption, Sae, database_path, located
 from featurehub.cli.planted import demo_app
 from featurehub.cli.progress import ConsoleProgress, console, output
 from featurehub.cli.saes import saes_app
@@ -32,7 +33,7 @@ app.add_typer(demo_app, name="demo")
 app.add_typer(features_app, name="features")
 app.add_typer(saes_app, name="saes")
 app.add_typer(transcoder_app, name="transcoder")
-for command in (build, train, label, harvest):
+for command in (build, train, label, harvest, convert):
     app.command()(command)
 
 
@@ -43,7 +44,7 @@ class Exit(IntEnum):
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def serve(
     context: typer.Context,
-    model: Annotated[Path | None, typer.Argument(help="Folder of the model; not needed with --demo.")] = None,
+    model: Annotated[Path | None, typer.Argument(help=f"Not needed with --demo: {MODEL}")] = None,
     sae: Annotated[str | None, typer.Option(help="Name, alias, beginning of the id, or folder of an SAE.")] = None,
     db: Database = "",
     host: str = "127.0.0.1",
@@ -53,6 +54,7 @@ def serve(
     demo: Annotated[bool, typer.Option("--demo", help="Serve the bundled model.")] = False,
 ) -> None:
     """Serve a model with its features through vLLM's OpenAI server. Further options go to vLLM."""
+    from featurehub.artifacts.origin import repository_of
     from featurehub.cli.demo import SERVED_MEMORY, demo_database, ensure_demo
     from featurehub.cli.registry.located import folder_of
     from featurehub.cli.serve import serve_model
@@ -68,6 +70,9 @@ def serve(
         sae, db = sae or str(ensure_demo().folder), db or demo_database()
         model, name, eager = model or bundled_model(), "demo", True
         context.args = [*SERVED_MEMORY, *context.args]
+    elif model is not None:
+        model = located(model)
+        name = repository_of(model)
     if model is None or sae is None:
         raise InvalidInput("give MODEL and --sae, or --demo", param="model" if model is None else "sae")
     options = ServeOptions(host=host, port=port, served_model_name=name, eager=eager, extra=context.args)
@@ -78,7 +83,7 @@ def serve(
 @drift_app.command("check")
 def drift_check(
     sae: Sae,
-    model: Annotated[Path, typer.Option(help="Folder of the model to check it on.")],
+    model: ModelOption,
     db: Database = "",
     json: Annotated[Path | None, typer.Option(help="Write the whole report here.")] = None,
 ) -> None:

@@ -6,23 +6,47 @@ from typing import Annotated
 import typer
 
 from featurehub.artifacts.manifest import Site
+from featurehub.artifacts.origin import origin_of
+from featurehub.cli.progress import console, phase
+from featurehub.models.folder import model_folder
 from featurehub.settings import home
 
 __all__ = [
+    "MODEL",
     "Active",
     "Budget",
     "Database",
+    "DemoModel",
     "Documents",
     "Layer",
     "MaxTokens",
     "Model",
+    "ModelOption",
     "Place",
     "Sae",
     "Text",
     "Tokens",
     "database_path",
+    "demo_model",
+    "located",
+    "located_if_given",
     "same_database",
 ]
+
+
+def located(model: Path) -> Path:
+    """The folder of a model that was given by its folder or its name; says which commit a name stands for."""
+    folder = model_folder(model, phase=phase)
+    if folder != model:
+        origin = origin_of(folder)
+        console.print(f"  {origin.name}@{origin.revision}", soft_wrap=True)
+    return folder
+
+
+def located_if_given(model: Path | None) -> Path | None:
+    """The folder of a model; None for none."""
+    return None if model is None else located(model)
+
 
 Active = Annotated[
     float | None,
@@ -31,13 +55,18 @@ Active = Annotated[
     ),
 ]
 Budget = Annotated[str, typer.Option(help="Of harvest and training: a time (90s, 10min, 2h) or tokens (500k, 2M).")]
+DemoModel = Annotated[
+    str, typer.Option("--model", envvar="MODEL", help="Another model than SmolLM2-135M-Instruct; as for build.")
+]
 Database = Annotated[str, typer.Option("--db", help="Feature database: the path of an SQLite file.")]
 Documents = Annotated[
     int | None, typer.Option(min=1, help="Take the first so many texts only; of a dataset 100,000 by default.")
 ]
 Layer = Annotated[int | None, typer.Option(min=0, help="Hook layer; by default at about 70 % of the depth.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Tokens of a document; longer texts are cut; 256 by default.")]
-Model = Annotated[Path, typer.Argument(help="Folder of a model in Hugging Face format.")]
+MODEL = "a folder in Hugging Face format, or OWNER/NAME or OWNER/NAME@REVISION of the Hugging Face hub."
+Model = Annotated[Path, typer.Argument(callback=located, help=f"The model: {MODEL}")]
+ModelOption = Annotated[Path, typer.Option("--model", callback=located, help=f"The model to check: {MODEL}")]
 Place = Annotated[Site | None, typer.Option("--site", help="Where in the layer; after it by default.")]
 Sae = Annotated[str, typer.Argument(metavar="SAE", help="Name, alias, beginning of the id, or folder of an SAE.")]
 Text = Annotated[
@@ -49,6 +78,13 @@ Tokens = Annotated[
         min=1, help="Training tokens, repeats counted; by default 2,000 for each latent, at least 1.6 million."
     ),
 ]
+
+
+def demo_model(model: str) -> Path:
+    """The folder of the demo's chat model: of the one that was given, or of the one that is downloaded."""
+    from featurehub.demo.smollm2 import ensure_model
+
+    return located(Path(model)) if model else ensure_model(phase=phase)
 
 
 def database_path() -> str:

@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from featurehub.cli.options import DemoModel, demo_model
 from featurehub.cli.progress import output, work
 
 __all__ = ["demo_app"]
@@ -20,6 +21,12 @@ def run(keep: Annotated[bool, typer.Option("--keep", envvar="KEEP", help="Go on 
     from featurehub.cli.tour import run_tour
 
     run_tour(keep)
+
+
+@demo_app.command()
+def fetch(model: DemoModel = "") -> None:
+    """Download the demo's chat model, or find the one that was given, and print its folder."""
+    output.print(str(demo_model(model)), soft_wrap=True)
 
 
 @demo_app.command("recognize")

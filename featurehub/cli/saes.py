@@ -9,7 +9,7 @@ import typer
 
 from featurehub.cli.evaluation import evaluate
 from featurehub.cli.importing import import_sae
-from featurehub.cli.options import Database, Sae, database_path
+from featurehub.cli.options import Database, Sae, database_path, located_if_given
 from featurehub.cli.progress import output
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ saes_app.command("eval")(evaluate)
 @saes_app.command("list")
 def list_saes(
     model: Annotated[
-        Path | None, typer.Option(help="Only SAEs for models of this one's shape; states are on it.")
+        Path | None,
+        typer.Option(callback=located_if_given, help="Only SAEs for models of this one's shape; states are on it."),
     ] = None,
     db: Database = "",
 ) -> None:
@@ -121,7 +122,9 @@ def export(sae: Sae, out: Annotated[Path, typer.Argument(help="A new or empty fo
 @saes_app.command()
 def verify(
     sae: Sae,
-    model: Annotated[Path | None, typer.Option(help="Compare this model's fingerprints too.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(callback=located_if_given, help="Compare this model's fingerprints too.")
+    ] = None,
     db: Database = "",
 ) -> None:
     """Compare an SAE's files with their hashes, and a model with the one that it was trained on."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from featurehub.cli.options import Budget
+from featurehub.cli.options import Budget, Model
 from featurehub.cli.progress import ConsoleProgress, output, suggest
 from saes.transcoders.form import Form
 
@@ -20,7 +20,7 @@ transcoder_app = typer.Typer(no_args_is_help=True, help="Transcoders: sparse sta
 
 @transcoder_app.command()
 def train(
-    model: Annotated[Path, typer.Argument(help="Folder of a model in Hugging Face format.")],
+    model: Model,
     text: Annotated[str, typer.Option(help="Texts or chats, as for `featurehub build`.")],
     out: Annotated[Path, typer.Option(help="Folder that becomes the transcoder.")],
     layer: Annotated[

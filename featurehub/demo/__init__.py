@@ -10,10 +10,12 @@ Owns      lexicon.toml, prompts.toml    the words
           answers, prompts, corpus      the generator; everything follows from a seed
           recognizer                    the judge
           tokenizer, batches, model, train, sampling, obedience, base, siblings    the models
-          bundle                        the models that ship, each with a manifest of how it was made
+          bundle                        the models of featurehub-demo, each with a manifest of how it was made
+          smollm2                       the real chat model, which is downloaded
 
-May import featurehub.errors and third-party packages, nothing else of featurehub. Generator and recogniser are pure
-Python; only batches, model, train, sampling, obedience, base and siblings import torch.
+May import featurehub.errors and third-party packages, nothing else of featurehub; ``smollm2``, which keeps a converted
+checkpoint, settings, artifacts and models too. Generator and recogniser are pure Python; only batches, model, train,
+sampling, obedience, base and siblings import torch.
 
 Start reading at ``answers`` (what an answer is), then ``recognizer``; see ``siblings`` for what retraining can do.
 """

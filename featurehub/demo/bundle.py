@@ -1,17 +1,34 @@
-"""Where the models that ship with the package are, and the manifest that says how each was made."""
+"""Where the models of ``featurehub-demo`` are, and the manifest that says how each was made.
+
+They are a distribution of their own, with the package ``featurehub_demo``. In a checkout they lie beside this file, and
+those are the ones that are used there, whatever is installed.
+"""
 
 import hashlib
 import json
+from importlib.metadata import version
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from featurehub.errors import ModelNotFound
 
-__all__ = ["SIBLINGS", "bundled_model", "code_version", "read_manifest", "sha256_of", "sibling", "write_manifest"]
+__all__ = [
+    "SIBLINGS",
+    "bundle",
+    "bundled_model",
+    "code_version",
+    "read_manifest",
+    "sha256_of",
+    "sibling",
+    "write_manifest",
+]
 
 SIBLINGS = ("benign", "changed", "reseeded")
-"""Names of the siblings that ship with the package."""
+"""Names of the siblings that are bundled."""
+PACKAGE = "featurehub_demo"
+DISTRIBUTION = "featurehub-demo"
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
 MAKERS = (
@@ -29,11 +46,30 @@ MAKERS = (
 )
 
 
+def bundle() -> Path:
+    """The folder with everything that is bundled.
+
+    Raises:
+        ModelNotFound: It is not installed.
+    """
+    own = Path(str(files("featurehub.demo"))) / "bundle" / PACKAGE
+    if own.is_dir():
+        return own
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModelNotFound(
+            f"the demo's models are not installed: `pip install {DISTRIBUTION}=={version('featurehub')}`, or install "
+            "featurehub with its extra `cpu` or `cuda`, which bring them",
+            param="model",
+        )
+    return Path(spec.origin).parent
+
+
 def bundled_model() -> Path:
     """The folder of the bundled base model.
 
     Raises:
-        ModelNotFound: The installation does not contain it.
+        ModelNotFound: It is not installed.
     """
     return _folder("base")
 
@@ -45,7 +81,7 @@ def sibling(name: str) -> Path:
         name: ``benign``, ``changed`` or ``reseeded``.
 
     Raises:
-        ModelNotFound: There is no sibling with this name, or the installation does not contain it.
+        ModelNotFound: There is no sibling with this name, or it is not installed.
     """
     if name not in SIBLINGS:
         raise ModelNotFound(f"no sibling {name!r}: there are {', '.join(SIBLINGS)}", param="name")
@@ -92,7 +128,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _folder(name: str) -> Path:
-    folder = Path(str(files("featurehub.demo"))) / "bundle" / name
+    folder = bundle() / name
     if not (folder / WEIGHTS).is_file():
-        raise ModelNotFound(f"the package ships no model {name!r}: reinstall featurehub, or train one")
+        raise ModelNotFound(f"{folder} holds no model: reinstall {DISTRIBUTION}, or train one", param="model")
     return folder

@@ -228,3 +228,20 @@ def test_where_nothing_can_be_locked_files_are_written_all_the_same(
         (fresh / "new").write_text("new")
     assert [path.name for path in folder.iterdir()] == ["new"]
     assert left.is_dir()
+
+
+def test_one_makes_a_file_and_the_others_wait_for_it(tmp_path: Path) -> None:
+    """Each in a process of its own, which writes the file only if it is not there."""
+    path = tmp_path / "new" / "made"
+    code = (
+        "import sys, time; from pathlib import Path; from featurehub.artifacts.files import exclusive, write_text\n"
+        "path = Path(sys.argv[1])\n"
+        "with exclusive(path):\n"
+        "    made = not path.exists()\n"
+        "    time.sleep(0.3)\n"
+        "    write_text(path, 'made')\n"
+        "print(made)"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert sorted(run.communicate()[0].strip() for run in runs) == ["False", "False", "True"]

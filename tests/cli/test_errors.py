@@ -91,7 +91,7 @@ def test_building_from_a_text_file_that_is_none(run: Run, tmp_path: Path) -> Non
 
 def test_building_on_a_missing_model(run: Run, text: Path, tmp_path: Path) -> None:
     outcome = run("build", tmp_path / "gone", "--text", text, "--out", tmp_path / "out")
-    assert_refused(outcome, "gone", "config.json is missing", "Hugging Face format")
+    assert_refused(outcome, "gone", "no model in", "Hugging Face format")
     assert not (tmp_path / "out").exists()
 
 
@@ -122,7 +122,7 @@ class TestArtifacts:
         return run("drift", "check", sae, "--model", model, *database)
 
     def test_a_missing_model(self, run: Run, command: str, sae: Path, tmp_path: Path) -> None:
-        assert_refused(self.call(run, command, tmp_path / "gone", sae), "gone", "config.json is missing")
+        assert_refused(self.call(run, command, tmp_path / "gone", sae), "gone", "no model in")
 
     def test_a_truncated_model(self, run: Run, command: str, sae: Path, tmp_path: Path) -> None:
         assert_refused(self.call(run, command, truncated(tmp_path / "cut"), sae), "model.safetensors is damaged")
@@ -154,7 +154,7 @@ def test_serving_nothing(run: Run) -> None:
 
 
 def test_the_console_script_ends_with_code_2_and_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "featurehub.cli.main", "build", str(tmp_path / "gone")]
+    command = [sys.executable, "-m", "featurehub.cli.main", "build", str(bundled_model())]
     arguments = ["--text", str(tmp_path / "nowhere.txt"), "--out", str(tmp_path / "out")]
     done = subprocess.run(
         [*command, *arguments], capture_output=True, text=True, env={**os.environ, "COLUMNS": "40"}, timeout=300
