@@ -58,6 +58,11 @@ class CalibrationConfig(Frozen):
         """Most tokens of the unsteered answers."""
         return 2 * self.unsteered * self.sampling.max_tokens
 
+    def tokens_of_all(self, latents: int) -> int:
+        """Most tokens that calibrating an SAE of so many latents takes."""
+        rivals = [Candidate(i, "", "", 1.0, 1.0) for i in range(self.candidates_per_name)]
+        return self.unsteered_tokens + min(self.names, latents) * tokens_of(rivals, self)
+
     def thorough(self) -> "CalibrationConfig":
         """The same for a few features that somebody asked for: three times the answers."""
         more = {"answers": 3 * self.answers, "confirm": 3 * self.confirm}
