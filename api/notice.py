@@ -23,7 +23,7 @@ class Notice(Frozen):
 def never_calibrated(name: str, edit: Edit, feature: Feature) -> Notice:
     """The warning that nobody knows how a feature steers at the weight of an edit."""
     message = (
-        f"{name!r} was never calibrated: weight {edit.weight or 0.0:g} is a share of the model's usual dose, with which "
-        "nobody has steered it yet; `featurehub calibrate SAE MODEL --feature NAME` finds its own"
+        f"{name!r} was never calibrated: weight {edit.weight or 0.0:g} is a share of the model's usual dose, with "
+        "which nobody has steered it yet; `featurehub calibrate SAE MODEL --feature NAME` finds its own"
     )
     return Notice(code="feature_uncalibrated", message=message, feature=feature.id)

@@ -154,8 +154,8 @@ def already_built(plan: BuildPlan, digest: str, progress: Progress) -> tuple[Art
 
 def go_on(plan: BuildPlan, artifact: Artifact, basis: CalibrationBasis, deadline: Deadline, progress: Progress) -> None:
     """Step 9 for an artifact that an earlier start of this build has registered."""
-    left = plan.calibration.names - len(RegisteredFeatures.read(plan.database, artifact).measured_names)
-    if left <= 0:
+    registered = RegisteredFeatures.read(plan.database, artifact)
+    if not registered.waiting(names_too=False) or len(registered.measured_names) >= plan.calibration.names:
         return progress.say(f"{plan.out} is built, registered and calibrated already; remove it to build it anew")
     progress.say(f"{plan.out} is built already, and its features are registered: its calibration goes on")
     basis = basis.model_copy(update={"calibration": plan.calibration})

@@ -134,14 +134,15 @@ def calibrate_promising(
     Raises:
         StoreError: The database cannot be written.
     """
-    most = len(registered.candidates) if names is None else names - len(registered.measured_names)
-    if most <= 0:
+    waiting = registered.waiting(names_too=names is None)
+    most = len(waiting) if names is None else names - len(registered.measured_names)
+    if not waiting or most <= 0:
         return Calibrated([], 0)
     config = basis.calibration.model_copy(update={"names": most})
     config = affordable(config, deadline.left, speed)
     search = StrengthSearch(registered, calibrator_of(engine, registered, basis, config), deadline.until, speed)
     search.listen(artifact.folder, basis, progress)
-    left = search.run(search.waiting(), progress)
+    left = search.run(search.calibrator.candidates(waiting), progress)
     search.conclude(rename_too=True)
     done = calibrated(search, left)
     others = f"; {done.left} promising names are left, `featurehub calibrate {artifact.folder} MODEL` goes on"

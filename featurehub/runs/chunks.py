@@ -102,9 +102,7 @@ def harvested_in_time(
         return harvested(reading, folder, "harvesting", progress, until, most)
     except TimeOver as over:
         write_text(kept, str(over.shards))
-        progress.say(
-            f"the time for reading ran short: trains on {over.shards} of {len(over.harvest)} shards of the text"
-        )
+        progress.say(f"read {over.shards} of {len(over.harvest)} shards of the text: the time ran short")
         return FirstShards(over.harvest, over.shards)
 
 

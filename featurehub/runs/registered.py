@@ -56,12 +56,22 @@ class RegisteredFeatures(NamedTuple):
         return {latent: each for latent, each in self.calibrations.items() if each.is_measured}
 
     @property
-    def measured_names(self) -> set[str]:
+    def measured_names(self) -> frozenset[str]:
         """The names that have been steered."""
         measured = self.measured
         outcomes = {each.latent: each.outcome for each in self.labels}
         steered = (outcomes.get(latent) for latent, each in measured.items() if each.method == "steered")
-        return {base_of(outcome.label) for outcome in steered if isinstance(outcome, Labeled)}
+        return frozenset(base_of(outcome.label) for outcome in steered if isinstance(outcome, Labeled))
+
+    def waiting(self, names_too: bool = True) -> list[Candidate]:
+        """The features that were never steered and have a label that tells something.
+
+        Args:
+            names_too: Whether those are among them whose name another feature was steered by.
+        """
+        measured, steered = self.measured, frozenset[str]() if names_too else self.measured_names
+        unmeasured = (each for each in self.candidates if each.latent not in measured and each.name not in steered)
+        return [each for each in unmeasured if each.label_score > 0]
 
     def only(self, latents: Sequence[int]) -> list[Candidate]:
         """The candidates among these latents, each as a name of its own."""

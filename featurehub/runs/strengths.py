@@ -91,11 +91,6 @@ class StrengthSearch:
             self.calibrator.listen()
         keep_unsteered(folder, key, self.calibrator.unsteered)
 
-    def waiting(self) -> list[Candidate]:
-        """The features that are tried if nobody names any: those that were never steered, and promise something."""
-        measured = self.registered.measured
-        return self.calibrator.candidates([c for c in self.registered.candidates if c.latent not in measured])
-
     def run(self, candidates: Sequence[Candidate], progress: Progress) -> list[Candidate]:
         """Step 2.
 
