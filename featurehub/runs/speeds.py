@@ -1,7 +1,7 @@
 """How fast the engine of a run works on this machine, measured by a little of the work itself."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 
 import torch
@@ -12,13 +12,15 @@ from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.offline import Engine, Sampling
 from featurehub.features import Mode
 from featurehub.settings import Frozen
-from saes.activations import encode_documents
-from saes.documents import Document, special_ids
+from saes.activations import FeatureActivations, encode_documents
+from saes.documents import Document, count_tokens, special_ids
 
 __all__ = ["Speeds", "measure_speeds", "untrained"]
 
-TRIED_TOKENS = 4096
-TRIED_ANSWERS, ANSWER_TOKENS = 48, 12
+TRIED_TOKENS = (512, 4096)
+TRIED_ANSWERS, ANSWER_TOKENS = (16, 48), 8
+"""Of each the second is tried only if the first took no longer than ``PATIENCE``: many at a time go faster than few."""
+PATIENCE = 2.0
 
 
 class Speeds(Frozen):
@@ -46,28 +48,48 @@ def measure_speeds(engine: Engine, dictionary: Dictionary, documents: Sequence[D
         documents: What to read, and what to answer.
         start: Seconds in which the engine started.
     """
-    sizes = accumulate(len(document.token_ids) for document in documents)
-    tried = [document for document, size in zip(documents, sizes, strict=False) if size <= TRIED_TOKENS]
-    tried = tried or list(documents[:1])
-    engine.capture([tried[0].token_ids])
+    engine.capture([documents[0].token_ids])
     special = special_ids(engine.tokenizer)
-    seconds = seconds_of(lambda: encode_documents(engine, dictionary, tried, special))
-    prompts = [document.token_ids[: document.prompt_len] for document in tried]
+    read = {tokens: beginning(documents, tokens) for tokens in TRIED_TOKENS}
+    prompts = [document.token_ids[: document.prompt_len] for document in read[TRIED_TOKENS[-1]]]
+
+    def encode(own: Sequence[Document]) -> FeatureActivations:
+        return encode_documents(engine, dictionary, own, special)
+
     return Speeds(
         start=start,
-        read=sum(len(document.token_ids) for document in tried) / seconds,
+        read=speed({count_tokens(own): lambda own=own: encode(own) for own in read.values()}),
         answer=answering_speed(engine, prompts, lambda i: None),
         steered=answering_speed(engine, prompts, lambda i: nudge(i // 4 % dictionary.d_sae)),
     )
 
 
+def beginning(documents: Sequence[Document], tokens: int) -> Sequence[Document]:
+    """The first documents, of at most so many tokens; at least one."""
+    sizes = accumulate(len(document.token_ids) for document in documents)
+    return documents[: max(1, sum(size <= tokens for size in sizes))]
+
+
 def answering_speed(engine: Engine, prompts: Sequence[list[int]], steering: Callable[[int], Steering | None]) -> float:
-    asked = [prompts[i % len(prompts)] for i in range(TRIED_ANSWERS)]
-    steerings = [steering(i) for i in range(TRIED_ANSWERS)]
+    """Tokens per second, counting as calibration and the baseline do: an answer has as many as it may have."""
     sampling = Sampling(max_tokens=ANSWER_TOKENS)
-    seconds = seconds_of(lambda: list(engine.generate(asked, steerings, sampling)))
-    # As calibration and the baseline count: an answer has as many tokens as it may have.
-    return TRIED_ANSWERS * ANSWER_TOKENS / seconds
+
+    def answer(count: int) -> None:
+        asked = [prompts[i % len(prompts)] for i in range(count)]
+        list(engine.generate(asked, [steering(i) for i in range(count)], sampling))
+
+    return speed({count * ANSWER_TOKENS: lambda count=count: answer(count) for count in TRIED_ANSWERS})
+
+
+def speed(tries: Mapping[int, Callable[[], object]]) -> float:
+    """Tokens per second of the last try, by the tokens of each; later tries are left out once one took too long."""
+    found = 0.0
+    for tokens, work in tries.items():
+        seconds = seconds_of(work)
+        found = tokens / seconds
+        if seconds > PATIENCE:
+            break
+    return found
 
 
 def nudge(latent: int) -> Steering:

@@ -1,4 +1,4 @@
-"""`featurehub calibrate`: what it makes of its options and prints; and what search says of what never was calibrated."""
+"""`featurehub calibrate`: its options and its table, and what search says of features that never were calibrated."""
 
 from contextlib import closing
 from pathlib import Path

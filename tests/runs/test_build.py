@@ -25,6 +25,7 @@ PROMPTS = ["the loan is", "number", "the"]
 HEARD = [
     "identifying the model",
     "starting the engine with the SAE",
+    "tokenizing the text",
     "measuring how fast the model reads and answers",
     "starting the engine",
     "measuring what it will cost",

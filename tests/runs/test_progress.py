@@ -16,7 +16,7 @@ from tests.runs.fakes import FakeEngine
 from tests.runs.recording import RecordedWork, Recording
 
 TEXT = [f"the loan is good . number {i} is fine ." for i in range(40)]
-HEARD = ["identifying the model", "starting the engine", "harvesting"]
+HEARD = ["identifying the model", "starting the engine", "tokenizing the text", "harvesting"]
 
 
 @pytest.fixture(autouse=True)
