@@ -22,13 +22,13 @@ from saes.documents import Document, count_tokens
 __all__ = ["BASELINE", "EVALUATE", "LABEL", "Ahead", "Outlook", "Phase", "duration", "look_ahead", "say_phases"]
 
 STARTS, EVALUATE, BASELINE, LABEL = "start engines", "evaluate", "keep a baseline", "label"
-MOST = 0.35
+MOST = 0.25
 """Largest share of a budget of time that evaluation, baseline and labelling take."""
 SHARE = 0.2
 """Share of a budget of time that calibration has."""
 LABELLED = 4e5
 """Latents times thousand tokens that are labelled in a second, on a slow core."""
-LEAST_DOCUMENTS, LEAST_CANARIES = 200, 6000
+LEAST_DOCUMENTS, LEAST_CANARIES = 150, 3000
 LEAST_CALIBRATION = 60.0
 """Seconds that calibration has at least where there is no budget of time."""
 LAST = 0.05
