@@ -135,8 +135,8 @@ class Job(Frozen):
         if steps < min(FEWEST_STEPS, self.train.steps):
             least = self.of_steps(FEWEST_STEPS)
             raise BudgetExceeded(
-                f"the budget is too small: {FEWEST_STEPS} steps ({least.train.tokens:,} tokens) of training, the fewest "
-                f"that make an SAE, take about {least.estimate(rates).seconds / SHARE:.0f} s on this machine as it is now",
+                f"the budget is too small: the fewest steps that make an SAE, {FEWEST_STEPS} ({least.train.tokens:,} "
+                f"tokens), take about {least.estimate(rates).seconds / SHARE:.0f} s at the speed of this machine",
                 param="budget",
             )
         return self.of_steps(steps)

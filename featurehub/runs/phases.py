@@ -130,6 +130,7 @@ class Ahead(NamedTuple):
         latents: Latents of the SAE.
         steered: Tokens per second of steered answers.
         patient: Whether calibration runs through all its rounds if there is no budget of time.
+        outlook: What is known of the phases; kept with the run's unfinished work once the job is agreed.
     """
 
     phases: list[Phase]
@@ -138,6 +139,7 @@ class Ahead(NamedTuple):
     latents: int = 0
     steered: float = 1.0
     patient: bool = False
+    outlook: Outlook | None = None
 
     def after(self, training: float) -> list[Phase]:
         """All phases after a training of so many seconds, calibration among them."""

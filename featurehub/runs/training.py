@@ -44,6 +44,8 @@ from saes.train import TrainedSae, train, trial
 
 __all__ = ["Afterwards", "SaeTraining", "TrainPlan", "TrainedSaes", "harvest_and_train", "job_of", "train_saes"]
 
+OUTLOOK = "outlook.json"
+
 
 class SaeTraining(Training):
     """How SAEs are trained.
@@ -146,7 +148,7 @@ def train_saes(
         start = time.monotonic() - began
         material = material_of(plan.material, engine, identity, hook, entries, progress)
         partial = folder_of(plan.out, training, material)
-        outlook = outlook_of(plan, engine, dictionary, material, partial / "outlook.json", start, afterwards, progress)
+        outlook = outlook_of(plan, engine, dictionary, material, partial / OUTLOOK, start, afterwards, progress)
     ahead = ahead_of(outlook, material, training, dictionary.d_sae, afterwards)
     with engines.reading(hook) as engine:
         return harvest_and_train(training, engine, material, partial, progress, ahead), outlook.baseline
@@ -170,16 +172,14 @@ def outlook_of(
     saes = len(plan.training.recipes)
     labelled = dictionary.d_sae if afterwards.calibration else 0
     seconds = afterwards.deadline.seconds
-    outlook = look_ahead(speeds, plan.baseline, material.held_out, saes, labelled, seconds)
-    write_text(kept, outlook.model_dump_json())
-    return outlook
+    return look_ahead(speeds, plan.baseline, material.held_out, saes, labelled, seconds)
 
 
 def ahead_of(outlook: Outlook, material: Material, training: SaeTraining, d_sae: int, afterwards: Afterwards) -> Ahead:
     labelled = d_sae if afterwards.calibration else 0
     phases = outlook.phases(material.held_out, len(training.recipes), labelled)
     deadline, calibration, patient = afterwards
-    return Ahead(phases, deadline, calibration, d_sae, outlook.speeds.steered, patient)
+    return Ahead(phases, deadline, calibration, d_sae, outlook.speeds.steered, patient, outlook)
 
 
 def folder_of(out: Path, training: SaeTraining, material: Material) -> Path:
@@ -216,6 +216,8 @@ def harvest_and_train(
         job = job_of(training, d_model, shuffled, special)
         rates = measure(engine, shuffled, job, trial(training.recipes, d_model, training.config))
     job, until = agreed(job, training.budget, rates, ahead, partial / "tokens", progress)
+    if ahead.outlook is not None:
+        write_text(partial / OUTLOOK, ahead.outlook.model_dump_json())
     read = material._replace(training=list(take_until(shuffled, job.wanted, special)))
     reading = HarvestSource(engine, read.training, special, read.identity, [read.hook], training.harvest)
     estimate = job.estimate(rates)

@@ -111,7 +111,7 @@ def test_tokens_bound_the_tokens() -> None:
 
 
 def test_too_small_a_budget_is_refused_with_what_is_needed() -> None:
-    with pytest.raises(BudgetExceeded, match=r"40 steps \(40,000 tokens\) of training, .* take about 89 s"):
+    with pytest.raises(BudgetExceeded, match=r"40 \(40,000 tokens\), take about \d+ s"):
         JOB.within(Budget(seconds=30), RATES)
 
 
