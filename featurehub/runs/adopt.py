@@ -141,10 +141,10 @@ def adopt(
             seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
             found = describe(plan.model, engine, sae, progress)
         artifact = open_artifact(plan.out)
-        register(artifact, found, plan.calibration, plan.database, progress)
         digest = digest_of(entries, plan.source)
         basis = CalibrationBasis.of(judge, prompts, made_from=digest, calibration=plan.calibration)
-        basis.save(artifact.folder)
+        basis.keep(artifact.folder, progress)
+        register(artifact, found, plan.calibration, plan.database, progress)
         calibrate_last(plan, engine, artifact, basis, deadline, progress, outlook.speeds.steered)
     return artifact
 

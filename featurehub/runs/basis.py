@@ -6,6 +6,7 @@ It is no part of the sealed artifact: nothing that steers depends on it.
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from featurehub.artifacts.artifact import Artifact
 from featurehub.artifacts.files import write_text
 from featurehub.errors import CorruptArtifact, InvalidInput
 from featurehub.runs.judges import BuildJudge, judge_with
+from featurehub.runs.progress import Progress
 from featurehub.settings import Frozen
 from labeling.calibration import CalibrationConfig
 from labeling.judge import WordJudge
@@ -93,9 +95,17 @@ class CalibrationBasis(Frozen):
             )
         return found
 
-    def save(self, folder: Path) -> None:
-        """Writes the basis to an SAE's folder."""
-        write_text(folder / BASIS, self.model_dump_json() + "\n")
+    def keep(self, folder: Path, progress: Progress) -> None:
+        """Writes the basis to an SAE's folder; warns if that cannot be written.
+
+        Args:
+            folder: The SAE's folder.
+            progress: Hears the warning.
+        """
+        try:
+            write_text(folder / BASIS, self.model_dump_json() + "\n")
+        except OSError as error:
+            progress.warn(f"{folder / BASIS} cannot be written ({error}): `featurehub calibrate` will need --text")
 
     def open_judge(self) -> BuildJudge:
         """The judge.
@@ -129,5 +139,6 @@ def kept_unsteered(folder: Path, key: str) -> UnsteeredAnswers | None:
 
 
 def keep_unsteered(folder: Path, key: str, answers: UnsteeredAnswers) -> None:
-    """Keeps unsteered answers in an SAE's folder, for as long as they are of use."""
-    write_text(folder / UNSTEERED, json.dumps({"key": key, **answers._asdict()}) + "\n")
+    """Keeps unsteered answers in an SAE's folder, if it can be written: otherwise they are given again next time."""
+    with suppress(OSError):
+        write_text(folder / UNSTEERED, json.dumps({"key": key, **answers._asdict()}) + "\n")

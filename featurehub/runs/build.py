@@ -115,8 +115,8 @@ def build(
             sae = seal_trained(baseline, engine, material, made, folder, progress, **named)
             described = describe(plan.model, engine, sae, progress)
         artifact = open_artifact(plan.out)
+        basis.keep(artifact.folder, progress)
         register(artifact, described, plan.calibration, plan.database, progress)
-        basis.save(artifact.folder)
         shutil.rmtree(trained.partial)
         until, speed = trained.ahead.calibrate_until(trained.seconds), trained.ahead.steered
         calibrate_last(plan, engine, artifact, basis, until, progress, speed)

@@ -106,7 +106,7 @@ def label_artifact(
         held_out = material.held_out[: outlook.baseline.documents]
         described = describe(plan.model, engine, evaluated(engine, dictionary, held_out, progress), progress)
         register(artifact, described, plan.calibration, plan.database, progress)
-        basis.save(artifact.folder)
+        basis.keep(artifact.folder, progress)
         return calibrate_registered(plan, engine, artifact, basis, deadline, progress, outlook.speeds.steered)
 
 

@@ -236,16 +236,26 @@ def agreed(job: Job, budget: Budget, rates: Rates, ahead: Ahead, kept: Path, pro
     try:
         job = within_budget(job, own, rates, kept)
     except BudgetExceeded as error:
-        others = f"; the phases after training take about {duration(reserved)} of it" if reserved else ""
+        others = f" ({speeds_of(rates, ahead)}), and the phases after training {duration(reserved)}" if reserved else ""
         raise BudgetExceeded(f"{error.message}{others}", param="budget") from None
     estimate = job.estimate(rates)
     read = Phase("read and train", job.train.tokens, "tokens", estimate.seconds)
     say_phases([read, *ahead.after(estimate.seconds)], ahead.deadline.seconds, progress)
+    progress.say(f"by the speeds of this machine: {speeds_of(rates, ahead)}")
     progress.say(
         f"{job.wanted:,} tokens are read; {estimate.disk / 1e6:,.0f} MB of disk, "
         f"{estimate.memory / 1e6:,.0f} MB of memory besides the engine's"
     )
     return job, until
+
+
+def speeds_of(rates: Rates, ahead: Ahead) -> str:
+    """The measured speeds in words."""
+    spoken = f"reads {rates.read:,.0f} and trains on {rates.train:,.0f} tokens/s"
+    if ahead.outlook is None:
+        return spoken
+    speeds = ahead.outlook.speeds
+    return f"{spoken}; the whole model reads {speeds.read:,.0f}, answers {speeds.answer:,.0f}, steered {speeds.steered:,.0f}"
 
 
 def job_of(training: SaeTraining, d_model: int, documents: Sequence[Document], special: Collection[int]) -> Job:

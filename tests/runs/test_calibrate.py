@@ -11,17 +11,22 @@ from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.errors import FeatureNotFound, IncompatibleArtifact, InvalidInput
 from featurehub.features import Feature
-from featurehub.records import Calibration
+from featurehub.records import Calibration, Labeled
 from featurehub.runs import build as building
 from featurehub.runs import engines
 from featurehub.runs.basis import BASIS, CalibrationBasis
 from featurehub.runs.build import BuildPlan, build
 from featurehub.runs.calibrate import CalibratePlan, calibrate_artifact
+from featurehub.runs.costs import training_bar
+from featurehub.runs.progress import SILENT
+from featurehub.runs.register import Description, candidates_of
 from featurehub.store import open_store
 from labeling.calibration import CalibrationConfig
 from labeling.judge import WordJudge
 from labeling.strength import Calibrator
 from saes.budget import Budget
+from saes.cost import Job
+from saes.run import TrainConfig
 from tests.runs.fakes import NAMES, FakeEngine, describe
 from tests.runs.recording import Recording
 from tests.runs.test_build import PROMPTS, TEXT, plan_of
@@ -188,10 +193,57 @@ def test_what_cannot_be_calibrated_is_refused_before_an_engine_starts(tmp_path: 
 
 def test_the_judge_comes_back_with_its_words(tmp_path: Path) -> None:
     judge = WordJudge(vocabulary=frozenset({"loan", "dog"}))
-    CalibrationBasis.of(judge, PROMPTS, made_from="x").save(tmp_path)
+    CalibrationBasis.of(judge, PROMPTS, made_from="x").keep(tmp_path, SILENT)
     found = CalibrationBasis.find(tmp_path)
     assert found is not None
     again = found.open_judge()
     assert isinstance(again, WordJudge)
     assert again.vocabulary == judge.vocabulary
     assert found.prompts == tuple(PROMPTS)
+
+
+def test_where_the_folder_cannot_be_written_it_is_said_that_calibration_will_need_the_text(tmp_path: Path) -> None:
+    heard = Recording()
+    (tmp_path / "sae").write_text("no folder")
+    CalibrationBasis.of(WordJudge(), PROMPTS, made_from="x").keep(tmp_path / "sae", heard)
+    assert "will need --text" in heard.warnings[0]
+
+
+def test_of_features_that_share_a_name_the_one_that_steers_best_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the name that it had before finds it still."""
+
+    def rivals(*arguments: Any) -> Description:
+        found = describe(*arguments)
+        named = [("loan: bank", 0.9), ("loan (money): debt", 0.8)]
+        given = [found.labels[i]._replace(outcome=Labeled(label=label, score=s)) for i, (label, s) in enumerate(named)]
+        labels = [*given, *found.labels[6:]]
+        return found._replace(labels=labels, candidates=candidates_of(arguments[2].dictionary, labels))
+
+    def round(calibrator: Calibrator, candidates: Any) -> dict[int, Calibration]:
+        shares = {0: 0.1, 1: 0.9}
+        return {
+            c.latent: Calibration(strength=1.0, dose=0.6, steerability=shares[c.latent], answers=9, method="steered")
+            for c in candidates
+        }
+
+    monkeypatch.setattr(building, "describe", rivals)
+    monkeypatch.setattr(Calibrator, "round", round)
+    plan = few(tmp_path / "sae")
+    make(plan)
+    with closing(open_store(plan.database)) as store, store.read() as reader:
+        assert [reader.resolve(name).latent for name in ("loan", "loan (money)")] == [1, 1]
+        assert reader.resolve("loan (bank)").latent == 0
+
+
+def test_a_training_that_was_shortened_says_so() -> None:
+    heard = Recording()
+    job = Job(
+        train=TrainConfig(tokens=1000, batch_tokens=10), buffer_tokens=20, weights=1, latents=1, width=1,
+        text_tokens=9000, chunk_tokens=10, token_bytes=1,
+    )  # fmt: skip
+    with training_bar(job, heard) as bar:
+        bar.shorten(70)
+    assert heard.messages == ["trained on 700 of 1,000 tokens: the time ran short"]
+    assert (bar.job.train.tokens, heard.works["reading and training"].total) == (700, 700)
