@@ -18,7 +18,7 @@ class Budget(Frozen):
     """How much time and how many tokens a run may use; None where there is no limit.
 
     Attributes:
-        seconds: Time for harvest and training together.
+        seconds: Time of the whole run.
         tokens: Training tokens.
     """
 

@@ -131,7 +131,7 @@ def resume_run(
     checkpoint: Path | None = None,
     progress: Callable[[Report], None] = lambda report: None,
     until: float = math.inf,
-    shortened: Callable[[int], None] = lambda steps: None,
+    planned: Callable[[int, int], None] = lambda done, steps: None,
 ) -> None:
     """Runs the remaining steps, starting from the checkpoint if there is one.
 
@@ -140,7 +140,7 @@ def resume_run(
         checkpoint: File that keeps the run's state; None keeps nothing.
         progress: Called with every report.
         until: When the run should be done, in seconds of ``time.monotonic``. If its steps take longer, it makes fewer.
-        shortened: Called with the number of steps that the run makes in all, whenever they become fewer.
+        planned: Called with the steps made and the steps in all, at the start and whenever they become fewer.
 
     Raises:
         InvalidInput: If the checkpoint is of another run.
@@ -153,12 +153,11 @@ def resume_run(
         course = Course(*state["course"])
     else:
         run.scale()
-    if course.is_shortened:
-        shortened(course.steps)
+    planned(run.done, course.steps)
     # The moments of latents that no longer fire decay into denormal numbers, which a CPU handles many times slower.
     torch.set_flush_denormal(True)
     try:
-        make_steps(run, course, checkpoint, progress, Clock(until, run.done), shortened)
+        make_steps(run, course, checkpoint, progress, Clock(until, run.done), planned)
     finally:
         torch.set_flush_denormal(False)
 
@@ -196,14 +195,14 @@ def make_steps(
     checkpoint: Path | None,
     progress: Callable[[Report], None],
     clock: Clock,
-    shortened: Callable[[int], None],
+    planned: Callable[[int, int], None],
 ) -> None:
     due = time.monotonic() + run.config.checkpoint_every
     while run.done < course.steps:
         left = clock.allowed(run.done, course.steps - run.done)
         if left < course.steps - run.done:
             course, due = course.shortened(run.done, left), -math.inf
-            shortened(course.steps)
+            planned(run.done, course.steps)
         if places := course.at(run.done) - run.place:
             run.skip(places)
         for each in run.step():

@@ -142,7 +142,7 @@ def train(
     progress: Callable[[TrainingProgress], None] = lambda progress: None,
     until: float = math.inf,
     parents: Mapping[str, Dictionary] | None = None,
-    shortened: Callable[[int], None] = lambda steps: None,
+    planned: Callable[[int, int], None] = lambda done, steps: None,
 ) -> list[TrainedSae]:
     """Trains one SAE per recipe, all on the same batches, and returns them in the order of the recipes.
 
@@ -155,14 +155,14 @@ def train(
         progress: Called with every report.
         until: When training should be done, in seconds of ``time.monotonic``; a run that is too slow makes fewer steps.
         parents: By id, the SAEs whose weights recipes start from (``Recipe.parent``).
-        shortened: Called with the number of steps in all, whenever they become fewer.
+        planned: Called with the steps made and the steps in all, at the start and whenever they become fewer.
 
     Raises:
         InvalidInput: If a recipe cannot be made, or the checkpoint is of another run.
         CorruptArtifact: If the checkpoint cannot be read.
     """
     run = SaeRun(stream, d_model, recipes, config, parents or {})
-    resume_run(run, checkpoint, progress, until, shortened)
+    resume_run(run, checkpoint, progress, until, planned)
     return run.finish()
 
 

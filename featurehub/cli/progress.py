@@ -31,6 +31,8 @@ from rich.text import Text
 __all__ = ["Bar", "ConsoleProgress", "console", "output", "phase", "suggest", "work"]
 
 WIDE = 200
+JUST_BEGUN = 20.0
+"""Seconds in which work tells what an earlier run has done of it: that is not counted for its speed."""
 LINE_EVERY = 30.0
 """Seconds from one line to the next where there is no terminal."""
 console = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -98,7 +100,7 @@ class Lines:
 
     def __init__(self, name: str, total: int, unit: str) -> None:
         self.name, self.total, self.unit = name, total, unit
-        self.done, self.words = 0, ""
+        self.done, self.before, self.words = 0, 0, ""
         self.began = self.told = time.monotonic()
 
     def __call__(self, steps: int) -> None:
@@ -107,6 +109,8 @@ class Lines:
     def at(self, done: int, total: int | None = None) -> None:
         """Sets the steps done in all, and the total if it became known only now."""
         self.done, self.total = done, self.total if total is None else total
+        if total is not None and time.monotonic() - self.began < JUST_BEGUN:
+            self.before = done
         if (now := time.monotonic()) - self.told >= LINE_EVERY:
             self.told = now
             console.print(self.line(now - self.began), soft_wrap=True)
@@ -117,8 +121,9 @@ class Lines:
 
     def line(self, seconds: float) -> str:
         """What is told after so many seconds."""
-        left = max(0.0, seconds * (self.total / self.done - 1)) if self.done else None
-        eta = "" if left is None else f", {self.done / seconds:,.0f} {self.unit}/s, about {spoken(left)} left"
+        speed = (self.done - self.before) / seconds
+        left = max(0, self.total - self.done) / speed if speed else None
+        eta = "" if left is None else f", {speed:,.0f} {self.unit}/s, about {spoken(left)} left"
         words = f"  {self.words}" if self.words else ""
         return f"  {self.name}: {self.done:,} of {self.total:,} {self.unit}{eta}{words}"
 

@@ -19,7 +19,7 @@ from saes.cost import Job, Rates
 from saes.documents import Document, count_tokens
 from saes.harvest import HarvestConfig, token_bytes
 from saes.run import TrainConfig
-from saes.stream import Chunks, Stream, StreamConfig
+from saes.stream import Chunks, DocumentChunks, Stream, StreamConfig
 
 __all__ = ["Training", "TrainingBar", "negotiate_cost", "stream_of", "training_bar", "within_budget"]
 
@@ -123,37 +123,57 @@ def stream_of(chunks: Chunks, job: Job) -> Stream:
 
 
 class TrainingBar:
-    """Shows how far training is. Called with the report of each training step that has one.
+    """Shows how far training is, and reading where the text is read meanwhile. Called with training's reports.
 
     Attributes:
         job: What is trained; with fewer tokens once the time has run short.
     """
 
     def __init__(self, job: Job, work: Work) -> None:
-        self.job, self.work, self.done = job, work, 0
+        self.job, self.work = job, work
+        self.trained = self.passed = 0
 
     def __call__(self, report: StepReport) -> None:
-        self.done = report.step * self.job.train.batch_tokens
-        self.work.at(self.done)
+        self.trained = report.step * self.job.train.batch_tokens
+        self.work.at(self.trained + self.passed)
         self.work.say(report.words)
 
-    def shorten(self, steps: int) -> None:
-        """Shows that there will be only so many steps."""
-        self.job = self.job.of_steps(steps)
-        self.work.at(self.done, self.job.train.tokens_trained)
+    def read(self, tokens: int) -> None:
+        """Shows that so many more tokens were read."""
+        self.passed = min(self.job.wanted, self.passed + tokens)
+        self.work.at(self.trained + self.passed)
+
+    def plan(self, done: int, steps: int) -> None:
+        """Shows that there will be so many steps, after those that are done."""
+        self.job = self.job.of_steps(steps) if steps < self.job.train.steps else self.job
+        self.trained = done * self.job.train.batch_tokens
+        if self.job.streamed:  # What a run that is resumed has read, about.
+            self.passed = max(self.passed, self.job.wanted * done // steps)
+        self.work.at(self.trained + self.passed, total_of(self.job))
+
+
+def total_of(job: Job) -> int:
+    """Tokens that are trained on, and read meanwhile."""
+    return job.train.tokens_trained + (job.wanted if job.streamed else 0)
 
 
 @contextmanager
-def training_bar(job: Job, progress: Progress) -> Iterator[TrainingBar]:
-    """A progress bar over the tokens trained on. At its end it is said if these were fewer than planned.
+def training_bar(job: Job, chunks: Chunks, progress: Progress) -> Iterator[TrainingBar]:
+    """A progress bar over the tokens read and trained on. At its end it is said if these were fewer than planned.
+
+    Args:
+        job: What is trained.
+        chunks: The text, as training reads it.
+        progress: Receives progress reports.
 
     Yields:
         The bar, to be called with the report of each training step.
     """
-    name = "reading and training" if job.streamed else "training"
-    planned = job.train.tokens_trained
-    with progress.work(name, planned, "tokens") as work:
+    name, planned = "reading and training" if job.streamed else "training", job.train.tokens_trained
+    with progress.work(name, total_of(job), "tokens") as work:
         bar = TrainingBar(job, work)
+        if isinstance(chunks, DocumentChunks):
+            chunks.progress = bar.read
         yield bar
     if (trained := bar.job.train.tokens_trained) < planned:
         progress.say(f"trained on {trained:,} of {planned:,} tokens: the time ran short")

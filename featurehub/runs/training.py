@@ -254,8 +254,10 @@ def speeds_of(rates: Rates, ahead: Ahead) -> str:
     spoken = f"reads {rates.read:,.0f} and trains on {rates.train:,.0f} tokens/s"
     if ahead.outlook is None:
         return spoken
-    speeds = ahead.outlook.speeds
-    return f"{spoken}; the whole model reads {speeds.read:,.0f}, answers {speeds.answer:,.0f}, steered {speeds.steered:,.0f}"
+    whole = ahead.outlook.speeds
+    return (
+        f"{spoken}; the whole model reads {whole.read:,.0f}, answers {whole.answer:,.0f}, steered {whole.steered:,.0f}"
+    )
 
 
 def job_of(training: SaeTraining, d_model: int, documents: Sequence[Document], special: Collection[int]) -> Job:
@@ -275,8 +277,8 @@ def train_on(
 ) -> list[TrainedSae]:
     parents = parents_of(training.parents)
     stream, recipes = stream_of(chunks, job), training.recipes
-    with training_bar(job, progress) as bar:
-        return train(stream, job.width, recipes, job.train, checkpoint, bar, until, parents, bar.shorten)
+    with training_bar(job, chunks, progress) as bar:
+        return train(stream, job.width, recipes, job.train, checkpoint, bar, until, parents, bar.plan)
 
 
 def parents_of(folders: Sequence[Path]) -> dict[str, Dictionary]:

@@ -226,8 +226,8 @@ def train_on(
 ) -> tuple[Transcoder, Job]:
     """The transcoder, and the job with the tokens that it was trained on."""
     d_model, stream = job.width // (2 * layers), stream_of(chunks, job)
-    with training_bar(job, progress) as bar:
-        made = train_transcoder(stream, layers, d_model, recipe, job.train, checkpoint, bar, until, bar.shorten)
+    with training_bar(job, chunks, progress) as bar:
+        made = train_transcoder(stream, layers, d_model, recipe, job.train, checkpoint, bar, until, bar.plan)
     return made, bar.job
 
 

@@ -183,7 +183,7 @@ def train_transcoder(
     checkpoint: Path | None = None,
     progress: Callable[[TranscoderProgress], None] = lambda progress: None,
     until: float = math.inf,
-    shortened: Callable[[int], None] = lambda steps: None,
+    planned: Callable[[int, int], None] = lambda done, steps: None,
 ) -> Transcoder:
     """Trains a transcoder.
 
@@ -196,14 +196,14 @@ def train_transcoder(
         checkpoint: File that keeps the run's state; if it exists, the run resumes from it.
         progress: Called with every report.
         until: When training should be done, in seconds of ``time.monotonic``; a run that is too slow makes fewer steps.
-        shortened: Called with the number of steps in all, whenever they become fewer.
+        planned: Called with the steps made and the steps in all, at the start and whenever they become fewer.
 
     Raises:
         InvalidInput: If the recipe cannot be made, or the checkpoint is of another run.
         CorruptArtifact: If the checkpoint cannot be read.
     """
     run = TranscoderRun(stream, layers, d_model, recipe, config)
-    resume_run(run, checkpoint, progress, until, shortened)
+    resume_run(run, checkpoint, progress, until, planned)
     return run.finish()
 
 

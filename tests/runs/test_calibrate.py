@@ -27,6 +27,7 @@ from labeling.strength import Calibrator
 from saes.budget import Budget
 from saes.cost import Job
 from saes.run import TrainConfig
+from saes.stream import DocumentChunks
 from tests.runs.fakes import NAMES, FakeEngine, describe
 from tests.runs.recording import Recording
 from tests.runs.test_build import PROMPTS, TEXT, plan_of
@@ -237,13 +238,18 @@ def test_of_features_that_share_a_name_the_one_that_steers_best_takes_it(
         assert reader.resolve("loan (bank)").latent == 0
 
 
-def test_a_training_that_was_shortened_says_so() -> None:
-    heard = Recording()
+def test_a_training_that_was_shortened_says_so_and_reading_is_seen_too() -> None:
+    heard, chunks = Recording(), DocumentChunks(FakeEngine(), [], ())
     job = Job(
-        train=TrainConfig(tokens=1000, batch_tokens=10), buffer_tokens=20, weights=1, latents=1, width=1,
+        train=TrainConfig(tokens=1000, batch_tokens=10), buffer_tokens=80, weights=1, latents=1, width=1,
         text_tokens=9000, chunk_tokens=10, token_bytes=1,
     )  # fmt: skip
-    with training_bar(job, heard) as bar:
-        bar.shorten(70)
+    with training_bar(job, chunks, heard) as bar:
+        work = heard.works["reading and training"]
+        assert work.total == 1000 + job.wanted
+        bar.plan(0, 100)
+        chunks.progress(300)
+        assert work.done == 300
+        bar.plan(10, 70)
     assert heard.messages == ["trained on 700 of 1,000 tokens: the time ran short"]
-    assert (bar.job.train.tokens, heard.works["reading and training"].total) == (700, 700)
+    assert (bar.job.train.tokens, work.total, work.done) == (700, 700 + bar.job.wanted, 100 + 300)

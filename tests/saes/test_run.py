@@ -77,11 +77,12 @@ def test_a_run_with_time_enough_makes_every_step_of_its_schedule(clock: SimpleNa
 def test_a_run_that_is_too_slow_makes_fewer_steps_and_ends_in_time_at_the_end_of_its_schedule(
     clock: SimpleNamespace, burst: int, pace: float
 ) -> None:
-    run, told = Clocked(config(1000), clock, burst), list[int]()
-    resume_run(run, until=pace * 600, shortened=told.append)
+    run, told = Clocked(config(1000), clock, burst), list[tuple[int, int]]()
+    resume_run(run, until=pace * 600, planned=lambda done, steps: told.append((done, steps)))
     assert run.places[-1] == 999
     assert sorted(run.places) == run.places
-    assert told[-1] == run.done
+    assert told[0] == (0, 1000)
+    assert told[-1][1] == run.done
     assert 500 <= run.done <= 600
     assert clock.now <= pace * 600 + 80
 
@@ -104,9 +105,9 @@ def test_one_that_was_shortened_and_stopped_keeps_to_that(tmp_path: Path, clock:
     resume_run(whole, until=clock.now + 600)
     with pytest.raises(Stopped):
         resume_run(first, tmp_path / "state", stop, until=clock.now + 600)
-    told: list[int] = []
-    resume_run(again, tmp_path / "state", until=clock.now + 10_000, shortened=told.append)
-    assert told == [whole.done]
+    told: list[tuple[int, int]] = []
+    resume_run(again, tmp_path / "state", until=clock.now + 10_000, planned=lambda *each: told.append(each))
+    assert [steps for _, steps in told] == [whole.done]
     assert again.places == whole.places[-len(again.places) :]
 
 

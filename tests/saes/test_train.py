@@ -219,10 +219,10 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_whose_time_is_over_ends_in_saes_all_the_same(both: Both, tmp_path: Path) -> None:
     """And one that is started again, with all the time there is, ends in the same ones."""
-    checkpoint, told = tmp_path / "checkpoint.safetensors", list[int]()
+    checkpoint, told = tmp_path / "checkpoint.safetensors", list[tuple[int, int]]()
     recipes, config = list(RECIPES.values()), CONFIG
-    made = train(batches(), D_MODEL, recipes, config, checkpoint, until=0.0, shortened=told.append)
-    assert told == [20]
+    made = train(batches(), D_MODEL, recipes, config, checkpoint, until=0.0, planned=lambda *each: told.append(each))
+    assert told == [(0, 300), (0, 20)]
     assert {each.config.tokens for each in made} == {20 * 128}
     again = train(batches(), D_MODEL, recipes, config, checkpoint)
     assert all(equal(ours.dictionary, theirs.dictionary) for ours, theirs in zip(made, again, strict=True))

@@ -140,9 +140,9 @@ def test_products_in_bfloat16_train_about_as_good_a_transcoder(planted: Planted)
 
 
 def test_one_whose_time_is_over_ends_in_a_transcoder_all_the_same(planted: Planted, tmp_path: Path) -> None:
-    asked, told = (LAYERS, D_MODEL, RECIPE, CONFIG, tmp_path / "checkpoint.safetensors"), list[int]()
-    made = train_transcoder(stream(planted), *asked, until=0.0, shortened=told.append)
-    assert told == [20]
+    asked, told = (LAYERS, D_MODEL, RECIPE, CONFIG, tmp_path / "checkpoint.safetensors"), list[tuple[int, int]]()
+    made = train_transcoder(stream(planted), *asked, until=0.0, planned=lambda *each: told.append(each))
+    assert told == [(0, 220), (0, 20)]
     again = train_transcoder(stream(planted), *asked)
     assert torch.equal(again.W_enc, made.W_enc)
 
