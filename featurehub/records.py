@@ -263,15 +263,6 @@ class Calibration(Frozen):
     curve: tuple[Trial, ...] = ()
     method: str = ""
 
-    @property
-    def is_measured(self) -> bool:
-        """Whether it was found by really steering."""
-        return self.steerability is not None
-
-    def may_replace(self, other: "Calibration | None") -> bool:
-        """Whether this is founded on at least as many answers as another calibration of the same feature."""
-        return other is None or not other.is_measured or (self.is_measured and self.answers >= other.answers)
-
 
 class FeatureDetails(Frozen):
     """Everything that a feature's page shows.

@@ -53,7 +53,7 @@ class RegisteredFeatures(NamedTuple):
     @property
     def measured(self) -> dict[int, Calibration]:
         """The calibrations that do not wait to be found by steering, by latent."""
-        return {latent: each for latent, each in self.calibrations.items() if each.is_measured}
+        return {latent: each for latent, each in self.calibrations.items() if each.steerability is not None}
 
     @property
     def measured_names(self) -> frozenset[str]:

@@ -15,7 +15,7 @@ from featurehub.store.rows import batches
 from featurehub.store.schema import ArtifactRecord
 from featurehub.store.sql import run_many, statement
 
-__all__ = ["PreparedRows", "better_founded", "id_of", "save_calibrations", "save_features"]
+__all__ = ["PreparedRows", "better_founded", "id_of", "may_replace", "save_calibrations", "save_features"]
 
 Row = dict[str, Any]
 
@@ -82,13 +82,20 @@ def save_features(session: Session, artifact: ArtifactRecord, rows: PreparedRows
     return ids
 
 
+def may_replace(new: Calibration, stored: Calibration | None) -> bool:
+    """Whether a calibration is founded on at least as many answers as the one that is stored."""
+    if stored is None or stored.steerability is None:
+        return True
+    return new.steerability is not None and new.answers >= stored.answers
+
+
 def better_founded(session: Session, calibrations: Mapping[str, Calibration]) -> dict[str, Calibration]:
     """Those of the calibrations, by the feature's id, that may replace what is stored."""
     stored: dict[str, Calibration] = {}
     for batch in batches(calibrations):
         rows = session.execute(CALIBRATED, {"ids": batch})
         stored |= {row.id: Calibration.model_validate_json(row.calibration) for row in rows}
-    return {id: each for id, each in calibrations.items() if each.may_replace(stored.get(id))}
+    return {id: each for id, each in calibrations.items() if may_replace(each, stored.get(id))}
 
 
 def save_calibrations(session: Session, calibrations: Mapping[str, Calibration]) -> None:

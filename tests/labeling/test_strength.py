@@ -8,7 +8,6 @@ import pytest
 from featurehub.edits import Steering
 from featurehub.engine.offline import Generation, Sampling
 from featurehub.features import Mode
-from featurehub.records import Calibration
 from labeling.bench import Bench
 from labeling.calibration import rounds, tokens_of
 from labeling.strength import CalibrationConfig, Calibrator, Candidate, calibrate, choose_candidates, usual_dose
@@ -282,15 +281,6 @@ def test_a_round_finds_what_the_whole_calibration_finds() -> None:
     assert found == {latent: whole[latent] for latent in found}
     assert found.keys() == {0, 1, 3, 4}
     assert usual_dose([], CONFIG) == pytest.approx(0.525)
-
-
-@pytest.mark.parametrize(("ours", "theirs", "may"), [(16, 16, True), (8, 16, False), (8, 0, True), (0, 8, False)])
-def test_a_calibration_is_replaced_by_a_better_founded_one_only(ours: int, theirs: int, may: bool) -> None:
-    def founded(answers: int) -> Calibration:
-        return Calibration(strength=1.0, dose=0.5, steerability=0.5 if answers else None, answers=answers)
-
-    assert founded(ours).may_replace(founded(theirs)) is may
-    assert founded(ours).may_replace(None)
 
 
 def test_the_same_calibration_comes_out_twice() -> None:
