@@ -1,5 +1,6 @@
 """The commands that make SAEs: harvest, train, label, calibrate, and build, which does all four."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -55,6 +56,7 @@ def build(
     budget: Budget = "",
 ) -> None:
     """Harvest, train an SAE, label its features, register everything, and calibrate strengths as time allows."""
+    began = time.monotonic()
     from saes.texts import pinned, read_texts
 
     text = pinned(text)
@@ -81,7 +83,9 @@ def build(
         layer=layer,
         site=site or Site.RESID_POST,
         material=MaterialConfig(text=text, max_tokens=max_tokens),
-        training=SaeTraining(recipes=(recipe,), config=config, budget=BudgetOf.parse(budget)),
+        training=SaeTraining(
+            recipes=(recipe,), config=config, budget=BudgetOf.parse(budget).less(time.monotonic() - began)
+        ),
         patient=False,
     )
     artifact = build_artifact(plan, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())
@@ -119,6 +123,7 @@ def train(
     budget: Budget = "",
 ) -> None:
     """Harvest once, and train an SAE of every architecture, width and seed on it, all in one pass."""
+    began = time.monotonic()
     from saes.texts import pinned, read_texts
 
     text = pinned(text)
@@ -143,7 +148,7 @@ def train(
         config=TrainConfig.here(tokens=tokens or default_tokens(widest), batch_tokens=batch_tokens),
         buffer_tokens=buffer_tokens,
         shards=shards,
-        budget=BudgetOf.parse(budget),
+        budget=BudgetOf.parse(budget).less(time.monotonic() - began),
     )
     material = MaterialConfig(text=text, max_tokens=max_tokens)
     plan = TrainPlan(model=model, out=out, layer=form.layer, site=form.site, material=material, training=training)

@@ -44,7 +44,7 @@ from saes.train import TrainedSae, train, trial
 
 __all__ = ["Afterwards", "SaeTraining", "TrainPlan", "TrainedSaes", "harvest_and_train", "job_of", "train_saes"]
 
-OUTLOOK = "outlook.json"
+OUTLOOK, CHECKPOINT = "outlook.json", "checkpoint.safetensors"
 
 
 class SaeTraining(Training):
@@ -216,6 +216,8 @@ def harvest_and_train(
         job = job_of(training, d_model, shuffled, special)
         rates = measure(engine, shuffled, job, trial(training.recipes, d_model, training.config))
     job, until = agreed(job, training.budget, rates, ahead, partial / "tokens", progress)
+    if (partial / CHECKPOINT).is_file():
+        progress.say("an earlier start has trained part of that: training goes on from there")
     if ahead.outlook is not None:
         write_text(partial / OUTLOOK, ahead.outlook.model_dump_json())
     read = material._replace(training=list(take_until(shuffled, job.wanted, special)))
@@ -223,7 +225,7 @@ def harvest_and_train(
     estimate = job.estimate(rates)
     read_until = time.monotonic() + (until - time.monotonic()) * job.wanted / rates.read / estimate.seconds
     chunks = chunks_of(job, reading, training.shards or partial / "harvest", read_until, partial / "shards", progress)
-    saes = train_on(training, job, chunks, partial / "checkpoint.safetensors", until, progress)
+    saes = train_on(training, job, chunks, partial / CHECKPOINT, until, progress)
     return TrainedSaes(read, saes, partial, ahead, estimate.seconds)
 
 

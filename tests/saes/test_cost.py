@@ -51,6 +51,12 @@ def test_a_budget_is_a_time_or_tokens(text: str, budget: Budget) -> None:
     assert Budget.parse(text) == budget
 
 
+def test_what_was_spent_before_a_run_begins_is_no_longer_there() -> None:
+    assert Budget(seconds=90).less(30) == Budget(seconds=60)
+    assert Budget(seconds=90, tokens=5).less(100) == Budget(seconds=1, tokens=5)
+    assert Budget(tokens=5).less(100) == Budget(tokens=5)
+
+
 @pytest.mark.parametrize("text", [" ", "10", "10m", "0s", "-5s", "1e3s", "2 weeks", "infs", "٣s"])
 def test_any_other_budget_is_refused_with_examples(text: str) -> None:
     with pytest.raises(InvalidInput, match="10min or 2h, or tokens, such as 500k"):
