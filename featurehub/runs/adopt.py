@@ -31,7 +31,7 @@ from featurehub.runs.judges import BuildJudge
 from featurehub.runs.material import dataset_of
 from featurehub.runs.phases import Ahead, Outlook, look_ahead, say_phases
 from featurehub.runs.progress import SILENT, Progress
-from featurehub.runs.register import describe, register
+from featurehub.runs.register import LENIENT, describe, register
 from featurehub.runs.registered import RegisteredFeatures
 from featurehub.runs.speeds import measure_speeds
 from featurehub.settings import Frozen
@@ -139,7 +139,7 @@ def adopt(
             metrics = keep_baseline(outlook.baseline, engine, sae, folder, progress)
             own = made_from(source, format, imported, sae.activations.quality) | own
             seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
-            found = describe(plan.model, engine, sae, progress)
+            found = describe(plan.model, engine, sae, progress, LENIENT if deadline.is_bound else None)
         artifact = open_artifact(plan.out)
         digest = digest_of(entries, plan.source)
         basis = CalibrationBasis.of(judge, prompts, made_from=digest, calibration=plan.calibration)

@@ -35,6 +35,8 @@ __all__ = [
 
 REPORT = "training.html"
 
+READ_AT_ONCE = 64
+"""Documents that are read in one call: more may take minutes, and it is to be seen how far it is."""
 DOCUMENTS = 3000
 """Most held-out documents that are read, by default."""
 
@@ -71,7 +73,8 @@ def evaluated(
     """Encodes held-out documents with an SAE, reading them through an engine."""
     with progress.work("reading held-out documents", len(documents), "documents") as advance:
         special = special_ids(engine.tokenizer)
-        return EvaluatedSae(dictionary, encode_documents(engine, dictionary, documents, special, progress=advance))
+        seen = encode_documents(engine, dictionary, documents, special, READ_AT_ONCE, progress=advance)
+        return EvaluatedSae(dictionary, seen)
 
 
 def keep_baseline(

@@ -27,7 +27,7 @@ from featurehub.runs.matching import identify_own
 from featurehub.runs.material import MaterialConfig, material_of
 from featurehub.runs.phases import EVALUATE, LABEL, Ahead, Outlook, look_ahead, say_phases
 from featurehub.runs.progress import SILENT, Progress
-from featurehub.runs.register import describe, register
+from featurehub.runs.register import LENIENT, describe, register
 from featurehub.runs.registered import RegisteredFeatures
 from featurehub.runs.speeds import measure_speeds
 from featurehub.settings import Frozen
@@ -104,7 +104,8 @@ def label_artifact(
         material = material_of(plan.material, engine, identity, hook, entries, progress)
         outlook = outlook_of(plan, engine, dictionary, material.held_out, start, deadline, progress)
         held_out = material.held_out[: outlook.baseline.documents]
-        described = describe(plan.model, engine, evaluated(engine, dictionary, held_out, progress), progress)
+        sae = evaluated(engine, dictionary, held_out, progress)
+        described = describe(plan.model, engine, sae, progress, LENIENT if deadline.is_bound else None)
         register(artifact, described, plan.calibration, plan.database, progress)
         basis.keep(artifact.folder, progress)
         return calibrate_registered(plan, engine, artifact, basis, deadline, progress, outlook.speeds.steered)

@@ -9,20 +9,23 @@ from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
 from featurehub.errors import UnsupportedModel
 from featurehub.names import base_of
-from featurehub.records import Calibration, FeatureRow, Labeled
+from featurehub.records import Calibration, FeatureRow, Labeled, Unlabeled
 from featurehub.runs.baseline import EvaluatedSae
 from featurehub.runs.progress import Progress
 from featurehub.store import FeatureSet, save_or_keep
 from labeling.calibration import CalibrationConfig
 from labeling.corpus import Corpus
-from labeling.label import LatentLabel, label_latents
+from labeling.label import LabelConfig, LatentLabel, label_latents
 from labeling.logit_lens import Projection, project
 from labeling.statistics import StatisticsConfig, feature_rows
 from labeling.strength import Candidate, default_calibration, usual_dose
 from labeling.unembedding import read_unembedding
 from saes.documents import pieces
 
-__all__ = ["Description", "candidates_of", "describe", "merits", "register"]
+__all__ = ["LENIENT", "Description", "candidates_of", "describe", "merits", "register"]
+
+LENIENT = LabelConfig(max_unlabeled=1.0)
+"""For runs with a budget of time, in which few documents may be read: these end in an SAE with the labels there are."""
 
 
 class Description(NamedTuple):
@@ -41,23 +44,32 @@ class Description(NamedTuple):
     median_norm: float
 
 
-def describe(model: Path, engine: Engine, sae: EvaluatedSae, progress: Progress) -> Description:
+def describe(
+    model: Path, engine: Engine, sae: EvaluatedSae, progress: Progress, config: LabelConfig | None = None
+) -> Description:
     """Labels an SAE's live latents and computes their statistics.
 
     Args:
         model: Folder of the model, whose unembedding gives each feature's top tokens.
         engine: Its tokenizer gives the text of each token.
         sae: The SAE with its activations on held-out documents.
-        progress: Receives progress reports.
+        progress: Receives progress reports; is warned if most latents stay without a label.
+        config: How latents are labelled.
 
     Raises:
-        BudgetExceeded: Most latents stay without a label.
+        BudgetExceeded: More latents stay without a label than the configuration allows.
     """
     seen = sae.activations
     corpus = Corpus([pieces(engine.tokenizer, d.token_ids) for d in seen.documents], seen.matrix, seen.offsets)
     projection = projected(model, engine, sae.dictionary, progress)
     with progress.work("labelling", sae.dictionary.d_sae, "latents") as work:
-        labels = label_latents(corpus, projection=projection, progress=work.at)
+        labels = label_latents(corpus, config, projection=projection, progress=work.at)
+    unlabelled = sum(isinstance(label.outcome, Unlabeled) for label in labels)
+    if unlabelled > LabelConfig().max_unlabeled * len(labels):
+        progress.warn(
+            f"{unlabelled:,} of {len(labels):,} live latents have no label: only {len(seen.documents):,} documents "
+            "were read for them; `featurehub label` with more time labels them again"
+        )
     with progress.phase("computing statistics"):
         W_dec = sae.dictionary.W_dec.numpy()
         rows = list(feature_rows(corpus, seen.tokens, W_dec, projection, StatisticsConfig()))

@@ -35,7 +35,7 @@ class FakeEngine(FakeReader):
         return (Generation("good", [20, 21, 22], None) for _ in prompts)
 
 
-def describe(model: Any, engine: Any, sae: EvaluatedSae, progress: Any) -> Description:
+def describe(model: Any, engine: Any, sae: EvaluatedSae, *_: Any) -> Description:
     """Latents 0 to 5 are called by ``NAMES``, each with a worse label than the one before; the others have no label."""
     rows = [FeatureRow(latent=i, density=0.1, max_activation=1.0) for i in range(sae.dictionary.d_sae)]
     named = [Labeled(label=f"{name}: word", score=0.9 - i / 10) for i, name in enumerate(NAMES)]

@@ -1,7 +1,9 @@
 """What a build starts and says, on a stand-in for the engine; real builds are in tests/end_to_end."""
 
 import re
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,12 +11,17 @@ from featurehub.artifacts.artifact import verify
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.engine.config import EngineConfig
+from featurehub.errors import BudgetExceeded
 from featurehub.runs import build as building
 from featurehub.runs import engines
+from featurehub.runs import register as registering
 from featurehub.runs.build import BuildPlan, build
 from featurehub.runs.material import MaterialConfig
 from featurehub.runs.training import SaeTraining
+from featurehub.store import open_store
 from labeling.judge import WordJudge
+from labeling.label import LabelConfig, label_latents
+from saes.budget import Budget
 from saes.recipes import Recipe
 from saes.run import TrainConfig
 from tests.runs.fakes import WIDTH, FakeEngine, describe
@@ -100,3 +107,24 @@ def test_who_starts_a_build_hears_its_phases_and_how_far_it_is(tmp_path: Path, s
     assert re.search(r"evaluate +\d+ tokens +about \d", heard.messages[2])
     assert heard.messages[-1] == "6 features are calibrated"
     assert not heard.warnings
+
+
+def test_a_budget_of_time_ends_in_an_sae_even_where_few_latents_can_be_labelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choosy(corpus: Any, config: LabelConfig | None, **others: Any) -> Any:
+        often = (config or LabelConfig()).model_copy(update={"min_passages": 10**6})
+        return label_latents(corpus, often, **others)
+
+    monkeypatch.setattr(engines, "Engine", FakeEngine)
+    monkeypatch.setattr(registering, "label_latents", choosy)
+    plan, heard = plan_of(tmp_path / "sae"), Recording()
+    with pytest.raises(BudgetExceeded, match="stay without a label"):
+        build(plan, TEXT, WordJudge(), PROMPTS)
+    assert not plan.out.exists()
+    timed = plan.training.model_copy(update={"budget": Budget(seconds=3600)})
+    verify(build(plan.model_copy(update={"training": timed}), TEXT, WordJudge(), PROMPTS, heard))
+    [warning] = heard.warnings
+    assert "live latents have no label: only 20 documents were read" in warning
+    with closing(open_store(plan.database)) as store, store.read() as reader:
+        assert reader.features("sae")
