@@ -33,6 +33,8 @@ __all__ = ["Bar", "ConsoleProgress", "console", "output", "phase", "suggest", "w
 WIDE = 200
 JUST_BEGUN = 20.0
 """Seconds in which work tells what an earlier run has done of it: that is not counted for its speed."""
+TOO_LITTLE = 0.01
+"""Share of the work from which on it is told how long the rest will take."""
 LINE_EVERY = 30.0
 """Seconds from one line to the next where there is no terminal."""
 console = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -121,9 +123,11 @@ class Lines:
 
     def line(self, seconds: float) -> str:
         """What is told after so many seconds."""
-        speed = (self.done - self.before) / seconds
-        left = max(0, self.total - self.done) / speed if speed else None
-        eta = "" if left is None else f", {speed:,.0f} {self.unit}/s, about {spoken(left)} left"
+        made, left = self.done - self.before, max(0, self.total - self.done)
+        eta = ""
+        if made > TOO_LITTLE * self.total:
+            speed = made / seconds
+            eta = f", {speed:,.{0 if speed >= 10 else 1}f} {self.unit}/s, about {spoken(left * seconds / made)} left"
         words = f"  {self.words}" if self.words else ""
         return f"  {self.name}: {self.done:,} of {self.total:,} {self.unit}{eta}{words}"
 

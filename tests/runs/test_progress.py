@@ -71,9 +71,9 @@ def test_without_a_terminal_long_work_is_a_line_now_and_then(
             work(50)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "  training: 150 of 1,000 tokens, 5 tokens/s, about 3 min left  EV 0.8",
-        "  training: 300 of 1,000 tokens, 5 tokens/s, about 2 min left  EV 0.8",
-        "  training: 450 of 1,000 tokens, 5 tokens/s, about 2 min left  EV 0.8",
+        "  training: 150 of 1,000 tokens, 5.0 tokens/s, about 3 min left  EV 0.8",
+        "  training: 300 of 1,000 tokens, 5.0 tokens/s, about 2 min left  EV 0.8",
+        "  training: 450 of 1,000 tokens, 5.0 tokens/s, about 2 min left  EV 0.8",
         "✓ training 100 s",
     ]
 
