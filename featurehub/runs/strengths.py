@@ -27,6 +27,8 @@ __all__ = ["StrengthSearch", "affordable"]
 
 UNSTEERED_SHARE, FEWEST_UNSTEERED = 0.25, 12
 """Largest share of the time in which the model answers unsteered, and the fewest such answers to either half."""
+ROUND = 60.0
+"""Seconds that a round should take at most: what it finds is written only at its end."""
 TRIED_NAMES = 2
 """Names of the first round, if nothing is known of the speed yet."""
 
@@ -127,7 +129,7 @@ class StrengthSearch:
         config, room = self.calibrator.config, self.room
         if self.speed is None:
             config = config.model_copy(update={"names_per_round": TRIED_NAMES})
-        first = next(rounds(waiting, config, room))
+        first = next(rounds(waiting, config, min(room, ROUND * (self.speed or math.inf))))
         return first if tokens_of(first, config) <= room else []
 
     @contextmanager
