@@ -124,9 +124,10 @@ class Bench:
         self.progress: Callable[[int], None] = lambda tokens: None
         self.done = self.tokens = 0
 
-    def unsteered(self, prompts: Sequence[list[int]], count: int) -> list[str]:
-        """The texts of ``count`` unsteered answers to the prompts, which are used in turn."""
-        return self.answer([(prompts[i % len(prompts)], None) for i in range(count)], self.sampling.max_tokens)
+    def unsteered(self, prompts: Sequence[list[int]], count: int, first: int = 0) -> list[str]:
+        """The texts of the unsteered answers ``first`` to ``count`` to the prompts, which are used in turn."""
+        asked = [(prompts[i % len(prompts)], None) for i in range(first, count)]
+        return self.answer(asked, self.sampling.max_tokens)
 
     def run(
         self,

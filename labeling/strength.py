@@ -73,10 +73,18 @@ class Calibrator:
         self.choosing, self.confirming = prompts[::2], prompts[1::2] or prompts
         self.unsteered = UnsteeredAnswers([], [])
 
+    @property
+    def unheard(self) -> int:
+        """Most tokens of the unsteered answers that ``listen`` lacks."""
+        lacking = (max(0, self.config.unsteered - len(texts)) for texts in self.unsteered)
+        return sum(lacking) * self.config.sampling.max_tokens
+
     def listen(self) -> None:
-        """Step 1: lets the unsteered model answer."""
-        halves = (self.choosing, self.confirming)
-        self.unsteered = UnsteeredAnswers(*(self.bench.unsteered(half, self.config.unsteered) for half in halves))
+        """Step 1: lets the unsteered model answer, as often as it has not answered yet."""
+        count, known = self.config.unsteered, self.unsteered
+        choosing = self.bench.unsteered(self.choosing, count, len(known.choosing))
+        confirming = self.bench.unsteered(self.confirming, count, len(known.confirming))
+        self.unsteered = UnsteeredAnswers(known.choosing + choosing, known.confirming + confirming)
 
     def candidates(self, features: Sequence[Candidate]) -> list[Candidate]:
         """Step 2: those of the features that are tried, the most promising names first.

@@ -19,9 +19,10 @@ goes on with the calibration.
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
+from glob import escape
 
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, open_artifact
-from featurehub.artifacts.files import replace_folder
+from featurehub.artifacts.files import remove_leftovers, replace_folder
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine
 from featurehub.errors import ArtifactError, NotFound
@@ -101,6 +102,7 @@ def build(
     check_writable(plan.database)
     deadline = Deadline.of(plan.training.budget)
     digest = plan.digest(entries)
+    remove_leftovers(plan.out.parent, escape(plan.out.name))
     if (built := already_built(plan, digest, progress)) is not None:
         artifact, basis = built
         go_on(plan, artifact, basis, deadline, progress)

@@ -83,15 +83,14 @@ class StrengthSearch:
             basis: What strengths are found with.
             progress: Receives progress reports.
         """
-        config = self.calibrator.config
-        key = digest_of(basis.prompts, config.sampling)
-        kept = kept_unsteered(folder, key)
-        if kept is not None and len(kept.choosing) >= config.unsteered:
-            self.calibrator.unsteered = kept
+        calibrator = self.calibrator
+        key = digest_of(basis.prompts, calibrator.config.sampling)
+        calibrator.unsteered = kept_unsteered(folder, key) or calibrator.unsteered
+        if not calibrator.unheard:
             return
-        with progress.work("answering unsteered", config.unsteered_tokens, "tokens") as work, self.timed(work, 0):
-            self.calibrator.listen()
-        keep_unsteered(folder, key, self.calibrator.unsteered)
+        with progress.work("answering unsteered", calibrator.unheard, "tokens") as work, self.timed(work, 0):
+            calibrator.listen()
+        keep_unsteered(folder, key, calibrator.unsteered)
 
     def run(self, candidates: Sequence[Candidate], progress: Progress) -> list[Candidate]:
         """Step 2.

@@ -175,6 +175,22 @@ def test_a_feature_that_is_named_is_calibrated_now_with_more_answers_and_these_s
         assert writer.improve_calibrations({feature.id: found}) == [feature.id]
 
 
+def test_unsteered_answers_are_kept_and_only_those_that_are_lacking_are_given(tmp_path: Path) -> None:
+    """A short budget may have had room for a few only."""
+    plan = few(tmp_path / "sae", calibration=FEW.model_copy(update={"names": 2}))
+    artifact = make(plan)
+    more = FEW.model_copy(update={"names": 2, "unsteered": 7})
+    basis = CalibrationBasis.open(artifact).model_copy(update={"calibration": more})
+    own = CalibratePlan(model=bundled_model(), database=plan.database, names=("sun",))
+    Counting.answered = 0
+    heard = Recording()
+    calibrate_artifact(own, artifact, basis, heard)
+    assert heard.works["answering unsteered"].total == 2 * 3 * more.sampling.max_tokens
+    assert Counting.answered == 2 * 3 + 4 * 6 + 2 * 6 + 9
+    calibrate_artifact(own, artifact, basis, again := Recording())
+    assert "answering unsteered" not in again.works
+
+
 def test_what_cannot_be_calibrated_is_refused_before_an_engine_starts(tmp_path: Path) -> None:
     plan = few(tmp_path / "sae")
     artifact = make(plan)
