@@ -141,11 +141,10 @@ def train(
     options = RecipeOptions(architecture or (), latents or (), k, lr, seed)
     begun = open_artifact(folder_of(parent, db or database_path())) if parent else None
     form = form_of(model, options, begun, layer, site)
-    widest = max(recipe.d_sae for recipe in form.recipes)
     training = SaeTraining(
         recipes=form.recipes,
         parents=form.parents,
-        config=TrainConfig.here(tokens=tokens or default_tokens(widest), batch_tokens=batch_tokens),
+        config=TrainConfig.here(tokens=tokens or default_tokens(form.widest), batch_tokens=batch_tokens),
         buffer_tokens=buffer_tokens,
         shards=shards,
         budget=BudgetOf.parse(budget).less(time.monotonic() - began),
