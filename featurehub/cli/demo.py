@@ -10,6 +10,7 @@ from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.prompts import neutral_prompts
 from featurehub.engine.offline import Sampling
 from featurehub.errors import ArtifactNotFound
+from featurehub.runs.basis import CalibrationBasis
 from featurehub.runs.build import BuildPlan, build
 from featurehub.runs.judges import RecognizerJudge
 from featurehub.runs.material import MaterialConfig
@@ -90,11 +91,12 @@ def build_demo(plan: DemoPlan | None = None, build_with: BuildPlan | None = None
 
 
 def ensure_demo() -> Artifact:
-    """Returns the demo's SAE, building it on first use."""
+    """Returns the demo's SAE, building it on first use, or to the end if its first build was stopped."""
     try:
-        return open_artifact(demo_sae())
+        artifact, basis = open_artifact(demo_sae()), CalibrationBasis.find(demo_sae())
     except ArtifactNotFound:
         return build_demo()
+    return artifact if basis is None or basis.done else build_demo()
 
 
 def user(prompt: str) -> list[Message]:

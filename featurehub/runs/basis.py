@@ -39,6 +39,7 @@ class CalibrationBasis(Frozen):
         prompts: The prompts that strengths are calibrated on.
         calibration: How many answers are given.
         seconds: How long training should have taken, by estimate; 0 where nothing was trained.
+        done: Whether the build's calibration has tried all names that it should.
     """
 
     made_from: str
@@ -47,6 +48,7 @@ class CalibrationBasis(Frozen):
     prompts: tuple[Prompt, ...]
     calibration: CalibrationConfig = CalibrationConfig()
     seconds: float = 0.0
+    done: bool = False
 
     @classmethod
     def of(cls, judge: BuildJudge, prompts: Sequence[Prompt], **fields: Any) -> Self:

@@ -136,7 +136,9 @@ def calibrate_last(
 ) -> None:
     """Step 9, until that time, in seconds of ``time.monotonic``."""
     registered, names = RegisteredFeatures.read(plan.database, artifact), plan.calibration.names
-    calibrate_promising(engine, artifact, basis, registered, Deadline.at(until), progress, names, speed)
+    done = calibrate_promising(engine, artifact, basis, registered, Deadline.at(until), progress, names, speed)
+    if not done.left:
+        basis.model_copy(update={"done": True}).keep(artifact.folder, progress)
 
 
 def already_built(plan: BuildPlan, digest: str, progress: Progress) -> tuple[Artifact, CalibrationBasis] | None:
@@ -156,8 +158,7 @@ def already_built(plan: BuildPlan, digest: str, progress: Progress) -> tuple[Art
 
 def go_on(plan: BuildPlan, artifact: Artifact, basis: CalibrationBasis, deadline: Deadline, progress: Progress) -> None:
     """Step 9 for an artifact that an earlier start of this build has registered."""
-    registered = RegisteredFeatures.read(plan.database, artifact)
-    if not registered.waiting(names_too=False) or len(registered.measured_names) >= plan.calibration.names:
+    if basis.done and basis.calibration == plan.calibration:
         return progress.say(f"{plan.out} is built, registered and calibrated already; remove it to build it anew")
     progress.say(f"{plan.out} is built already, and its features are registered: its calibration goes on")
     basis = basis.model_copy(update={"calibration": plan.calibration})
