@@ -7,7 +7,8 @@ from pydantic import SkipValidation
 from typing_extensions import TypedDict
 
 from api.engine import SteeringEngine
-from api.plan import Notice, Plan
+from api.notice import Notice
+from api.plan import Plan
 from featurehub.activations import ActivationBlock
 from featurehub.features import AppliedEdit
 from featurehub.report import SteerReport

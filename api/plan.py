@@ -1,7 +1,8 @@
 """From the names of a request to what the engine runs.
 
 1. Every name is resolved to a feature of the loaded SAEs, all at once.
-2. A stale feature is refused, or warned of; one that was not checked is warned of.
+2. A stale feature is refused, or warned of; one that was not checked is warned of, and so is one that is nudged
+   without ever having been calibrated.
 3. A weight on the calibrated scale becomes the raw number of its mode, and a condition's value an activation:
        nudge   weight · strength          pin   weight · max_activation
        mul     1 + weight                 ablate   0
@@ -17,32 +18,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from api.asked import XARGS_KEY, SteeringRequest
+from api.notice import Notice, never_calibrated
 from api.served import ServedModel
 from api.states import artifact_states, states_of, with_states
 from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
 from featurehub.errors import AmbiguousFeature, InvalidEdit, NotFound, StaleFeature
 from featurehub.features import AppliedEdit, Edit, Feature, Mode, OnStale, State
-from featurehub.settings import Frozen, Limits
+from featurehub.settings import Limits
 from featurehub.store import Reader
 
-__all__ = ["Notice", "Plan", "make_plan"]
+__all__ = ["Plan", "make_plan"]
 
 FEATURES_TRIED = 20
-
-
-class Notice(Frozen):
-    """Something that the client should know although the request was answered.
-
-    Attributes:
-        code: What it is about, for programs: "feature_stale", "sae_unchecked", "nothing_steered" and the like.
-        message: The same in a sentence, for people.
-        feature: Id of the feature that it is about; None where it is about no single feature.
-    """
-
-    code: str
-    message: str
-    feature: str | None = None
 
 
 class ResolvedFeature(NamedTuple):
@@ -108,6 +96,7 @@ def make_plan(asked: SteeringRequest, reader: Reader, served: ServedModel, limit
     refuse_repeated(asked.edits, features)
     on_stale = asked.steer.on_stale or served.on_stale
     notices = judge(features, on_stale, reader, served)
+    notices += tuple(never_calibrated(name, edit, features[name].feature) for name, edit in guessed(asked, features))
     if asked.top_k:
         notices += judge_readings(reader, served)
     edits = {name: latent_edit(name, edit, features[name].feature, features) for name, edit in asked.edits.items()}
@@ -170,6 +159,12 @@ def notice(name: str, found: ResolvedFeature, served: ServedModel) -> Notice:
     feature, report = found.feature, f" (drift report {found.report})" if found.report else ""
     message = f"{name!r} {saying(feature.state, served)}{report}"
     return Notice(code=f"feature_{feature.state}", message=message, feature=feature.id)
+
+
+def guessed(asked: SteeringRequest, features: Mapping[str, ResolvedFeature]) -> list[tuple[str, Edit]]:
+    """The edits whose weight is one of a strength that was never tried."""
+    nudges = [(name, edit) for name, edit in asked.edits.items() if edit.mode is Mode.NUDGE and edit.weight]
+    return [(name, edit) for name, edit in nudges if features[name].feature.never_steered]
 
 
 def judge_readings(reader: Reader, served: ServedModel) -> tuple[Notice, ...]:
@@ -265,7 +260,7 @@ def value(name: str, edit: Edit, feature: Feature) -> float:
         case Mode.NUDGE:
             if feature.strength is None and weight:
                 raise InvalidEdit(
-                    f"{name!r} was never calibrated, so no weight is defined for it. Calibrate it with "
+                    f"{name!r} was never calibrated, so no weight is defined for it. Label it with "
                     f'`featurehub label`, or send {{"mode": "pin", "weight": {weight}}}.',
                     param=f"features.{name}",
                 )

@@ -21,7 +21,7 @@ FeaturehubError
 ├── StoreError
 │   ├── StoreBusy            another process is writing to the feature database
 │   └── StoreReadOnly        the feature database can only be read
-└── BudgetExceeded           too many failures, or a run over its time or token budget
+└── BudgetExceeded           too many failures, or a budget that is too small for any result
 """
 
 from collections.abc import Sequence
@@ -218,6 +218,6 @@ class StoreReadOnly(StoreError):
 
 
 class BudgetExceeded(FeaturehubError):
-    """Too many failures, or a run over its time or token budget."""
+    """Too many failures, or a budget that is too small for any result."""
 
     code = "budget_exceeded"

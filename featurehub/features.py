@@ -85,7 +85,8 @@ class Feature(Frozen):
         max_activation: Its largest activation on the corpus that its statistics come from.
         label_score: How well the label predicts the feature on held-out contexts, in [0, 1]; None where it was not
             scored.
-        strength: Raw nudge coefficient that weight 1.0 stands for; None where it was never calibrated or cannot write.
+        strength: Raw nudge coefficient that weight 1.0 stands for; that of the model's usual dose where it was never
+            calibrated; None where it has no label or cannot write.
         steerability: Share of steered answers that showed the label, minus the share of unsteered ones, in [-1, 1];
             None where it was never tested.
         state: How the feature stands on the loaded model.
@@ -107,6 +108,11 @@ class Feature(Frozen):
     state: State = State.UNCHECKED
     relevance: float | None = None
     aliases: tuple[str, ...] = ()
+
+    @property
+    def never_steered(self) -> bool:
+        """Whether its strength is only that of the model's usual dose, with which nobody tried to steer."""
+        return self.strength is not None and self.steerability is None
 
     @property
     def writes(self) -> bool:

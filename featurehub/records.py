@@ -248,8 +248,10 @@ class Calibration(Frozen):
             answers that the strength was not chosen by; None where nothing was steered.
         unsteered: Share of unsteered answers that show the label.
         coherence: Share of coherent answers among those that steerability was measured on.
+        answers: How many answers steerability was measured on; 0 where nothing was steered.
         curve: Every strength that was tried, measured on the answers that one was chosen by.
-        method: How it was found.
+        method: How it was found: "steered"; "dose" where it is only the usual dose, with which nobody tried to steer;
+            "writes nothing" for a row of zeros.
     """
 
     strength: float | None
@@ -257,6 +259,7 @@ class Calibration(Frozen):
     steerability: float | None = Field(default=None, ge=-1.0, le=1.0)
     unsteered: float | None = None
     coherence: float | None = None
+    answers: int = Field(default=0, ge=0)
     curve: tuple[Trial, ...] = ()
     method: str = ""
 

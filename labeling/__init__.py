@@ -13,7 +13,7 @@ never a label that says so; too many of them raise BudgetExceeded.
 
 May import the engine, records and all below; never the store, saes or api, and nothing here trains. Start with
 ``label`` (the run as a whole), then ``evidence`` (the statistic that picks a name) and ``explainer``; ``strength``
-calibrates.
+calibrates what ``calibration`` chooses.
 """
 
 from labeling.corpus import Corpus

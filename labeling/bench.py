@@ -111,8 +111,9 @@ class Bench:
         judge: Judges the answers.
         sampling: How answers are drawn; its seed is that of the first answer.
         per_run: Answers per call of the generator.
-        progress: Called with the number of answers given so far.
+        progress: Called with ``tokens`` after each call of the generator.
         done: Answers given so far.
+        tokens: Tokens that these answers might have had; most end by themselves before that.
     """
 
     def __init__(
@@ -120,42 +121,51 @@ class Bench:
     ) -> None:
         self.generator, self.median_norm, self.judge = generator, median_norm, judge
         self.sampling, self.per_run = sampling, per_run
-        self.progress: Callable[[int], None] = lambda done: None
-        self.done = 0
+        self.progress: Callable[[int], None] = lambda tokens: None
+        self.done = self.tokens = 0
 
-    def unsteered(self, features: Sequence[Candidate], prompts: Sequence[list[int]], count: int) -> dict[int, float]:
-        """By latent, the share of ``count`` unsteered answers that show its label. All features share the answers."""
-        texts = self.answer([(prompts[i % len(prompts)], None) for i in range(count)])
-        return {f.latent: float(self.judge.shows(f.label, texts).mean()) for f in features}
+    def unsteered(self, prompts: Sequence[list[int]], count: int, first: int = 0) -> list[str]:
+        """The texts of the unsteered answers ``first`` to ``count`` to the prompts, which are used in turn."""
+        asked = [(prompts[i % len(prompts)], None) for i in range(first, count)]
+        return self.answer(asked, self.sampling.max_tokens)
 
-    def run(self, arms: Sequence[tuple[Candidate, float]], prompts: Sequence[list[int]], answers: int) -> Trials:
+    def run(
+        self,
+        arms: Sequence[tuple[Candidate, float]],
+        prompts: Sequence[list[int]],
+        answers: int,
+        tokens: int | None = None,
+    ) -> Trials:
         """Steers every candidate at its dose and counts the outcomes.
 
         Args:
             arms: Candidates, each with the dose of its nudge.
             prompts: Token ids; used in turn.
             answers: How many answers each arm gives.
+            tokens: Most tokens of an answer; None for as many as any answer may have.
         """
         requests = [
             (prompts[i % len(prompts)], nudge(candidate, dose, self.median_norm))
             for candidate, dose in arms
             for i in range(answers)
         ]
-        texts = self.answer(requests)
+        texts = self.answer(requests, min(tokens or self.sampling.max_tokens, self.sampling.max_tokens))
         return {
             (candidate.latent, dose): self.judged(candidate, texts[i * answers : (i + 1) * answers])
             for i, (candidate, dose) in enumerate(arms)
         }
 
-    def answer(self, requests: Sequence[tuple[list[int], Steering | None]]) -> list[str]:
-        """The text of the answer to each prompt under its steering."""
+    def answer(self, requests: Sequence[tuple[list[int], Steering | None]], tokens: int) -> list[str]:
+        """The text of the answer to each prompt under its steering, each of at most so many tokens."""
         texts: list[str] = []
         for start in range(0, len(requests), self.per_run):
             prompts, steerings = zip(*requests[start : start + self.per_run], strict=True)
-            sampling = self.sampling.model_copy(update={"seed": self.sampling.seed + self.done})
+            own = {"seed": self.sampling.seed + self.done, "max_tokens": tokens}
+            sampling = self.sampling.model_copy(update=own)
             texts += [answer.text for answer in self.generator.generate(prompts, steerings, sampling)]
             self.done += len(prompts)
-            self.progress(self.done)
+            self.tokens += tokens * len(prompts)
+            self.progress(self.tokens)
         return texts
 
     def judged(self, candidate: Candidate, texts: Sequence[str]) -> AnswerTally:

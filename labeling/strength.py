@@ -4,83 +4,147 @@ A feature that reads well need not write well, so its strength is searched on pr
 chosen by a few answers looks better in these than it is, so one half of the prompts chooses and the other confirms.
 
 1. The unsteered model answers every prompt; a label's unsteered share is how often its answers show it anyway.
-2. promise = label score · (1 − unsteered share): what an answer shows anyway cannot be steered towards. Candidates: the
-   ``names`` whose best promise is highest, and of the features that share such a name, the ``candidates_per_name`` with
-   the best promise. Features without promise are not tried.
-3. Screening: every candidate answers under every dose in ``doses``, with few answers each. A dose d becomes the raw
-   coefficient s = d · median‖x‖ / ‖W_dec[f]‖ of a nudge.
-4. Refining: of each name, the ``finalists`` with the best merit answer again at their two best doses. merit = share of
-   answers that show the label · share that are coherent. A candidate's dose is the one with the best merit over both
-   rounds; of a finalist's, one of the two.
+2. Candidates are tried in rounds, the most promising names first (``labeling.calibration``).
+3. Screening: every candidate of a round answers under rising doses, with few and short answers each. A dose d becomes
+   the raw coefficient s = d · median‖x‖ / ‖W_dec[f]‖ of a nudge. Where a dose has broken the text, higher ones are not
+   tried.
+4. Refining: of each name, the ``finalists`` with the best merit answer again at their two best doses, at full length.
+   merit = share of answers that show the label · share that are coherent. A candidate's dose is the one with the best
+   merit over both; of a finalist's, one of the two.
 5. Confirmation: every candidate answers at its dose, on the other half of the prompts, the finalists most often.
    Steerability is the share of these answers alone that show the label, less the unsteered share on the same prompts.
 
-Every other feature gets the median of the doses found, and no steerability: it was never steered. One whose decoder row
-is zero, or too short for any dose within what an edit may carry, has no strength, and a steerability of 0.
+Every other feature gets the usual dose, the median of the doses found, and no steerability: it was never steered. One
+whose decoder row is zero, or too short for any dose within what an edit may carry, has no strength, and a steerability
+of 0.
+
+A nudge reaches all of a request's tokens, as it does for users, so that each arm computes its prompts for itself: their
+KV blocks could be shared only if steering left the prompt alone, and that would measure something else.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
+from typing import NamedTuple
 
-from pydantic import Field
-
-from featurehub.edits import LARGEST
-from featurehub.engine.offline import Sampling
 from featurehub.records import Calibration, Trial
-from featurehub.settings import Frozen
 from labeling.bench import AnswerTally, Bench, Candidate, Generator, SteeringJudge, Trials, coefficient
+from labeling.calibration import CalibrationConfig, can_write, choose_candidates, group, rounds, tokens_of
 
 __all__ = [
     "CalibrationConfig",
+    "Calibrator",
     "Candidate",
     "Generator",
     "SteeringJudge",
+    "UnsteeredAnswers",
     "calibrate",
     "choose_candidates",
     "coefficient",
+    "default_calibration",
+    "usual_dose",
 ]
 
 
-class CalibrationConfig(Frozen):
-    """How many answers are given to find strengths.
+class UnsteeredAnswers(NamedTuple):
+    """What the model answers by itself.
 
     Attributes:
-        doses: Doses that are tried, ‖Δ‖ as shares of the stream's median norm.
-        names: How many names have features that are tried.
-        candidates_per_name: Features of one name that are tried.
-        finalists: How many of them are refined with more answers.
-        answers: Answers per candidate and dose in screening and refining, and when confirming a candidate that is not a
-            finalist.
-        confirm: Answers when confirming a finalist.
-        per_run: Answers per engine call.
-        sampling: How answers are drawn.
+        choosing: Answers to the prompts that choose.
+        confirming: Answers to the prompts that confirm.
     """
 
-    doses: tuple[float, ...] = (0.3, 0.45, 0.6, 0.75)
-    names: int = Field(default=80, ge=1)
-    candidates_per_name: int = Field(default=2, ge=1)
-    finalists: int = Field(default=2, ge=1)
-    answers: int = Field(default=8, ge=1)
-    confirm: int = Field(default=16, ge=1)
-    per_run: int = Field(default=1024, ge=1)
-    sampling: Sampling = Sampling(temperature=0.7, max_tokens=96, seed=101)
+    choosing: list[str]
+    confirming: list[str]
 
 
-def choose_candidates(features: Sequence[Candidate], config: CalibrationConfig) -> list[Candidate]:
-    """Step 2. Names with equal promise are taken in alphabetical order.
+class Calibrator:
+    """Finds strengths, round by round.
 
-    Args:
-        features: Labelled features that can write.
-        config: How many names, and how many features of each, to choose.
+    Attributes:
+        bench: Lets the model answer, and counts.
+        config: How many answers are given.
+        choosing: The prompts that choose.
+        confirming: The prompts that confirm; a single prompt does both.
+        unsteered: What the model answers by itself; given, or found by ``listen``.
     """
-    by_name = group([feature for feature in features if feature.promise > 0])
-    best = sorted(by_name, key=lambda name: (-max(c.promise for c in by_name[name]), name))
-    return [
-        candidate
-        for name in best[: config.names]
-        for candidate in sorted(by_name[name], key=lambda c: -c.promise)[: config.candidates_per_name]
-    ]
+
+    def __init__(self, bench: Bench, prompts: Sequence[list[int]], config: CalibrationConfig) -> None:
+        self.bench, self.config = bench, config
+        self.choosing, self.confirming = prompts[::2], prompts[1::2] or prompts
+        self.unsteered = UnsteeredAnswers([], [])
+
+    @property
+    def unheard(self) -> int:
+        """Most tokens of the unsteered answers that ``listen`` lacks."""
+        lacking = (max(0, self.config.unsteered - len(texts)) for texts in self.unsteered)
+        return sum(lacking) * self.config.sampling.max_tokens
+
+    def listen(self) -> None:
+        """Step 1: lets the unsteered model answer, as often as it has not answered yet."""
+        count, known = self.config.unsteered, self.unsteered
+        choosing = self.bench.unsteered(self.choosing, count, len(known.choosing))
+        confirming = self.bench.unsteered(self.confirming, count, len(known.confirming))
+        self.unsteered = UnsteeredAnswers(known.choosing + choosing, known.confirming + confirming)
+
+    def candidates(self, features: Sequence[Candidate]) -> list[Candidate]:
+        """Step 2: those of the features that are tried, the most promising names first.
+
+        Args:
+            features: Labelled features.
+        """
+        able = [f for f in features if can_write(f, self.bench.median_norm, self.config)]
+        return choose_candidates(
+            [f._replace(unsteered=self.share(f, self.unsteered.choosing)) for f in able], self.config
+        )
+
+    def share(self, feature: Candidate, texts: Sequence[str]) -> float:
+        """The share of these texts that show a feature's label."""
+        return float(self.bench.judge.shows(feature.label, texts).mean())
+
+    def round(self, candidates: Sequence[Candidate]) -> dict[int, Calibration]:
+        """Steps 3 to 5 for some candidates. Those that share a name belong into one round.
+
+        Returns:
+            Their calibrations by latent.
+        """
+        trials = self.screen(candidates)
+        finalists = choose_finalists(candidates, trials, self.config)
+        arms = [(f, dose) for f in finalists for dose in best_doses(f, trials)[:2]]
+        again = self.bench.run(arms, self.choosing, self.config.answers)
+        trials |= {arm: trials[arm] + tally for arm, tally in again.items()}
+        settled = {c: settled_dose(c, trials) for c in candidates}
+        return {c.latent: self.conclude(c, settled[c], tally, trials) for c, tally in self.confirm(settled, finalists)}
+
+    def screen(self, candidates: Sequence[Candidate]) -> Trials:
+        least = self.config.coherent_min * float(self.bench.judge.coherent(self.unsteered.choosing).mean())
+        standing, trials = list(candidates), Trials()
+        for dose in sorted(self.config.doses):
+            arms = [(candidate, dose) for candidate in standing]
+            trials |= self.bench.run(arms, self.choosing, self.config.answers, self.config.screen_tokens)
+            standing = [each for each in standing if trials[each.latent, dose].coherence >= least]
+        return trials
+
+    def confirm(
+        self, settled: Mapping[Candidate, float], finalists: Sequence[Candidate]
+    ) -> list[tuple[Candidate, AnswerTally]]:
+        often, seldom = ([arm for arm in settled.items() if (arm[0] in finalists) is among] for among in (True, False))
+        found = self.bench.run(often, self.confirming, self.config.confirm)
+        found |= self.bench.run(seldom, self.confirming, self.config.answers)
+        return [(candidate, found[candidate.latent, dose]) for candidate, dose in settled.items()]
+
+    def conclude(self, candidate: Candidate, dose: float, confirmed: AnswerTally, trials: Trials) -> Calibration:
+        """The calibration of a candidate from what its chosen dose did on the prompts that confirm."""
+        share, norm = self.share(candidate, self.unsteered.confirming), self.bench.median_norm
+        return Calibration(
+            strength=coefficient(candidate, dose, norm),
+            dose=dose,
+            steerability=confirmed.success - share,
+            unsteered=share,
+            coherence=confirmed.coherence,
+            answers=confirmed.answers,
+            curve=tuple(trial(candidate, each, trials, norm) for each in sorted(best_doses(candidate, trials))),
+            method="steered",
+        )
 
 
 def calibrate(
@@ -92,7 +156,7 @@ def calibrate(
     config: CalibrationConfig,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[int, Calibration]:
-    """Finds the strength of every feature by steering the model.
+    """Finds the strength of every feature by steering the model, in as many rounds as it takes.
 
     Args:
         generator: The served model with the SAE.
@@ -101,42 +165,44 @@ def calibrate(
         median_norm: Median ‖x‖ of the stream at the SAE's hook point.
         judge: Judges the answers.
         config: How many answers to give.
-        progress: Called with the number of answers given and the number planned.
+        progress: Called with the tokens that were answered and the number planned, both at most.
 
     Returns:
         A calibration for every feature, by latent.
     """
-    bench = Bench(generator, median_norm, judge, config.sampling, config.per_run)
-    choosing, confirming = halves(prompts)
-    before = bench.unsteered(features, choosing, unsteered_answers(len(choosing), config))
-    unsteered = bench.unsteered(features, confirming, unsteered_answers(len(confirming), config))
-    able = [f._replace(unsteered=before[f.latent]) for f in features if can_write(f, median_norm, config)]
-    candidates = choose_candidates(able, config)
-    planned = planned_answers(candidates, len(prompts), config)
-    bench.progress = lambda done: progress(done, planned)
-    trials = bench.run([(c, dose) for c in candidates for dose in config.doses], choosing, config.answers)
-    finalists = choose_finalists(candidates, trials, config)
-    again = bench.run([(f, d) for f in finalists for d in best_doses(f, trials)[:2]], choosing, config.answers)
-    trials |= {arm: trials[arm] + tally for arm, tally in again.items()}
-    arms = [(candidate, settled_dose(candidate, trials)) for candidate in candidates]
-    confirmed = bench.run([arm for arm in arms if arm[0] in finalists], confirming, config.confirm)
-    confirmed |= bench.run([arm for arm in arms if arm[0] not in finalists], confirming, config.answers)
-    found = {
-        c.latent: conclude(c, confirmed[c.latent, d], d, unsteered[c.latent], trials, median_norm) for c, d in arms
-    }
-    usual = median([dose for _, dose in arms] or [median(config.doses)])
-    rest = {f.latent: untested(f, usual, unsteered, median_norm) for f in able}
-    return {f.latent: silent(unsteered[f.latent]) for f in features} | rest | found
+    calibrator = Calibrator(Bench(generator, median_norm, judge, config.sampling, config.per_run), prompts, config)
+    calibrator.listen()
+    candidates, found = calibrator.candidates(features), dict[int, Calibration]()
+    planned = calibrator.bench.tokens + tokens_of(candidates, config)
+    calibrator.bench.progress = lambda done: progress(done, planned)
+    for each in rounds(candidates, config):
+        found |= calibrator.round(each)
+    usual = usual_dose(found.values(), config)
+    shares = {f: calibrator.share(f, calibrator.unsteered.confirming) for f in features}
+    rest = {f.latent: default_calibration(f, usual, median_norm, config, share) for f, share in shares.items()}
+    return rest | found
 
 
-def halves(prompts: Sequence[list[int]]) -> tuple[Sequence[list[int]], Sequence[list[int]]]:
-    """The prompts that choose, and the prompts that confirm; a single prompt does both."""
-    return prompts[::2], prompts[1::2] or prompts
+def usual_dose(found: Iterable[Calibration], config: CalibrationConfig) -> float:
+    """The median of the doses that calibrations have found; of those that are tried, where none was found yet."""
+    return median([each.dose for each in found] or [median(config.doses)])
 
 
-def can_write(feature: Candidate, median_norm: float, config: CalibrationConfig) -> bool:
-    """Whether an edit can carry the feature's strength at every dose."""
-    return coefficient(feature, max(config.doses), median_norm) <= LARGEST
+def default_calibration(
+    feature: Candidate, dose: float, median_norm: float, config: CalibrationConfig, unsteered: float | None = None
+) -> Calibration:
+    """The calibration of a feature that was never steered.
+
+    Args:
+        feature: The feature.
+        dose: The usual dose.
+        median_norm: Median ‖x‖ of the stream at the SAE's hook point.
+        config: The doses that an edit would have to carry.
+        unsteered: Share of unsteered answers that show the label, if that is known.
+    """
+    if not can_write(feature, median_norm, config):
+        return Calibration(strength=None, dose=0.0, steerability=0.0, unsteered=unsteered, method="writes nothing")
+    return Calibration(strength=coefficient(feature, dose, median_norm), dose=dose, unsteered=unsteered, method="dose")
 
 
 def choose_finalists(candidates: Sequence[Candidate], trials: Trials, config: CalibrationConfig) -> list[Candidate]:
@@ -145,26 +211,6 @@ def choose_finalists(candidates: Sequence[Candidate], trials: Trials, config: Ca
         for rivals in group(candidates).values()
         for finalist in sorted(rivals, key=lambda c: -best_merit(c, trials))[: config.finalists]
     ]
-
-
-def planned_answers(candidates: Sequence[Candidate], prompts: int, config: CalibrationConfig) -> int:
-    finalists = sum(min(len(rivals), config.finalists) for rivals in group(candidates).values())
-    unsteered = sum(unsteered_answers(len(half), config) for half in halves([[]] * prompts))
-    screening = len(candidates) * len(config.doses) * config.answers
-    refining = finalists * min(2, len(config.doses)) * config.answers
-    confirming = finalists * config.confirm + (len(candidates) - finalists) * config.answers
-    return unsteered + screening + refining + confirming
-
-
-def unsteered_answers(prompts: int, config: CalibrationConfig) -> int:
-    return max(config.confirm, 8 * prompts)
-
-
-def group(features: Sequence[Candidate]) -> Mapping[str, list[Candidate]]:
-    by_name: defaultdict[str, list[Candidate]] = defaultdict(list)
-    for feature in features:
-        by_name[feature.name].append(feature)
-    return by_name
 
 
 def best_doses(candidate: Candidate, trials: Trials) -> list[float]:
@@ -184,32 +230,7 @@ def settled_dose(candidate: Candidate, trials: Trials) -> float:
     return next(dose for dose in doses if trials[candidate.latent, dose].answers == most)
 
 
-def conclude(
-    candidate: Candidate, confirmed: AnswerTally, dose: float, share: float, trials: Trials, median_norm: float
-) -> Calibration:
-    """Step 5. ``share`` is the share of the unsteered answers that show the label."""
-    return Calibration(
-        strength=coefficient(candidate, dose, median_norm),
-        dose=dose,
-        steerability=confirmed.success - share,
-        unsteered=share,
-        coherence=confirmed.coherence,
-        curve=tuple(trial(candidate, d, trials, median_norm) for d in sorted(best_doses(candidate, trials))),
-        method="steered",
-    )
-
-
 def trial(candidate: Candidate, dose: float, trials: Trials, median_norm: float) -> Trial:
     tally = trials[candidate.latent, dose]
     strength = coefficient(candidate, dose, median_norm)
     return Trial(strength=strength, dose=dose, success=tally.success, coherence=tally.coherence)
-
-
-def untested(candidate: Candidate, dose: float, unsteered: Mapping[int, float], median_norm: float) -> Calibration:
-    strength = coefficient(candidate, dose, median_norm)
-    return Calibration(strength=strength, dose=dose, unsteered=unsteered[candidate.latent], method="dose")
-
-
-def silent(unsteered: float) -> Calibration:
-    """The calibration of a feature that reads and never writes."""
-    return Calibration(strength=None, dose=0.0, steerability=0.0, unsteered=unsteered, method="writes nothing")

@@ -6,7 +6,7 @@ Reading order:
     reader       the stream at hook points, document by document
     harvest      the same over a whole text, on disk in shards
     stream       a trainer's endless batches, from either
-    run          a training run that can be stopped
+    run          a training run that can be stopped, and shortened (course)
     cost         what a run will cost, and how much of it a budget allows
     recipes      an SAE of each architecture;  defaults: what a run uses by default
     train        several SAEs in lockstep on one stream, with checkpoints

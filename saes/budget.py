@@ -18,7 +18,7 @@ class Budget(Frozen):
     """How much time and how many tokens a run may use; None where there is no limit.
 
     Attributes:
-        seconds: Time for harvest and training together.
+        seconds: Time of the whole run.
         tokens: Training tokens.
     """
 
@@ -42,3 +42,8 @@ class Budget(Frozen):
             )
         value, unit = float(found[1]), found[2]
         return cls(seconds=value * SECONDS[unit]) if unit in SECONDS else cls(tokens=int(value * TOKENS[unit]))
+
+    def less(self, seconds: float) -> Self:
+        """The budget that is left after so many seconds; of a time, a second at least."""
+        left = None if self.seconds is None else max(1.0, self.seconds - seconds)
+        return self.model_copy(update={"seconds": left})

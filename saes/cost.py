@@ -26,6 +26,8 @@ __all__ = ["Estimate", "Job", "Rates", "measure"]
 
 SHARE = 0.9
 FEWEST_STEPS = 40
+FEWEST_BATCHES = 8
+"""Batches that the shuffle buffer holds at least, unless it was asked to be smaller."""
 TRIED_TOKENS, TRIED_STEPS = 4096, 8
 FLOAT32 = 4
 
@@ -106,8 +108,10 @@ class Job(Frozen):
         )
 
     def of_tokens(self, tokens: int) -> "Job":
-        """Returns the same job with this many training tokens."""
-        return self.model_copy(update={"train": self.train.model_copy(update={"tokens": tokens})})
+        """Returns the same job with this many training tokens; with few of them, the shuffle buffer is smaller too."""
+        enough = max(FEWEST_BATCHES * self.train.batch_tokens, tokens // 4)
+        train = self.train.model_copy(update={"tokens": tokens})
+        return self.model_copy(update={"train": train, "buffer_tokens": min(self.buffer_tokens, enough)})
 
     def of_steps(self, steps: int) -> "Job":
         """Returns the same job with this many training steps."""
@@ -131,8 +135,8 @@ class Job(Frozen):
         if steps < min(FEWEST_STEPS, self.train.steps):
             least = self.of_steps(FEWEST_STEPS)
             raise BudgetExceeded(
-                f"the budget is too small: {FEWEST_STEPS} steps ({least.train.tokens:,} tokens) "
-                f"take about {least.estimate(rates).seconds / SHARE:.0f} s",
+                f"the budget is too small: the fewest steps that make an SAE, {FEWEST_STEPS} ({least.train.tokens:,} "
+                f"tokens), take about {least.estimate(rates).seconds / SHARE:.0f} s at the speed of this machine",
                 param="budget",
             )
         return self.of_steps(steps)

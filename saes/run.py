@@ -3,7 +3,8 @@
 1. A run without a checkpoint begins by measuring the stream's scale; one with a checkpoint resumes from it.
 2. Steps follow, and now and then the whole state is saved: the shuffle buffer is most of it, 1 GB for a wide model, so
    that the pause between two saves grows with what a save takes.
-3. A run that is out of time before its last step saves its state and raises an error.
+3. A run that will not get through in time is shortened: its schedule comes forward, so that it ends as a shorter run
+   would (``saes.course``). The decision is saved with the state, and a run that is resumed keeps to it.
 """
 
 import math
@@ -15,9 +16,10 @@ from typing import Any, Protocol, Self, TypeVar
 import torch
 from pydantic import Field
 
-from featurehub.errors import BudgetExceeded, InvalidInput
+from featurehub.errors import InvalidInput
 from featurehub.settings import Frozen
 from saes.checkpoint import load_state, save_state
+from saes.course import Course
 
 __all__ = ["REPORT_EVERY", "SCALE_BATCHES", "ResumableRun", "TrainConfig", "check_asked", "resume_run"]
 
@@ -27,6 +29,10 @@ REPORT_EVERY = 50
 """Number of steps from one report to the next."""
 SAVING_SHARE = 0.05
 """Largest share of a run's time that saving its state may take."""
+JUDGED_EVERY, JUDGED_AFTER = 25, 1 / 3
+"""Number of steps from one look at the pace to the next, and the share of the time after which the first is taken."""
+FEWEST_LEFT, LEAST_SHARE = 20, 0.05
+"""Steps that a shortened run still makes, at least, and as a share of those that it made: its rate has to come down."""
 
 Report = TypeVar("Report")
 
@@ -90,6 +96,15 @@ class ResumableRun(Protocol[Report]):
         """Steps made so far."""
         ...
 
+    @property
+    def place(self) -> int:
+        """The place of the schedule at which the next step is made: ``done``, and what was skipped."""
+        ...
+
+    def skip(self, places: int) -> None:
+        """Moves the schedule on, as if so many steps had been made."""
+        ...
+
     def scale(self) -> None:
         """Measures the stream's scale, before the first step."""
         ...
@@ -116,6 +131,7 @@ def resume_run(
     checkpoint: Path | None = None,
     progress: Callable[[Report], None] = lambda report: None,
     until: float = math.inf,
+    planned: Callable[[int, int], None] = lambda done, steps: None,
 ) -> None:
     """Runs the remaining steps, starting from the checkpoint if there is one.
 
@@ -123,62 +139,90 @@ def resume_run(
         run: The run, as newly made.
         checkpoint: File that keeps the run's state; None keeps nothing.
         progress: Called with every report.
-        until: Deadline, in seconds of ``time.monotonic``.
+        until: When the run should be done, in seconds of ``time.monotonic``. If its steps take longer, it makes fewer.
+        planned: Called with the steps made and the steps in all, at the start and whenever they become fewer.
 
     Raises:
         InvalidInput: If the checkpoint is of another run.
         CorruptArtifact: If the checkpoint cannot be read.
-        BudgetExceeded: If the deadline passes before the last step; with a checkpoint, the state is saved first.
     """
+    course = Course(run.config.steps, run.config.steps)
     if checkpoint is not None and checkpoint.is_file():
-        run.load(load_state(checkpoint))
+        state = load_state(checkpoint)
+        run.load(state)
+        course = Course(*state["course"])
     else:
         run.scale()
+    planned(run.done, course.steps)
     # The moments of latents that no longer fire decay into denormal numbers, which a CPU handles many times slower.
     torch.set_flush_denormal(True)
     try:
-        make_steps(run, checkpoint, progress, until)
+        make_steps(run, course, checkpoint, progress, Clock(until, run.done), planned)
     finally:
         torch.set_flush_denormal(False)
 
 
+class Clock:
+    """Says how many steps there is time for, by the pace of the steps made so far.
+
+    Steps come in bursts: after a chunk was read, many need no reading. Just before the next chunk, all that was read is
+    used up, and the mean time of a step is what it will be; at any other time it is more. So the least of the latest
+    means counts.
+    """
+
+    def __init__(self, until: float, done: int) -> None:
+        self.until, self.first, self.began = until, done, time.monotonic()
+        self.means: list[float] = []
+
+    def allowed(self, done: int, left: int) -> int:
+        """How many of the ``left`` steps can be made in time: at least what a rate needs to come down."""
+        now, made = time.monotonic(), done - self.first
+        least = max(FEWEST_LEFT, int(LEAST_SHARE * done))
+        if now >= self.until:
+            return min(left, least)
+        if not made or made % JUDGED_EVERY:
+            return left
+        self.means.append((now - self.began) / made)
+        if now - self.began < JUDGED_AFTER * (self.until - self.began):
+            return left
+        pace = min(self.means[len(self.means) // 2 :])
+        return min(left, max(least, int((self.until - now) / pace))) if pace else left
+
+
 def make_steps(
-    run: ResumableRun[Report], checkpoint: Path | None, progress: Callable[[Report], None], until: float
+    run: ResumableRun[Report],
+    course: Course,
+    checkpoint: Path | None,
+    progress: Callable[[Report], None],
+    clock: Clock,
+    planned: Callable[[int, int], None],
 ) -> None:
     due = time.monotonic() + run.config.checkpoint_every
-    while run.done < run.config.steps:
-        if time.monotonic() > until:
-            stop(run, checkpoint)
+    while run.done < course.steps:
+        left = clock.allowed(run.done, course.steps - run.done)
+        if left < course.steps - run.done:
+            course, due = course.shortened(run.done, left), -math.inf
+            planned(run.done, course.steps)
+        if places := course.at(run.done) - run.place:
+            run.skip(places)
         for each in run.step():
             progress(each)
         if checkpoint is not None and time.monotonic() >= due:
-            due = time.monotonic() + pause(run.config, save(run, checkpoint))
+            due = time.monotonic() + pause(run.config, save(run, course, checkpoint))
     if checkpoint is not None:
-        save(run, checkpoint)
+        save(run, course, checkpoint)
 
 
-def save(run: ResumableRun[Any], checkpoint: Path) -> float:
+def save(run: ResumableRun[Any], course: Course, checkpoint: Path) -> float:
     """Saves the run's state and returns the seconds that it took."""
     started = time.monotonic()
-    save_state(checkpoint, run.state())
+    save_state(checkpoint, {**run.state(), "course": list(course)})
     return time.monotonic() - started
 
 
 def pause(config: TrainConfig, took: float) -> float:
     """Returns the seconds until the next save, where the last one took ``took`` seconds."""
     return max(config.checkpoint_every, took * (1 / SAVING_SHARE - 1)) if config.checkpoint_every else 0.0
-
-
-def stop(run: ResumableRun[Report], checkpoint: Path | None) -> None:
-    """Step 3: saves the state and raises BudgetExceeded."""
-    kept = "nothing is kept"
-    if checkpoint is not None:
-        save(run, checkpoint)
-        kept = "they are kept: start it again with more time, and it goes on from there"
-    done = run.done * run.config.batch_tokens
-    raise BudgetExceeded(
-        f"the time is over after {done:,} of {run.config.tokens:,} training tokens; {kept}", param="budget"
-    )
 
 
 def check_asked(asked: Mapping[str, Any], state: Mapping[str, Any]) -> None:

@@ -22,6 +22,9 @@ from saes.reader import StreamReader, read_tokens
 
 __all__ = ["Chunks", "DocumentChunks", "Stream", "StreamConfig"]
 
+AT_ONCE = 64
+"""Most documents that are read in one call: a chunk may take minutes, and it is to be seen how far it is."""
+
 
 class Chunks(Protocol):
     """Streams of ordinary tokens, in parts that can be read again and are always the same."""
@@ -42,6 +45,7 @@ class DocumentChunks:
         special: Ids of special tokens, which are left out.
         size: Number of documents in a chunk.
         points: Hook points, as in ``StreamReader.capture``.
+        progress: Called with the number of ordinary tokens of each document that was read.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class DocumentChunks:
         self.special = special
         self.size = documents_per_chunk
         self.points = points
+        self.progress: Callable[[int], None] = lambda tokens: None
 
     def __len__(self) -> int:
         return -(-len(self.documents) // self.size)
@@ -64,8 +69,11 @@ class DocumentChunks:
     def read(self, chunk: int) -> Tensor:
         """Reads a chunk and returns the stream of its ordinary tokens, [tokens, points · d_model] in float32."""
         own = self.documents[chunk * self.size : (chunk + 1) * self.size]
-        read = read_tokens(self.reader, own, self.special, self.size, self.points)
-        return torch.cat([x[mask].float() for _, x, mask in read])
+        parts: list[Tensor] = []
+        for _, x, mask in read_tokens(self.reader, own, self.special, min(self.size, AT_ONCE), self.points):
+            parts.append(x[mask].float())
+            self.progress(len(parts[-1]))
+        return torch.cat(parts)
 
 
 class StreamConfig(Frozen):

@@ -4,7 +4,9 @@
    weights.
 2. Every SAE makes a step on every batch (``saes.trainee``).
 3. Now and then the whole state is saved: weights, Adam's moments, schedules, the stream's buffer and place. A run that
-   is started again continues from there, and ends in the same SAEs as if it had never been stopped (``saes.run``).
+   is started again continues from there, and ends in the same SAEs as if it had never been stopped. Where the time is
+   short, every schedule comes forward (``saes.run``).
+4. Each SAE is finished for the stream as it is.
 
 sae-lens' own ``MultiSAETrainer`` makes the same steps with the same ``SAETrainer``, but its loop can end only
 at a number of tokens, and reports only through tqdm and wandb. Its checkpoints are pickles, one per trainer, without
@@ -34,7 +36,7 @@ class TrainedSae(NamedTuple):
 
     Attributes:
         recipe: What was asked for.
-        config: The settings that all SAEs of the run share.
+        config: The settings that all SAEs of the run share, with the tokens that they were trained on.
         dictionary: The SAE, for the stream as it is: the training scale is folded into its weights.
         history: This SAE's progress reports, one every ``REPORT_EVERY`` steps.
     """
@@ -60,8 +62,19 @@ class SaeRun:
         self.parents = parents
         self.config = config
         self.trainees = [Trainee(recipe, d_model, config) for recipe in recipes]
-        self.done = 0
+        self.done = self.skipped = 0
         self.history: list[TrainingProgress] = []
+
+    @property
+    def place(self) -> int:
+        """The place of the schedule at which the next step is made."""
+        return self.done + self.skipped
+
+    def skip(self, places: int) -> None:
+        """Moves every schedule on, as if so many steps had been made."""
+        self.skipped += places
+        for trainee in self.trainees:
+            trainee.skip(places)
 
     def scale(self) -> None:
         """Step 1: measures the stream's scale and sets it in every trainee."""
@@ -93,6 +106,7 @@ class SaeRun:
             "stream": self.stream.state(),
             "history": [each._asdict() for each in self.history],
             "done": self.done,
+            "skipped": self.skipped,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -106,7 +120,17 @@ class SaeRun:
             trainee.load(each)
         self.stream.load(state["stream"])
         self.history = [TrainingProgress(**each) for each in state["history"]]
-        self.done = state["done"]
+        self.done, self.skipped = state["done"], state["skipped"]
+
+    def finish(self) -> list[TrainedSae]:
+        """Step 4: returns the SAEs. No step may follow."""
+        x, config = next(self.stream), self.config
+        if self.done < config.steps:
+            config = config.model_copy(update={"tokens": self.done * config.batch_tokens})
+        return [
+            TrainedSae(each.recipe, config, each.finish(x), [p for p in self.history if p.recipe == str(each.recipe)])
+            for each in self.trainees
+        ]
 
 
 def train(
@@ -118,6 +142,7 @@ def train(
     progress: Callable[[TrainingProgress], None] = lambda progress: None,
     until: float = math.inf,
     parents: Mapping[str, Dictionary] | None = None,
+    planned: Callable[[int, int], None] = lambda done, steps: None,
 ) -> list[TrainedSae]:
     """Trains one SAE per recipe, all on the same batches, and returns them in the order of the recipes.
 
@@ -128,21 +153,17 @@ def train(
         config: Settings that all SAEs share.
         checkpoint: File that keeps the run's state; if it exists, the run resumes from it.
         progress: Called with every report.
-        until: Deadline, in seconds of ``time.monotonic``.
+        until: When training should be done, in seconds of ``time.monotonic``; a run that is too slow makes fewer steps.
         parents: By id, the SAEs whose weights recipes start from (``Recipe.parent``).
+        planned: Called with the steps made and the steps in all, at the start and whenever they become fewer.
 
     Raises:
         InvalidInput: If a recipe cannot be made, or the checkpoint is of another run.
         CorruptArtifact: If the checkpoint cannot be read.
-        BudgetExceeded: If the deadline passes before the last step; with a checkpoint, the state is saved first.
     """
     run = SaeRun(stream, d_model, recipes, config, parents or {})
-    resume_run(run, checkpoint, progress, until)
-    x = next(stream)
-    return [
-        TrainedSae(each.recipe, config, each.finish(x), [p for p in run.history if p.recipe == str(each.recipe)])
-        for each in run.trainees
-    ]
+    resume_run(run, checkpoint, progress, until, planned)
+    return run.finish()
 
 
 def trial(recipes: Sequence[Recipe], d_model: int, config: TrainConfig) -> Callable[[Tensor], None]:

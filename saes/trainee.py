@@ -111,6 +111,13 @@ class Trainee:
             self.follow(mean_active(output.feature_acts))
         return self.progress(output) if report else None
 
+    def skip(self, places: int) -> None:
+        """Moves the schedules of the rate and of the coefficients on, as if so many steps had been made."""
+        for _ in range(places):
+            self.trainer.lr_scheduler.step()
+            for each in self.trainer.coefficient_schedulers.values():
+                each.step()
+
     @torch.no_grad()
     def progress(self, output: TrainStepOutput) -> TrainingProgress:
         """Returns a report on the step that the trainer just made."""

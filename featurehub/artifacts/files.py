@@ -18,7 +18,7 @@ from glob import escape
 from pathlib import Path
 from typing import IO
 
-__all__ = ["exclusive", "remove_leftovers", "replace_file", "replace_folder", "sha256", "write_text"]
+__all__ = ["exclusive", "remove_leftovers", "replace_file", "replace_folder", "sha256", "workspace", "write_text"]
 
 CHUNK = 1 << 20
 LOCK, NEW, OLD = "lock", "new", "old"
@@ -101,7 +101,11 @@ def remove_leftovers(folder: Path, names: str) -> None:
 
 @contextmanager
 def workspace(path: Path) -> Iterator[Path]:
-    """Yields a hidden folder beside ``path`` that belongs to this writer alone while the block runs."""
+    """A hidden folder beside ``path`` that belongs to this writer alone while the block runs, and is then removed.
+
+    Yields:
+        The folder.
+    """
     make_folder(path.parent)
     own = path.with_name(f".{path.name}.{secrets.token_hex(TOKEN_BYTES)}")
     unlocked = own.with_name(f"{own.name}.begun")  # so that ``remove_leftovers`` does not find it yet

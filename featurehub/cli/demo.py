@@ -8,13 +8,15 @@ from featurehub.cli.progress import ConsoleProgress
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.prompts import neutral_prompts
+from featurehub.engine.offline import Sampling
 from featurehub.errors import ArtifactNotFound
+from featurehub.runs.basis import CalibrationBasis
 from featurehub.runs.build import BuildPlan, build
 from featurehub.runs.judges import RecognizerJudge
 from featurehub.runs.material import MaterialConfig
 from featurehub.runs.training import SaeTraining
 from featurehub.settings import Frozen, home
-from labeling.strength import CalibrationConfig
+from labeling.calibration import CalibrationConfig
 from saes.recipes import Recipe
 from saes.run import TrainConfig
 from saes.texts import Message
@@ -23,6 +25,7 @@ __all__ = ["SERVED_MEMORY", "DemoPlan", "build_demo", "demo_database", "demo_sae
 
 HOOK_LAYER = 3
 LATENTS = 320
+ANSWER_TOKENS = 96
 SERVED_MEMORY = ("--gpu-memory-utilization", "0.25")
 """Arguments of vLLM's server, before the operator's own: the demo's servers and engines share one GPU."""
 
@@ -58,7 +61,16 @@ def build_plan() -> BuildPlan:
         layer=HOOK_LAYER,
         material=MaterialConfig(text="the planted corpus"),
         training=SaeTraining(recipes=(Recipe(d_sae=LATENTS),), config=TrainConfig(tokens=3_000_000)),
-        calibration=CalibrationConfig(doses=(0.4, 0.55, 0.7), names=30, candidates_per_name=4),
+        calibration=CalibrationConfig(
+            doses=(0.4, 0.55, 0.7),
+            names=30,
+            candidates_per_name=4,
+            finalists=2,
+            answers=8,
+            unsteered=96,
+            screen_tokens=ANSWER_TOKENS,
+            sampling=Sampling(temperature=0.7, max_tokens=ANSWER_TOKENS, seed=101),
+        ),
     )
 
 
@@ -79,11 +91,12 @@ def build_demo(plan: DemoPlan | None = None, build_with: BuildPlan | None = None
 
 
 def ensure_demo() -> Artifact:
-    """Returns the demo's SAE, building it on first use."""
+    """Returns the demo's SAE, building it on first use, or to the end if its first build was stopped."""
     try:
-        return open_artifact(demo_sae())
+        artifact, basis = open_artifact(demo_sae()), CalibrationBasis.find(demo_sae())
     except ArtifactNotFound:
         return build_demo()
+    return artifact if basis is None or basis.done else build_demo()
 
 
 def user(prompt: str) -> list[Message]:

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from featurehub.artifacts.manifest import Site
-from featurehub.cli.options import Database, Model, database_path, same_database
+from featurehub.cli.making import PATIENCE
+from featurehub.cli.options import Database, Model, Time, database_path, same_database, time_budget
 from featurehub.cli.progress import ConsoleProgress, output, suggest
 
 __all__ = ["import_sae"]
@@ -26,8 +27,9 @@ def import_sae(
     documents: Annotated[int | None, typer.Option(help="Take the first so many texts only.")] = None,
     layer: Annotated[int | None, typer.Option(help="Hook layer, where the SAE's files do not name one.")] = None,
     site: Annotated[Site | None, typer.Option(help="Where in the layer, where they do not name it.")] = None,
+    budget: Time = PATIENCE,
 ) -> None:
-    """Read an SAE that another project made, evaluate and label it, calibrate strengths, register everything."""
+    """Read an SAE that another project made, evaluate, label and register it, and calibrate strengths."""
     from saes.texts import pinned, read_texts
 
     text = pinned(text)
@@ -45,6 +47,7 @@ def import_sae(
         text=text,
         layer=layer,
         site=site,
+        budget=time_budget(budget),
     )
     artifact = adopt(plan, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())
     for name, value in artifact.manifest.metrics.items():

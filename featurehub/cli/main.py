@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from featurehub.cli.conversion import convert
-from featurehub.cli.making import build, harvest, label, train
+from featurehub.cli.making import build, calibrate, harvest, label, train
 from featurehub.cli.options import MODEL, Database, ModelOption, Sae, database_path, located
 from featurehub.cli.planted import demo_app
 from featurehub.cli.progress import ConsoleProgress, console, output
@@ -33,7 +33,7 @@ app.add_typer(demo_app, name="demo")
 app.add_typer(features_app, name="features")
 app.add_typer(saes_app, name="saes")
 app.add_typer(transcoder_app, name="transcoder")
-for command in (build, train, label, harvest, convert):
+for command in (build, train, label, calibrate, harvest, convert):
     app.command()(command)
 
 
@@ -108,12 +108,18 @@ def features_search(query: str, db: Database = "", limit: int = 10) -> None:
     from featurehub.store import open_store
 
     table = Table("label", "id", "artifact", "relevance", "label score", "steerability")
+    never = False
     with closing(open_store(db or database_path())) as store, store.read() as reader:
         for f in reader.search(query, limit=limit).features:
             numbers = (f.relevance, f.label_score, f.steerability)
             cells = ["–" if n is None else f"{n:.2f}" for n in numbers]
+            never |= f.never_steered
             table.add_row(f.label or "(no label)", f.id, f.artifact[:12], *cells)
     output.print(table)
+    if never:
+        output.print(
+            "–: never calibrated; weight 1.0 is the usual dose until `featurehub calibrate SAE MODEL --feature NAME`"
+        )
 
 
 @app.command()

@@ -1,5 +1,6 @@
-"""The commands that make SAEs: harvest, train, label, and build, which does all three."""
+"""The commands that make SAEs: harvest, train, label, calibrate, and build, which does all four."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -20,16 +21,22 @@ from featurehub.cli.options import (
     Place,
     Sae,
     Text,
+    Time,
     Tokens,
     database_path,
     same_database,
+    time_budget,
 )
 from featurehub.cli.progress import ConsoleProgress, output, suggest
+from featurehub.features import Feature
+from featurehub.records import Calibration
 from saes.architecture import Architecture
 
-__all__ = ["build", "harvest", "label", "table_of", "train"]
+__all__ = ["build", "calibrate", "harvest", "label", "table_of", "table_of_strengths", "train"]
 
 SEEDS = [0]
+PATIENCE = "20min"
+"""Time that labelling and calibration have by default."""
 Layers = Annotated[list[int] | None, typer.Option("--layer", min=0, help="Hook layer; may be given several times.")]
 
 
@@ -48,7 +55,8 @@ def build(
     tokens: Tokens = None,
     budget: Budget = "",
 ) -> None:
-    """Harvest, train an SAE, label its features, calibrate strengths, register everything."""
+    """Harvest, train an SAE, label its features, register everything, and calibrate strengths as time allows."""
+    began = time.monotonic()
     from saes.texts import pinned, read_texts
 
     text = pinned(text)
@@ -75,7 +83,10 @@ def build(
         layer=layer,
         site=site or Site.RESID_POST,
         material=MaterialConfig(text=text, max_tokens=max_tokens),
-        training=SaeTraining(recipes=(recipe,), config=config, budget=BudgetOf.parse(budget)),
+        training=SaeTraining(
+            recipes=(recipe,), config=config, budget=BudgetOf.parse(budget).less(time.monotonic() - began)
+        ),
+        patient=False,
     )
     artifact = build_artifact(plan, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())
     for name, value in artifact.manifest.metrics.items():
@@ -112,6 +123,7 @@ def train(
     budget: Budget = "",
 ) -> None:
     """Harvest once, and train an SAE of every architecture, width and seed on it, all in one pass."""
+    began = time.monotonic()
     from saes.texts import pinned, read_texts
 
     text = pinned(text)
@@ -129,14 +141,13 @@ def train(
     options = RecipeOptions(architecture or (), latents or (), k, lr, seed)
     begun = open_artifact(folder_of(parent, db or database_path())) if parent else None
     form = form_of(model, options, begun, layer, site)
-    widest = max(recipe.d_sae for recipe in form.recipes)
     training = SaeTraining(
         recipes=form.recipes,
         parents=form.parents,
-        config=TrainConfig.here(tokens=tokens or default_tokens(widest), batch_tokens=batch_tokens),
+        config=TrainConfig.here(tokens=tokens or default_tokens(form.widest), batch_tokens=batch_tokens),
         buffer_tokens=buffer_tokens,
         shards=shards,
-        budget=BudgetOf.parse(budget),
+        budget=BudgetOf.parse(budget).less(time.monotonic() - began),
     )
     material = MaterialConfig(text=text, max_tokens=max_tokens)
     plan = TrainPlan(model=model, out=out, layer=form.layer, site=form.site, material=material, training=training)
@@ -162,8 +173,9 @@ def label(
     db: Database = "",
     documents: Documents = None,
     max_tokens: MaxTokens = None,
+    budget: Time = PATIENCE,
 ) -> None:
-    """Label an SAE's features, calibrate strengths, register everything: the second half of a build."""
+    """Label an SAE's features, register them, and calibrate strengths: the second half of a build."""
     from saes.texts import read_texts
 
     entries = read_texts(text, documents)  # before the slow imports
@@ -176,9 +188,53 @@ def label(
 
     where = db or database_path()
     artifact = open_artifact(folder_of(sae, where))
-    plan = LabelPlan(model=model, database=where, material=MaterialConfig(max_tokens=max_tokens))
+    material = MaterialConfig(max_tokens=max_tokens)
+    plan = LabelPlan(model=model, database=where, material=material, budget=time_budget(budget))
     label_artifact(plan, artifact, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())
     suggest("Serve it", "featurehub", "serve", model, "--sae", artifact.folder, *same_database(db))
+
+
+def calibrate(
+    sae: Sae,
+    model: Model,
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(help="Calibrate this feature now, with more answers; several times for several."),
+    ] = None,
+    text: Annotated[
+        str, typer.Option(help="Texts or chats whose beginnings are the prompts; by default those of the build.")
+    ] = "",
+    db: Database = "",
+    budget: Time = "10min",
+) -> None:
+    """Find the strengths of features by steering: those not calibrated yet, the most promising first, or named ones."""
+    from featurehub.artifacts.artifact import open_artifact
+    from featurehub.cli.registry.located import folder_of
+    from featurehub.runs.basis import CalibrationBasis
+    from featurehub.runs.calibrate import CalibratePlan, calibrate_artifact
+    from featurehub.runs.judges import judge_of
+    from featurehub.runs.prompts import beginnings
+    from saes.texts import read_texts
+
+    where = db or database_path()
+    plan = CalibratePlan(model=model, database=where, names=tuple(feature or ()), budget=time_budget(budget))
+    artifact = open_artifact(folder_of(sae, where))
+    if text:
+        entries = read_texts(text)
+        basis = CalibrationBasis.of(judge_of(entries), beginnings(model, entries), made_from="")
+    else:
+        basis = CalibrationBasis.open(artifact)
+    done = calibrate_artifact(plan, artifact, basis, ConsoleProgress())
+    output.print(table_of_strengths(done.features))
+
+
+def table_of_strengths(features: Sequence[tuple[Feature, Calibration]]) -> Table:
+    """A table of calibrated features, one row each."""
+    table = Table("feature", "dose", "steerability", "coherence", "answers")
+    for feature, calibration in features:
+        numbers = (calibration.dose, calibration.steerability or 0.0, calibration.coherence or 0.0)
+        table.add_row(feature.label, *(f"{number:.2f}" for number in numbers), str(calibration.answers))
+    return table
 
 
 def harvest(

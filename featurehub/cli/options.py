@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from featurehub.artifacts.origin import origin_of
 from featurehub.cli.progress import console, phase
 from featurehub.models.folder import model_folder
 from featurehub.settings import home
+
+if TYPE_CHECKING:
+    from saes.budget import Budget as TimeBudget
 
 __all__ = [
     "MODEL",
@@ -25,12 +28,14 @@ __all__ = [
     "Place",
     "Sae",
     "Text",
+    "Time",
     "Tokens",
     "database_path",
     "demo_model",
     "located",
     "located_if_given",
     "same_database",
+    "time_budget",
 ]
 
 
@@ -54,10 +59,11 @@ Active = Annotated[
         "--k", min=0.01, help="Mean number of active latents per token; by default a 64th of the width, or 12."
     ),
 ]
-Budget = Annotated[str, typer.Option(help="Of harvest and training: a time (90s, 10min, 2h) or tokens (500k, 2M).")]
+Budget = Annotated[str, typer.Option(help="Time for the whole run (90s, 10min, 2h), or training tokens (500k, 2M).")]
 DemoModel = Annotated[
     str, typer.Option("--model", envvar="MODEL", help="Another model than SmolLM2-135M-Instruct; as for build.")
 ]
+Time = Annotated[str, typer.Option("--budget", help="Time for the whole run, such as 90s, 10min or 2h.")]
 Database = Annotated[str, typer.Option("--db", help="Feature database: the path of an SQLite file.")]
 Documents = Annotated[
     int | None, typer.Option(min=1, help="Take the first so many texts only; of a dataset 100,000 by default.")
@@ -90,6 +96,21 @@ def demo_model(model: str) -> Path:
 def database_path() -> str:
     """The default path of the feature database."""
     return str(home() / "featurehub.db")
+
+
+def time_budget(text: str) -> "TimeBudget":
+    """The budget of a run that trains nothing.
+
+    Raises:
+        InvalidInput: It is no time.
+    """
+    from featurehub.errors import InvalidInput
+    from saes.budget import Budget as TimeBudget
+
+    budget = TimeBudget.parse(text)
+    if budget.tokens is not None:
+        raise InvalidInput(f"a budget of {text!r}: give a time, such as 90s, 10min or 2h", param="budget")
+    return budget
 
 
 def same_database(db: str) -> tuple[str, ...]:

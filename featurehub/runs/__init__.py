@@ -7,6 +7,7 @@ command line or anything that draws progress bars.
 build        model + text -> SAE artifact, labels, calibrated features in the database
 train        several SAEs on one stream, each an artifact
 label        the rest of a build, for one of these artifacts
+calibrate    strengths of features that are registered
 adopt        an SAE of another project becomes an artifact, labelled and calibrated
 transcoder   sparse stand-ins for MLPs
 harvest      the residual stream over a whole text, written to disk
@@ -17,12 +18,14 @@ Steps that several pipelines share:
 recipes      which SAEs to train, by default or with a parent
 material     the texts to train on, and the held-out texts that everything is measured on
 costs        what training will cost, and how much of it a budget allows
+phases       what all phases will take, by ``speeds``, and how a budget is divided; ``deadline``
 chunks       the text as training reads it: streamed, or in shards
 training     from these to SAEs
 baseline     metrics on held-out documents, and canaries
-register     labels, strengths, and rows in the database
+register     labels, and rows in the database, ``registered``
+strengths    the search for strengths, and ``basis``, what it goes on from
 judges       what judges labels: the demo's recogniser, or the words of the text
-engines      what each engine of a run loads
+engines      what each engine of a run loads;  matching: whether a model is the SAE's own
 progress     how a run reports
 partial      where a run keeps unfinished work
 """

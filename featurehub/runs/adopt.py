@@ -3,9 +3,10 @@
 1. fetch its files, recognise their format and read them into our equation
 2. compare it with the model: width, layers, and the hook point that the files name
 3. read the documents, and measure the threshold of a TopK SAE on some of them
-4. from here as in a build: evaluate on the other documents, keep canaries, seal, label, calibrate, register
+4. from here as in a build: evaluate on the other documents, keep canaries, label, seal, register, calibrate
 
-An import that fails leaves nothing behind: folder and database rows are put in place only at the end.
+An import that fails before its features are labelled leaves nothing behind. One that is stopped after they were
+registered is complete but for the calibration, with which ``featurehub calibrate`` goes on.
 """
 
 import itertools
@@ -14,21 +15,29 @@ from pathlib import Path
 
 import torch
 
-from featurehub.artifacts.artifact import Artifact, open_artifact, seal
+from featurehub.artifacts.artifact import WEIGHTS, Artifact, open_artifact, seal
 from featurehub.artifacts.files import replace_folder
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.dictionary import Dictionary
-from featurehub.engine.offline import EngineOptions
+from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import IncompatibleArtifact, InvalidInput
 from featurehub.runs.baseline import BaselineConfig, evaluated, keep_baseline, manifest_fields
-from featurehub.runs.engines import Engines, holding
+from featurehub.runs.basis import CalibrationBasis, digest_of
+from featurehub.runs.calibrate import calibrate_promising
+from featurehub.runs.deadline import Deadline
+from featurehub.runs.engines import Engines
 from featurehub.runs.harvest import identify_hook, read_documents
+from featurehub.runs.judges import BuildJudge
 from featurehub.runs.material import dataset_of
+from featurehub.runs.phases import Ahead, Outlook, look_ahead, say_phases
 from featurehub.runs.progress import SILENT, Progress
-from featurehub.runs.register import BuildJudge, Registration, register
+from featurehub.runs.register import LENIENT, describe, register
+from featurehub.runs.registered import RegisteredFeatures
+from featurehub.runs.speeds import measure_speeds
 from featurehub.settings import Frozen
 from featurehub.store import check_writable
-from labeling.strength import CalibrationConfig
+from labeling.calibration import CalibrationConfig
+from saes.budget import Budget
 from saes.documents import Document, special_ids
 from saes.evaluate import Quality
 from saes.formats.imported import ImportedSae
@@ -59,6 +68,7 @@ class ImportPlan(Frozen):
         text: What the text is called.
         baseline: How the SAE is evaluated.
         calibration: How the strengths of features are calibrated.
+        budget: The most time to spend.
         engine: Options of the engines that run the model.
     """
 
@@ -73,6 +83,7 @@ class ImportPlan(Frozen):
     text: str = ""
     baseline: BaselineConfig = BaselineConfig()
     calibration: CalibrationConfig = CalibrationConfig()
+    budget: Budget = Budget()
     engine: EngineOptions = EngineOptions()
 
 
@@ -83,7 +94,7 @@ def adopt(
     prompts: Sequence[list[Message] | str],
     progress: Progress = SILENT,
 ) -> Artifact:
-    """Imports an SAE, labels and calibrates its features, and registers them.
+    """Imports an SAE, labels and registers its features, and calibrates them as far as there is time.
 
     Args:
         plan: What to import, and where.
@@ -105,6 +116,7 @@ def adopt(
         StoreError: The database cannot be written. If the import was done, the message says how to register it.
     """
     check_writable(plan.database)
+    deadline = Deadline.of(plan.budget)
     with progress.phase("reading the SAE"):
         source = fetch(plan.source)
         format, imported = read_sae(source.path, source.overrides)
@@ -117,18 +129,56 @@ def adopt(
     with engines.reading(hook) as engine:
         documents = read_documents(engine, entries, plan.max_tokens, progress)
         dictionary, rest = measured(imported, engine, documents, special_ids(engine.tokenizer))
-    registration = Registration(plan.model, plan.out, plan.database, plan.calibration, judge, prompts)
-    with replace_folder(plan.out) as folder, engines.steering(holding(dictionary, hook, folder)) as engine:
-        sae = evaluated(engine, dictionary, rest[: plan.baseline.documents], progress)
-        check_quality(sae.activations.quality, progress)
-        metrics = keep_baseline(plan.baseline, engine, sae, folder, progress)
-        own = made_from(source, format, imported, sae.activations.quality)
-        own |= {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae, "judge": judge.name}
-        seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
-        unregistered = register(registration, engine, folder, sae, progress)
-    if unregistered is not None:
-        raise unregistered
-    return open_artifact(plan.out)
+    own = {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae, "judge": judge.name}
+    with engines.trying(dictionary, hook, plan.out) as engine:
+        outlook = outlook_of(plan, engine, dictionary, rest, deadline, progress)
+        with replace_folder(plan.out) as folder:
+            dictionary.save(folder / WEIGHTS)
+            sae = evaluated(engine, dictionary, rest[: outlook.baseline.documents], progress)
+            check_quality(sae.activations.quality, progress)
+            metrics = keep_baseline(outlook.baseline, engine, sae, folder, progress)
+            own = made_from(source, format, imported, sae.activations.quality) | own
+            seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
+            found = describe(plan.model, engine, sae, progress, LENIENT if deadline.is_bound else None)
+        artifact = open_artifact(plan.out)
+        digest = digest_of(entries, plan.source)
+        basis = CalibrationBasis.of(judge, prompts, made_from=digest, calibration=plan.calibration)
+        basis.keep(artifact.folder, progress)
+        register(artifact, found, plan.calibration, plan.database, progress)
+        calibrate_last(plan, engine, artifact, basis, deadline, progress, outlook.speeds.steered)
+    return artifact
+
+
+def outlook_of(
+    plan: ImportPlan,
+    engine: Engine,
+    dictionary: Dictionary,
+    documents: Sequence[Document],
+    deadline: Deadline,
+    progress: Progress,
+) -> Outlook:
+    """What the import will take, which is told."""
+    with progress.phase("measuring how fast the model reads and answers"):
+        speeds = measure_speeds(engine, dictionary, documents, start=0.0)
+    outlook = look_ahead(speeds, plan.baseline, documents, 1, dictionary.d_sae, deadline.seconds)
+    _, *phases = outlook.phases(documents, 1, dictionary.d_sae)
+    ahead = Ahead(phases, deadline, plan.calibration, dictionary.d_sae, speeds.steered, patient=True)
+    say_phases(ahead.after(0.0), deadline.seconds, progress)
+    return outlook
+
+
+def calibrate_last(
+    plan: ImportPlan,
+    engine: Engine,
+    artifact: Artifact,
+    basis: CalibrationBasis,
+    deadline: Deadline,
+    progress: Progress,
+    speed: float,
+) -> None:
+    until = Ahead([], deadline, patient=True).calibrate_until(0.0)
+    registered, names = RegisteredFeatures.read(plan.database, artifact), plan.calibration.names
+    calibrate_promising(engine, artifact, basis, registered, Deadline.at(until), progress, names, speed)
 
 
 def hook_of(plan: ImportPlan, imported: ImportedSae) -> HookPoint:

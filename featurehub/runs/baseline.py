@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
+from featurehub.artifacts.artifact import seal
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
+from featurehub.runs.material import Material, dataset_of
 from featurehub.runs.progress import Progress
 from featurehub.settings import Frozen
 from saes.activations import FeatureActivations, encode_documents
@@ -18,9 +20,23 @@ from saes.documents import Document, special_ids
 from saes.drift.check import ANSWERS, CANARIES, CheckConfig, answer_prompts
 from saes.drift.tokens import TOKENS, save_tokens
 from saes.observed import observe
+from saes.report import write_report
+from saes.train import TrainedSae
 
-__all__ = ["DOCUMENTS", "BaselineConfig", "EvaluatedSae", "evaluated", "keep_baseline", "manifest_fields"]
+__all__ = [
+    "DOCUMENTS",
+    "BaselineConfig",
+    "EvaluatedSae",
+    "evaluated",
+    "keep_baseline",
+    "manifest_fields",
+    "seal_trained",
+]
 
+REPORT = "training.html"
+
+READ_AT_ONCE = 64
+"""Documents that are read in one call: more may take minutes, and it is to be seen how far it is."""
 DOCUMENTS = 3000
 """Most held-out documents that are read, by default."""
 
@@ -57,7 +73,8 @@ def evaluated(
     """Encodes held-out documents with an SAE, reading them through an engine."""
     with progress.work("reading held-out documents", len(documents), "documents") as advance:
         special = special_ids(engine.tokenizer)
-        return EvaluatedSae(dictionary, encode_documents(engine, dictionary, documents, special, progress=advance))
+        seen = encode_documents(engine, dictionary, documents, special, READ_AT_ONCE, progress=advance)
+        return EvaluatedSae(dictionary, seen)
 
 
 def keep_baseline(
@@ -113,3 +130,45 @@ def manifest_fields(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **own,
     }
+
+
+def seal_trained(
+    config: BaselineConfig,
+    engine: Engine,
+    material: Material,
+    made: TrainedSae,
+    folder: Path,
+    progress: Progress,
+    *,
+    name: str,
+    judge: str = "",
+) -> EvaluatedSae:
+    """Evaluates an SAE on held-out documents and seals it with its canaries and training report.
+
+    Args:
+        config: How the SAE is evaluated.
+        engine: Reads at the hook point and answers.
+        material: Where the held-out documents come from.
+        made: The trained SAE.
+        folder: Already holds the SAE's weights; becomes the artifact.
+        progress: Receives progress reports.
+        name: Name of the artifact.
+        judge: Name of the judge that will judge its labels; "" if that is not known yet.
+
+    Returns:
+        The SAE with its activations on the held-out documents.
+    """
+    sae = evaluated(engine, made.dictionary, material.held_out[: config.documents], progress)
+    metrics = keep_baseline(config, engine, sae, folder, progress)
+    write_report(folder / REPORT, name, made.history, sae.activations.density)
+    own = {
+        "architecture": made.recipe.architecture,
+        "d_sae": made.recipe.d_sae,
+        "k": made.recipe.k,
+        "dataset": dataset_of(material.text, material.training),
+        "training": made.recipe.model_dump(mode="json", exclude={"parent"}) | made.config.model_dump(),
+        "parent": made.recipe.parent,
+        "judge": judge,
+    }
+    seal(folder, manifest_fields(name, material.identity, material.hook, metrics, own))
+    return sae

@@ -2,7 +2,8 @@
 
 1. A text that training reads once is read through the engine as training asks for it; nothing is written to disk.
 2. A text that is read several times, or whose shards are to be kept, is harvested first. Harvesting resumes where an
-   earlier run was stopped.
+   earlier run was stopped. If its time is over, training goes on with the shards that there are, and so does a run that
+   resumes it.
 """
 
 import math
@@ -11,8 +12,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from torch import Tensor
+
+from featurehub.artifacts.files import write_text
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
-from featurehub.errors import BudgetExceeded
 from featurehub.runs.progress import Progress
 from saes.cost import Job
 from saes.documents import Document, count_tokens
@@ -43,27 +46,74 @@ class HarvestSource(NamedTuple):
     config: HarvestConfig
 
 
-def chunks_of(job: Job, reading: HarvestSource, folder: Path, until: float, progress: Progress) -> Chunks:
+class FirstShards:
+    """The first shards of a harvest that was ended early.
+
+    Attributes:
+        harvest: The harvest.
+        shards: How many of its shards there are.
+    """
+
+    def __init__(self, harvest: Harvest, shards: int) -> None:
+        self.harvest, self.shards = harvest, shards
+
+    def __len__(self) -> int:
+        return self.shards
+
+    def read(self, chunk: int) -> Tensor:
+        """Returns a shard's stream, as ``Harvest.read``."""
+        return self.harvest.read(chunk)
+
+
+class TimeOver(Exception):
+    """Ends a harvest, after so many shards."""
+
+    def __init__(self, harvest: Harvest, shards: int) -> None:
+        self.harvest, self.shards = harvest, shards
+
+
+def chunks_of(job: Job, reading: HarvestSource, folder: Path, until: float, kept: Path, progress: Progress) -> Chunks:
     """The text in the form in which training reads it.
 
     Args:
         job: What is trained; decides whether shards are written.
         reading: What to read.
         folder: Folder for shards, if any are written.
-        until: When the run must be done, in seconds of ``time.monotonic``.
+        until: When harvesting should be done, in seconds of ``time.monotonic``. After the shard in which that is over,
+            training goes on with those that there are.
+        kept: File that keeps how many these are.
         progress: Receives progress reports.
 
     Raises:
-        BudgetExceeded: The time is over or the disk is too small; finished shards are kept.
+        BudgetExceeded: The disk is too small; nothing is read then.
         InvalidInput: The folder holds another harvest.
     """
     if not job.streamed:
-        return harvested(reading, folder, "harvesting", progress, until)
+        return harvested_in_time(reading, folder, until, kept, progress)
     size = reading.config.documents_at(len(reading.points))
     return DocumentChunks(reading.reader, reading.documents, reading.special, size, reading.points)
 
 
-def harvested(reading: HarvestSource, folder: Path, what: str, progress: Progress, until: float = math.inf) -> Harvest:
+def harvested_in_time(
+    reading: HarvestSource, folder: Path, until: float, kept: Path, progress: Progress
+) -> Harvest | FirstShards:
+    most = int(kept.read_text()) if kept.is_file() else None
+    try:
+        return harvested(reading, folder, "harvesting", progress, until, most)
+    except TimeOver as over:
+        write_text(kept, str(over.shards))
+        progress.say(f"read {over.shards} of {len(over.harvest)} shards of the text: the time ran short")
+        return FirstShards(over.harvest, over.shards)
+
+
+def harvested(
+    reading: HarvestSource,
+    folder: Path,
+    what: str,
+    progress: Progress,
+    until: float = math.inf,
+    most: int | None = None,
+) -> Harvest:
     """Writes the shards that ``folder`` does not hold yet.
 
     Args:
@@ -71,23 +121,24 @@ def harvested(reading: HarvestSource, folder: Path, what: str, progress: Progres
         folder: Folder for shards.
         what: Name of the work, for progress reports.
         progress: Receives progress reports.
-        until: When the run must be done, in seconds of ``time.monotonic``.
+        until: When harvesting should be done, in seconds of ``time.monotonic``.
+        most: Most shards to write; None for all.
 
     Raises:
-        BudgetExceeded: The time is over or the disk is too small; finished shards are kept.
+        TimeOver: The time is over, or there are as many shards as are wanted, before the last one.
+        BudgetExceeded: The disk is too small.
         InvalidInput: The folder holds another harvest.
     """
     reader, documents, special, model, points, config = reading
+    shards = 0
     with progress.work(what, count_tokens(documents), "tokens") as bar:
 
         def show(tokens: int, harvest: Harvest) -> None:
+            nonlocal shards
+            shards += 1
             bar(tokens)
             bar.say(f"{harvest.bytes / 1e6:,.0f} MB")
-            if time.monotonic() > until and harvest.missing:
-                raise BudgetExceeded(
-                    f"the time is over with {len(harvest.missing)} of {len(harvest)} shards to harvest; "
-                    "the others are kept: start it again with more time, and it goes on from there",
-                    param="budget",
-                )
+            if shards < len(harvest) and (shards == most or (most is None and time.monotonic() > until)):
+                raise TimeOver(harvest, shards)
 
         return harvest_documents(reader, documents, special, folder, model, points, config, show)

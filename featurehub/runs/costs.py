@@ -3,7 +3,7 @@
 The decision is kept in the run's partial folder: a resumed run keeps to it, whatever its budget is by then.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -11,16 +11,17 @@ from typing import Protocol
 from pydantic import Field
 
 from featurehub.artifacts.files import write_text
-from featurehub.runs.progress import Progress
+from featurehub.runs.phases import duration
+from featurehub.runs.progress import Progress, Work
 from featurehub.settings import Frozen
 from saes.budget import Budget
 from saes.cost import Job, Rates
 from saes.documents import Document, count_tokens
 from saes.harvest import HarvestConfig, token_bytes
 from saes.run import TrainConfig
-from saes.stream import Chunks, Stream, StreamConfig
+from saes.stream import Chunks, DocumentChunks, Stream, StreamConfig
 
-__all__ = ["Training", "duration", "negotiate_cost", "training_bar"]
+__all__ = ["Training", "TrainingBar", "negotiate_cost", "stream_of", "training_bar", "within_budget"]
 
 
 class Training(Frozen):
@@ -117,29 +118,62 @@ def within_budget(job: Job, budget: Budget, rates: Rates, kept: Path) -> Job:
     return job
 
 
-def duration(seconds: float) -> str:
-    """A number of seconds in the unit that reads best: ``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def stream_of(chunks: Chunks, job: Job) -> Stream:
     return Stream(chunks, StreamConfig(buffer_tokens=job.buffer_tokens, batch_tokens=job.train.batch_tokens))
 
 
+class TrainingBar:
+    """Shows how far training is, and reading where the text is read meanwhile. Called with training's reports.
+
+    Attributes:
+        job: What is trained; with fewer tokens once the time has run short.
+    """
+
+    def __init__(self, job: Job, work: Work) -> None:
+        self.job, self.work = job, work
+        self.trained = self.passed = 0
+
+    def __call__(self, report: StepReport) -> None:
+        self.trained = report.step * self.job.train.batch_tokens
+        self.work.at(self.trained + self.passed)
+        self.work.say(report.words)
+
+    def read(self, tokens: int) -> None:
+        """Shows that so many more tokens were read."""
+        self.passed = min(self.job.wanted, self.passed + tokens)
+        self.work.at(self.trained + self.passed)
+
+    def plan(self, done: int, steps: int) -> None:
+        """Shows that there will be so many steps, after those that are done."""
+        self.job = self.job.of_steps(steps) if steps < self.job.train.steps else self.job
+        self.trained = done * self.job.train.batch_tokens
+        if self.job.streamed:  # What a run that is resumed has read, about.
+            self.passed = max(self.passed, self.job.wanted * done // steps)
+        self.work.at(self.trained + self.passed, total_of(self.job))
+
+
+def total_of(job: Job) -> int:
+    """Tokens that are trained on, and read meanwhile."""
+    return job.train.tokens_trained + (job.wanted if job.streamed else 0)
+
+
 @contextmanager
-def training_bar(job: Job, progress: Progress) -> Iterator[Callable[[StepReport], None]]:
-    """A progress bar over the tokens trained on.
+def training_bar(job: Job, chunks: Chunks, progress: Progress) -> Iterator[TrainingBar]:
+    """A progress bar over the tokens read and trained on. At its end it is said if these were fewer than planned.
+
+    Args:
+        job: What is trained.
+        chunks: The text, as training reads it.
+        progress: Receives progress reports.
 
     Yields:
-        A function to call with the report of each training step.
+        The bar, to be called with the report of each training step.
     """
-    name = "reading and training" if job.streamed else "training"
-    with progress.work(name, job.train.tokens_trained, "tokens") as work:
-
-        def show(report: StepReport) -> None:
-            work.at(report.step * job.train.batch_tokens)
-            work.say(report.words)
-
-        yield show
+    name, planned = "reading and training" if job.streamed else "training", job.train.tokens_trained
+    with progress.work(name, total_of(job), "tokens") as work:
+        bar = TrainingBar(job, work)
+        if isinstance(chunks, DocumentChunks):
+            chunks.progress = bar.read
+        yield bar
+    if (trained := bar.job.train.tokens_trained) < planned:
+        progress.say(f"trained on {trained:,} of {planned:,} tokens: the time ran short")

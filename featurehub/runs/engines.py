@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from featurehub.artifacts.artifact import WEIGHTS
-from featurehub.artifacts.files import sha256
+from featurehub.artifacts.files import sha256, workspace
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
@@ -40,6 +40,18 @@ class Engines(NamedTuple):
     def steering(self, config: EngineConfig) -> AbstractContextManager[Engine]:
         """An engine of the whole model with the SAEs in ``config``: reads, generates, and steers."""
         return self.started("starting the engine with the SAE", config)
+
+    @contextmanager
+    def trying(self, dictionary: Dictionary, hook: HookPoint, out: Path) -> Iterator[Engine]:
+        """An engine of the whole model with an SAE that is no artifact: reads, generates, and steers.
+
+        Args:
+            dictionary: The SAE.
+            hook: Where it reads and writes.
+            out: The SAE's weights lie in a hidden folder beside it meanwhile.
+        """
+        with workspace(out) as own, self.steering(holding(dictionary, hook, own)) as engine:
+            yield engine
 
     @contextmanager
     def started(self, phase: str, config: EngineConfig) -> Iterator[Engine]:

@@ -95,7 +95,9 @@ def read_documents(
     Raises:
         InvalidInput: The model cannot read ``max_tokens`` at once, or cannot read most of the texts.
     """
-    made = tokenize(engine.tokenizer, entries, tokens_read(engine.longest, max_tokens))
+    longest = tokens_read(engine.longest, max_tokens)
+    with progress.phase("tokenizing the text"):
+        made = tokenize(engine.tokenizer, entries, longest)
     if made.left_out:
         progress.say(made.left_out)
     return made.documents

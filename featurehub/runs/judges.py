@@ -1,6 +1,7 @@
 """What judges whether a text shows what a label names: the demo's recogniser if it knows the label, else its words."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -8,11 +9,22 @@ from featurehub.demo.concepts import names
 from featurehub.demo.recognizer import recognize
 from featurehub.errors import InvalidInput
 from featurehub.names import base_of, fold
+from labeling.bench import SteeringJudge
 from labeling.judge import WordJudge
 from labeling.words import words_in
+from saes.drift.check import Judge
 from saes.texts import Entry, contents
 
-__all__ = ["RecognizerJudge", "judge_called", "judge_of"]
+__all__ = ["BuildJudge", "RecognizerJudge", "judge_called", "judge_of", "judge_with"]
+
+
+class BuildJudge(Judge, SteeringJudge, Protocol):
+    """Judges labels for both drift and calibration. Its name is kept, so that later checks ask the same judge."""
+
+    @property
+    def name(self) -> str:
+        """The name under which ``judge_called`` finds it."""
+        ...
 
 
 class RecognizerJudge:
@@ -58,8 +70,20 @@ def judge_called(name: str) -> RecognizerJudge | WordJudge:
     Raises:
         InvalidInput: No judge with this name is known here.
     """
-    known = {"": WordJudge, WordJudge.name: WordJudge, RecognizerJudge.name: RecognizerJudge}
-    if name not in known:
-        names = ", ".join(sorted(filter(None, known)))
-        raise InvalidInput(f"the SAE's labels were judged by {name!r}, which is not known here; known are {names}")
-    return known[name]()
+    return judge_with(name)
+
+
+def judge_with(name: str, vocabulary: Collection[str] = ()) -> RecognizerJudge | WordJudge:
+    """The judge with this name, as ``judge_called``; a word judge knows these words.
+
+    Raises:
+        InvalidInput: No judge with this name is known here.
+    """
+    if name in ("", WordJudge.name):
+        return WordJudge(vocabulary=frozenset(vocabulary))
+    if name == RecognizerJudge.name:
+        return RecognizerJudge()
+    raise InvalidInput(
+        f"the SAE's labels were judged by {name!r}, which is not known here; known are "
+        f"{RecognizerJudge.name}, {WordJudge.name}"
+    )

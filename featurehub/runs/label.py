@@ -1,29 +1,40 @@
 """`featurehub label`: writes names, statistics and strengths of an artifact's features to the database.
 
 1. compare the fingerprints: an SAE may only be labelled on the function that it was trained on
-2. encode the texts that a build would have held out, then label, calibrate and register
+2. encode the texts that a build would have held out, label, register, then calibrate
+
+Labelling that was stopped once its features were registered goes on with the calibration when it is started again.
 """
 
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from pydantic import Field
 
-from featurehub.artifacts.artifact import Artifact, verify
-from featurehub.artifacts.fingerprint import identify
-from featurehub.artifacts.fits import check_fits
+from featurehub.artifacts.artifact import Artifact
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
-from featurehub.engine.offline import EngineOptions
-from featurehub.errors import IncompatibleArtifact
-from featurehub.runs.baseline import DOCUMENTS, evaluated
+from featurehub.engine.offline import Engine, EngineOptions
+from featurehub.runs.baseline import DOCUMENTS, BaselineConfig, evaluated
+from featurehub.runs.basis import CalibrationBasis, digest_of
+from featurehub.runs.calibrate import calibrate_promising
+from featurehub.runs.deadline import Deadline
 from featurehub.runs.engines import Engines
+from featurehub.runs.judges import BuildJudge
+from featurehub.runs.matching import identify_own
 from featurehub.runs.material import MaterialConfig, material_of
+from featurehub.runs.phases import EVALUATE, LABEL, Ahead, Outlook, look_ahead, say_phases
 from featurehub.runs.progress import SILENT, Progress
-from featurehub.runs.register import BuildJudge, Registration, register
+from featurehub.runs.register import LENIENT, describe, register
+from featurehub.runs.registered import RegisteredFeatures
+from featurehub.runs.speeds import measure_speeds
 from featurehub.settings import Frozen
-from featurehub.store import check_writable
-from labeling.strength import CalibrationConfig
+from featurehub.store import check_writable, open_store
+from labeling.calibration import CalibrationConfig
+from saes.budget import Budget
+from saes.documents import Document
 from saes.texts import Message
 
 __all__ = ["LabelPlan", "label_artifact"]
@@ -38,6 +49,7 @@ class LabelPlan(Frozen):
         material: How the text is cut and split; labels come from the held-out documents.
         documents: Most held-out documents that labels and statistics are computed from.
         calibration: How the strengths of features are calibrated.
+        budget: The most time to spend.
         engine: Options of the engine that runs the model.
     """
 
@@ -46,6 +58,7 @@ class LabelPlan(Frozen):
     material: MaterialConfig = MaterialConfig()
     documents: int = Field(default=DOCUMENTS, ge=1)
     calibration: CalibrationConfig = CalibrationConfig()
+    budget: Budget = Budget()
     engine: EngineOptions = EngineOptions()
 
 
@@ -57,7 +70,7 @@ def label_artifact(
     prompts: Sequence[list[Message] | str],
     progress: Progress = SILENT,
 ) -> None:
-    """Labels and calibrates an artifact's features, and registers them.
+    """Labels an artifact's features, registers them, and calibrates them as far as there is time.
 
     Args:
         plan: How to label, and where to register.
@@ -77,23 +90,65 @@ def label_artifact(
         StoreError: The database cannot be written. After labelling, the message says how to register the features.
     """
     check_writable(plan.database)
-    verify(artifact)
-    with progress.phase("identifying the model"):
-        hook = artifact.manifest.hook
-        identity = identify(plan.model, hook)
-    check_fits(artifact, identity)
-    if differing := artifact.manifest.model.differences(identity):
-        raise IncompatibleArtifact(
-            f"{plan.model} is not the model that {artifact.manifest.name} was trained on "
-            f"({artifact.manifest.model.name}): they differ in {', '.join(differing)}, or the artifact does not record "
-            "it. Give that model, or see what holds on this one with `featurehub drift check`",
-            param="model",
-        )
-    registration = Registration(plan.model, artifact.folder, plan.database, plan.calibration, judge, prompts)
+    deadline = Deadline.of(plan.budget)
+    digest = digest_of(entries, plan.material, plan.documents)
+    basis = CalibrationBasis.of(judge, prompts, made_from=digest, calibration=plan.calibration)
+    identity, hook = identify_own(artifact, plan.model, progress), artifact.manifest.hook
+    began = time.monotonic()
     with Engines(plan.model, plan.engine, progress).steering(EngineConfig.holding(artifact)) as engine:
+        start = time.monotonic() - began
+        if is_labelled(artifact, digest, plan.database):
+            progress.say(f"{artifact.manifest.name} is labelled already on this text: its calibration goes on")
+            return calibrate_registered(plan, engine, artifact, basis, deadline, progress)
+        dictionary = Dictionary.load(artifact.weights)
         material = material_of(plan.material, engine, identity, hook, entries, progress)
-        held_out = material.held_out[: plan.documents]
-        sae = evaluated(engine, Dictionary.load(artifact.weights), held_out, progress)
-        unregistered = register(registration, engine, artifact.folder, sae, progress)
-    if unregistered is not None:
-        raise unregistered
+        outlook = outlook_of(plan, engine, dictionary, material.held_out, start, deadline, progress)
+        held_out = material.held_out[: outlook.baseline.documents]
+        sae = evaluated(engine, dictionary, held_out, progress)
+        described = describe(plan.model, engine, sae, progress, LENIENT if deadline.is_bound else None)
+        register(artifact, described, plan.calibration, plan.database, progress)
+        basis.keep(artifact.folder, progress)
+        return calibrate_registered(plan, engine, artifact, basis, deadline, progress, outlook.speeds.steered)
+
+
+def is_labelled(artifact: Artifact, digest: str, database: str) -> bool:
+    """Whether the features that the database has of an artifact were labelled from this."""
+    found = CalibrationBasis.find(artifact.folder)
+    if found is None or found.made_from != digest:
+        return False
+    with closing(open_store(database)) as store, store.read() as reader:
+        return any(each.id == artifact.manifest.id for each in reader.artifacts())
+
+
+def outlook_of(
+    plan: LabelPlan,
+    engine: Engine,
+    dictionary: Dictionary,
+    held_out: Sequence[Document],
+    start: float,
+    deadline: Deadline,
+    progress: Progress,
+) -> Outlook:
+    """What labelling will take, which is told."""
+    with progress.phase("measuring how fast the model reads and answers"):
+        speeds = measure_speeds(engine, dictionary, held_out, start)
+    baseline = BaselineConfig(documents=plan.documents)
+    outlook = look_ahead(speeds, baseline, held_out, 1, dictionary.d_sae, deadline.seconds)
+    phases = [each for each in outlook.phases(held_out, 1, dictionary.d_sae) if each.name in (EVALUATE, LABEL)]
+    ahead = Ahead(phases, deadline, plan.calibration, dictionary.d_sae, speeds.steered, patient=True)
+    say_phases(ahead.after(0.0), deadline.seconds, progress)
+    return outlook
+
+
+def calibrate_registered(
+    plan: LabelPlan,
+    engine: Engine,
+    artifact: Artifact,
+    basis: CalibrationBasis,
+    deadline: Deadline,
+    progress: Progress,
+    speed: float | None = None,
+) -> None:
+    until = Ahead([], deadline, patient=True).calibrate_until(0.0)
+    registered, names = RegisteredFeatures.read(plan.database, artifact), plan.calibration.names
+    calibrate_promising(engine, artifact, basis, registered, Deadline.at(until), progress, names, speed)

@@ -51,6 +51,11 @@ class ChosenForm(NamedTuple):
     site: Site
     parents: tuple[Path, ...]
 
+    @property
+    def widest(self) -> int:
+        """Latents of the widest SAE."""
+        return max(recipe.d_sae for recipe in self.recipes)
+
 
 def form_of(
     model: Path, options: RecipeOptions, parent: Artifact | None, layer: int | None, site: Site | None

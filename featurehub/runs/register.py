@@ -1,99 +1,117 @@
-"""The second half of a build: names, statistics and strengths for an artifact's features, into the database."""
+"""Names and statistics for an artifact's features, into the database before any strength is calibrated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from featurehub.artifacts.artifact import open_artifact
+from featurehub.artifacts.artifact import Artifact
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
-from featurehub.errors import StoreError, UnsupportedModel
+from featurehub.errors import UnsupportedModel
 from featurehub.names import base_of
+from featurehub.records import Calibration, FeatureRow, Labeled, Unlabeled
 from featurehub.runs.baseline import EvaluatedSae
 from featurehub.runs.progress import Progress
-from featurehub.store import Calibration, FeatureSet, Labeled, save_or_keep
+from featurehub.store import FeatureSet, save_or_keep
+from labeling.calibration import CalibrationConfig
 from labeling.corpus import Corpus
-from labeling.label import LatentLabel, label_latents, rename
+from labeling.label import LabelConfig, LatentLabel, label_latents
 from labeling.logit_lens import Projection, project
 from labeling.statistics import StatisticsConfig, feature_rows
-from labeling.strength import CalibrationConfig, Candidate, SteeringJudge, calibrate
+from labeling.strength import Candidate, default_calibration, usual_dose
 from labeling.unembedding import read_unembedding
-from saes.documents import pieces, prompt_ids
-from saes.drift.check import Judge
-from saes.texts import Message
+from saes.documents import pieces
 
-__all__ = ["BuildJudge", "Registration", "register"]
+__all__ = ["LENIENT", "Description", "candidates_of", "describe", "merits", "register"]
 
-
-class BuildJudge(Judge, SteeringJudge, Protocol):
-    """Judges labels for both drift and calibration. Its name is kept, so that later checks ask the same judge."""
-
-    @property
-    def name(self) -> str:
-        """The name under which ``featurehub.runs.judges.judge_called`` finds it."""
-        ...
+LENIENT = LabelConfig(max_unlabeled=1.0)
+"""For runs with a budget of time, in which few documents may be read: these end in an SAE with the labels there are."""
 
 
-class Registration(NamedTuple):
-    """Where an artifact's features are registered, and how they are calibrated.
+class Description(NamedTuple):
+    """What is known of an SAE's features before they are steered.
 
     Attributes:
-        model: Folder of the model, whose unembedding gives each feature's top tokens.
-        out: The folder in which the artifact will lie.
-        database: Path of the feature database.
-        calibration: How strengths are calibrated.
-        judge: Judges whether an answer shows what a label names.
-        prompts: The prompts that strengths are calibrated on.
+        rows: Statistics, one row per live latent.
+        labels: A label or the reason why there is none, for every live latent.
+        candidates: The labelled features, as calibration takes them.
+        median_norm: Median ‖x‖ of the stream at the SAE's hook point.
     """
 
-    model: Path
-    out: Path
-    database: str
-    calibration: CalibrationConfig
-    judge: BuildJudge
-    prompts: Sequence[str | list[Message]]
+    rows: list[FeatureRow]
+    labels: list[LatentLabel]
+    candidates: list[Candidate]
+    median_norm: float
+
+
+def describe(
+    model: Path, engine: Engine, sae: EvaluatedSae, progress: Progress, config: LabelConfig | None = None
+) -> Description:
+    """Labels an SAE's live latents and computes their statistics.
+
+    Args:
+        model: Folder of the model, whose unembedding gives each feature's top tokens.
+        engine: Its tokenizer gives the text of each token.
+        sae: The SAE with its activations on held-out documents.
+        progress: Receives progress reports; is warned if most latents stay without a label.
+        config: How latents are labelled.
+
+    Raises:
+        BudgetExceeded: More latents stay without a label than the configuration allows.
+    """
+    seen = sae.activations
+    corpus = Corpus([pieces(engine.tokenizer, d.token_ids) for d in seen.documents], seen.matrix, seen.offsets)
+    projection = projected(model, engine, sae.dictionary, progress)
+    with progress.work("labelling", sae.dictionary.d_sae, "latents") as work:
+        labels = label_latents(corpus, config, projection=projection, progress=work.at)
+    unlabelled = sum(isinstance(label.outcome, Unlabeled) for label in labels)
+    if unlabelled > LabelConfig().max_unlabeled * len(labels):
+        progress.warn(
+            f"{unlabelled:,} of {len(labels):,} live latents have no label: only {len(seen.documents):,} documents "
+            "were read for them; `featurehub label` with more time labels them again"
+        )
+    with progress.phase("computing statistics"):
+        W_dec = sae.dictionary.W_dec.numpy()
+        rows = list(feature_rows(corpus, seen.tokens, W_dec, projection, StatisticsConfig()))
+    return Description(rows, labels, candidates_of(sae.dictionary, labels), seen.median_norm)
 
 
 def register(
-    registration: Registration, engine: Engine, folder: Path, sae: EvaluatedSae, progress: Progress
-) -> StoreError | None:
-    """Labels and calibrates an artifact's features, and writes them to the database in one transaction.
+    artifact: Artifact, described: Description, calibration: CalibrationConfig, database: str, progress: Progress
+) -> None:
+    """Registers an artifact with its features in one transaction. Each gets the usual dose, as one never steered.
 
     Args:
-        registration: Where the features go, and how they are calibrated.
-        engine: Steers with the artifact's SAE.
-        folder: The sealed artifact, which may still lie in a temporary folder.
-        sae: The SAE with its activations on held-out documents.
+        artifact: The artifact, in its place.
+        described: Its features.
+        calibration: How strengths will be calibrated.
+        database: Path of the feature database.
         progress: Receives progress reports.
 
-    Returns:
-        None, or the error that says why the database could not be written and where the features were kept; raise it
-        once the folder is in place.
+    Raises:
+        StoreError: The database cannot be written; the message says where the features were kept.
     """
-    artifact = open_artifact(folder)
-    prompts = [prompt_ids(engine.tokenizer, prompt) for prompt in registration.prompts]
-    seen = sae.activations
-    corpus = Corpus([pieces(engine.tokenizer, d.token_ids) for d in seen.documents], seen.matrix, seen.offsets)
-    with progress.phase("labelling"):
-        projection = projected(registration.model, engine, sae.dictionary, progress)
-        labels = label_latents(corpus, projection=projection)
-        W_dec = sae.dictionary.W_dec.numpy()
-        rows = list(feature_rows(corpus, seen.tokens, W_dec, projection, StatisticsConfig()))
-    strengths = calibrated(registration, engine, sae, labels, prompts, progress)
-    labels = rename(labels, merits(labels, strengths))
-    found = {label.latent: (label.outcome, label.provenance) for label in labels}
+    dose, norm = usual_dose([], calibration), described.median_norm
+    strengths = {f.latent: default_calibration(f, dose, norm, calibration) for f in described.candidates}
+    labels = {label.latent: (label.outcome, label.provenance) for label in described.labels}
     with progress.phase("writing the database"):
-        features = FeatureSet(artifact.manifest, registration.out.resolve(), rows, found, strengths)
-        return save_or_keep(features, registration.database, artifact.folder)
+        features = FeatureSet(artifact.manifest, artifact.folder.resolve(), described.rows, labels, strengths)
+        unregistered = save_or_keep(features, database, artifact.folder)
+    if unregistered is not None:
+        raise unregistered
 
 
-def merits(labels: Sequence[LatentLabel], strengths: dict[int, Calibration]) -> dict[int, float]:
+def merits(labels: Sequence[LatentLabel], strengths: Mapping[int, Calibration]) -> dict[int, float]:
     """Merit by latent: of features that share a name, the one with the most keeps it without a suffix."""
     return {
-        label.latent: (label.outcome.score or 0.0) * (1.0 + (strengths[label.latent].steerability or 0.0))
+        label.latent: (label.outcome.score or 0.0) * (1.0 + steerability(strengths.get(label.latent)))
         for label in labels
         if isinstance(label.outcome, Labeled)
     }
+
+
+def steerability(calibration: Calibration | None) -> float:
+    return 0.0 if calibration is None else calibration.steerability or 0.0
 
 
 def projected(model: Path, engine: Engine, dictionary: Dictionary, progress: Progress) -> Projection | None:
@@ -107,20 +125,8 @@ def projected(model: Path, engine: Engine, dictionary: Dictionary, progress: Pro
     return project(dictionary.W_dec.numpy(), unembedding.norm, unembedding.weight, tokens)
 
 
-def calibrated(
-    registration: Registration,
-    engine: Engine,
-    sae: EvaluatedSae,
-    labels: Sequence[LatentLabel],
-    prompts: Sequence[list[int]],
-    progress: Progress,
-) -> dict[int, Calibration]:
-    features, norm = candidates(sae.dictionary, labels), sae.activations.median_norm
-    with progress.work("calibrating strengths by steering", 1) as work:
-        return calibrate(engine, features, prompts, norm, registration.judge, registration.calibration, work.at)
-
-
-def candidates(dictionary: Dictionary, labels: Sequence[LatentLabel]) -> list[Candidate]:
+def candidates_of(dictionary: Dictionary, labels: Sequence[LatentLabel]) -> list[Candidate]:
+    """The labelled ones among an SAE's features, as calibration takes them."""
     norms = dictionary.W_dec.norm(dim=-1)
     return [
         Candidate(

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, open_artifact
 from featurehub.artifacts.files import replace_folder
+from featurehub.runs.baseline import seal_trained
+from featurehub.runs.deadline import Deadline
 from featurehub.runs.engines import Engines
 from featurehub.runs.progress import SILENT, Progress
-from featurehub.runs.training import TrainPlan, seal_trained, train_saes
+from featurehub.runs.training import Afterwards, TrainPlan, train_saes
 from saes.texts import Message
 
 __all__ = ["train_artifacts"]
@@ -36,15 +38,17 @@ def train_artifacts(
         ModelNotFound: The model's folder is not there or cannot be read.
         UnsupportedModel: The engine cannot read this model.
         InvalidInput: The plan does not suit the model, or there is too little text.
-        BudgetExceeded: The budget ran out; finished work is kept for the next start.
+        BudgetExceeded: The budget is too small for any training, or the disk for the harvest.
         CorruptArtifact: A parent's files are damaged.
     """
-    material, saes, partial = train_saes(plan, entries, progress)
+    deadline = Deadline.of(plan.training.budget)
+    trained, baseline = train_saes(plan, entries, Afterwards(deadline), progress)
+    material = trained.material
     with Engines(plan.model, plan.engine, progress).answering(material.hook) as engine:
-        for made in saes:
+        for made in trained.saes:
             with replace_folder(plan.out / str(made.recipe)) as folder:
                 made.dictionary.save(folder / WEIGHTS)
                 name = f"{plan.out.name}-{made.recipe}"
-                seal_trained(plan.baseline, engine, material, made, folder, progress, name=name)
-    shutil.rmtree(partial)
+                seal_trained(baseline, engine, material, made, folder, progress, name=name)
+    shutil.rmtree(trained.partial)
     return [open_artifact(plan.out / str(recipe)) for recipe in plan.training.recipes]

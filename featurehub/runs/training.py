@@ -1,8 +1,10 @@
 """Harvest and training, as `featurehub build` and `featurehub train` do them.
 
-1. Measure rates and report what the job will cost. A budget decides how many tokens to train on.
-2. Harvest the text, or read it as training asks for it (``featurehub.runs.chunks``).
-3. Train, resuming from whatever an earlier run left in the partial folder.
+1. Measure how fast the whole model reads and answers, then how fast training goes; report what all phases will take.
+2. A budget decides how many tokens to train on: of a time, what the phases after training leave.
+3. Harvest the text, or read it as training asks for it (``featurehub.runs.chunks``).
+4. Train, resuming from whatever an earlier run left in the partial folder. If the time runs short all the same,
+   training ends earlier (``saes.run``).
 """
 
 import random
@@ -13,30 +15,36 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from featurehub.artifacts.artifact import open_artifact, seal, verify
+from featurehub.artifacts.artifact import open_artifact, verify
+from featurehub.artifacts.files import write_text
 from featurehub.artifacts.manifest import Site
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine, EngineOptions
-from featurehub.runs.baseline import BaselineConfig, EvaluatedSae, evaluated, keep_baseline, manifest_fields
+from featurehub.errors import BudgetExceeded
+from featurehub.runs.baseline import BaselineConfig
 from featurehub.runs.chunks import HarvestSource, chunks_of
-from featurehub.runs.costs import Training, negotiate_cost, stream_of, training_bar
+from featurehub.runs.costs import Training, stream_of, training_bar, within_budget
+from featurehub.runs.deadline import UNBOUNDED, Deadline
 from featurehub.runs.engines import Engines
 from featurehub.runs.harvest import identify_hook
-from featurehub.runs.material import Material, MaterialConfig, dataset_of, material_of, take_until
+from featurehub.runs.material import Material, MaterialConfig, material_of, take_until
 from featurehub.runs.partial import partial_folder
+from featurehub.runs.phases import Ahead, Outlook, Phase, duration, look_ahead, say_phases
 from featurehub.runs.progress import Progress
+from featurehub.runs.speeds import measure_speeds, untrained
 from featurehub.settings import Frozen
-from saes.cost import Job, measure
+from labeling.calibration import CalibrationConfig
+from saes.budget import Budget
+from saes.cost import Job, Rates, measure
 from saes.documents import Document, special_ids, text_hash
 from saes.recipes import Recipe
-from saes.report import write_report
 from saes.stream import Chunks
 from saes.texts import Message
 from saes.train import TrainedSae, train, trial
 
-__all__ = ["SaeTraining", "TrainPlan", "TrainedSaes", "harvest_and_train", "seal_trained", "train_saes"]
+__all__ = ["Afterwards", "SaeTraining", "TrainPlan", "TrainedSaes", "harvest_and_train", "job_of", "train_saes"]
 
-REPORT = "training.html"
+OUTLOOK, CHECKPOINT = "outlook.json", "checkpoint.safetensors"
 
 
 class SaeTraining(Training):
@@ -85,29 +93,93 @@ class TrainedSaes(NamedTuple):
         material: The material, with only those training documents that were read.
         saes: One per recipe.
         partial: Folder of unfinished work; the caller deletes it when the run is done.
+        ahead: What comes after training.
+        seconds: How long reading and training should have taken, by estimate.
     """
 
     material: Material
     saes: list[TrainedSae]
     partial: Path
+    ahead: Ahead
+    seconds: float
 
 
-def train_saes(plan: TrainPlan, entries: Sequence[str | list[Message]], progress: Progress) -> TrainedSaes:
-    """Starts an engine of the layers up to the hook point, and harvests and trains with it.
+class Afterwards(NamedTuple):
+    """What a run does with its SAEs once they are trained and evaluated.
+
+    Attributes:
+        deadline: When the whole run should be done.
+        calibration: How strengths are calibrated; None for SAEs that are neither labelled nor calibrated.
+        patient: Whether calibration runs through all its rounds if there is no budget of time.
+    """
+
+    deadline: Deadline = UNBOUNDED
+    calibration: CalibrationConfig | None = None
+    patient: bool = False
+
+
+def train_saes(
+    plan: TrainPlan, entries: Sequence[str | list[Message]], afterwards: Afterwards, progress: Progress
+) -> tuple[TrainedSaes, BaselineConfig]:
+    """Measures what everything will take, and trains with an engine of the layers up to the hook point.
+
+    Args:
+        plan: What to train, and where.
+        entries: The texts or chats.
+        afterwards: What the run does after training, for which it needs time.
+        progress: Receives progress reports.
+
+    Returns:
+        The SAEs, and how they are to be evaluated: with fewer documents than planned, where a budget of time is short.
 
     Raises:
         ModelNotFound: The model's folder is not there or cannot be read.
         UnsupportedModel: The engine cannot read this model.
         InvalidInput: The plan does not suit the model, or there is too little text.
-        BudgetExceeded: The budget ran out; finished work is kept for the next start.
+        BudgetExceeded: The budget is too small for any training.
         CorruptArtifact: A parent's or the checkpoint's files are damaged.
     """
     with progress.phase("identifying the model"):
         identity, hook = identify_hook(plan.model, plan.layer, plan.site)
-    with Engines(plan.model, plan.engine, progress).reading(hook) as engine:
+    engines, training = Engines(plan.model, plan.engine, progress), plan.training
+    dictionary = untrained(max(recipe.d_sae for recipe in training.recipes), identity.d_model)
+    began = time.monotonic()
+    with engines.trying(dictionary, hook, plan.out) as engine:
+        start = time.monotonic() - began
         material = material_of(plan.material, engine, identity, hook, entries, progress)
-        partial = folder_of(plan.out, plan.training, material)
-        return harvest_and_train(plan.training, engine, material, partial, progress)
+        partial = folder_of(plan.out, training, material)
+        outlook = outlook_of(plan, engine, dictionary, material, partial / OUTLOOK, start, afterwards, progress)
+    ahead = ahead_of(outlook, material, training, dictionary.d_sae, afterwards)
+    with engines.reading(hook) as engine:
+        return harvest_and_train(training, engine, material, partial, progress, ahead), outlook.baseline
+
+
+def outlook_of(
+    plan: TrainPlan,
+    engine: Engine,
+    dictionary: Dictionary,
+    material: Material,
+    kept: Path,
+    start: float,
+    afterwards: Afterwards,
+    progress: Progress,
+) -> Outlook:
+    """What is known of the phases after training: kept from an earlier start, or measured now."""
+    if kept.is_file():
+        return Outlook.model_validate_json(kept.read_text())
+    with progress.phase("measuring how fast the model reads and answers"):
+        speeds = measure_speeds(engine, dictionary, material.held_out, start)
+    saes = len(plan.training.recipes)
+    labelled = dictionary.d_sae if afterwards.calibration else 0
+    seconds = afterwards.deadline.seconds
+    return look_ahead(speeds, plan.baseline, material.held_out, saes, labelled, seconds)
+
+
+def ahead_of(outlook: Outlook, material: Material, training: SaeTraining, d_sae: int, afterwards: Afterwards) -> Ahead:
+    labelled = d_sae if afterwards.calibration else 0
+    phases = outlook.phases(material.held_out, len(training.recipes), labelled)
+    deadline, calibration, patient = afterwards
+    return Ahead(phases, deadline, calibration, d_sae, outlook.speeds.steered, patient, outlook)
 
 
 def folder_of(out: Path, training: SaeTraining, material: Material) -> Path:
@@ -116,7 +188,12 @@ def folder_of(out: Path, training: SaeTraining, material: Material) -> Path:
 
 
 def harvest_and_train(
-    training: SaeTraining, engine: Engine, material: Material, partial: Path, progress: Progress
+    training: SaeTraining,
+    engine: Engine,
+    material: Material,
+    partial: Path,
+    progress: Progress,
+    ahead: Ahead | None = None,
 ) -> TrainedSaes:
     """Harvests the training documents and trains one SAE per recipe on them.
 
@@ -126,23 +203,63 @@ def harvest_and_train(
         material: The documents.
         partial: Folder for unfinished work; an earlier run's is resumed.
         progress: Receives progress reports.
+        ahead: What comes after training, and when the whole run should be done; None for nothing.
 
     Raises:
-        BudgetExceeded: The budget ran out; finished work is kept in ``partial``.
+        BudgetExceeded: The budget is too small for any training, or the disk for the harvest.
         CorruptArtifact: A parent's or the checkpoint's files are damaged.
     """
-    until = time.monotonic() + (training.budget.seconds or float("inf"))
+    ahead = ahead or Ahead([], Deadline.of(training.budget))
     shuffled = random.Random(training.recipes[0].seed).sample(material.training, len(material.training))
     d_model, special = material.identity.d_model, special_ids(engine.tokenizer)
     with progress.phase("measuring what it will cost"):
         job = job_of(training, d_model, shuffled, special)
         rates = measure(engine, shuffled, job, trial(training.recipes, d_model, training.config))
-    job = negotiate_cost(job, training.budget, rates, partial, progress)
+    job, until = agreed(job, training.budget, rates, ahead, partial / "tokens", progress)
+    if (partial / CHECKPOINT).is_file():
+        progress.say("an earlier start has trained part of that: training goes on from there")
+    if ahead.outlook is not None:
+        write_text(partial / OUTLOOK, ahead.outlook.model_dump_json())
     read = material._replace(training=list(take_until(shuffled, job.wanted, special)))
     reading = HarvestSource(engine, read.training, special, read.identity, [read.hook], training.harvest)
-    chunks = chunks_of(job, reading, training.shards or partial / "harvest", until, progress)
-    saes = train_on(training, job, chunks, partial / "checkpoint.safetensors", until, progress)
-    return TrainedSaes(read, saes, partial)
+    estimate = job.estimate(rates)
+    read_until = time.monotonic() + (until - time.monotonic()) * job.wanted / rates.read / estimate.seconds
+    chunks = chunks_of(job, reading, training.shards or partial / "harvest", read_until, partial / "shards", progress)
+    saes = train_on(training, job, chunks, partial / CHECKPOINT, until, progress)
+    return TrainedSaes(read, saes, partial, ahead, estimate.seconds)
+
+
+def agreed(job: Job, budget: Budget, rates: Rates, ahead: Ahead, kept: Path, progress: Progress) -> tuple[Job, float]:
+    """The job that there is time and budget for, and when it should be done. Reports what everything will take."""
+    whole = job.estimate(rates).seconds
+    reserved = sum(phase.seconds for phase in ahead.after(whole)) if ahead.deadline.is_bound else 0.0
+    until = ahead.deadline.until - reserved
+    own = Budget(seconds=max(1.0, until - time.monotonic()), tokens=budget.tokens) if budget.seconds else budget
+    try:
+        job = within_budget(job, own, rates, kept)
+    except BudgetExceeded as error:
+        others = f" ({speeds_of(rates, ahead)}), and the phases after training {duration(reserved)}" if reserved else ""
+        raise BudgetExceeded(f"{error.message}{others}", param="budget") from None
+    estimate = job.estimate(rates)
+    read = Phase("read and train", job.train.tokens, "tokens", estimate.seconds)
+    say_phases([read, *ahead.after(estimate.seconds)], ahead.deadline.seconds, progress)
+    progress.say(f"by the speeds of this machine: {speeds_of(rates, ahead)}")
+    progress.say(
+        f"{job.wanted:,} tokens are read; {estimate.disk / 1e6:,.0f} MB of disk, "
+        f"{estimate.memory / 1e6:,.0f} MB of memory besides the engine's"
+    )
+    return job, until
+
+
+def speeds_of(rates: Rates, ahead: Ahead) -> str:
+    """The measured speeds in words."""
+    spoken = f"reads {rates.read:,.0f} and trains on {rates.train:,.0f} tokens/s"
+    if ahead.outlook is None:
+        return spoken
+    whole = ahead.outlook.speeds
+    return (
+        f"{spoken}; the whole model reads {whole.read:,.0f}, answers {whole.answer:,.0f}, steered {whole.steered:,.0f}"
+    )
 
 
 def job_of(training: SaeTraining, d_model: int, documents: Sequence[Document], special: Collection[int]) -> Job:
@@ -161,8 +278,9 @@ def train_on(
     training: SaeTraining, job: Job, chunks: Chunks, checkpoint: Path, until: float, progress: Progress
 ) -> list[TrainedSae]:
     parents = parents_of(training.parents)
-    with training_bar(job, progress) as show:
-        return train(stream_of(chunks, job), job.width, training.recipes, job.train, checkpoint, show, until, parents)
+    stream, recipes = stream_of(chunks, job), training.recipes
+    with training_bar(job, chunks, progress) as bar:
+        return train(stream, job.width, recipes, job.train, checkpoint, bar, until, parents, bar.plan)
 
 
 def parents_of(folders: Sequence[Path]) -> dict[str, Dictionary]:
@@ -171,45 +289,3 @@ def parents_of(folders: Sequence[Path]) -> dict[str, Dictionary]:
     for artifact in artifacts:
         verify(artifact)
     return {artifact.manifest.id: Dictionary.load(artifact.weights) for artifact in artifacts}
-
-
-def seal_trained(
-    config: BaselineConfig,
-    engine: Engine,
-    material: Material,
-    made: TrainedSae,
-    folder: Path,
-    progress: Progress,
-    *,
-    name: str,
-    judge: str = "",
-) -> EvaluatedSae:
-    """Evaluates an SAE on held-out documents and seals it with its canaries and training report.
-
-    Args:
-        config: How the SAE is evaluated.
-        engine: Reads at the hook point and answers.
-        material: Where the held-out documents come from.
-        made: The trained SAE.
-        folder: Already holds the SAE's weights; becomes the artifact.
-        progress: Receives progress reports.
-        name: Name of the artifact.
-        judge: Name of the judge that will judge its labels; "" if that is not known yet.
-
-    Returns:
-        The SAE with its activations on the held-out documents.
-    """
-    sae = evaluated(engine, made.dictionary, material.held_out[: config.documents], progress)
-    metrics = keep_baseline(config, engine, sae, folder, progress)
-    write_report(folder / REPORT, name, made.history, sae.activations.density)
-    own = {
-        "architecture": made.recipe.architecture,
-        "d_sae": made.recipe.d_sae,
-        "k": made.recipe.k,
-        "dataset": dataset_of(material.text, material.training),
-        "training": made.recipe.model_dump(mode="json", exclude={"parent"}) | made.config.model_dump(),
-        "parent": made.recipe.parent,
-        "judge": judge,
-    }
-    seal(folder, manifest_fields(name, material.identity, material.hook, metrics, own))
-    return sae

@@ -23,6 +23,7 @@ from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput
 from featurehub.runs.chunks import HarvestSource, chunks_of, harvested
 from featurehub.runs.costs import Training, negotiate_cost, stream_of, training_bar
+from featurehub.runs.deadline import Deadline
 from featurehub.runs.engines import Engines
 from featurehub.runs.harvest import identify_hooks, read_documents
 from featurehub.runs.material import MaterialConfig, dataset_of, split, take_until
@@ -137,11 +138,11 @@ def train_and_write(
         ModelNotFound: The model's folder is not there.
         UnsupportedModel: The engine cannot read this model.
         InvalidInput: The plan does not suit the model, or there is too little text.
-        BudgetExceeded: The budget ran out; finished work is kept for the next start.
+        BudgetExceeded: The budget is too small for any training, or the disk for the harvest.
         CorruptArtifact: The checkpoint of an earlier run is damaged.
     """
     training = plan.training
-    until = time.monotonic() + (training.budget.seconds or float("inf"))
+    until = Deadline.of(training.budget).until
     training.recipe.check()
     with progress.phase("identifying the model"):
         identity, points = identify_hooks(plan.model, plan.layers, (READ, WRITTEN))
@@ -152,10 +153,11 @@ def train_and_write(
         documents = list(take_until(texts.documents, job.wanted, texts.special))
         reading = HarvestSource(engine, documents, texts.special, identity, points, training.harvest)
         others = reading._replace(documents=texts.held_out)
-        held_out = harvested(others, partial / "held-out", "harvesting held-out documents", progress, until)
-        chunks = chunks_of(job, reading, partial / "training", until, progress)
+        held_out = harvested(others, partial / "held-out", "harvesting held-out documents", progress)
+        read_until = time.monotonic() + (until - time.monotonic()) / 2
+        chunks = chunks_of(job, reading, partial / "training", read_until, partial / "shards", progress)
         checkpoint = partial / "checkpoint.safetensors"
-        transcoder = train_on(training.recipe, job, chunks, len(points) // 2, checkpoint, until, progress)
+        transcoder, job = train_on(training.recipe, job, chunks, len(points) // 2, checkpoint, until, progress)
     with progress.phase("measuring it on held-out documents"):
         metrics = measured(transcoder, held_out)
     written = write_transcoder(plan.out, transcoder, manifest_of(plan, reading, job, metrics))
@@ -221,10 +223,12 @@ def train_on(
     checkpoint: Path,
     until: float,
     progress: Progress,
-) -> Transcoder:
-    d_model = job.width // (2 * layers)
-    with training_bar(job, progress) as show:
-        return train_transcoder(stream_of(chunks, job), layers, d_model, recipe, job.train, checkpoint, show, until)
+) -> tuple[Transcoder, Job]:
+    """The transcoder, and the job with the tokens that it was trained on."""
+    d_model, stream = job.width // (2 * layers), stream_of(chunks, job)
+    with training_bar(job, chunks, progress) as bar:
+        made = train_transcoder(stream, layers, d_model, recipe, job.train, checkpoint, bar, until, bar.plan)
+    return made, bar.job
 
 
 def measured(transcoder: Transcoder, harvest: Harvest) -> TranscoderQuality:

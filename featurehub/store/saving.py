@@ -1,6 +1,6 @@
 """Registers a new SAE with all its features, or keeps them where that fails.
 
-A build takes hours and writes to the database last. If the database cannot be written then (another process keeps
+A build takes hours before it writes to the database. If the database cannot be written then (another process keeps
 writing, the file is read-only, or it is not a feature database), the features go into a database of their own inside
 the SAE's folder. That one can be served at once, and be put into the right one later.
 """
@@ -14,17 +14,20 @@ from featurehub.errors import FeaturehubError, StoreError
 from featurehub.store.feature_set import FeatureSet
 from featurehub.store.statistics import PreparedRows
 from featurehub.store.store import open_store
+from featurehub.store.writer import Writer
 
 __all__ = ["KEPT", "save_feature_set", "save_or_keep"]
 
 KEPT = "features.db"
 """File name of the database in an SAE's folder."""
 PATIENCE = 600.0
-"""Seconds that a build waits for another writer. It writes once in hours, so it has more to lose than others."""
+"""Seconds that a build waits for another writer. What it writes took hours, so it has more to lose than others."""
 
 
 def save_feature_set(features: FeatureSet, database: str | Path, patience: float = PATIENCE) -> None:
     """Registers the SAE with all its features, in one transaction.
+
+    A feature that keeps its label keeps its calibration too, unless the new one is founded on as many answers.
 
     Args:
         features: The SAE and its features.
@@ -40,8 +43,18 @@ def save_feature_set(features: FeatureSet, database: str | Path, patience: float
     with closing(open_store(database)) as store, store.write(patience) as writer:
         writer.put_artifact(features.manifest, features.folder)
         ids = dict(zip(prepared.latents, writer.put_features(features.manifest.id, prepared), strict=True))
+        before = names_of(writer, features.manifest.id)
         writer.put_labels({ids[latent]: label for latent, label in features.labels.items()})
-        writer.put_calibrations({ids[latent]: each for latent, each in features.calibrations.items()})
+        after = names_of(writer, features.manifest.id)
+        given = {ids[latent]: each for latent, each in features.calibrations.items()}
+        same = {id for id in given if before.get(id) == after.get(id)}
+        writer.put_calibrations({id: each for id, each in given.items() if id not in same})
+        writer.improve_calibrations({id: each for id, each in given.items() if id in same})
+
+
+def names_of(writer: Writer, artifact: str) -> dict[str, str]:
+    """The labels of an artifact's features by id."""
+    return {feature.id: feature.label for feature in writer.reader.features(artifact)}
 
 
 def save_or_keep(

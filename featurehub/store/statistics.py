@@ -11,10 +11,11 @@ from featurehub.errors import InvalidInput
 from featurehub.names import words_of
 from featurehub.records import Calibration, FeatureRow
 from featurehub.store.naming import default_slug, free_slug
+from featurehub.store.rows import batches
 from featurehub.store.schema import ArtifactRecord
 from featurehub.store.sql import run_many, statement
 
-__all__ = ["PreparedRows", "id_of", "save_calibrations", "save_features"]
+__all__ = ["PreparedRows", "better_founded", "id_of", "may_replace", "save_calibrations", "save_features"]
 
 Row = dict[str, Any]
 
@@ -31,6 +32,7 @@ ADD = statement(
 CHANGE = statement(f"UPDATE features SET {', '.join(f'{name} = :{name}' for name in COLUMNS)} WHERE id = :id")
 FORGET_TEXT = statement("DELETE FROM texts WHERE feature_id = :id")
 ADD_TEXT = statement("INSERT INTO texts (feature_id, text) VALUES (:id, :text)")
+CALIBRATED = statement("SELECT id, calibration FROM features WHERE id IN :ids AND calibration IS NOT NULL", "ids")
 CALIBRATE = statement(
     "UPDATE features SET strength = :strength, steerability = :steerability, calibration = :calibration WHERE id = :id"
 )
@@ -78,6 +80,22 @@ def save_features(session: Session, artifact: ArtifactRecord, rows: PreparedRows
     run_many(session, FORGET_TEXT, known)
     run_many(session, ADD_TEXT, columns)
     return ids
+
+
+def may_replace(new: Calibration, stored: Calibration | None) -> bool:
+    """Whether a calibration is founded on at least as many answers as the one that is stored."""
+    if stored is None or stored.steerability is None:
+        return True
+    return new.steerability is not None and new.answers >= stored.answers
+
+
+def better_founded(session: Session, calibrations: Mapping[str, Calibration]) -> dict[str, Calibration]:
+    """Those of the calibrations, by the feature's id, that may replace what is stored."""
+    stored: dict[str, Calibration] = {}
+    for batch in batches(calibrations):
+        rows = session.execute(CALIBRATED, {"ids": batch})
+        stored |= {row.id: Calibration.model_validate_json(row.calibration) for row in rows}
+    return {id: each for id, each in calibrations.items() if may_replace(each, stored.get(id))}
 
 
 def save_calibrations(session: Session, calibrations: Mapping[str, Calibration]) -> None:

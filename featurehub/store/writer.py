@@ -19,7 +19,7 @@ from featurehub.store.names import NameKind
 from featurehub.store.reader import Reader
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
 from featurehub.store.schema import NameRecord
-from featurehub.store.statistics import PreparedRows, save_calibrations, save_features
+from featurehub.store.statistics import PreparedRows, better_founded, save_calibrations, save_features
 from featurehub.verdicts import DriftReport
 
 __all__ = ["Writer"]
@@ -186,6 +186,22 @@ class Writer:
         """
         owners_of(self._session, calibrations)
         save_calibrations(self._session, calibrations)
+
+    def improve_calibrations(self, calibrations: Mapping[str, Calibration]) -> list[str]:
+        """``put_calibrations``, but for features whose calibration rests on more answers already.
+
+        Args:
+            calibrations: By the feature's id.
+
+        Returns:
+            The ids of the features that got their new calibration.
+
+        Raises:
+            FeatureNotFound: No feature has one of the ids.
+        """
+        better = better_founded(self._session, calibrations)
+        self.put_calibrations(better)
+        return list(better)
 
     def put_report(self, report: DriftReport) -> None:
         """Stores a drift report as the latest on its artifact and model.

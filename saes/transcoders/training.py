@@ -52,14 +52,19 @@ class TranscoderTrainee:
         self.trainable = Trainable(layers, d_model, recipe).to(config.device)
         self.optimizer = torch.optim.Adam(self.trainable.parameters(), lr=recipe.lr)
         self.since_fired = torch.zeros(layers, recipe.d_sae, dtype=torch.long, device=config.device)
-        self.done = 0
+        self.done = self.skipped = 0
+
+    @property
+    def place(self) -> int:
+        """The place of the schedule at which the next step is made."""
+        return self.done + self.skipped
 
     def step(self, batch: Pairs, report: bool) -> TranscoderProgress | None:
         """Makes a step on a scaled batch, and returns a report if one is asked for."""
         dead = self.since_fired >= self.recipe.dead_after
         with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self.config.autocast):
             made: TrainStep = self.trainable(batch, dead)
-        self.optimizer.param_groups[0]["lr"] = self.recipe.lr * rate(self.done, self.config.steps)
+        self.optimizer.param_groups[0]["lr"] = self.recipe.lr * rate(self.place, self.config.steps)
         self.optimizer.zero_grad()
         made.loss.backward()
         self.optimizer.step()
@@ -83,13 +88,15 @@ class TranscoderTrainee:
             "optimizer": self.optimizer.state_dict(),
             "since_fired": self.since_fired,
             "done": self.done,
+            "skipped": self.skipped,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         moments = {int(index): each for index, each in state["optimizer"]["state"].items()}
         self.trainable.load_state_dict(state["trainable"])
         self.optimizer.load_state_dict({**state["optimizer"], "state": moments})
-        self.since_fired, self.done = state["since_fired"].to(self.config.device), state["done"]
+        self.since_fired = state["since_fired"].to(self.config.device)
+        self.done, self.skipped = state["done"], state["skipped"]
 
     @torch.no_grad()
     def finish(self, batch: Pairs, x: Scale, y: Scale) -> Transcoder:
@@ -119,6 +126,13 @@ class TranscoderRun:
     @property
     def done(self) -> int:
         return self.trainee.done
+
+    @property
+    def place(self) -> int:
+        return self.trainee.place
+
+    def skip(self, places: int) -> None:
+        self.trainee.skipped += places
 
     def scale(self) -> None:
         batches = [self.pairs() for _ in range(min(SCALE_BATCHES, self.config.steps))]
@@ -169,6 +183,7 @@ def train_transcoder(
     checkpoint: Path | None = None,
     progress: Callable[[TranscoderProgress], None] = lambda progress: None,
     until: float = math.inf,
+    planned: Callable[[int, int], None] = lambda done, steps: None,
 ) -> Transcoder:
     """Trains a transcoder.
 
@@ -180,15 +195,15 @@ def train_transcoder(
         config: Settings of the run.
         checkpoint: File that keeps the run's state; if it exists, the run resumes from it.
         progress: Called with every report.
-        until: Deadline, in seconds of ``time.monotonic``.
+        until: When training should be done, in seconds of ``time.monotonic``; a run that is too slow makes fewer steps.
+        planned: Called with the steps made and the steps in all, at the start and whenever they become fewer.
 
     Raises:
         InvalidInput: If the recipe cannot be made, or the checkpoint is of another run.
         CorruptArtifact: If the checkpoint cannot be read.
-        BudgetExceeded: If the deadline passes before the last step; with a checkpoint, the state is saved first.
     """
     run = TranscoderRun(stream, layers, d_model, recipe, config)
-    resume_run(run, checkpoint, progress, until)
+    resume_run(run, checkpoint, progress, until, planned)
     return run.finish()
 
 

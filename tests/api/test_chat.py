@@ -93,6 +93,20 @@ def test_the_answer_says_what_was_applied(client: TestClient, echoed: Echoes) ->
     assert [edit.latent for edit in steering(echoed[0]).edits] == [0]
 
 
+def test_a_nudge_by_a_strength_that_nobody_tried_is_warned_of(client: TestClient, store: Store) -> None:
+    with store.write() as writer:
+        feature = writer.reader.resolve("formal tone", writer.reader.scope(SAE))
+        writer.put_calibration(feature.id, Calibration(strength=2.0, dose=0.5, method="dose"))
+    ours = ask(client, {"formal tone": 0.5})["featurehub"]
+    assert ours["applied"][0]["coefficient"] == 1.0
+    [warning] = ours["warnings"]
+    assert (warning["code"], warning["feature"]) == ("feature_uncalibrated", feature.id)
+    assert "the model's usual dose" in warning["message"]
+    for edit in (0, {"mode": "pin", "weight": 0.5}):
+        assert ask(client, {"formal tone": edit})["featurehub"]["warnings"] == []
+    assert client.get("/v1/features/formal tone").json()["calibration"]["method"] == "dose"
+
+
 def test_headers_say_what_was_applied(client: TestClient) -> None:
     answer = client.post("/v1/chat/completions", json=CHAT | {"features": {"pirate speech": 0.5}})
     assert answer.headers["x-featurehub-sae"] == SAE

@@ -28,7 +28,6 @@ from featurehub.runs.drift import check_drift
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
 from featurehub.store import open_store
-from labeling.strength import CalibrationConfig
 from saes.documents import prompt_ids
 from saes.run import TrainConfig
 
@@ -55,7 +54,9 @@ def check_loop(folder: Path) -> dict[str, Any]:
 
 def build_small() -> Artifact:
     """Enough to work with; ``make demo`` takes more of everything."""
-    calibration = CalibrationConfig(doses=(0.45, 0.65), names=24, candidates_per_name=3, answers=4, confirm=6)
+    calibration = build_plan().calibration.model_copy(
+        update={"doses": (0.45, 0.65), "names": 24, "candidates_per_name": 3, "answers": 4, "confirm": 6}
+    )
     plan = build_plan()
     training = plan.training.model_copy(update={"config": TrainConfig.here(tokens=1_000_000)})
     small = plan.model_copy(update={"training": training, "calibration": calibration})

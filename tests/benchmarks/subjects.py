@@ -11,8 +11,7 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import Kind, names
 from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.prompts import neutral_prompts
-from featurehub.runs.judges import RecognizerJudge, judge_of
-from featurehub.runs.register import BuildJudge
+from featurehub.runs.judges import BuildJudge, RecognizerJudge, judge_of
 from saes.texts import Message, read_texts
 
 SHARED = Path(os.environ.get("FEATUREHUB_SHARED", Path(__file__).parents[3] / "shared")) / "data"

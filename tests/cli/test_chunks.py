@@ -11,7 +11,6 @@ from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.corpus import conversations, messages
 from featurehub.engine.offline import EngineOptions
-from featurehub.errors import BudgetExceeded
 from featurehub.runs.chunks import HarvestSource, chunks_of
 from featurehub.runs.engines import Engines
 from featurehub.runs.harvest import identify_hook
@@ -23,7 +22,8 @@ from saes.harvest import Harvest, HarvestConfig
 from saes.reader import FakeReader
 from saes.recipes import Recipe
 from saes.run import TrainConfig
-from saes.stream import DocumentChunks, Stream, StreamConfig
+from saes.stream import Chunks, DocumentChunks, Stream, StreamConfig
+from tests.runs.recording import Recording
 
 D_MODEL, SPECIAL, POINT = 6, frozenset({0}), HookPoint(layer=1)
 DOCUMENTS = [Document([0, *(1 + (i + 3 * j) % 19 for j in range(9))], 2) for i in range(100)]
@@ -50,25 +50,29 @@ def test_the_text_is_streamed_if_it_is_passed_once_and_no_shards_are_to_be_kept(
 ) -> None:
     training = training_of(tokens, shards=tmp_path / "shards" if shards else None)
     job, reading = job_of(training, D_MODEL, DOCUMENTS, SPECIAL), reading_of(training)
-    made = chunks_of(job, reading, tmp_path / "shards", float("inf"), SILENT)
+    made = chunks_of(job, reading, tmp_path / "shards", float("inf"), tmp_path / "kept", SILENT)
     assert isinstance(made, DocumentChunks if once else Harvest)
     assert (tmp_path / "shards").exists() is not once
     other = DocumentChunks(reading.reader, DOCUMENTS, SPECIAL, 6)
     assert torch.equal(batches(made), batches(other))
 
 
-def batches(chunks: DocumentChunks | Harvest) -> torch.Tensor:
+def batches(chunks: Chunks) -> torch.Tensor:
     return torch.cat(list(islice(Stream(chunks, STREAM), 40)))
 
 
-def test_a_harvest_whose_time_is_over_keeps_the_shards_that_are_there(tmp_path: Path) -> None:
-    training = training_of(1000)
+def test_a_harvest_whose_time_is_over_ends_and_what_it_read_is_trained_on_also_by_a_run_that_goes_on(
+    tmp_path: Path,
+) -> None:
+    training, heard = training_of(1000), Recording()
     job, reading = job_of(training, D_MODEL, DOCUMENTS, SPECIAL), reading_of(training)
-    with pytest.raises(BudgetExceeded, match="16 of 17 shards to harvest; the others are kept"):
-        chunks_of(job, reading, tmp_path / "shards", until=0.0, progress=SILENT)
-    made = chunks_of(job, reading, tmp_path / "shards", float("inf"), SILENT)
-    assert isinstance(made, Harvest)
-    assert not made.missing
+    made = chunks_of(job, reading, tmp_path / "shards", 0.0, tmp_path / "kept", heard)
+    assert heard.messages == ["read 1 of 17 shards of the text: the time ran short"]
+    again = chunks_of(job, reading, tmp_path / "shards", float("inf"), tmp_path / "kept", SILENT)
+    assert (len(made), len(again)) == (1, 1)
+    first = DocumentChunks(reading.reader, DOCUMENTS[:6], SPECIAL, 6)
+    assert torch.equal(batches(made), batches(first))
+    assert torch.equal(batches(again), batches(first))
 
 
 def test_only_ordinary_tokens_count_towards_what_training_passes() -> None:
@@ -87,8 +91,8 @@ def test_streamed_from_the_real_engine_an_sae_is_the_same_as_from_shards(tmp_pat
     identity, hook = identify_hook(bundled_model(), 2)
     with Engines(bundled_model(), EngineOptions(), SILENT).reading(hook) as engine:
         material = material_of(MaterialConfig(), engine, identity, hook, entries, SILENT)
-        read, [one], _ = harvest_and_train(streamed, engine, material, tmp_path / "one", SILENT)
-        _, [other], _ = harvest_and_train(kept, engine, material, tmp_path / "other", SILENT)
+        read, [one], *_ = harvest_and_train(streamed, engine, material, tmp_path / "one", SILENT)
+        _, [other], *_ = harvest_and_train(kept, engine, material, tmp_path / "other", SILENT)
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["checkpoint.safetensors", "tokens"]
     assert len(read.training) < len(material.training)
     assert list((tmp_path / "shards").glob("shard-*"))

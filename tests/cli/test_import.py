@@ -26,7 +26,7 @@ from saes.documents import Document
 from saes.formats.imported import ImportedSae
 from saes.formats.recognise import read_sae
 from saes.reader import FakeReader
-from tests.runs.fakes import WIDTH, FakeEngine
+from tests.runs.fakes import WIDTH, FakeEngine, describe
 from tests.runs.recording import Recording
 from tests.saes.written import dictionary_learning, sparsify
 
@@ -64,8 +64,8 @@ def run(plan: ImportPlan, progress: Progress = SILENT) -> Any:
 
 @pytest.fixture
 def unlabelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Labelling needs a model that answers; it has its own tests."""
-    monkeypatch.setattr(adopting, "register", lambda *_: None)
+    """Labelling needs a model that says something; it has its own tests."""
+    monkeypatch.setattr(adopting, "describe", describe)
 
 
 @pytest.mark.usefixtures("engine", "unlabelled")
@@ -85,9 +85,10 @@ def test_the_artifact_says_where_it_comes_from_and_encodes_as_its_source(tmp_pat
     z = x @ w["W_enc"]
     torch.testing.assert_close(Dictionary.load(artifact.weights).encode(x), z * (z > 0.5), rtol=1e-4, atol=1e-4)
     # 24 random directions explain little of a stream of 192.
-    [warning], [message] = heard.warnings, heard.messages
+    [warning] = heard.warnings
     assert warning.startswith("this SAE explains")
-    assert "jumprelu SAE of 24 latents made for gemma-2-2b" in message
+    assert "jumprelu SAE of 24 latents made for gemma-2-2b" in heard.messages[0]
+    assert heard.messages[-1] == "6 features are calibrated"
     assert heard.works["reading held-out documents"].done == len(TEXT)
 
 
@@ -173,7 +174,7 @@ def test_what_does_not_fit_is_refused_by_name_and_leaves_nothing(case: str, agai
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("again", [False, True], ids=["new", "again"])
-@pytest.mark.parametrize("stage", ["evaluated", "keep_baseline", "seal", "register"])
+@pytest.mark.parametrize("stage", ["evaluated", "keep_baseline", "seal", "describe"])
 def test_a_failure_at_any_step_leaves_nothing(
     stage: str, again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def test_without_options_everything_follows_from_the_model(plan: Plan, command: 
     assert (training.config.tokens, training.config.batch_tokens, training.buffer_tokens) == (1_600_000, 2048, 65_536)
     assert training.budget == Budget()
     assert made.material.text.endswith("text.json")
+    assert getattr(made, "patient", False) is False
 
 
 def test_every_option_arrives(plan: Plan, tmp_path: Path) -> None:

@@ -8,13 +8,12 @@ from typing import NamedTuple
 import pytest
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.cli.demo import DemoPlan, build_demo, demo_database, demo_sae
+from featurehub.cli.demo import DemoPlan, build_demo, build_plan, demo_database, demo_sae
 from featurehub.cli.served import free_port, served
 from featurehub.demo.bundle import bundled_model
 from featurehub.runs.build import BuildPlan
 from featurehub.runs.training import SaeTraining
 from featurehub.sdk.client import Client
-from labeling.strength import CalibrationConfig
 from saes.recipes import Recipe
 from saes.run import TrainConfig
 
@@ -36,7 +35,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         name="demo-l3",
         layer=3,
         training=SaeTraining(recipes=(Recipe(d_sae=320),), config=TrainConfig(tokens=1_000_000)),
-        calibration=CalibrationConfig(doses=(0.45, 0.65), names=24, candidates_per_name=3, answers=4, confirm=6),
+        calibration=build_plan().calibration.model_copy(
+            update={"doses": (0.45, 0.65), "names": 24, "candidates_per_name": 3, "answers": 4, "confirm": 6}
+        ),
     )
     artifact = build_demo(DemoPlan(conversations=3000), plan)
     yield Built(artifact, demo_database())

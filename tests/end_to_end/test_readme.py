@@ -24,6 +24,7 @@ LONG = (
     "featurehub serve",
     "featurehub train",
     "featurehub label",
+    "featurehub calibrate",
     "featurehub saes import",
     "featurehub saes eval",
     "featurehub transcoder",

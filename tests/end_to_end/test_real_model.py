@@ -40,7 +40,15 @@ def story_sae(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, str]:
         name="stories",
         training=SaeTraining(recipes=(Recipe(d_sae=512),), config=TrainConfig(tokens=300_000)),
         baseline=BaselineConfig(documents=250),
-        calibration=CalibrationConfig(doses=(0.5, 0.9), names=30, candidates_per_name=1, answers=6, confirm=6),
+        calibration=CalibrationConfig(
+            doses=(0.5, 0.9),
+            names=30,
+            candidates_per_name=1,
+            answers=6,
+            confirm=6,
+            screen_tokens=96,
+            sampling=Sampling(temperature=0.7, max_tokens=96, seed=101),
+        ),
     )
     texts = read_texts(TEXT)[:600]
     return build(plan, texts, judge_of(texts), [START]), plan.database

@@ -8,7 +8,9 @@ import pytest
 from featurehub.edits import Steering
 from featurehub.engine.offline import Generation, Sampling
 from featurehub.features import Mode
-from labeling.strength import CalibrationConfig, Candidate, calibrate, choose_candidates
+from labeling.bench import Bench
+from labeling.calibration import rounds, tokens_of
+from labeling.strength import CalibrationConfig, Calibrator, Candidate, calibrate, choose_candidates, usual_dose
 
 NORM = 20.0
 PROMPTS = [[1, 2], [3], [4, 5, 6]]
@@ -33,6 +35,12 @@ class Known:
         self.shows_from, self.anyway, self.every = shows_from, anyway, every
         self.asked: list[tuple[tuple[int, ...], Steering | None]] = []
         self.seeds: list[int] = []
+        self.lengths: list[tuple[int, bool]] = []
+
+    @property
+    def tokens(self) -> int:
+        """Of all answers, if each were as long as it may be."""
+        return sum(length for length, _ in self.lengths)
 
     def generate(
         self, prompts: Sequence[Sequence[int]], steerings: Sequence[Steering | None], sampling: Sampling
@@ -41,6 +49,7 @@ class Known:
         self.seeds.append(sampling.seed)
         for prompt, steering in zip(prompts, steerings, strict=True):
             self.asked.append((tuple(prompt), steering))
+            self.lengths.append((sampling.max_tokens, steering is not None))
             yield Generation(self.answer(steering), [], None)
 
     def answer(self, steering: Steering | None) -> str:
@@ -180,7 +189,7 @@ class Word:
 
 
 MANY = [candidate(2 * i + rival, f"name {i}", 0.9 - rival / 10) for i in range(150) for rival in (0, 1)]
-USUAL = CalibrationConfig(names=150)
+USUAL = CalibrationConfig(names=150, finalists=2, answers=8)
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
@@ -223,12 +232,55 @@ def test_a_row_that_no_edit_makes_long_enough_has_no_strength(norm: float) -> No
     assert {latent: each for latent, each in found.items() if latent != 6} == others
 
 
-def test_progress_counts_every_answer_and_ends_at_what_was_planned() -> None:
+def test_progress_counts_the_tokens_of_every_answer_and_ends_at_what_was_planned() -> None:
     known, told = Known(FEATURES, SHOWS_FROM), list[tuple[int, int]]()
     calibrate(known, FEATURES, PROMPTS, NORM, Exact(), CONFIG, lambda done, planned: told.append((done, planned)))
     assert [done for done, _ in told] == sorted({done for done, _ in told})
-    assert told[-1][0] == len(known.asked)
-    assert {planned for _, planned in told} == {len(known.asked)}
+    assert told[-1][0] == known.tokens
+    assert {planned for _, planned in told} == {known.tokens}
+
+
+def test_a_dose_that_breaks_the_text_ends_the_ladder() -> None:
+    """Text falls apart above .7: the dose of .75 is tried, and those above it are not."""
+    higher = CONFIG.model_copy(update={"doses": (0.9, 0.6, 0.75, 0.3, 1.2)})
+    known = Known(FEATURES, SHOWS_FROM)
+    found = calibrate(known, FEATURES, PROMPTS, NORM, Exact(), higher)
+    assert [trial.dose for trial in found[3].curve] == [0.3, 0.6, 0.75]
+    assert found[3].dose == pytest.approx(0.6)
+
+
+def test_screening_is_short_and_everything_else_is_not() -> None:
+    known = Known(FEATURES, SHOWS_FROM)
+    calibrate(known, FEATURES, PROMPTS, NORM, Exact(), CONFIG)
+    lengths = [length for length, steered in known.lengths if steered]
+    screened = 4 * len(CONFIG.doses) * CONFIG.answers
+    assert lengths[:screened] == [32] * screened
+    assert set(lengths[screened:]) == {64}
+    assert {length for length, steered in known.lengths if not steered} == {64}
+
+
+def test_names_are_tried_in_rounds_of_their_promise_and_rivals_together() -> None:
+    chosen = choose_candidates(FEATURES, CONFIG)
+    one = CONFIG.model_copy(update={"names_per_round": 1})
+    assert [[c.latent for c in each] for each in rounds(chosen, one)] == [[0, 1], [3], [4]]
+    assert [[c.latent for c in each] for each in rounds(chosen, CONFIG)] == [[0, 1, 3, 4]]
+    room = tokens_of(chosen[:3], CONFIG)
+    assert [[c.latent for c in each] for each in rounds(chosen, CONFIG, room)] == [[0, 1, 3], [4]]
+    assert [[c.latent for c in each] for each in rounds(chosen, CONFIG, 1)] == [[0, 1], [3], [4]]
+    assert list(rounds([], CONFIG)) == []
+
+
+def test_a_round_finds_what_the_whole_calibration_finds() -> None:
+    whole = calibrate(Known(FEATURES, SHOWS_FROM), FEATURES, PROMPTS, NORM, Exact(), CONFIG)
+    bench = Bench(Known(FEATURES, SHOWS_FROM), NORM, Exact(), CONFIG.sampling, CONFIG.per_run)
+    calibrator = Calibrator(bench, PROMPTS, CONFIG)
+    calibrator.listen()
+    found = {}
+    for each in rounds(calibrator.candidates(FEATURES), CONFIG.model_copy(update={"names_per_round": 1})):
+        found |= calibrator.round(each)
+    assert found == {latent: whole[latent] for latent in found}
+    assert found.keys() == {0, 1, 3, 4}
+    assert usual_dose([], CONFIG) == pytest.approx(0.525)
 
 
 def test_the_same_calibration_comes_out_twice() -> None:

@@ -1,15 +1,20 @@
-"""Stand-ins for the engine of a run."""
+"""Stand-ins for the engine of a run, and for what labelling makes of a model that says something."""
 
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 from transformers import AutoTokenizer
 
 from featurehub.demo.bundle import bundled_model
 from featurehub.engine.offline import Generation
+from featurehub.records import FeatureRow, Labeled, Provenance, Unlabeled
+from featurehub.runs.baseline import EvaluatedSae
+from featurehub.runs.register import Description, candidates_of
+from labeling.label import LatentLabel
 from saes.reader import FakeReader
 
 WIDTH = 192
+NAMES = ("loan", "dog", "sea", "sun", "law", "war")
 
 
 class FakeEngine(FakeReader):
@@ -28,3 +33,12 @@ class FakeEngine(FakeReader):
 
     def generate(self, prompts: Sequence[Sequence[int]], *_: object) -> Iterator[Generation]:
         return (Generation("good", [20, 21, 22], None) for _ in prompts)
+
+
+def describe(model: Any, engine: Any, sae: EvaluatedSae, *_: Any) -> Description:
+    """Latents 0 to 5 are called by ``NAMES``, each with a worse label than the one before; the others have no label."""
+    rows = [FeatureRow(latent=i, density=0.1, max_activation=1.0) for i in range(sae.dictionary.d_sae)]
+    named = [Labeled(label=f"{name}: word", score=0.9 - i / 10) for i, name in enumerate(NAMES)]
+    outcomes = [*named, *(Unlabeled(reason="nothing") for _ in rows[len(named) :])]
+    labels = [LatentLabel(i, each, Provenance(author="test", method="test")) for i, each in enumerate(outcomes)]
+    return Description(rows, labels, candidates_of(sae.dictionary, labels), sae.activations.median_norm)

@@ -16,20 +16,17 @@ from featurehub.runs.build import build
 from featurehub.runs.drift import check_drift
 from featurehub.store import open_store
 from labeling.judge import WordJudge
-from tests.runs.fakes import FakeEngine
+from tests.runs.fakes import FakeEngine, describe
 from tests.runs.recording import Recording
-from tests.runs.test_build import TEXT, plan_of
+from tests.runs.test_build import PROMPTS, TEXT, plan_of
 
 
 @pytest.fixture
 def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
-    """One that is registered, without labels."""
+    """One that is registered."""
     monkeypatch.setattr(engines, "Engine", FakeEngine)
-    monkeypatch.setattr(building, "register", lambda *_: None)
-    made = build(plan_of(tmp_path / "sae"), TEXT, WordJudge(), [])
-    with closing(open_store(tmp_path / "features.db")) as store, store.write() as writer:
-        writer.put_artifact(made.manifest, made.folder)
-    return made
+    monkeypatch.setattr(building, "describe", describe)
+    return build(plan_of(tmp_path / "sae"), TEXT, WordJudge(), PROMPTS)
 
 
 def test_on_its_own_function_it_is_fresh_and_no_engine_starts(artifact: Artifact, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Whoever starts a run hears what it does; without a listener it says nothing at all."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from featurehub.cli import progress as shown
 from featurehub.cli.progress import ConsoleProgress, console
 from featurehub.demo.bundle import bundled_model
 from featurehub.runs import engines
@@ -14,7 +16,7 @@ from tests.runs.fakes import FakeEngine
 from tests.runs.recording import RecordedWork, Recording
 
 TEXT = [f"the loan is good . number {i} is fine ." for i in range(40)]
-HEARD = ["identifying the model", "starting the engine", "harvesting"]
+HEARD = ["identifying the model", "starting the engine", "tokenizing the text", "harvesting"]
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +57,25 @@ def test_without_a_listener_nothing_is_said(tmp_path: Path, capfd: pytest.Captur
     SILENT.say("a message")
     SILENT.warn("a warning")
     assert capfd.readouterr() == ("", "")
+
+
+def test_without_a_terminal_long_work_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(shown, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    with ConsoleProgress().work("training", 1000, "tokens") as work:
+        for _ in range(10):
+            clock.now += 10.0
+            work.say("EV 0.8")
+            work(50)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "  training: 150 of 1,000 tokens, 5.0 tokens/s, about 3 min left  EV 0.8",
+        "  training: 300 of 1,000 tokens, 5.0 tokens/s, about 2 min left  EV 0.8",
+        "  training: 450 of 1,000 tokens, 5.0 tokens/s, about 2 min left  EV 0.8",
+        "✓ training 100 s",
+    ]
 
 
 def test_a_terminal_shows_what_a_run_says_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

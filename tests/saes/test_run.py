@@ -9,29 +9,43 @@ import pytest
 import torch
 
 import saes.run
-from featurehub.errors import BudgetExceeded
 from saes.checkpoint import load_state
 from saes.run import TrainConfig, resume_run
 
 
 class Clocked:
-    """Each step takes a second."""
+    """Each step takes a second, and reading for ``burst`` steps, before the first of them, as many as they.
 
-    def __init__(self, config: TrainConfig, clock: SimpleNamespace) -> None:
-        self.config, self.clock, self.done = config, clock, 0
+    places: of the schedule, at which steps were made
+    """
+
+    def __init__(self, config: TrainConfig, clock: SimpleNamespace, burst: int = 0) -> None:
+        self.config, self.clock, self.burst = config, clock, burst
+        self.done = self.skipped = 0
+        self.places: list[int] = []
+
+    @property
+    def place(self) -> int:
+        return self.done + self.skipped
+
+    def skip(self, places: int) -> None:
+        self.skipped += places
 
     def scale(self) -> None: ...
 
     def step(self) -> list[int]:
+        if self.burst and self.done % self.burst == 0:
+            self.clock.now += self.burst
         self.clock.now += 1.0
+        self.places.append(self.place)
         self.done += 1
         return [self.done]
 
     def state(self) -> dict[str, Any]:
-        return {"done": self.done, "buffer": torch.zeros(3)}
+        return {"done": self.done, "skipped": self.skipped, "buffer": torch.zeros(3)}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        self.done = state["done"]
+        self.done, self.skipped = state["done"], state["skipped"]
 
 
 @pytest.fixture
@@ -53,11 +67,48 @@ def test_a_run_whose_last_step_ends_late_is_done(tmp_path: Path, clock: SimpleNa
     assert load_state(tmp_path / "state")["done"] == 4
 
 
-def test_no_step_begins_when_the_time_is_over(tmp_path: Path, clock: SimpleNamespace) -> None:
-    run = Clocked(config(4), clock)
-    with pytest.raises(BudgetExceeded, match="after 30 of 40 training tokens; they are kept"):
-        resume_run(run, tmp_path / "state", until=2.5)
-    assert run.done == load_state(tmp_path / "state")["done"] == 3
+def test_a_run_with_time_enough_makes_every_step_of_its_schedule(clock: SimpleNamespace) -> None:
+    run = Clocked(config(400), clock)
+    resume_run(run, until=401.0)
+    assert run.places == list(range(400))
+
+
+@pytest.mark.parametrize(("burst", "pace"), [(0, 1.0), (80, 2.0)])
+def test_a_run_that_is_too_slow_makes_fewer_steps_and_ends_in_time_at_the_end_of_its_schedule(
+    clock: SimpleNamespace, burst: int, pace: float
+) -> None:
+    run, told = Clocked(config(1000), clock, burst), list[tuple[int, int]]()
+    resume_run(run, until=pace * 600, planned=lambda done, steps: told.append((done, steps)))
+    assert run.places[-1] == 999
+    assert sorted(run.places) == run.places
+    assert told[0] == (0, 1000)
+    assert told[-1][1] == run.done
+    assert 500 <= run.done <= 600
+    assert clock.now <= pace * 600 + 80
+
+
+def test_when_the_time_is_over_a_few_steps_bring_the_rate_down(clock: SimpleNamespace) -> None:
+    run = Clocked(config(1000), clock)
+    resume_run(run, until=0.0)
+    assert run.done == 20
+    assert run.places[-1] == 999
+
+
+def test_one_that_was_shortened_and_stopped_keeps_to_that(tmp_path: Path, clock: SimpleNamespace) -> None:
+    class Stopped(Exception): ...
+
+    def stop(step: int) -> None:
+        if step == 300:
+            raise Stopped
+
+    whole, first, again = (Clocked(config(1000), clock) for _ in range(3))
+    resume_run(whole, until=clock.now + 600)
+    with pytest.raises(Stopped):
+        resume_run(first, tmp_path / "state", stop, until=clock.now + 600)
+    told: list[tuple[int, int]] = []
+    resume_run(again, tmp_path / "state", until=clock.now + 10_000, planned=lambda *each: told.append(each))
+    assert [steps for _, steps in told] == [whole.done]
+    assert again.places == whole.places[-len(again.places) :]
 
 
 @pytest.mark.parametrize(("takes", "saves"), [(0.0, 3), (10.0, 1)])

@@ -2,7 +2,6 @@
 run was stopped on the way, or ran beside others.
 """
 
-import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,16 +14,16 @@ from sae_lens.saes.sae import TrainingSAE
 from torch import Tensor
 
 from featurehub.dictionary import Dictionary
-from featurehub.errors import BudgetExceeded, InvalidInput
+from featurehub.errors import InvalidInput
 from saes.architecture import Architecture
 from saes.documents import Document
 from saes.evaluate import evaluate
 from saes.reader import FakeReader
 from saes.recipes import Recipe
-from saes.run import TrainConfig
+from saes.run import TrainConfig, resume_run
 from saes.stream import DocumentChunks, Stream, StreamConfig
-from saes.train import train
-from saes.trainee import TrainingProgress
+from saes.train import SaeRun, train
+from saes.trainee import Trainee, TrainingProgress
 
 D_MODEL, VOCABULARY = 12, 40
 CONFIG = TrainConfig(tokens=38_400, batch_tokens=128, checkpoint_every=0)
@@ -218,13 +217,33 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         train(batches(), D_MODEL, [Recipe(d_sae=48, k=4)], CONFIG, path)
 
 
-def test_a_run_whose_time_is_over_keeps_what_it_did(both: Both, tmp_path: Path) -> None:
-    checkpoint, recipe = tmp_path / "checkpoint.safetensors", RECIPES[Architecture.BATCHTOPK]
-    for kept, words in ((checkpoint, "0 of 38,400 training tokens; they are kept"), (None, "nothing is kept")):
-        with pytest.raises(BudgetExceeded, match=words):
-            train(batches(), D_MODEL, [recipe], CONFIG, kept, until=time.monotonic())
-    [again] = train(batches(), D_MODEL, [recipe], CONFIG, checkpoint)
-    assert equal(both.ours[Architecture.BATCHTOPK], again.dictionary)
+def test_a_run_whose_time_is_over_ends_in_saes_all_the_same(both: Both, tmp_path: Path) -> None:
+    """And one that is started again, with all the time there is, ends in the same ones."""
+    checkpoint, told = tmp_path / "checkpoint.safetensors", list[tuple[int, int]]()
+    recipes, config = list(RECIPES.values()), CONFIG
+    made = train(batches(), D_MODEL, recipes, config, checkpoint, until=0.0, planned=lambda *each: told.append(each))
+    assert told == [(0, 300), (0, 20)]
+    assert {each.config.tokens for each in made} == {20 * 128}
+    again = train(batches(), D_MODEL, recipes, config, checkpoint)
+    assert all(equal(ours.dictionary, theirs.dictionary) for ours, theirs in zip(made, again, strict=True))
+
+
+@pytest.mark.parametrize("name", Architecture)
+def test_a_shortened_run_reaches_the_end_of_every_schedule(name: Architecture) -> None:
+    whole, short = (SaeRun(batches(), D_MODEL, [RECIPES[name]], CONFIG, {}) for _ in range(2))
+    resume_run(whole)
+    resume_run(short, until=0.0)
+    assert (short.done, short.place) == (20, whole.place)
+    [ours], [theirs] = short.trainees, whole.trainees
+    assert rate_of(ours) == pytest.approx(rate_of(theirs), rel=1e-6)
+    assert rate_of(ours) == pytest.approx(RECIPES[name].lr / 10, rel=1e-3)
+    for each, other in zip(*(t.trainer.coefficient_schedulers.values() for t in (ours, theirs)), strict=True):
+        assert each.current_step == other.current_step
+        assert each.value == pytest.approx(each.final_value, rel=0.1)
+
+
+def rate_of(trainee: Trainee) -> float:
+    return trainee.trainer.optimizer.param_groups[0]["lr"]
 
 
 def test_products_in_bfloat16_train_about_the_same_sae(both: Both) -> None:

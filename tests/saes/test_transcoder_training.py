@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from featurehub.errors import BudgetExceeded, InvalidInput
+from featurehub.errors import InvalidInput
 from saes.run import TrainConfig, resume_run
 from saes.stream import Stream, StreamConfig
 from saes.transcoders.pairs import Pairs, pairs
@@ -139,12 +139,19 @@ def test_products_in_bfloat16_train_about_as_good_a_transcoder(planted: Planted)
     assert ours == pytest.approx(theirs, abs=0.05)
 
 
-def test_one_whose_time_is_over_keeps_what_it_did(planted: Planted, tmp_path: Path) -> None:
-    asked = (LAYERS, D_MODEL, RECIPE, CONFIG, tmp_path / "checkpoint.safetensors")
-    with pytest.raises(BudgetExceeded, match="after 0 of 56,320 training tokens; they are kept"):
-        train_transcoder(stream(planted), *asked, until=0.0)
-    again, whole = train_transcoder(stream(planted), *asked), train_transcoder(stream(planted), *asked[:-1])
-    assert torch.equal(again.W_enc, whole.W_enc)
+def test_one_whose_time_is_over_ends_in_a_transcoder_all_the_same(planted: Planted, tmp_path: Path) -> None:
+    asked, told = (LAYERS, D_MODEL, RECIPE, CONFIG, tmp_path / "checkpoint.safetensors"), list[tuple[int, int]]()
+    made = train_transcoder(stream(planted), *asked, until=0.0, planned=lambda *each: told.append(each))
+    assert told == [(0, 220), (0, 20)]
+    again = train_transcoder(stream(planted), *asked)
+    assert torch.equal(again.W_enc, made.W_enc)
+
+
+def test_the_rate_of_one_that_is_shortened_comes_down(planted: Planted) -> None:
+    run = TranscoderRun(stream(planted), LAYERS, D_MODEL, RECIPE, CONFIG)
+    resume_run(run, until=0.0)
+    assert (run.done, run.place) == (20, CONFIG.steps)
+    assert run.trainee.optimizer.param_groups[0]["lr"] == pytest.approx(RECIPE.lr / 10, rel=0.01)
 
 
 def dead_at_the_end(planted: Planted) -> float:

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from featurehub.errors import ArtifactNotFound, FeatureNotFound, InvalidInput
 from featurehub.store import Calibration, FeatureRow, Labeled, Store, TokenLogit, Trial, Writer
+from featurehub.store.statistics import may_replace
 
 
 def test_error_rolls_everything_back(store: Store, fill) -> None:
@@ -189,3 +190,12 @@ def test_wrong_input_is_named(store: Store, make_manifest, make_row, provenance)
             writer.put_label("f_none", Labeled(label="x"), provenance)
         with pytest.raises(FeatureNotFound):
             writer.put_calibration("f_none", Calibration(strength=1.0, dose=0.1))
+
+
+@pytest.mark.parametrize(("ours", "theirs", "may"), [(16, 16, True), (8, 16, False), (8, 0, True), (0, 8, False)])
+def test_a_calibration_is_replaced_by_a_better_founded_one_only(ours: int, theirs: int, may: bool) -> None:
+    def founded(answers: int) -> Calibration:
+        return Calibration(strength=1.0, dose=0.5, steerability=0.5 if answers else None, answers=answers)
+
+    assert may_replace(founded(ours), founded(theirs)) is may
+    assert may_replace(founded(ours), None)

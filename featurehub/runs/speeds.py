@@ -1,0 +1,109 @@
+"""How fast the engine of a run works on this machine, measured by a little of the work itself."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+
+import torch
+from torch.nn.functional import normalize
+
+from featurehub.dictionary import Dictionary
+from featurehub.edits import LatentEdit, Steering
+from featurehub.engine.offline import Engine, Sampling
+from featurehub.features import Mode
+from featurehub.settings import Frozen
+from saes.activations import FeatureActivations, encode_documents
+from saes.documents import Document, count_tokens, special_ids
+
+__all__ = ["Speeds", "measure_speeds", "untrained"]
+
+TRIED_TOKENS = (512, 4096)
+TRIED_ANSWERS, ANSWER_TOKENS = (16, 48), 8
+"""Of each the second is tried only if the first took no longer than ``PATIENCE``: many at a time go faster than few."""
+PATIENCE = 2.0
+
+
+class Speeds(Frozen):
+    """Speeds of an engine of the whole model with an SAE.
+
+    Attributes:
+        start: Seconds in which it starts.
+        read: Tokens per second of documents that are read and encoded.
+        answer: Tokens per second of answers that are not steered.
+        steered: Tokens per second of answers that are.
+    """
+
+    start: float
+    read: float
+    answer: float
+    steered: float
+
+
+def measure_speeds(engine: Engine, dictionary: Dictionary, documents: Sequence[Document], start: float) -> Speeds:
+    """Lets an engine read and answer a little.
+
+    Args:
+        engine: An engine of the whole model with the SAE.
+        dictionary: The SAE.
+        documents: What to read, and what to answer.
+        start: Seconds in which the engine started.
+    """
+    engine.capture([documents[0].token_ids])
+    special = special_ids(engine.tokenizer)
+    read = {tokens: beginning(documents, tokens) for tokens in TRIED_TOKENS}
+    prompts = [document.token_ids[: document.prompt_len] for document in read[TRIED_TOKENS[-1]]]
+
+    def encode(own: Sequence[Document]) -> FeatureActivations:
+        return encode_documents(engine, dictionary, own, special)
+
+    return Speeds(
+        start=start,
+        read=speed({count_tokens(own): lambda own=own: encode(own) for own in read.values()}),
+        answer=answering_speed(engine, prompts, lambda i: None),
+        steered=answering_speed(engine, prompts, lambda i: nudge(i // 4 % dictionary.d_sae)),
+    )
+
+
+def beginning(documents: Sequence[Document], tokens: int) -> Sequence[Document]:
+    """The first documents, of at most so many tokens; at least one."""
+    sizes = accumulate(len(document.token_ids) for document in documents)
+    return documents[: max(1, sum(size <= tokens for size in sizes))]
+
+
+def answering_speed(engine: Engine, prompts: Sequence[list[int]], steering: Callable[[int], Steering | None]) -> float:
+    """Tokens per second, counting as calibration and the baseline do: an answer has as many as it may have."""
+    sampling = Sampling(max_tokens=ANSWER_TOKENS)
+
+    def answer(count: int) -> None:
+        asked = [prompts[i % len(prompts)] for i in range(count)]
+        list(engine.generate(asked, [steering(i) for i in range(count)], sampling))
+
+    return speed({count * ANSWER_TOKENS: lambda count=count: answer(count) for count in TRIED_ANSWERS})
+
+
+def speed(tries: Mapping[int, Callable[[], object]]) -> float:
+    """Tokens per second of the last try, by the tokens of each; later tries are left out once one took too long."""
+    found = 0.0
+    for tokens, work in tries.items():
+        seconds = seconds_of(work)
+        found = tokens / seconds
+        if seconds > PATIENCE:
+            break
+    return found
+
+
+def nudge(latent: int) -> Steering:
+    return Steering(edits=(LatentEdit(latent=latent, mode=Mode.NUDGE, value=1e-3),))
+
+
+def untrained(d_sae: int, d_model: int) -> Dictionary:
+    """An SAE of random directions, none of which is ever active: it costs an engine what a trained one costs."""
+    rows = normalize(torch.randn(d_sae, d_model, generator=torch.Generator().manual_seed(0)), dim=-1)
+    zeros = torch.zeros(d_sae)
+    return Dictionary(rows.clone(), rows, zeros, torch.zeros(d_model), torch.full((d_sae,), 1e9))
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    started = time.monotonic()
+    work()
+    return max(time.monotonic() - started, 1e-6)

@@ -1,0 +1,32 @@
+"""How fast an engine works is measured by little where it is slow."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from featurehub.runs import speeds
+from featurehub.runs.speeds import beginning, measure_speeds, speed, untrained
+from saes.documents import Document
+from tests.runs.fakes import WIDTH, FakeEngine
+
+DOCUMENTS = [Document([20 + i % 7] * 100, 20) for i in range(60)]
+
+
+@pytest.mark.parametrize(("pace", "tried"), [(1000.0, [16, 48]), (4.0, [16])])
+def test_a_slow_engine_is_tried_once(monkeypatch: pytest.MonkeyPatch, pace: float, tried: list[int]) -> None:
+    clock, done = SimpleNamespace(now=0.0), list[int]()
+    monkeypatch.setattr(speeds, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def work(tokens: int) -> None:
+        clock.now += tokens / pace
+        done.append(tokens)
+
+    assert speed({tokens: lambda tokens=tokens: work(tokens) for tokens in (16, 48)}) == pytest.approx(pace)
+    assert done == tried
+
+
+def test_it_is_measured_on_the_first_documents() -> None:
+    assert [len(beginning(DOCUMENTS, tokens)) for tokens in (50, 512, 4096, 10**6)] == [1, 5, 40, 60]
+    found = measure_speeds(FakeEngine(), untrained(24, WIDTH), DOCUMENTS, start=3.0)
+    assert found.start == 3.0
+    assert min(found.read, found.answer, found.steered) > 0
