@@ -2,7 +2,7 @@
 
 Owns the routes, what a request may ask, and how errors look on the wire. Reading order:
 
-    asked     featurehub's keys of a request body, checked
+    request   featurehub's keys of a request body, checked; ``model`` is what the server runs
     plan      names -> what the engine runs; staleness
     choices   how many answers a request asks for, and what cannot be asked of several at once
     chat      a steered completion around vLLM's own route

@@ -6,7 +6,7 @@ from api import errors, features, health, saes
 from api.deployment import Deployment
 from api.engine import SteeringEngine
 from api.gate import Gate
-from api.served import ServedModel
+from api.model import ServedModel
 from featurehub.store import Store
 
 __all__ = ["ROUTERS", "attach", "create_app"]

@@ -21,13 +21,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from api.answer import Answer, Labels, headers, make_answer
-from api.asked import SteeringRequest, refuse_reserved
 from api.choices import Choices, count_tokens, refuse_unsteerable
 from api.deployment import Deployment
 from api.encoding import to_json
 from api.engine import SteeringEngine
 from api.plan import Plan, make_plan
 from api.report import read_report
+from api.request import SteeringRequest, refuse_reserved
 from api.stream import Ending, append, say_aborted
 from featurehub.errors import EngineUnavailable, SteeringUnsupported
 from featurehub.report import SteerReport

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.engine import SteeringEngine
-from api.served import ServedModel
+from api.model import ServedModel
 from featurehub.settings import Limits
 from featurehub.store import Scope, Store
 

@@ -15,7 +15,7 @@ from api.app import create_app
 from api.chat import answer_steered
 from api.choices import StreamOptions
 from api.engine import FakeEngine
-from api.served import ServedModel
+from api.model import ServedModel
 from featurehub.store import Store
 
 __all__ = ["EchoRequest", "Echoes", "create_fake_app"]

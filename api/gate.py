@@ -8,8 +8,8 @@ import json
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.asked import KEYS, refuse_reserved
 from api.errors import error_response, plain
+from api.request import KEYS, refuse_reserved
 from featurehub.errors import InvalidInput
 
 __all__ = ["MAX_BODY", "STEERED_PATHS", "Gate"]

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from api.asked import XARGS_KEY, SteeringRequest
+from api.model import ServedModel
 from api.notice import Notice, never_calibrated
-from api.served import ServedModel
+from api.request import XARGS_KEY, SteeringRequest
 from api.states import artifact_states, states_of, with_states
 from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When

@@ -26,8 +26,8 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from api.app import ROUTERS, attach
 from api.chat import Core, answer_steered
 from api.deployment import Deployment
+from api.model import ServedModel
 from api.routes import check_routes
-from api.served import ServedModel
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.overrides import resolved
 from featurehub.errors import ArtifactNotFound, EngineError, EngineUnavailable, InvalidConfig

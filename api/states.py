@@ -9,7 +9,7 @@
 
 from collections.abc import Iterable
 
-from api.served import ServedModel
+from api.model import ServedModel
 from featurehub.features import Feature, State
 from featurehub.store import Reader
 

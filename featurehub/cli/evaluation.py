@@ -68,7 +68,7 @@ def evaluate(
     entries = read_texts(text, documents)  # before the slow imports
     rows = read_examples(labeled, EXAMPLES) if labeled else []
     from featurehub.artifacts.files import write_text
-    from featurehub.cli.registry.located import locate
+    from featurehub.cli.registry.location import locate
     from featurehub.runs.measure import EvaluationPlan, measure, store_evaluation
     from featurehub.store import open_store
 

@@ -56,7 +56,7 @@ def serve(
     """Serve a model with its features through vLLM's OpenAI server. Further options go to vLLM."""
     from featurehub.artifacts.origin import repository_of
     from featurehub.cli.demo import SERVED_MEMORY, demo_database, ensure_demo
-    from featurehub.cli.registry.located import folder_of
+    from featurehub.cli.registry.location import folder_of
     from featurehub.cli.serve import serve_model
     from featurehub.demo.bundle import bundled_model
     from featurehub.engine.server import ServeOptions
@@ -90,7 +90,7 @@ def drift_check(
     """Compare fingerprints, then what the features do. Exit code 0 fresh, 3 suspect, 4 stale."""
     from featurehub.artifacts.files import write_text
     from featurehub.cli.drift import show
-    from featurehub.cli.registry.located import folder_of
+    from featurehub.cli.registry.location import folder_of
     from featurehub.runs.drift import check_drift
 
     db = db or database_path()

@@ -129,7 +129,7 @@ def train(
     text = pinned(text)
     entries = read_texts(text, documents)  # before the slow imports
     from featurehub.artifacts.artifact import open_artifact
-    from featurehub.cli.registry.located import folder_of
+    from featurehub.cli.registry.location import folder_of
     from featurehub.runs.material import MaterialConfig
     from featurehub.runs.recipes import RecipeOptions, form_of
     from featurehub.runs.train import train_artifacts
@@ -180,7 +180,7 @@ def label(
 
     entries = read_texts(text, documents)  # before the slow imports
     from featurehub.artifacts.artifact import open_artifact
-    from featurehub.cli.registry.located import folder_of
+    from featurehub.cli.registry.location import folder_of
     from featurehub.runs.judges import judge_of
     from featurehub.runs.label import LabelPlan, label_artifact
     from featurehub.runs.material import MaterialConfig
@@ -209,7 +209,7 @@ def calibrate(
 ) -> None:
     """Find the strengths of features by steering: those not calibrated yet, the most promising first, or named ones."""
     from featurehub.artifacts.artifact import open_artifact
-    from featurehub.cli.registry.located import folder_of
+    from featurehub.cli.registry.location import folder_of
     from featurehub.runs.basis import CalibrationBasis
     from featurehub.runs.calibrate import CalibratePlan, calibrate_artifact
     from featurehub.runs.judges import judge_of

@@ -42,7 +42,7 @@ def list_saes(
 def show(sae: Sae, db: Database = "") -> None:
     """Everything that is known of an SAE."""
     from featurehub.cli.registry.card import show as show_card
-    from featurehub.cli.registry.located import locate
+    from featurehub.cli.registry.location import locate
 
     with opened(db) as store, store.read() as reader:
         show_card(reader, locate(reader, sae))
@@ -62,7 +62,7 @@ def register(
 @saes_app.command()
 def promote(sae: Sae, db: Database = "") -> None:
     """Make an SAE the default of its base model."""
-    from featurehub.cli.registry.located import registered
+    from featurehub.cli.registry.location import registered
 
     with opened(db) as store, store.write() as writer:
         artifact = registered(writer.reader, sae)
@@ -79,7 +79,7 @@ def alias(
     db: Database = "",
 ) -> None:
     """Give an SAE one more name, which moves here from an SAE that has it."""
-    from featurehub.cli.registry.located import registered
+    from featurehub.cli.registry.location import registered
 
     with opened(db) as store, store.write() as writer:
         artifact = registered(writer.reader, sae)
@@ -110,7 +110,7 @@ def remove(
 @saes_app.command()
 def export(sae: Sae, out: Annotated[Path, typer.Argument(help="A new or empty folder.")], db: Database = "") -> None:
     """Write an SAE as sae-lens does, for `SAE.load_from_disk`."""
-    from featurehub.cli.registry.located import locate
+    from featurehub.cli.registry.location import locate
     from saes.export import export as export_artifact
 
     with opened(db) as store, store.read() as reader:
@@ -128,7 +128,7 @@ def verify(
     db: Database = "",
 ) -> None:
     """Compare an SAE's files with their hashes, and a model with the one that it was trained on."""
-    from featurehub.cli.registry.located import locate
+    from featurehub.cli.registry.location import locate
     from featurehub.cli.registry.verifying import verify as verify_artifact
 
     with opened(db) as store, store.read() as reader:

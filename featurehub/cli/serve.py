@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from api.served import ServedModel
+from api.model import ServedModel
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.fits import check_fits

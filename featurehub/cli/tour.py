@@ -21,7 +21,7 @@ from rich.text import Text
 from featurehub.cli.demo import build_demo, demo_database, demo_sae
 from featurehub.cli.drift import show
 from featurehub.cli.progress import ConsoleProgress, output, phase, work
-from featurehub.cli.served import served
+from featurehub.cli.server import served
 from featurehub.demo.bundle import sibling
 from featurehub.demo.concepts import Kind, names
 from featurehub.demo.prompts import neutral_prompts

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from api.engine import FakeEngine
 from api.fake import Echoes, create_fake_app
-from api.served import ServedModel
+from api.model import ServedModel
 from featurehub.artifacts.manifest import HookPoint, Manifest
 from featurehub.features import State
 from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, Writer, open_store

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 import api
 from api.errors import error_body, status_of
 from api.fake import create_fake_app
-from api.served import ServedModel
+from api.model import ServedModel
 from featurehub import errors
 from featurehub.errors import FeaturehubError, InvalidConfig
 from featurehub.store import Store

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from api.asked import SteeringRequest
+from api.model import ServedModel
 from api.plan import make_plan
-from api.served import ServedModel
+from api.request import SteeringRequest
 from featurehub.features import State
 from featurehub.settings import Limits
 from featurehub.store import Store

@@ -16,7 +16,7 @@ from starlette.datastructures import State
 
 from api.deployment import Deployment
 from api.engine import FakeEngine
-from api.served import ServedModel
+from api.model import ServedModel
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.edits import Steering

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from api.engine import FakeEngine
 from api.fake import create_fake_app
-from api.served import ServedModel
+from api.model import ServedModel
 from featurehub.edits import Steering
 from featurehub.features import State
 from featurehub.store import Store

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from api.asked import SteeringRequest
 from api.engine import FakeEngine
 from api.fake import create_fake_app
+from api.model import ServedModel
 from api.plan import Plan, make_plan
-from api.served import ServedModel
+from api.request import SteeringRequest
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, StaleFeature
 from featurehub.features import State
 from featurehub.settings import Limits

@@ -14,7 +14,7 @@ from typing import Any
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.cli.demo import DemoPlan, build_demo, build_plan, demo_database, demo_sae, user
-from featurehub.cli.served import free_port, served
+from featurehub.cli.server import free_port, served
 from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.demo.concepts import names
 from featurehub.demo.prompts import neutral_prompts

@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 
 from featurehub.cli.demo import demo_database, ensure_demo
-from featurehub.cli.served import end, free_port, served, wait_until_up
+from featurehub.cli.server import end, free_port, served, wait_until_up
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.prompts import neutral_prompts
 

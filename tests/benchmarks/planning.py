@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from sqlalchemy import event
 
-from api.asked import SteeringRequest
+from api.model import ServedModel
 from api.plan import make_plan
-from api.served import ServedModel
+from api.request import SteeringRequest
 from api.states import states_of
 from featurehub.features import State
 from featurehub.records import FeatureRow

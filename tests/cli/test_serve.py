@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from api.served import ServedModel
+from api.model import ServedModel
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, seal
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint

@@ -9,7 +9,7 @@ import pytest
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.cli.demo import DemoPlan, build_demo, build_plan, demo_database, demo_sae
-from featurehub.cli.served import free_port, served
+from featurehub.cli.server import free_port, served
 from featurehub.demo.bundle import bundled_model
 from featurehub.runs.build import BuildPlan
 from featurehub.runs.training import SaeTraining

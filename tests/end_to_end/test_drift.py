@@ -10,7 +10,7 @@ import torch
 from openai import ConflictError
 from safetensors.torch import load_file, save_file
 
-from featurehub.cli.served import free_port, served
+from featurehub.cli.server import free_port, served
 from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.demo.concepts import names
 from featurehub.features import State

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from featurehub.cli.served import free_port, served
+from featurehub.cli.server import free_port, served
 from featurehub.demo.bundle import bundled_model
 
 pytestmark = pytest.mark.engine

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from featurehub.cli.served import free_port, served
+from featurehub.cli.server import free_port, served
 
 pytestmark = pytest.mark.engine
 

@@ -10,7 +10,7 @@ import typer
 from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from typer.testing import CliRunner
 
-import featurehub.cli.registry.located
+import featurehub.cli.registry.location
 import featurehub.cli.serve
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint
@@ -189,7 +189,7 @@ def test_serve_takes_names_too_and_serves_under_them(
     refused = CliRunner().invoke(app, command)
     assert isinstance(refused.exception, ModelNotFound)
     there = snapshot(cache)
-    monkeypatch.setattr(featurehub.cli.registry.located, "folder_of", lambda *_: tmp_path)
+    monkeypatch.setattr(featurehub.cli.registry.location, "folder_of", lambda *_: tmp_path)
     outcome = CliRunner().invoke(app, command)
     assert outcome.exit_code == 0, outcome.output
     [(model, *_, options)] = served

@@ -12,7 +12,7 @@ import uvicorn
 
 from api.engine import FakeEngine
 from api.fake import Echoes, create_fake_app
-from api.served import ServedModel
+from api.model import ServedModel
 from featurehub import Client
 from featurehub.artifacts.manifest import HookPoint, Manifest
 from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, Writer, open_store

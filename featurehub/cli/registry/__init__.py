@@ -1,6 +1,6 @@
 """What `featurehub saes` does with SAEs that exist already.
 
-located      which SAE a command names
+location     which SAE a command names
 listing      one row for every SAE
 card         everything that is known of one SAE
 verifying    files and model compared with their hashes

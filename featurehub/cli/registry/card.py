@@ -7,7 +7,7 @@ from rich.text import Text
 from featurehub.artifacts.manifest import Manifest
 from featurehub.cli.colors import colored
 from featurehub.cli.progress import output
-from featurehub.cli.registry.located import SaeLocation
+from featurehub.cli.registry.location import SaeLocation
 from featurehub.store import Evaluation, Reader, RegisteredArtifact
 from featurehub.verdicts import DriftReport
 

@@ -9,7 +9,7 @@ import typer
 
 from featurehub.artifacts.artifact import MANIFEST, open_artifact
 from featurehub.cli.progress import output
-from featurehub.cli.registry.located import registered
+from featurehub.cli.registry.location import registered
 from featurehub.errors import InvalidInput
 from featurehub.store import Reader, RegisteredArtifact, Store
 
