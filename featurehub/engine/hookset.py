@@ -195,11 +195,10 @@ class HookSet:
     def snapshot(self, row: int) -> Callable[[], SteerReport]:
         """A function that gives the row's report as it is now; on CUDA, calling it waits for the device."""
         steering, computed = self.rows.steerings[row], int(self.rows.computed[row])
-        recomputed, judged = int(self.rows.recomputed[row]), int(self.conditions.judged[row])
         request, reached = int(self.rows.requests[row]), int(self.rows.reached[row])
+        recomputed, judged = int(self.rows.recomputed[row]), int(self.conditions.judged[row])
         aborted, decided = self.conditions.aborted(row, steering.aborts), self.conditions.decisions(row)
-        tables = [(hook.name, hook.table) for hook in self.hooks if hook.table is not None]
-        counts = {name: table.snapshot(row) for name, table in tables if table.holds[row]}
+        counts = {hook.name: hook.table.snapshot(row) for hook in self.hooks if hook.table and hook.table.holds[row]}
 
         def read() -> SteerReport:
             return SteerReport(

@@ -29,7 +29,7 @@ from featurehub.runs.engines import Engines
 from featurehub.runs.harvest import identify_hook, read_documents
 from featurehub.runs.judges import BuildJudge
 from featurehub.runs.material import dataset_of
-from featurehub.runs.phases import Ahead, Outlook, look_ahead, say_phases
+from featurehub.runs.phases import Forecast, PhasePlan, forecast_of, say_phases
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.register import LENIENT, describe, register
 from featurehub.runs.registered import RegisteredFeatures
@@ -131,12 +131,12 @@ def adopt(
         dictionary, rest = measured(imported, engine, documents, special_ids(engine.tokenizer))
     own = {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae, "judge": judge.name}
     with engines.trying(dictionary, hook, plan.out) as engine:
-        outlook = outlook_of(plan, engine, dictionary, rest, deadline, progress)
+        forecast = forecast_of_plan(plan, engine, dictionary, rest, deadline, progress)
         with replace_folder(plan.out) as folder:
             dictionary.save(folder / WEIGHTS)
-            sae = evaluated(engine, dictionary, rest[: outlook.baseline.documents], progress)
+            sae = evaluated(engine, dictionary, rest[: forecast.baseline.documents], progress)
             check_quality(sae.activations.quality, progress)
-            metrics = keep_baseline(outlook.baseline, engine, sae, folder, progress)
+            metrics = keep_baseline(forecast.baseline, engine, sae, folder, progress)
             own = made_from(source, format, imported, sae.activations.quality) | own
             seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
             found = describe(plan.model, engine, sae, progress, LENIENT if deadline.is_bound else None)
@@ -145,26 +145,26 @@ def adopt(
         basis = CalibrationBasis.of(judge, prompts, made_from=digest, calibration=plan.calibration)
         basis.keep(artifact.folder, progress)
         register(artifact, found, plan.calibration, plan.database, progress)
-        calibrate_last(plan, engine, artifact, basis, deadline, progress, outlook.speeds.steered)
+        calibrate_last(plan, engine, artifact, basis, deadline, progress, forecast.speeds.steered)
     return artifact
 
 
-def outlook_of(
+def forecast_of_plan(
     plan: ImportPlan,
     engine: Engine,
     dictionary: Dictionary,
     documents: Sequence[Document],
     deadline: Deadline,
     progress: Progress,
-) -> Outlook:
+) -> Forecast:
     """What the import will take, which is told."""
     with progress.phase("measuring how fast the model reads and answers"):
         speeds = measure_speeds(engine, dictionary, documents, start=0.0)
-    outlook = look_ahead(speeds, plan.baseline, documents, 1, dictionary.d_sae, deadline.seconds)
-    _, *phases = outlook.phases(documents, 1, dictionary.d_sae)
-    ahead = Ahead(phases, deadline, plan.calibration, dictionary.d_sae, speeds.steered, patient=True)
+    forecast = forecast_of(speeds, plan.baseline, documents, 1, dictionary.d_sae, deadline.seconds)
+    _, *phases = forecast.phases(documents, 1, dictionary.d_sae)
+    ahead = PhasePlan(phases, deadline, plan.calibration, dictionary.d_sae, speeds.steered, patient=True)
     say_phases(ahead.after(0.0), deadline.seconds, progress)
-    return outlook
+    return forecast
 
 
 def calibrate_last(
@@ -176,7 +176,7 @@ def calibrate_last(
     progress: Progress,
     speed: float,
 ) -> None:
-    until = Ahead([], deadline, patient=True).calibrate_until(0.0)
+    until = PhasePlan([], deadline, patient=True).calibrate_until(0.0)
     registered, names = RegisteredFeatures.read(plan.database, artifact), plan.calibration.names
     calibrate_promising(engine, artifact, basis, registered, Deadline.at(until), progress, names, speed)
 

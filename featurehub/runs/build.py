@@ -33,11 +33,11 @@ from featurehub.runs.deadline import Deadline
 from featurehub.runs.engines import Engines
 from featurehub.runs.judges import BuildJudge
 from featurehub.runs.matching import identify_own
-from featurehub.runs.phases import Ahead
+from featurehub.runs.phases import PhasePlan
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.register import LENIENT, describe, register
 from featurehub.runs.registered import RegisteredFeatures
-from featurehub.runs.training import Afterwards, TrainPlan, train_saes
+from featurehub.runs.training import FollowUp, TrainPlan, train_saes
 from featurehub.store import check_writable, open_store
 from labeling.calibration import CalibrationConfig
 from saes.budget import Budget
@@ -107,7 +107,7 @@ def build(
         artifact, basis = built
         go_on(plan, artifact, basis, deadline, progress)
         return artifact
-    trained, baseline = train_saes(plan, entries, Afterwards(deadline, plan.calibration, plan.patient), progress)
+    trained, baseline = train_saes(plan, entries, FollowUp(deadline, plan.calibration, plan.patient), progress)
     [made], material = trained.saes, trained.material
     basis = CalibrationBasis.of(judge, prompts, made_from=digest, calibration=plan.calibration, seconds=trained.seconds)
     with Engines(plan.model, plan.engine, progress).trying(made.dictionary, material.hook, plan.out) as engine:
@@ -162,6 +162,6 @@ def go_on(plan: BuildPlan, artifact: Artifact, basis: CalibrationBasis, deadline
         return progress.say(f"{plan.out} is built, registered and calibrated already; remove it to build it anew")
     progress.say(f"{plan.out} is built already, and its features are registered: its calibration goes on")
     basis = basis.model_copy(update={"calibration": plan.calibration})
-    until = Ahead([], deadline, patient=plan.patient).calibrate_until(basis.seconds)
+    until = PhasePlan([], deadline, patient=plan.patient).calibrate_until(basis.seconds)
     with Engines(plan.model, plan.engine, progress).steering(EngineConfig.holding(artifact)) as engine:
         return calibrate_last(plan, engine, artifact, basis, until, progress)

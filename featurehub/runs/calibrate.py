@@ -30,7 +30,7 @@ from labeling.strength import Calibrator, Candidate
 from saes.budget import Budget
 from saes.documents import prompt_ids
 
-__all__ = ["CalibratePlan", "Calibrated", "calibrate_artifact", "calibrate_features", "calibrate_promising"]
+__all__ = ["CalibratePlan", "CalibrationOutcome", "calibrate_artifact", "calibrate_features", "calibrate_promising"]
 
 SEEDS_APART = 100_003
 """Seeds that one feature's answers may take; a later search begins after those of the features before it."""
@@ -54,7 +54,7 @@ class CalibratePlan(Frozen):
     engine: EngineOptions = EngineOptions()
 
 
-class Calibrated(NamedTuple):
+class CalibrationOutcome(NamedTuple):
     """What a calibration did.
 
     Attributes:
@@ -68,7 +68,7 @@ class Calibrated(NamedTuple):
 
 def calibrate_artifact(
     plan: CalibratePlan, artifact: Artifact, basis: CalibrationBasis, progress: Progress = SILENT
-) -> Calibrated:
+) -> CalibrationOutcome:
     """Calibrates features of a registered artifact with an engine of its own.
 
     Args:
@@ -118,7 +118,7 @@ def calibrate_promising(
     progress: Progress = SILENT,
     names: int | None = None,
     speed: float | None = None,
-) -> Calibrated:
+) -> CalibrationOutcome:
     """Calibrates features that were never steered, the most promising first.
 
     Args:
@@ -137,7 +137,7 @@ def calibrate_promising(
     waiting = registered.waiting(names_too=names is None)
     most = len(waiting) if names is None else names - len(registered.measured_names)
     if not waiting or most <= 0:
-        return Calibrated([], 0)
+        return CalibrationOutcome([], 0)
     config = basis.calibration.model_copy(update={"names": most})
     config = affordable(config, deadline.left, speed)
     search = StrengthSearch(registered, calibrator_of(engine, registered, basis, config), deadline.until, speed)
@@ -158,7 +158,7 @@ def calibrate_features(
     latents: Sequence[int],
     deadline: Deadline = UNBOUNDED,
     progress: Progress = SILENT,
-) -> Calibrated:
+) -> CalibrationOutcome:
     """Calibrates the features of these latents with more answers than any other gets. All features keep their names.
 
     Args:
@@ -191,8 +191,8 @@ def calibrator_of(
     return Calibrator(bench, prompts, config)
 
 
-def calibrated(search: StrengthSearch, left: Sequence[Candidate]) -> Calibrated:
+def calibrated(search: StrengthSearch, left: Sequence[Candidate]) -> CalibrationOutcome:
     registered = search.registered
     with closing(open_store(registered.database)) as store, store.read() as reader:
         features = {f.latent: f for f in reader.latents(registered.artifact, search.found)}
-    return Calibrated([(features[latent], each) for latent, each in search.found.items()], len(group(left)))
+    return CalibrationOutcome([(features[latent], each) for latent, each in search.found.items()], len(group(left)))

@@ -25,7 +25,7 @@ from featurehub.runs.engines import Engines
 from featurehub.runs.judges import BuildJudge
 from featurehub.runs.matching import identify_own
 from featurehub.runs.material import MaterialConfig, material_of
-from featurehub.runs.phases import EVALUATE, LABEL, Ahead, Outlook, look_ahead, say_phases
+from featurehub.runs.phases import EVALUATE, LABEL, Forecast, PhasePlan, forecast_of, say_phases
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.register import LENIENT, describe, register
 from featurehub.runs.registered import RegisteredFeatures
@@ -102,13 +102,13 @@ def label_artifact(
             return calibrate_registered(plan, engine, artifact, basis, deadline, progress)
         dictionary = Dictionary.load(artifact.weights)
         material = material_of(plan.material, engine, identity, hook, entries, progress)
-        outlook = outlook_of(plan, engine, dictionary, material.held_out, start, deadline, progress)
-        held_out = material.held_out[: outlook.baseline.documents]
+        forecast = forecast_of_plan(plan, engine, dictionary, material.held_out, start, deadline, progress)
+        held_out = material.held_out[: forecast.baseline.documents]
         sae = evaluated(engine, dictionary, held_out, progress)
         described = describe(plan.model, engine, sae, progress, LENIENT if deadline.is_bound else None)
         register(artifact, described, plan.calibration, plan.database, progress)
         basis.keep(artifact.folder, progress)
-        return calibrate_registered(plan, engine, artifact, basis, deadline, progress, outlook.speeds.steered)
+        return calibrate_registered(plan, engine, artifact, basis, deadline, progress, forecast.speeds.steered)
 
 
 def is_labelled(artifact: Artifact, digest: str, database: str) -> bool:
@@ -120,7 +120,7 @@ def is_labelled(artifact: Artifact, digest: str, database: str) -> bool:
         return any(each.id == artifact.manifest.id for each in reader.artifacts())
 
 
-def outlook_of(
+def forecast_of_plan(
     plan: LabelPlan,
     engine: Engine,
     dictionary: Dictionary,
@@ -128,16 +128,16 @@ def outlook_of(
     start: float,
     deadline: Deadline,
     progress: Progress,
-) -> Outlook:
+) -> Forecast:
     """What labelling will take, which is told."""
     with progress.phase("measuring how fast the model reads and answers"):
         speeds = measure_speeds(engine, dictionary, held_out, start)
     baseline = BaselineConfig(documents=plan.documents)
-    outlook = look_ahead(speeds, baseline, held_out, 1, dictionary.d_sae, deadline.seconds)
-    phases = [each for each in outlook.phases(held_out, 1, dictionary.d_sae) if each.name in (EVALUATE, LABEL)]
-    ahead = Ahead(phases, deadline, plan.calibration, dictionary.d_sae, speeds.steered, patient=True)
+    forecast = forecast_of(speeds, baseline, held_out, 1, dictionary.d_sae, deadline.seconds)
+    phases = [each for each in forecast.phases(held_out, 1, dictionary.d_sae) if each.name in (EVALUATE, LABEL)]
+    ahead = PhasePlan(phases, deadline, plan.calibration, dictionary.d_sae, speeds.steered, patient=True)
     say_phases(ahead.after(0.0), deadline.seconds, progress)
-    return outlook
+    return forecast
 
 
 def calibrate_registered(
@@ -149,6 +149,6 @@ def calibrate_registered(
     progress: Progress,
     speed: float | None = None,
 ) -> None:
-    until = Ahead([], deadline, patient=True).calibrate_until(0.0)
+    until = PhasePlan([], deadline, patient=True).calibrate_until(0.0)
     registered, names = RegisteredFeatures.read(plan.database, artifact), plan.calibration.names
     calibrate_promising(engine, artifact, basis, registered, Deadline.at(until), progress, names, speed)

@@ -19,7 +19,7 @@ from featurehub.settings import Frozen
 from labeling.calibration import CalibrationConfig
 from saes.documents import Document, count_tokens
 
-__all__ = ["BASELINE", "EVALUATE", "LABEL", "Ahead", "Outlook", "Phase", "duration", "look_ahead", "say_phases"]
+__all__ = ["BASELINE", "EVALUATE", "LABEL", "Forecast", "Phase", "PhasePlan", "duration", "forecast_of", "say_phases"]
 
 STARTS, EVALUATE, BASELINE, LABEL = "start engines", "evaluate", "keep a baseline", "label"
 MOST = 0.25
@@ -51,7 +51,7 @@ class Phase(NamedTuple):
     seconds: float
 
 
-class Outlook(Frozen):
+class Forecast(Frozen):
     """What is known before training of the phases that follow it. A run that is resumed keeps to it.
 
     Attributes:
@@ -90,9 +90,9 @@ class Outlook(Frozen):
         return phases
 
 
-def look_ahead(
+def forecast_of(
     speeds: Speeds, baseline: BaselineConfig, held_out: Sequence[Document], saes: int, labelled: int, seconds: float
-) -> Outlook:
+) -> Forecast:
     """Step 1.
 
     Args:
@@ -103,12 +103,12 @@ def look_ahead(
         labelled: How many latents are labelled.
         seconds: The time of the whole run.
     """
-    outlook = Outlook(speeds=speeds, baseline=baseline)
-    start, *others = outlook.phases(held_out, saes, labelled)
+    forecast = Forecast(speeds=speeds, baseline=baseline)
+    start, *others = forecast.phases(held_out, saes, labelled)
     room = max(0.0, MOST * seconds - start.seconds)
     needed = sum(phase.seconds for phase in others)
     if needed <= room:
-        return outlook
+        return forecast
     share = room / needed
     documents = min(len(held_out), baseline.documents)
     fewer = {
@@ -117,10 +117,10 @@ def look_ahead(
             update={"max_tokens": max(LEAST_CANARIES, int(share * baseline.canaries.max_tokens))}
         ),
     }
-    return Outlook(speeds=speeds, baseline=baseline.model_copy(update=fewer))
+    return Forecast(speeds=speeds, baseline=baseline.model_copy(update=fewer))
 
 
-class Ahead(NamedTuple):
+class PhasePlan(NamedTuple):
     """What comes after training.
 
     Attributes:
@@ -130,7 +130,7 @@ class Ahead(NamedTuple):
         latents: Latents of the SAE.
         steered: Tokens per second of steered answers.
         patient: Whether calibration runs through all its rounds if there is no budget of time.
-        outlook: What is known of the phases; kept with the run's unfinished work once the job is agreed.
+        forecast: What is known of the phases; kept with the run's unfinished work once the job is agreed.
     """
 
     phases: list[Phase]
@@ -139,7 +139,7 @@ class Ahead(NamedTuple):
     latents: int = 0
     steered: float = 1.0
     patient: bool = False
-    outlook: Outlook | None = None
+    forecast: Forecast | None = None
 
     def after(self, training: float) -> list[Phase]:
         """All phases after a training of so many seconds, calibration among them."""

@@ -15,7 +15,7 @@ from featurehub.runs.baseline import seal_trained
 from featurehub.runs.deadline import Deadline
 from featurehub.runs.engines import Engines
 from featurehub.runs.progress import SILENT, Progress
-from featurehub.runs.training import Afterwards, TrainPlan, train_saes
+from featurehub.runs.training import FollowUp, TrainPlan, train_saes
 from saes.texts import Message
 
 __all__ = ["train_artifacts"]
@@ -42,7 +42,7 @@ def train_artifacts(
         CorruptArtifact: A parent's files are damaged.
     """
     deadline = Deadline.of(plan.training.budget)
-    trained, baseline = train_saes(plan, entries, Afterwards(deadline), progress)
+    trained, baseline = train_saes(plan, entries, FollowUp(deadline), progress)
     material = trained.material
     with Engines(plan.model, plan.engine, progress).answering(material.hook) as engine:
         for made in trained.saes:

@@ -29,7 +29,7 @@ from featurehub.runs.engines import Engines
 from featurehub.runs.harvest import identify_hook
 from featurehub.runs.material import Material, MaterialConfig, material_of, take_until
 from featurehub.runs.partial import partial_folder
-from featurehub.runs.phases import Ahead, Outlook, Phase, duration, look_ahead, say_phases
+from featurehub.runs.phases import Forecast, Phase, PhasePlan, duration, forecast_of, say_phases
 from featurehub.runs.progress import Progress
 from featurehub.runs.speeds import measure_speeds, untrained
 from featurehub.settings import Frozen
@@ -42,9 +42,9 @@ from saes.stream import Chunks
 from saes.texts import Message
 from saes.train import TrainedSae, train, trial
 
-__all__ = ["Afterwards", "SaeTraining", "TrainPlan", "TrainedSaes", "harvest_and_train", "job_of", "train_saes"]
+__all__ = ["FollowUp", "SaeTraining", "TrainPlan", "TrainedSaes", "harvest_and_train", "job_of", "train_saes"]
 
-OUTLOOK, CHECKPOINT = "outlook.json", "checkpoint.safetensors"
+FORECAST, CHECKPOINT = "forecast.json", "checkpoint.safetensors"
 
 
 class SaeTraining(Training):
@@ -100,11 +100,11 @@ class TrainedSaes(NamedTuple):
     material: Material
     saes: list[TrainedSae]
     partial: Path
-    ahead: Ahead
+    ahead: PhasePlan
     seconds: float
 
 
-class Afterwards(NamedTuple):
+class FollowUp(NamedTuple):
     """What a run does with its SAEs once they are trained and evaluated.
 
     Attributes:
@@ -119,14 +119,14 @@ class Afterwards(NamedTuple):
 
 
 def train_saes(
-    plan: TrainPlan, entries: Sequence[str | list[Message]], afterwards: Afterwards, progress: Progress
+    plan: TrainPlan, entries: Sequence[str | list[Message]], follow_up: FollowUp, progress: Progress
 ) -> tuple[TrainedSaes, BaselineConfig]:
     """Measures what everything will take, and trains with an engine of the layers up to the hook point.
 
     Args:
         plan: What to train, and where.
         entries: The texts or chats.
-        afterwards: What the run does after training, for which it needs time.
+        follow_up: What the run does after training, for which it needs time.
         progress: Receives progress reports.
 
     Returns:
@@ -148,38 +148,40 @@ def train_saes(
         start = time.monotonic() - began
         material = material_of(plan.material, engine, identity, hook, entries, progress)
         partial = folder_of(plan.out, training, material)
-        outlook = outlook_of(plan, engine, dictionary, material, partial / OUTLOOK, start, afterwards, progress)
-    ahead = ahead_of(outlook, material, training, dictionary.d_sae, afterwards)
+        forecast = forecast_of_plan(plan, engine, dictionary, material, partial / FORECAST, start, follow_up, progress)
+    ahead = ahead_of(forecast, material, training, dictionary.d_sae, follow_up)
     with engines.reading(hook) as engine:
-        return harvest_and_train(training, engine, material, partial, progress, ahead), outlook.baseline
+        return harvest_and_train(training, engine, material, partial, progress, ahead), forecast.baseline
 
 
-def outlook_of(
+def forecast_of_plan(
     plan: TrainPlan,
     engine: Engine,
     dictionary: Dictionary,
     material: Material,
     kept: Path,
     start: float,
-    afterwards: Afterwards,
+    follow_up: FollowUp,
     progress: Progress,
-) -> Outlook:
+) -> Forecast:
     """What is known of the phases after training: kept from an earlier start, or measured now."""
     if kept.is_file():
-        return Outlook.model_validate_json(kept.read_text())
+        return Forecast.model_validate_json(kept.read_text())
     with progress.phase("measuring how fast the model reads and answers"):
         speeds = measure_speeds(engine, dictionary, material.held_out, start)
     saes = len(plan.training.recipes)
-    labelled = dictionary.d_sae if afterwards.calibration else 0
-    seconds = afterwards.deadline.seconds
-    return look_ahead(speeds, plan.baseline, material.held_out, saes, labelled, seconds)
+    labelled = dictionary.d_sae if follow_up.calibration else 0
+    seconds = follow_up.deadline.seconds
+    return forecast_of(speeds, plan.baseline, material.held_out, saes, labelled, seconds)
 
 
-def ahead_of(outlook: Outlook, material: Material, training: SaeTraining, d_sae: int, afterwards: Afterwards) -> Ahead:
-    labelled = d_sae if afterwards.calibration else 0
-    phases = outlook.phases(material.held_out, len(training.recipes), labelled)
-    deadline, calibration, patient = afterwards
-    return Ahead(phases, deadline, calibration, d_sae, outlook.speeds.steered, patient, outlook)
+def ahead_of(
+    forecast: Forecast, material: Material, training: SaeTraining, d_sae: int, follow_up: FollowUp
+) -> PhasePlan:
+    labelled = d_sae if follow_up.calibration else 0
+    phases = forecast.phases(material.held_out, len(training.recipes), labelled)
+    deadline, calibration, patient = follow_up
+    return PhasePlan(phases, deadline, calibration, d_sae, forecast.speeds.steered, patient, forecast)
 
 
 def folder_of(out: Path, training: SaeTraining, material: Material) -> Path:
@@ -193,7 +195,7 @@ def harvest_and_train(
     material: Material,
     partial: Path,
     progress: Progress,
-    ahead: Ahead | None = None,
+    ahead: PhasePlan | None = None,
 ) -> TrainedSaes:
     """Harvests the training documents and trains one SAE per recipe on them.
 
@@ -209,7 +211,7 @@ def harvest_and_train(
         BudgetExceeded: The budget is too small for any training, or the disk for the harvest.
         CorruptArtifact: A parent's or the checkpoint's files are damaged.
     """
-    ahead = ahead or Ahead([], Deadline.of(training.budget))
+    ahead = ahead or PhasePlan([], Deadline.of(training.budget))
     shuffled = random.Random(training.recipes[0].seed).sample(material.training, len(material.training))
     d_model, special = material.identity.d_model, special_ids(engine.tokenizer)
     with progress.phase("measuring what it will cost"):
@@ -218,8 +220,8 @@ def harvest_and_train(
     job, until = agreed(job, training.budget, rates, ahead, partial / "tokens", progress)
     if (partial / CHECKPOINT).is_file():
         progress.say("an earlier start has trained part of that: training goes on from there")
-    if ahead.outlook is not None:
-        write_text(partial / OUTLOOK, ahead.outlook.model_dump_json())
+    if ahead.forecast is not None:
+        write_text(partial / FORECAST, ahead.forecast.model_dump_json())
     read = material._replace(training=list(take_until(shuffled, job.wanted, special)))
     reading = HarvestSource(engine, read.training, special, read.identity, [read.hook], training.harvest)
     estimate = job.estimate(rates)
@@ -229,7 +231,9 @@ def harvest_and_train(
     return TrainedSaes(read, saes, partial, ahead, estimate.seconds)
 
 
-def agreed(job: Job, budget: Budget, rates: Rates, ahead: Ahead, kept: Path, progress: Progress) -> tuple[Job, float]:
+def agreed(
+    job: Job, budget: Budget, rates: Rates, ahead: PhasePlan, kept: Path, progress: Progress
+) -> tuple[Job, float]:
     """The job that there is time and budget for, and when it should be done. Reports what everything will take."""
     whole = job.estimate(rates).seconds
     reserved = sum(phase.seconds for phase in ahead.after(whole)) if ahead.deadline.is_bound else 0.0
@@ -251,12 +255,12 @@ def agreed(job: Job, budget: Budget, rates: Rates, ahead: Ahead, kept: Path, pro
     return job, until
 
 
-def speeds_of(rates: Rates, ahead: Ahead) -> str:
+def speeds_of(rates: Rates, ahead: PhasePlan) -> str:
     """The measured speeds in words."""
     spoken = f"reads {rates.read:,.0f} and trains on {rates.train:,.0f} tokens/s"
-    if ahead.outlook is None:
+    if ahead.forecast is None:
         return spoken
-    whole = ahead.outlook.speeds
+    whole = ahead.forecast.speeds
     return (
         f"{spoken}; the whole model reads {whole.read:,.0f}, answers {whole.answer:,.0f}, steered {whole.steered:,.0f}"
     )

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import featurehub.cli
 from featurehub.cli import drift, main, progress, serve
 from featurehub.cli.progress import ConsoleProgress
-from featurehub.cli.registry import located
+from featurehub.cli.registry import location
 from featurehub.demo.bundle import bundled_model
 from featurehub.errors import InvalidInput
 from featurehub.features import State
@@ -117,7 +117,7 @@ def test_the_last_line_can_be_pasted(command: str, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(label, "label_artifact", lambda *_: None)
     monkeypatch.setattr(adopt, "adopt", lambda *_: made)
     monkeypatch.setattr("featurehub.artifacts.artifact.open_artifact", lambda *_: made)
-    monkeypatch.setattr(located, "folder_of", lambda *_: out)
+    monkeypatch.setattr(location, "folder_of", lambda *_: out)
     monkeypatch.setattr(transcoder, "train_and_write", lambda *_: None)
     monkeypatch.setattr("featurehub.cli.transcoding.quality_table", lambda *_: Table())
     model = str(bundled_model())

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from featurehub.cli import demo, serve
 from featurehub.cli.main import app
-from featurehub.cli.registry import located
+from featurehub.cli.registry import location
 from featurehub.engine.server import ServeOptions
 
 
@@ -17,7 +17,7 @@ def given_to_vllm(command: Sequence[str], folder: Path, monkeypatch: pytest.Monk
     kept: list[ServeOptions] = []
     monkeypatch.setattr(demo, "ensure_demo", lambda: SimpleNamespace(folder=folder))
     monkeypatch.setattr(serve, "serve_model", lambda *given: kept.append(given[-1]))
-    monkeypatch.setattr(located, "folder_of", lambda sae, db: folder)
+    monkeypatch.setattr(location, "folder_of", lambda sae, db: folder)
     result = CliRunner().invoke(app, ["serve", *command], catch_exceptions=False)
     assert result.exit_code == 0
     [options] = kept

@@ -6,7 +6,7 @@ import pytest
 
 from featurehub.runs.baseline import BaselineConfig
 from featurehub.runs.deadline import UNBOUNDED, Deadline
-from featurehub.runs.phases import BASELINE, EVALUATE, LABEL, Ahead, Outlook, duration, look_ahead, say_phases
+from featurehub.runs.phases import BASELINE, EVALUATE, LABEL, Forecast, PhasePlan, duration, forecast_of, say_phases
 from featurehub.runs.speeds import Speeds
 from labeling.calibration import CalibrationConfig
 from saes.budget import Budget
@@ -19,22 +19,22 @@ LATENTS = 2304
 
 
 def test_what_comes_after_training_takes_its_tokens_by_their_speed() -> None:
-    phases = {p.name: p for p in Outlook(speeds=SPEEDS, baseline=BaselineConfig()).phases(HELD_OUT, 1, LATENTS)}
+    phases = {p.name: p for p in Forecast(speeds=SPEEDS, baseline=BaselineConfig()).phases(HELD_OUT, 1, LATENTS)}
     assert (phases[EVALUATE].amount, phases[EVALUATE].seconds) == (200_000, 200.0)
     answered = 480 * 96
     assert phases[BASELINE].amount == 48_000 + answered
     assert phases[BASELINE].seconds == pytest.approx((2 * 48_000 + answered) / 1000 + answered / 400)
     assert (phases[LABEL].amount, phases[LABEL].unit) == (LATENTS, "latents")
-    assert LABEL not in {p.name for p in Outlook(speeds=SPEEDS, baseline=BaselineConfig()).phases(HELD_OUT, 3, 0)}
+    assert LABEL not in {p.name for p in Forecast(speeds=SPEEDS, baseline=BaselineConfig()).phases(HELD_OUT, 3, 0)}
 
 
 @pytest.mark.parametrize(("seconds", "whole"), [(float("inf"), True), (3600.0, True), (600.0, False)])
 def test_where_the_time_is_short_fewer_documents_are_evaluated(seconds: float, whole: bool) -> None:
-    outlook = look_ahead(SPEEDS, BaselineConfig(), HELD_OUT, 1, LATENTS, seconds)
-    assert (outlook.baseline == BaselineConfig()) is whole
+    forecast = forecast_of(SPEEDS, BaselineConfig(), HELD_OUT, 1, LATENTS, seconds)
+    assert (forecast.baseline == BaselineConfig()) is whole
     if not whole:
-        assert sum(p.seconds for p in outlook.phases(HELD_OUT, 1, LATENTS)) <= 0.26 * seconds
-        assert outlook.baseline.documents >= 150
+        assert sum(p.seconds for p in forecast.phases(HELD_OUT, 1, LATENTS)) <= 0.26 * seconds
+        assert forecast.baseline.documents >= 150
 
 
 def test_calibration_has_a_fifth_of_the_time_and_without_a_bound_as_much_as_training() -> None:
@@ -47,21 +47,21 @@ def test_calibration_has_a_fifth_of_the_time_and_without_a_bound_as_much_as_trai
         (UNBOUNDED, False, 1.0, 60.0),
         (UNBOUNDED, True, 1.0, needed),
     ):
-        [phase] = Ahead([], deadline, config, LATENTS, SPEEDS.steered, patient).after(training)
+        [phase] = PhasePlan([], deadline, config, LATENTS, SPEEDS.steered, patient).after(training)
         assert phase.seconds == pytest.approx(seconds)
         assert phase.amount == pytest.approx(seconds * SPEEDS.steered, rel=0.01)
-    assert Ahead([], UNBOUNDED).after(9.0) == []
+    assert PhasePlan([], UNBOUNDED).after(9.0) == []
 
 
 def test_calibration_has_a_last_share_even_if_the_time_is_over() -> None:
     over = Deadline(time.monotonic() - 1000, 600.0)
-    assert Ahead([], over).calibrate_until(0.0) == pytest.approx(time.monotonic() + 30, abs=1)
-    assert Ahead([], UNBOUNDED, patient=True).calibrate_until(0.0) == float("inf")
+    assert PhasePlan([], over).calibrate_until(0.0) == pytest.approx(time.monotonic() + 30, abs=1)
+    assert PhasePlan([], UNBOUNDED, patient=True).calibrate_until(0.0) == float("inf")
 
 
 def test_the_table_has_a_line_for_each_phase_and_one_for_all() -> None:
     heard = Recording()
-    phases = Outlook(speeds=SPEEDS, baseline=BaselineConfig()).phases(HELD_OUT, 1, LATENTS)
+    phases = Forecast(speeds=SPEEDS, baseline=BaselineConfig()).phases(HELD_OUT, 1, LATENTS)
     say_phases(phases, 1200.0, heard)
     assert len(heard.messages) == len(phases) + 1
     assert heard.messages[1].split() == ["evaluate", "200,000", "tokens", "about", "3", "min"]

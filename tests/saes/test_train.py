@@ -187,11 +187,10 @@ def test_a_parent_of_a_stream_stays_what_it_was_if_it_learns_nothing(both: Both,
 class Stopped(Exception): ...
 
 
-@pytest.mark.parametrize("stops", [[0], [1, 2], [3, 5]])
-def test_a_run_that_was_stopped_ends_in_the_same_saes(both: Both, tmp_path: Path, stops: list[int]) -> None:
+def test_a_run_that_was_stopped_ends_in_the_same_saes(both: Both, tmp_path: Path) -> None:
     """Stopped at reports, which come every 50 steps; the state of the step before is on disk."""
     checkpoint = tmp_path / "run" / "checkpoint.safetensors"
-    for stop in stops:
+    for stop in (0, 1, 5):
         with pytest.raises(Stopped):
             train(batches(), D_MODEL, list(RECIPES.values()), CONFIG, checkpoint, stopping(50 * stop + 1))
         assert checkpoint.is_file() is (stop > 0)
