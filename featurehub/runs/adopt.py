@@ -23,16 +23,15 @@ from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import IncompatibleArtifact, InvalidInput
 from featurehub.runs.baseline import BaselineConfig, evaluated, keep_baseline, manifest_fields
 from featurehub.runs.basis import CalibrationBasis, digest_of
-from featurehub.runs.calibrate import calibrate_promising
+from featurehub.runs.calibrate import calibrate_registered
 from featurehub.runs.deadline import Deadline
 from featurehub.runs.engines import Engines
 from featurehub.runs.harvest import identify_hook, read_documents
 from featurehub.runs.judges import BuildJudge
 from featurehub.runs.material import dataset_of
-from featurehub.runs.phases import Forecast, PhasePlan, forecast_of, say_phases
+from featurehub.runs.phases import BASELINE, EVALUATE, LABEL, Forecast, PhasePlan, forecast_labelling
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.register import LENIENT, describe, register
-from featurehub.runs.registered import RegisteredFeatures
 from featurehub.runs.speeds import measure_speeds
 from featurehub.settings import Frozen
 from featurehub.store import check_writable
@@ -47,6 +46,9 @@ from saes.reader import StreamReader, read_tokens
 from saes.texts import Message
 
 __all__ = ["ImportPlan", "adopt", "hook_of", "measured"]
+
+STEPS = (EVALUATE, BASELINE, LABEL)
+"""The phases of an import before calibration."""
 
 MEASURED_TOKENS = 2048
 FAIR = 0.5
@@ -129,7 +131,6 @@ def adopt(
     with engines.reading(hook) as engine:
         documents = read_documents(engine, entries, plan.max_tokens, progress)
         dictionary, rest = measured(imported, engine, documents, special_ids(engine.tokenizer))
-    own = {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae, "judge": judge.name}
     with engines.trying(dictionary, hook, plan.out) as engine:
         forecast = forecast_of_plan(plan, engine, dictionary, rest, deadline, progress)
         with replace_folder(plan.out) as folder:
@@ -137,15 +138,16 @@ def adopt(
             sae = evaluated(engine, dictionary, rest[: forecast.baseline.documents], progress)
             check_quality(sae.activations.quality, progress)
             metrics = keep_baseline(forecast.baseline, engine, sae, folder, progress)
+            own = {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae, "judge": judge.name}
             own = made_from(source, format, imported, sae.activations.quality) | own
             seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
             found = describe(plan.model, engine, sae, progress, LENIENT if deadline.is_bound else None)
         artifact = open_artifact(plan.out)
-        digest = digest_of(entries, plan.source)
-        basis = CalibrationBasis.of(judge, prompts, made_from=digest, calibration=plan.calibration)
+        basis = basis_of(plan, entries, judge, prompts)
         basis.keep(artifact.folder, progress)
         register(artifact, found, plan.calibration, plan.database, progress)
-        calibrate_last(plan, engine, artifact, basis, deadline, progress, forecast.speeds.steered)
+        until = PhasePlan([], deadline, patient=True).calibrate_until(0.0)
+        calibrate_registered(engine, artifact, basis, plan.database, until, progress, forecast.speeds.steered)
     return artifact
 
 
@@ -157,28 +159,18 @@ def forecast_of_plan(
     deadline: Deadline,
     progress: Progress,
 ) -> Forecast:
-    """What the import will take, which is told."""
-    with progress.phase("measuring how fast the model reads and answers"):
-        speeds = measure_speeds(engine, dictionary, documents, start=0.0)
-    forecast = forecast_of(speeds, plan.baseline, documents, 1, dictionary.d_sae, deadline.seconds)
-    _, *phases = forecast.phases(documents, 1, dictionary.d_sae)
-    ahead = PhasePlan(phases, deadline, plan.calibration, dictionary.d_sae, speeds.steered, patient=True)
-    say_phases(ahead.after(0.0), deadline.seconds, progress)
-    return forecast
+    speeds, d_sae = measure_speeds(engine, dictionary, documents, 0.0, progress), dictionary.d_sae
+    return forecast_labelling(speeds, plan.baseline, documents, d_sae, STEPS, plan.calibration, deadline, progress)
 
 
-def calibrate_last(
+def basis_of(
     plan: ImportPlan,
-    engine: Engine,
-    artifact: Artifact,
-    basis: CalibrationBasis,
-    deadline: Deadline,
-    progress: Progress,
-    speed: float,
-) -> None:
-    until = PhasePlan([], deadline, patient=True).calibrate_until(0.0)
-    registered, names = RegisteredFeatures.read(plan.database, artifact), plan.calibration.names
-    calibrate_promising(engine, artifact, basis, registered, Deadline.at(until), progress, names, speed)
+    entries: Sequence[str | list[Message]],
+    judge: BuildJudge,
+    prompts: Sequence[list[Message] | str],
+) -> CalibrationBasis:
+    digest = digest_of(entries, plan.source)
+    return CalibrationBasis.of(judge, prompts, made_from=digest, calibration=plan.calibration)
 
 
 def hook_of(plan: ImportPlan, imported: ImportedSae) -> HookPoint:

@@ -28,7 +28,7 @@ from featurehub.engine.offline import Engine
 from featurehub.errors import ArtifactError, NotFound
 from featurehub.runs.baseline import seal_trained
 from featurehub.runs.basis import CalibrationBasis, digest_of
-from featurehub.runs.calibrate import calibrate_promising
+from featurehub.runs.calibrate import calibrate_registered
 from featurehub.runs.deadline import Deadline
 from featurehub.runs.engines import Engines
 from featurehub.runs.judges import BuildJudge
@@ -36,7 +36,6 @@ from featurehub.runs.matching import identify_own
 from featurehub.runs.phases import PhasePlan
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.register import LENIENT, describe, register
-from featurehub.runs.registered import RegisteredFeatures
 from featurehub.runs.training import FollowUp, TrainPlan, train_saes
 from featurehub.store import check_writable, open_store
 from labeling.calibration import CalibrationConfig
@@ -135,8 +134,7 @@ def calibrate_last(
     speed: float | None = None,
 ) -> None:
     """Step 9, until that time, in seconds of ``time.monotonic``."""
-    registered, names = RegisteredFeatures.read(plan.database, artifact), plan.calibration.names
-    done = calibrate_promising(engine, artifact, basis, registered, Deadline.at(until), progress, names, speed)
+    done = calibrate_registered(engine, artifact, basis, plan.database, until, progress, speed)
     if not done.left:
         basis.model_copy(update={"done": True}).keep(artifact.folder, progress)
 

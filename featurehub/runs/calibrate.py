@@ -30,7 +30,14 @@ from labeling.strength import Calibrator, Candidate
 from saes.budget import Budget
 from saes.documents import prompt_ids
 
-__all__ = ["CalibratePlan", "CalibrationOutcome", "calibrate_artifact", "calibrate_features", "calibrate_promising"]
+__all__ = [
+    "CalibratePlan",
+    "CalibrationOutcome",
+    "calibrate_artifact",
+    "calibrate_features",
+    "calibrate_promising",
+    "calibrate_registered",
+]
 
 SEEDS_APART = 100_003
 """Seeds that one feature's answers may take; a later search begins after those of the features before it."""
@@ -148,6 +155,33 @@ def calibrate_promising(
     others = f"; {done.left} promising names are left, `featurehub calibrate {artifact.folder} MODEL` goes on"
     progress.say(f"{len(done.features)} features are calibrated{others if done.left else ''}")
     return done
+
+
+def calibrate_registered(
+    engine: Engine,
+    artifact: Artifact,
+    basis: CalibrationBasis,
+    database: str,
+    until: float,
+    progress: Progress,
+    speed: float | None = None,
+) -> CalibrationOutcome:
+    """The last phase of a run that registers features: calibrates them, as many names as the basis says.
+
+    Args:
+        engine: Steers with the artifact's SAE.
+        artifact: The artifact.
+        basis: What to calibrate with.
+        database: Path of the feature database.
+        until: When that should be done, in seconds of ``time.monotonic``.
+        progress: Receives progress reports.
+        speed: Tokens per second of steered answers, if that is known.
+
+    Raises:
+        StoreError: The database cannot be written.
+    """
+    registered, names = RegisteredFeatures.read(database, artifact), basis.calibration.names
+    return calibrate_promising(engine, artifact, basis, registered, Deadline.at(until), progress, names, speed)
 
 
 def calibrate_features(

@@ -16,25 +16,23 @@ from pydantic import Field
 from featurehub.artifacts.artifact import Artifact
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
-from featurehub.engine.offline import Engine, EngineOptions
+from featurehub.engine.offline import EngineOptions
 from featurehub.runs.baseline import DOCUMENTS, BaselineConfig, evaluated
 from featurehub.runs.basis import CalibrationBasis, digest_of
-from featurehub.runs.calibrate import calibrate_promising
+from featurehub.runs.calibrate import calibrate_registered
 from featurehub.runs.deadline import Deadline
 from featurehub.runs.engines import Engines
 from featurehub.runs.judges import BuildJudge
 from featurehub.runs.matching import identify_own
 from featurehub.runs.material import MaterialConfig, material_of
-from featurehub.runs.phases import EVALUATE, LABEL, Forecast, PhasePlan, forecast_of, say_phases
+from featurehub.runs.phases import EVALUATE, LABEL, PhasePlan, forecast_labelling
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.register import LENIENT, describe, register
-from featurehub.runs.registered import RegisteredFeatures
 from featurehub.runs.speeds import measure_speeds
 from featurehub.settings import Frozen
 from featurehub.store import check_writable, open_store
 from labeling.calibration import CalibrationConfig
 from saes.budget import Budget
-from saes.documents import Document
 from saes.texts import Message
 
 __all__ = ["LabelPlan", "label_artifact"]
@@ -99,16 +97,22 @@ def label_artifact(
         start = time.monotonic() - began
         if is_labelled(artifact, digest, plan.database):
             progress.say(f"{artifact.manifest.name} is labelled already on this text: its calibration goes on")
-            return calibrate_registered(plan, engine, artifact, basis, deadline, progress)
+            until = PhasePlan([], deadline, patient=True).calibrate_until(0.0)
+            calibrate_registered(engine, artifact, basis, plan.database, until, progress)
+            return
         dictionary = Dictionary.load(artifact.weights)
         material = material_of(plan.material, engine, identity, hook, entries, progress)
-        forecast = forecast_of_plan(plan, engine, dictionary, material.held_out, start, deadline, progress)
+        speeds = measure_speeds(engine, dictionary, material.held_out, start, progress)
+        baseline, steps, d_sae = BaselineConfig(documents=plan.documents), (EVALUATE, LABEL), dictionary.d_sae
+        calibration, documents = plan.calibration, material.held_out
+        forecast = forecast_labelling(speeds, baseline, documents, d_sae, steps, calibration, deadline, progress)
         held_out = material.held_out[: forecast.baseline.documents]
         sae = evaluated(engine, dictionary, held_out, progress)
         described = describe(plan.model, engine, sae, progress, LENIENT if deadline.is_bound else None)
         register(artifact, described, plan.calibration, plan.database, progress)
         basis.keep(artifact.folder, progress)
-        return calibrate_registered(plan, engine, artifact, basis, deadline, progress, forecast.speeds.steered)
+        until = PhasePlan([], deadline, patient=True).calibrate_until(0.0)
+        calibrate_registered(engine, artifact, basis, plan.database, until, progress, speeds.steered)
 
 
 def is_labelled(artifact: Artifact, digest: str, database: str) -> bool:
@@ -118,37 +122,3 @@ def is_labelled(artifact: Artifact, digest: str, database: str) -> bool:
         return False
     with closing(open_store(database)) as store, store.read() as reader:
         return any(each.id == artifact.manifest.id for each in reader.artifacts())
-
-
-def forecast_of_plan(
-    plan: LabelPlan,
-    engine: Engine,
-    dictionary: Dictionary,
-    held_out: Sequence[Document],
-    start: float,
-    deadline: Deadline,
-    progress: Progress,
-) -> Forecast:
-    """What labelling will take, which is told."""
-    with progress.phase("measuring how fast the model reads and answers"):
-        speeds = measure_speeds(engine, dictionary, held_out, start)
-    baseline = BaselineConfig(documents=plan.documents)
-    forecast = forecast_of(speeds, baseline, held_out, 1, dictionary.d_sae, deadline.seconds)
-    phases = [each for each in forecast.phases(held_out, 1, dictionary.d_sae) if each.name in (EVALUATE, LABEL)]
-    ahead = PhasePlan(phases, deadline, plan.calibration, dictionary.d_sae, speeds.steered, patient=True)
-    say_phases(ahead.after(0.0), deadline.seconds, progress)
-    return forecast
-
-
-def calibrate_registered(
-    plan: LabelPlan,
-    engine: Engine,
-    artifact: Artifact,
-    basis: CalibrationBasis,
-    deadline: Deadline,
-    progress: Progress,
-    speed: float | None = None,
-) -> None:
-    until = PhasePlan([], deadline, patient=True).calibrate_until(0.0)
-    registered, names = RegisteredFeatures.read(plan.database, artifact), plan.calibration.names
-    calibrate_promising(engine, artifact, basis, registered, Deadline.at(until), progress, names, speed)

@@ -8,7 +8,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from featurehub.runs.baseline import BaselineConfig
@@ -19,7 +19,18 @@ from featurehub.settings import Frozen
 from labeling.calibration import CalibrationConfig
 from saes.documents import Document, count_tokens
 
-__all__ = ["BASELINE", "EVALUATE", "LABEL", "Forecast", "Phase", "PhasePlan", "duration", "forecast_of", "say_phases"]
+__all__ = [
+    "BASELINE",
+    "EVALUATE",
+    "LABEL",
+    "Forecast",
+    "Phase",
+    "PhasePlan",
+    "duration",
+    "forecast_labelling",
+    "forecast_of",
+    "say_phases",
+]
 
 STARTS, EVALUATE, BASELINE, LABEL = "start engines", "evaluate", "keep a baseline", "label"
 MOST = 0.25
@@ -162,6 +173,35 @@ class PhasePlan(NamedTuple):
         if self.deadline.is_bound:
             return max(self.deadline.until, now + LAST * self.deadline.seconds)
         return now + self.calibrating(training)
+
+
+def forecast_labelling(
+    speeds: Speeds,
+    baseline: BaselineConfig,
+    documents: Sequence[Document],
+    latents: int,
+    steps: Collection[str],
+    calibration: CalibrationConfig,
+    deadline: Deadline,
+    progress: Progress,
+) -> Forecast:
+    """What labelling and calibrating an SAE that is there already will take, which is told.
+
+    Args:
+        speeds: Speeds of the engine.
+        baseline: How the SAE would be evaluated with all the time there is.
+        documents: What it is labelled on.
+        latents: How many latents it has.
+        steps: Names of the phases before calibration that the run has.
+        calibration: How strengths are calibrated.
+        deadline: When the run should be done.
+        progress: Hears it.
+    """
+    forecast = forecast_of(speeds, baseline, documents, 1, latents, deadline.seconds)
+    phases = [phase for phase in forecast.phases(documents, 1, latents) if phase.name in steps]
+    ahead = PhasePlan(phases, deadline, calibration, latents, speeds.steered, patient=True)
+    say_phases(ahead.after(0.0), deadline.seconds, progress)
+    return forecast
 
 
 def say_phases(phases: Sequence[Phase], seconds: float, progress: Progress) -> None:

@@ -11,6 +11,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.offline import Engine, Sampling
 from featurehub.features import Mode
+from featurehub.runs.progress import SILENT, Progress
 from featurehub.settings import Frozen
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, count_tokens, special_ids
@@ -39,7 +40,9 @@ class Speeds(Frozen):
     steered: float
 
 
-def measure_speeds(engine: Engine, dictionary: Dictionary, documents: Sequence[Document], start: float) -> Speeds:
+def measure_speeds(
+    engine: Engine, dictionary: Dictionary, documents: Sequence[Document], start: float, progress: Progress = SILENT
+) -> Speeds:
     """Lets an engine read and answer a little.
 
     Args:
@@ -47,7 +50,13 @@ def measure_speeds(engine: Engine, dictionary: Dictionary, documents: Sequence[D
         dictionary: The SAE.
         documents: What to read, and what to answer.
         start: Seconds in which the engine started.
+        progress: Told of it as of a phase.
     """
+    with progress.phase("measuring how fast the model reads and answers"):
+        return speeds_of(engine, dictionary, documents, start)
+
+
+def speeds_of(engine: Engine, dictionary: Dictionary, documents: Sequence[Document], start: float) -> Speeds:
     engine.capture([documents[0].token_ids])
     special = special_ids(engine.tokenizer)
     read = {tokens: beginning(documents, tokens) for tokens in TRIED_TOKENS}

@@ -167,8 +167,7 @@ def forecast_of_plan(
     """What is known of the phases after training: kept from an earlier start, or measured now."""
     if kept.is_file():
         return Forecast.model_validate_json(kept.read_text())
-    with progress.phase("measuring how fast the model reads and answers"):
-        speeds = measure_speeds(engine, dictionary, material.held_out, start)
+    speeds = measure_speeds(engine, dictionary, material.held_out, start, progress)
     saes = len(plan.training.recipes)
     labelled = dictionary.d_sae if follow_up.calibration else 0
     seconds = follow_up.deadline.seconds
