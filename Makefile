@@ -26,10 +26,11 @@ check: $(VENV)/.$(HARDWARE)
 benchmark: $(VENV)/.$(HARDWARE)
 	for name in steering reading drift throughput harvest step_time; do $(BIN)/python tests/benchmarks/$$name.py || exit; done
 
+# Compiled once here: where PYTHONDONTWRITEBYTECODE is set, every start of vLLM would compile thousands of modules anew.
 $(VENV)/.cpu $(VENV)/.cuda: pyproject.toml featurehub/demo/bundle/pyproject.toml .requirements/$(HARDWARE).txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.8
-	$(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH) \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(TORCH) \
 		--requirement .requirements/$(HARDWARE).txt --override .requirements/overrides.txt \
 		--editable '.[$(HARDWARE),dev]' --editable featurehub/demo/bundle
 	touch $@

@@ -128,6 +128,9 @@ class Engine:
         self.config = config
         self.keys = itertools.count()
         self.opened: Any = None
+        # vLLM collects garbage several times while it boots, which need not look at all that was imported before. It
+        # takes this back when it shuts down.
+        gc.freeze()
         try:
             self.opened = LLM(
                 str(model),

@@ -18,6 +18,7 @@ from featurehub.errors import UnsupportedModel
 from featurehub.families import ARCHITECTURES
 from featurehub.features import Mode
 from featurehub.steering import Reference
+from tests.engine.twin import without_shape_checks
 from tests.engine.world import hooked, unit_dictionary
 
 pytestmark = pytest.mark.engine
@@ -129,6 +130,7 @@ class Tapped:
         return dict(self.seen)
 
     @torch.no_grad()
+    @without_shape_checks()
     def logits(self, ids: list[int]) -> Tensor:
         return self.model(torch.tensor([ids]), use_cache=False).logits[0, -1]
 

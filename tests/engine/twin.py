@@ -1,9 +1,11 @@
 """The bundled model in transformers, with the naive equation in forward hooks: the twin of the whole engine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
+import jaxtyping
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
@@ -32,6 +34,16 @@ class Twin(NamedTuple):
 
     def agrees(self, token_ids: list[int]) -> bool:
         return token_ids[: self.close] == self.token_ids[: self.close]
+
+
+@contextmanager
+def without_shape_checks() -> Iterator[None]:
+    """The naive equation runs for every token anew, a million times over: checking its shapes takes most of a test."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @cache
@@ -68,6 +80,7 @@ def eos() -> int:
 
 
 @torch.no_grad()
+@without_shape_checks()
 def logits(ids: list[int]) -> Tensor:
     return model()(torch.tensor([ids]), use_cache=False).logits[0, -1]
 
