@@ -157,7 +157,8 @@ class Hooked(nn.Module):
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         config = EngineConfig.of(vllm_config)
         # Read by vLLM's loader; without our configuration it loads as usual.
-        self.allow_patterns_overrides = only_weights(Path(vllm_config.model_config.model)) if config else None
+        folder, form = Path(vllm_config.model_config.model), vllm_config.load_config.load_format
+        self.allow_patterns_overrides = only_weights(folder, form) if config else None
         self.depth = config.depth if config is not None and config.truncated else math.inf
         if config is not None:
             attach(self, self.family, config, vllm_config)

@@ -49,20 +49,23 @@ def own_dtype(model: Path) -> str:
     return "float32" if dtype_of(model) == "float32" else "auto"
 
 
-def only_weights(model: Path) -> list[str] | None:
+def only_weights(model: Path, load_format: str = LOAD_FORMAT) -> list[str] | None:
     """The only files that vLLM may load weights from.
 
     Without an index, vLLM would take every weight file beside ``model.safetensors`` for a part of the model.
 
     Args:
         model: Folder of the checkpoint.
+        load_format: How vLLM loads; in formats other than ours (``dummy`` reads no weights), the choice is its own.
 
     Returns:
-        ``model.safetensors`` as a list of patterns; None if the weights do not lie in that file alone, or the model is
-        not a folder.
+        ``model.safetensors`` as a list of patterns; None if the weights do not lie in that file alone, the model is not
+        a folder, or the format is not ours.
 
     Raises:
         ModelNotFound: The folder holds no weights.
         InvalidInput: The index of the weights cannot be read, or names a file that is missing.
     """
+    if load_format != LOAD_FORMAT:
+        return None
     return [SINGLE] if model.is_dir() and weight_files(model) == [model / SINGLE] else None

@@ -156,6 +156,7 @@ def test_without_an_index_the_model_s_own_file_alone_is_loaded(tmp_path: Path) -
     save_file({"a": torch.zeros(1)}, tmp_path / "part.safetensors")
     assert only_weights(tmp_path) is None
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    assert only_weights(tmp_path, "dummy") is None
     assert only_weights(tmp_path) == ["model.safetensors"]
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "part.safetensors"}}')
     assert only_weights(tmp_path) is None
