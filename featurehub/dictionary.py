@@ -8,6 +8,9 @@ Every architecture is an instance: θ = 0 is ReLU (standard); a θ of its own is
 Matryoshka SAEs become once trained; a gated SAE decides by z and reads its magnitude from gain and offset, which are 1
 and 0 elsewhere. A TopK SAE needs a θ that was measured, since its own rule looks at all latents of a token at once.
 
+What reconstructs a stream best is not what steers it best: an SAE may have a second row for each latent, its steering
+vector, which a nudge adds in place of the decoder's (``saes.steering_vectors``).
+
 The file keeps sae-lens' orientation (``W_enc [d_model, d_sae]``); in memory both weights are ``[d_sae, d_model]``, so
 that the rows of the few latents that steering needs lie together.
 """
@@ -39,6 +42,7 @@ class Dictionary(NamedTuple):
         threshold: θ per latent, [d_sae]: a latent is active where its pre-activation is above it.
         gain: Factor of the magnitude, [d_sae]; None for 1.
         offset: Addend of the magnitude, [d_sae]; None for 0.
+        W_steer: Steering vectors, [d_sae, d_model]: what nudges add; None for the decoder's rows.
     """
 
     W_enc: Float[Tensor, "d_sae d_model"]
@@ -48,6 +52,12 @@ class Dictionary(NamedTuple):
     threshold: Float[Tensor, " d_sae"]
     gain: Float[Tensor, " d_sae"] | None = None
     offset: Float[Tensor, " d_sae"] | None = None
+    W_steer: Float[Tensor, "d_sae d_model"] | None = None
+
+    @property
+    def nudges(self) -> Float[Tensor, "d_sae d_model"]:
+        """What a nudge of each latent adds: its steering vector, or its decoder row where there are none."""
+        return self.W_dec if self.W_steer is None else self.W_steer
 
     @property
     def d_sae(self) -> int:
@@ -117,6 +127,7 @@ def check_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         "b_dec": (d_model,),
         "gain": (d_sae,),
         "offset": (d_sae,),
+        "W_steer": (d_sae, d_model),
     }
     for name in tensors.keys() & shapes.keys():
         tensor, shape = tensors[name], shapes[name]

@@ -57,8 +57,8 @@ class LatentEdit(Frozen):
         sae: Content hash of the latent's SAE; "" is the engine's first.
         latent: Index in that SAE.
         mode: What the edit does to the latent's activation.
-        value: For ``nudge`` the coefficient of W_dec[latent], for ``pin`` the target activation, for ``mul`` the
-            factor; 0 for ``ablate``, which does not use it.
+        value: For ``nudge`` the coefficient of the latent's steering vector (``Dictionary.nudges``), for ``pin`` the
+            target activation, for ``mul`` the factor; 0 for ``ablate``, which does not use it.
         when: The condition that decides at which tokens the edit is in force; None for all of the request's positions.
             It reads the same hook point or an earlier one.
     """

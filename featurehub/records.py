@@ -226,7 +226,7 @@ class Trial(Frozen):
     """What steering with one strength achieved.
 
     Attributes:
-        strength: Raw nudge coefficient of W_dec[latent].
+        strength: Raw nudge coefficient of the latent's steering vector.
         dose: ‖Δ‖/‖h‖ at that strength.
         success: Share of steered answers that showed the label, in [0, 1].
         coherence: Share of these answers that stayed coherent, in [0, 1].
@@ -242,7 +242,7 @@ class Calibration(Frozen):
     """The raw coefficient that weight 1.0 stands for, and how it was found.
 
     Attributes:
-        strength: Chosen raw coefficient of W_dec[latent]; None for a row of zeros, which writes nothing.
+        strength: Chosen raw coefficient of the steering vector; None for a row of zeros, which writes nothing.
         dose: Median ‖Δ‖/‖h‖ at that strength.
         steerability: Share of steered answers that showed the label, minus ``unsteered``, in [-1, 1]. Measured on
             answers that the strength was not chosen by; None where nothing was steered.

@@ -4,7 +4,7 @@ For a token with residual stream x (float32 from here on) at a hook point, and a
 
 1. a_k  = act(W_enc[k] · (x − b_dec) + b_enc[k], θ_k)      only the K edited latents are encoded
 2. Δ    = Σ_k (target_k(a_k) − a_k) · W_dec[k]              pin: target = value; mul: value · a_k; ablate: 0
-3. Δ   += Σ_k value_k · W_dec[k]                            nudge
+3. Δ   += Σ_k value_k · W_steer[k]                          nudge; W_dec[k] where the SAE has no steering vectors
 4. x'   = x + min(1, dose_max · ‖x‖ / ‖Δ‖) · Δ              dose guard
 
 The reconstruction error is left alone, so an edit of weight 0 changes nothing. An edit with a condition is summed only
@@ -56,7 +56,8 @@ def steer_token(
     delta = torch.zeros_like(x)
     for edit in edits:
         dictionary = dictionaries[edit.sae]
-        delta += change(x, dictionary, edit) * dictionary.W_dec[edit.latent]
+        rows = dictionary.nudges if edit.mode is Mode.NUDGE else dictionary.W_dec
+        delta += change(x, dictionary, edit) * rows[edit.latent]
     size, norm = float(delta.norm()), float(x.norm())
     if size == 0.0:
         return EditResult(x, 0.0, False)

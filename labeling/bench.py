@@ -21,7 +21,7 @@ class Candidate(NamedTuple):
         label: The whole label.
         name: The head of the label without what distinguishes it; features with one name mean the same.
         label_score: How well the label detects the latent's firing, in [0, 1].
-        norm: ‖W_dec[latent]‖.
+        norm: Length of its steering vector (``Dictionary.nudges``).
         unsteered: Share of unsteered answers that show the label, in [0, 1], on the prompts that choose.
     """
 

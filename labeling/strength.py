@@ -6,8 +6,8 @@ chosen by a few answers looks better in these than it is, so one half of the pro
 1. The unsteered model answers every prompt; a label's unsteered share is how often its answers show it anyway.
 2. Candidates are tried in rounds, the most promising names first (``labeling.calibration``).
 3. Screening: every candidate of a round answers under rising doses, with few and short answers each. A dose d becomes
-   the raw coefficient s = d · median‖x‖ / ‖W_dec[f]‖ of a nudge. Where a dose has broken the text, higher ones are not
-   tried.
+   the raw coefficient s = d · median‖x‖ / ‖v_f‖ of a nudge, v_f being the feature's steering vector. Where a dose has
+   broken the text, higher ones are not tried.
 4. Refining: of each name, the ``finalists`` with the best merit answer again at their two best doses, at full length.
    merit = share of answers that show the label · share that are coherent. A candidate's dose is the one with the best
    merit over both; of a finalist's, one of the two.

@@ -157,9 +157,10 @@ class Harvest:
                 f"{self.path(shard)} cannot be read: {error}. Harvest it again into its folder: whole shards stay."
             ) from None
 
-    def read(self, chunk: int) -> Tensor:
-        """Returns a shard's stream, [tokens, hooks · d_model] in float32; raises CorruptArtifact as ``load`` does."""
-        return self.load(chunk).x
+    def streams(self, chunk: int) -> list[Tensor]:
+        """Returns the stream of each document of a shard, [tokens, hooks · d_model]; raises as ``load``."""
+        x, _, document = self.load(chunk)
+        return list(x.split(document.unique_consecutive(return_counts=True)[1].tolist()))
 
     def save(self, shard: int, content: Shard) -> None:
         """Writes a shard: under another name at first, so that a file with the shard's name is always whole."""

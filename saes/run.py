@@ -20,6 +20,7 @@ from featurehub.errors import InvalidInput
 from featurehub.settings import Frozen
 from saes.checkpoint import load_state, save_state
 from saes.course import Course
+from saes.spans import stride
 
 __all__ = ["REPORT_EVERY", "SCALE_BATCHES", "ResumableRun", "TrainConfig", "check_asked", "resume_run"]
 
@@ -41,8 +42,9 @@ class TrainConfig(Frozen):
     """Settings of a training run, apart from its stream and its recipes.
 
     Attributes:
-        tokens: Tokens to train on, counting repeats.
-        batch_tokens: Tokens per step.
+        tokens: Vectors to train on, counting repeats: tokens, or means of spans.
+        batch_tokens: Vectors per step.
+        span: Tokens of which a vector is the mean (``saes.spans``); 1 trains on single tokens.
         device: Where to train, as torch names it.
         autocast: Whether products are in bfloat16 (mixed precision), with weights and moments in float32.
         checkpoint_every: Seconds between two saves, longer where saving is slow; 0 saves after every step.
@@ -50,6 +52,7 @@ class TrainConfig(Frozen):
 
     tokens: int = Field(default=1_600_000, ge=1)
     batch_tokens: int = Field(default=2048, ge=1)
+    span: int = Field(default=1, ge=1)
     device: str = "cpu"
     autocast: bool = False
     checkpoint_every: float = Field(default=60.0, ge=0)
@@ -70,16 +73,21 @@ class TrainConfig(Frozen):
 
     @property
     def tokens_trained(self) -> int:
-        """Tokens of all steps: whole batches only."""
+        """Vectors of all steps: whole batches only."""
         return self.steps * self.batch_tokens
 
+    @property
+    def unit(self) -> str:
+        """What is trained on, in a word for people."""
+        return "tokens" if self.span == 1 else "spans"
+
     def wanted(self, buffer_tokens: int) -> int:
-        """Returns how many tokens a run takes from its stream: for training, for its scale, and for the shuffle buffer.
+        """Returns how many tokens are read: for training, for its scale, and for the shuffle buffer.
 
         Args:
-            buffer_tokens: Size of the shuffle buffer, in tokens.
+            buffer_tokens: Size of the shuffle buffer, in vectors.
         """
-        return self.tokens + SCALE_BATCHES * self.batch_tokens + buffer_tokens
+        return stride(self.span) * (self.tokens + SCALE_BATCHES * self.batch_tokens + buffer_tokens)
 
 
 class ResumableRun(Protocol[Report]):

@@ -31,8 +31,8 @@ class Chunks(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, chunk: int) -> Tensor:
-        """Returns a chunk's stream, [tokens, hooks · d_model] in float32."""
+    def streams(self, chunk: int) -> list[Tensor]:
+        """Returns a chunk's stream, document by document: each [tokens, hooks · d_model] in float32."""
         ...
 
 
@@ -66,14 +66,14 @@ class DocumentChunks:
     def __len__(self) -> int:
         return -(-len(self.documents) // self.size)
 
-    def read(self, chunk: int) -> Tensor:
-        """Reads a chunk and returns the stream of its ordinary tokens, [tokens, points · d_model] in float32."""
+    def streams(self, chunk: int) -> list[Tensor]:
+        """Reads a chunk: the stream of each document's ordinary tokens, [tokens, points · d_model] in float32."""
         own = self.documents[chunk * self.size : (chunk + 1) * self.size]
         parts: list[Tensor] = []
         for _, x, mask in read_tokens(self.reader, own, self.special, min(self.size, AT_ONCE), self.points):
             parts.append(x[mask].float())
             self.progress(len(parts[-1]))
-        return torch.cat(parts)
+        return parts
 
 
 class StreamConfig(Frozen):
@@ -138,8 +138,8 @@ class Stream:
         parts = [self.buffer[self.taken :]] if self.taken < len(self.buffer) else []
         tokens, started = sum(map(len, parts)), self.epoch
         while tokens < self.config.buffer_tokens:
-            parts.append(self.chunks.read(self.next_chunk()))
-            tokens += len(parts[-1])
+            parts += self.chunks.streams(self.next_chunk())
+            tokens = sum(map(len, parts))
             if not tokens and self.epoch > started + 1:
                 raise InvalidInput("the text holds no ordinary token", param="text")
         self.buffer = torch.cat(parts)

@@ -25,10 +25,16 @@ from torch import Tensor
 from featurehub.dictionary import Dictionary
 from saes.recipes import Recipe
 from saes.run import REPORT_EVERY, SCALE_BATCHES, TrainConfig, check_asked, resume_run
+from saes.spans import SpanChunks
 from saes.stream import Stream
 from saes.trainee import Trainee, TrainingProgress
 
 __all__ = ["TrainedSae", "train", "trial"]
+
+SPAN_BATCHES = 48
+"""Batches of spans on which steering vectors are measured."""
+TOKENS_MEASURED = 32_768
+"""Most tokens on which thresholds for tokens are measured."""
 
 
 class TrainedSae(NamedTuple):
@@ -124,13 +130,23 @@ class SaeRun:
 
     def finish(self) -> list[TrainedSae]:
         """Step 4: returns the SAEs. No step may follow."""
-        x, config = next(self.stream), self.config
+        (x, tokens), config = self.measured(), self.config
         if self.done < config.steps:
             config = config.model_copy(update={"tokens": self.done * config.batch_tokens})
         return [
-            TrainedSae(each.recipe, config, each.finish(x), [p for p in self.history if p.recipe == str(each.recipe)])
+            TrainedSae(
+                each.recipe, config, each.finish(x, tokens), [p for p in self.history if p.recipe == str(each.recipe)]
+            )
             for each in self.trainees
         ]
+
+    def measured(self) -> tuple[Tensor, Tensor | None]:
+        """What is read to finish the SAEs: vectors as they were trained on and, if these are spans, single tokens."""
+        chunks = self.stream.chunks
+        if not isinstance(chunks, SpanChunks):
+            return next(self.stream), None
+        x = torch.cat([next(self.stream) for _ in range(min(SPAN_BATCHES, self.config.steps))])
+        return x, torch.cat(chunks.tokens.streams(self.stream.next_chunk()))[:TOKENS_MEASURED]
 
 
 def train(

@@ -6,7 +6,7 @@
 3. At the end the stream's scale is folded into the weights, decoder rows get length 1, and a TopK SAE gets its
    threshold (``saes.formats``). A BatchTopK SAE's threshold is a running mean of the least kept activation; after few
    steps much of its initial value is left, so it is measured too: short runs would otherwise end with several times k
-   active latents.
+   active latents. An SAE of spans gets thresholds for tokens, and steering vectors (``saes.steering_vectors``).
 """
 
 import tempfile
@@ -27,6 +27,7 @@ from saes.architecture import Architecture
 from saes.formats.saelens import read_saelens
 from saes.recipes import Recipe, make_sae
 from saes.run import TrainConfig
+from saes.steering_vectors import steering_vectors, token_thresholds
 
 __all__ = ["Trainee", "TrainingProgress"]
 
@@ -172,11 +173,14 @@ class Trainee:
         trainer.n_forward_passes_since_fired = state["since_fired"].to(self.sae.device)
         trainer.n_frac_active_samples, self.l0 = state["active_samples"], state["l0"]
 
-    def finish(self, x: Float[Tensor, "tokens d_model"]) -> Dictionary:
+    def finish(
+        self, x: Float[Tensor, "vectors d_model"], tokens: Float[Tensor, "tokens d_model"] | None = None
+    ) -> Dictionary:
         """Step 3: returns the SAE, ready to use. No step may follow.
 
         Args:
-            x: [tokens, d_model] of the stream, on which the threshold of a TopK SAE is measured.
+            x: Vectors as it was trained on, [vectors, d_model], on which the threshold of a TopK SAE is measured.
+            tokens: Single tokens of the stream, [tokens, d_model]; None where it was trained on these.
         """
         scale = self.trainer.activation_scaler.scaling_factor
         assert scale is not None
@@ -188,7 +192,10 @@ class Trainee:
             self.sae.fold_W_dec_norm()
         with tempfile.TemporaryDirectory() as folder:
             self.sae.save_inference_model(folder)
-            return read_saelens(Path(folder), x)
+            made = read_saelens(Path(folder), x)
+        if tokens is None:
+            return made
+        return made._replace(W_steer=steering_vectors(made, x), threshold=token_thresholds(made, x, tokens))
 
 
 @torch.no_grad()

@@ -76,6 +76,15 @@ def test_nudges_add_up_and_do_not_depend_on_the_stream(seed: int, a: float, b: f
     torch.testing.assert_close(moved, (a + b) * SAE.W_dec[2], rtol=1e-3, atol=1e-3)
 
 
+def test_steering_vectors_are_what_nudges_add_and_nothing_else_does() -> None:
+    x, vectors = stream(1), SAE.W_dec.roll(1, dims=0)
+    own = {name: SAE._replace(W_steer=vectors) for name in SAES}
+    moved = steer_token(x, own, [edit(Mode.NUDGE, 3.0)], 1e9).x - x
+    torch.testing.assert_close(moved, 3.0 * vectors[2], rtol=1e-3, atol=1e-3)
+    others = [edit(Mode.PIN, 3.0), edit(Mode.MUL, 2.0, 1), edit(Mode.ABLATE, 0.0, 4)]
+    assert torch.equal(steer_token(x, own, others, 1e9).x, steer_token(x, SAES, others, 1e9).x)
+
+
 @given(seed=st.integers(0, 500), latent=st.integers(0, D_SAE - 1), value=VALUES)
 def test_pin_moves_the_activation_to_its_target(seed: int, latent: int, value: float) -> None:
     x = stream(seed)

@@ -20,6 +20,7 @@ from featurehub.cli.options import (
     Model,
     Place,
     Sae,
+    Span,
     Text,
     Time,
     Tokens,
@@ -52,6 +53,7 @@ def build(
     architecture: Annotated[Architecture | None, typer.Option(help="Of the SAE; batchtopk by default.")] = None,
     latents: Annotated[int | None, typer.Option(min=2, help="d_sae; 4 times the model's width by default.")] = None,
     k: Active = None,
+    span: Span = 1,
     tokens: Tokens = None,
     budget: Budget = "",
 ) -> None:
@@ -74,7 +76,7 @@ def build(
 
     options = RecipeOptions([architecture] if architecture else (), [latents] if latents else (), k)
     [recipe] = recipes_for(model, options)
-    config = TrainConfig.here(tokens=tokens or default_tokens(recipe.d_sae))
+    config = TrainConfig.here(tokens=tokens or default_tokens(recipe.d_sae), span=span)
     plan = BuildPlan(
         model=model,
         out=out,
@@ -112,6 +114,7 @@ def train(
     seed: Annotated[list[int], typer.Option(help="Several times for several.")] = SEEDS,
     k: Active = None,
     lr: Annotated[float | None, typer.Option(min=1e-8, max=1.0, help="Learning rate; by default by the width.")] = None,
+    span: Span = 1,
     tokens: Tokens = None,
     batch_tokens: Annotated[int, typer.Option(min=16, help="Tokens of a step.")] = 2048,
     buffer_tokens: Annotated[int, typer.Option(min=16, help="Tokens that are shuffled; bounds the memory.")] = 65_536,
@@ -144,7 +147,7 @@ def train(
     training = SaeTraining(
         recipes=form.recipes,
         parents=form.parents,
-        config=TrainConfig.here(tokens=tokens or default_tokens(form.widest), batch_tokens=batch_tokens),
+        config=TrainConfig.here(tokens=tokens or default_tokens(form.widest), batch_tokens=batch_tokens, span=span),
         buffer_tokens=buffer_tokens,
         shards=shards,
         budget=BudgetOf.parse(budget).less(time.monotonic() - began),

@@ -27,6 +27,7 @@ __all__ = [
     "ModelOption",
     "Place",
     "Sae",
+    "Span",
     "Text",
     "Time",
     "Tokens",
@@ -78,10 +79,19 @@ Sae = Annotated[str, typer.Argument(metavar="SAE", help="Name, alias, beginning 
 Text = Annotated[
     str, typer.Option(help="Texts or chats: .txt, .json, .jsonl, .csv, .parquet, a folder, hf:OWNER/NAME.")
 ]
+Span = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Train on means of so many consecutive tokens, 32 for instance: latents then stand for subjects and "
+        "tones, which steer better, and less for single tokens.",
+    ),
+]
 Tokens = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Training tokens, repeats counted; by default 2,000 for each latent, at least 1.6 million."
+        min=1,
+        help="Training tokens, or spans, repeats counted; by default 2,000 for each latent, at least 1.6 million.",
     ),
 ]
 

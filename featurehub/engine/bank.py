@@ -5,6 +5,9 @@ SAEs (``b_dec``, the architecture) is folded into those numbers when the engine 
 
     z_k = W_enc[k] · x + bias_k               bias = b_enc − W_enc · b_dec
     a_k = (gain_k · z_k + offset_k)⁺ · [z_k > θ_k]
+
+The steering vectors of an SAE that has them follow all latents, as rows that are never active: a nudge writes with such
+a row and needs no other, so that nothing else in the engine knows of them.
 """
 
 from collections.abc import Mapping
@@ -14,6 +17,8 @@ import torch
 from torch import Tensor
 
 from featurehub.dictionary import Dictionary
+from featurehub.edits import LatentEdit
+from featurehub.features import Mode
 
 __all__ = ["Bank", "Encoders"]
 
@@ -60,6 +65,7 @@ class Bank(NamedTuple):
         gain: [latents]
         offset: [latents]
         slices: By SAE id, the rows of its latents.
+        vectors: By SAE id, the row of its first steering vector; SAEs without such vectors are not in it.
     """
 
     W_enc: Tensor
@@ -69,6 +75,7 @@ class Bank(NamedTuple):
     gain: Tensor
     offset: Tensor
     slices: Mapping[str, slice]
+    vectors: Mapping[str, int]
 
     @classmethod
     def of(cls, dictionaries: Mapping[str, Dictionary], device: torch.device | str = "cpu") -> "Bank":
@@ -78,7 +85,8 @@ class Bank(NamedTuple):
             dictionaries: By SAE id, at least one, all of the same d_model.
             device: Where the bank is to lie.
         """
-        parts = list(dictionaries.values())
+        steering = {name: vectors_of(d) for name, d in dictionaries.items() if d.W_steer is not None}
+        parts = [*dictionaries.values(), *steering.values()]
         starts = torch.tensor([0, *(d.d_sae for d in parts)]).cumsum(0).tolist()
 
         def joined(tensors: list[Tensor]) -> Tensor:
@@ -92,6 +100,7 @@ class Bank(NamedTuple):
             gain=joined([torch.ones_like(d.b_enc) if d.gain is None else d.gain for d in parts]),
             offset=joined([torch.zeros_like(d.b_enc) if d.offset is None else d.offset for d in parts]),
             slices={name: slice(starts[i], starts[i + 1]) for i, name in enumerate(dictionaries)},
+            vectors={name: starts[len(dictionaries) + i] for i, name in enumerate(steering)},
         )
 
     @property
@@ -102,6 +111,12 @@ class Bank(NamedTuple):
     def row(self, sae: str, latent: int) -> int:
         """The row of one SAE's latent in the bank. Raises KeyError for an SAE that the bank does not hold."""
         return self.slices[sae].start + latent
+
+    def row_written(self, edit: LatentEdit) -> int:
+        """The row that an edit reads and writes with. Raises KeyError for an SAE that the bank does not hold."""
+        if edit.mode is Mode.NUDGE and edit.sae in self.vectors:
+            return self.vectors[edit.sae] + edit.latent
+        return self.row(edit.sae, edit.latent)
 
     def encoders(self, latents: Tensor) -> Encoders:
         """What reads these latents.
@@ -125,3 +140,9 @@ class Bank(NamedTuple):
         own = self.slices[sae]
         z = torch.addmm(self.bias[own], x, self.W_enc[own].T)
         return torch.addcmul(self.offset[own], self.gain[own], z).relu_().mul_(z > self.threshold[own])
+
+
+def vectors_of(dictionary: Dictionary) -> Dictionary:
+    """An SAE's steering vectors as latents that are never active."""
+    rows, none = dictionary.nudges, torch.zeros(dictionary.d_sae)
+    return Dictionary(torch.zeros_like(rows), rows, none, torch.zeros(dictionary.d_model), none)

@@ -145,4 +145,4 @@ class GraphHook:
 def nothing(d_model: int, device: torch.device) -> Bank:
     """A bank of one latent that is never edited."""
     row, number = torch.zeros(1, d_model, device=device), torch.zeros(1, device=device)
-    return Bank(row, row, number, number, number, number, {})
+    return Bank(row, row, number, number, number, number, {}, {})

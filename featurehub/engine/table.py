@@ -81,7 +81,7 @@ class EditTable:
     Attributes:
         bank: The SAEs of the hook point.
         max_edits: K.
-        latent: [rows, K] row of the slot's latent in the bank.
+        latent: [rows, K] row of the bank that the slot's edit reads and writes with.
         alpha: [rows, K] factor of the latent's activation.
         beta: [rows, K] constant beside it; 0 for an edit without a condition, whose constant is in ``nudge``.
         bits: [rows, K] the conditions that the edit waits for, bit c for condition c; 0 for none.
@@ -157,7 +157,7 @@ class EditTable:
     def summed(self, edits: Sequence[LatentEdit]) -> Tensor:
         """Σ beta · W_dec over edits without a condition: [d_model]."""
         device = self.nudge.device
-        latents = torch.tensor([self.bank.row(edit.sae, edit.latent) for edit in edits], dtype=torch.long)
+        latents = torch.tensor([self.bank.row_written(edit) for edit in edits], dtype=torch.long)
         beta = torch.tensor([affine(edit)[1] for edit in edits], dtype=torch.float32)
         return beta.to(device) @ self.bank.W_dec[latents.to(device)]
 
@@ -166,7 +166,7 @@ class EditTable:
         free = [0] * (self.max_edits - len(edits))
         numbers = [affine(edit) for edit in edits]
         columns = {
-            self.latent: [self.bank.row(edit.sae, edit.latent) for edit in edits],
+            self.latent: [self.bank.row_written(edit) for edit in edits],
             self.alpha: [alpha for alpha, _ in numbers],
             self.beta: [beta if edit.when else 0.0 for (_, beta), edit in zip(numbers, edits, strict=True)],
             self.bits: [condition.bits for condition in conditions],

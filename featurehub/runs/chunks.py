@@ -60,9 +60,9 @@ class FirstShards:
     def __len__(self) -> int:
         return self.shards
 
-    def read(self, chunk: int) -> Tensor:
-        """Returns a shard's stream, as ``Harvest.read``."""
-        return self.harvest.read(chunk)
+    def streams(self, chunk: int) -> list[Tensor]:
+        """Returns the stream of a shard's documents, as ``Harvest.streams``."""
+        return self.harvest.streams(chunk)
 
 
 class TimeOver(Exception):

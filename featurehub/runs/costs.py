@@ -19,6 +19,7 @@ from saes.cost import Job, Rates
 from saes.documents import Document, count_tokens
 from saes.harvest import HarvestConfig, token_bytes
 from saes.run import TrainConfig
+from saes.spans import SpanChunks
 from saes.stream import Chunks, DocumentChunks, Stream, StreamConfig
 
 __all__ = ["Training", "TrainingBar", "negotiate_cost", "stream_of", "training_bar", "within_budget"]
@@ -119,6 +120,7 @@ def within_budget(job: Job, budget: Budget, rates: Rates, kept: Path) -> Job:
 
 
 def stream_of(chunks: Chunks, job: Job) -> Stream:
+    chunks = SpanChunks(chunks, job.train.span) if job.train.span > 1 else chunks
     return Stream(chunks, StreamConfig(buffer_tokens=job.buffer_tokens, batch_tokens=job.train.batch_tokens))
 
 
@@ -170,10 +172,10 @@ def training_bar(job: Job, chunks: Chunks, progress: Progress) -> Iterator[Train
         The bar, to be called with the report of each training step.
     """
     name, planned = "reading and training" if job.streamed else "training", job.train.tokens_trained
-    with progress.work(name, total_of(job), "tokens") as work:
+    with progress.work(name, total_of(job), job.train.unit) as work:
         bar = TrainingBar(job, work)
         if isinstance(chunks, DocumentChunks):
             chunks.progress = bar.read
         yield bar
     if (trained := bar.job.train.tokens_trained) < planned:
-        progress.say(f"trained on {trained:,} of {planned:,} tokens: the time ran short")
+        progress.say(f"trained on {trained:,} of {planned:,} {job.train.unit}: the time ran short")

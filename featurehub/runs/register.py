@@ -115,19 +115,19 @@ def steerability(calibration: Calibration | None) -> float:
 
 
 def projected(model: Path, engine: Engine, dictionary: Dictionary, progress: Progress) -> Projection | None:
-    """What each decoder row writes; None, with a warning, if the model's final norm or head is not found."""
+    """What a nudge of each latent writes; None, with a warning, if the model's final norm or head is not found."""
     try:
         unembedding = read_unembedding(model)
     except UnsupportedModel as error:
         progress.warn(f"features get no top tokens: {error.message}")
         return None
     tokens = engine.tokenizer.convert_ids_to_tokens(list(range(len(engine.tokenizer))))
-    return project(dictionary.W_dec.numpy(), unembedding.norm, unembedding.weight, tokens)
+    return project(dictionary.nudges.numpy(), unembedding.norm, unembedding.weight, tokens)
 
 
 def candidates_of(dictionary: Dictionary, labels: Sequence[LatentLabel]) -> list[Candidate]:
     """The labelled ones among an SAE's features, as calibration takes them."""
-    norms = dictionary.W_dec.norm(dim=-1)
+    norms = dictionary.nudges.norm(dim=-1)
     return [
         Candidate(
             latent=label.latent,

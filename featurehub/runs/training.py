@@ -244,7 +244,7 @@ def agreed(
         others = f" ({speeds_of(rates, ahead)}), and the phases after training {duration(reserved)}" if reserved else ""
         raise BudgetExceeded(f"{error.message}{others}", param="budget") from None
     estimate = job.estimate(rates)
-    read = Phase("read and train", job.train.tokens, "tokens", estimate.seconds)
+    read = Phase("read and train", job.train.tokens, job.train.unit, estimate.seconds)
     say_phases([read, *ahead.after(estimate.seconds)], ahead.deadline.seconds, progress)
     progress.say(f"by the speeds of this machine: {speeds_of(rates, ahead)}")
     progress.say(

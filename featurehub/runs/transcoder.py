@@ -232,7 +232,7 @@ def train_on(
 
 
 def measured(transcoder: Transcoder, harvest: Harvest) -> TranscoderQuality:
-    columns = (harvest.read(shard) for shard in range(len(harvest)))
+    columns = (harvest.load(shard).x for shard in range(len(harvest)))
     return evaluate_transcoder(transcoder, (pairs(each, transcoder.layers) for each in columns))
 
 

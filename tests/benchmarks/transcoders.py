@@ -64,8 +64,8 @@ class Columns:
     def __len__(self) -> int:
         return len(self.harvest)
 
-    def read(self, chunk: int) -> Tensor:
-        return self.harvest.read(chunk)[:, self.columns]
+    def streams(self, chunk: int) -> list[Tensor]:
+        return [x[:, self.columns] for x in self.harvest.streams(chunk)]
 
 
 def main() -> None:
@@ -100,7 +100,7 @@ def harvested(layers: Sequence[int], folder: Path) -> Read:
 
         training, _ = read("training", 7, CONVERSATIONS)
         held_out, documents = read("held out", 8, HELD_OUT)
-    columns = torch.cat([held_out.read(shard) for shard in range(len(held_out))])
+    columns = torch.cat([held_out.load(shard).x for shard in range(len(held_out))])
     return Read(training, pairs(columns, len(layers)), documents[:SCORED], special)
 
 
@@ -157,7 +157,7 @@ def cells(measured: tuple[TranscoderQuality, float] | None) -> list[str]:
 
 def least_squares(read: Read) -> Guess:
     """Each layer's output from its own input, fitted on the first shards of the training text."""
-    columns = torch.cat([read.training.read(shard) for shard in range(min(8, len(read.training)))])
+    columns = torch.cat([read.training.load(shard).x for shard in range(min(8, len(read.training)))])
     x, y = pairs(columns, read.held_out.x.shape[1])
     fits = [torch.linalg.lstsq(with_one(x[:, i]), y[:, i]).solution for i in range(x.shape[1])]
     return lambda x: torch.stack([with_one(x[:, i]) @ fit for i, fit in enumerate(fits)], dim=1)

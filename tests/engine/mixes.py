@@ -13,12 +13,12 @@ from featurehub.engine.offline import Engine
 from featurehub.features import Mode
 from featurehub.report import SteerReport
 from tests.engine import twin
-from tests.engine.world import unit_dictionary
+from tests.engine.world import unit_dictionary, with_vectors
 
 D_MODEL, D_SAE = 192, 64
 EARLY, LATE = HookPoint(layer=1), HookPoint(layer=3)
 SAES = {
-    EARLY: {name: unit_dictionary(seed, D_MODEL, D_SAE, 0.5) for name, seed in [("a", 1), ("b", 2)]},
+    EARLY: {"a": unit_dictionary(1, D_MODEL, D_SAE, 0.5), "b": with_vectors(unit_dictionary(2, D_MODEL, D_SAE, 0.5))},
     LATE: {"c": unit_dictionary(3, D_MODEL, D_SAE, 0.5)},
 }
 DICTIONARIES = {str(point): saes for point, saes in SAES.items()}

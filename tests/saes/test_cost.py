@@ -57,6 +57,15 @@ def test_what_was_spent_before_a_run_begins_is_no_longer_there() -> None:
     assert Budget(tokens=5).less(100) == Budget(tokens=5)
 
 
+def test_spans_overlap_so_that_each_takes_a_quarter_of_its_tokens_to_read() -> None:
+    spans = JOB.model_copy(update={"train": JOB.train.model_copy(update={"span": 32}), "text_tokens": 10**9})
+    tokens = spans.model_copy(update={"train": JOB.train})
+    assert spans.wanted == 8 * tokens.wanted
+    read, trained = RATES
+    assert spans.estimate(RATES).seconds == spans.wanted / read + spans.train.tokens / trained
+    assert not spans.model_copy(update={"text_tokens": spans.wanted - 1}).streamed
+
+
 @pytest.mark.parametrize("text", [" ", "10", "10m", "0s", "-5s", "1e3s", "2 weeks", "infs", "٣s"])
 def test_any_other_budget_is_refused_with_examples(text: str) -> None:
     with pytest.raises(InvalidInput, match="10min or 2h, or tokens, such as 500k"):

@@ -65,7 +65,11 @@ def test_shards_hold_every_ordinary_token_with_its_id_and_document(tmp_path: Pat
 def test_a_harvest_is_what_the_engine_reads_again(tmp_path: Path) -> None:
     made, again = run(tmp_path), DocumentChunks(FakeReader(30, 6), DOCUMENTS, SPECIAL, documents_per_chunk=5)
     assert len(made) == len(again) == 5
-    assert all(torch.equal(made.read(chunk), again.read(chunk)) for chunk in range(len(made)))
+    assert all(
+        torch.equal(a, b)
+        for chunk in range(len(made))
+        for a, b in zip(made.streams(chunk), again.streams(chunk), strict=True)
+    )
 
 
 def test_several_hook_points_lie_side_by_side_each_as_it_was_read_in_the_same_pass(tmp_path: Path) -> None:
@@ -75,7 +79,7 @@ def test_several_hook_points_lie_side_by_side_each_as_it_was_read_in_the_same_pa
     for shard in range(len(made)):
         x, token_ids, _ = made.load(shard)
         assert all(torch.equal(x[:, 6 * i : 6 * i + 6], embedding[token_ids].roll(i, 1)) for i in range(3))
-        assert torch.equal(x[:, :6], one.read(shard))
+        assert torch.equal(x[:, :6], one.load(shard).x)
         assert load_file(made.path(shard)).keys() == {*map(str, THREE), "token_ids", "document"}
     assert open_harvest(tmp_path / "three").record.hooks == tuple(THREE)
     with pytest.raises(InvalidInput, match="another hooks"):
@@ -143,8 +147,8 @@ def test_streams_are_kept_in_the_asked_dtype_and_read_in_float32(tmp_path: Path,
     small = run(tmp_path / "small", config=CONFIG.model_copy(update={"dtype": dtype}))
     large = run(tmp_path / "large")
     assert small.bytes < large.bytes
-    assert small.read(2).dtype is torch.float32
-    assert torch.equal(small.read(2), large.read(2).to(getattr(torch, dtype)).float())
+    assert small.load(2).x.dtype is torch.float32
+    assert torch.equal(small.load(2).x, large.load(2).x.to(getattr(torch, dtype)).float())
 
 
 @pytest.mark.parametrize("left", [b"", bytes(2000), None])
@@ -162,7 +166,7 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     made = run(tmp_path)
     made.path(3).write_bytes(made.path(3).read_bytes()[:100])
     with pytest.raises(CorruptArtifact, match="shard-00003"):
-        made.read(3)
+        made.load(3)
 
 
 def test_no_harvest_in_a_folder_is_said(tmp_path: Path) -> None:

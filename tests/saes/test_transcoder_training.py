@@ -48,8 +48,8 @@ class Planted:
     def __len__(self) -> int:
         return len(self.parts)
 
-    def read(self, chunk: int) -> Tensor:
-        return self.parts[chunk]
+    def streams(self, chunk: int) -> list[Tensor]:
+        return [self.parts[chunk]]
 
 
 @pytest.fixture(scope="module")
