@@ -5,7 +5,7 @@ from typing import Any
 
 from tokenizers.decoders import DecodeStream
 
-__all__ = ["pieces"]
+__all__ = ["pieces", "vocabulary"]
 
 # What a decoder writes for bytes that do not form a character yet.
 UNFINISHED = "\ufffd"
@@ -26,6 +26,19 @@ def pieces(tokenizer: Any, token_ids: Sequence[int], special: bool = False) -> l
         return list(grown(lambda ids: tokenizer.decode(ids, skip_special_tokens=not special), token_ids))
     stream = DecodeStream(skip_special_tokens=not special)
     return [stream.step(backend, token) or "" for token in token_ids]
+
+
+def vocabulary(tokenizer: Any) -> list[str]:
+    """The text of every token, by id, as it stands behind other text: " cook" for ``Ġcook`` and ``▁cook``.
+
+    A token that is only a part of a character keeps its name, and so does a special one.
+
+    Args:
+        tokenizer: A tokenizer of ``transformers`` or vLLM.
+    """
+    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    before = tokenizer("a", add_special_tokens=False)["input_ids"][-1:]
+    return [pieces(tokenizer, [*before, token])[-1] or name for token, name in enumerate(names)]
 
 
 def grown(decode: Callable[[list[int]], str], token_ids: Sequence[int]) -> Iterator[str]:

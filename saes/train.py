@@ -84,11 +84,12 @@ class SaeRun:
 
     def scale(self) -> None:
         """Step 1: measures the stream's scale and sets it in every trainee."""
-        batches = [next(self.stream) for _ in range(min(SCALE_BATCHES, self.config.steps))]
-        norm = float(torch.cat([batch.norm(dim=-1) for batch in batches]).mean())
+        batches = torch.cat([next(self.stream) for _ in range(min(SCALE_BATCHES, self.config.steps))])
+        mean = batches.mean(dim=0) if self.config.span > 1 else torch.zeros(batches.shape[1])
+        scale = batches.shape[1] ** 0.5 / float((batches - mean).norm(dim=-1).mean())
         for trainee in self.trainees:
             parent = trainee.recipe.parent
-            trainee.begin(batches[0].shape[1] ** 0.5 / norm, None if parent is None else self.parents[parent])
+            trainee.begin(scale, None if parent is None else self.parents[parent], mean)
 
     def step(self) -> list[TrainingProgress]:
         """Trains every SAE on the next batch and returns their reports, if this step is one to report."""

@@ -79,15 +79,17 @@ class Trainee:
         self.l0 = recipe.k
 
     @torch.no_grad()
-    def begin(self, scale: float, parent: Dictionary | None) -> None:
+    def begin(self, scale: float, parent: Dictionary | None, mean: Float[Tensor, " d_model"] | None = None) -> None:
         """Step 1: sets the scale, and the weights of the parent if there is one.
 
         Args:
             scale: s, by which the stream is multiplied.
             parent: The SAE to start from.
+            mean: Where b_dec begins without a parent, [d_model]; None for 0.
         """
         self.trainer.activation_scaler.scaling_factor = scale
         if parent is None:
+            self.sae.b_dec.copy_(scale * mean if mean is not None else torch.zeros_like(self.sae.b_dec))
             return
         theta = scale * parent.threshold
         tensors = {"W_enc": parent.W_enc.T, "W_dec": parent.W_dec}

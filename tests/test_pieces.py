@@ -1,5 +1,6 @@
 """Tokens as texts: those of a Rust tokenizer, and of one that can only decode."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from featurehub.demo.bundle import bundled_model
-from featurehub.pieces import pieces
+from featurehub.pieces import pieces, vocabulary
 
 FOLDER = "data/stories260k"
 
@@ -53,3 +54,22 @@ def test_special_tokens_by_name_or_not_at_all(bundled: Any) -> None:
     begin = [bundled.bos_token_id, *[each for each in ids if each != bundled.bos_token_id]]
     assert pieces(bundled, begin, special=True)[0] == bundled.bos_token
     assert pieces(bundled, begin)[0] == ""
+
+
+def test_a_vocabulary_is_texts_as_they_stand_behind_others(bundled: Any) -> None:
+    found = vocabulary(bundled)
+    assert len(found) == len(bundled)
+    [banking] = bundled("banking", add_special_tokens=False)["input_ids"]
+    assert found[banking] == " banking"
+    assert found[bundled.bos_token_id] == bundled.bos_token
+
+
+@pytest.mark.shared
+def test_parts_of_words_have_no_space(shared: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(shared / FOLDER)
+    found = vocabulary(tokenizer)
+    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    words = [(name, text) for name, text in zip(names, found, strict=True) if name.startswith("▁") and len(name) > 2]
+    assert len(words) > 20
+    assert all(text == " " + name[1:] for name, text in words)
+    assert found[names.index("ing")] == "ing"

@@ -9,18 +9,19 @@ from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
 from featurehub.errors import UnsupportedModel
 from featurehub.names import base_of
+from featurehub.pieces import pieces, vocabulary
 from featurehub.records import Calibration, FeatureRow, Labeled, Unlabeled
 from featurehub.runs.baseline import EvaluatedSae
 from featurehub.runs.progress import Progress
 from featurehub.store import FeatureSet, save_or_keep
+from labeling.associations import Associations, associate
 from labeling.calibration import CalibrationConfig
 from labeling.corpus import Corpus
 from labeling.label import LabelConfig, LatentLabel, label_latents
-from labeling.logit_lens import Projection, project
+from labeling.logit_lens import project
 from labeling.statistics import StatisticsConfig, feature_rows
 from labeling.strength import Candidate, default_calibration, usual_dose
-from labeling.unembedding import read_unembedding
-from saes.documents import pieces
+from labeling.unembedding import Unembedding, read_unembedding
 
 __all__ = ["LENIENT", "Description", "candidates_of", "describe", "merits", "register"]
 
@@ -36,12 +37,14 @@ class Description(NamedTuple):
         labels: A label or the reason why there is none, for every live latent.
         candidates: The labelled features, as calibration takes them.
         median_norm: Median ‖x‖ of the stream at the SAE's hook point.
+        words: The latents that go with each word.
     """
 
     rows: list[FeatureRow]
     labels: list[LatentLabel]
     candidates: list[Candidate]
     median_norm: float
+    words: Associations
 
 
 def describe(
@@ -61,7 +64,10 @@ def describe(
     """
     seen = sae.activations
     corpus = Corpus([pieces(engine.tokenizer, d.token_ids) for d in seen.documents], seen.matrix, seen.offsets)
-    projection = projected(model, engine, sae.dictionary, progress)
+    unembedding, tokens = unembedding_of(model, progress), vocabulary(engine.tokenizer)
+    projection = None
+    if unembedding is not None:
+        projection = project(sae.dictionary.nudges.numpy(), unembedding.norm, unembedding.weight, tokens)
     with progress.work("labelling", sae.dictionary.d_sae, "latents") as work:
         labels = label_latents(corpus, config, projection=projection, progress=work.at)
     unlabelled = sum(isinstance(label.outcome, Unlabeled) for label in labels)
@@ -73,7 +79,9 @@ def describe(
     with progress.phase("computing statistics"):
         W_dec = sae.dictionary.W_dec.numpy()
         rows = list(feature_rows(corpus, seen.tokens, W_dec, projection, StatisticsConfig()))
-    return Description(rows, labels, candidates_of(sae.dictionary, labels), seen.median_norm)
+    with progress.phase("finding what words go with"):
+        words = associate(corpus, tokens, None if unembedding is None else unembedding.weight)
+    return Description(rows, labels, candidates_of(sae.dictionary, labels), seen.median_norm, words)
 
 
 def register(
@@ -95,7 +103,8 @@ def register(
     strengths = {f.latent: default_calibration(f, dose, norm, calibration) for f in described.candidates}
     labels = {label.latent: (label.outcome, label.provenance) for label in described.labels}
     with progress.phase("writing the database"):
-        features = FeatureSet(artifact.manifest, artifact.folder.resolve(), described.rows, labels, strengths)
+        folder, words = artifact.folder.resolve(), described.words
+        features = FeatureSet(artifact.manifest, folder, described.rows, labels, strengths, words)
         unregistered = save_or_keep(features, database, artifact.folder)
     if unregistered is not None:
         raise unregistered
@@ -114,15 +123,13 @@ def steerability(calibration: Calibration | None) -> float:
     return 0.0 if calibration is None else calibration.steerability or 0.0
 
 
-def projected(model: Path, engine: Engine, dictionary: Dictionary, progress: Progress) -> Projection | None:
-    """What a nudge of each latent writes; None, with a warning, if the model's final norm or head is not found."""
+def unembedding_of(model: Path, progress: Progress) -> Unembedding | None:
+    """How the model turns its stream into logits; None, with a warning, if its final norm or head is not found."""
     try:
-        unembedding = read_unembedding(model)
+        return read_unembedding(model)
     except UnsupportedModel as error:
         progress.warn(f"features get no top tokens: {error.message}")
         return None
-    tokens = engine.tokenizer.convert_ids_to_tokens(list(range(len(engine.tokenizer))))
-    return project(dictionary.nudges.numpy(), unembedding.norm, unembedding.weight, tokens)
 
 
 def candidates_of(dictionary: Dictionary, labels: Sequence[LatentLabel]) -> list[Candidate]:

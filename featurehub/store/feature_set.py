@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sqlalchemy import select
@@ -11,6 +12,7 @@ from featurehub.artifacts.manifest import Manifest
 from featurehub.records import Calibration, FeatureRow, Outcome, Provenance, RegisteredArtifact
 from featurehub.store.rows import label_of, row_of
 from featurehub.store.schema import FeatureRecord
+from featurehub.store.words import words_of
 
 __all__ = ["FeatureSet", "read_feature_set"]
 
@@ -24,6 +26,7 @@ class FeatureSet(NamedTuple):
         rows: Statistics, one row per latent.
         labels: By latent: the label, or why there is none, and where that comes from.
         calibrations: By latent.
+        words: By word, the latents that go with it and how much, best first; search finds features by them.
     """
 
     manifest: Manifest
@@ -31,6 +34,7 @@ class FeatureSet(NamedTuple):
     rows: Sequence[FeatureRow]
     labels: Mapping[int, tuple[Outcome, Provenance]]
     calibrations: Mapping[int, Calibration]
+    words: Mapping[str, Sequence[tuple[int, float]]] = MappingProxyType({})
 
 
 def read_feature_set(session: Session, artifact: RegisteredArtifact) -> FeatureSet:
@@ -46,4 +50,5 @@ def read_feature_set(session: Session, artifact: RegisteredArtifact) -> FeatureS
         calibrations={
             each.latent: Calibration.model_validate(each.calibration) for each in records if each.calibration
         },
+        words=words_of(session, artifact.id),
     )

@@ -43,6 +43,7 @@ def save_feature_set(features: FeatureSet, database: str | Path, patience: float
     with closing(open_store(database)) as store, store.write(patience) as writer:
         writer.put_artifact(features.manifest, features.folder)
         ids = dict(zip(prepared.latents, writer.put_features(features.manifest.id, prepared), strict=True))
+        writer.put_words(features.manifest.id, features.words)
         before = names_of(writer, features.manifest.id)
         writer.put_labels({ids[latent]: label for latent, label in features.labels.items()})
         after = names_of(writer, features.manifest.id)

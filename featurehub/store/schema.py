@@ -19,6 +19,7 @@ __all__ = [
     "ReportRecord",
     "TextRecord",
     "VerdictRecord",
+    "WordRecord",
 ]
 
 
@@ -131,6 +132,16 @@ class TextRecord(Base):
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     feature_id: Mapped[str] = mapped_column(ForeignKey("features.id", ondelete="CASCADE"), unique=True)
     text: Mapped[str] = mapped_column(Text)
+
+
+class WordRecord(Base):
+    """A word and the latents that go with it: ``latents`` is a list of [latent, how much], best first."""
+
+    __tablename__ = "words"
+
+    artifact_id: Mapped[str] = mapped_column(ForeignKey("artifacts.id", ondelete="CASCADE"), primary_key=True)
+    word: Mapped[str] = mapped_column(Text, primary_key=True)
+    latents: Mapped[list[Any]]
 
 
 class ReportRecord(Base):

@@ -2,13 +2,15 @@
 
 1. Candidates by name: the names in which a word of the query begins a word, best first, at most ``CANDIDATES``; where
    no name has any, names that look alike.
-2. Candidates by text: features whose top contexts and top tokens hold every word of the query.
+2. Candidates by word: of each word of the query, the features that go with it in whatever text, as labelling found
+   (``labeling.associations``). Candidates by text: those whose top contexts and tokens hold every word of the query.
 3. Relevance of a name, in [0, 1]: 1 if it is the query, or has its words in order and no other; ``BASE`` if that holds
    of the part before its brackets (``banking (loan)`` for ``banking``: another feature of that name); else each word
    counts ``WORD`` if the name's head has it, ``PREFIX`` if it begins one of the head's, ``FURTHER`` if it is or begins
    one after the head (``play: park`` for ``park``), ``ALIKE`` x likeness if it resembles one, 0 else; the mean is
-   weighted by how rare the word is among the candidates, and a name's further words cost up to a tenth. A feature's
-   relevance is that of its best name, or ``TEXT`` where only its text was found.
+   weighted by how rare the word is among the candidates, and a name's further words cost up to a tenth. By words it is
+   ``GOES`` x the mean of m / (1 + m) over those words of the query that go with any feature, m being how much they go
+   with this one. A feature's relevance is the best of these, or ``TEXT`` where only its text was found.
 4. Rank: relevance x label score x steerability, where a factor that was never measured counts as ``UNSCORED`` or
    ``UNTESTED``, and no factor counts less than ``FLOOR``: what does not steer comes last, but can still be found.
    What was found by its text alone comes after all that has the word in a name, however well it steers.
@@ -16,7 +18,7 @@
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
@@ -40,6 +42,7 @@ WORD = 0.75
 PREFIX = 0.5
 FURTHER = 0.35
 ALIKE = 0.3
+GOES = 0.5
 TEXT = 0.1
 ALIKE_FROM = 70
 UNSCORED = 0.5
@@ -56,31 +59,37 @@ MATCHING = statement(
         SELECT rowid AS id, rank FROM texts_index WHERE texts_index MATCH :every_word
     )
     SELECT * FROM (
-        SELECT 'name' AS source, f.id, f.label_score, f.steerability, names.key AS name
+        SELECT 'name' AS source, f.id, f.label_score, f.steerability, names.key AS name, NULL AS goes
         FROM by_name JOIN names ON names.id = by_name.id JOIN features AS f ON f.id = names.feature_id
         WHERE f.artifact_id IN :saes ORDER BY by_name.rank, names.id LIMIT :limit
     )
     UNION ALL SELECT * FROM (
-        SELECT 'text', f.id, f.label_score, f.steerability, NULL
+        SELECT 'text', f.id, f.label_score, f.steerability, NULL, NULL
         FROM by_text JOIN texts ON texts.id = by_text.id JOIN features AS f ON f.id = texts.feature_id
         WHERE f.artifact_id IN :saes ORDER BY by_text.rank, texts.id LIMIT :limit
     )
-    UNION ALL SELECT 'exact', f.id, f.label_score, f.steerability, names.key
+    UNION ALL SELECT 'exact', f.id, f.label_score, f.steerability, names.key, NULL
         FROM names JOIN features AS f ON f.id = names.feature_id
         WHERE names.key = :key AND f.artifact_id IN :saes
+    UNION ALL SELECT 'word', f.id, f.label_score, f.steerability, words.word, json_extract(each.value, '$[1]')
+        FROM words JOIN json_each(words.latents) AS each
+        JOIN features AS f ON f.artifact_id = words.artifact_id AND f.latent = json_extract(each.value, '$[0]')
+        WHERE words.word IN :words AND words.artifact_id IN :saes
     """,
     "saes",
+    "words",
 )
 NAMED = statement(
     """
-    SELECT 'name', f.id, f.label_score, f.steerability, names.key
+    SELECT 'name', f.id, f.label_score, f.steerability, names.key, NULL
     FROM features AS f JOIN names ON names.feature_id = f.id
     WHERE f.artifact_id IN :saes ORDER BY f.id, names.id
     """,
     "saes",
 )
 ALL = statement(
-    "SELECT 'exact', f.id, f.label_score, f.steerability, NULL FROM features AS f WHERE f.artifact_id IN :saes", "saes"
+    "SELECT 'exact', f.id, f.label_score, f.steerability, NULL, NULL FROM features AS f WHERE f.artifact_id IN :saes",
+    "saes",
 )
 
 
@@ -88,11 +97,12 @@ class Hit(NamedTuple):
     """A feature that a search may show.
 
     Attributes:
-        source: How it was found: "name", "text" or "exact".
+        source: How it was found: "name", "word", "text" or "exact".
         id: Its id.
         label_score: Its label's score; None where it was not scored.
         steerability: Its steerability; None where it was not tested.
-        name: The name that it was found by, folded; None where it was found by its text, or where all are listed.
+        name: The name or word that it was found by, folded; None where it was found by its text, or all are listed.
+        goes: How much it goes with that word; None where it was found otherwise.
     """
 
     source: str
@@ -100,6 +110,7 @@ class Hit(NamedTuple):
     label_score: float | None
     steerability: float | None
     name: str | None
+    goes: float | None
 
 
 def search(session: Session, query: str, saes: Sequence[str], limit: int, after: str | None) -> SearchPage:
@@ -170,9 +181,10 @@ def _hits(session: Session, query: str, words: Sequence[str], saes: Sequence[str
     quoted = [f'"{word}"*' for word in words] or ['""']
     any_word, every_word = " OR ".join(quoted), " AND ".join(quoted)
     hits = _run(
-        session, MATCHING, any_word=any_word, every_word=every_word, key=fold(query), saes=saes, limit=CANDIDATES
-    )
-    if words and not any(each.source == "name" for each in hits):
+        session, MATCHING, any_word=any_word, every_word=every_word, key=fold(query), saes=saes, limit=CANDIDATES,
+        words=words,
+    )  # fmt: skip
+    if words and not any(each.source in ("name", "word") for each in hits):
         hits += _alike(session, words, saes)
     return hits
 
@@ -198,7 +210,7 @@ def _relevance(words: Sequence[str], hits: Iterable[Hit]) -> dict[str, float]:
     """Relevance of every feature that was found."""
     listed = list(hits)
     weight = _rarity(words_of(each.name or "") for each in listed if each.source == "name")
-    found: dict[str, float] = {}
+    found = _going(each for each in listed if each.source == "word")
     for each in listed:
         graded = _graded(each, words, weight)
         if graded > found.get(each.id, 0.0):
@@ -206,10 +218,22 @@ def _relevance(words: Sequence[str], hits: Iterable[Hit]) -> dict[str, float]:
     return found
 
 
+def _going(hits: Iterable[Hit]) -> dict[str, float]:
+    """Relevance of the features that were found by words."""
+    listed = list(hits)
+    share = GOES / max(1, len({each.name for each in listed}))
+    found: defaultdict[str, float] = defaultdict(float)
+    for each in listed:
+        found[each.id] += share * (each.goes or 0.0) / (1 + (each.goes or 0.0))
+    return dict(found)
+
+
 def _graded(hit: Hit, words: Sequence[str], weight: Callable[[str], float]) -> float:
     match hit.source:
         case "exact":
             return 1.0
+        case "word":
+            return 0.0
         case "text":
             return TEXT
         case _:

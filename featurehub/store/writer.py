@@ -1,6 +1,6 @@
 """The changes that can be made to the feature database."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from featurehub.store.reader import Reader
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
 from featurehub.store.schema import NameRecord
 from featurehub.store.statistics import PreparedRows, better_founded, save_calibrations, save_features
+from featurehub.store.words import save_words
 from featurehub.verdicts import DriftReport
 
 __all__ = ["Writer"]
@@ -123,6 +124,18 @@ class Writer:
         """
         prepared = rows if isinstance(rows, PreparedRows) else PreparedRows(rows)
         return save_features(self._session, owned_artifact(self._session, artifact), prepared)
+
+    def put_words(self, artifact: str, words: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+        """Makes these the words by which search finds an artifact's features, beside their names.
+
+        Args:
+            artifact: Id of the SAE.
+            words: By word, the latents that go with it and how much (above 0), best first.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+        """
+        save_words(self._session, owned_artifact(self._session, artifact).id, words)
 
     def put_label(self, feature: str, outcome: Outcome, provenance: Provenance) -> int:
         """Adds a version to a feature's label: a new label, or the reason why none was found.

@@ -31,6 +31,7 @@ def features(make_manifest, make_row, provenance, tmp_path: Path) -> FeatureSet:
         rows=[make_row(1, "a loan"), make_row(4), make_row(9)],
         labels={1: (Labeled(label="banking: loan", score=0.9), provenance), 4: (Unlabeled(reason="rare"), provenance)},
         calibrations={1: Calibration(strength=3.0, dose=0.3, steerability=0.5)},
+        words={"cheque": [(1, 2.5), (9, 0.75)], "rain": [(4, 1.0)]},
     )
 
 

@@ -14,7 +14,7 @@ from featurehub.verdicts import DriftReport, FeatureVerdict
 
 TABLES = (
     "artifacts", "artifact_aliases", "features", "labels", "names", "texts", "drift_reports", "drift_verdicts",
-    "evaluations",
+    "evaluations", "words",
 )  # fmt: skip
 Migration = Callable[[str], None]
 VERSIONS = Path(migrate.__file__).parent / "migrations"
@@ -27,6 +27,7 @@ def database(store: Store, fill) -> Path:
     with store.write() as writer:
         ids = fill(writer, {1: "banking: loan", 2: "pirate", 3: "gardening"})
         writer.put_artifact_alias("a" * 64, "production")
+        writer.put_words("a" * 64, {"cheque": [(1, 2.5)]})
         writer.put_calibration(ids[1], Calibration(strength=1.0, dose=0.3))
         writer.put_report(
             DriftReport(
@@ -63,7 +64,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "9999", "0002", None, None
+revision, down_revision, branch_labels, depends_on = "9999", "0003", None, None
 
 def upgrade():
     connection = op.get_bind()

@@ -54,6 +54,30 @@ def test_a_name_goes_before_a_word_in_brackets_and_that_before_text(store: Store
         assert latents(writer.reader, "excited") == [2, 1, 3]
 
 
+def test_features_are_found_by_words_that_no_label_has(store: Store, fill) -> None:
+    with store.write() as writer:
+        fill(writer, {1: "banking: loan", 2: "pirate", 3: "weather: rain"})
+        writer.put_words(
+            "a" * 64, {"cheque": [(1, 3.0), (3, 0.5)], "book": [(3, 3.0)], "parrot": [(2, 1.0), (77, 9.0)]}
+        )
+        assert latents(writer.reader, "Cheque") == [1, 3]
+        assert writer.reader.search("cheque").features[0].relevance == pytest.approx(0.5 * 0.75)
+        # The mean over the words that go with anything: others do not count.
+        [first, *_] = writer.reader.search("an unheard-of cheque book").features
+        assert (first.latent, first.relevance) == (3, pytest.approx(0.25 * (0.5 / 1.5 + 0.75)))
+        assert latents(writer.reader, "parrot") == [2]  # latent 77 is no feature
+        assert latents(writer.reader, "rain") == [3]
+        writer.put_words("a" * 64, {"parrot": [(2, 1.0)]})
+        assert latents(writer.reader, "cheque") == []
+
+
+def test_a_label_with_the_word_goes_before_a_word_alone(store: Store, fill) -> None:
+    with store.write() as writer:
+        fill(writer, {1: "banking: loan", 2: "pirate", 3: "weather: rain"})
+        writer.put_words("a" * 64, {"pirate": [(3, 50.0)]})
+        assert latents(writer.reader, "pirate") == [2, 3]
+
+
 def test_unmeasured_factors_are_neutral() -> None:
     assert rank(1.0, None, None) == UNSCORED * UNTESTED
     assert rank(1.0, 0.9, 0.1) < rank(1.0, 0.9, None) < rank(1.0, 0.9, 0.9)

@@ -1,0 +1,117 @@
+"""Which latents fire where a word occurs: the index in which a search finds features by words that no label has.
+
+A label keeps the few words that tell its latent best. Most words that people search for are in no label; but where they
+occur in the corpus, they say by themselves which latents they go with.
+
+1. a_{u,i}: how strongly latent i fires in sentence u, in [0, 1] (``labeling.units``)
+   z_{u,i} = (a_{u,i} − mean_i) / (std_i + mean of all std)
+2. A_{w,i} = Σ_{u has w} z_{u,i} / (n_w + PRIOR), for a word in n_w sentences: a mean, drawn to 0 where these are few
+3. B_w = A_w + Σ_v cos(w, v) · A_v over the ``ALIKE`` words v next to w in the model's own unembedding, mean-centred:
+   rare words are found by what common ones go with.
+4. Of each word, the ``KEPT`` latents with the largest B stay, if it is at least ``LEAST``.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+from scipy.sparse import csc_matrix
+
+from labeling.corpus import Corpus
+from labeling.evidence import largest
+from labeling.units import Units, build_views
+from labeling.words import words_in
+
+__all__ = ["Associations", "WordVectors", "associate"]
+
+Associations = Mapping[str, tuple[tuple[int, float], ...]]
+"""By word, its latents with their B, best first."""
+
+WORDS = 10_000
+"""Most words that are kept, the most frequent ones."""
+PRIOR, LEAST, KEPT = 5.0, 0.3, 8
+ALIKE = 6
+BLOCK = 512
+
+
+class WordVectors(NamedTuple):
+    """The model's own vectors of words that are single tokens.
+
+    Attributes:
+        places: Row of each folded word.
+        rows: [words, d_model] unit vectors, after the mean over the vocabulary was subtracted.
+    """
+
+    places: dict[str, int]
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, vocabulary: Sequence[str], unembed: np.ndarray, wanted: Iterable[str]) -> Self:
+        """Finds the vectors of words.
+
+        Args:
+            vocabulary: The text of each token; that of one that begins a word begins with a space.
+            unembed: [vocab, d_model]
+            wanted: The words.
+        """
+        known: dict[str, int] = {}
+        for token, text in enumerate(vocabulary):
+            if text.startswith(" ") and len(found := words_in(text)) == 1:
+                known.setdefault(found[0], token)
+        tokens = {word: known[word] for word in wanted if word in known}
+        rows = unembed[list(tokens.values())] - unembed.mean(axis=0)
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        return cls({word: row for row, word in enumerate(tokens)}, rows)
+
+
+def associate(corpus: Corpus, vocabulary: Sequence[str] = (), unembed: np.ndarray | None = None) -> Associations:
+    """The associations of the words of a corpus.
+
+    Args:
+        corpus: Documents with their activations.
+        vocabulary: The text of each token of the model.
+        unembed: [vocab, d_model] the model's unembedding; without it, no word is lent anything.
+    """
+    views = build_views(corpus, longest=1, min_documents=1)
+    counts = np.asarray(views.sentences.terms.sum(axis=0)).ravel()
+    chosen = np.sort(largest(counts, WORDS))
+    names = [views.names[at] for at in chosen]
+    lent = lending(names, WordVectors.of(vocabulary, unembed, names)) if unembed is not None else None
+    own = Units(views.sentences.terms[:, chosen], views.sentences.firing)
+    return dict(strongest(names, own, lent))
+
+
+def lending(names: Sequence[str], vectors: WordVectors) -> csc_matrix:
+    """Step 3, [words, words]: what share of each word's A another one gets; its own is whole."""
+    at = {name: i for i, name in enumerate(names)}
+    columns = np.array([at[word] for word in vectors.places], dtype=np.int64)
+    data, rows, found = [np.ones(len(names))], [np.arange(len(names))], [np.arange(len(names))]
+    for start in range(0, len(columns), BLOCK):
+        alike = vectors.rows[start : start + BLOCK] @ vectors.rows.T
+        alike[np.arange(len(alike)), start + np.arange(len(alike))] = -1.0
+        near = np.argpartition(-alike, min(ALIKE, alike.shape[1] - 1), axis=1)[:, :ALIKE]
+        data.append(np.maximum(0.0, np.take_along_axis(alike, near, axis=1)).ravel())
+        rows.append(np.repeat(columns[start : start + BLOCK], near.shape[1]))
+        found.append(columns[near].ravel())
+    shape = (len(names), len(names))
+    return csc_matrix((np.concatenate(data), (np.concatenate(rows), np.concatenate(found))), shape=shape)
+
+
+def strongest(
+    names: Sequence[str], units: Units, lent: csc_matrix | None
+) -> Iterator[tuple[str, tuple[tuple[int, float], ...]]]:
+    """Steps 1, 2 and 4, some words at a time."""
+    firing, count = units.firing, len(units)
+    mean = np.asarray(firing.mean(axis=0)).ravel()
+    std = np.sqrt(np.maximum(0.0, np.asarray(firing.multiply(firing).mean(axis=0)).ravel() - mean**2))
+    scale, counts = std + std.mean(), np.asarray(units.terms.sum(axis=0)).ravel()
+    prior, terms = 1.0 / (counts + PRIOR), units.terms
+    for start in range(0, len(names), BLOCK if count else 1):
+        words = np.arange(start, min(start + BLOCK, len(names)))
+        share = terms[:, words].multiply(prior[words]) if lent is None else terms.multiply(prior) @ lent[words].T
+        total = np.asarray(share.sum(axis=0)).reshape(-1, 1)
+        B = ((share.T @ firing).toarray() - total * mean) / scale
+        for word, row in zip(words.tolist(), B, strict=True):
+            best = [(int(i), round(float(row[i]), 3)) for i in largest(row, KEPT) if row[i] >= LEAST]
+            if best:
+                yield names[word], tuple(best)

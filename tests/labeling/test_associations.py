@@ -1,0 +1,55 @@
+"""Which latents words go with: the formula, and what a search would find by it."""
+
+import numpy as np
+import pytest
+
+from labeling import Corpus
+from labeling.associations import KEPT, LEAST, PRIOR, WordVectors, associate, lending
+from labeling.units import build_views
+
+
+def test_words_go_with_the_latents_that_fire_where_they_occur(corpus: Corpus) -> None:
+    words = associate(corpus)
+    for topic, own in (("loan", 0), ("rain", 1), ("choir", 2)):
+        assert words[topic][0][0] == own
+    assert [latent for latent, _ in words["storm"]][:2] == [4, 1]
+    assert {latent for latent, _ in words["branch"]} >= {0, 1}
+    assert "good" not in words
+    assert all(len(each) <= KEPT and each[-1][1] >= LEAST for each in words.values())
+
+
+def naive(corpus: Corpus, word: str) -> np.ndarray:
+    """A of a word, [d_sae]."""
+    views = build_views(corpus, 1, 1)
+    firing, has = views.sentences.firing.toarray(), views.sentences.terms.toarray()[:, views.names.index(word)] > 0
+    std = firing.std(axis=0)
+    z = (firing - firing.mean(axis=0)) / (std + std.mean())
+    return z[has].sum(axis=0) / (has.sum() + PRIOR)
+
+
+def kept(much: np.ndarray) -> dict[int, float]:
+    return {i: float(value) for i, value in enumerate(much) if value >= LEAST}
+
+
+@pytest.mark.parametrize("word", ["loan", "branch", "storm"])
+def test_the_formula(corpus: Corpus, word: str) -> None:
+    assert dict(associate(corpus)[word]) == pytest.approx(kept(naive(corpus, word)), rel=5e-3)
+
+
+def test_words_that_the_model_holds_alike_lend_each_other(corpus: Corpus) -> None:
+    vocabulary = [" loan", " choir", " rain", "choir", " two words", " unheard"]
+    unembed = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0, 1], [5, 5, 5], [1, 1, 1], [-1, 2, 0]], dtype=np.float32)
+    vectors = WordVectors.of(vocabulary, unembed, ["rain", "loan", "choir", "cloud"])
+    assert vectors.places == {"rain": 0, "loan": 1, "choir": 2}
+    centred = unembed[[2, 0, 1]] - unembed.mean(axis=0)
+    np.testing.assert_allclose(vectors.rows, centred / np.linalg.norm(centred, axis=1, keepdims=True), rtol=1e-5)
+    share = lending(["choir", "cloud", "rain", "loan"], vectors).toarray()
+    assert np.diag(share).tolist() == [1.0] * 4
+    assert share[1].sum() == share[:, 1].sum() == 1.0
+    assert share[0, 3] == pytest.approx(float(vectors.rows[2] @ vectors.rows[1]), abs=1e-5)
+    wanted = naive(corpus, "loan") + share[0, 3] * naive(corpus, "choir") + share[2, 3] * naive(corpus, "rain")
+    assert dict(associate(corpus, vocabulary, unembed)["loan"]) == pytest.approx(kept(wanted), rel=5e-3, abs=2e-3)
+
+
+def test_the_same_corpus_gives_the_same_words(corpus: Corpus) -> None:
+    assert associate(corpus) == associate(corpus)
