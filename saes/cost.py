@@ -2,7 +2,9 @@
 
 1. Rates are measured: some documents are read, and a throwaway copy of what will be trained makes some steps.
 2. seconds = tokens to read / reading rate + tokens to train on / training rate
-3. A budget of time takes the largest number of steps for which that is at most ``SHARE`` of it, since rates vary.
+3. A budget of time takes the largest number of steps for which that is at most ``SHARE`` of it, since rates vary. A
+   span takes several tokens to read, so that reading would take nearly all of that time: under a budget, spans are
+   trained on ``PASSES`` times.
 """
 
 import time
@@ -26,6 +28,7 @@ __all__ = ["Estimate", "Job", "Rates", "measure"]
 
 SHARE = 0.9
 FEWEST_STEPS = 40
+PASSES = 4
 FEWEST_BATCHES = 8
 """Batches that the shuffle buffer holds at least, unless it was asked to be smaller."""
 TRIED_TOKENS, TRIED_STEPS = 4096, 8
@@ -71,6 +74,7 @@ class Job(Frozen):
         chunk_tokens: Tokens that are read at once.
         token_bytes: Bytes that one token takes in a shard.
         shards: Whether shards are written even if training passes the text only once.
+        passes: How often training passes the text that is read, or more often where there is too little of it.
     """
 
     train: TrainConfig
@@ -82,16 +86,17 @@ class Job(Frozen):
     chunk_tokens: int
     token_bytes: int
     shards: bool = False
+    passes: int = 1
 
     @property
     def streamed(self) -> bool:
         """Whether the text is passed only once and read while training asks for it, without shards on disk."""
-        return not self.shards and self.train.wanted(self.buffer_tokens) <= self.text_tokens
+        return not self.shards and self.passes == 1 and self.train.wanted(self.buffer_tokens) <= self.text_tokens
 
     @property
     def wanted(self) -> int:
         """Tokens to read: no more of the text than training passes."""
-        return min(self.text_tokens, self.train.wanted(self.buffer_tokens))
+        return min(self.text_tokens, self.train.wanted(self.buffer_tokens) // self.passes)
 
     def estimate(self, rates: Rates) -> Estimate:
         """Returns what the job needs at these rates."""
@@ -113,6 +118,10 @@ class Job(Frozen):
         train = self.train.model_copy(update={"tokens": tokens})
         return self.model_copy(update={"train": train, "buffer_tokens": min(self.buffer_tokens, enough)})
 
+    def of_passes(self, passes: int) -> "Job":
+        """Returns the same job, passing so often over less text."""
+        return self.model_copy(update={"passes": passes})
+
     def of_steps(self, steps: int) -> "Job":
         """Returns the same job with this many training steps."""
         return self.of_tokens(steps * self.train.batch_tokens)
@@ -125,6 +134,8 @@ class Job(Frozen):
         """
         if budget == Budget():
             return self
+        if self.train.span > 1 and budget.seconds is not None and self.passes == 1:
+            return self.of_passes(PASSES).within(budget, rates)
         steps = self.train.steps
         if budget.tokens is not None:
             steps = min(steps, budget.tokens // self.train.batch_tokens)

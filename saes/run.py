@@ -28,6 +28,8 @@ SCALE_BATCHES = 20
 """Number of first batches on which the stream's scale is measured."""
 REPORT_EVERY = 50
 """Number of steps from one report to the next."""
+SPAN_BATCH = 512
+"""Spans per step by default."""
 SAVING_SHARE = 0.05
 """Largest share of a run's time that saving its state may take."""
 JUDGED_EVERY, JUDGED_AFTER = 25, 1 / 3
@@ -62,9 +64,12 @@ class TrainConfig(Frozen):
         """Returns settings for this machine: mixed precision on its GPU if it has one, else the CPU.
 
         Args:
-            **fields: Other fields of the settings, as for the class.
+            **fields: Other fields of the settings, as for the class. One that is None has its default; that of
+                ``batch_tokens`` is smaller for spans, which take longer to read.
         """
-        return cls(**({"device": "cuda", "autocast": True} if torch.cuda.is_available() else {}), **fields)
+        own: dict[str, Any] = {"device": "cuda", "autocast": True} if torch.cuda.is_available() else {}
+        own |= {"batch_tokens": SPAN_BATCH} if fields.get("span", 1) > 1 else {}
+        return cls(**(own | {name: value for name, value in fields.items() if value is not None}))
 
     @property
     def steps(self) -> int:

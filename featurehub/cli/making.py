@@ -116,7 +116,7 @@ def train(
     lr: Annotated[float | None, typer.Option(min=1e-8, max=1.0, help="Learning rate; by default by the width.")] = None,
     span: Span = 1,
     tokens: Tokens = None,
-    batch_tokens: Annotated[int, typer.Option(min=16, help="Tokens of a step.")] = 2048,
+    batch_tokens: Annotated[int | None, typer.Option(min=16, help="Of a step; 2,048 tokens or 512 spans.")] = None,
     buffer_tokens: Annotated[int, typer.Option(min=16, help="Tokens that are shuffled; bounds the memory.")] = 65_536,
     shards: Annotated[Path | None, typer.Option(help="Folder that keeps the harvest, for other runs too.")] = None,
     parent: Annotated[
@@ -141,9 +141,8 @@ def train(
     from saes.defaults import default_tokens
     from saes.run import TrainConfig
 
-    options = RecipeOptions(architecture or (), latents or (), k, lr, seed)
     begun = open_artifact(folder_of(parent, db or database_path())) if parent else None
-    form = form_of(model, options, begun, layer, site)
+    form = form_of(model, RecipeOptions(architecture or (), latents or (), k, lr, seed), begun, layer, site)
     training = SaeTraining(
         recipes=form.recipes,
         parents=form.parents,

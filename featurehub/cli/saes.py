@@ -109,7 +109,7 @@ def remove(
 
 @saes_app.command()
 def export(sae: Sae, out: Annotated[Path, typer.Argument(help="A new or empty folder.")], db: Database = "") -> None:
-    """Write an SAE as sae-lens does, for `SAE.load_from_disk`."""
+    """Write an SAE as sae-lens does, for `SAE.load_from_disk`; without steering vectors, which it does not know."""
     from featurehub.cli.registry.location import locate
     from saes.export import export as export_artifact
 

@@ -113,9 +113,10 @@ def negotiate_cost(job: Job, budget: Budget, rates: Rates, partial: Path, progre
 def within_budget(job: Job, budget: Budget, rates: Rates, kept: Path) -> Job:
     """The job cut down to the budget, or as decided when the run was first started."""
     if kept.is_file():
-        return job.of_tokens(int(kept.read_text()))
+        tokens, passes = map(int, kept.read_text().split())
+        return job.of_tokens(tokens).of_passes(passes)
     job = job.within(budget, rates)
-    write_text(kept, str(job.train.tokens))
+    write_text(kept, f"{job.train.tokens} {job.passes}")
     return job
 
 

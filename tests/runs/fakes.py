@@ -41,4 +41,4 @@ def describe(model: Any, engine: Any, sae: EvaluatedSae, *_: Any) -> Description
     named = [Labeled(label=f"{name}: word", score=0.9 - i / 10) for i, name in enumerate(NAMES)]
     outcomes = [*named, *(Unlabeled(reason="nothing") for _ in rows[len(named) :])]
     labels = [LatentLabel(i, each, Provenance(author="test", method="test")) for i, each in enumerate(outcomes)]
-    return Description(rows, labels, candidates_of(sae.dictionary, labels), sae.activations.median_norm)
+    return Description(rows, labels, candidates_of(sae.dictionary, labels), sae.activations.median_norm, {})

@@ -9,9 +9,10 @@ import torch
 
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.errors import BudgetExceeded, InvalidInput
+from featurehub.runs.costs import within_budget
 from saes.architecture import Architecture
 from saes.budget import Budget
-from saes.cost import SHARE, Job, Rates, measure, seconds_of
+from saes.cost import PASSES, SHARE, Job, Rates, measure, seconds_of
 from saes.documents import Document
 from saes.reader import FakeReader
 from saes.recipes import Recipe, make_sae
@@ -64,6 +65,23 @@ def test_spans_overlap_so_that_each_takes_a_quarter_of_its_tokens_to_read() -> N
     read, trained = RATES
     assert spans.estimate(RATES).seconds == spans.wanted / read + spans.train.tokens / trained
     assert not spans.model_copy(update={"text_tokens": spans.wanted - 1}).streamed
+
+
+def test_under_a_budget_spans_are_trained_on_several_times(tmp_path: Path) -> None:
+    job = JOB.model_copy(update={"train": JOB.train.model_copy(update={"span": 32}), "text_tokens": 10**9})
+    budget = Budget(seconds=2000)
+    cut = job.within(budget, RATES)
+    assert cut.passes == PASSES
+    assert not cut.streamed
+    assert cut.wanted == cut.train.wanted(cut.buffer_tokens) // PASSES
+    assert (
+        cut.estimate(RATES).seconds
+        <= SHARE * budget.seconds
+        < cut.of_steps(cut.train.steps + 1).estimate(RATES).seconds
+    )
+    assert JOB.within(budget, RATES).passes == job.within(Budget(tokens=500_000), RATES).passes == 1
+    kept = within_budget(job, budget, RATES, tmp_path / "tokens")
+    assert within_budget(job, Budget(), RATES, tmp_path / "tokens") == kept == cut
 
 
 @pytest.mark.parametrize("text", [" ", "10", "10m", "0s", "-5s", "1e3s", "2 weeks", "infs", "٣s"])
