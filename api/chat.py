@@ -111,6 +111,7 @@ class SteeredRequest:
         engine: The running engine.
         choices: The answers that it asks for.
         quietly_counted: Whether a stream's numbers of tokens are for us alone.
+        usage: The answer's latest ``usage`` object; None until one has come.
         fetched: Whether the worker was asked for the report, which it forgets once it has sent it.
 
     Raises:
@@ -123,6 +124,7 @@ class SteeredRequest:
         self.plan = plan
         self.store = deployment.store
         self.engine: SteeringEngine = deployment.engine
+        self.usage: Mapping[str, Any] | None = None
         self.choices = choices
         self.quietly_counted = quietly_counted
         self.fetched = not plan.reaches_engine
@@ -149,7 +151,8 @@ class SteeredRequest:
     def extended(self, response: Response, report: SteerReport) -> Response:
         """The response with the answer added to its body and headers."""
         content = json.loads(bytes(response.body))
-        answer = self.answer(report, content.get("usage"))
+        self.count(content.get("usage"))
+        answer = self.answer(report)
         content["featurehub"] = answer.to_wire()
         if answer.aborted is not None:
             say_aborted(content)
@@ -159,10 +162,14 @@ class SteeredRequest:
         extended.headers["x-featurehub-steered-tokens"] = str(answer.steered_tokens)
         return extended
 
-    async def last_words(self, usage: Mapping[str, Any] | None) -> Ending:
+    def count(self, usage: Mapping[str, Any] | None) -> None:
+        """Takes the answer's ``usage`` object, if it has one: how many tokens it has."""
+        self.usage = usage or self.usage
+
+    async def last_words(self) -> Ending:
         """What is added to the last chunk of a stream. Raises SteeringLost."""
         report = await self.report()
-        answer = await run_in_threadpool(self.answer, report, usage)
+        answer = await run_in_threadpool(self.answer, report)
         return Ending({"featurehub": answer.to_wire()}, answer.aborted is not None)
 
     async def report(self) -> SteerReport:
@@ -178,10 +185,10 @@ class SteeredRequest:
         steering = self.plan.steering
         return read_report(await self.engine.report(steering.report), steering, self.choices.requests)
 
-    def answer(self, report: SteerReport, usage: Mapping[str, Any] | None) -> Answer:
-        """The ``featurehub`` object of an answer of so many tokens."""
-        if usage is not None:
-            report = report.until(self.choices.computed(usage), self.plan.steering.positions)
+    def answer(self, report: SteerReport) -> Answer:
+        """The ``featurehub`` object of an answer of as many tokens as were counted."""
+        if self.usage is not None:
+            report = report.until(self.choices.computed(self.usage), self.plan.steering.positions)
         return make_answer(self.plan, report, self.labels(report), self.engine)
 
     def labels(self, report: SteerReport) -> Labels:
@@ -207,7 +214,7 @@ class SteeredStream(StreamingResponse):
     """vLLM's stream, with the ``featurehub`` object in its last chunk."""
 
     def __init__(self, response: StreamingResponse, steered: SteeredRequest) -> None:
-        content = append(response.body_iterator, steered.last_words, without_usage=steered.quietly_counted)
+        content = append(response.body_iterator, steered.last_words, steered.quietly_counted, steered.count)
         super().__init__(content, response.status_code, background=response.background)
         self.raw_headers = response.raw_headers
         self.headers.update(headers(steered.plan))

@@ -39,7 +39,8 @@ class Ending(NamedTuple):
     aborted: bool = False
 
 
-Finish = Callable[[Mapping[str, Any] | None], Awaitable[Ending]]
+Finish = Callable[[], Awaitable[Ending]]
+CountUsage = Callable[[Mapping[str, Any]], None]
 
 
 def say_aborted(chunk: dict[str, Any]) -> None:
@@ -104,7 +105,10 @@ def may_be_last(chunk: dict[str, Any]) -> bool:
 
 
 async def append(
-    pieces: AsyncIterable[str | bytes | memoryview], finish: Finish, without_usage: bool = False
+    pieces: AsyncIterable[str | bytes | memoryview],
+    finish: Finish,
+    without_usage: bool = False,
+    count: CountUsage = lambda usage: None,
 ) -> AsyncIterator[str]:
     """Passes on a stream of events, with ``finish()``'s keys added to the last chunk before ``[DONE]``.
 
@@ -113,13 +117,14 @@ async def append(
 
     Args:
         pieces: The stream, cut anywhere.
-        finish: Awaited at most once, when the answer is complete, with its ``usage`` object if there is one.
+        finish: Awaited at most once, when the answer is complete.
         without_usage: Leave out the chunk that has only ``usage``.
+        count: Called with each ``usage`` object, all of them before ``finish``.
 
     Yields:
         Text of the new stream, one event or several at a time.
     """
-    events, tail = Events(), Tail(finish, without_usage)
+    events, tail = Events(), Tail(finish, without_usage, count)
     async for piece in pieces:
         for text in events.feed(piece):
             if out := await tail.pass_on(text):
@@ -134,16 +139,16 @@ class Tail:
     Attributes:
         finish: Gives the keys to add.
         without_usage: Whether the chunk that has only ``usage`` is left out.
-        usage: The latest ``usage`` object that came.
+        count: Takes each ``usage`` object that comes.
         held: The events that are held back, each with its data.
         latest: The last chunk that came.
         failed: Whether the stream carried an error.
     """
 
-    def __init__(self, finish: Finish, without_usage: bool = False) -> None:
+    def __init__(self, finish: Finish, without_usage: bool, count: CountUsage) -> None:
         self.finish = finish
         self.without_usage = without_usage
-        self.usage: Mapping[str, Any] | None = None
+        self.count = count
         self.held: list[tuple[str, dict[str, Any]]] = []
         self.latest: dict[str, Any] = {}
         self.failed = False
@@ -160,7 +165,8 @@ class Tail:
     def take(self, text: str, chunk: dict[str, Any]) -> str:
         """Holds back a chunk that may be the last, and returns what can be sent."""
         self.failed = self.failed or "error" in chunk
-        self.usage = chunk.get("usage") or self.usage
+        if usage := chunk.get("usage"):
+            self.count(usage)
         if self.without_usage and "usage" in chunk and not chunk.get("choices"):
             return ""
         self.latest = chunk or self.latest
@@ -180,7 +186,7 @@ class Tail:
         if self.failed or not self.latest:
             return self.release()
         try:
-            ending = await self.finish(self.usage)
+            ending = await self.finish()
         except FeaturehubError as error:
             return self.release() + event(error_body(error))
         # An answer's activations may be long.

@@ -27,13 +27,16 @@ def run(
         for piece in pieces:
             yield piece
 
-    async def finish(usage: Any) -> Ending:
+    counted: list[Any] = []
+
+    async def finish() -> Ending:
         if lost:
             raise SteeringLost("0 of 3 tokens were steered")
-        return Ending({"featurehub": {"steered_tokens": 3} | ({"usage": usage} if without_usage else {})}, aborted)
+        usage = {"usage": counted[-1]} if without_usage else {}
+        return Ending({"featurehub": {"steered_tokens": 3} | usage}, aborted)
 
     async def collect() -> list[str]:
-        return [text async for text in append(arriving(), finish, without_usage)]
+        return [text async for text in append(arriving(), finish, without_usage, counted.append)]
 
     return asyncio.run(collect())
 
