@@ -101,12 +101,12 @@ def strongest(
     names: Sequence[str], units: Units, lent: csc_matrix | None
 ) -> Iterator[tuple[str, tuple[tuple[int, float], ...]]]:
     """Steps 1, 2 and 4, some words at a time."""
-    firing, count = units.firing, len(units)
+    firing = units.firing
     mean = np.asarray(firing.mean(axis=0)).ravel()
     std = np.sqrt(np.maximum(0.0, np.asarray(firing.multiply(firing).mean(axis=0)).ravel() - mean**2))
     scale, counts = std + std.mean(), np.asarray(units.terms.sum(axis=0)).ravel()
     prior, terms = 1.0 / (counts + PRIOR), units.terms
-    for start in range(0, len(names), BLOCK if count else 1):
+    for start in range(0, len(names), BLOCK):
         words = np.arange(start, min(start + BLOCK, len(names)))
         share = terms[:, words].multiply(prior[words]) if lent is None else terms.multiply(prior) @ lent[words].T
         total = np.asarray(share.sum(axis=0)).reshape(-1, 1)

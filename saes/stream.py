@@ -138,8 +138,9 @@ class Stream:
         parts = [self.buffer[self.taken :]] if self.taken < len(self.buffer) else []
         tokens, started = sum(map(len, parts)), self.epoch
         while tokens < self.config.buffer_tokens:
-            parts += self.chunks.streams(self.next_chunk())
-            tokens = sum(map(len, parts))
+            streams = self.chunks.streams(self.next_chunk())
+            parts += streams
+            tokens += sum(map(len, streams))
             if not tokens and self.epoch > started + 1:
                 raise InvalidInput("the text holds no ordinary token", param="text")
         self.buffer = torch.cat(parts)

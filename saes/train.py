@@ -84,9 +84,12 @@ class SaeRun:
 
     def scale(self) -> None:
         """Step 1: measures the stream's scale and sets it in every trainee."""
-        batches = torch.cat([next(self.stream) for _ in range(min(SCALE_BATCHES, self.config.steps))])
-        mean = batches.mean(dim=0) if self.config.span > 1 else torch.zeros(batches.shape[1])
-        scale = batches.shape[1] ** 0.5 / float((batches - mean).norm(dim=-1).mean())
+        batches = [next(self.stream) for _ in range(min(SCALE_BATCHES, self.config.steps))]
+        d_model = batches[0].shape[1]
+        mean = (
+            torch.stack([x.mean(dim=0) for x in batches]).mean(dim=0) if self.config.span > 1 else torch.zeros(d_model)
+        )
+        scale = d_model**0.5 / float(torch.cat([(x - mean).norm(dim=-1) for x in batches]).mean())
         for trainee in self.trainees:
             parent = trainee.recipe.parent
             trainee.begin(scale, None if parent is None else self.parents[parent], mean)

@@ -85,11 +85,12 @@ class Trainee:
         Args:
             scale: s, by which the stream is multiplied.
             parent: The SAE to start from.
-            mean: Where b_dec begins without a parent, [d_model]; None for 0.
+            mean: Where b_dec begins without a parent, [d_model]; None leaves it at 0.
         """
         self.trainer.activation_scaler.scaling_factor = scale
         if parent is None:
-            self.sae.b_dec.copy_(scale * mean if mean is not None else torch.zeros_like(self.sae.b_dec))
+            if mean is not None:
+                self.sae.b_dec.copy_(scale * mean)
             return
         theta = scale * parent.threshold
         tensors = {"W_enc": parent.W_enc.T, "W_dec": parent.W_dec}

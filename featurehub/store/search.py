@@ -210,20 +210,19 @@ def _relevance(words: Sequence[str], hits: Iterable[Hit]) -> dict[str, float]:
     """Relevance of every feature that was found."""
     listed = list(hits)
     weight = _rarity(words_of(each.name or "") for each in listed if each.source == "name")
-    found = _going(each for each in listed if each.source == "word")
-    for each in listed:
+    found = _going([each for each in listed if each.source == "word"])
+    for each in (each for each in listed if each.source != "word"):
         graded = _graded(each, words, weight)
         if graded > found.get(each.id, 0.0):
             found[each.id] = graded
     return found
 
 
-def _going(hits: Iterable[Hit]) -> dict[str, float]:
+def _going(hits: Sequence[Hit]) -> dict[str, float]:
     """Relevance of the features that were found by words."""
-    listed = list(hits)
-    share = GOES / max(1, len({each.name for each in listed}))
+    share = GOES / max(1, len({each.name for each in hits}))
     found: defaultdict[str, float] = defaultdict(float)
-    for each in listed:
+    for each in hits:
         found[each.id] += share * (each.goes or 0.0) / (1 + (each.goes or 0.0))
     return dict(found)
 
@@ -232,8 +231,6 @@ def _graded(hit: Hit, words: Sequence[str], weight: Callable[[str], float]) -> f
     match hit.source:
         case "exact":
             return 1.0
-        case "word":
-            return 0.0
         case "text":
             return TEXT
         case _:

@@ -7,13 +7,20 @@ from vllm import SamplingParams
 
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.conditions import Op, Positions
+from featurehub.dictionary import Dictionary
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
 from featurehub.engine.config import KEY
 from featurehub.engine.offline import Engine
 from featurehub.features import Mode
 from featurehub.report import SteerReport
 from tests.engine import twin
-from tests.engine.world import unit_dictionary, with_vectors
+from tests.engine.world import unit_dictionary
+
+
+def with_vectors(dictionary: Dictionary) -> Dictionary:
+    """The same with steering vectors that are not its decoder rows."""
+    return dictionary._replace(W_steer=dictionary.W_dec.roll(1, dims=-1))
+
 
 D_MODEL, D_SAE = 192, 64
 EARLY, LATE = HookPoint(layer=1), HookPoint(layer=3)

@@ -30,10 +30,7 @@ FIRST, LAST = HookPoint(layer=1), HookPoint(layer=2, site=Site.MLP_OUT)
 
 
 def make_dictionary(seed: int, gated: bool = False) -> Dictionary:
-    """Decoder rows of different lengths, an encoder that is not their transpose, thresholds at 0 and above.
-
-    A gated one has steering vectors too.
-    """
+    """Rows of different lengths, an encoder that is no transpose of them; a gated one has steering vectors too."""
     generator = torch.Generator().manual_seed(seed)
     return Dictionary(
         W_enc=torch.randn(D_SAE, D_MODEL, generator=generator) / 4,
@@ -75,11 +72,6 @@ def unit_dictionary(seed: int, d_model: int, d_sae: int, threshold: float) -> Di
     W_dec = torch.nn.functional.normalize(torch.randn(d_sae, d_model, generator=generator), dim=-1)
     noise = torch.randn(d_sae, generator=generator) * 0.1
     return Dictionary(W_dec.clone(), W_dec, noise, torch.zeros(d_model), torch.full((d_sae,), threshold))
-
-
-def with_vectors(dictionary: Dictionary) -> Dictionary:
-    """The same with steering vectors that are not its decoder rows."""
-    return dictionary._replace(W_steer=dictionary.W_dec.roll(1, dims=-1))
 
 
 def make_config(folder: Path) -> EngineConfig:
