@@ -53,8 +53,8 @@ def count_tokens(documents: Iterable[Document], special: Collection[int] = ()) -
 
 
 def ordinary(document: Document, special: Collection[int]) -> int:
-    """Returns how many of a document's tokens are not special."""
-    return sum(token not in special for token in document.token_ids) if special else len(document.token_ids)
+    """Returns how many of a document's tokens count (``saes.reader.read_tokens``): all, if none is called special."""
+    return sum(token not in special for token in document.token_ids[1:]) if special else len(document.token_ids)
 
 
 def text_hash(documents: Sequence[Document]) -> str:

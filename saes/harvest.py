@@ -74,7 +74,7 @@ class HarvestRecord(Frozen):
         config: How the harvest is laid out.
     """
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     model: str
     reads: str
     hooks: tuple[HookPoint, ...] = Field(min_length=1)
@@ -270,7 +270,7 @@ def open_harvest(folder: Path) -> Harvest:
     except ValidationError as error:
         why = error.errors()[0]
         raise CorruptArtifact(
-            f"{path} is no record of a harvest of format 2 ({'.'.join(map(str, why['loc']))}: {why['msg']}); "
+            f"{path} is no record of a harvest of format 3 ({'.'.join(map(str, why['loc']))}: {why['msg']}); "
             "harvest again, into another folder"
         ) from None
 

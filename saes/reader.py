@@ -52,7 +52,9 @@ def read_tokens(
 ) -> Iterator[tuple[Document, Tensor, Tensor]]:
     """Reads documents, and marks the tokens that statistics should count.
 
-    BOS and other special tokens are masked: few as they are, their huge norms would dominate every statistic.
+    Special tokens are masked, and so is the first token of a document, whatever it is: where no BOS stands there, the
+    model makes it the sink of its attention, with a norm a hundred times the others'. Few as they are, they would
+    dominate every statistic and every loss.
 
     Args:
         reader: Reads the stream.
@@ -68,4 +70,6 @@ def read_tokens(
     for start in range(0, len(documents), documents_per_read):
         chunk = documents[start : start + documents_per_read]
         for document, x in zip(chunk, reader.capture([d.token_ids for d in chunk], *points), strict=True):
-            yield document, x, ~torch.isin(torch.tensor(document.token_ids), special_ids)
+            mask = ~torch.isin(torch.tensor(document.token_ids), special_ids)
+            mask[0] = False
+            yield document, x, mask

@@ -125,7 +125,9 @@ def laid_out(batch: Sequence[Document], special: Collection[int]) -> tuple[Token
     rows = [torch.tensor(document.token_ids) for document in batch]
     ids = pad_sequence(rows, batch_first=True)
     filled = pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], batch_first=True)
-    return ids, filled, filled & ~torch.isin(ids, torch.tensor(sorted(special), dtype=torch.long))
+    ordinary = filled & ~torch.isin(ids, torch.tensor(sorted(special), dtype=torch.long))
+    ordinary[:, 0] = False
+    return ids, filled, ordinary
 
 
 def losses(

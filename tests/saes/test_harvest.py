@@ -173,7 +173,7 @@ def test_no_harvest_in_a_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="featurehub harvest"):
         open_harvest(tmp_path)
     (tmp_path / "harvest.json").write_text('{"format": 1}')
-    with pytest.raises(CorruptArtifact, match=r"no record of a harvest of format 2 \(format.*into another folder"):
+    with pytest.raises(CorruptArtifact, match=r"no record of a harvest of format 3 \(format.*into another folder"):
         open_harvest(tmp_path)
 
 

@@ -38,10 +38,12 @@ def stream(count: int, per_chunk: int, buffer_tokens: int, batch_tokens: int, se
     return Stream(chunks, StreamConfig(buffer_tokens=buffer_tokens, batch_tokens=batch_tokens, seed=seed))
 
 
-def test_the_mask_leaves_out_special_tokens_alone() -> None:
+def test_the_mask_leaves_out_special_tokens_and_the_first_of_a_document() -> None:
     for document, x, mask in read_tokens(Marking(), documents(5), SPECIAL, 2):
         assert mask.tolist() == [token not in SPECIAL for token in document.token_ids]
         assert len(x) == len(document.token_ids)
+    for document, _, mask in read_tokens(Marking(), documents(5), {1}, 2):
+        assert mask.tolist() == [False, False, *[True] * (len(document.token_ids) - 2)]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 5))
