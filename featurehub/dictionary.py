@@ -43,6 +43,7 @@ class Dictionary(NamedTuple):
         gain: Factor of the magnitude, [d_sae]; None for 1.
         offset: Addend of the magnitude, [d_sae]; None for 0.
         W_steer: Steering vectors, [d_sae, d_model]: what nudges add; None for the decoder's rows.
+        span_threshold: θ per latent for means of spans, [d_sae]; None where the SAE was trained on single tokens.
     """
 
     W_enc: Float[Tensor, "d_sae d_model"]
@@ -53,11 +54,17 @@ class Dictionary(NamedTuple):
     gain: Float[Tensor, " d_sae"] | None = None
     offset: Float[Tensor, " d_sae"] | None = None
     W_steer: Float[Tensor, "d_sae d_model"] | None = None
+    span_threshold: Float[Tensor, " d_sae"] | None = None
 
     @property
     def nudges(self) -> Float[Tensor, "d_sae d_model"]:
         """What a nudge of each latent adds: its steering vector, or its decoder row where there are none."""
         return self.W_dec if self.W_steer is None else self.W_steer
+
+    @property
+    def of_spans(self) -> "Dictionary":
+        """The same SAE for means of spans (``saes.spans``); itself where it was trained on single tokens."""
+        return self if self.span_threshold is None else self._replace(threshold=self.span_threshold)
 
     @property
     def d_sae(self) -> int:
@@ -128,6 +135,7 @@ def check_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         "gain": (d_sae,),
         "offset": (d_sae,),
         "W_steer": (d_sae, d_model),
+        "span_threshold": (d_sae,),
     }
     for name in tensors.keys() & shapes.keys():
         tensor, shape = tensors[name], shapes[name]

@@ -5,17 +5,21 @@ occur in the corpus, they say by themselves which latents they go with.
 
 1. a_{u,i}: how strongly latent i fires in sentence u, in [0, 1] (``labeling.units``)
    z_{u,i} = (a_{u,i} − mean_i) / (std_i + mean of all std)
-2. A_{w,i} = Σ_{u has w} z_{u,i} / (n_w + PRIOR), for a word in n_w sentences: a mean, drawn to 0 where these are few
+2. A_{w,i} = Σ_{u has w} z_{u,i} / (n_w + PRIOR), for a word in n_w units: a mean, drawn to 0 where these are few. It is
+   taken over sentences, which have the word, and over answers, whose requests have it (people name what they ask for,
+   a tone or a form for instance, which the answer then has without the word); A is the larger of the two.
 3. B_w = A_w + Σ_v cos(w, v) · A_v over the ``ALIKE`` words v next to w in the model's own unembedding, mean-centred:
    rare words are found by what common ones go with.
-4. Of each word, the ``KEPT`` latents with the largest B stay, if it is at least ``LEAST``.
+4. C_w = B_w · min(1, log(1 / g_w) / log(1 / RARE)), for a word in a share g_w of all sentences: what goes with a word
+   that stands everywhere is no subject.
+5. Of each word, the ``KEPT`` latents with the largest C stay, if it is at least ``LEAST``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
-from scipy.sparse import csc_matrix
+from scipy.sparse import csc_matrix, csr_matrix
 
 from labeling.corpus import Corpus
 from labeling.evidence import largest
@@ -25,12 +29,13 @@ from labeling.words import words_in
 __all__ = ["Associations", "WordVectors", "associate"]
 
 Associations = Mapping[str, tuple[tuple[int, float], ...]]
-"""By word, its latents with their B, best first."""
+"""By word, its latents with their C, best first."""
 
 WORDS = 10_000
 """Most words that are kept, the most frequent ones."""
 PRIOR, LEAST, KEPT = 5.0, 0.3, 8
 ALIKE = 6
+RARE = 0.1
 BLOCK = 512
 
 
@@ -77,8 +82,9 @@ def associate(corpus: Corpus, vocabulary: Sequence[str] = (), unembed: np.ndarra
     chosen = np.sort(largest(counts, WORDS))
     names = [views.names[at] for at in chosen]
     lent = lending(names, WordVectors.of(vocabulary, unembed, names)) if unembed is not None else None
-    own = Units(views.sentences.terms[:, chosen], views.sentences.firing)
-    return dict(strongest(names, own, lent))
+    shown = [Firing.of(units, chosen) for units in (views.sentences, views.requests) if len(units)]
+    rarity = np.minimum(1.0, np.log(counts[chosen] / len(views.sentences)) / np.log(RARE))
+    return dict(strongest(names, shown, rarity, lent))
 
 
 def lending(names: Sequence[str], vectors: WordVectors) -> csc_matrix:
@@ -97,21 +103,46 @@ def lending(names: Sequence[str], vectors: WordVectors) -> csc_matrix:
     return csc_matrix((np.concatenate(data), (np.concatenate(rows), np.concatenate(found))), shape=shape)
 
 
+class Firing(NamedTuple):
+    """Units with some of their words, and what step 1 needs of them.
+
+    Attributes:
+        terms: [units, words] 1 where the unit has the word, else 0.
+        a: [units, d_sae] graded firing.
+        mean: [d_sae] mean of a.
+        scale: [d_sae] what a − mean is divided by.
+    """
+
+    terms: csr_matrix
+    a: csc_matrix
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, units: Units, words: np.ndarray) -> Self:
+        a = units.firing
+        mean = np.asarray(a.mean(axis=0)).ravel()
+        std = np.sqrt(np.maximum(0.0, np.asarray(a.multiply(a).mean(axis=0)).ravel() - mean**2))
+        return cls(units.terms[:, words], a, mean, np.maximum(std + std.mean(), 1e-12))
+
+    def go_with(self, words: np.ndarray, lent: csc_matrix | None) -> np.ndarray:
+        """B of some words, [words, d_sae]."""
+        prior = 1.0 / (np.asarray(self.terms.sum(axis=0)).ravel() + PRIOR)
+        own = (
+            self.terms[:, words].multiply(prior[words]) if lent is None else self.terms.multiply(prior) @ lent[words].T
+        )
+        total = np.asarray(own.sum(axis=0)).reshape(-1, 1)
+        return ((own.T @ self.a).toarray() - total * self.mean) / self.scale
+
+
 def strongest(
-    names: Sequence[str], units: Units, lent: csc_matrix | None
+    names: Sequence[str], shown: Sequence[Firing], rarity: np.ndarray, lent: csc_matrix | None
 ) -> Iterator[tuple[str, tuple[tuple[int, float], ...]]]:
-    """Steps 1, 2 and 4, some words at a time."""
-    firing = units.firing
-    mean = np.asarray(firing.mean(axis=0)).ravel()
-    std = np.sqrt(np.maximum(0.0, np.asarray(firing.multiply(firing).mean(axis=0)).ravel() - mean**2))
-    scale, counts = std + std.mean(), np.asarray(units.terms.sum(axis=0)).ravel()
-    prior, terms = 1.0 / (counts + PRIOR), units.terms
+    """Steps 1 to 5, some words at a time."""
     for start in range(0, len(names), BLOCK):
         words = np.arange(start, min(start + BLOCK, len(names)))
-        share = terms[:, words].multiply(prior[words]) if lent is None else terms.multiply(prior) @ lent[words].T
-        total = np.asarray(share.sum(axis=0)).reshape(-1, 1)
-        B = ((share.T @ firing).toarray() - total * mean) / scale
-        for word, row in zip(words.tolist(), B, strict=True):
+        C = np.max([each.go_with(words, lent) for each in shown], axis=0) * rarity[words, None]
+        for word, row in zip(words.tolist(), C, strict=True):
             best = [(int(i), round(float(row[i]), 3)) for i in largest(row, KEPT) if row[i] >= LEAST]
             if best:
                 yield names[word], tuple(best)

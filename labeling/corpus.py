@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csc_matrix, csr_matrix
+from scipy.sparse import csc_matrix, csr_matrix, diags
 
 from featurehub.errors import InvalidInput
 from labeling.words import BREAK
@@ -37,6 +37,25 @@ class Corpus(NamedTuple):
             [piece or (BREAK if silent[start + at] else "") for at, piece in enumerate(document)]
             for start, document in zip(self.offsets, self.documents, strict=False)
         ]
+
+    @property
+    def live(self) -> list[int]:
+        """Indices of the latents that fire on any token."""
+        return np.flatnonzero(self.matrix.getnnz(axis=0)).tolist()
+
+    def without(self, mask: np.ndarray) -> "Corpus":
+        """The corpus with some tokens as special ones: they have neither text nor activations.
+
+        Args:
+            mask: [tokens] bool, which ones.
+        """
+        kept = csr_matrix(diags((~mask).astype(self.matrix.dtype)) @ self.matrix)
+        kept.eliminate_zeros()
+        documents = [
+            ["" if hidden else piece for piece, hidden in zip(document, mask[start:], strict=False)]
+            for start, document in zip(self.offsets, self.documents, strict=False)
+        ]
+        return self._replace(documents=documents, matrix=kept)
 
     def checked(self) -> "Corpus":
         """The corpus itself, once documents, rows and offsets are known to fit together.

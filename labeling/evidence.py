@@ -13,6 +13,12 @@
 3. Before = kappa over requests: words that announce it. People call a thing by its name when they ask for it.
 4. Agreement = the mean of inside and before. It is inside alone where no document has more than one part, and where
    inside is at least ``ITSELF``: such a word is not a sign of what the latent fires on, but the thing itself.
+5. Long units hold more words and more firing than short ones, whatever both are about, so the words that stand
+   everywhere agree a little with nearly every latent. An n-gram that agrees by less than ``CLEARLY`` is no evidence if
+   the odds that the latent fires are in its sentences less than ``ODDS`` times those in all, or if it has several words
+   and each of them stands in ``EVERYWHERE`` of the passages:
+
+       p = (Σ_{u has w} a + PRIOR f) / (|{u: w in u}| + PRIOR),   odds ratio = p (1 − f) / ((1 − p) f)
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,11 +30,14 @@ from featurehub.records import TokenLogit
 from labeling.corpus import Corpus
 from labeling.logit_lens import Projection
 from labeling.units import Units, Views, build_views
+from labeling.words import words_in
 
-__all__ = ["Evidence", "NGram", "gather"]
+__all__ = ["Evidence", "NGram", "common_words", "gather"]
 
 BLOCK = 128
 ITSELF = 0.8
+EVERYWHERE, CLEARLY, ODDS, PRIOR = 0.2, 0.5, 3.0, 3.0
+NO_EVIDENCE = -1.0
 
 
 class NGram(NamedTuple):
@@ -54,7 +63,7 @@ class Evidence(NamedTuple):
         latent: Index in the SAE.
         level: Activation from which the latent counts as firing.
         passages: How many passages it fires in.
-        ngrams: The n-grams that agree with it, best agreement first.
+        ngrams: The n-grams that agree with it and tell something (step 5), best agreement first.
         top_tokens: The tokens that its decoder row promotes, strongest first; empty without a projection.
         bottom_tokens: The tokens that its decoder row suppresses, strongest first; empty without a projection.
     """
@@ -89,12 +98,17 @@ def gather(
         The evidence on each latent, in the order of ``latents``.
     """
     views = build_views(corpus, longest, min_documents)
+    telling = ~idle_ngrams(views)
     for start in range(0, len(latents), BLOCK):
-        yield from gather_block(views, list(latents[start : start + BLOCK]), projection, count)
+        yield from gather_block(views, telling, list(latents[start : start + BLOCK]), projection, count)
 
 
-def gather_block(views: Views, latents: list[int], projection: Projection | None, count: int) -> Iterator[Evidence]:
+def gather_block(
+    views: Views, telling: np.ndarray, latents: list[int], projection: Projection | None, count: int
+) -> Iterator[Evidence]:
     agreement = agree(views, latents)
+    evident = (agreement >= CLEARLY) | (telling[:, None] & (odds_ratio(views.sentences, latents) >= ODDS))
+    agreement = np.where(evident, agreement, NO_EVIDENCE)
     terms = views.passages.terms
     firing = (terms.T @ views.passages.firing[:, latents]).toarray()
     frequency = np.asarray(terms.sum(axis=0)).ravel()
@@ -107,7 +121,9 @@ def gather_block(views: Views, latents: list[int], projection: Projection | None
             level=level,
             passages=int((views.peaks[:, [latent]].data >= level).sum()),
             ngrams=tuple(
-                NGram(views.names[w], float(agreement[w, at]), int(frequency[w]), float(firing[w, at])) for w in best
+                NGram(views.names[w], float(agreement[w, at]), int(frequency[w]), float(firing[w, at]))
+                for w in best
+                if evident[w, at]
             ),
             top_tokens=top,
             bottom_tokens=bottom,
@@ -129,6 +145,30 @@ def agree(views: Views, latents: list[int]) -> np.ndarray:
     if not len(views.requests):
         return inside
     return np.where(inside >= ITSELF, inside, (inside + kappa(views.requests, latents)) / 2)
+
+
+def idle_ngrams(views: Views) -> np.ndarray:
+    """Which n-grams have several words, all of which stand everywhere, [n-grams] bool."""
+    everywhere = set(common_words(views))
+    parts = [words_in(name) for name in views.names]
+    return np.array([len(words) > 1 and everywhere.issuperset(words) for words in parts], dtype=bool)
+
+
+def common_words(views: Views) -> list[str]:
+    """The words that ``EVERYWHERE`` of the passages have: they tell little of what a text is about."""
+    share = np.asarray(views.passages.terms.sum(axis=0)).ravel() / max(1, len(views.passages))
+    often = [name for name, each in zip(views.names, share, strict=True) if each >= EVERYWHERE]
+    return [name for name in often if len(words_in(name)) == 1]
+
+
+def odds_ratio(units: Units, latents: list[int]) -> np.ndarray:
+    """Step 5, [n-grams, latents]; 0 for a latent that does not fire, infinite where it always does."""
+    fires = units.firing[:, latents]
+    f = np.asarray(fires.sum(axis=0)).reshape(1, -1) / max(1, len(units))
+    counts = np.asarray(units.terms.sum(axis=0)).reshape(-1, 1)
+    p = ((units.terms.T @ fires).toarray() + PRIOR * f) / (counts + PRIOR)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nan_to_num(p * (1 - f) / ((1 - p) * f), nan=0.0, posinf=np.inf)
 
 
 def kappa(units: Units, latents: list[int]) -> np.ndarray:

@@ -4,16 +4,18 @@
    in common.
 2. A live latent fires somewhere. One that fires in too few passages of either half stays unlabelled, with that reason.
 3. The explainer proposes a label from the evidence on the first half.
-4. The scorer tells, on the second half, how well the label detects the latent's firing.
+4. The scorer tells, on the second half, how well the label detects the latent's firing. A label that does so no better
+   than chance is none: the latent is unclear, and the reason says what was tried.
 5. Of latents that share a head, the one whose label scores best keeps it plain; the others get a distinguishing one.
    ``rename`` does that again by another merit, once more is known about the features (how well they steer).
-6. More failures than the budget allows end the run: labels of an SAE that mostly cannot be labelled mislead.
+6. More failures than the budget allows end the run: labels of an SAE that mostly cannot be labelled mislead. An unclear
+   latent is no failure; it was looked at.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 from pydantic import Field
 from scipy.sparse import csc_matrix
 
@@ -31,6 +33,8 @@ from labeling.scoring import Scorer, WordScorer, detection
 
 __all__ = ["LabelConfig", "LatentLabel", "label_latents", "rename"]
 
+CERTAIN = 2.0
+
 
 class LabelConfig(Frozen):
     """How latents are labelled.
@@ -42,7 +46,7 @@ class LabelConfig(Frozen):
         min_ngram: Documents in which an n-gram must occur.
         longest: Words of the longest n-gram.
         candidates: N-grams that the explainer is shown for each latent.
-        max_unlabeled: Largest share of live latents that may stay without a label, in [0, 1].
+        max_unlabeled: Largest share of live latents that may fail to be looked at, in [0, 1].
         author: The author that a label's provenance names.
     """
 
@@ -86,6 +90,7 @@ def label_latents(
     corpus: Corpus,
     config: LabelConfig | None = None,
     *,
+    live: Sequence[int] | None = None,
     projection: Projection | None = None,
     explainer: Explainer | None = None,
     scorer: Scorer | None = None,
@@ -96,6 +101,7 @@ def label_latents(
     Args:
         corpus: Documents with their activations.
         config: How to label; by default ``LabelConfig()``.
+        live: The latents to label; by default those that fire anywhere in the corpus.
         projection: What each latent writes, as further evidence for the explainer.
         explainer: Proposes labels; by default ``NgramExplainer()``.
         scorer: Scores texts for a label; by default ``WordScorer()``.
@@ -110,7 +116,7 @@ def label_latents(
     """
     config, explainer, scorer = config or LabelConfig(), explainer or NgramExplainer(), scorer or WordScorer()
     shown, held_out = split(corpus.checked(), config.score_share, config.seed)
-    live = np.flatnonzero(np.diff(corpus.matrix.tocsc().indptr)).tolist()
+    live = corpus.live if live is None else live
     examiner = Examiner(held_out, scorer, config.min_passages)
     evidences = gather(shown, live, projection, config.longest, config.min_ngram, config.candidates)
     found: dict[int, ScoredExplanation] = {}
@@ -138,9 +144,24 @@ class Examiner:
         if fires.sum() < self.min_passages:
             outcome = too_few(int(fires.sum()), self.min_passages, "held-out")
             return ScoredExplanation(explanation._replace(outcome=outcome), {})
-        return ScoredExplanation(
-            explanation, detection(self.scorer.scores(explanation.outcome.label, self.texts), fires)
-        )
+        label = explanation.outcome.label
+        scores = detection(self.scorer.scores(label, self.texts), fires)
+        return ScoredExplanation(explanation if tells(scores) else unclear(explanation, label, scores), scores)
+
+
+def tells(scores: Mapping[str, float]) -> bool:
+    """Whether a label detects the firing better than chance, by ``CERTAIN`` standard errors of the AUROC of chance."""
+    firing, others = scores["n_firing"], scores["n"] - scores["n_firing"]
+    error = math.sqrt((scores["n"] + 1) / (12 * firing * others)) if firing and others else math.inf
+    return scores["auroc"] - scores["chance"] > CERTAIN * error or not others
+
+
+def unclear(explanation: Explanation, label: str, scores: Mapping[str, float]) -> Explanation:
+    reason = (
+        f"unclear: of {scores['n']:.0f} held-out passages it fires in {scores['n_firing']:.0f}, which its best words, "
+        f"“{label}”, tell no better than chance (AUROC {scores['auroc']:.2f})"
+    )
+    return explanation._replace(outcome=Unlabeled(reason=reason))
 
 
 def examined(
@@ -161,9 +182,8 @@ def too_few(passages: int, needed: int, half: str) -> Unlabeled:
 
 def check_budget(found: Mapping[int, ScoredExplanation], max_unlabeled: float) -> None:
     """Step 6. Raises BudgetExceeded."""
-    reasons = [
-        each.explanation.outcome.reason for each in found.values() if isinstance(each.explanation.outcome, Unlabeled)
-    ]
+    outcomes = [each.explanation.outcome for each in found.values() if not each.scores]
+    reasons = [outcome.reason for outcome in outcomes if isinstance(outcome, Unlabeled)]
     if len(reasons) > max_unlabeled * len(found):
         raise BudgetExceeded(
             f"{len(reasons)} of {len(found)} live latents stay without a label, more than the share of {max_unlabeled} "

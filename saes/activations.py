@@ -11,6 +11,7 @@ from featurehub.dictionary import Dictionary
 from saes.documents import Document
 from saes.evaluate import Evaluator, Quality
 from saes.reader import StreamReader, read_tokens
+from saes.spans import running_means
 
 __all__ = ["FeatureActivations", "encode_documents"]
 
@@ -24,6 +25,8 @@ class FeatureActivations(NamedTuple):
         offsets: [documents + 1]; the tokens of document i are rows offsets[i] to offsets[i + 1].
         norms: [tokens] ‖x‖ of ordinary tokens, 0 for special ones.
         quality: How well the SAE reconstructs the ordinary tokens.
+        around: [tokens, d_sae] activations on the mean of the stream around each token, for an SAE of spans: single
+            tokens say little of what its latents read. None for an SAE of single tokens.
     """
 
     documents: list[Document]
@@ -31,6 +34,7 @@ class FeatureActivations(NamedTuple):
     offsets: np.ndarray
     norms: np.ndarray
     quality: Quality
+    around: csr_matrix | None = None
 
     @property
     def tokens(self) -> int:
@@ -68,6 +72,7 @@ def encode_documents(
     special: Collection[int],
     documents_per_read: int = 256,
     progress: Callable[[int], None] = lambda documents: None,
+    span: int = 1,
 ) -> FeatureActivations:
     """Encodes every token of some documents, and measures the reconstruction on the way.
 
@@ -78,17 +83,27 @@ def encode_documents(
         special: Ids of special tokens, which count as inactive.
         documents_per_read: How many documents are read in one call; it bounds memory.
         progress: Called with 1 after each document.
+        span: Tokens around each whose mean is encoded too (``FeatureActivations.around``); 1 for none.
 
     Raises:
         InvalidInput: If there is no ordinary token.
     """
-    blocks, norms, offsets, evaluation = [], [], [0], Evaluator(dictionary)
+    blocks, around, norms, offsets, evaluation = [], [], [], [0], Evaluator(dictionary)
     for document, x, mask in read_tokens(reader, documents, special, documents_per_read):
         a = dictionary.encode(x) * mask[:, None]
         evaluation.add(x[mask], a[mask])
         blocks.append(csr_matrix(a.numpy()))
+        if span > 1:
+            a[mask] = dictionary.of_spans.encode(running_means(x[mask], span))
+            around.append(csr_matrix(a.numpy()))
         norms.append(torch.where(mask, x.norm(dim=-1), 0.0).numpy())
         offsets.append(offsets[-1] + len(document.token_ids))
         progress(1)
-    matrix = csr_matrix(vstack(blocks))
-    return FeatureActivations(list(documents), matrix, np.array(offsets), np.concatenate(norms), evaluation.quality())
+    return FeatureActivations(
+        documents=list(documents),
+        matrix=csr_matrix(vstack(blocks)),
+        offsets=np.array(offsets),
+        norms=np.concatenate(norms),
+        quality=evaluation.quality(),
+        around=csr_matrix(vstack(around)) if around else None,
+    )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from saes.stream import Chunks
 
-__all__ = ["SpanChunks", "span_means", "stride"]
+__all__ = ["SpanChunks", "running_means", "span_means", "stride"]
 
 OVERLAPPING = 4
 """Spans that a token lies in."""
@@ -37,6 +37,19 @@ def span_means(x: Float[Tensor, "tokens d"], span: int) -> Float[Tensor, "spans 
         return x.mean(dim=0, keepdim=True) if len(x) else x
     before = torch.cat([torch.zeros_like(x[:1], dtype=torch.float64), x.double().cumsum(dim=0)])
     return ((before[span:] - before[:-span]) / span)[:: stride(span)].to(x.dtype)
+
+
+def running_means(x: Float[Tensor, "tokens d"], span: int) -> Float[Tensor, "tokens d"]:
+    """Returns for each token of a document the mean of the ``span`` tokens around it, fewer at the document's ends.
+
+    Args:
+        x: The stream of its ordinary tokens, [tokens, d].
+        span: Tokens of a span.
+    """
+    before = torch.cat([torch.zeros_like(x[:1], dtype=torch.float64), x.double().cumsum(dim=0)])
+    at = torch.arange(len(x))
+    start, stop = (at - span // 2).clamp(min=0), (at - span // 2 + span).clamp(max=len(x))
+    return ((before[stop] - before[start]) / (stop - start)[:, None]).to(x.dtype)
 
 
 class SpanChunks:

@@ -198,7 +198,8 @@ class Trainee:
             made = read_saelens(Path(folder), x)
         if tokens is None:
             return made
-        return made._replace(W_steer=steering_vectors(made, x), threshold=token_thresholds(made, x, tokens))
+        W_steer, threshold = steering_vectors(made, x), token_thresholds(made, x, tokens)
+        return made._replace(W_steer=W_steer, threshold=threshold, span_threshold=made.threshold)
 
 
 @torch.no_grad()

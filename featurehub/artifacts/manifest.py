@@ -185,3 +185,8 @@ class Manifest(Frozen):
     created: str
     parent: str | None = None
     judge: str = ""
+
+    @property
+    def span(self) -> int:
+        """Tokens of which a vector of its training was the mean (``saes.spans``); 1 for single tokens."""
+        return int(self.training.get("span") or 1)

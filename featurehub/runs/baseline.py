@@ -68,12 +68,12 @@ class EvaluatedSae(NamedTuple):
 
 
 def evaluated(
-    engine: Engine, dictionary: Dictionary, documents: Sequence[Document], progress: Progress
+    engine: Engine, dictionary: Dictionary, documents: Sequence[Document], progress: Progress, span: int = 1
 ) -> EvaluatedSae:
-    """Encodes held-out documents with an SAE, reading them through an engine."""
+    """Encodes held-out documents with an SAE, reading them through an engine; ``span`` is that of its training."""
     with progress.work("reading held-out documents", len(documents), "documents") as advance:
         special = special_ids(engine.tokenizer)
-        seen = encode_documents(engine, dictionary, documents, special, READ_AT_ONCE, progress=advance)
+        seen = encode_documents(engine, dictionary, documents, special, READ_AT_ONCE, advance, span)
         return EvaluatedSae(dictionary, seen)
 
 
@@ -158,7 +158,8 @@ def seal_trained(
     Returns:
         The SAE with its activations on the held-out documents.
     """
-    sae = evaluated(engine, made.dictionary, material.held_out[: config.documents], progress)
+    held_out = material.held_out[: config.documents]
+    sae = evaluated(engine, made.dictionary, held_out, progress, made.config.span)
     metrics = keep_baseline(config, engine, sae, folder, progress)
     write_report(folder / REPORT, name, made.history, sae.activations.density)
     own = {

@@ -107,7 +107,7 @@ def label_artifact(
         calibration, documents = plan.calibration, material.held_out
         forecast = forecast_labelling(speeds, baseline, documents, d_sae, steps, calibration, deadline, progress)
         held_out = material.held_out[: forecast.baseline.documents]
-        sae = evaluated(engine, dictionary, held_out, progress)
+        sae = evaluated(engine, dictionary, held_out, progress, artifact.manifest.span)
         described = describe(plan.model, engine, sae, progress, LENIENT if deadline.is_bound else None)
         register(artifact, described, plan.calibration, plan.database, progress)
         basis.keep(artifact.folder, progress)

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.dictionary import Dictionary
@@ -22,6 +24,9 @@ from labeling.logit_lens import project
 from labeling.statistics import StatisticsConfig, feature_rows
 from labeling.strength import Candidate, default_calibration, usual_dose
 from labeling.unembedding import Unembedding, read_unembedding
+from saes.activations import FeatureActivations
+from saes.documents import special_ids
+from saes.template import TemplateTokens
 
 __all__ = ["LENIENT", "Description", "candidates_of", "describe", "merits", "register"]
 
@@ -64,24 +69,37 @@ def describe(
     """
     seen = sae.activations
     corpus = Corpus([pieces(engine.tokenizer, d.token_ids) for d in seen.documents], seen.matrix, seen.offsets)
+    evidence = evidence_of(corpus, seen, engine.tokenizer)
     unembedding, tokens = unembedding_of(model, progress), vocabulary(engine.tokenizer)
     projection = None
     if unembedding is not None:
         projection = project(sae.dictionary.nudges.numpy(), unembedding.norm, unembedding.weight, tokens)
     with progress.work("labelling", sae.dictionary.d_sae, "latents") as work:
-        labels = label_latents(corpus, config, projection=projection, progress=work.at)
+        labels = label_latents(evidence, config, live=corpus.live, projection=projection, progress=work.at)
     unlabelled = sum(isinstance(label.outcome, Unlabeled) for label in labels)
     if unlabelled > LabelConfig().max_unlabeled * len(labels):
         progress.warn(
-            f"{unlabelled:,} of {len(labels):,} live latents have no label: only {len(seen.documents):,} documents "
-            "were read for them; `featurehub label` with more time labels them again"
+            f"{unlabelled:,} of {len(labels):,} live latents have no label: in the {len(seen.documents):,} documents that "
+            "were read for them, no word tells better than chance where they fire. Search finds them by what they go "
+            "with; `featurehub label` on more text may name more"
         )
     with progress.phase("computing statistics"):
         W_dec = sae.dictionary.W_dec.numpy()
         rows = list(feature_rows(corpus, seen.tokens, W_dec, projection, StatisticsConfig()))
     with progress.phase("finding what words go with"):
-        words = associate(corpus, tokens, None if unembedding is None else unembedding.weight)
+        words = associate(evidence, tokens, None if unembedding is None else unembedding.weight)
     return Description(rows, labels, candidates_of(sae.dictionary, labels), seen.median_norm, words)
+
+
+def evidence_of(corpus: Corpus, seen: FeatureActivations, tokenizer: Any) -> Corpus:
+    """The corpus that labels are made from: without what the chat template adds to every chat.
+
+    Of an SAE of spans, it has the activations on the mean around each token.
+    """
+    template = TemplateTokens.of(tokenizer, special_ids(tokenizer))
+    masks = [template.mask(document.token_ids) for document in seen.documents]
+    matrix = seen.matrix if seen.around is None else seen.around
+    return corpus._replace(matrix=matrix).without(np.concatenate(masks))
 
 
 def register(

@@ -26,6 +26,7 @@ def random_dictionary() -> Dictionary:
         gain=torch.rand(D_SAE, generator=g) + 0.5,
         offset=torch.randn(D_SAE, generator=g),
         W_steer=torch.randn(D_SAE, D_MODEL, generator=g),
+        span_threshold=torch.rand(D_SAE, generator=g),
     )
 
 

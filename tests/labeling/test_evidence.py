@@ -48,7 +48,7 @@ def test_name_comes_before_its_words(corpus: Corpus) -> None:
     banking, always = gather(corpus, [0, 5])
     assert banking.ngrams[0].text in ("banking", "about banking")
     assert {"loan", "teller", "vault"} <= {ngram.text for ngram in banking.ngrams}
-    assert max(abs(ngram.agreement) for ngram in always.ngrams) < 0.05
+    assert not always.ngrams
 
 
 @given(st.lists(st.sampled_from([-0.5, 0.0, 0.25, 1.0]), max_size=30), st.integers(1, 8))

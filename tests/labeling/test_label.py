@@ -1,5 +1,7 @@
 """The run as a whole on planted latents."""
 
+import re
+
 import pytest
 
 from featurehub.errors import BudgetExceeded, InvalidInput
@@ -74,9 +76,22 @@ def test_shared_heads_become_unique_and_can_be_given_anew(corpus: Corpus) -> Non
     names = {each.latent: label(each) for each in labels if isinstance(each.outcome, Labeled)}
     assert len(set(names.values())) == len(names)
     assert names[0] == "banking: loan"
-    renamed = {each.latent: each for each in rename(labels, {2: 1.0, 0: 0.5})}
-    assert (label(renamed[2]), label(renamed[0])) == ("banking: loan", "banking (loan)")
-    assert renamed[2].provenance == labels[2].provenance
+    other = next(latent for latent in names if latent)
+    renamed = {each.latent: each for each in rename(labels, {other: 1.0, 0: 0.5})}
+    assert (label(renamed[other]), label(renamed[0])) == ("banking: loan", "banking (loan)")
+    assert renamed[other].provenance == labels[other].provenance
+
+
+def test_a_label_that_tells_no_better_than_chance_is_unclear(corpus: Corpus) -> None:
+    fake = FakeExplainer({latent: Proposal("banking", ("loan",)) for latent in (0, 1, 2)})
+    found = {each.latent: each.outcome for each in label_latents(corpus, explainer=fake)}
+    assert isinstance(found[0], Labeled)
+    for latent in (1, 2):
+        outcome = found[latent]
+        assert isinstance(outcome, Unlabeled)
+        assert re.search(
+            r"unclear: of \d+ held-out passages it fires in \d+, .*“banking: loan”.*AUROC 0\.\d\d", outcome.reason
+        )
 
 
 def test_a_corpus_that_does_not_fit_together_is_refused(corpus: Corpus) -> None:

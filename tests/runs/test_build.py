@@ -125,6 +125,6 @@ def test_a_budget_of_time_ends_in_an_sae_even_where_few_latents_can_be_labelled(
     timed = plan.training.model_copy(update={"budget": Budget(seconds=3600)})
     verify(build(plan.model_copy(update={"training": timed}), TEXT, WordJudge(), PROMPTS, heard))
     [warning] = heard.warnings
-    assert "live latents have no label: only 20 documents were read" in warning
+    assert "live latents have no label: in the 20 documents that were read" in warning
     with closing(open_store(plan.database)) as store, store.read() as reader:
         assert reader.features("sae")
