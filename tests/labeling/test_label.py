@@ -84,14 +84,15 @@ def test_shared_heads_become_unique_and_can_be_given_anew(corpus: Corpus) -> Non
 
 def test_a_label_that_tells_no_better_than_chance_is_unclear(corpus: Corpus) -> None:
     fake = FakeExplainer({latent: Proposal("banking", ("loan",)) for latent in (0, 1, 2)})
-    found = {each.latent: each.outcome for each in label_latents(corpus, explainer=fake)}
+    found = {
+        each.latent: each.outcome for each in label_latents(corpus, LabelConfig(max_unlabeled=1.0), explainer=fake)
+    }
     assert isinstance(found[0], Labeled)
     for latent in (1, 2):
         outcome = found[latent]
         assert isinstance(outcome, Unlabeled)
-        assert re.search(
-            r"unclear: of \d+ held-out passages it fires in \d+, .*“banking: loan”.*AUROC 0\.\d\d", outcome.reason
-        )
+        said = r"unclear: of \d+ held-out passages it fires in \d+, .*“banking: loan”.*AUROC 0\.\d\d"
+        assert re.search(said, outcome.reason)
 
 
 def test_a_corpus_that_does_not_fit_together_is_refused(corpus: Corpus) -> None:
