@@ -79,9 +79,9 @@ def describe(
     unlabelled = sum(isinstance(label.outcome, Unlabeled) for label in labels)
     if unlabelled > LabelConfig().max_unlabeled * len(labels):
         progress.warn(
-            f"{unlabelled:,} of {len(labels):,} live latents have no label: in the {len(seen.documents):,} documents that "
-            "were read for them, no word tells better than chance where they fire. Search finds them by what they go "
-            "with; `featurehub label` on more text may name more"
+            f"{unlabelled:,} of {len(labels):,} live latents have no label: in the {len(seen.documents):,} documents "
+            "that were read for them, no word tells better than chance where they fire. Search finds them by what they "
+            "go with; `featurehub label` on more text may name more"
         )
     with progress.phase("computing statistics"):
         W_dec = sae.dictionary.W_dec.numpy()
