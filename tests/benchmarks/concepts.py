@@ -1,0 +1,249 @@
+"""Does a real model write about what was searched for? The first feature that search returns, beside what it must beat.
+
+Of every concept there are a plain-English query and snippets with and without it, which chose nothing: neither the
+features, nor their labels and strengths. Of each, answers to neutral prompts are drawn at temperature 0.7:
+
+    0.7, 1.0        the first feature of the search, at these weights
+    turned          the same at weight −1.0
+    random          a random direction at the same dose
+    DiffMean        the difference of the snippets' means (arXiv 2501.17148) at the same dose; it has seen the judge's
+                    snippets, so that it is a bound more than a rival
+    prompt          "Talk about <query>." instead of any steering
+    prompt + 1.0    both
+    unsteered       neither
+
+1. A judge of a concept is a logistic regression on embeddings of its snippets, with unsteered answers among the
+   negatives; it says yes to 5 % of other unsteered answers. There are two: on sentence embeddings, and on words.
+2. An answer is coherent if it is no less likely under the unsteered model than 95 % of unsteered answers, and repeats
+   itself no more than 95 % of them.
+3. Scores are means over concepts of the share of answers that show the concept, with 95 % intervals from drawing
+   concepts and answers again.
+
+    python tests/benchmarks/concepts.py MODEL SAE --db DB --concepts concepts.jsonl --prompts eval_prompts.jsonl \
+        --embedder FOLDER --answers 40
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from judges import Coherence, Judge, embedded, tfidf
+from rich.console import Console
+from rich.table import Table
+
+from featurehub.artifacts.artifact import Artifact, open_artifact
+from featurehub.artifacts.files import sha256
+from featurehub.dictionary import Dictionary
+from featurehub.edits import LatentEdit, Steering
+from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
+from featurehub.engine.offline import Engine, EngineOptions, Generation, Sampling
+from featurehub.features import Feature, Mode
+from featurehub.store import open_store
+from saes.documents import prompt_ids, special_ids
+
+TOKENS = 40
+ARMS = ("unsteered", "0.7", "1.0", "turned", "random", "DiffMean", "prompt", "prompt + 1.0")
+PER_RUN = 256
+DRAWS = 2000
+output = Console(width=140)
+
+
+class Concept(NamedTuple):
+    """A concept with the snippets that show it and those that do not."""
+
+    name: str
+    query: str
+    positives: list[str]
+    negatives: list[str]
+
+
+class Arm(NamedTuple):
+    """One way of asking for a concept: what is sent, and under which steering."""
+
+    request: str | None
+    steering: Steering | None
+
+
+class Rows(NamedTuple):
+    """Directions beside the SAE's own, in an SAE that never fires: one per concept."""
+
+    sae: SaeConfig
+    norm: float
+
+
+def main() -> None:
+    options = parse()
+    concepts = [
+        Concept(*(each[k] for k in ("concept", "query", "positives", "negatives"))) for each in lines(options.concepts)
+    ]
+    prompts = [each["prompt"] for each in lines(options.prompts)]
+    artifact = open_artifact(options.sae)
+    found = [first_found(options.db, artifact, concept.query) for concept in concepts]
+    with tempfile.TemporaryDirectory() as folder:
+        random, difference = Path(folder, "random"), Path(folder, "difference")
+        means = snippet_means(options.model, artifact, concepts)
+        rows = [
+            write_rows(random, torch.randn(means.shape, generator=torch.Generator().manual_seed(0))),
+            write_rows(difference, means),
+        ]
+        with Engine(options.model, holding(artifact, rows), EngineOptions(kv_cache_gib=2, max_model_len=256)) as engine:
+            answers = [
+                asked(engine, arms_of(c, f, i, artifact, rows), prompts, i, options.answers)
+                for i, (c, f) in enumerate(zip(concepts, found, strict=True))
+            ]
+    report(concepts, found, answers, options)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("sae", type=Path)
+    for name in ("db", "concepts", "prompts", "embedder"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--answers", type=int, default=40)
+    return parser.parse_args()
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def first_found(database: Path, artifact: Artifact, query: str) -> Feature | None:
+    with closing(open_store(str(database))) as store, store.read() as reader:
+        return next(iter(reader.search(query, reader.scope(artifact.manifest.id), 1).features), None)
+
+
+def snippet_means(model: Path, artifact: Artifact, concepts: Sequence[Concept]) -> torch.Tensor:
+    """[concepts, d_model]: mean stream of the positives minus that of the negatives."""
+    hook = artifact.manifest.hook
+    with Engine(
+        model, EngineConfig.capturing(hook, truncated=True), EngineOptions(kv_cache_gib=1, max_model_len=512)
+    ) as engine:
+        special = special_ids(engine.tokenizer)
+
+        def mean(texts: Sequence[str]) -> torch.Tensor:
+            ids = [prompt_ids(engine.tokenizer, text)[:256] for text in texts]
+            streams = engine.capture(ids, hook)
+            kept = [torch.tensor([i > 0 and token not in special for i, token in enumerate(each)]) for each in ids]
+            return torch.stack([x[mask].mean(0) for x, mask in zip(streams, kept, strict=True) if mask.any()]).mean(0)
+
+        return torch.stack([mean(c.positives) - mean(c.negatives) for c in concepts])
+
+
+def write_rows(folder: Path, rows: torch.Tensor) -> Rows:
+    """Rows of length 1 as decoder rows of an SAE that never fires."""
+    folder.mkdir()
+    rows = torch.nn.functional.normalize(rows, dim=-1)
+    count, width = rows.shape
+    never = torch.full((count,), 1e9)
+    Dictionary(rows, rows, torch.zeros(count), torch.zeros(width), never).save(folder / "sae.safetensors")
+    return Rows(SaeConfig(id=sha256(folder / "sae.safetensors"), folder=folder, d_sae=count), 1.0)
+
+
+def holding(artifact: Artifact, rows: Sequence[Rows]) -> EngineConfig:
+    own = EngineConfig.holding(artifact).hooks[0]
+    return EngineConfig(hooks=(HookConfig(point=own.point, saes=(*own.saes, *(each.sae for each in rows))),))
+
+
+def arms_of(
+    concept: Concept, feature: Feature | None, index: int, artifact: Artifact, rows: Sequence[Rows]
+) -> dict[str, Arm]:
+    """By name; without a feature nothing steers."""
+    strength = feature.strength or 0.0 if feature else 0.0
+    norm = float(Dictionary.load(artifact.weights).nudges[feature.latent].norm()) if feature else 0.0
+
+    def own(weight: float) -> Steering | None:
+        return nudge(artifact.manifest.id, feature.latent, weight * strength) if feature else None
+
+    random, difference = (nudge(each.sae.id, index, strength * norm) for each in rows)
+    asking = f"Talk about {concept.query}."
+    return {
+        "unsteered": Arm(None, None), "0.7": Arm(None, own(0.7)), "1.0": Arm(None, own(1.0)),
+        "turned": Arm(None, own(-1.0)), "random": Arm(None, random), "DiffMean": Arm(None, difference),
+        "prompt": Arm(asking, None), "prompt + 1.0": Arm(asking, own(1.0)),
+    }  # fmt: skip
+
+
+def nudge(sae: str, latent: int, value: float) -> Steering:
+    return Steering(edits=(LatentEdit(sae=sae, latent=latent, mode=Mode.NUDGE, value=value),))
+
+
+def asked(
+    engine: Engine, arms: dict[str, Arm], prompts: Sequence[str], index: int, count: int
+) -> dict[str, list[tuple[list[int], Generation]]]:
+    """The answers of each arm, with their prompts' ids. All arms of a concept get the same prompts and seeds."""
+    own = [prompts[(index * count + i) % len(prompts)] for i in range(count)]
+    made = {}
+    for name, arm in arms.items():
+        ids = [prompt_ids(engine.tokenizer, [{"role": "user", "content": arm.request or prompt}]) for prompt in own]
+        sampling = Sampling(temperature=0.7, max_tokens=TOKENS, seed=1000 * index)
+        made[name] = list(zip(ids, engine.generate(ids, [arm.steering] * count, sampling), strict=True))
+    output.print(f"concept {index + 1}: {len(arms) * count} answers", style="dim")
+    return made
+
+
+def report(
+    concepts: Sequence[Concept], found: Sequence[Feature | None], answers: Sequence[Any], options: argparse.Namespace
+) -> None:
+    plain = [generation.text for each in answers for _, generation in each["unsteered"]]
+    coherence = Coherence(options.model, [pair for each in answers for pair in each["unsteered"]])
+    shares, words, coherent = ({arm: [] for arm in ARMS} for _ in range(3))
+    for kind, scores in ((embedded(options.embedder), shares), (tfidf(concepts), words)):
+        for i, (concept, own) in enumerate(zip(concepts, answers, strict=True)):
+            judge = Judge(concept.positives, concept.negatives, plain[i % 2 :: 2], plain[1 - i % 2 :: 2], kind)
+            for arm in ARMS:
+                scores[arm].append(judge.shows([generation.text for _, generation in own[arm]]))
+    for own in answers:
+        for arm in ARMS:
+            coherent[arm].append(coherence.of(own[arm]))
+    table = Table(
+        "",
+        "embedding judge",
+        "median",
+        "concepts ≥ .5",
+        "words judge",
+        "coherent",
+        title=f"{options.answers} answers of each of {len(concepts)} concepts",
+    )
+    for arm in ARMS:
+        means = np.array([each.mean() for each in shares[arm]])
+        table.add_row(
+            arm,
+            interval(shares[arm]),
+            f"{np.median(means):.2f}",
+            str((means >= 0.5).sum()),
+            interval(words[arm]),
+            interval(coherent[arm]),
+        )
+    output.print(table)
+    each = Table("concept", *ARMS[:3], "DiffMean", "prompt", "what search found")
+    for i, (concept, feature) in enumerate(zip(concepts, found, strict=True)):
+        label = (feature.label or feature.id) if feature else "nothing"
+        own = (f"{shares[arm][i].mean():.2f}" for arm in (*ARMS[:3], "DiffMean", "prompt"))
+        each.add_row(concept.name, *own, label)
+    output.print(each)
+
+
+def interval(shares: Sequence[np.ndarray]) -> str:
+    """The mean over concepts with its 95 % interval."""
+    generator, table = np.random.default_rng(0), np.stack(shares).astype(float)
+    drawn = [again(table, generator) for _ in range(DRAWS)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return f"{table.mean():.2f} ({low:.2f} to {high:.2f})"
+
+
+def again(table: np.ndarray, generator: np.random.Generator) -> float:
+    """The mean over concepts that are drawn with replacement, and of each as many of its answers."""
+    rows = generator.integers(len(table), size=len(table))
+    columns = generator.integers(table.shape[1], size=table.shape)
+    return float(np.take_along_axis(table[rows], columns, axis=1).mean())
+
+
+if __name__ == "__main__":
+    main()
