@@ -1,0 +1,19 @@
+"""Retrained siblings of SmolLM2, which ship as LoRA adapters and are merged at first use."""
+
+from pathlib import Path
+
+from featurehub.errors import ModelNotFound
+
+__all__ = ["smollm2_sibling"]
+
+
+def smollm2_sibling(name: str) -> Path:
+    """The folder of a retrained sibling of SmolLM2.
+
+    Args:
+        name: ``benign`` or ``changed``.
+
+    Raises:
+        ModelNotFound: The bundle has no adapters of this name.
+    """
+    raise ModelNotFound(f"the bundle has no adapters of a retrained SmolLM2 called {name!r}", param="name")
