@@ -82,6 +82,12 @@ def test_the_model_that_it_was_trained_on_is_accepted_and_another_is_refused(bun
     assert str(sibling("changed")) in raised.value.message
 
 
+def test_a_model_with_fewer_layers_is_refused_for_the_same_reason(artifact: Artifact) -> None:
+    deep = artifact.manifest.model_copy(update={"hook": HookPoint(layer=14)})
+    with pytest.raises(IncompatibleArtifact, match="differs from it in weights"):
+        check_trained_on(artifact._replace(manifest=deep), sibling("changed"))
+
+
 def test_a_server_is_told_everything_that_it_serves(bundled: Path) -> None:
     demo = smollm2(bundled_model())
     assert demo.arguments[:5] == [str(bundled_model()), "--sae", str(demo.sae), "--db", smollm2_database()]

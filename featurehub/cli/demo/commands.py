@@ -26,7 +26,8 @@ def run(model: DemoModel = "", keep: Keep = False) -> None:
     from featurehub.cli.demo.tour import run_tour
     from featurehub.demo.adapters import smollm2_sibling
 
-    run_tour(smollm2(demo_model(model)), Shown.load(), partial(smollm2_sibling, "changed"), keep)
+    demo = smollm2(demo_model(model) if model else None)
+    run_tour(demo, Shown.load(), partial(smollm2_sibling, "changed"), keep)
 
 
 @demo_app.command()

@@ -1,11 +1,14 @@
 """The tour's last step: the model was retrained. Which features went stale, and what does a server do with them?"""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from openai import ConflictError
 from rich.text import Text
 
+from featurehub.artifacts.artifact import open_artifact
+from featurehub.artifacts.fingerprint import identify
 from featurehub.cli.demo.asking import Question, ask
 from featurehub.cli.demo.serving import NAME, PORT, Demo, serving
 from featurehub.cli.demo.shown import Shown
@@ -16,6 +19,7 @@ from featurehub.features import State
 from featurehub.runs.drift import check_drift
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
+from featurehub.store import open_store
 from featurehub.store.statistics import id_of
 from featurehub.verdicts import DriftReport, FeatureVerdict
 
@@ -36,7 +40,7 @@ def show_retraining(demo: Demo, retrained: Callable[[], Path], shown: Shown) -> 
     except ModelNotFound as missing:
         output.print(f"  left out: {missing.message}", soft_wrap=True)
         return
-    report = check_drift(demo.sae, changed.model, demo.database, progress=ConsoleProgress())
+    report = report_of(changed)
     show(report, shown.verdicts)
     if (stale := first_stale(report)) is None:
         output.print("no feature went stale")
@@ -51,6 +55,17 @@ def show_retraining(demo: Demo, retrained: Callable[[], Path], shown: Shown) -> 
         f"  featurehub label REFRESHED {changed.model} --text TEXTS.json --budget 20min",
         soft_wrap=True,
     )
+
+
+def report_of(demo: Demo) -> DriftReport:
+    """The report of an SAE on a model: that of an earlier tour, or of a check that is run now."""
+    manifest = open_artifact(demo.sae).manifest
+    with closing(open_store(demo.database)) as store, store.read() as reader:
+        known = reader.latest_report(manifest.id, identify(demo.model, manifest.hook).function)
+    if known is not None:
+        output.print(f"  checked on {known.created}; `featurehub drift check` checks it again")
+        return known
+    return check_drift(demo.sae, demo.model, demo.database, progress=ConsoleProgress())
 
 
 def first_stale(report: DriftReport) -> FeatureVerdict | None:

@@ -50,9 +50,9 @@ def smollm2(model: Path | None = None) -> Demo:
     Args:
         model: Folder of a model that is served in its place.
     """
-    model = model or demo_model("")
     with phase("unpacking the SAE and its features"):
-        return Demo(model, ensure_smollm2().folder, smollm2_database())
+        sae = ensure_smollm2().folder
+    return Demo(model or demo_model(""), sae, smollm2_database())
 
 
 def planted(model: Path | None = None) -> Demo:

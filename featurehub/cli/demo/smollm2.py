@@ -4,6 +4,7 @@ from pathlib import Path
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_sae
 from featurehub.errors import IncompatibleArtifact
 from featurehub.runs.parcel import unpack
@@ -39,10 +40,11 @@ def check_trained_on(artifact: Artifact, model: Path) -> None:
     Raises:
         IncompatibleArtifact: It is another.
         ModelNotFound: The folder holds no model.
-        InvalidInput: It cannot be read, or has fewer layers than the SAE asks for.
+        InvalidInput: It cannot be read.
     """
     trained_on = artifact.manifest.model
-    if differing := trained_on.differences(identify(model, artifact.manifest.hook)):
+    # As seen from the first layer, which every model has.
+    if differing := trained_on.differences(identify(model, HookPoint(layer=0))):
         raise IncompatibleArtifact(
             f"the SAE that ships is one of {trained_on.name}, and the model in {model} differs from it in "
             f"{', '.join(differing)}. Make one for your model: `featurehub build {model} --text TEXTS.json --out SAE`, "

@@ -160,7 +160,7 @@ def how_to_go_on(query: str) -> None:
     root = f"http://localhost:{PORT}"
     output.print(Text("\nHow to go on", style="bold"))
     output.print(f"""\
-  featurehub serve --demo                    {root}/v1 (OpenAI), {root}/docs
+  featurehub serve --demo --port {PORT:<11} {root}/v1 (OpenAI), {root}/docs
   featurehub demo planted                    the same on a model of which the truth is known
   featurehub build MODEL --text TEXTS.json --out SAE --budget 20min
 
