@@ -20,7 +20,6 @@ from featurehub.runs.drift import check_drift
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
 from featurehub.store import open_store
-from featurehub.store.statistics import id_of
 from featurehub.verdicts import DriftReport, FeatureVerdict
 
 __all__ = ["refusal", "show_retraining"]
@@ -47,7 +46,7 @@ def show_retraining(demo: Demo, retrained: Callable[[], Path], shown: Shown) -> 
         return
     with serving(changed.arguments, "the retrained model", PORT + 1) as url, Client(base_url=url) as client:
         output.print(f"asking it for {stale.label!r}:")
-        variant = Variant(NAME).set(id_of(report.artifact, stale.latent), 1.0)
+        variant = Variant(NAME).set(stale.label, 1.0)
         output.print(refusal(client, Question(variant, shown.read.prompt, 0, shown.max_tokens)), soft_wrap=True)
     output.print(
         "The SAE is trained on from where it is, and its features are named anew:\n"
