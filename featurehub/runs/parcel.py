@@ -1,7 +1,7 @@
 """A parcel: a finished SAE and all that the database knows of its features, in a folder small enough to ship.
 
-1. The two large matrices are rounded to bfloat16, so the SAE is another one, with an id of its own: ``parent`` in its
-   manifest names the SAE that it was made from.
+1. The large matrices are rounded to bfloat16, so the SAE is another one, with an id of its own. Its manifest says under
+   ``training`` which one it was packed from; it has no ``parent``, since that one is in no database where it arrives.
 2. It has the files that serving and drift checks need, and not the report of its training.
 3. The features are one compressed JSON file. Unlike a database it is the same bytes each time, and has no indexes.
 
@@ -80,7 +80,7 @@ def fields_of(manifest: Manifest) -> dict[str, object]:
     """The fields of the parcel's manifest. Where the text lay on the machine of the build says nothing elsewhere."""
     fields = manifest.model_dump(exclude={"id", "files"})
     dataset = manifest.dataset | {"name": PurePath(str(manifest.dataset.get("name", ""))).name}
-    return fields | {"parent": manifest.id, "dataset": dataset}
+    return fields | {"parent": None, "dataset": dataset, "training": manifest.training | {"packed_from": manifest.id}}
 
 
 def packed(features: FeatureSet) -> bytes:

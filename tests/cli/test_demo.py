@@ -63,8 +63,10 @@ def bundled(artifact: Artifact, database: str, tmp_path: Path, monkeypatch: pyte
 def test_one_command_puts_an_sae_into_the_bundle_and_the_demo_finds_it_there(bundled: Path, artifact: Artifact) -> None:
     found = ensure_smollm2()
     assert found.manifest == open_artifact(bundled).manifest
-    assert found.manifest.parent == artifact.manifest.id
+    assert found.manifest.training == {"packed_from": artifact.manifest.id}
     assert ensure_smollm2() == found
+    verified = CliRunner().invoke(app, ["saes", "verify", "tiny", "--db", smollm2_database()])
+    assert verified.exit_code == 0, verified.output
     with open_store(smollm2_database()).read() as reader:
         assert reader.search("sea").features[0].artifact == found.manifest.id
 

@@ -114,7 +114,8 @@ class TestPacking:
                 assert torch.equal(getattr(rounded, name), expected), name
         assert (parcel / WEIGHTS).stat().st_size < 0.6 * source.artifact.weights.stat().st_size
         manifest = open_artifact(parcel).manifest
-        assert manifest.parent == source.artifact.manifest.id != manifest.id
+        assert manifest.training == {"seed": 0, "packed_from": source.artifact.manifest.id}
+        assert manifest.id != source.artifact.manifest.id
 
     def test_it_does_not_tell_where_the_text_lay(self, parcel: Path) -> None:
         assert open_artifact(parcel).manifest.dataset == {"name": "chats.jsonl", "tokens": 9}
