@@ -28,4 +28,5 @@ judges       what judges labels: the demo's recogniser, or the words of the text
 engines      what each engine of a run loads;  matching: whether a model is the SAE's own
 progress     how a run reports
 partial      where a run keeps unfinished work
+parcel       a finished SAE and its features, small enough to ship
 """

@@ -17,13 +17,12 @@ from pathlib import Path, PurePath
 import torch
 from pydantic import ValidationError
 
-from featurehub.artifacts.artifact import MANIFEST, WEIGHTS, Artifact, open_artifact, seal, verify
+from featurehub.artifacts.artifact import MANIFEST, REPORT, WEIGHTS, Artifact, open_artifact, seal, verify
 from featurehub.artifacts.files import exclusive, replace_folder
 from featurehub.artifacts.manifest import Manifest
 from featurehub.dictionary import Dictionary
 from featurehub.errors import ArtifactNotFound, CorruptArtifact
 from featurehub.records import Calibration, FeatureRow, Outcome, Provenance
-from featurehub.runs.baseline import REPORT
 from featurehub.settings import Frozen
 from featurehub.store import FeatureSet, open_store, save_feature_set
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from featurehub.cli import serve
-from featurehub.cli.demo import serving
+from featurehub.cli.demo import planted, serving
 from featurehub.cli.main import app
 from featurehub.cli.registry import location
 from featurehub.engine.server import ServeOptions
@@ -16,8 +16,8 @@ from featurehub.engine.server import ServeOptions
 
 def given_to_vllm(command: Sequence[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     kept: list[ServeOptions] = []
-    for ensure in ("ensure_planted", "ensure_smollm2"):
-        monkeypatch.setattr(serving, ensure, lambda: SimpleNamespace(folder=folder))
+    monkeypatch.setattr(planted, "ensure_planted", lambda: SimpleNamespace(folder=folder))
+    monkeypatch.setattr(serving, "ensure_smollm2", lambda: SimpleNamespace(folder=folder))
     monkeypatch.setattr(serving, "demo_model", lambda model: folder)
     monkeypatch.setattr(serve, "serve_model", lambda *given: kept.append(given[-1]))
     monkeypatch.setattr(location, "folder_of", lambda sae, db: folder)

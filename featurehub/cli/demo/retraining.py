@@ -16,7 +16,6 @@ from featurehub.cli.drift import show
 from featurehub.cli.progress import ConsoleProgress, output
 from featurehub.errors import ModelNotFound
 from featurehub.features import State
-from featurehub.runs.drift import check_drift
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
 from featurehub.store import open_store
@@ -64,6 +63,9 @@ def report_of(demo: Demo) -> DriftReport:
     if known is not None:
         output.print(f"  checked on {known.created}; `featurehub drift check` checks it again")
         return known
+    # Only here, since the engine takes seconds to import.
+    from featurehub.runs.drift import check_drift
+
     return check_drift(demo.sae, demo.model, demo.database, progress=ConsoleProgress())
 
 

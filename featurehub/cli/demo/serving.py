@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from featurehub.cli.demo.planted import ensure_planted, planted_database
 from featurehub.cli.demo.smollm2 import ensure_smollm2, smollm2_database
 from featurehub.cli.options import demo_model
 from featurehub.cli.progress import output, phase
@@ -61,6 +60,9 @@ def planted(model: Path | None = None) -> Demo:
     Args:
         model: Folder of a model that is served in its place.
     """
+    # Only here, since what builds SAEs takes seconds to import.
+    from featurehub.cli.demo.planted import ensure_planted, planted_database
+
     return Demo(model or bundled_model(), ensure_planted().folder, planted_database())
 
 
