@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from featurehub.cli.options import Database, DemoModel, Sae, database_path, demo_model
-from featurehub.cli.progress import output, work
+from featurehub.cli.progress import output, phase, work
 
 __all__ = ["demo_app"]
 
@@ -27,7 +27,7 @@ def run(model: DemoModel = "", keep: Keep = False) -> None:
     from featurehub.demo.adapters import smollm2_sibling
 
     demo = smollm2(demo_model(model) if model else None)
-    run_tour(demo, Shown.load(), partial(smollm2_sibling, "changed"), keep)
+    run_tour(demo, Shown.load(), partial(smollm2_sibling, "changed", phase=phase), keep)
 
 
 @demo_app.command()
