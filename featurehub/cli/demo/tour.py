@@ -60,7 +60,7 @@ def run_tour(demo: Demo, shown: Shown, retrained: Callable[[], Path], keep: bool
         show_steering(client, shown)
         show_words(client, shown.read)
         show_search(client, shown.search)
-    # The first server has ended by now: two of them and an engine would not fit into 8 GB.
+    # The first server has ended by now, so that the check's engine and a second server need no memory beside it.
     show_retraining(demo, retrained, shown)
     output.print(Text(f"the tour took {time.monotonic() - started:.0f} s", style="dim"))
     how_to_go_on(shown.search.query)
