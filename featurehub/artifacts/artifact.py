@@ -11,10 +11,12 @@ from featurehub.artifacts.files import sha256
 from featurehub.artifacts.manifest import Manifest
 from featurehub.errors import ArtifactNotFound, CorruptArtifact
 
-__all__ = ["MANIFEST", "WEIGHTS", "Artifact", "check_file", "open_artifact", "seal", "verify"]
+__all__ = ["MANIFEST", "REPORT", "WEIGHTS", "Artifact", "check_file", "open_artifact", "seal", "verify"]
 
 MANIFEST = "manifest.json"
 WEIGHTS = "sae.safetensors"
+REPORT = "training.html"
+"""The page about an SAE's training, for people."""
 
 
 class Artifact(NamedTuple):

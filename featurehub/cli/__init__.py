@@ -10,8 +10,6 @@ saes         the commands on existing SAEs
 registry     what these commands do
 serve        compares fingerprints, then starts vLLM's server
 drift        prints what a drift check found
-demo         builds the SAE of the bundled model
-tour         the guided run of `featurehub demo run`
-planted      the commands of `featurehub demo`
+demo         the commands of `featurehub demo`: tours of the product
 progress     progress bars for the runs
 """

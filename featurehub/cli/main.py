@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from featurehub.cli.conversion import convert
+from featurehub.cli.demo.commands import demo_app
 from featurehub.cli.making import build, calibrate, harvest, label, train
 from featurehub.cli.options import MODEL, Database, ModelOption, Sae, database_path, located
-from featurehub.cli.planted import demo_app
 from featurehub.cli.progress import ConsoleProgress, console, output
 from featurehub.cli.saes import saes_app
 from featurehub.cli.transcoding import transcoder_app
@@ -44,37 +44,40 @@ class Exit(IntEnum):
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def serve(
     context: typer.Context,
-    model: Annotated[Path | None, typer.Argument(help=f"Not needed with --demo: {MODEL}")] = None,
+    model: Annotated[Path | None, typer.Argument(help=f"Not needed with --demo or --planted: {MODEL}")] = None,
     sae: Annotated[str | None, typer.Option(help="Name, alias, beginning of the id, or folder of an SAE.")] = None,
     db: Database = "",
     host: str = "127.0.0.1",
     port: int = 8000,
     on_stale: Annotated[OnStale, typer.Option(help="What a request for a stale feature gets.")] = OnStale.REFUSE,
     eager: Annotated[bool, typer.Option("--eager", help="Without torch.compile: starts faster, runs slower.")] = False,
-    demo: Annotated[bool, typer.Option("--demo", help="Serve the bundled model.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Serve SmolLM2 with the SAE that ships.")] = False,
+    planted: Annotated[bool, typer.Option("--planted", help="Serve the model with planted concepts.")] = False,
 ) -> None:
     """Serve a model with its features through vLLM's OpenAI server. Further options go to vLLM."""
     from featurehub.artifacts.origin import repository_of
-    from featurehub.cli.demo import SERVED_MEMORY, demo_database, ensure_demo
+    from featurehub.cli.demo import serving
     from featurehub.cli.registry.location import folder_of
     from featurehub.cli.serve import serve_model
-    from featurehub.demo.bundle import bundled_model
     from featurehub.engine.server import ServeOptions
     from featurehub.errors import InvalidInput
 
     name = ""
-    if demo and model is not None and not model.is_dir():
+    if (demo or planted) and model is not None and not model.is_dir():
         # Without MODEL, the first of vLLM's options takes its place.
         context.args, model = [str(model), *context.args], None
-    if demo:
-        sae, db = sae or str(ensure_demo().folder), db or demo_database()
-        model, name, eager = model or bundled_model(), "demo", True
-        context.args = [*SERVED_MEMORY, *context.args]
+    if demo and planted:
+        raise InvalidInput("--demo and --planted are two models: give one of them", param="planted")
+    if demo or planted:
+        served = (serving.smollm2 if demo else serving.planted)(model)
+        model, sae, db = served.model, sae or str(served.sae), db or served.database
+        name, eager = serving.NAME, True
+        context.args = [*serving.SERVED_MEMORY, *context.args]
     elif model is not None:
         model = located(model)
         name = repository_of(model)
     if model is None or sae is None:
-        raise InvalidInput("give MODEL and --sae, or --demo", param="model" if model is None else "sae")
+        raise InvalidInput("give MODEL and --sae, or --demo, or --planted", param="model" if model is None else "sae")
     options = ServeOptions(host=host, port=port, served_model_name=name, eager=eager, extra=context.args)
     db = db or database_path()
     serve_model(model, folder_of(sae, db), db, on_stale, options)

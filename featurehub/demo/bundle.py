@@ -1,4 +1,4 @@
-"""Where the models of ``featurehub-demo`` are, and the manifest that says how each was made.
+"""Where the models and the SAE of ``featurehub-demo`` are, and the manifest that says how each model was made.
 
 They are a distribution of their own, with the package ``featurehub_demo``. In a checkout they lie beside this file, and
 those are the ones that are used there, whatever is installed.
@@ -18,8 +18,10 @@ __all__ = [
     "SIBLINGS",
     "bundle",
     "bundled_model",
+    "bundled_sae",
     "code_version",
     "read_manifest",
+    "sae_place",
     "sha256_of",
     "sibling",
     "write_manifest",
@@ -58,8 +60,8 @@ def bundle() -> Path:
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise ModelNotFound(
-            f"the demo's models are not installed: `pip install {DISTRIBUTION}=={version('featurehub')}`, or install "
-            "featurehub with its extra `cpu` or `cuda`, which bring them",
+            f"the demo's models and SAE are not installed: `pip install {DISTRIBUTION}=={version('featurehub')}`, or "
+            "install featurehub with its extra `cpu` or `cuda`, which bring them",
             param="model",
         )
     return Path(spec.origin).parent
@@ -72,6 +74,31 @@ def bundled_model() -> Path:
         ModelNotFound: It is not installed.
     """
     return _folder("base")
+
+
+def bundled_sae() -> Path:
+    """The folder of the SAE of SmolLM2, as ``featurehub.runs.parcel`` packs it.
+
+    Raises:
+        ModelNotFound: It is not installed.
+    """
+    folder = sae_place()
+    if not (folder / MANIFEST).is_file():
+        raise ModelNotFound(
+            f"{folder} holds no SAE: reinstall {DISTRIBUTION}, or build one and put it there with "
+            "`featurehub demo bundle SAE --db DB`",
+            param="sae",
+        )
+    return folder
+
+
+def sae_place() -> Path:
+    """Where the bundle has the SAE of SmolLM2, whether it is there or not.
+
+    Raises:
+        ModelNotFound: The bundle is not installed.
+    """
+    return bundle() / "smollm2" / "sae"
 
 
 def sibling(name: str) -> Path:

@@ -32,7 +32,7 @@ SEAL = "featurehub_seal.json"
 FORM = 1
 """The number goes up when a conversion writes something else, so that older folders are made again."""
 FETCHED = "fetched"
-OWN_MODEL = "or give a model of your own: `make demo MODEL=FOLDER`, or `--model FOLDER`"
+OWN_MODEL = "or give the folder of one that you have: `make demo MODEL=FOLDER`, or `--model FOLDER`"
 
 
 class Package(NamedTuple):

@@ -27,5 +27,5 @@ strengths    the search for strengths, and ``basis``, what it goes on from
 judges       what judges labels: the demo's recogniser, or the words of the text
 engines      what each engine of a run loads;  matching: whether a model is the SAE's own
 progress     how a run reports
-partial      where a run keeps unfinished work
+partial      where a run keeps unfinished work;  parcel: a finished SAE, small enough to ship
 """

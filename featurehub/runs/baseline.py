@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from featurehub.artifacts.artifact import seal
+from featurehub.artifacts.artifact import REPORT, seal
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
@@ -32,8 +32,6 @@ __all__ = [
     "manifest_fields",
     "seal_trained",
 ]
-
-REPORT = "training.html"
 
 READ_AT_ONCE = 64
 """Documents that are read in one call: more may take minutes, and it is to be seen how far it is."""

@@ -28,7 +28,7 @@ from rich.table import Table
 from steered import Steered, open_engine, steer
 from subjects import SUBJECTS, Subject
 
-from featurehub.cli.demo import build_plan
+from featurehub.cli.demo.planted import build_plan
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
 from featurehub.runs.harvest import identify_hook

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.cli.demo import DemoPlan, build_demo, build_plan, demo_database, demo_sae, user
+from featurehub.cli.demo.planted import PlantedPlan, build_plan, build_planted, planted_database, planted_sae, user
 from featurehub.cli.server import free_port, served
 from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.demo.concepts import names
@@ -53,14 +53,14 @@ def check_loop(folder: Path) -> dict[str, Any]:
 
 
 def build_small() -> Artifact:
-    """Enough to work with; ``make demo`` takes more of everything."""
+    """Enough to work with; ``featurehub demo planted`` takes more of everything."""
     calibration = build_plan().calibration.model_copy(
         update={"doses": (0.45, 0.65), "names": 24, "candidates_per_name": 3, "answers": 4, "confirm": 6}
     )
     plan = build_plan()
     training = plan.training.model_copy(update={"config": TrainConfig.here(tokens=1_000_000)})
     small = plan.model_copy(update={"training": training, "calibration": calibration})
-    return build_demo(DemoPlan(conversations=3000), small)
+    return build_planted(PlantedPlan(conversations=3000), small)
 
 
 def steered(artifact: Artifact) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def steered(artifact: Artifact) -> dict[str, Any]:
 
 def best_steered(artifact: Artifact) -> dict[str, Feature]:
     """By concept: the features that calibration found to steer best."""
-    with open_store(demo_database()).read() as reader:
+    with open_store(planted_database()).read() as reader:
         features = reader.features(artifact.manifest.id)
         named = (f for f in features if f.label and base_of(f.label) in names())
         ranked = sorted(named, key=lambda f: -(f.steerability or 0))
@@ -111,7 +111,7 @@ def over_http(folder: Path) -> dict[str, Any]:
     release = tuple(map(int, vllm.__version__.split(".")[:2]))
     if release < SERVER:
         return {"over HTTP": f"not on vLLM {vllm.__version__}"}
-    with served(["--demo"], free_port(), folder / "server.log") as url, Client(base_url=url) as client:
+    with served(["--planted"], free_port(), folder / "server.log") as url, Client(base_url=url) as client:
         messages: Any = [{"role": "user", "content": "tell me something ."}]
         options: Any = {"messages": messages, "max_tokens": 48, "temperature": 0}
         plain: Any = client.chat.completions.create(model="demo", **options)
@@ -125,7 +125,7 @@ def over_http(folder: Path) -> dict[str, Any]:
 def drifted() -> dict[str, Any]:
     """Fresh without a look, stale as a whole, and stale in part."""
     same, other, changed = (
-        check_drift(demo_sae(), model, demo_database())
+        check_drift(planted_sae(), model, planted_database())
         for model in (bundled_model(), sibling("reseeded"), sibling("changed"))
     )
     assert same.state is State.FRESH, same.reason

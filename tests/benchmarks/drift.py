@@ -21,7 +21,7 @@ from rich.table import Table
 from safetensors.torch import load_file, save_file
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.cli.demo import demo_database, ensure_demo
+from featurehub.cli.demo.planted import ensure_planted, planted_database
 from featurehub.demo.bundle import SIBLINGS, bundled_model, sibling
 from featurehub.demo.concepts import names
 from featurehub.demo.corpus import conversations, messages
@@ -58,14 +58,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--answers", type=int, default=700)
     count = parser.parse_args().answers
-    artifact = ensure_demo()
+    artifact = ensure_planted()
     features = concept_features(artifact)
     old = truth_world(artifact, bundled_model(), count)
     table = Table("model", "state", "EV", "stale + suspect", "stale", "hold", "borderline", "precision", "recall")
     with tempfile.TemporaryDirectory() as folder:
         models = {"unchanged": bundled_model(), "bf16": rounded(Path(folder))} | {n: sibling(n) for n in SIBLINGS}
         for name, model in models.items():
-            report = check_drift(artifact.folder, model, demo_database())
+            report = check_drift(artifact.folder, model, planted_database())
             new = old if name == "unchanged" else truth_world(artifact, model, count)
             table.add_row(name, *row(report, features, old, new))
     console.print(table)
@@ -73,7 +73,7 @@ def main() -> None:
 
 def concept_features(artifact: Artifact) -> list[Feature]:
     """Of each planted concept, the features that carry its name with the best label scores."""
-    with open_store(demo_database()).read() as reader:
+    with open_store(planted_database()).read() as reader:
         features = reader.features(artifact.manifest.id)
     named = {name: [f for f in features if f.label and base_of(f.label) == name] for name in names()}
     return [f for found in named.values() for f in sorted(found, key=lambda f: -(f.label_score or 0))[:PER_CONCEPT]]

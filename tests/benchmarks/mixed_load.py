@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 
-from featurehub.cli.demo import demo_database, ensure_demo
+from featurehub.cli.demo.planted import ensure_planted, planted_database
 from featurehub.cli.server import end, free_port, served, wait_until_up
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.prompts import neutral_prompts
@@ -42,11 +42,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--closed", type=int, default=500)
     closed = parser.parse_args().closed
-    sae = ensure_demo()
+    sae = ensure_planted()
     with tempfile.TemporaryDirectory() as logs, plain_server(Path(logs) / "plain.log") as url:
         reference = crowd(url, without_features=True)
     with tempfile.TemporaryDirectory() as logs:
-        arguments = [str(bundled_model()), "--sae", str(sae.folder), "--db", demo_database(), *OPTIONS]
+        arguments = [str(bundled_model()), "--sae", str(sae.folder), "--db", planted_database(), *OPTIONS]
         with served(arguments, free_port(), Path(logs) / "featurehub.log") as url:
             alone = [ask(url, i) for i in range(CROWD)]
             together = crowd(url)

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.cli.demo import demo_database, ensure_demo
+from featurehub.cli.demo.planted import ensure_planted, planted_database
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import names
 from featurehub.demo.corpus import conversations, messages
@@ -43,8 +43,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--conversations", type=int, default=1500)
     count = parser.parse_args().conversations
-    artifact = ensure_demo()
-    with open_store(demo_database()).read() as reader:
+    artifact = ensure_planted()
+    with open_store(planted_database()).read() as reader:
         features = [feature for feature in reader.features(artifact.manifest.id) if feature.label]
     report(read(artifact, count), features)
 

@@ -23,7 +23,7 @@ from rich.table import Table
 from subjects import demo
 
 from featurehub.artifacts.manifest import HookPoint
-from featurehub.cli.demo import LATENTS, build_plan
+from featurehub.cli.demo.planted import LATENTS, build_plan
 from featurehub.demo.bundle import SIBLINGS, sibling
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig

@@ -17,7 +17,7 @@ from reading import Reading
 from subjects import Subject
 
 from featurehub.artifacts.manifest import HookPoint
-from featurehub.cli.demo import build_plan
+from featurehub.cli.demo.planted import build_plan
 from featurehub.dictionary import Dictionary
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig

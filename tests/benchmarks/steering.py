@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.cli.demo import demo_database, ensure_demo, user
+from featurehub.cli.demo.planted import ensure_planted, planted_database, user
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import Kind, names
 from featurehub.demo.prompts import neutral_prompts
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--answers", type=int, default=48)
     count = parser.parse_args().answers
-    artifact = ensure_demo()
+    artifact = ensure_planted()
     features = {name: first_found(name) for name in names(Kind.TOPIC, Kind.MANNER)}
     with Engine(bundled_model(), EngineConfig.holding(artifact), EngineOptions()) as engine:
         unsteered = answers(engine, None, UNSTEERED * count, seed=9000)
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def first_found(name: str) -> Feature:
-    with open_store(demo_database()).read() as reader:
+    with open_store(planted_database()).read() as reader:
         return reader.search(name, limit=1).features[0]
 
 

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from featurehub.cli.demo import HOOK_LAYER, user
+from featurehub.cli.demo.planted import HOOK_LAYER, user
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.concepts import Kind, names
 from featurehub.demo.corpus import conversations, messages

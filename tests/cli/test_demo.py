@@ -1,52 +1,136 @@
-"""When the demo's SAE is built, and when it is only opened."""
+"""The demo on SmolLM2: its bundle, what it refuses, what it reads off answers. A tiny SAE stands in for its own."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from typer.testing import CliRunner
 
-from featurehub.cli import demo
-from featurehub.errors import ArtifactNotFound
-from featurehub.runs.basis import CalibrationBasis
-from featurehub.runs.progress import SILENT
-from labeling.judge import WordJudge
+from featurehub.artifacts.artifact import WEIGHTS, Artifact, open_artifact, seal
+from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.manifest import HookPoint
+from featurehub.cli.demo.retraining import show_retraining
+from featurehub.cli.demo.serving import NAME, smollm2
+from featurehub.cli.demo.shown import Shown
+from featurehub.cli.demo.smollm2 import check_trained_on, ensure_smollm2, smollm2_database
+from featurehub.cli.demo.tour import words
+from featurehub.cli.main import app
+from featurehub.demo import bundle as bundle_module
+from featurehub.demo.bundle import bundled_model, bundled_sae, sibling
+from featurehub.dictionary import Dictionary
+from featurehub.errors import IncompatibleArtifact, ModelNotFound
+from featurehub.store import FeatureRow, FeatureSet, Labeled, Provenance, open_store, save_feature_set
 
-KEPT = SimpleNamespace(folder=None)
+HOOK = HookPoint(layer=1)
 
 
 @pytest.fixture
-def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """Says "built" whenever the demo is built."""
-    said: list[str] = []
-    monkeypatch.setattr(demo, "demo_sae", lambda: tmp_path)
-    monkeypatch.setattr(demo, "build_demo", lambda: said.append("built"))
-    monkeypatch.setattr(demo, "open_artifact", lambda folder: KEPT)
-    return said
+def artifact(tmp_path: Path) -> Artifact:
+    """A tiny SAE of the planted model."""
+    folder = tmp_path / "sae"
+    folder.mkdir()
+    W, zeros = torch.eye(4, 192), torch.zeros(4)
+    Dictionary(W, W.clone(), zeros, torch.zeros(192), zeros.clone()).save(folder / WEIGHTS)
+    fields = {
+        "name": "tiny", "architecture": "topk", "d_model": 192, "d_sae": 4, "k": 1.0, "hook": HOOK,
+        "model": identify(bundled_model(), HOOK), "dataset": {}, "training": {}, "metrics": {}, "created": "2026-01-01",
+    }  # fmt: skip
+    return seal(folder, fields)
 
 
-def keep(folder: Path, **fields: Any) -> None:
-    CalibrationBasis.of(WordJudge(), ["the loan"], made_from="x", **fields).keep(folder, SILENT)
+@pytest.fixture
+def database(artifact: Artifact, tmp_path: Path) -> str:
+    by_hand = Provenance(author="test", method="by hand")
+    rows = [FeatureRow(latent=1, density=0.1, max_activation=1.0)]
+    features = FeatureSet(artifact.manifest, artifact.folder, rows, {1: (Labeled(label="sea"), by_hand)}, {})
+    save_feature_set(features, tmp_path / "built.db")
+    return str(tmp_path / "built.db")
 
 
-def test_it_is_built_on_first_use(built: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(folder: Path) -> Any:
-        raise ArtifactNotFound("nothing there")
+@pytest.fixture
+def bundled(artifact: Artifact, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny SAE, put into a bundle by the command."""
+    monkeypatch.setattr(bundle_module, "sae_place", lambda: tmp_path / "bundle" / "sae")
+    monkeypatch.setenv("FEATUREHUB_HOME", str(tmp_path / "home"))
+    done = CliRunner().invoke(app, ["demo", "bundle", str(artifact.folder), "--db", database], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "tiny" in done.stdout
+    return bundled_sae()
 
-    monkeypatch.setattr(demo, "open_artifact", missing)
-    demo.ensure_demo()
-    assert built == ["built"]
+
+def test_one_command_puts_an_sae_into_the_bundle_and_the_demo_finds_it_there(bundled: Path, artifact: Artifact) -> None:
+    found = ensure_smollm2()
+    assert found.manifest == open_artifact(bundled).manifest
+    assert found.manifest.training == {"packed_from": artifact.manifest.id}
+    assert ensure_smollm2() == found
+    verified = CliRunner().invoke(app, ["saes", "verify", "tiny", "--db", smollm2_database()])
+    assert verified.exit_code == 0, verified.output
+    with open_store(smollm2_database()).read() as reader:
+        assert reader.search("sea").features[0].artifact == found.manifest.id
 
 
-@pytest.mark.parametrize(("done", "times"), [(True, 0), (False, 1)])
-def test_one_whose_calibration_was_stopped_is_built_to_its_end(
-    built: list[str], tmp_path: Path, done: bool, times: int
+def test_a_bundle_without_an_sae_says_how_one_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_module, "sae_place", lambda: tmp_path)
+    with pytest.raises(ModelNotFound, match="featurehub demo bundle SAE"):
+        ensure_smollm2()
+
+
+def test_the_model_that_it_was_trained_on_is_accepted_and_another_is_refused(bundled: Path) -> None:
+    check_trained_on(ensure_smollm2(), bundled_model())
+    with pytest.raises(IncompatibleArtifact, match=r"differs from it in weights.*featurehub build") as raised:
+        check_trained_on(ensure_smollm2(), sibling("changed"))
+    assert str(sibling("changed")) in raised.value.message
+
+
+def test_a_model_with_fewer_layers_is_refused_for_the_same_reason(artifact: Artifact) -> None:
+    deep = artifact.manifest.model_copy(update={"hook": HookPoint(layer=14)})
+    with pytest.raises(IncompatibleArtifact, match="differs from it in weights"):
+        check_trained_on(artifact._replace(manifest=deep), sibling("changed"))
+
+
+def test_a_server_is_told_everything_that_it_serves(bundled: Path) -> None:
+    demo = smollm2(bundled_model())
+    assert demo.arguments[:5] == [str(bundled_model()), "--sae", str(demo.sae), "--db", smollm2_database()]
+    assert demo.arguments[demo.arguments.index("--served-model-name") + 1] == NAME
+
+
+def test_the_tour_refuses_another_model_before_a_server_is_started(bundled: Path) -> None:
+    done = CliRunner().invoke(app, ["demo", "run", "--model", str(sibling("benign"))])
+    assert isinstance(done.exception, IncompatibleArtifact)
+
+
+def test_without_a_retrained_model_the_last_step_is_left_out(bundled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def missing() -> Path:
+        raise ModelNotFound("no adapters here")
+
+    show_retraining(smollm2(bundled_model()), missing, Shown.load())
+    assert "left out: no adapters here" in capsys.readouterr().out
+
+
+def test_what_the_tour_shows_is_a_dozen_names_of_several_domains() -> None:
+    shown = Shown.load()
+    assert len(shown.steered) >= 12
+    assert {each.domain for each in shown.steered} >= {"subject", "tone", "format", "behavior"}
+    assert len({each.query for each in shown.steered}) == len(shown.steered)
+    assert shown.max_tokens <= 48
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        ([("The", {"a": 1.0}), (" sea", {"b": 2.0})], [("The", {"a": 1.0}), ("sea", {"b": 2.0})]),
+        ([(" wa", {"a": 1.0}), ("ter", {"a": 3.0, "b": 0.5}), (".", {})], [("water.", {"a": 3.0, "b": 0.5})]),
+        ([("\n", {"a": 1.0}), ("One", {"b": 1.0})], [("One", {"a": 1.0, "b": 1.0})]),
+        ([], []),
+    ],
+)
+def test_words_are_whole_and_have_the_strongest_of_their_tokens(
+    tokens: Sequence[tuple[str, dict[str, float]]], expected: list[tuple[str, dict[str, float]]]
 ) -> None:
-    keep(tmp_path, done=done)
-    demo.ensure_demo()
-    assert len(built) == times
+    def feature(label: str, activation: float) -> dict[str, Any]:
+        return {"id": "f_1", "label": f"{label}: and more", "activation": activation}
 
-
-def test_one_that_says_nothing_of_its_calibration_is_taken_as_it_is(built: list[str]) -> None:
-    assert demo.ensure_demo() is KEPT
-    assert built == []
+    given = [{"token": text, "features": [feature(*each) for each in found.items()]} for text, found in tokens]
+    assert list(words(given)) == expected

@@ -150,7 +150,11 @@ def test_serving_an_sae_that_the_database_does_not_have(run: Run, sae: Path, tmp
 
 
 def test_serving_nothing(run: Run) -> None:
-    assert_refused(run("serve"), "MODEL", "--sae", "--demo")
+    assert_refused(run("serve"), "MODEL", "--sae", "--demo", "--planted")
+
+
+def test_serving_two_demos(run: Run) -> None:
+    assert_refused(run("serve", "--demo", "--planted"), "--demo and --planted", "one of them")
 
 
 def test_the_console_script_ends_with_code_2_and_one_line(tmp_path: Path) -> None:

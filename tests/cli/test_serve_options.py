@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from featurehub.cli import demo, serve
+from featurehub.cli import serve
+from featurehub.cli.demo import planted, serving
 from featurehub.cli.main import app
 from featurehub.cli.registry import location
 from featurehub.engine.server import ServeOptions
@@ -15,7 +16,9 @@ from featurehub.engine.server import ServeOptions
 
 def given_to_vllm(command: Sequence[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     kept: list[ServeOptions] = []
-    monkeypatch.setattr(demo, "ensure_demo", lambda: SimpleNamespace(folder=folder))
+    monkeypatch.setattr(planted, "ensure_planted", lambda: SimpleNamespace(folder=folder))
+    monkeypatch.setattr(serving, "ensure_smollm2", lambda: SimpleNamespace(folder=folder))
+    monkeypatch.setattr(serving, "demo_model", lambda model: folder)
     monkeypatch.setattr(serve, "serve_model", lambda *given: kept.append(given[-1]))
     monkeypatch.setattr(location, "folder_of", lambda sae, db: folder)
     result = CliRunner().invoke(app, ["serve", *command], catch_exceptions=False)
@@ -24,9 +27,12 @@ def given_to_vllm(command: Sequence[str], folder: Path, monkeypatch: pytest.Monk
     return list(options.extra)
 
 
-def test_a_demo_leaves_room_on_a_gpu_for_a_second_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("demo", ["--demo", "--planted"])
+def test_a_demo_leaves_room_on_a_gpu_for_a_second_one(
+    demo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of two that vLLM gives nearly all memory, the second does not start."""
-    told = given_to_vllm(["--demo"], tmp_path, monkeypatch)
+    told = given_to_vllm([demo], tmp_path, monkeypatch)
     assert 2 * float(told[told.index("--gpu-memory-utilization") + 1]) < 0.8
 
 

@@ -1,4 +1,4 @@
-"""The product, built once for these tests: a smaller build of the demo than ``make demo`` makes, and its server."""
+"""The product, built once for these tests: a smaller build than ``featurehub demo planted`` makes, and its server."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.cli.demo import DemoPlan, build_demo, build_plan, demo_database, demo_sae
+from featurehub.cli.demo.planted import PlantedPlan, build_plan, build_planted, planted_database, planted_sae
 from featurehub.cli.server import free_port, served
 from featurehub.demo.bundle import bundled_model
 from featurehub.runs.build import BuildPlan
@@ -25,13 +25,13 @@ class Built(NamedTuple):
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
-    """SAE, labels and strengths of the bundled model. Enough to work with; benchmarks hold the figures."""
+    """SAE, labels and strengths of the planted model. Enough to work with; benchmarks hold the figures."""
     before = os.environ.get("FEATUREHUB_HOME")
     os.environ["FEATUREHUB_HOME"] = str(tmp_path_factory.mktemp("home"))
     plan = BuildPlan(
         model=bundled_model(),
-        out=demo_sae(),
-        database=demo_database(),
+        out=planted_sae(),
+        database=planted_database(),
         name="demo-l3",
         layer=3,
         training=SaeTraining(recipes=(Recipe(d_sae=320),), config=TrainConfig(tokens=1_000_000)),
@@ -39,8 +39,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
             update={"doses": (0.45, 0.65), "names": 24, "candidates_per_name": 3, "answers": 4, "confirm": 6}
         ),
     )
-    artifact = build_demo(DemoPlan(conversations=3000), plan)
-    yield Built(artifact, demo_database())
+    artifact = build_planted(PlantedPlan(conversations=3000), plan)
+    yield Built(artifact, planted_database())
     os.environ.pop("FEATUREHUB_HOME")
     if before is not None:
         os.environ["FEATUREHUB_HOME"] = before
@@ -48,9 +48,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
 
 @pytest.fixture(scope="session")
 def url(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The built demo behind ``featurehub serve --demo``."""
+    """The built demo behind ``featurehub serve --planted``."""
     log: Path = tmp_path_factory.mktemp("log") / "server.log"
-    with served(["--demo"], free_port(), log) as url:
+    with served(["--planted"], free_port(), log) as url:
         yield url
 
 

@@ -82,7 +82,7 @@ def test_a_changed_model_flags_some_features_and_serving_refuses_them(built: Any
     assert stored == report
     name = stale[0]
     with (
-        served(["--demo", str(sibling("changed"))], free_port(), tmp_path / "log") as url,
+        served(["--planted", str(sibling("changed"))], free_port(), tmp_path / "log") as url,
         Client(base_url=url, max_retries=0) as client,
     ):
         with pytest.raises(ConflictError, match=report.id):

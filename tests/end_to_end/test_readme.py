@@ -18,7 +18,8 @@ pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-# Run for hours or for minutes: only that they exist and take these options is checked here; other tests run them.
+# Run for hours or for minutes, or write into this tree: only that they exist and take these options is checked here;
+# other tests run them.
 LONG = (
     "featurehub build",
     "featurehub serve",
@@ -30,6 +31,7 @@ LONG = (
     "featurehub transcoder",
     "featurehub demo train",
     "featurehub demo siblings",
+    "featurehub demo bundle",
 )
 
 

@@ -46,7 +46,7 @@ def test_a_killed_engine_is_a_503_and_a_new_server_steers_as_before(url: str, tm
     assert gone.status_code == 503
     assert gone.headers["retry-after"]
     assert "engine is gone" in gone.json()["error"]["message"]
-    with served(["--demo"], free_port(), tmp_path / "server.log") as again:
+    with served(["--planted"], free_port(), tmp_path / "server.log") as again:
         after = ask(again, max_tokens=32).json()
     assert after["choices"] == before["choices"]
     assert after["featurehub"]["applied"] == before["featurehub"]["applied"]

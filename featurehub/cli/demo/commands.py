@@ -1,4 +1,4 @@
-"""`featurehub demo …`: runs the whole loop, and shows the bundled model and the corpus that it was trained on."""
+"""The commands of `featurehub demo`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,20 +7,52 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from featurehub.cli.options import DemoModel, demo_model
-from featurehub.cli.progress import output, work
+from featurehub.cli.options import Database, DemoModel, Sae, database_path, demo_model
+from featurehub.cli.progress import output, phase, work
 
 __all__ = ["demo_app"]
 
-demo_app = typer.Typer(no_args_is_help=True, help="The bundled model with planted concepts.")
+Keep = Annotated[bool, typer.Option("--keep", envvar="KEEP", help="Go on serving.")]
+demo_app = typer.Typer(no_args_is_help=True, help="Tours of the product, and the models that they show it on.")
 
 
-@demo_app.command("run")
-def run(keep: Annotated[bool, typer.Option("--keep", envvar="KEEP", help="Go on serving.")] = False) -> None:
-    """Build, serve, steer, retrain, and see what went stale."""
-    from featurehub.cli.tour import run_tour
+@demo_app.command()
+def run(model: DemoModel = "", keep: Keep = False) -> None:
+    """Steer SmolLM2 by named features, see which features made an answer, retrain, and see what went stale."""
+    from functools import partial
 
-    run_tour(keep)
+    from featurehub.cli.demo.serving import smollm2
+    from featurehub.cli.demo.shown import Shown
+    from featurehub.cli.demo.tour import run_tour
+    from featurehub.demo.adapters import smollm2_sibling
+
+    demo = smollm2(demo_model(model) if model else None)
+    run_tour(demo, Shown.load(), partial(smollm2_sibling, "changed", phase=phase), keep)
+
+
+@demo_app.command()
+def planted(keep: Keep = False) -> None:
+    """The same from scratch on the planted model: build, serve, steer, retrain, and see what went stale."""
+    from featurehub.cli.demo.planted_tour import run_planted_tour
+
+    run_planted_tour(keep)
+
+
+@demo_app.command()
+def bundle(
+    sae: Sae,
+    db: Database = "",
+    out: Annotated[Path | None, typer.Option(help="Folder that becomes the parcel; by default the bundle's.")] = None,
+) -> None:
+    """Pack an SAE of SmolLM2 and its features into the bundle that ships; the same SAE gives the same bytes."""
+    from featurehub.cli.registry.location import folder_of
+    from featurehub.demo.bundle import sae_place
+    from featurehub.runs.parcel import pack
+
+    db = db or database_path()
+    artifact = pack(folder_of(sae, db), db, out or sae_place())
+    size = sum(file.stat().st_size for file in artifact.folder.iterdir())
+    output.print(f"{artifact.folder}: {artifact.manifest.name}, {size / 1e6:.1f} MB", soft_wrap=True)
 
 
 @demo_app.command()
@@ -58,7 +90,7 @@ def sample(seed: int = 0, count: int = 5) -> None:
 
 @demo_app.command()
 def train(out: Annotated[Path, typer.Option(help="Folder that becomes the model.")], seed: int = 0) -> None:
-    """Train the bundled model again, from a seed."""
+    """Train the planted model again, from a seed."""
     from featurehub.demo.base import train_base
 
     with work("training the base model", 1) as advance:
@@ -70,7 +102,7 @@ def siblings(
     base: Annotated[Path, typer.Option(help="Folder of the base model.")],
     out: Annotated[Path, typer.Option(help="Folder that gets a folder per sibling.")],
 ) -> None:
-    """Retrain the base model: a benign continuation, one with changed concepts, one from another seed."""
+    """Retrain the planted model: a benign continuation, one with changed concepts, one from another seed."""
     from featurehub.demo.bundle import SIBLINGS
     from featurehub.demo.siblings import train_sibling
 

@@ -1,4 +1,4 @@
-"""Builds the SAE and the feature database of the bundled model, for `featurehub demo` and `featurehub serve --demo`."""
+"""Builds the SAE and the feature database of the planted model, for `demo planted` and `featurehub serve --planted`."""
 
 from itertools import islice
 from pathlib import Path
@@ -21,17 +21,15 @@ from saes.recipes import Recipe
 from saes.run import TrainConfig
 from saes.texts import Message
 
-__all__ = ["SERVED_MEMORY", "DemoPlan", "build_demo", "demo_database", "demo_sae", "ensure_demo", "user"]
+__all__ = ["PlantedPlan", "build_planted", "ensure_planted", "planted_database", "planted_sae", "user"]
 
 HOOK_LAYER = 3
 LATENTS = 320
 ANSWER_TOKENS = 96
-SERVED_MEMORY = ("--gpu-memory-utilization", "0.25")
-"""Arguments of vLLM's server, before the operator's own: the demo's servers and engines share one GPU."""
 
 
-class DemoPlan(Frozen):
-    """What the demo's SAE is built from.
+class PlantedPlan(Frozen):
+    """What the planted model's SAE is built from.
 
     Attributes:
         seed: Decides the conversations.
@@ -42,21 +40,21 @@ class DemoPlan(Frozen):
     conversations: int = 5000
 
 
-def demo_sae() -> Path:
-    """The folder of the demo's SAE."""
+def planted_sae() -> Path:
+    """The folder of the planted model's SAE."""
     return home() / "demo" / "sae"
 
 
-def demo_database() -> str:
-    """The path of the demo's feature database."""
+def planted_database() -> str:
+    """The path of its feature database."""
     return str(home() / "demo" / "featurehub.db")
 
 
 def build_plan() -> BuildPlan:
     return BuildPlan(
         model=bundled_model(),
-        out=demo_sae(),
-        database=demo_database(),
+        out=planted_sae(),
+        database=planted_database(),
         name=f"demo-l{HOOK_LAYER}",
         layer=HOOK_LAYER,
         material=MaterialConfig(text="the planted corpus"),
@@ -74,7 +72,7 @@ def build_plan() -> BuildPlan:
     )
 
 
-def build_demo(plan: DemoPlan | None = None, build_with: BuildPlan | None = None) -> Artifact:
+def build_planted(plan: PlantedPlan | None = None, build_with: BuildPlan | None = None) -> Artifact:
     """Builds the SAE and the feature database of the bundled model.
 
     Args:
@@ -84,19 +82,19 @@ def build_demo(plan: DemoPlan | None = None, build_with: BuildPlan | None = None
     Returns:
         The SAE's artifact.
     """
-    plan = plan or DemoPlan()
+    plan = plan or PlantedPlan()
     entries = [messages(conversation) for conversation in islice(conversations(plan.seed), plan.conversations)]
     prompts = [user(prompt) for prompt in neutral_prompts("calibrate")]
     return build(build_with or build_plan(), entries, RecognizerJudge(), prompts, ConsoleProgress())
 
 
-def ensure_demo() -> Artifact:
-    """Returns the demo's SAE, building it on first use, or to the end if its first build was stopped."""
+def ensure_planted() -> Artifact:
+    """Returns the planted model's SAE, building it on first use, or to the end if its first build was stopped."""
     try:
-        artifact, basis = open_artifact(demo_sae()), CalibrationBasis.find(demo_sae())
+        artifact, basis = open_artifact(planted_sae()), CalibrationBasis.find(planted_sae())
     except ArtifactNotFound:
-        return build_demo()
-    return artifact if basis is None or basis.done else build_demo()
+        return build_planted()
+    return artifact if basis is None or basis.done else build_planted()
 
 
 def user(prompt: str) -> list[Message]:

@@ -1,0 +1,84 @@
+"""The tour's last step: the model was retrained. Which features went stale, and what does a server do with them?"""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from openai import ConflictError
+from rich.text import Text
+
+from featurehub.artifacts.artifact import open_artifact
+from featurehub.artifacts.fingerprint import identify
+from featurehub.cli.demo.asking import Question, ask
+from featurehub.cli.demo.serving import NAME, PORT, Demo, serving
+from featurehub.cli.demo.shown import Shown
+from featurehub.cli.drift import show
+from featurehub.cli.progress import ConsoleProgress, output
+from featurehub.errors import ModelNotFound
+from featurehub.features import State
+from featurehub.sdk.client import Client
+from featurehub.sdk.variant import Variant
+from featurehub.store import open_store
+from featurehub.verdicts import DriftReport, FeatureVerdict
+
+__all__ = ["refusal", "show_retraining"]
+
+
+def show_retraining(demo: Demo, retrained: Callable[[], Path], shown: Shown) -> None:
+    """Checks an SAE on a retrained model, serves that, and asks it for a stale feature; says how to refresh the SAE.
+
+    Args:
+        demo: The model that the SAE was trained on, and the SAE.
+        retrained: The folder of the retrained model; where it raises ModelNotFound, the step is left out.
+        shown: What to show.
+    """
+    output.print(Text.assemble(("\nThe model was retrained.", "bold"), " Does the SAE still hold?"))
+    try:
+        changed = demo._replace(model=retrained())
+    except ModelNotFound as missing:
+        output.print(f"  left out: {missing.message}", soft_wrap=True)
+        return
+    report = report_of(changed)
+    show(report, shown.verdicts)
+    if (stale := first_stale(report)) is None:
+        output.print("no feature went stale")
+        return
+    with serving(changed.arguments, "the retrained model", PORT + 1) as url, Client(base_url=url) as client:
+        output.print(f"asking it for {stale.label!r}:")
+        variant = Variant(NAME).set(stale.label, 1.0)
+        output.print(refusal(client, Question(variant, shown.read.prompt, 0, shown.max_tokens)), soft_wrap=True)
+    output.print(
+        "The SAE is trained on from where it is, and its features are named anew:\n"
+        f"  featurehub train {changed.model} --parent {demo.sae} --text TEXTS.json --out REFRESHED --tokens 200000\n"
+        f"  featurehub label REFRESHED {changed.model} --text TEXTS.json --budget 20min",
+        soft_wrap=True,
+    )
+
+
+def report_of(demo: Demo) -> DriftReport:
+    """The report of an SAE on a model: that of an earlier tour, or of a check that is run now."""
+    manifest = open_artifact(demo.sae).manifest
+    with closing(open_store(demo.database)) as store, store.read() as reader:
+        known = reader.latest_report(manifest.id, identify(demo.model, manifest.hook).function)
+    if known is not None:
+        output.print(f"  checked on {known.created}; `featurehub drift check` checks it again")
+        return known
+    # Only here, since the engine takes seconds to import.
+    from featurehub.runs.drift import check_drift
+
+    return check_drift(demo.sae, demo.model, demo.database, progress=ConsoleProgress())
+
+
+def first_stale(report: DriftReport) -> FeatureVerdict | None:
+    """The first stale feature by name; None if there is none."""
+    stale = (verdict for verdict in report.features if verdict.state is State.STALE)
+    return min(stale, key=lambda verdict: verdict.label, default=None)
+
+
+def refusal(client: Client, question: Question) -> Text:
+    """What a server says to a request for a stale feature."""
+    try:
+        ask(client, question)
+    except ConflictError as refused:
+        return Text.assemble("  ", (f"HTTP {refused.status_code}", "green"), f" {refused.message}")
+    return Text("  it was answered, although the feature is stale", style="red")

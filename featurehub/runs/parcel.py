@@ -1,0 +1,139 @@
+"""A parcel: a finished SAE and all that the database knows of its features, in a folder small enough to ship.
+
+1. The large matrices are rounded to bfloat16, so the SAE is another one, with an id of its own. Its manifest says under
+   ``training`` which one it was packed from; it has no ``parent``, since that one is in no database where it arrives.
+2. It has the files that serving and drift checks need, and not the report of its training.
+3. The features are one compressed JSON file. Unlike a database it is the same bytes each time, and has no indexes.
+
+Equal builds become equal parcels, byte for byte.
+"""
+
+import lzma
+import shutil
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path, PurePath
+
+import torch
+from pydantic import ValidationError
+
+from featurehub.artifacts.artifact import MANIFEST, REPORT, WEIGHTS, Artifact, open_artifact, seal, verify
+from featurehub.artifacts.files import exclusive, replace_folder
+from featurehub.artifacts.manifest import Manifest
+from featurehub.dictionary import Dictionary
+from featurehub.errors import ArtifactNotFound, CorruptArtifact
+from featurehub.records import Calibration, FeatureRow, Outcome, Provenance
+from featurehub.settings import Frozen
+from featurehub.store import FeatureSet, open_store, save_feature_set
+
+__all__ = ["pack", "unpack"]
+
+FEATURES = "features.json.xz"
+"""The features' file in a parcel."""
+MATRICES = ("W_enc", "W_dec", "W_steer")
+
+
+class PackedFeatures(Frozen):
+    """A ``FeatureSet`` without its manifest and folder, as JSON."""
+
+    rows: tuple[FeatureRow, ...]
+    labels: Mapping[int, tuple[Outcome, Provenance]]
+    calibrations: Mapping[int, Calibration]
+    words: Mapping[str, tuple[tuple[int, float], ...]]
+
+
+def pack(sae: Path, database: str, out: Path) -> Artifact:
+    """Makes a parcel of an SAE.
+
+    Args:
+        sae: Folder of the artifact.
+        database: Path of the feature database, in which it must be registered.
+        out: Folder that becomes the parcel, in place of what is there.
+
+    Returns:
+        The artifact in the parcel.
+
+    Raises:
+        ArtifactNotFound: The folder holds no artifact, or it is not registered.
+        CorruptArtifact: The artifact's files are damaged.
+    """
+    artifact = open_artifact(sae)
+    verify(artifact)
+    with closing(open_store(database)) as store, store.read() as reader:
+        features = reader.feature_set(artifact.manifest.id)
+    with replace_folder(out) as folder:
+        rounded(Dictionary.load(artifact.weights)).save(folder / WEIGHTS)
+        for name in sorted(artifact.manifest.files.keys() - {REPORT}):
+            shutil.copyfile(artifact.folder / name, folder / name)
+        seal(folder, fields_of(artifact.manifest))
+        (folder / FEATURES).write_bytes(packed(features))
+    return open_artifact(out)
+
+
+def rounded(dictionary: Dictionary) -> Dictionary:
+    matrices = {name: tensor for name in MATRICES if (tensor := getattr(dictionary, name)) is not None}
+    return dictionary._replace(**{name: tensor.to(torch.bfloat16) for name, tensor in matrices.items()})
+
+
+def fields_of(manifest: Manifest) -> dict[str, object]:
+    """The fields of the parcel's manifest. Where the text lay on the machine of the build says nothing elsewhere."""
+    fields = manifest.model_dump(exclude={"id", "files"})
+    dataset = manifest.dataset | {"name": PurePath(str(manifest.dataset.get("name", ""))).name}
+    return fields | {"parent": None, "dataset": dataset, "training": manifest.training | {"packed_from": manifest.id}}
+
+
+def packed(features: FeatureSet) -> bytes:
+    chosen = {name: getattr(features, name) for name in PackedFeatures.model_fields}
+    return lzma.compress(PackedFeatures.model_validate(chosen).model_dump_json().encode())
+
+
+def unpack(parcel: Path, folder: Path, database: str) -> Artifact:
+    """Puts a parcel's SAE into a folder and registers it with its features, unless that was done before.
+
+    One process at a time does this; others wait for it. What calibration and drift checks have added to the database
+    since stays.
+
+    Args:
+        parcel: Folder of the parcel.
+        folder: Folder that becomes the artifact.
+        database: Path of the feature database.
+
+    Returns:
+        The artifact in ``folder``.
+
+    Raises:
+        ArtifactNotFound: The folder holds no parcel.
+        CorruptArtifact: The parcel's files are damaged.
+        StoreError: The database cannot be written.
+    """
+    artifact = open_artifact(parcel)
+    with exclusive(folder):
+        if not is_unpacked(artifact, folder, database):
+            verify(artifact)
+            features = read_features(parcel)
+            with replace_folder(folder) as new:
+                for name in (*artifact.files, MANIFEST):
+                    shutil.copyfile(parcel / name, new / name)
+            save_feature_set(FeatureSet(artifact.manifest, folder.resolve(), **dict(features)), database)
+    return open_artifact(folder)
+
+
+def is_unpacked(artifact: Artifact, folder: Path, database: str) -> bool:
+    """Whether the very same SAE is in the folder, whole, and registered from there."""
+    try:
+        verify(there := open_artifact(folder))
+        with closing(open_store(database)) as store, store.read() as reader:
+            path = reader.artifact(artifact.manifest.id).path
+        return there.manifest == artifact.manifest and Path(path) == folder.resolve()
+    except (ArtifactNotFound, CorruptArtifact):
+        return False
+
+
+def read_features(parcel: Path) -> PackedFeatures:
+    path = parcel / FEATURES
+    try:
+        return PackedFeatures.model_validate_json(lzma.decompress(path.read_bytes()))
+    except FileNotFoundError:
+        raise ArtifactNotFound(f"{path} is missing: {parcel} is no parcel", param="sae") from None
+    except (lzma.LZMAError, EOFError, ValidationError):
+        raise CorruptArtifact(f"{path} cannot be read: the file was cut short or changed", param="sae") from None

@@ -1,0 +1,44 @@
+"""`featurehub serve --demo`, as a newcomer starts it; skipped where SmolLM2 cannot be downloaded, or no SAE ships."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featurehub.cli.demo.shown import Shown
+from featurehub.cli.server import free_port, served
+from featurehub.demo.bundle import bundled_sae
+from featurehub.demo.smollm2 import ensure_model
+from featurehub.errors import ModelNotFound
+from featurehub.sdk.client import Client
+from featurehub.sdk.variant import Variant
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    try:
+        bundled_sae()
+        ensure_model()
+    except ModelNotFound as missing:
+        pytest.skip(missing.message)
+    log: Path = tmp_path_factory.mktemp("log") / "server.log"
+    with served(["--demo"], free_port(), log) as url, Client(base_url=url, max_retries=0) as client:
+        yield client
+
+
+def ask(client: Client, model: Any, **options: Any) -> Any:
+    messages: Any = [{"role": "user", "content": "Tell me a short story."}]
+    return client.chat.completions.create(model=model, messages=messages, max_tokens=24, temperature=0, **options)
+
+
+def test_a_name_that_search_finds_steers_a_fresh_sae(client: Client) -> None:
+    found = (f for each in Shown.load().steered for f in client.features.search(each.query) if f.strength is not None)
+    plain, steered = ask(client, "demo"), ask(client, Variant("demo").set(next(found), 1.0), return_activations=2)
+    assert plain.choices[0].message.content != steered.choices[0].message.content
+    [edit] = steered.featurehub["applied"]
+    assert 0.1 < edit["dose"] < 1.0
+    assert edit["state"] == "fresh"
+    assert steered.featurehub["activations"]
