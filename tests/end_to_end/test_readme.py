@@ -30,6 +30,9 @@ LONG = (
     "featurehub transcoder",
     "featurehub demo train",
     "featurehub demo siblings",
+    "featurehub demo chats",
+    "featurehub demo tune",
+    "featurehub demo merge",
 )
 
 
