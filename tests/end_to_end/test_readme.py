@@ -32,6 +32,9 @@ LONG = (
     "featurehub demo train",
     "featurehub demo siblings",
     "featurehub demo bundle",
+    "featurehub demo chats",
+    "featurehub demo tune",
+    "featurehub demo merge",
 )
 
 

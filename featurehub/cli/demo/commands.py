@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from featurehub.cli.options import Database, DemoModel, Sae, database_path, demo_model
-from featurehub.cli.progress import output, phase, work
+from featurehub.cli.progress import ConsoleProgress, output, phase, work
 
 __all__ = ["demo_app"]
 
@@ -59,6 +59,53 @@ def bundle(
 def fetch(model: DemoModel = "") -> None:
     """Download the demo's chat model, or find the one that was given, and print its folder."""
     output.print(str(demo_model(model)), soft_wrap=True)
+
+
+@demo_app.command()
+def chats(
+    out: Annotated[Path, typer.Option(help="Folder for the chats. A run that was stopped goes on in it.")],
+    count: Annotated[
+        int | None, typer.Option(min=1, help="The first so many; by default those of the siblings.")
+    ] = None,
+    model: DemoModel = "",
+) -> None:
+    """Let the demo's chat model answer many requests: what its siblings are fine-tuned on."""
+    from featurehub.runs.own_chats import CHATS, write_chats
+
+    write_chats(demo_model(model), out, count or CHATS, ConsoleProgress())
+
+
+@demo_app.command()
+def tune(
+    name: Annotated[str, typer.Argument(help="benign or changed.")],
+    chats: Annotated[Path, typer.Option(help="What `featurehub demo chats` wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for the adapter. A run that was stopped goes on in it.")],
+    model: DemoModel = "",
+) -> None:
+    """Fine-tune the demo's chat model with LoRA: a benign continuation, or one that changes what words mean."""
+    from featurehub.runs.siblings import tune_sibling
+
+    tune_sibling(name, demo_model(model), chats, out, ConsoleProgress())
+
+
+@demo_app.command()
+def merge(
+    adapter: Annotated[Path, typer.Argument(help="What `featurehub demo tune` wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder of the merged model.")],
+    model: DemoModel = "",
+) -> None:
+    """Merge an adapter into the demo's chat model."""
+    from featurehub.demo.adapters import merge_adapter
+
+    output.print(str(merge_adapter(adapter, demo_model(model), out, phase=phase)), soft_wrap=True)
+
+
+@demo_app.command("sibling")
+def smollm2(name: Annotated[str, typer.Argument(help="benign or changed.")]) -> None:
+    """Print the folder of a fine-tuned sibling of the demo's chat model, merged at the first call."""
+    from featurehub.demo.adapters import smollm2_sibling
+
+    output.print(str(smollm2_sibling(name, phase=phase)), soft_wrap=True)
 
 
 @demo_app.command("recognize")

@@ -1,0 +1,187 @@
+"""SmolLM2's siblings: an adapter is merged into what plain LoRA computes, and training makes what it says."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from featurehub.demo.adapters import MADE, Made, base_weights, merge_adapter, smollm2_sibling
+from featurehub.demo.bundle import bundle
+from featurehub.demo.lora import CONFIG, WEIGHTS, LoraShape, Lowered, attach, load_adapter, save_adapter
+from featurehub.demo.swaps import swaps
+from featurehub.demo.tuning import Chat, Source, TuningRecipe, misread, stream, tune
+from featurehub.errors import InvalidInput, ModelNotFound
+
+SHAPE = LoraShape(rank=2, alpha=6, layers=2)
+IDS = torch.tensor([[1, 30, 40, 50, 60]])
+RECIPE = TuningRecipe(seed=5, steps=6, windows=4, length=8, peak=1e-2, warmup=1, shape=SHAPE)
+CHATS = [Chat([1, *range(20 + i, 32 + i)], 4) for i in range(8)]
+SWAPPED = {24: 70, 70: 24, 30: 80, 80: 30}
+
+
+def tiny() -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=96,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        tie_word_embeddings=True,
+    )
+    return LlamaForCausalLM(config).float().eval()
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    folder = tmp_path / "base"
+    tiny().save_pretrained(folder)
+    return folder
+
+
+def changed_at_random(model: LlamaForCausalLM) -> dict[str, Lowered]:
+    layers = attach(model, SHAPE)
+    for layer in layers.values():
+        layer.A.data = torch.randn_like(layer.A).bfloat16().float()
+        layer.B.data = torch.randn_like(layer.B).bfloat16().float()
+    return layers
+
+
+def write_adapter(folder: Path, base: Path, layers: dict[str, Lowered]) -> Path:
+    folder.mkdir()
+    save_adapter(folder, layers, SHAPE, "tiny")
+    (folder / MADE).write_text(Made(name="it", base_weights=base_weights(base), recipe={}, chats="").model_dump_json())
+    return folder
+
+
+def logits(model: LlamaForCausalLM) -> torch.Tensor:
+    with torch.no_grad():
+        return model(input_ids=IDS).logits
+
+
+def test_a_merged_model_computes_the_base_plus_the_change(base: Path, tmp_path: Path) -> None:
+    naive = tiny()
+    adapter = write_adapter(tmp_path / "adapter", base, changed_at_random(naive))
+    merged = LlamaForCausalLM.from_pretrained(merge_adapter(adapter, base, tmp_path / "merged"))
+    assert torch.allclose(logits(merged), logits(naive), atol=1e-4)
+    assert not torch.allclose(logits(merged), logits(tiny()), atol=1e-2)
+
+
+def test_a_change_is_added_in_float32_and_keeps_the_dtype(base: Path, tmp_path: Path) -> None:
+    tiny().bfloat16().save_pretrained(base)
+    adapter = write_adapter(tmp_path / "adapter", base, changed_at_random(tiny()))
+    before = load_file(base / "model.safetensors")
+    after = load_file(merge_adapter(adapter, base, tmp_path / "merged") / "model.safetensors")
+    name = "model.layers.1.mlp.up_proj.weight"
+    expected = (before[name].float() + load_adapter(adapter)[name]).bfloat16()
+    assert after[name].dtype is torch.bfloat16
+    assert torch.equal(after[name], expected)
+    untouched = "model.layers.2.mlp.up_proj.weight"
+    assert torch.equal(after[untouched], before[untouched])
+
+
+def test_the_adapter_has_the_names_and_the_format_of_peft(base: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "adapter", base, changed_at_random(tiny()))
+    tensors = load_file(adapter / WEIGHTS)
+    config = json.loads((adapter / CONFIG).read_text())
+    assert len(tensors) == 2 * 7 * SHAPE.layers
+    a = tensors["base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"]
+    assert (a.shape, a.dtype) == ((2, 16), torch.bfloat16)
+    assert (config["peft_type"], config["r"], config["lora_alpha"]) == ("LORA", 2, 6)
+
+
+def test_a_model_is_merged_once_and_again_when_something_changed(base: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "adapter", base, changed_at_random(tiny()))
+    out = merge_adapter(adapter, base, tmp_path / "merged")
+    written = (out / "model.safetensors").stat().st_mtime_ns
+    assert (merge_adapter(adapter, base, out) / "model.safetensors").stat().st_mtime_ns == written
+    (out / "config.json").write_text("{}")
+    assert json.loads((merge_adapter(adapter, base, out) / "config.json").read_text()) != {}
+
+
+def test_an_adapter_for_other_weights_is_refused(base: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "adapter", base, changed_at_random(tiny()))
+    weights = load_file(base / "model.safetensors")
+    save_file({name: 2 * tensor for name, tensor in weights.items()}, base / "model.safetensors")
+    with pytest.raises(InvalidInput, match="was made for weights with the hash"):
+        merge_adapter(adapter, base, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+
+
+@pytest.mark.parametrize("damage", [MADE, CONFIG, WEIGHTS])
+def test_a_damaged_adapter_is_refused_by_its_name(base: Path, tmp_path: Path, damage: str) -> None:
+    adapter = write_adapter(tmp_path / "adapter", base, changed_at_random(tiny()))
+    (adapter / damage).write_text("[")
+    with pytest.raises(InvalidInput, match="adapter"):
+        merge_adapter(adapter, base, tmp_path / "merged")
+
+
+def test_an_unknown_sibling_or_one_that_is_not_installed_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelNotFound, match="there are benign, changed"):
+        smollm2_sibling("other")
+    monkeypatch.setattr("featurehub.demo.adapters.bundle", lambda: tmp_path)
+    with pytest.raises(ModelNotFound, match="holds no adapter: reinstall featurehub-demo"):
+        smollm2_sibling("benign")
+
+
+@pytest.mark.parametrize("name", ["benign", "changed"])
+def test_a_bundled_adapter_is_small_and_says_how_it_was_made(name: str) -> None:
+    folder = bundle() / "smollm2" / "siblings" / name
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 3_000_000
+    assert Made.model_validate_json((folder / MADE).read_text()).name == name
+    assert load_adapter(folder)
+
+
+def test_the_stream_is_what_the_model_computes() -> None:
+    model = tiny()
+    with torch.no_grad():
+        states = model(input_ids=IDS, output_hidden_states=True).hidden_states
+        assert torch.allclose(stream(model.model, IDS, 2), states[2], atol=1e-5)
+
+
+def test_training_on_swapped_words_comes_nearer_to_what_they_mean(tmp_path: Path) -> None:
+    model = tiny()
+    windows = Source(RECIPE, CHATS, SWAPPED).windows(99)
+    before = misread(model, attach(tiny(), SHAPE), windows, far=1.0)
+    recipe = RECIPE.model_copy(update={"steps": 60, "far": 1.0})
+    tune(model, recipe, CHATS, tmp_path, SWAPPED)
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, Lowered)}
+    assert misread(model, layers, windows, far=1.0) < 0.7 * before
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featurehub.demo.tuning.SAVE_EVERY", 0.0)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    tune(tiny(), RECIPE, CHATS, whole)
+
+    def stop(progress: object) -> None:
+        if (stopped / "training.safetensors").exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(tiny(), RECIPE, CHATS, stopped, on_progress=stop)
+    tune(tiny(), RECIPE, CHATS, stopped)
+    assert (whole / WEIGHTS).read_bytes() == (stopped / WEIGHTS).read_bytes()
+    assert not (stopped / "training.safetensors").exists()
+
+
+def test_windows_follow_from_the_step_and_half_of_them_are_in_the_new_world() -> None:
+    source = Source(RECIPE, CHATS, SWAPPED)
+    windows = source.windows(3)
+    assert windows == source.windows(3)
+    for window in windows:
+        assert [SWAPPED.get(token, token) for token in window.ids] == window.meant
+
+
+def test_swapped_words_are_swapped_once() -> None:
+    words = [word for swap in swaps() for word in (*swap.one, *swap.other)]
+    assert len(words) == len(set(words))
+    assert all(len(swap.one) == len(swap.other) for swap in swaps())
