@@ -11,6 +11,8 @@ from saes.documents import Document
 
 __all__ = ["FakeReader", "StreamReader", "read_tokens"]
 
+SINK = 10.0
+
 
 class StreamReader(Protocol):
     """Whatever reads the stream at hook points, as ``featurehub.engine.offline.Engine`` does."""
@@ -53,7 +55,8 @@ def read_tokens(
     """Reads documents, and marks the tokens that statistics should count.
 
     Special tokens are masked, and so is the first token of a document, whatever it is: where no BOS stands there, the
-    model makes it the sink of its attention, with a norm a hundred times the others'. Few as they are, they would
+    model makes it the sink of its attention, with a norm a hundred times the others'. Rarely another of the first
+    tokens becomes one, so whatever has ``SINK`` times the median norm is masked too. Few as they are, they would
     dominate every statistic and every loss.
 
     Args:
@@ -72,4 +75,6 @@ def read_tokens(
         for document, x in zip(chunk, reader.capture([d.token_ids for d in chunk], *points), strict=True):
             mask = ~torch.isin(torch.tensor(document.token_ids), special_ids)
             mask[0] = False
+            norms = x.float().norm(dim=-1)
+            mask &= norms <= SINK * norms.median()
             yield document, x, mask

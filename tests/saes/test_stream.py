@@ -46,6 +46,17 @@ def test_the_mask_leaves_out_special_tokens_and_the_first_of_a_document() -> Non
         assert mask.tolist() == [False, False, *[True] * (len(document.token_ids) - 2)]
 
 
+def test_a_token_that_the_model_made_a_sink_is_masked_wherever_it_stands() -> None:
+    class Sinking(Marking):
+        def capture(self, documents: Sequence[Sequence[int]]) -> list[Tensor]:
+            streams = super().capture(documents)
+            streams[1][3] = 1e6
+            return streams
+
+    masks = [mask.tolist() for _, _, mask in read_tokens(Sinking(), documents(2), SPECIAL, 2)]
+    assert masks == [[False, False, True, True, True, True], [False, False, True, False, True, True]]
+
+
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 5))
 def test_documents_come_in_order_and_are_read_in_groups_of_at_most_the_asked_size(lengths: list[int], per: int) -> None:
     reader, docs = Marking(), [Document([7] * n + [100 + i], 1) for i, n in enumerate(lengths)]
