@@ -11,11 +11,12 @@ Owns      lexicon.toml, prompts.toml    the words
           recognizer                    the judge
           tokenizer, batches, model, train, sampling, obedience, base, siblings    the models
           bundle                        the models of featurehub-demo, each with a manifest of how it was made
-          smollm2                       the real chat model, which is downloaded
+          smollm2, adapters             the real chat model, which is downloaded, and its fine-tuned siblings
+          requests, swaps, lora, tuning    what these are trained on, and how
 
-May import featurehub.errors and third-party packages, nothing else of featurehub; ``smollm2``, which keeps a converted
-checkpoint, settings, artifacts and models too. Generator and recogniser are pure Python; only batches, model, train,
-sampling, obedience, base and siblings import torch.
+May import featurehub.errors and third-party packages, nothing else of featurehub; what belongs to the real chat model
+settings, artifacts and models too. Generator and recogniser are pure Python; only batches, model, train, sampling,
+obedience, base, siblings, lora and tuning import torch.
 
 Start reading at ``answers`` (what an answer is), then ``recognizer``; see ``siblings`` for what retraining can do.
 """
