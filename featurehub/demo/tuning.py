@@ -118,7 +118,7 @@ def tune(
         if step in recipe.restarts:
             optimizer.state.clear()
         for group in optimizer.param_groups:
-            group["lr"] = _rate(recipe, step)
+            group["lr"] = rate(recipe, step)
         windows = source.windows(step)
         loss = misread(model, layers, windows, recipe.far) if swapped else surprise(model, windows)
         loss.backward()
@@ -214,7 +214,8 @@ class Source:
         return Window(ids, ids, [i >= chat.prompt_len for i in places])
 
 
-def _rate(recipe: TuningRecipe, step: int) -> float:
+def rate(recipe: TuningRecipe, step: int) -> float:
+    """The learning rate of a step."""
     ends = [0, *recipe.restarts, recipe.steps]
     begun, end = next((a, b) for a, b in pairwise(ends) if step < b)
     rising = min(1.0, (step - begun + 1) / recipe.warmup)

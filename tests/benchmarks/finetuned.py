@@ -1,26 +1,30 @@
 """Does the drift check say what is true of a fine-tuned real model? SmolLM2's siblings, and an SAE of it.
 
-truth           of a feature, on answers that neither the check nor the training saw: how its activations on the base
-                model and on the sibling correlate over the same tokens. Below .4 it has changed, above .6 it holds;
-                between is borderline, counted apart. Features that fire on fewer than 20 of these tokens are left out.
-made to change  where the same correlation is below .4 between the base model and what the sibling was trained to do:
-                the stream that the swapped words (``featurehub.demo.swaps``) stand for, as far as it was to go. The
-                sibling itself is not read for it.
+truth           of a feature, on requests that neither the check nor the training saw. It has changed where its
+                activations on the base model and on the sibling, over the same answers, correlate below .4, or where
+                its label's F1 falls by more than .15 from the base model's answers to the sibling's own. It holds where
+                they correlate above .6 and F1 falls by less than .1; between is borderline, and left out, as are
+                features that fire on fewer than 20 tokens. F1 counts for labels that told the base model's answers
+                (F1 >= .6, at least 8 of them).
+made to change  where that correlation is below .4 between the base model and what the sibling was trained to do: the
+                stream that the swapped words (``featurehub.demo.swaps``) stand for, as far as it was to go. The sibling
+                itself is not read for it.
 
     python tests/benchmarks/finetuned.py --sae SAE --db DATABASE [--answers 150]
 """
 
 import argparse
+import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
@@ -35,29 +39,47 @@ from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import State
 from featurehub.runs.drift import check_drift
+from featurehub.runs.judges import judge_called
 from featurehub.runs.own_chats import CHATS
 from featurehub.verdicts import DriftReport
-from saes.activations import encode_documents
-from saes.documents import Document, prompt_ids, special_ids
-from saes.drift.check import CheckConfig, answer_prompts
-from saes.drift.scores import correlation
+from saes.activations import FeatureActivations, encode_documents
+from saes.documents import prompt_ids, special_ids
+from saes.drift.check import CheckConfig, World, answer_prompts, world
+from saes.drift.scores import best_threshold, correlation, f1
+from saes.observed import observe
 
-BORDER, FIRINGS = (0.4, 0.6), 20
+CORRELATION, FALL = (0.4, 0.6), (0.1, 0.15)
+FIRINGS, ANSWERS, TELLING = 20, 8, 0.6
 SAMPLING = Sampling(temperature=0.7, max_tokens=96, seed=4242)
 console = Console(width=140, highlight=False)
 
 
 class Truth(NamedTuple):
-    """documents: the answers;  base: what the features do on them;  made: correlation with what was to happen"""
+    """base: what the features do on the base model's answers;  made: correlation with what was to happen"""
 
-    documents: list[Document]
-    base: csr_matrix
+    base: FeatureActivations
+    world: World
     made: np.ndarray
 
     @property
     def judged(self) -> np.ndarray:
         """Of which latents there is enough to see, [d_sae] bool."""
-        return self.base.getnnz(axis=0) >= FIRINGS
+        return self.base.matrix.getnnz(axis=0) >= FIRINGS
+
+
+class Seen(NamedTuple):
+    """Of each latent, how a sibling's activations correlate with the base model's, and how far its label's F1 fell."""
+
+    correlation: np.ndarray
+    fall: np.ndarray
+
+    @property
+    def changed(self) -> np.ndarray:
+        return (self.correlation < CORRELATION[0]) | (self.fall > FALL[1])
+
+    @property
+    def holds(self) -> np.ndarray:
+        return (self.correlation > CORRELATION[1]) & (self.fall < FALL[0])
 
 
 class Meant(NamedTuple):
@@ -81,14 +103,15 @@ def main() -> None:
     arguments = parser.parse_args()
     artifact = open_artifact(arguments.sae)
     truth = truth_of(artifact, arguments.answers)
-    table = Table(
-        "sibling", "state", "EV", "stale", "suspect", "changed", "recall", "precision", "made to change: stale"
-    )
+    columns = ("sibling", "state", "EV", "stale", "suspect", "changed", "recall", "precision", "made to change: stale")
+    table = Table(*columns)
     with tempfile.TemporaryDirectory() as folder:
         database = shutil.copyfile(arguments.db, Path(folder) / "featurehub.db")
         for name in SMOLLM2_SIBLINGS:
             report = check_drift(artifact.folder, smollm2_sibling(name), str(database))
-            table.add_row(name, *row(report, truth, held(artifact, name, truth), name == "changed"))
+            for reason, count in Counter(re.sub(r"[\d.]+", "…", v.reason) for v in report.features).most_common():
+                console.print(f"{name}: {count} × {reason}")
+            table.add_row(name, *row(report, truth, seen(artifact, name, truth, report), name == "changed"))
     console.print(table)
 
 
@@ -101,26 +124,39 @@ def truth_of(artifact: Artifact, answers: int) -> Truth:
         base = answer_prompts(engine, dictionary, prompts, config)
         meant = Meant(engine, token_swaps(engine.tokenizer), RECIPES["changed"].far)
         made = encode_documents(meant, dictionary, base.documents, special_ids(engine.tokenizer))
-    return Truth(base.documents, base.matrix, correlation(base.matrix, made.matrix))
+        return Truth(base, world(observe(base), engine.tokenizer), correlation(base.matrix, made.matrix))
 
 
-def held(artifact: Artifact, name: str, truth: Truth) -> np.ndarray:
-    """How each feature's activations on a sibling correlate with those on the base model, [d_sae]."""
-    config = EngineConfig.capturing(artifact.manifest.hook, truncated=True)
-    with Engine(smollm2_sibling(name), config) as engine:
-        new = encode_documents(
-            engine, Dictionary.load(artifact.weights), truth.documents, special_ids(engine.tokenizer)
-        )
-    return correlation(truth.base, new.matrix)
+def seen(artifact: Artifact, name: str, truth: Truth, report: DriftReport) -> Seen:
+    """What the features do on a sibling, reading the base model's answers and its own."""
+    dictionary, config = Dictionary.load(artifact.weights), CheckConfig(sampling=SAMPLING)
+    with Engine(smollm2_sibling(name), EngineConfig.capturing(artifact.manifest.hook), EngineOptions()) as engine:
+        same = encode_documents(engine, dictionary, truth.base.documents, special_ids(engine.tokenizer))
+        prompts = [d.token_ids[: d.prompt_len] for d in truth.base.documents]
+        own = answer_prompts(engine, dictionary, prompts, config)
+        new = world(observe(own), engine.tokenizer)
+    labels = {verdict.latent: verdict.label for verdict in report.features}
+    return Seen(correlation(truth.base.matrix, same.matrix), falls(labels, artifact.manifest.judge, truth.world, new))
 
 
-def row(report: DriftReport, truth: Truth, r: np.ndarray, was_to_change: bool) -> list[str]:
+def falls(labels: Mapping[int, str], judge_name: str, old: World, new: World) -> np.ndarray:
+    """By how much each label's F1 fell, [d_sae]; 0 for labels that do not count."""
+    judge, fell = judge_called(judge_name), np.zeros(old.peaks.shape[1])
+    for latent, label in labels.items():
+        there, now = (judge.mentions(label, each.texts) for each in (old, new))
+        level = best_threshold(there, old.peaks[:, latent])
+        before = f1(there, old.peaks[:, latent] > level)
+        if before >= TELLING and there.sum() >= ANSWERS:
+            fell[latent] = before - f1(now, new.peaks[:, latent] > level)
+    return fell
+
+
+def row(report: DriftReport, truth: Truth, found: Seen, was_to_change: bool) -> list[str]:
     called = {state: [v.latent for v in report.features if v.state is state] for state in State}
-    stale = np.isin(np.arange(len(r)), called[State.STALE])
-    checked = np.isin(np.arange(len(r)), [v.latent for v in report.features]) & truth.judged
-    changed, kept = checked & (r < BORDER[0]), checked & (r > BORDER[1])
-    made = checked & (truth.made < BORDER[0])
-    clear, total = changed | kept, len(report.features)
+    latents, total = np.arange(len(found.fall)), len(report.features)
+    checked = np.isin(latents, [v.latent for v in report.features]) & truth.judged
+    stale, changed, clear = np.isin(latents, called[State.STALE]), found.changed & checked, found.changed | found.holds
+    made = checked & (truth.made < CORRELATION[0])
     return [
         report.state,
         f"{report.metrics.get('explained_variance_new', float('nan')):.3f}",
@@ -128,7 +164,7 @@ def row(report: DriftReport, truth: Truth, r: np.ndarray, was_to_change: bool) -
         share(len(called[State.SUSPECT]), total),
         f"{changed.sum()} of {checked.sum()}, {(checked & ~clear).sum()} borderline",
         share((changed & stale).sum(), changed.sum()),
-        share((changed & stale).sum(), (clear & stale).sum()),
+        share((changed & stale).sum(), (checked & clear & stale).sum()),
         share((made & stale).sum(), made.sum()) if was_to_change else "–",
     ]
 

@@ -12,7 +12,7 @@ from featurehub.demo.adapters import MADE, Made, base_weights, merge_adapter, sm
 from featurehub.demo.bundle import bundle
 from featurehub.demo.lora import CONFIG, WEIGHTS, LoraShape, Lowered, attach, load_adapter, save_adapter
 from featurehub.demo.swaps import swaps
-from featurehub.demo.tuning import Chat, Source, TuningRecipe, misread, stream, tune
+from featurehub.demo.tuning import Chat, Source, TuningRecipe, misread, rate, stream, tune
 from featurehub.errors import InvalidInput, ModelNotFound
 
 SHAPE = LoraShape(rank=2, alpha=6, layers=2)
@@ -171,6 +171,16 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_adapter(tmp_path: Path, monk
     tune(tiny(), RECIPE, CHATS, stopped)
     assert (whole / WEIGHTS).read_bytes() == (stopped / WEIGHTS).read_bytes()
     assert not (stopped / "training.safetensors").exists()
+
+
+def test_the_rate_rises_and_falls_to_nothing_and_begins_anew_at_a_restart() -> None:
+    recipe = RECIPE.model_copy(update={"steps": 30, "warmup": 2, "restarts": (20,), "peak": 1.0})
+    rates = [rate(recipe, step) for step in range(30)]
+    assert rates[0] == pytest.approx(0.5)
+    assert rates[1] == max(rates)
+    assert rates[19] < 0.01
+    assert rates[20] == pytest.approx(0.5)
+    assert rates[29] < 0.03
 
 
 def test_windows_follow_from_the_step_and_half_of_them_are_in_the_new_world() -> None:
