@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,11 +13,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from featurehub.dictionary import Dictionary
+from saes.activations import encode_documents
 from saes.documents import Document
 from saes.reader import FakeReader
 from saes.recipes import Recipe
 from saes.run import TrainConfig, resume_run
-from saes.spans import SpanChunks, span_means, stride
+from saes.spans import SpanChunks, running_means, span_means, stride
 from saes.steering_vectors import steering_vectors, token_thresholds
 from saes.stream import DocumentChunks, Stream, StreamConfig
 from saes.train import SaeRun, train
@@ -73,6 +75,16 @@ def test_a_span_begins_every_few_tokens_and_none_is_cut_off(length: int, span: i
         torch.testing.assert_close(found, torch.stack(wanted))
 
 
+@given(length=st.integers(0, 40), span=st.integers(2, 12))
+def test_around_a_token_is_the_mean_of_as_many_tokens_as_the_document_has_there(length: int, span: int) -> None:
+    x = torch.randn(length, 3, generator=torch.Generator().manual_seed(length))
+    means = running_means(x, span)
+    assert means.shape == x.shape
+    for at in range(length):
+        own = x[max(0, at - span // 2) : at - span // 2 + span]
+        torch.testing.assert_close(means[at], own.mean(dim=0))
+
+
 def test_no_span_reaches_into_another_document() -> None:
     source = chunks()
     wanted = [span_means(x, SPAN) for x in source.streams(2)]
@@ -118,6 +130,21 @@ def test_a_run_ends_in_an_sae_for_tokens_with_steering_vectors(trained: Dictiona
     assert trained.W_steer is not None
     torch.testing.assert_close(trained.W_steer.norm(dim=-1), trained.W_dec.norm(dim=-1))
     assert float((trained.encode(tokens) > 0).sum(dim=-1).float().mean()) == pytest.approx(RECIPE.k, rel=0.4)
+
+
+def test_labels_are_made_from_what_is_around_each_token(trained: Dictionary) -> None:
+    reader, documents = FakeReader(30, trained.d_model), [Document([0, *range(2, 20)], 1), Document([0, 3, 1, 4], 1)]
+    seen = encode_documents(reader, trained, documents, {0, 1}, span=4)
+    assert seen.around is not None
+    assert trained.span_threshold is not None
+    for i, document in enumerate(documents):
+        [x] = reader.capture([document.token_ids])
+        ordinary = [at for at, token in enumerate(document.token_ids) if token not in {0, 1}]
+        wanted = torch.zeros(len(x), trained.d_sae)
+        wanted[ordinary] = trained.of_spans.encode(running_means(x[ordinary], 4))
+        rows = seen.around[seen.offsets[i] : seen.offsets[i + 1]].toarray()
+        np.testing.assert_allclose(rows, wanted.numpy(), rtol=1e-4, atol=1e-4)
+    assert encode_documents(reader, trained, documents, {0, 1}).around is None
 
 
 def test_a_run_that_was_stopped_ends_in_the_same_sae(trained: Dictionary, tmp_path: Path) -> None:
