@@ -10,8 +10,8 @@ occur in the corpus, they say by themselves which latents they go with.
    a tone or a form for instance, which the answer then has without the word); A is the larger of the two.
 3. B_w = A_w + Σ_v cos(w, v) · A_v over the ``ALIKE`` words v next to w in the model's own unembedding, mean-centred:
    rare words are found by what common ones go with.
-4. C_w = B_w · min(1, log(1 / g_w) / log(1 / RARE)), for a word in a share g_w of all sentences: what goes with a word
-   that stands everywhere is no subject.
+4. C_{w,i} = (B_{w,i} − mean of B_i over all words) · min(1, log(1 / g_w) / log(1 / RARE)), for a word in a share g_w of
+   all sentences: neither what goes with a word that stands everywhere is a subject, nor what goes with most words.
 5. Of each word, the ``KEPT`` latents with the largest C stay, if it is at least ``LEAST``.
 """
 
@@ -135,13 +135,19 @@ class Firing(NamedTuple):
         return ((own.T @ self.a).toarray() - total * self.mean) / self.scale
 
 
+def together(shown: Sequence[Firing], words: np.ndarray, lent: csc_matrix | None) -> np.ndarray:
+    """B of some words over all kinds of units, [words, d_sae]."""
+    return np.max([each.go_with(words, lent) for each in shown], axis=0)
+
+
 def strongest(
     names: Sequence[str], shown: Sequence[Firing], rarity: np.ndarray, lent: csc_matrix | None
 ) -> Iterator[tuple[str, tuple[tuple[int, float], ...]]]:
     """Steps 1 to 5, some words at a time."""
-    for start in range(0, len(names), BLOCK):
-        words = np.arange(start, min(start + BLOCK, len(names)))
-        C = np.max([each.go_with(words, lent) for each in shown], axis=0) * rarity[words, None]
+    blocks = [np.arange(start, min(start + BLOCK, len(names))) for start in range(0, len(names), BLOCK)]
+    mean = sum(together(shown, words, lent).sum(axis=0) for words in blocks) / len(names)
+    for words in blocks:
+        C = (together(shown, words, lent) - mean) * rarity[words, None]
         for word, row in zip(words.tolist(), C, strict=True):
             best = [(int(i), round(float(row[i]), 3)) for i in largest(row, KEPT) if row[i] >= LEAST]
             if best:

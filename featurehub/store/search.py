@@ -11,15 +11,16 @@
    weighted by how rare the word is among the candidates, and a name's further words cost up to a tenth. By words it is
    ``GOES`` x the mean of m / (1 + m) over those words of the query that go with any feature, m being how much they go
    with this one. A feature's relevance is the best of these, or ``TEXT`` where only its text was found.
-4. Rank: relevance x label score x steerability, where a factor that was never measured counts as ``UNSCORED`` or
-   ``UNTESTED``, and no factor counts less than ``FLOOR``: what does not steer comes last, but can still be found.
+4. Rank: relevance² x label score x steerability (what steers well to something else must not come first), where a factor that was never measured counts as ``UNSCORED`` or
+   ``UNTESTED``, and no factor counts less than ``FLOOR``: what does not steer comes last, but can still be found. What
+   is most relevant by words of no label counts as ``UNSCORED`` too, however good its label is at something else.
    What was found by its text alone comes after all that has the word in a name, however well it steers.
 5. An empty query lists all features, relevance 1.
 """
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -133,7 +134,7 @@ def search(session: Session, query: str, saes: Sequence[str], limit: int, after:
     words = words_of(query)
     hits = _hits(session, query, words, saes)
     relevance = _relevance(words, hits)
-    ranked = _ranked(hits, relevance)
+    ranked = _ranked(hits, relevance, _by_word(hits, relevance))
     start = _start(ranked, after)
     page = ranked[start : start + limit]
     features = load_features(session, page)
@@ -145,7 +146,7 @@ def rank(relevance: float, label_score: float | None, steerability: float | None
     """The number that results are ordered by."""
     score = UNSCORED if label_score is None else label_score
     steers = UNTESTED if steerability is None else steerability
-    return relevance * max(score, FLOOR) * max(steers, FLOOR)
+    return relevance**2 * max(score, FLOOR) * max(steers, FLOOR)
 
 
 def grade(query: Sequence[str], name: str, weight: Callable[[str], float]) -> float:
@@ -243,10 +244,18 @@ def _rarity(names: Iterable[Sequence[str]]) -> Callable[[str], float]:
     return lambda word: math.log(2 + total / (1 + counts[word]))
 
 
-def _ranked(hits: Iterable[Hit], relevance: Mapping[str, float]) -> list[str]:
+def _by_word(hits: Sequence[Hit], relevance: Mapping[str, float]) -> set[str]:
+    """The features that are as relevant as they are by words of no label."""
+    going = _going([each for each in hits if each.source == "word"])
+    return {id for id, each in going.items() if each >= relevance[id]}
+
+
+def _ranked(hits: Iterable[Hit], relevance: Mapping[str, float], by_word: Collection[str]) -> list[str]:
     """All ids that were found, best first; those found by text come after those by name, equal ones by id."""
     scores = {
-        each.id: rank(relevance[each.id], each.label_score, each.steerability) for each in hits if each.id in relevance
+        each.id: rank(relevance[each.id], None if each.id in by_word else each.label_score, each.steerability)
+        for each in hits
+        if each.id in relevance
     }
     return sorted(scores, key=lambda id: (relevance[id] <= TEXT, -scores[id], id))
 

@@ -17,24 +17,23 @@ def test_words_go_with_the_latents_that_fire_where_they_occur(corpus: Corpus) ->
     assert all(len(each) <= KEPT and each[-1][1] >= LEAST for each in words.values())
 
 
-def naive(corpus: Corpus, word: str) -> np.ndarray:
-    """A of a word in sentences and in requests, [2, d_sae]."""
+def naive(corpus: Corpus, lent: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """C of every word, [d_sae]."""
     views = build_views(corpus, 1, 1)
-    return np.stack([naive_in(units, views.names.index(word)) for units in (views.sentences, views.requests)])
+    count = len(views.names)
+    A = [np.stack([naive_in(units, word) for word in range(count)]) for units in (views.sentences, views.requests)]
+    B = np.max(A if lent is None else [lent @ each for each in A], axis=0)
+    share = views.sentences.terms.toarray().mean(axis=0)
+    C = (B - B.mean(axis=0)) * np.minimum(1.0, np.log(share) / np.log(RARE))[:, None]
+    return dict(zip(views.names, C, strict=True))
 
 
 def naive_in(units: Units, word: int) -> np.ndarray:
+    """A of one word in sentences or in requests, [d_sae]."""
     firing, has = units.firing.toarray(), units.terms.toarray()[:, word] > 0
     std = firing.std(axis=0)
     z = (firing - firing.mean(axis=0)) / (std + std.mean())
     return z[has].sum(axis=0) / (has.sum() + PRIOR)
-
-
-def rarity(corpus: Corpus, word: str) -> float:
-    """What step 4 multiplies by."""
-    views = build_views(corpus, 1, 1)
-    share = views.sentences.terms.toarray()[:, views.names.index(word)].mean()
-    return min(1.0, float(np.log(share) / np.log(RARE)))
 
 
 def kept(much: np.ndarray) -> dict[int, float]:
@@ -43,8 +42,7 @@ def kept(much: np.ndarray) -> dict[int, float]:
 
 @pytest.mark.parametrize("word", ["loan", "branch", "storm", "the"])
 def test_the_formula(corpus: Corpus, word: str) -> None:
-    wanted = naive(corpus, word).max(axis=0) * rarity(corpus, word)
-    assert dict(associate(corpus).get(word, ())) == pytest.approx(kept(wanted), rel=5e-3, abs=1e-3)
+    assert dict(associate(corpus).get(word, ())) == pytest.approx(kept(naive(corpus)[word]), rel=5e-3, abs=1e-3)
 
 
 def test_words_that_the_model_holds_alike_lend_each_other(corpus: Corpus) -> None:
@@ -58,9 +56,11 @@ def test_words_that_the_model_holds_alike_lend_each_other(corpus: Corpus) -> Non
     assert np.diag(share).tolist() == [1.0] * 4
     assert share[1].sum() == share[:, 1].sum() == 1.0
     assert share[0, 3] == pytest.approx(float(vectors.rows[2] @ vectors.rows[1]), abs=1e-5)
-    wanted = naive(corpus, "loan") + share[0, 3] * naive(corpus, "choir") + share[2, 3] * naive(corpus, "rain")
-    wanted = wanted.max(axis=0) * rarity(corpus, "loan")
-    assert dict(associate(corpus, vocabulary, unembed)["loan"]) == pytest.approx(kept(wanted), rel=5e-3, abs=2e-3)
+    found = associate(corpus, vocabulary, unembed)
+    names = build_views(corpus, 1, 1).names
+    wanted = naive(corpus, lending(names, WordVectors.of(vocabulary, unembed, names)).toarray())
+    for word in ("loan", "choir", "rain"):
+        assert dict(found.get(word, ())) == pytest.approx(kept(wanted[word]), rel=5e-3, abs=2e-3)
 
 
 def test_the_same_corpus_gives_the_same_words(corpus: Corpus) -> None:
