@@ -11,8 +11,8 @@ A feature's reading is judged by what its label promises: the F1 between "the la
 3. suspect   the F1 held, but the activations correlate below ``r_suspect``
 4. fresh     otherwise
 
-The artifact: stale where it no longer reconstructs (EV < ``ev_stale``; then every feature is) or most judged features
-are stale; unchecked where none has a label, since a good reconstruction proves nothing; suspect where more than
+The artifact: stale where it no longer reconstructs (EV below ``ev_stale`` of what it was; then every feature is) or most
+judged features are stale; unchecked where none has a label, since a good reconstruction proves nothing; suspect where more than
 ``share_suspect`` of them are not fresh; else fresh.
 """
 
@@ -38,7 +38,8 @@ class Thresholds(Frozen):
         r_suspect: Suspect if old and new activations correlate less than this.
         r_stale: Stale if they correlate less than this and the label cannot be judged.
         firings_min: Tokens on which a feature must have fired for its correlation to decide.
-        ev_stale: The artifact is stale if it explains less than this share of the new model's variance.
+        ev_stale: The artifact is stale if it explains less than this share of the new model's variance, relative to
+            what it explained of the old one's. SAEs of spans never explain most of the variance of single tokens.
         share_stale: The artifact is stale if more than this share of its labelled features is.
         share_suspect: The artifact is suspect if more than this share of its labelled features is not fresh.
     """
@@ -142,12 +143,13 @@ def judge_artifact(
     """Returns the state of an artifact, and the reason in words.
 
     Args:
-        metrics: Of the check; ``explained_variance_new`` decides whether the SAE still reconstructs.
+        metrics: Of the check; ``explained_variance_old`` and ``_new`` decide whether the SAE still reconstructs.
         verdicts: Verdicts on all labelled features.
         t: The thresholds.
     """
     if not reconstructs(metrics, t):
-        return State.STALE, f"it explains {metrics['explained_variance_new']:.2f} of the new model's variance"
+        old, new = metrics["explained_variance_old"], metrics["explained_variance_new"]
+        return State.STALE, f"it explains {new:.2f} of the new model's variance, and {old:.2f} of the old one's"
     if not verdicts:
         return State.UNCHECKED, "no feature has a label, so that nothing could be checked"
     judged = len(verdicts)
@@ -161,4 +163,4 @@ def judge_artifact(
 
 def reconstructs(metrics: Mapping[str, float], t: Thresholds) -> bool:
     """Returns whether the SAE still explains enough of the new model's variance; nan is not enough."""
-    return metrics["explained_variance_new"] >= t.ev_stale
+    return metrics["explained_variance_new"] >= t.ev_stale * max(0.0, metrics["explained_variance_old"])

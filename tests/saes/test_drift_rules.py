@@ -87,8 +87,21 @@ def verdicts(fresh: int, suspect: int, stale: int) -> list[FeatureVerdict]:
 def test_an_artifact_is_judged_by_its_features_and_its_reconstruction(
     counts: tuple[int, int, int], ev: float, state: State
 ) -> None:
-    assert judge_artifact({"explained_variance_new": ev}, verdicts(*counts), T)[0] is state
+    assert (
+        judge_artifact({"explained_variance_old": 1.0, "explained_variance_new": ev}, verdicts(*counts), T)[0] is state
+    )
+
+
+@pytest.mark.parametrize(("new", "state"), [(0.39, State.FRESH), (0.21, State.FRESH), (0.19, State.STALE)])
+def test_an_sae_that_never_explained_much_is_held_against_what_it_did(new: float, state: State) -> None:
+    metrics = {"explained_variance_old": 0.4, "explained_variance_new": new}
+    assert judge_artifact(metrics, verdicts(20, 0, 0), T)[0] is state
 
 
 def test_an_artifact_whose_reconstruction_is_undefined_is_not_fresh() -> None:
-    assert judge_artifact({"explained_variance_new": float("nan")}, verdicts(20, 0, 0), T)[0] is State.STALE
+    assert (
+        judge_artifact({"explained_variance_old": 1.0, "explained_variance_new": float("nan")}, verdicts(20, 0, 0), T)[
+            0
+        ]
+        is State.STALE
+    )

@@ -152,7 +152,7 @@ def show_search(client: Client, search: Search) -> None:
     table = Table("label", "relevance", "label score", "steerability", title=f"a search for “{search.query}”")
     for each in client.features.search(search.query, limit=search.limit):
         numbers = (each.relevance, each.label_score, each.steerability)
-        table.add_row(each.label, *("–" if number is None else f"{number:.2f}" for number in numbers))
+        table.add_row(each.label or each.id, *("–" if number is None else f"{number:.2f}" for number in numbers))
     output.print(table)
 
 
