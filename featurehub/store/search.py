@@ -11,9 +11,10 @@
    weighted by how rare the word is among the candidates, and a name's further words cost up to a tenth. By words it is
    ``GOES`` x the mean of m / (1 + m) over those words of the query that go with any feature, m being how much they go
    with this one. A feature's relevance is the best of these, or ``TEXT`` where only its text was found.
-4. Rank: relevance² x label score x steerability (what steers well to something else must not come first), where a factor that was never measured counts as ``UNSCORED`` or
-   ``UNTESTED``, and no factor counts less than ``FLOOR``: what does not steer comes last, but can still be found. What
-   is most relevant by words of no label counts as ``UNSCORED`` too, however good its label is at something else.
+4. Rank: relevance² x label score x steerability; squared, since what steers well to something else must not come first.
+   A factor that was never measured counts as ``UNSCORED`` or ``UNTESTED``, and no factor counts less than ``FLOOR``:
+   what does not steer comes last, but can still be found. What is most relevant by words of no label counts as
+   ``UNSCORED`` too, however good its label is at something else.
    What was found by its text alone comes after all that has the word in a name, however well it steers.
 5. An empty query lists all features, relevance 1.
 """

@@ -11,9 +11,9 @@ A feature's reading is judged by what its label promises: the F1 between "the la
 3. suspect   the F1 held, but the activations correlate below ``r_suspect``
 4. fresh     otherwise
 
-The artifact: stale where it no longer reconstructs (EV below ``ev_stale`` of what it was; then every feature is) or most
-judged features are stale; unchecked where none has a label, since a good reconstruction proves nothing; suspect where more than
-``share_suspect`` of them are not fresh; else fresh.
+The artifact: stale where it no longer reconstructs (EV below ``ev_stale`` of what it was; then every feature is) or
+most judged features are stale; unchecked where none has a label, since a good reconstruction proves nothing; suspect
+where more than ``share_suspect`` of them are not fresh; else fresh.
 """
 
 from collections.abc import Mapping, Sequence

@@ -120,7 +120,7 @@ def test_latents_whose_decoder_row_is_zero_get_labels_and_no_strength(tmp_path: 
     with open_store(plan.database).read() as reader:
         features = [feature for feature in reader.features(artifact.manifest.id) if feature.label]
     silent = [feature for feature in features if feature.latent % 2 == 0]
-    assert 3 < len(silent) < len(features)
+    assert 0 < len(silent) < len(features)
     assert all(each.strength is None and each.steerability == 0.0 and not each.writes for each in silent)
     assert all(each.strength and each.writes for each in features if each.latent % 2)
 
