@@ -145,6 +145,7 @@ def strongest(
 ) -> Iterator[tuple[str, tuple[tuple[int, float], ...]]]:
     """Steps 1 to 5, some words at a time."""
     blocks = [np.arange(start, min(start + BLOCK, len(names))) for start in range(0, len(names), BLOCK)]
+    # B is computed twice, since all of it at once would take a gigabyte for each 25,000 latents.
     mean = sum(together(shown, words, lent).sum(axis=0) for words in blocks) / len(names)
     for words in blocks:
         C = (together(shown, words, lent) - mean) * rarity[words, None]

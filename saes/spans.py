@@ -35,7 +35,7 @@ def span_means(x: Float[Tensor, "tokens d"], span: int) -> Float[Tensor, "spans 
     """
     if len(x) <= span:
         return x.mean(dim=0, keepdim=True) if len(x) else x
-    before = torch.cat([torch.zeros_like(x[:1], dtype=torch.float64), x.double().cumsum(dim=0)])
+    before = sums_before(x)
     return ((before[span:] - before[:-span]) / span)[:: stride(span)].to(x.dtype)
 
 
@@ -46,10 +46,15 @@ def running_means(x: Float[Tensor, "tokens d"], span: int) -> Float[Tensor, "tok
         x: The stream of its ordinary tokens, [tokens, d].
         span: Tokens of a span.
     """
-    before = torch.cat([torch.zeros_like(x[:1], dtype=torch.float64), x.double().cumsum(dim=0)])
+    before = sums_before(x)
     at = torch.arange(len(x))
     start, stop = (at - span // 2).clamp(min=0), (at - span // 2 + span).clamp(max=len(x))
     return ((before[stop] - before[start]) / (stop - start)[:, None]).to(x.dtype)
+
+
+def sums_before(x: Float[Tensor, "tokens d"]) -> Float[Tensor, "bounds d"]:
+    """Returns the sums of the first 0, 1, … tokens, [tokens + 1, d]; in float64, since they are subtracted."""
+    return torch.cat([x.new_zeros(1, x.shape[1], dtype=torch.float64), x.double().cumsum(dim=0)])
 
 
 class SpanChunks:

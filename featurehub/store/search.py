@@ -134,8 +134,10 @@ def search(session: Session, query: str, saes: Sequence[str], limit: int, after:
         raise InvalidInput(f"limit must lie in 1..{LIMIT}, not {limit}", param="limit")
     words = words_of(query)
     hits = _hits(session, query, words, saes)
-    relevance = _relevance(words, hits)
-    ranked = _ranked(hits, relevance, _by_word(hits, relevance))
+    going = _going([each for each in hits if each.source == "word"])
+    relevance = _relevance(words, hits, going)
+    by_word = {id for id, each in going.items() if each >= relevance[id]}
+    ranked = _ranked(hits, relevance, by_word)
     start = _start(ranked, after)
     page = ranked[start : start + limit]
     features = load_features(session, page)
@@ -208,12 +210,11 @@ def _alike(session: Session, words: Sequence[str], saes: Sequence[str]) -> list[
     return [named[at] for _, _, at in alike]
 
 
-def _relevance(words: Sequence[str], hits: Iterable[Hit]) -> dict[str, float]:
-    """Relevance of every feature that was found."""
-    listed = list(hits)
-    weight = _rarity(words_of(each.name or "") for each in listed if each.source == "name")
-    found = _going([each for each in listed if each.source == "word"])
-    for each in (each for each in listed if each.source != "word"):
+def _relevance(words: Sequence[str], hits: Sequence[Hit], going: Mapping[str, float]) -> dict[str, float]:
+    """Relevance of every feature that was found, by words of no label (``going``) or otherwise."""
+    weight = _rarity(words_of(each.name or "") for each in hits if each.source == "name")
+    found = dict(going)
+    for each in (each for each in hits if each.source != "word"):
         graded = _graded(each, words, weight)
         if graded > found.get(each.id, 0.0):
             found[each.id] = graded
@@ -243,12 +244,6 @@ def _rarity(names: Iterable[Sequence[str]]) -> Callable[[str], float]:
     counts = Counter(chain.from_iterable(set(name) for name in names))
     total = sum(counts.values())
     return lambda word: math.log(2 + total / (1 + counts[word]))
-
-
-def _by_word(hits: Sequence[Hit], relevance: Mapping[str, float]) -> set[str]:
-    """The features that are as relevant as they are by words of no label."""
-    going = _going([each for each in hits if each.source == "word"])
-    return {id for id, each in going.items() if each >= relevance[id]}
 
 
 def _ranked(hits: Iterable[Hit], relevance: Mapping[str, float], by_word: Collection[str]) -> list[str]:

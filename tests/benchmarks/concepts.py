@@ -70,13 +70,6 @@ class Arm(NamedTuple):
     steering: Steering | None
 
 
-class Rows(NamedTuple):
-    """Directions beside the SAE's own, in an SAE that never fires: one per concept."""
-
-    sae: SaeConfig
-    norm: float
-
-
 def main() -> None:
     options = parse()
     concepts = [
@@ -136,23 +129,23 @@ def snippet_means(model: Path, artifact: Artifact, concepts: Sequence[Concept]) 
         return torch.stack([mean(c.positives) - mean(c.negatives) for c in concepts])
 
 
-def write_rows(folder: Path, rows: torch.Tensor) -> Rows:
+def write_rows(folder: Path, rows: torch.Tensor) -> SaeConfig:
     """Rows of length 1 as decoder rows of an SAE that never fires."""
     folder.mkdir()
     rows = torch.nn.functional.normalize(rows, dim=-1)
     count, width = rows.shape
     never = torch.full((count,), 1e9)
     Dictionary(rows, rows, torch.zeros(count), torch.zeros(width), never).save(folder / "sae.safetensors")
-    return Rows(SaeConfig(id=sha256(folder / "sae.safetensors"), folder=folder, d_sae=count), 1.0)
+    return SaeConfig(id=sha256(folder / "sae.safetensors"), folder=folder, d_sae=count)
 
 
-def holding(artifact: Artifact, rows: Sequence[Rows]) -> EngineConfig:
+def holding(artifact: Artifact, rows: Sequence[SaeConfig]) -> EngineConfig:
     own = EngineConfig.holding(artifact).hooks[0]
-    return EngineConfig(hooks=(HookConfig(point=own.point, saes=(*own.saes, *(each.sae for each in rows))),))
+    return EngineConfig(hooks=(HookConfig(point=own.point, saes=(*own.saes, *rows)),))
 
 
 def arms_of(
-    concept: Concept, feature: Feature | None, index: int, artifact: Artifact, rows: Sequence[Rows]
+    concept: Concept, feature: Feature | None, index: int, artifact: Artifact, rows: Sequence[SaeConfig]
 ) -> dict[str, Arm]:
     """By name; without a feature nothing steers."""
     strength = feature.strength or 0.0 if feature else 0.0
@@ -161,7 +154,7 @@ def arms_of(
     def own(weight: float) -> Steering | None:
         return nudge(artifact.manifest.id, feature.latent, weight * strength) if feature else None
 
-    random, difference = (nudge(each.sae.id, index, strength * norm) for each in rows)
+    random, difference = (nudge(each.id, index, strength * norm) for each in rows)
     asking = f"Talk about {concept.query}."
     return {
         "unsteered": Arm(None, None), "0.7": Arm(None, own(0.7)), "1.0": Arm(None, own(1.0)),
