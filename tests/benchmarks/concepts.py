@@ -12,21 +12,26 @@ features, nor their labels and strengths. Of each, answers to neutral prompts ar
     prompt + 1.0    both
     unsteered       neither
 
-1. A judge of a concept is a logistic regression on embeddings of its snippets, with unsteered answers among the
-   negatives; it says yes to 5 % of other unsteered answers. There are two: on sentence embeddings, and on words.
-2. An answer is coherent if it is no less likely under the unsteered model than 95 % of unsteered answers, and repeats
-   itself no more than 95 % of them.
-3. Scores are means over concepts of the share of answers that show the concept, with 95 % intervals from drawing
+1. A reference is drawn first: unsteered answers to the prompts that no arm has.
+2. A judge of a concept is a logistic regression on its snippets, with half of the reference among the negatives; it
+   says of at most 5 % of the other half that they show the concept. There are two: on sentence embeddings, and on words.
+3. An answer is coherent if it is no less likely under the unsteered model, given its request, than 95 % of the
+   reference, and repeats itself no more than 95 % of it. Text about something that nobody asked for is less likely even
+   if it is well written; so that is measured given the request "Talk about <query>.", too, and the likelier one counts
+   as "readable".
+4. Scores are means over concepts of the share of answers that show the concept, with 95 % intervals from drawing
    concepts and answers again.
 
     python tests/benchmarks/concepts.py MODEL SAE --db DB --concepts concepts.jsonl --prompts eval_prompts.jsonl \
-        --embedder FOLDER --answers 40
+        --embedder FOLDER --answers 40 --keep FOLDER
+
+Answers are kept in a folder, concept by concept, and a run that was stopped goes on there.
 """
 
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,18 +43,19 @@ from rich.console import Console
 from rich.table import Table
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
-from featurehub.artifacts.files import sha256
+from featurehub.artifacts.files import sha256, write_text
 from featurehub.dictionary import Dictionary
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
-from featurehub.engine.offline import Engine, EngineOptions, Generation, Sampling
+from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Feature, Mode
 from featurehub.store import open_store
 from saes.documents import prompt_ids, special_ids
+from saes.texts import Message
 
 TOKENS = 40
 ARMS = ("unsteered", "0.7", "1.0", "turned", "random", "DiffMean", "prompt", "prompt + 1.0")
-PER_RUN = 256
+REFERENCE = 400
 DRAWS = 2000
 output = Console(width=140)
 
@@ -70,6 +76,14 @@ class Arm(NamedTuple):
     steering: Steering | None
 
 
+class Answer(NamedTuple):
+    """The ids of a prompt and of its answer, and the answer's text."""
+
+    prompt: list[int]
+    ids: list[int]
+    text: str
+
+
 def main() -> None:
     options = parse()
     concepts = [
@@ -86,11 +100,29 @@ def main() -> None:
             write_rows(difference, means),
         ]
         with Engine(options.model, holding(artifact, rows), EngineOptions(kv_cache_gib=2, max_model_len=256)) as engine:
+            reference = kept(
+                options.keep / "reference.json",
+                lambda: {"unsteered": drawn(engine, Arm(None, None), prompts[1::2], REFERENCE, 999_000)},
+            )
             answers = [
-                asked(engine, arms_of(c, f, i, artifact, rows), prompts, i, options.answers)
+                kept(
+                    options.keep / f"{i:02}.json",
+                    lambda c=c, f=f, i=i: asked(
+                        engine, arms_of(c, f, i, artifact, rows), prompts[::2], i, options.answers
+                    ),
+                )
                 for i, (c, f) in enumerate(zip(concepts, found, strict=True))
             ]
-    report(concepts, found, answers, options)
+            meant = [prompt_ids(engine.tokenizer, chat(talk_about(concept))) for concept in concepts]
+    report(concepts, found, reference["unsteered"], answers, meant, options)
+
+
+def kept(path: Path, ask: Callable[[], dict[str, list[Answer]]]) -> dict[str, list[Answer]]:
+    """Answers by arm: those of an earlier start, or new ones, which are kept."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(ask()))
+    return {arm: [Answer(*each) for each in own] for arm, own in json.loads(path.read_text("utf-8")).items()}
 
 
 def parse() -> argparse.Namespace:
@@ -100,6 +132,7 @@ def parse() -> argparse.Namespace:
     for name in ("db", "concepts", "prompts", "embedder"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--answers", type=int, default=40)
+    parser.add_argument("--keep", type=Path, required=True)
     return parser.parse_args()
 
 
@@ -155,7 +188,7 @@ def arms_of(
         return nudge(artifact.manifest.id, feature.latent, weight * strength) if feature else None
 
     random, difference = (nudge(each.id, index, strength * norm) for each in rows)
-    asking = f"Talk about {concept.query}."
+    asking = talk_about(concept)
     return {
         "unsteered": Arm(None, None), "0.7": Arm(None, own(0.7)), "1.0": Arm(None, own(1.0)),
         "turned": Arm(None, own(-1.0)), "random": Arm(None, random), "DiffMean": Arm(None, difference),
@@ -167,34 +200,52 @@ def nudge(sae: str, latent: int, value: float) -> Steering:
     return Steering(edits=(LatentEdit(sae=sae, latent=latent, mode=Mode.NUDGE, value=value),))
 
 
+def talk_about(concept: Concept) -> str:
+    return f"Talk about {concept.query}."
+
+
+def chat(request: str) -> list[Message]:
+    return [{"role": "user", "content": request}]
+
+
 def asked(
     engine: Engine, arms: dict[str, Arm], prompts: Sequence[str], index: int, count: int
-) -> dict[str, list[tuple[list[int], Generation]]]:
-    """The answers of each arm, with their prompts' ids. All arms of a concept get the same prompts and seeds."""
-    own = [prompts[(index * count + i) % len(prompts)] for i in range(count)]
-    made = {}
-    for name, arm in arms.items():
-        ids = [prompt_ids(engine.tokenizer, [{"role": "user", "content": arm.request or prompt}]) for prompt in own]
-        sampling = Sampling(temperature=0.7, max_tokens=TOKENS, seed=1000 * index)
-        made[name] = list(zip(ids, engine.generate(ids, [arm.steering] * count, sampling), strict=True))
+) -> dict[str, list[Answer]]:
+    """The answers of each arm. All arms of a concept get the same prompts and seeds."""
+    rotated = [prompts[(index * count + i) % len(prompts)] for i in range(len(prompts))]
+    made = {name: drawn(engine, arm, rotated, count, 1000 * index) for name, arm in arms.items()}
     output.print(f"concept {index + 1}: {len(arms) * count} answers", style="dim")
     return made
 
 
+def drawn(engine: Engine, arm: Arm, prompts: Sequence[str], count: int, seed: int) -> list[Answer]:
+    own = [arm.request or prompts[i % len(prompts)] for i in range(count)]
+    ids = [prompt_ids(engine.tokenizer, chat(request)) for request in own]
+    sampling = Sampling(temperature=0.7, max_tokens=TOKENS, seed=seed)
+    answers = engine.generate(ids, [arm.steering] * count, sampling)
+    return [Answer(prompt, list(each.token_ids), each.text) for prompt, each in zip(ids, answers, strict=True)]
+
+
 def report(
-    concepts: Sequence[Concept], found: Sequence[Feature | None], answers: Sequence[Any], options: argparse.Namespace
+    concepts: Sequence[Concept],
+    found: Sequence[Feature | None],
+    reference: Sequence[Answer],
+    answers: Sequence[dict[str, list[Answer]]],
+    meant: Sequence[list[int]],
+    options: argparse.Namespace,
 ) -> None:
-    plain = [generation.text for each in answers for _, generation in each["unsteered"]]
-    coherence = Coherence(options.model, [pair for each in answers for pair in each["unsteered"]])
-    shares, words, coherent = ({arm: [] for arm in ARMS} for _ in range(3))
-    for kind, scores in ((embedded(options.embedder), shares), (tfidf(concepts), words)):
-        for i, (concept, own) in enumerate(zip(concepts, answers, strict=True)):
-            judge = Judge(concept.positives, concept.negatives, plain[i % 2 :: 2], plain[1 - i % 2 :: 2], kind)
+    plain = [answer.text for answer in reference]
+    coherence = Coherence(options.model, reference)
+    shares, words, coherent, readable = ({arm: [] for arm in ARMS} for _ in range(4))
+    for kind, least, scores in ((embedded(options.embedder), 0.0, shares), (tfidf(concepts), -np.inf, words)):
+        for concept, own in zip(concepts, answers, strict=True):
+            judge = Judge(concept.positives, concept.negatives, plain[::2], plain[1::2], kind, least)
             for arm in ARMS:
-                scores[arm].append(judge.shows([generation.text for _, generation in own[arm]]))
-    for own in answers:
+                scores[arm].append(judge.shows([answer.text for answer in own[arm]]))
+    for own, request in zip(answers, meant, strict=True):
         for arm in ARMS:
             coherent[arm].append(coherence.of(own[arm]))
+            readable[arm].append(coherent[arm][-1] | coherence.of([a._replace(prompt=request) for a in own[arm]]))
     table = Table(
         "",
         "embedding judge",
@@ -202,6 +253,7 @@ def report(
         "concepts ≥ .5",
         "words judge",
         "coherent",
+        "readable",
         title=f"{options.answers} answers of each of {len(concepts)} concepts",
     )
     for arm in ARMS:
@@ -213,6 +265,7 @@ def report(
             str((means >= 0.5).sum()),
             interval(words[arm]),
             interval(coherent[arm]),
+            interval(readable[arm]),
         )
     output.print(table)
     each = Table("concept", *ARMS[:3], "DiffMean", "prompt", "what search found")

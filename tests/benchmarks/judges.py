@@ -49,12 +49,18 @@ class Judge:
     Attributes:
         embed: Gives the features of texts.
         model: The regression.
-        least: Decision value from which a text shows the concept: at least 0, and so that at most ``FALSE_ALARMS`` of
-            other unsteered answers do.
+        least: Decision value from which a text shows the concept: at least ``floor``, and so that at most
+            ``FALSE_ALARMS`` of other unsteered answers do.
     """
 
     def __init__(
-        self, positives: list[str], negatives: list[str], plain: list[str], others: list[str], embed: Embed
+        self,
+        positives: list[str],
+        negatives: list[str],
+        plain: list[str],
+        others: list[str],
+        embed: Embed,
+        floor: float = 0.0,
     ) -> None:
         self.embed = embed
         texts = [*positives, *negatives, *plain]
@@ -65,7 +71,7 @@ class Judge:
         self.model = LogisticRegression(C=30, max_iter=2000).fit(
             embed(texts), truth, sample_weight=weights * len(texts) / 2
         )
-        self.least = max(0.0, float(np.quantile(self.model.decision_function(embed(others)), 1 - FALSE_ALARMS)))
+        self.least = max(floor, float(np.quantile(self.model.decision_function(embed(others)), 1 - FALSE_ALARMS)))
 
     def shows(self, texts: Sequence[str]) -> np.ndarray:
         """Whether each text shows the concept, [texts] bool."""
@@ -73,7 +79,9 @@ class Judge:
 
 
 class Coherence:
-    """Compares answers with unsteered ones: their likelihood under the unsteered model, and how they repeat themselves.
+    """Compares answers, each with the ids of its ``prompt`` and its own, with unsteered ones.
+
+    What is compared is how likely they are under the unsteered model, and how they repeat themselves.
 
     Attributes:
         model: The unsteered model.
@@ -81,17 +89,17 @@ class Coherence:
         repetition: Share of repeated trigrams that 95 % of them stay below.
     """
 
-    def __init__(self, model: Path, plain: Sequence[tuple[list[int], Any]]) -> None:
+    def __init__(self, model: Path, plain: Sequence[Any]) -> None:
         self.model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16).eval()
         self.surprise, self.repetition = (float(np.quantile(each, 0.95)) for each in self.measures(plain))
 
-    def of(self, answers: Sequence[tuple[list[int], Any]]) -> np.ndarray:
-        """Whether each answer, given with its prompt's ids, is coherent, [answers] bool."""
+    def of(self, answers: Sequence[Any]) -> np.ndarray:
+        """Whether each answer is coherent, [answers] bool."""
         surprise, repetition = self.measures(answers)
         return (surprise <= self.surprise) & (repetition <= self.repetition)
 
-    def measures(self, answers: Sequence[tuple[list[int], Any]]) -> tuple[np.ndarray, np.ndarray]:
-        pairs = [(prompt, list(generation.token_ids)) for prompt, generation in answers]
+    def measures(self, answers: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        pairs = [(answer.prompt, answer.ids) for answer in answers]
         surprises = [
             value for start in range(0, len(pairs), BATCH) for value in self.surprises(pairs[start : start + BATCH])
         ]
