@@ -10,7 +10,7 @@ from featurehub.records import Context, FeatureRow
 from labeling.corpus import Corpus
 from labeling.logit_lens import Projection
 
-__all__ = ["StatisticsConfig", "feature_rows", "nearest"]
+__all__ = ["StatisticsConfig", "contexts_of", "feature_rows", "nearest"]
 
 QUANTILES = (0.5, 0.9, 0.99)
 BLOCK = 256
@@ -47,12 +47,9 @@ def feature_rows(
     Yields:
         One row per live latent, by index.
     """
-    columns = csc_matrix(corpus.matrix)
-    columns.sort_indices()
-    live = np.flatnonzero(np.diff(columns.indptr))
-    for latent, neighbors in zip(live.tolist(), nearest(W_dec, live, config.neighbors), strict=True):
-        stored = slice(columns.indptr[latent], columns.indptr[latent + 1])
-        values, rows = columns.data[stored], columns.indices[stored]
+    firings = list(firings_of(corpus))
+    live = np.array([latent for latent, *_ in firings], dtype=np.intp)
+    for (latent, values, rows), neighbors in zip(firings, nearest(W_dec, live, config.neighbors), strict=True):
         yield FeatureRow(
             latent=latent,
             density=len(values) / tokens,
@@ -63,6 +60,27 @@ def feature_rows(
             bottom_tokens=projection.bottom[latent] if projection else (),
             neighbors=neighbors,
         )
+
+
+def contexts_of(corpus: Corpus, config: StatisticsConfig) -> dict[int, tuple[Context, ...]]:
+    """The stretches of text in which each live latent fires most, by latent.
+
+    Args:
+        corpus: Documents with their activations.
+        config: How much to keep.
+    """
+    return {
+        latent: tuple(strongest_contexts(corpus, values, rows, config)) for latent, values, rows in firings_of(corpus)
+    }
+
+
+def firings_of(corpus: Corpus) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Each live latent with its activations and their tokens, in order."""
+    columns = csc_matrix(corpus.matrix)
+    columns.sort_indices()
+    for latent in np.flatnonzero(np.diff(columns.indptr)).tolist():
+        stored = slice(columns.indptr[latent], columns.indptr[latent + 1])
+        yield latent, columns.data[stored], columns.indices[stored]
 
 
 def nearest(W_dec: np.ndarray, latents: np.ndarray, count: int) -> Iterator[tuple[int, ...]]:

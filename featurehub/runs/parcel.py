@@ -2,7 +2,8 @@
 
 1. The large matrices are rounded to bfloat16, so the SAE is another one, with an id of its own. Its manifest says under
    ``training`` which one it was packed from; it has no ``parent``, since that one is in no database where it arrives.
-2. It has the files that serving and drift checks need, and not the report of its training.
+2. It has the files that serving and drift checks need, and not the report of its training. What it shows of texts can
+   be taken from others than those of the build (``featurehub.runs.examples``).
 3. The features are one compressed JSON file. Unlike a database it is the same bytes each time, and has no indexes.
 
 Equal builds become equal parcels, byte for byte.
@@ -22,7 +23,8 @@ from featurehub.artifacts.files import exclusive, replace_folder
 from featurehub.artifacts.manifest import Manifest
 from featurehub.dictionary import Dictionary
 from featurehub.errors import ArtifactNotFound, CorruptArtifact
-from featurehub.records import Calibration, FeatureRow, Outcome, Provenance
+from featurehub.records import Calibration, Context, FeatureRow, Outcome, Provenance
+from featurehub.runs.examples import Examples
 from featurehub.settings import Frozen
 from featurehub.store import FeatureSet, open_store, save_feature_set
 
@@ -42,13 +44,14 @@ class PackedFeatures(Frozen):
     words: Mapping[str, tuple[tuple[int, float], ...]]
 
 
-def pack(sae: Path, database: str, out: Path) -> Artifact:
+def pack(sae: Path, database: str, out: Path, examples: Examples | None = None) -> Artifact:
     """Makes a parcel of an SAE.
 
     Args:
         sae: Folder of the artifact.
         database: Path of the feature database, in which it must be registered.
         out: Folder that becomes the parcel, in place of what is there.
+        examples: Texts that canaries and example contexts are taken from; those of the build if None.
 
     Returns:
         The artifact in the parcel.
@@ -56,18 +59,32 @@ def pack(sae: Path, database: str, out: Path) -> Artifact:
     Raises:
         ArtifactNotFound: The folder holds no artifact, or it is not registered.
         CorruptArtifact: The artifact's files are damaged.
+        IncompatibleArtifact: The model of ``examples`` is not known to be the one that the SAE was trained on.
+        InvalidInput: ``examples`` has no text.
     """
     artifact = open_artifact(sae)
     verify(artifact)
     with closing(open_store(database)) as store, store.read() as reader:
         features = reader.feature_set(artifact.manifest.id)
     with replace_folder(out) as folder:
-        rounded(Dictionary.load(artifact.weights)).save(folder / WEIGHTS)
-        for name in sorted(artifact.manifest.files.keys() - {REPORT}):
-            shutil.copyfile(artifact.folder / name, folder / name)
-        seal(folder, fields_of(artifact.manifest))
+        dictionary = rounded(Dictionary.load(artifact.weights))
+        dictionary.save(folder / WEIGHTS)
+        fields = fields_of(artifact.manifest)
+        if examples is None:
+            for name in sorted(artifact.manifest.files.keys() - {REPORT}):
+                shutil.copyfile(artifact.folder / name, folder / name)
+        else:
+            shown = examples.keep(artifact, dictionary, folder)
+            fields["metrics"] = {**artifact.manifest.metrics, **shown.metrics}
+            features = showing(features, shown.contexts)
+        seal(folder, fields)
         (folder / FEATURES).write_bytes(packed(features))
     return open_artifact(out)
+
+
+def showing(features: FeatureSet, contexts: Mapping[int, tuple[Context, ...]]) -> FeatureSet:
+    rows = [row.model_copy(update={"contexts": contexts.get(row.latent, ())}) for row in features.rows]
+    return features._replace(rows=rows)
 
 
 def rounded(dictionary: Dictionary) -> Dictionary:

@@ -28,7 +28,7 @@ from saes.activations import FeatureActivations
 from saes.documents import special_ids
 from saes.template import TemplateTokens
 
-__all__ = ["LENIENT", "Description", "candidates_of", "describe", "merits", "register"]
+__all__ = ["LENIENT", "Description", "candidates_of", "corpus_of", "describe", "merits", "register"]
 
 LENIENT = LabelConfig(max_unlabeled=1.0)
 """For runs with a budget of time, in which few documents may be read: these end in an SAE with the labels there are."""
@@ -68,7 +68,7 @@ def describe(
         BudgetExceeded: More latents stay without a label than the configuration allows.
     """
     seen = sae.activations
-    corpus = Corpus([pieces(engine.tokenizer, d.token_ids) for d in seen.documents], seen.matrix, seen.offsets)
+    corpus = corpus_of(seen, engine.tokenizer)
     evidence = evidence_of(corpus, seen, engine.tokenizer)
     unembedding, tokens = unembedding_of(model, progress), vocabulary(engine.tokenizer)
     projection = None
@@ -89,6 +89,11 @@ def describe(
     with progress.phase("finding what words go with"):
         words = associate(evidence, tokens, None if unembedding is None else unembedding.weight)
     return Description(rows, labels, candidates_of(sae.dictionary, labels), seen.median_norm, words)
+
+
+def corpus_of(seen: FeatureActivations, tokenizer: Any) -> Corpus:
+    """The documents as texts, with what the features do in them."""
+    return Corpus([pieces(tokenizer, d.token_ids) for d in seen.documents], seen.matrix, seen.offsets)
 
 
 def evidence_of(corpus: Corpus, seen: FeatureActivations, tokenizer: Any) -> Corpus:

@@ -13,8 +13,8 @@ features, nor their labels and strengths. Of each, answers to neutral prompts ar
     unsteered       neither
 
 1. A reference is drawn first: unsteered answers to the prompts that no arm has.
-2. A judge of a concept is a logistic regression on its snippets, with half of the reference among the negatives; it
-   says of at most 5 % of the other half that they show the concept. There are two: on sentence embeddings, and on words.
+2. A concept's judge is a logistic regression on its snippets, with half of the reference among the negatives. At most
+   5 % of the other half may show the concept by it. There are two: on sentence embeddings, and on words.
 3. An answer is coherent if it is no less likely under the unsteered model, given its request, than 95 % of the
    reference, and repeats itself no more than 95 % of it. Text about something that nobody asked for is less likely even
    if it is well written; so that is measured given the request "Talk about <query>.", too, and the likelier one counts

@@ -90,7 +90,7 @@ class Coherence:
     """
 
     def __init__(self, model: Path, plain: Sequence[Any]) -> None:
-        self.model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16).eval()
+        self.model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
         self.surprise, self.repetition = (float(np.quantile(each, 0.95)) for each in self.measures(plain))
 
     def of(self, answers: Sequence[Any]) -> np.ndarray:

@@ -15,7 +15,8 @@ from labeling.strength import CalibrationConfig, Calibrator, Candidate, calibrat
 NORM = 20.0
 PROMPTS = [[1, 2], [3], [4, 5, 6]]
 BREAKS_AT = 0.7
-CONFIG = CalibrationConfig(names=3, candidates_per_name=2, finalists=1, answers=4, confirm=6, per_run=7)
+DOSES = (0.3, 0.45, 0.6, 0.75)
+CONFIG = CalibrationConfig(doses=DOSES, names=3, candidates_per_name=2, finalists=1, answers=4, confirm=6, per_run=7)
 
 
 def candidate(latent: int, name: str, score: float, norm: float = 1.0) -> Candidate:
@@ -52,6 +53,9 @@ class Known:
             self.lengths.append((sampling.max_tokens, steering is not None))
             yield Generation(self.answer(steering), [], None)
 
+    def surprises(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[float]:
+        raise AssertionError("the judge knows the grammar")
+
     def answer(self, steering: Steering | None) -> str:
         if steering is None:
             return self.anyway if len(self.asked) % self.every == 0 else ""
@@ -64,6 +68,8 @@ class Known:
 
 
 class Exact:
+    knows_grammar = True
+
     def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
         return np.array([label in text for text in texts], dtype=bool)
 

@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from featurehub.artifacts.artifact import Artifact
 from featurehub.cli.options import Database, DemoModel, Sae, database_path, demo_model
 from featurehub.cli.progress import ConsoleProgress, output, phase, work
 
@@ -38,6 +39,22 @@ def planted(keep: Keep = False) -> None:
     run_planted_tour(keep)
 
 
+@demo_app.command("build")
+def build_sae(
+    corpus: Annotated[
+        Path, typer.Option(help="Folder with chats and texts: .jsonl.gz files whose lines name sources.")
+    ],
+    work: Annotated[Path, typer.Option(help="Folder for what is made. A run that was stopped goes on in it.")],
+    out: Annotated[Path | None, typer.Option(help="Folder that becomes the parcel; by default the bundle's.")] = None,
+    model: DemoModel = "",
+) -> None:
+    """Make the SAE of SmolLM2 that ships, and its features: chats, harvest, training, labels, strengths, parcel."""
+    from featurehub.demo.bundle import sae_place
+    from featurehub.runs.demo_sae import build_demo_sae
+
+    say_size(build_demo_sae(demo_model(model), corpus, work, out or sae_place(), ConsoleProgress()))
+
+
 @demo_app.command()
 def bundle(
     sae: Sae,
@@ -50,9 +67,12 @@ def bundle(
     from featurehub.runs.parcel import pack
 
     db = db or database_path()
-    artifact = pack(folder_of(sae, db), db, out or sae_place())
-    size = sum(file.stat().st_size for file in artifact.folder.iterdir())
-    output.print(f"{artifact.folder}: {artifact.manifest.name}, {size / 1e6:.1f} MB", soft_wrap=True)
+    say_size(pack(folder_of(sae, db), db, out or sae_place()))
+
+
+def say_size(parcel: Artifact) -> None:
+    size = sum(file.stat().st_size for file in parcel.folder.iterdir())
+    output.print(f"{parcel.folder}: {parcel.manifest.name}, {size / 1e6:.1f} MB", soft_wrap=True)
 
 
 @demo_app.command()
