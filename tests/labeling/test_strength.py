@@ -187,6 +187,8 @@ class Noisy:
 class Word:
     """Every label is shown by the same word."""
 
+    knows_grammar = True
+
     def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
         return np.array(["any word" in text for text in texts], dtype=bool)
 

@@ -186,7 +186,7 @@ def test_unsteered_answers_are_kept_and_only_those_that_are_lacking_are_given(tm
     heard = Recording()
     calibrate_artifact(own, artifact, basis, heard)
     assert heard.works["answering unsteered"].total == 2 * 3 * more.sampling.max_tokens
-    assert Counting.answered == 2 * 3 + 4 * 6 + 2 * 6 + 9
+    assert Counting.answered == 2 * 3 + 5 * 6 + 2 * 6 + 9
     calibrate_artifact(own, artifact, basis, again := Recording())
     assert "answering unsteered" not in again.works
 
