@@ -1,11 +1,14 @@
 """How fast an engine works is measured by little where it is slow."""
 
+from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from featurehub.engine.offline import Engine, Generation
 from featurehub.runs import speeds
-from featurehub.runs.speeds import beginning, measure_speeds, speed, untrained
+from featurehub.runs.speeds import answering_speed, beginning, measure_speeds, speed, untrained
 from saes.documents import Document
 from tests.runs.fakes import WIDTH, FakeEngine
 
@@ -23,6 +26,20 @@ def test_a_slow_engine_is_tried_once(monkeypatch: pytest.MonkeyPatch, pace: floa
 
     assert speed({tokens: lambda tokens=tokens: work(tokens) for tokens in (16, 48)}) == pytest.approx(pace)
     assert done == tried
+
+
+def test_a_whole_answer_reads_its_prompt_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a prompt takes 2 seconds, and each token a tenth of one: 48 tokens take 6.8, not 6 times 2.9."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(speeds, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    class Slow(FakeEngine):
+        def generate(self, prompts: Any, steerings: Any, sampling: Any) -> Iterator[Generation]:
+            clock.now += 2.0 + 0.1 * sampling.max_tokens
+            return super().generate(prompts)
+
+    found = answering_speed(cast(Engine, Slow()), [[1, 2, 3]], lambda i: None)
+    assert found == pytest.approx(16 * 48 / 6.8)
 
 
 def test_it_is_measured_on_the_first_documents() -> None:
