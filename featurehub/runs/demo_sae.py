@@ -1,7 +1,7 @@
 """`featurehub demo build`: the SAE of SmolLM2 that ships, from the model and a corpus.
 
 1. let the model answer many requests: its own chats
-2. mix them with the corpus (``featurehub.demo.mixture``)
+2. mix them with the corpus (``featurehub.runs.mixture``)
 3. build, as `featurehub build` does, at the layer and with the width, k and span that were best at steering
 4. pack, with canaries and example contexts from what may be passed on
 
@@ -11,13 +11,13 @@ A run that was stopped goes on in its folder. On one machine, equal runs give eq
 from pathlib import Path
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.demo.mixture import Mixture, mix
 from featurehub.engine.offline import EngineOptions
 from featurehub.runs.baseline import BaselineConfig
 from featurehub.runs.build import BuildPlan, build
 from featurehub.runs.examples import Examples
 from featurehub.runs.judges import judge_of
 from featurehub.runs.material import MaterialConfig
+from featurehub.runs.mixture import Mixture, mix
 from featurehub.runs.own_chats import write_chats
 from featurehub.runs.parcel import pack
 from featurehub.runs.progress import SILENT, Progress

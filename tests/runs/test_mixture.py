@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from featurehub.demo import mixture
-from featurehub.demo.mixture import mix
 from featurehub.errors import InvalidInput
+from featurehub.runs import mixture
+from featurehub.runs.mixture import mix
 from saes.texts import Message
 
 
