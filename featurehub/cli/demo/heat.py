@@ -19,7 +19,7 @@ HUES = ("#58a6ff", "#ffa657", "#56d364", "#ff7b9c", "#d2a8ff", "#f2cc60", "#39c5
 COLD, DARK = "#161b22", "#0d1117"
 WIDTH, GAP = 12, 1
 """Columns of a terminal that a feature takes, and from one feature to the next."""
-CAPTION = "\nin percent of the feature's largest activation; words are colored by their strongest feature, if it is here"
+CAPTION = "\nin percent of each feature's largest activation; a word has the color of its strongest, if shown"
 
 
 class Word(NamedTuple):
