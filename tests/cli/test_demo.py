@@ -1,8 +1,6 @@
 """The demo on SmolLM2: its bundle, what it refuses, what it reads off answers. A tiny SAE stands in for its own."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,19 +9,21 @@ from typer.testing import CliRunner
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, open_artifact, seal
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint
-from featurehub.cli.demo.retraining import show_retraining
+from featurehub.cli.demo.retraining import clearest_stale, show_retraining
 from featurehub.cli.demo.serving import NAME, smollm2
 from featurehub.cli.demo.shown import Shown
 from featurehub.cli.demo.smollm2 import check_trained_on, ensure_smollm2, smollm2_database
-from featurehub.cli.demo.tour import words
 from featurehub.cli.main import app
 from featurehub.demo import bundle as bundle_module
 from featurehub.demo.bundle import bundled_model, bundled_sae, sibling
 from featurehub.dictionary import Dictionary
 from featurehub.errors import IncompatibleArtifact, ModelNotFound
+from featurehub.features import State
 from featurehub.store import FeatureRow, FeatureSet, Labeled, Provenance, open_store, save_feature_set
+from featurehub.verdicts import DriftReport, FeatureVerdict
 
 HOOK = HookPoint(layer=1)
+BY_HAND = Provenance(author="test", method="by hand")
 
 
 @pytest.fixture
@@ -42,9 +42,8 @@ def artifact(tmp_path: Path) -> Artifact:
 
 @pytest.fixture
 def database(artifact: Artifact, tmp_path: Path) -> str:
-    by_hand = Provenance(author="test", method="by hand")
     rows = [FeatureRow(latent=1, density=0.1, max_activation=1.0)]
-    features = FeatureSet(artifact.manifest, artifact.folder, rows, {1: (Labeled(label="sea"), by_hand)}, {})
+    features = FeatureSet(artifact.manifest, artifact.folder, rows, {1: (Labeled(label="sea"), BY_HAND)}, {})
     save_feature_set(features, tmp_path / "built.db")
     return str(tmp_path / "built.db")
 
@@ -117,20 +116,30 @@ def test_what_the_tour_shows_is_a_dozen_names_of_several_domains() -> None:
     assert shown.max_tokens <= 48
 
 
-@pytest.mark.parametrize(
-    ("tokens", "expected"),
-    [
-        ([("The", {"a": 1.0}), (" sea", {"b": 2.0})], [("The", {"a": 1.0}), ("sea", {"b": 2.0})]),
-        ([(" wa", {"a": 1.0}), ("ter", {"a": 3.0, "b": 0.5}), (".", {})], [("water.", {"a": 3.0, "b": 0.5})]),
-        ([("\n", {"a": 1.0}), ("One", {"b": 1.0})], [("One", {"a": 1.0, "b": 1.0})]),
-        ([], []),
-    ],
-)
-def test_words_are_whole_and_have_the_strongest_of_their_tokens(
-    tokens: Sequence[tuple[str, dict[str, float]]], expected: list[tuple[str, dict[str, float]]]
+def test_the_retrained_model_is_asked_for_the_stale_feature_with_the_best_label(
+    artifact: Artifact, tmp_path: Path
 ) -> None:
-    def feature(label: str, activation: float) -> dict[str, Any]:
-        return {"id": "f_1", "label": f"{label}: and more", "activation": activation}
+    scores = {0: 0.9, 1: 0.3, 2: 0.7, 3: None}
+    labels = {latent: (Labeled(label=f"no {latent}", score=score), BY_HAND) for latent, score in scores.items()}
+    rows = [FeatureRow(latent=latent, density=0.1, max_activation=1.0) for latent in scores]
+    save_feature_set(FeatureSet(artifact.manifest, artifact.folder, rows, labels, {}), str(tmp_path / "scored.db"))
 
-    given = [{"token": text, "features": [feature(*each) for each in found.items()]} for text, found in tokens]
-    assert list(words(given)) == expected
+    def asked(*stale: int) -> str | None:
+        report = judged(artifact, {latent: State.STALE if latent in stale else State.SUSPECT for latent in scores})
+        found = clearest_stale(report, str(tmp_path / "scored.db"))
+        return found and found.label
+
+    assert asked(1, 2, 3) == "no 2"
+    assert asked(3) == "no 3"
+    assert asked() is None
+
+
+def judged(artifact: Artifact, states: dict[int, State]) -> DriftReport:
+    verdicts = tuple(
+        FeatureVerdict(latent=latent, label=f"no {latent}", reads=state, steers=State.UNCHECKED, reason="by hand")
+        for latent, state in states.items()
+    )
+    return DriftReport(
+        id="dr_1", artifact=artifact.manifest.id, model="tiny", fingerprint="f", created="2026-01-01",
+        state=State.SUSPECT, reason="by hand", metrics={}, features=verdicts,
+    )  # fmt: skip

@@ -1,19 +1,22 @@
 """The tour from its first answer to the refused feature, with the planted model in SmolLM2's place: it boots sooner."""
 
+import html
 import re
 from functools import partial
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from featurehub.cli.demo import retraining, tour
 from featurehub.cli.demo.serving import Demo
 from featurehub.cli.demo.shown import Read, Search, Shown, Steered
-from featurehub.cli.demo.tour import run_tour
+from featurehub.cli.demo.tour import Seen, run_tour
 from featurehub.cli.server import free_port
 from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.runs.parcel import pack, unpack
+from tests.benchmarks.transcript import picture, transcript
 
 pytestmark = pytest.mark.engine
 
@@ -27,6 +30,8 @@ SHOWN = Shown(
         Steered(domain="subject", query="cooking", prompt="tell me something .", weight=0.5),
     ),
 )
+
+TWICE = ("unsteered", "steered")
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def test_it_steers_reads_searches_and_refuses_what_went_stale(
     port = free_port()
     monkeypatch.setattr(tour, "PORT", port)
     monkeypatch.setattr(retraining, "PORT", port)
-    run_tour(unpacked, SHOWN, partial(sibling, "changed"), keep=False)
+    seen = run_tour(unpacked, SHOWN, partial(sibling, "changed"), keep=False)
     said = capsys.readouterr().out
     steered, rest = said.split("which features made this answer")
     for each in SHOWN.steered:
@@ -51,6 +56,23 @@ def test_it_steers_reads_searches_and_refuses_what_went_stale(
     doses = {weight: float(dose) for weight, dose in re.findall(r"\+(\d\.\d) is [\d.]+, dose (\d\.\d+)", steered)}
     assert doses.keys() == {"1.0", "0.5"}
     assert all(0.05 < dose < 1.0 for dose in doses.values())
-    assert "banking" in rest.split("a search for “pirate”")[0]
-    assert re.search(r"HTTP 409.*stale", rest)
+    read, rest = rest.split("a search for “pirate”")
+    assert re.search(r"^\S.*? \d+%", read, flags=re.MULTILINE)
+    assert any(word.shares for word in seen.words)
+    assert re.search(r"HTTP 409 '.*stale", rest)
     assert f"featurehub train {sibling('changed')} --parent {unpacked.sae}" in rest
+    check_readme_could_open_with(seen, said)
+
+
+def check_readme_could_open_with(seen: Seen, said: str) -> None:
+    """What is written for README is what the terminal showed."""
+    introduction, _, *lines = transcript(seen, SHOWN).splitlines()[1:]
+    assert introduction in said
+    assert [line.split()[0] for line in lines[:6]] == [*("pirate", *TWICE), *("cooking", *TWICE)]
+    shown = (line.split(maxsplit=1)[1].rstrip(" …")[:40] for line in (*lines[1:3], *lines[4:6]))
+    assert all(answer in said for answer in shown)
+    assert lines[-1].startswith("  HTTP 409 '")
+    drawn = picture(seen, SHOWN)
+    ElementTree.fromstring(drawn)
+    texts = re.findall(r">([^<>]+?)(?:&#160;)*</text>", drawn)
+    assert {html.escape(word.text) for word in seen.words} <= set(texts)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from openai import ConflictError
 from rich.text import Text
@@ -15,44 +16,63 @@ from featurehub.cli.demo.shown import Shown
 from featurehub.cli.drift import show
 from featurehub.cli.progress import ConsoleProgress, output
 from featurehub.errors import ModelNotFound
-from featurehub.features import State
+from featurehub.features import Feature, State
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
 from featurehub.store import open_store
-from featurehub.verdicts import DriftReport, FeatureVerdict
+from featurehub.verdicts import DriftReport
 
-__all__ = ["refusal", "show_retraining"]
+__all__ = ["Retrained", "refusal", "show_retraining"]
 
 
-def show_retraining(demo: Demo, retrained: Callable[[], Path], shown: Shown) -> None:
+class Retrained(NamedTuple):
+    """What became of the features on a retrained model.
+
+    Attributes:
+        report: The drift check's verdicts.
+        asked: The stale feature that the retrained model was asked for; None where none went stale.
+        said: What its server said to that.
+    """
+
+    report: DriftReport
+    asked: Feature | None
+    said: str
+
+
+def show_retraining(demo: Demo, retrained: Callable[[], Path], shown: Shown) -> Retrained | None:
     """Checks an SAE on a retrained model, serves that, and asks it for a stale feature; says how to refresh the SAE.
 
     Args:
         demo: The model that the SAE was trained on, and the SAE.
         retrained: The folder of the retrained model; where it raises ModelNotFound, the step is left out.
         shown: What to show.
+
+    Returns:
+        What was shown; None where the step was left out.
     """
     output.print(Text.assemble(("\nThe model was retrained.", "bold"), " Does the SAE still hold?"))
     try:
         changed = demo._replace(model=retrained())
     except ModelNotFound as missing:
         output.print(f"  left out: {missing.message}", soft_wrap=True)
-        return
+        return None
     report = report_of(changed)
     show(report, shown.verdicts)
-    if (stale := first_stale(report)) is None:
+    if (stale := clearest_stale(report, demo.database)) is None:
         output.print("no feature went stale")
-        return
+        return Retrained(report, None, "")
     with serving(changed.arguments, "the retrained model", PORT + 1) as url, Client(base_url=url) as client:
         output.print(f"asking it for {stale.label!r}:")
         variant = Variant(NAME).set(stale.label, 1.0)
-        output.print(refusal(client, Question(variant, shown.read.prompt, 0, shown.max_tokens)), soft_wrap=True)
+        said = refusal(client, Question(variant, shown.read.prompt, 0, shown.max_tokens))
+        output.print(said, soft_wrap=True)
     output.print(
         "The SAE is trained on from where it is, and its features are named anew:\n"
         f"  featurehub train {changed.model} --parent {demo.sae} --text TEXTS.json --out REFRESHED --tokens 200000\n"
         f"  featurehub label REFRESHED {changed.model} --text TEXTS.json --budget 20min",
         soft_wrap=True,
     )
+    return Retrained(report, stale, said.plain.strip())
 
 
 def report_of(demo: Demo) -> DriftReport:
@@ -69,10 +89,17 @@ def report_of(demo: Demo) -> DriftReport:
     return check_drift(demo.sae, demo.model, demo.database, progress=ConsoleProgress())
 
 
-def first_stale(report: DriftReport) -> FeatureVerdict | None:
-    """The first stale feature by name; None if there is none."""
-    stale = (verdict for verdict in report.features if verdict.state is State.STALE)
-    return min(stale, key=lambda verdict: verdict.label, default=None)
+def clearest_stale(report: DriftReport, database: str) -> Feature | None:
+    """The stale feature whose label says best where it fires: a reader understands that one. None if none is stale.
+
+    Args:
+        report: The verdicts.
+        database: Path of the feature database, which has the labels' scores.
+    """
+    stale = {verdict.latent for verdict in report.features if verdict.state is State.STALE}
+    with closing(open_store(database)) as store, store.read() as reader:
+        features = reader.latents(report.artifact, stale)
+    return max(features, key=lambda feature: (feature.label_score or 0.0, feature.label), default=None)
 
 
 def refusal(client: Client, question: Question) -> Text:
@@ -80,5 +107,6 @@ def refusal(client: Client, question: Question) -> Text:
     try:
         ask(client, question)
     except ConflictError as refused:
-        return Text.assemble("  ", (f"HTTP {refused.status_code}", "green"), f" {refused.message}")
+        message = refused.body.get("message") if isinstance(refused.body, dict) else refused.message
+        return Text.assemble("  ", (f"HTTP {refused.status_code}", "green"), f" {message}")
     return Text("  it was answered, although the feature is stale", style="red")

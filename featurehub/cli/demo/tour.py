@@ -6,7 +6,8 @@
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,20 +16,21 @@ from rich.text import Text
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.cli.demo.asking import Question, applied, ask, ask_all, texts
-from featurehub.cli.demo.retraining import show_retraining
+from featurehub.cli.demo.heat import Word, heat_map, words
+from featurehub.cli.demo.retraining import Retrained, show_retraining
 from featurehub.cli.demo.serving import NAME, PORT, Demo, serving, wait_forever
 from featurehub.cli.demo.shown import Read, Search, Shown, Steered
 from featurehub.cli.demo.smollm2 import check_trained_on
 from featurehub.cli.progress import output, phase
 from featurehub.features import Feature
-from featurehub.names import head_of
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
+from featurehub.store import open_store
 
-__all__ = ["run_tour"]
+__all__ = ["Pair", "Seen", "introduction", "map_title", "run_tour"]
 
-PER_WORD = 3
-"""How many features of a word are shown."""
+TOP_K = 64
+"""How many features of a token are asked for, the most that a server gives."""
 
 
 class Pair(NamedTuple):
@@ -40,7 +42,23 @@ class Pair(NamedTuple):
     steered: Any
 
 
-def run_tour(demo: Demo, shown: Shown, retrained: Callable[[], Path], keep: bool) -> None:
+class Seen(NamedTuple):
+    """What a tour showed.
+
+    Attributes:
+        introduction: The SAE, in a line.
+        pairs: The names that search found a feature for, with their answers.
+        words: The words of the answer whose features were shown.
+        retrained: What became of the features on the retrained model; None where the step was left out.
+    """
+
+    introduction: str
+    pairs: list[Pair]
+    words: list[Word]
+    retrained: Retrained | None
+
+
+def run_tour(demo: Demo, shown: Shown, retrained: Callable[[], Path], keep: bool) -> Seen:
     """Shows the product on a model that has an SAE.
 
     Args:
@@ -49,41 +67,48 @@ def run_tour(demo: Demo, shown: Shown, retrained: Callable[[], Path], keep: bool
         retrained: The folder of the retrained model.
         keep: Whether to go on serving until Ctrl-C.
 
+    Returns:
+        What was shown.
+
     Raises:
         IncompatibleArtifact: The model is another one.
     """
     started, artifact = time.monotonic(), open_artifact(demo.sae)
     check_trained_on(artifact, demo.model)
-    introduce(artifact)
+    output.print(f"  {introduction(artifact)}")
     called = artifact.manifest.model.name
     with serving(demo.arguments, called, PORT) as url, Client(base_url=url) as client:
-        show_steering(client, shown)
-        show_words(client, shown.read)
+        seen_pairs = show_steering(client, shown)
+        seen_words = show_words(client, shown.read, largest_activations(demo))
         show_search(client, shown.search)
     # The first server has ended by now, so that the check's engine and a second server need no memory beside it.
-    show_retraining(demo, retrained, shown)
+    seen = Seen(introduction(artifact), seen_pairs, seen_words, show_retraining(demo, retrained, shown))
     output.print(Text(f"the tour took {time.monotonic() - started:.0f} s", style="dim"))
     how_to_go_on(shown.search.query)
     if keep:
         with serving(demo.arguments, called, PORT):
             wait_forever()
+    return seen
 
 
-def introduce(artifact: Artifact) -> None:
+def introduction(artifact: Artifact) -> str:
+    """What the SAE is, in a line."""
     manifest = artifact.manifest
-    output.print(
-        f"  SAE {manifest.name}: {manifest.d_sae:,} latents at {manifest.hook}, explained variance "
+    return (
+        f"SAE {manifest.name}: {manifest.d_sae:,} latents at {manifest.hook}, explained variance "
         f"{manifest.metrics['explained_variance']:.3f} at L0 {manifest.metrics['l0']:.1f}"
     )
 
 
-def show_steering(client: Client, shown: Shown) -> None:
+def show_steering(client: Client, shown: Shown) -> list[Pair]:
     """A table of what search found, with the first answer without and with it, good or bad."""
     title = "what search finds first, and the first answer with it: none was chosen"
     table = Table("asked for", "unsteered", "steered", title=title, show_lines=True)
-    for pair in pairs(client, shown):
+    seen = pairs(client, shown)
+    for pair in seen:
         table.add_row(asked_for(pair), *(" ".join(text.split()) for text in texts(pair.plain, pair.steered)))
     output.print(table)
+    return seen
 
 
 def pairs(client: Client, shown: Shown) -> list[Pair]:
@@ -120,31 +145,26 @@ def asked_for(pair: Pair) -> Text:
     return Text.assemble(named, f"\n“{pair.name.prompt}”\n", (f"{steers}\n", "dim"), applied(pair.steered))
 
 
-def show_words(client: Client, read: Read) -> None:
-    """The strongest features of every word of an answer."""
-    answer = ask(client, Question(NAME, read.prompt, 1, read.max_tokens), return_activations=PER_WORD)
+def show_words(client: Client, read: Read, largest: Mapping[str, float]) -> list[Word]:
+    """A map of the features that the words of an answer have, as shares of each feature's largest activation."""
+    answer = ask(client, Question(NAME, read.prompt, 1, read.max_tokens), return_activations=TOP_K)
     prompt: int = answer.usage.prompt_tokens
     written = (token for token in answer.featurehub["activations"] if token["position"] >= prompt)
-    table = Table("word", "its strongest features", title=f"which features made this answer to “{read.prompt}”")
-    for word, features in words(written):
-        strongest = sorted(features, key=lambda name: -features[name])[:PER_WORD]
-        table.add_row(word, Text("   ").join(Text.assemble(n, (f" {features[n]:.1f}", "dim")) for n in strongest))
-    output.print(table)
+    seen = list(words(written, largest))
+    output.print(heat_map(seen, map_title(read), output.width))
+    return seen
 
 
-def words(tokens: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, float]]]:
-    """The words of an answer, each with the largest activation of every feature on one of its tokens, by name."""
-    word, features = "", dict[str, float]()
-    for token in tokens:
-        if word and token["token"][:1].isspace():
-            yield word, features
-            word, features = "", {}
-        word += token["token"].strip()
-        for each in token["features"]:
-            name = head_of(each["label"] or each["id"])
-            features[name] = max(each["activation"], features.get(name, 0.0))
-    if word:
-        yield word, features
+def largest_activations(demo: Demo) -> dict[str, float]:
+    """The largest activation of every feature, by id."""
+    with closing(open_store(demo.database)) as store, store.read() as reader:
+        features = reader.features(open_artifact(demo.sae).manifest.id)
+    return {each.id: each.max_activation for each in features}
+
+
+def map_title(read: Read) -> str:
+    """What stands above the map of an answer's words."""
+    return f"which features made this answer to “{read.prompt}”"
 
 
 def show_search(client: Client, search: Search) -> None:

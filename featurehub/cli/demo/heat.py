@@ -1,0 +1,109 @@
+"""A heat map of an answer: its words down the side, a few features across, and how much of each feature a word has.
+
+1. A token's activation of a feature becomes a share of the feature's largest activation in the database, so that
+   features compare. A word has the largest share of its tokens. Only features with a label are shown.
+2. Across stand the features that are the strongest of a word: if there is no room for all of them, those with the
+   largest shares, in the order of the words that they are the strongest of.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["Word", "heat_map", "words"]
+
+HUES = ("#58a6ff", "#ffa657", "#56d364", "#ff7b9c", "#d2a8ff", "#f2cc60", "#39c5cf")
+"""The colors of the features, of which so many fit at most."""
+COLD, DARK = "#161b22", "#0d1117"
+WIDTH, GAP = 12, 1
+"""Columns of a terminal that a feature takes, and from one feature to the next."""
+CAPTION = "\nin percent of each feature's largest activation; a word has the color of its strongest, if shown"
+
+
+class Word(NamedTuple):
+    """A word of an answer, with its share of each feature's largest activation, by label."""
+
+    text: str
+    shares: dict[str, float]
+
+    @property
+    def strongest(self) -> str:
+        """The label with the largest share; "" if the word has none."""
+        return max(self.shares, key=lambda label: (self.shares[label], label), default="")
+
+
+def words(tokens: Iterable[Mapping[str, Any]], largest: Mapping[str, float]) -> Iterator[Word]:
+    """The words of an answer.
+
+    Args:
+        tokens: The answer's tokens, each with its features as a server returns them.
+        largest: The largest activation of each feature, by id.
+
+    Yields:
+        Every word, with punctuation.
+    """
+    word = Word("", {})
+    for token in tokens:
+        if word.text and token["token"][:1].isspace():
+            yield word
+            word = Word("", {})
+        word = Word(word.text + token["token"].strip(), word.shares)
+        for each in token["features"]:
+            if each["label"] and largest.get(each["id"]):
+                share = each["activation"] / largest[each["id"]]
+                word.shares[each["label"]] = max(share, word.shares.get(each["label"], 0.0))
+    if word.text:
+        yield word
+
+
+def heat_map(answer: Sequence[Word], title: str, width: int) -> Table:
+    """The map.
+
+    Args:
+        answer: The words.
+        title: What stands above it.
+        width: Columns of the terminal; it decides how many features are shown.
+    """
+    margin = max([len(word.text) for word in answer], default=0)
+    hues = dict(zip(across(answer, (width - margin) // (WIDTH + GAP)), HUES, strict=False))
+    table = Table(box=None, padding=(0, GAP, 0, 0), title=f"{title}\n", caption=CAPTION)
+    table.title_justify = table.caption_justify = "left"
+    table.add_column(vertical="bottom")
+    for label, hue in hues.items():
+        table.add_column(heading(label, hue), width=WIDTH, vertical="bottom")
+    for word in answer:
+        named = Text(word.text, style=f"bold {hues.get(word.strongest, 'white')}", no_wrap=True)
+        table.add_row(named, *(cell(word.shares.get(label, 0.0), hue) for label, hue in hues.items()))
+    return table
+
+
+def across(answer: Sequence[Word], room: int) -> list[str]:
+    """The labels of the features that stand across, at most ``room`` and one of each hue."""
+    peaks: dict[str, float] = {}
+    for word in answer:
+        if label := word.strongest:
+            peaks[label] = max(word.shares[label], peaks.get(label, 0.0))
+    best = sorted(peaks, key=lambda label: -peaks[label])[: max(1, min(room, len(HUES)))]
+    return [label for label in peaks if label in best]
+
+
+def heading(label: str, hue: str) -> Text:
+    """A label, its head in the feature's color."""
+    head, colon, rest = label.partition(": ")
+    return Text.assemble((head, f"bold {hue}"), (f"\n{rest}" if colon else "", "dim"))
+
+
+def cell(share: float, hue: str) -> Text:
+    """A share in percent on the feature's color, the stronger the larger it is; empty where there is none."""
+    if share < 0.005:
+        return Text()
+    ink = DARK if share > 0.45 else "#e6edf3"
+    return Text(f"{share:.0%}".center(WIDTH), style=f"{ink} on {blend(COLD, hue, min(1.0, share))}")
+
+
+def blend(cold: str, hot: str, share: float) -> str:
+    """The color between two, as ``#rrggbb``."""
+    ends = ((int(cold[i : i + 2], 16), int(hot[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(low + (high - low) * share):02x}" for low, high in ends)
