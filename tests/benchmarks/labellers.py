@@ -82,10 +82,6 @@ def mean_tokens(shown: Shown) -> Mapping[int, Proposal]:
     return named(best_words(*word_means(shown.tokens), shown.live))
 
 
-def mean_tokens_around(shown: Shown) -> Mapping[int, Proposal]:
-    return named(best_words(*word_means(shown.corpus), shown.live))
-
-
 def word_means(corpus: Corpus) -> tuple[list[str], np.ndarray]:
     """Words that occur often enough, and [words, d_sae]: their mean activation, drawn to 0 where they are few."""
     words, rows = words_of(corpus)
@@ -172,7 +168,6 @@ LABELLERS: dict[str, Labeller] = {
     "contrastive": contrastive,
     "logit lens": logit_lens,
     "mean tokens": mean_tokens,
-    "mean tokens, around": mean_tokens_around,
     "peak tokens": peak_tokens,
     "log-odds": log_odds,
     "tf-idf": tf_idf,

@@ -77,9 +77,6 @@ class Result(NamedTuple):
         accuracy: [live] balanced accuracy by latent; NaN without a label.
         auroc: [live] AUROC by latent; NaN without a label.
         dealt: [live] mean AUROC of labels of other latents, where it has one.
-        alone: [concepts, queries, 2] whether the first feature that search finds reads the concept, and whether any of
-            the top ones does; by these labels only. Empty for a row that is not searched.
-        product: The same with all that the product registers.
     """
 
     found: Found
@@ -87,13 +84,19 @@ class Result(NamedTuple):
     accuracy: np.ndarray
     auroc: np.ndarray
     dealt: np.ndarray
-    alone: np.ndarray
-    product: np.ndarray
 
     @property
     def net(self) -> np.ndarray:
         """[live] AUROC less that of other latents' labels."""
         return self.auroc - self.dealt
+
+
+class Searched(NamedTuple):
+    """[concepts, queries, 2] whether the first feature that search finds reads the concept, and whether any of the top
+    ones does: by some labels alone, and with all that the product registers."""
+
+    alone: np.ndarray
+    product: np.ndarray
 
 
 def main() -> None:
@@ -108,18 +111,23 @@ def main() -> None:
     shown = Shown(half(parts.labelling, 0), half(parts.tokens, 0), live, projection, words, head.weight)
     detector = Detector(parts.scoring, live, firing_levels(shown.corpus))
     found, seconds = label(shown, half(parts.labelling, 1))
-    rows = list(feature_rows(parts.tokens, len(live), dictionary.W_dec.numpy(), projection, StatisticsConfig()))
+    results = {
+        name: Result(own, seconds.get(name, np.nan), *detector.scores(own), detector.dealt(own))
+        for name, own in found.items()
+        if own
+    }
+    reading = reads(unseen, concepts)
+    report(results, detector, reading, set(common_words(build_views(parts.labelling, 1, 1))))
+    tokens, W_dec = int(parts.tokens.offsets[-1]), dictionary.W_dec.numpy()
+    rows = list(feature_rows(parts.tokens, tokens, W_dec, projection, StatisticsConfig()))
     bare = [each.model_copy(update={"contexts": (), "top_tokens": (), "bottom_tokens": ()}) for each in rows]
     alone = Registry(artifact, bare, {})
     product = Registry(artifact, rows, associate(parts.labelling, words, head.weight))
-    reading = reads(unseen, concepts)
-    results: dict[str, Result] = {}
-    for name, own in found.items():
-        searched = [np.empty(0) if name.endswith(ALL) else search(own, r, concepts, reading) for r in (alone, product)]
-        detected = (*detector.scores(own), detector.dealt(own))
-        results[name] = Result(own, seconds.get(name, np.nan), *detected, *searched)
-        output.print(f"{name}: {len(own)} labels", style="dim")
-    report(results, detector, reading, set(common_words(build_views(parts.labelling, 1, 1))))
+    searched: dict[str, Searched] = {}
+    for name in (name for name in found if not name.endswith(ALL)):
+        searched[name] = Searched(*(search(found[name], each, concepts, reading) for each in (alone, product)))
+        output.print(f"searched for by {name}", style="dim")
+    report_search(searched)
 
 
 def parse() -> argparse.Namespace:
@@ -166,7 +174,7 @@ def label(shown: Shown, other: Corpus) -> tuple[dict[str, Found], dict[str, floa
         seconds[name] = time.process_time() - began
         found[name], found[name + ALL] = examined(proposals, examiner, levels)
         output.print(f"{name}: {seconds[name]:.1f} s", style="dim")
-    for second in ("logit lens", "associated", "log-odds"):
+    for second in ("logit lens", "log-odds"):
         found[f"{PRODUCT}, else {second}"] = {**found[second], **found[PRODUCT]}
     found["best of all"] = best_of([found[name] for name in LABELLERS])
     found["no labels"] = {}
@@ -200,7 +208,7 @@ def report(results: Mapping[str, Result], detector: Detector, reading: np.ndarra
     columns = ("labelled", "common name", "accuracy", "AUROC", "AUROC, all", "dealt", "net", "net − product's")
     table = Table("", *columns, "CPU s / 1,000", title="offline labels on unseen sentences")
     for name, result in results.items():
-        common = np.mean([head_of(each) in everywhere for each in result.found.values()] or [np.nan])
+        common = np.mean([head_of(each) in everywhere for each in result.found.values()])
         table.add_row(
             name,
             f"{len(result.found) / len(detector.live):.2f}",
@@ -208,19 +216,21 @@ def report(results: Mapping[str, Result], detector: Detector, reading: np.ndarra
             interval(result.accuracy),
             interval(result.auroc),
             interval(np.nan_to_num(result.auroc[detector.tested], nan=0.5)),
-            f"{np.nanmean(result.dealt):.2f}" if result.found else "",
+            f"{np.nanmean(result.dealt):.3f}",
             interval(result.net),
             interval(result.net - results[PRODUCT].net),
             f"{1000 * result.seconds / len(detector.live):.1f}",
         )
     output.print(table)
+
+
+def report_search(searched: Mapping[str, Searched]) -> None:
     kinds = ("alone: first", f"top {TOP}", "product: first", f"top {TOP}")
     for title, queries in (("all queries", slice(None)), ("the plain query", slice(1))):
         table = Table("", *kinds, title=f"search for {title}: share of concepts that what it finds reads")
-        for name, result in results.items():
-            if result.alone.size:
-                each = (own[:, queries, top].mean(axis=1) for own in (result.alone, result.product) for top in (0, 1))
-                table.add_row(name, *map(interval, each))
+        for name, found in searched.items():
+            each = (own[:, queries, top].mean(axis=1) for own in found for top in (0, 1))
+            table.add_row(name, *map(interval, each))
         output.print(table)
 
 
