@@ -51,7 +51,7 @@ DRAWS = 2000
 PRODUCT = "contrastive"
 ALL = ", all"
 CONFIG = LabelConfig()
-output = Console(width=190)
+output = Console(width=240)
 
 
 class Parts(NamedTuple):
@@ -219,7 +219,7 @@ def report(results: Mapping[str, Result], detector: Detector, reading: np.ndarra
             f"{np.nanmean(result.dealt):.3f}",
             interval(result.net),
             interval(result.net - results[PRODUCT].net),
-            f"{1000 * result.seconds / len(detector.live):.1f}",
+            "" if np.isnan(result.seconds) else f"{1000 * result.seconds / len(detector.live):.1f}",
         )
     output.print(table)
 
