@@ -1,0 +1,175 @@
+"""Offline ways of naming latents: each gives words to every latent that it finds any for.
+
+    contrastive     the product's (``labeling.explainer``): n-grams that agree with the firing, and what it writes
+    logit lens      the whole words that its steering vector promotes most
+    mean tokens     the words on which it is most active in the mean
+    peak tokens     the words on which its strongest activations lie
+    log-odds        the words whose odds in sentences where it fires differ most from those in others, by their
+                    z-score (Monroe, Colaresi and Quinn 2008, with a Dirichlet prior)
+    tf-idf          the words that are frequent in sentences where it fires, and rare in all
+    associated      the words that go with it in the index of the search (``labeling.associations``)
+
+All get the same documents, and give the name and up to three further words, so that one scorer can judge them.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csc_matrix, csr_matrix
+
+from labeling.associations import associate
+from labeling.corpus import Corpus
+from labeling.evidence import gather
+from labeling.explainer import NgramExplainer
+from labeling.label import LabelConfig
+from labeling.logit_lens import Projection
+from labeling.proposal import Proposal
+from labeling.units import build_views
+from labeling.words import find_words, join, words_in
+
+__all__ = ["LABELLERS", "Shown"]
+
+FURTHER = 3
+PEAKS = 20
+PRIOR = 5.0
+FIRES = 0.5
+CONFIG = LabelConfig()
+
+
+class Shown(NamedTuple):
+    """What a labeller may look at.
+
+    Attributes:
+        corpus: Documents with the activations that labels are made from.
+        tokens: The same documents with the activations on single tokens.
+        live: The latents to name.
+        projection: What each of them writes.
+        vocabulary: The text of each token of the model.
+        unembed: [vocab, d_model] the model's unembedding.
+    """
+
+    corpus: Corpus
+    tokens: Corpus
+    live: Sequence[int]
+    projection: Projection
+    vocabulary: Sequence[str]
+    unembed: np.ndarray
+
+
+Labeller = Callable[[Shown], Mapping[int, Proposal]]
+
+
+def contrastive(shown: Shown) -> Mapping[int, Proposal]:
+    explainer, sizes = NgramExplainer(FURTHER), (CONFIG.longest, CONFIG.min_ngram, CONFIG.candidates)
+    evidences = gather(shown.corpus, shown.live, shown.projection, *sizes)
+    outcomes = {each.latent: explainer.explain(each).outcome for each in evidences}
+    return {latent: outcome for latent, outcome in outcomes.items() if isinstance(outcome, Proposal)}
+
+
+def logit_lens(shown: Shown) -> Mapping[int, Proposal]:
+    return named({latent: promoted(shown, latent) for latent in shown.live})
+
+
+def promoted(shown: Shown, latent: int) -> list[str]:
+    """Only tokens that begin a word: the rest of one is not a word."""
+    begin = [words_in(each.token) for each in shown.projection.top[latent] if each.token.startswith(" ")]
+    return [words[0] for words in begin if len(words) == 1]
+
+
+def mean_tokens(shown: Shown) -> Mapping[int, Proposal]:
+    return named(best_words(*word_means(shown.tokens), shown.live))
+
+
+def word_means(corpus: Corpus) -> tuple[list[str], np.ndarray]:
+    """Words that occur often enough, and [words, d_sae]: their mean activation, drawn to 0 where they are few."""
+    words, rows = words_of(corpus)
+    names = [word for word, count in Counter(words).items() if count >= CONFIG.min_ngram]
+    place = {word: at for at, word in enumerate(names)}
+    kept = [(place[word], row) for word, row in zip(words, rows, strict=True) if word in place]
+    shape = (len(names), int(corpus.offsets[-1]))
+    occurs = csr_matrix((np.ones(len(kept), np.float32), np.array(kept).T), shape=shape)
+    counts = np.asarray(occurs.sum(axis=1))
+    return names, csr_matrix(occurs @ corpus.matrix).toarray() / (counts + PRIOR)
+
+
+def words_of(corpus: Corpus) -> tuple[list[str], list[int]]:
+    """All words in their order, and the row of the token in which each begins."""
+    words: list[str] = []
+    rows: list[int] = []
+    for offset, pieces in zip(corpus.offsets.tolist(), corpus.pieces, strict=False):
+        found = find_words(pieces)
+        words += found.words
+        rows += (offset + found.tokens).tolist()
+    return words, rows
+
+
+def peak_tokens(shown: Shown) -> Mapping[int, Proposal]:
+    words, rows = words_of(shown.tokens)
+    word_at = dict(zip(rows, words, strict=True))
+    columns = csc_matrix(shown.tokens.matrix)
+    found: dict[int, list[str]] = {}
+    for latent in shown.live:
+        own = slice(columns.indptr[latent], columns.indptr[latent + 1])
+        order = np.argsort(np.negative(columns.data[own]), kind="stable")
+        strongest = columns.indices[own][order].tolist()
+        peaks = [word_at[row] for row in strongest if row in word_at][:PEAKS]
+        found[latent] = [word for word, _ in Counter(peaks).most_common()]
+    return named(found)
+
+
+def log_odds(shown: Shown) -> Mapping[int, Proposal]:
+    names, inside, everywhere = sentence_counts(shown)
+    outside = everywhere - inside
+    prior = PRIOR * everywhere / everywhere.mean()
+    total_in, total_out, total_prior = inside.sum(axis=0), outside.sum(axis=0), prior.sum()
+    y, n = inside + prior, outside + prior
+    odds = np.log(y / (total_in + total_prior - y)) - np.log(n / (total_out + total_prior - n))
+    return named(best_words(names, odds / np.sqrt(1 / y + 1 / n), shown.live))
+
+
+def tf_idf(shown: Shown) -> Mapping[int, Proposal]:
+    names, inside, everywhere = sentence_counts(shown)
+    frequency = inside / np.maximum(1, inside.sum(axis=0))
+    return named(best_words(names, frequency * np.log(everywhere.max() / everywhere), shown.live))
+
+
+def sentence_counts(shown: Shown) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Words; [words, d_sae] sentences that have them and in which the latent fires; [words, 1] all that have them."""
+    views = build_views(shown.corpus, longest=1, min_documents=CONFIG.min_ngram)
+    terms = views.sentences.terms
+    fires = views.sentences.firing.copy()
+    fires.data = (fires.data >= FIRES).astype(np.float32)
+    return views.names, (terms.T @ fires).toarray(), np.asarray(terms.sum(axis=0)).reshape(-1, 1)
+
+
+def associated(shown: Shown) -> Mapping[int, Proposal]:
+    going: defaultdict[int, list[tuple[float, str]]] = defaultdict(list)
+    for word, latents in associate(shown.corpus, shown.vocabulary, shown.unembed).items():
+        for latent, much in latents:
+            going[latent].append((-much, word))
+    return named({latent: [word for _, word in sorted(going[latent])] for latent in shown.live})
+
+
+def best_words(names: list[str], scores: np.ndarray, latents: Sequence[int]) -> dict[int, list[str]]:
+    """The words with the highest positive scores of each latent, best first; ``scores`` is [words, d_sae]."""
+    best = np.argsort(-scores, axis=0, kind="stable")[: FURTHER + 1]
+    return {latent: [names[at] for at in best[:, latent].tolist() if scores[at, latent] > 0] for latent in latents}
+
+
+def named(words: Mapping[int, Sequence[str]]) -> dict[int, Proposal]:
+    """Proposals of the first words of each latent, as often as they differ."""
+    folded = {latent: list(dict.fromkeys(join(words_in(each)) for each in own)) for latent, own in words.items()}
+    return {latent: Proposal(own[0], tuple(own[1 : FURTHER + 1])) for latent, own in folded.items() if own}
+
+
+LABELLERS: dict[str, Labeller] = {
+    "contrastive": contrastive,
+    "logit lens": logit_lens,
+    "mean tokens": mean_tokens,
+    "peak tokens": peak_tokens,
+    "log-odds": log_odds,
+    "tf-idf": tf_idf,
+    "associated": associated,
+}
