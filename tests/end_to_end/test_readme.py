@@ -22,6 +22,7 @@ README = (ROOT / "README.md").read_text()
 # other tests run them.
 LONG = (
     "featurehub build",
+    "featurehub demo build",
     "featurehub serve",
     "featurehub train",
     "featurehub label",
