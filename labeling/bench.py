@@ -10,7 +10,7 @@ from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.offline import Generation, Sampling
 from featurehub.features import Mode
 
-__all__ = ["AnswerTally", "Bench", "Candidate", "Generator", "Said", "SteeringJudge", "Trials", "coefficient"]
+__all__ = ["AnswerTally", "Bench", "Candidate", "Generator", "SteeringJudge", "Trials", "coefficient"]
 
 
 class Candidate(NamedTuple):
@@ -38,19 +38,6 @@ class Candidate(NamedTuple):
         return self.label_score * (1.0 - self.unsteered)
 
 
-class Said(NamedTuple):
-    """An answer.
-
-    Attributes:
-        text: The answer.
-        surprise: How unlikely it is under the unsteered model: mean −ln p per token given its prompt, in nats. 0 if
-            nobody needs to know.
-    """
-
-    text: str
-    surprise: float = 0.0
-
-
 class Generator(Protocol):
     """The served model with the SAE, such as ``featurehub.engine.offline.Engine``."""
 
@@ -66,23 +53,9 @@ class Generator(Protocol):
         """
         ...
 
-    def surprises(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[float]:
-        """How unlikely each answer is under the unsteered model: mean −ln p per token given its prompt, in nats.
-
-        Args:
-            prompts: Token ids of each prompt.
-            answers: Token ids of each answer.
-        """
-        ...
-
 
 class SteeringJudge(Protocol):
     """Judges texts: whether each shows what a label names, and whether it is still coherent."""
-
-    @property
-    def knows_grammar(self) -> bool:
-        """Whether ``coherent`` tells any broken text. If not, the unsteered model has a say too: ``Bench.likely``."""
-        ...
 
     def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
         """Whether each text shows what the label names, [texts] bool."""
@@ -138,7 +111,6 @@ class Bench:
         judge: Judges the answers.
         sampling: How answers are drawn; its seed is that of the first answer.
         per_run: Answers per call of the generator.
-        likely: Surprise up to which an answer is coherent, in nats, if the judge does not know the grammar.
         progress: Called with ``tokens`` after each call of the generator.
         done: Answers given so far.
         tokens: Tokens that these answers might have had; most end by themselves before that.
@@ -148,12 +120,12 @@ class Bench:
         self, generator: Generator, median_norm: float, judge: SteeringJudge, sampling: Sampling, per_run: int
     ) -> None:
         self.generator, self.median_norm, self.judge = generator, median_norm, judge
-        self.sampling, self.per_run, self.likely = sampling, per_run, math.inf
+        self.sampling, self.per_run = sampling, per_run
         self.progress: Callable[[int], None] = lambda tokens: None
         self.done = self.tokens = 0
 
-    def unsteered(self, prompts: Sequence[list[int]], count: int, first: int = 0) -> list[Said]:
-        """The unsteered answers ``first`` to ``count`` to the prompts, which are used in turn."""
+    def unsteered(self, prompts: Sequence[list[int]], count: int, first: int = 0) -> list[str]:
+        """The texts of the unsteered answers ``first`` to ``count`` to the prompts, which are used in turn."""
         asked = [(prompts[i % len(prompts)], None) for i in range(first, count)]
         return self.answer(asked, self.sampling.max_tokens)
 
@@ -177,39 +149,29 @@ class Bench:
             for candidate, dose in arms
             for i in range(answers)
         ]
-        said = self.answer(requests, min(tokens or self.sampling.max_tokens, self.sampling.max_tokens))
+        texts = self.answer(requests, min(tokens or self.sampling.max_tokens, self.sampling.max_tokens))
         return {
-            (candidate.latent, dose): self.judged(candidate, said[i * answers : (i + 1) * answers])
+            (candidate.latent, dose): self.judged(candidate, texts[i * answers : (i + 1) * answers])
             for i, (candidate, dose) in enumerate(arms)
         }
 
-    def answer(self, requests: Sequence[tuple[list[int], Steering | None]], tokens: int) -> list[Said]:
-        """The answer to each prompt under its steering, each of at most so many tokens."""
-        said: list[Said] = []
+    def answer(self, requests: Sequence[tuple[list[int], Steering | None]], tokens: int) -> list[str]:
+        """The text of the answer to each prompt under its steering, each of at most so many tokens."""
+        texts: list[str] = []
         for start in range(0, len(requests), self.per_run):
             prompts, steerings = zip(*requests[start : start + self.per_run], strict=True)
             own = {"seed": self.sampling.seed + self.done, "max_tokens": tokens}
             sampling = self.sampling.model_copy(update=own)
-            answers = list(self.generator.generate(prompts, steerings, sampling))
-            surprises = self.surprises(prompts, [answer.token_ids for answer in answers])
-            said += [Said(answer.text, each) for answer, each in zip(answers, surprises, strict=True)]
+            texts += [answer.text for answer in self.generator.generate(prompts, steerings, sampling)]
             self.done += len(prompts)
             self.tokens += tokens * len(prompts)
             self.progress(self.tokens)
-        return said
+        return texts
 
-    def surprises(self, prompts: Sequence[list[int]], answers: Sequence[list[int]]) -> list[float]:
-        return [0.0] * len(answers) if self.judge.knows_grammar else self.generator.surprises(prompts, answers)
-
-    def judged(self, candidate: Candidate, said: Sequence[Said]) -> AnswerTally:
+    def judged(self, candidate: Candidate, texts: Sequence[str]) -> AnswerTally:
         """Counts what the judge says about a candidate's answers."""
-        shown, coherent = self.judge.shows(candidate.label, [each.text for each in said]), self.coherent(said)
-        return AnswerTally(len(said), int(shown.sum()), int(coherent.sum()))
-
-    def coherent(self, said: Sequence[Said]) -> np.ndarray:
-        """Whether each answer is coherent, [answers] bool."""
-        likely = np.array([each.surprise <= self.likely for each in said], dtype=bool)
-        return self.judge.coherent([each.text for each in said]) & likely
+        shown, coherent = self.judge.shows(candidate.label, texts), self.judge.coherent(texts)
+        return AnswerTally(len(texts), int(shown.sum()), int(coherent.sum()))
 
 
 def nudge(candidate: Candidate, dose: float, median_norm: float) -> Steering:

@@ -40,7 +40,7 @@ class CalibrationConfig(Frozen):
         sampling: How answers are drawn.
     """
 
-    doses: tuple[float, ...] = Field(default=(0.15, 0.22, 0.32, 0.46, 0.67), min_length=1)
+    doses: tuple[float, ...] = Field(default=(0.2, 0.3, 0.45, 0.6), min_length=1)
     names: int = Field(default=80, ge=1)
     candidates_per_name: int = Field(default=2, ge=1)
     finalists: int = Field(default=1, ge=1)

@@ -18,7 +18,6 @@ class WordJudge:
 
     Attributes:
         name: "words", the judge's name in a manifest.
-        knows_grammar: False: words that are all known can be no text.
         scorer: Detects labels in texts.
         vocabulary: The known words, folded; where it is empty, every word counts as known.
         words_min: Words that a coherent text has at least.
@@ -26,7 +25,7 @@ class WordJudge:
         unknown_max: Share of its words that are unknown, at most, in [0, 1].
     """
 
-    name, knows_grammar = "words", False
+    name = "words"
 
     def __init__(
         self,

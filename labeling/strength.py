@@ -3,9 +3,7 @@
 A feature that reads well need not write well, so its strength is searched on prompts that no evaluation uses. What is
 chosen by a few answers looks better in these than it is, so one half of the prompts chooses and the other confirms.
 
-1. The unsteered model answers every prompt; a label's unsteered share is how often its answers show it anyway. An
-   answer is coherent if its judge says so; where the judge does not know the grammar, it must also be as likely under
-   the unsteered model as ``LIKELY`` of these answers are.
+1. The unsteered model answers every prompt; a label's unsteered share is how often its answers show it anyway.
 2. Candidates are tried in rounds, the most promising names first (``labeling.calibration``).
 3. Screening: every candidate of a round answers under rising doses, with few and short answers each. A dose d becomes
    the raw coefficient s = d · median‖x‖ / ‖v_f‖ of a nudge, v_f being the feature's steering vector. Where a dose has
@@ -28,10 +26,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
-import numpy as np
-
 from featurehub.records import Calibration, Trial
-from labeling.bench import AnswerTally, Bench, Candidate, Generator, Said, SteeringJudge, Trials, coefficient
+from labeling.bench import AnswerTally, Bench, Candidate, Generator, SteeringJudge, Trials, coefficient
 from labeling.calibration import CalibrationConfig, can_write, choose_candidates, group, rounds, tokens_of
 
 __all__ = [
@@ -49,10 +45,6 @@ __all__ = [
 ]
 
 
-LIKELY = 0.95
-"""Share of the unsteered answers that are likely."""
-
-
 class UnsteeredAnswers(NamedTuple):
     """What the model answers by itself.
 
@@ -61,8 +53,8 @@ class UnsteeredAnswers(NamedTuple):
         confirming: Answers to the prompts that confirm.
     """
 
-    choosing: list[Said]
-    confirming: list[Said]
+    choosing: list[str]
+    confirming: list[str]
 
 
 class Calibrator:
@@ -73,7 +65,7 @@ class Calibrator:
         config: How many answers are given.
         choosing: The prompts that choose.
         confirming: The prompts that confirm; a single prompt does both.
-        unsteered: What the model answers by itself; given to ``hear``, or found by ``listen``.
+        unsteered: What the model answers by itself; given, or found by ``listen``.
     """
 
     def __init__(self, bench: Bench, prompts: Sequence[list[int]], config: CalibrationConfig) -> None:
@@ -84,7 +76,7 @@ class Calibrator:
     @property
     def unheard(self) -> int:
         """Most tokens of the unsteered answers that ``listen`` lacks."""
-        lacking = (max(0, self.config.unsteered - len(said)) for said in self.unsteered)
+        lacking = (max(0, self.config.unsteered - len(texts)) for texts in self.unsteered)
         return sum(lacking) * self.config.sampling.max_tokens
 
     def listen(self) -> None:
@@ -92,13 +84,7 @@ class Calibrator:
         count, known = self.config.unsteered, self.unsteered
         choosing = self.bench.unsteered(self.choosing, count, len(known.choosing))
         confirming = self.bench.unsteered(self.confirming, count, len(known.confirming))
-        self.hear(UnsteeredAnswers(known.choosing + choosing, known.confirming + confirming))
-
-    def hear(self, unsteered: UnsteeredAnswers) -> None:
-        """Takes what the model answers by itself, and how likely it finds that."""
-        self.unsteered = unsteered
-        if surprises := [each.surprise for said in unsteered for each in said]:
-            self.bench.likely = float(np.quantile(surprises, LIKELY))
+        self.unsteered = UnsteeredAnswers(known.choosing + choosing, known.confirming + confirming)
 
     def candidates(self, features: Sequence[Candidate]) -> list[Candidate]:
         """Step 2: those of the features that are tried, the most promising names first.
@@ -111,9 +97,9 @@ class Calibrator:
             [f._replace(unsteered=self.share(f, self.unsteered.choosing)) for f in able], self.config
         )
 
-    def share(self, feature: Candidate, said: Sequence[Said]) -> float:
-        """The share of these answers that show a feature's label."""
-        return float(self.bench.judge.shows(feature.label, [each.text for each in said]).mean())
+    def share(self, feature: Candidate, texts: Sequence[str]) -> float:
+        """The share of these texts that show a feature's label."""
+        return float(self.bench.judge.shows(feature.label, texts).mean())
 
     def round(self, candidates: Sequence[Candidate]) -> dict[int, Calibration]:
         """Steps 3 to 5 for some candidates. Those that share a name belong into one round.
@@ -130,7 +116,7 @@ class Calibrator:
         return {c.latent: self.conclude(c, settled[c], tally, trials) for c, tally in self.confirm(settled, finalists)}
 
     def screen(self, candidates: Sequence[Candidate]) -> Trials:
-        least = self.config.coherent_min * float(self.bench.coherent(self.unsteered.choosing).mean())
+        least = self.config.coherent_min * float(self.bench.judge.coherent(self.unsteered.choosing).mean())
         standing, trials = list(candidates), Trials()
         for dose in sorted(self.config.doses):
             arms = [(candidate, dose) for candidate in standing]

@@ -244,27 +244,7 @@ class Engine:
                 answer = output.outputs[0]
                 yield Generation(answer.text, list(answer.token_ids), self.report(steering))
 
-    def surprises(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[float]:
-        """How unlikely answers are under the unsteered model: mean −ln p of an answer's tokens, in nats.
-
-        Args:
-            prompts: Token ids of each prompt.
-            answers: Token ids of the answer to each.
-
-        Returns:
-            One number per answer; 0 for an empty one.
-        """
-        whole = [[*p, *a][: self.longest] for p, a in zip(prompts, answers, strict=True)]
-        outputs = self.run(whole, [None] * len(whole), Sampling(temperature=0.0, max_tokens=1), prompt_logprobs=0)
-        return [surprise(output, len(prompt)) for output, prompt in zip(outputs, prompts, strict=True)]
-
-    def run(
-        self,
-        prompts: list[list[int]],
-        steerings: Sequence[Steering | None],
-        sampling: Sampling,
-        prompt_logprobs: int | None = None,
-    ) -> list[Any]:
+    def run(self, prompts: list[list[int]], steerings: Sequence[Steering | None], sampling: Sampling) -> list[Any]:
         """vLLM's outputs, one for each prompt."""
         from vllm import SamplingParams, TokensPrompt
 
@@ -273,7 +253,6 @@ class Engine:
                 temperature=sampling.temperature,
                 max_tokens=sampling.max_tokens,
                 seed=sampling.seed + i,
-                prompt_logprobs=prompt_logprobs,
                 extra_args={KEY: steering.to_request()} if steering else None,
             )
             for i, steering in enumerate(steerings)
@@ -294,12 +273,6 @@ class Engine:
         if report.reads_lost:
             raise SteeringLost("activations were dropped for want of memory; ask for fewer at once")
         return report
-
-
-def surprise(output: Any, begin: int) -> float:
-    """Mean −ln p of the tokens of vLLM's prompt from ``begin`` on, in nats; 0 if there are none."""
-    ids, found = output.prompt_token_ids[begin:], output.prompt_logprobs[begin:]
-    return -sum(each[token].logprob for token, each in zip(ids, found, strict=True)) / max(1, len(ids))
 
 
 def groups_of(documents: Sequence[list[int]], tokens: int) -> Iterator[list[list[int]]]:

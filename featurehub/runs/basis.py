@@ -18,7 +18,6 @@ from featurehub.errors import CorruptArtifact, InvalidInput
 from featurehub.runs.judges import BuildJudge, judge_with
 from featurehub.runs.progress import Progress
 from featurehub.settings import Frozen
-from labeling.bench import Said
 from labeling.calibration import CalibrationConfig
 from labeling.judge import WordJudge
 from labeling.strength import UnsteeredAnswers
@@ -136,9 +135,7 @@ def kept_unsteered(folder: Path, key: str) -> UnsteeredAnswers | None:
     """
     try:
         kept = json.loads((folder / UNSTEERED).read_text())
-        if kept["key"] != key:
-            return None
-        return UnsteeredAnswers(*([Said(*each) for each in kept[name]] for name in UnsteeredAnswers._fields))
+        return UnsteeredAnswers(kept["choosing"], kept["confirming"]) if kept["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -33,7 +33,7 @@ class RecognizerJudge:
     A label whose base name is that of a planted concept is judged by the recogniser, any other label by its words.
     """
 
-    name, knows_grammar = "recognizer", True
+    name = "recognizer"
 
     def __init__(self) -> None:
         self.concepts = frozenset(names())

@@ -84,9 +84,8 @@ class StrengthSearch:
             progress: Receives progress reports.
         """
         calibrator = self.calibrator
-        key = digest_of(basis.prompts, calibrator.config.sampling, basis.judge)
-        if kept := kept_unsteered(folder, key):
-            calibrator.hear(kept)
+        key = digest_of(basis.prompts, calibrator.config.sampling)
+        calibrator.unsteered = kept_unsteered(folder, key) or calibrator.unsteered
         if not calibrator.unheard:
             return
         with progress.work("answering unsteered", calibrator.unheard, "tokens") as work, self.timed(work, 0):

@@ -55,18 +55,6 @@ def test_captured_streams_are_those_of_transformers(engine: Engine, prompts: lis
         torch.testing.assert_close(captured, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_answers_surprise_as_they_do_in_transformers(engine: Engine, prompts: list[list[int]]) -> None:
-    model = AutoModelForCausalLM.from_pretrained(bundled_model(), dtype=torch.float32)
-    own = [list(prompt[: 3 + i]) for i, prompt in enumerate(reversed(prompts))]
-    own[0] = []
-    found = engine.surprises(prompts, own)
-    for prompt, answer, surprise in zip(prompts, own, found, strict=True):
-        with torch.no_grad():
-            logits = model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
-        expected = torch.nn.functional.cross_entropy(logits, torch.tensor(answer)) if answer else torch.tensor(0.0)
-        assert surprise == pytest.approx(float(expected), rel=1e-4, abs=1e-4)
-
-
 @pytest.mark.parametrize("positions", list(Positions))
 @pytest.mark.parametrize(
     "edits", [(NUDGE,), (PIN,), (MUL,), (ABLATE,), MIXED], ids=lambda e: "+".join(x.mode for x in e)

@@ -53,9 +53,6 @@ class Known:
             self.lengths.append((sampling.max_tokens, steering is not None))
             yield Generation(self.answer(steering), [], None)
 
-    def surprises(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[float]:
-        raise AssertionError("the judge knows the grammar")
-
     def answer(self, steering: Steering | None) -> str:
         if steering is None:
             return self.anyway if len(self.asked) % self.every == 0 else ""
@@ -68,8 +65,6 @@ class Known:
 
 
 class Exact:
-    knows_grammar = True
-
     def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
         return np.array([label in text for text in texts], dtype=bool)
 
@@ -186,8 +181,6 @@ class Noisy:
 
 class Word:
     """Every label is shown by the same word."""
-
-    knows_grammar = True
 
     def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
         return np.array(["any word" in text for text in texts], dtype=bool)

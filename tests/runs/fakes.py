@@ -34,9 +34,6 @@ class FakeEngine(FakeReader):
     def generate(self, prompts: Sequence[Sequence[int]], *_: object) -> Iterator[Generation]:
         return (Generation("good", [20, 21, 22], None) for _ in prompts)
 
-    def surprises(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[float]:
-        return [1.0 for _ in answers]
-
 
 def describe(model: Any, engine: Any, sae: EvaluatedSae, *_: Any) -> Description:
     """Latents 0 to 5 are called by ``NAMES``, each with a worse label than the one before; the others have no label."""

@@ -107,7 +107,7 @@ def test_a_calibration_that_is_stopped_at_once_leaves_a_labelled_sae_that_steers
     assert found.keys() == set(NAMES)
     assert all(f.never_steered for f in found.values())
     assert {calibration(plan, name).method for name in NAMES} == {"dose"}
-    assert {calibration(plan, name).dose for name in NAMES} == {0.32}
+    assert {calibration(plan, name).dose for name in NAMES} == {0.375}
     with closing(open_store(plan.database)) as store, store.read() as reader:
         assert [f.label for f in reader.search("dog").features] == ["dog: word"]
 
@@ -130,8 +130,8 @@ def test_a_build_that_is_started_again_goes_on_with_the_calibration_and_repeats_
     assert Counting.started == 1
     assert "training" not in heard.phases
     assert "answering unsteered" not in heard.phases
-    # Four names of one candidate each: five doses, two of them again, and confirmed.
-    assert Counting.answered == 4 * (5 * 2 + 2 * 2 + 3)
+    # Four names of one candidate each: four doses, two of them again, and confirmed.
+    assert Counting.answered == 4 * (4 * 2 + 2 * 2 + 3)
     assert {name: calibration(plan, name) for name in NAMES[:2]} == first
     assert not any(f.never_steered for f in features(plan).values())
     make(plan, heard)
@@ -186,7 +186,7 @@ def test_unsteered_answers_are_kept_and_only_those_that_are_lacking_are_given(tm
     heard = Recording()
     calibrate_artifact(own, artifact, basis, heard)
     assert heard.works["answering unsteered"].total == 2 * 3 * more.sampling.max_tokens
-    assert Counting.answered == 2 * 3 + 5 * 6 + 2 * 6 + 9
+    assert Counting.answered == 2 * 3 + 4 * 6 + 2 * 6 + 9
     calibrate_artifact(own, artifact, basis, again := Recording())
     assert "answering unsteered" not in again.works
 
