@@ -16,6 +16,7 @@ Reading order:
     conditions  what edits and aborts wait for
     reading     streams and activations, kept until they are fetched
     hook        the op's body on CPU; graph and kernel: on CUDA, inside captured graphs
+    reports     counts of requests, kept until they are fetched
     hookset     all hook points of a worker: admit, begin_step, end_step, release
     runner_v1, runner_v2   drive a hook set from vLLM's model runners
     wrapping    how admission and runner_v1 enter where vLLM has no seam

@@ -10,14 +10,17 @@ The steering vectors of an SAE that has them follow all latents, as rows that ar
 a row and needs no other, so that nothing else in the engine knows of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from featurehub.artifacts.artifact import WEIGHTS
 from featurehub.dictionary import Dictionary
 from featurehub.edits import LatentEdit
+from featurehub.engine.config import SaeConfig
+from featurehub.errors import IncompatibleArtifact
 from featurehub.features import Mode
 
 __all__ = ["Bank", "Encoders"]
@@ -102,6 +105,29 @@ class Bank(NamedTuple):
             slices={name: slice(starts[i], starts[i + 1]) for i, name in enumerate(dictionaries)},
             vectors={name: starts[len(dictionaries) + i] for i, name in enumerate(steering)},
         )
+
+    @classmethod
+    def load(cls, saes: Sequence[SaeConfig], d_model: int, device: torch.device | str) -> "Bank":
+        """Loads SAEs of one hook point.
+
+        Args:
+            saes: The SAEs.
+            d_model: Width of the model's stream.
+            device: Where the model runs.
+
+        Raises:
+            CorruptArtifact: The weights of an SAE cannot be read.
+            IncompatibleArtifact: An SAE was trained on a model of another width.
+        """
+        with torch.device("cpu"):  # vLLM builds models under a default device of its own.
+            dictionaries = {sae.id: Dictionary.load(sae.folder / WEIGHTS) for sae in saes}
+            for dictionary in dictionaries.values():
+                if dictionary.d_model != d_model:
+                    raise IncompatibleArtifact(
+                        f"the SAE reads a stream of width {dictionary.d_model}, the model's is {d_model}: "
+                        "it was trained on another model"
+                    )
+            return cls.of(dictionaries, device)
 
     @property
     def d_model(self) -> int:

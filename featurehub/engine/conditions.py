@@ -83,6 +83,7 @@ class Conditions:
         held: [rows] whether the row has conditions.
         aborting: [rows] whether it has aborts.
         at: By hook point, [rows] whether the row has conditions there.
+        clearing: The truths of the last step's tokens, if any of them has conditions.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Conditions:
         self.held = np.zeros(rows, dtype=bool)
         self.aborting = np.zeros(rows, dtype=bool)
         self.at: dict[int, np.ndarray] = {}
+        self.clearing: Tensor | None = None
 
     def admit(
         self, row: int, steering: Steering, prompt_len: int, place: Callable[[Condition], tuple[int, int]]
@@ -174,8 +176,13 @@ class Conditions:
 
     def begin_step(self, step: Step) -> None:
         """Clears the truths of a step's tokens."""
-        if self.held[step.rows].any():
-            self.truths[: int(step.tokens.max()) + 1] = 0
+        self.clearing = self.truths[: int(step.tokens.max()) + 1] if self.held[step.rows].any() else None
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Clears the truths of a step whose tokens run under the same rows as those of the last one."""
+        if self.clearing is not None:
+            self.clearing.zero_()
 
     def decide(self, hook: int, x: Tensor, step: DeviceStep, bank: Bank) -> None:
         """Step 2, for the tokens whose rows have a condition at this hook point.

@@ -1,7 +1,8 @@
 """Hooks inside captured graphs: the same tables, read by kernels from buffers that never move.
 
 1. Before a step, ``Buffers.fill`` writes for every token its row, its position, and whether it is computed for the
-   first time. A token that runs under no row has row 0.
+   first time. A token that runs under no row has row 0. As long as the same requests generate, ``Buffers.advance``
+   only moves the positions on.
 2. The op launches the kernels of ``featurehub.engine.kernel``; a replayed graph launches them again. Neither knows how
    many requests there are.
 3. The kernel copies the stream of requests that read to the hook's ``tap``. ``drain`` takes it from there before the
@@ -34,12 +35,14 @@ class Buffers:
         position: [max_tokens] its position in its request.
         first: [max_tokens] 1 if it is computed for the first time, else 0.
         filled: Number of tokens that the last step wrote.
+        reached: [filled] the positions that the last step wrote.
     """
 
     def __init__(self, max_tokens: int, device: torch.device | str) -> None:
         self.columns = torch.zeros(3, max_tokens, dtype=torch.long, device=device)
         self.slot, self.position, self.first = self.columns
         self.filled = 0
+        self.reached = self.position[:0]
 
     def fill(self, step: Step | None) -> None:
         """Writes a step to the buffers.
@@ -59,6 +62,11 @@ class Buffers:
         staged = staged.pin_memory() if self.columns.is_cuda else staged
         self.columns[:, :size].copy_(staged, non_blocking=True)
         self.filled = tokens
+        self.reached = self.position[:tokens]
+
+    def advance(self) -> None:
+        """Writes a step like the last one, in which every request had one token, one position further on."""
+        self.reached.add_(1)
 
 
 class GraphHook:
@@ -97,8 +105,6 @@ class GraphHook:
         """Keeps what the last step read, and says what this one reads."""
         self.drain()
         self.readings.ask(capturing, readers, token_ids)
-        if self.table is not None:
-            self.table.steered(step)
 
     def admit(self, row: int, reads: bool) -> None:
         """Tells the kernel whether to fill the tap for the row."""

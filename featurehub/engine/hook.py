@@ -11,7 +11,7 @@ Where layers hand on a single tensor, that tensor is the stream, and it is writt
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -24,7 +24,10 @@ from featurehub.engine.reading import Readers, Readings, Wanted
 from featurehub.engine.rows import DeviceStep, Step
 from featurehub.engine.table import EditTable, RowEdits, StepTally
 
-__all__ = ["HOOKS", "CpuHook", "Hook", "register_op"]
+if TYPE_CHECKING:
+    from featurehub.engine.graph import Buffers
+
+__all__ = ["HOOKS", "CpuHook", "Hook", "make_buffers", "make_hook", "register_op"]
 
 
 class Hook(Protocol):
@@ -211,6 +214,24 @@ def write(hidden: Tensor, residual: Tensor | None, at: Place, x: Tensor, moved: 
     target[at] = torch.where(moved, x.to(target.dtype), target[at])
     if residual is not None:
         hidden[at] = hidden[at].masked_fill(moved, 0)
+
+
+def make_buffers(max_tokens: int, device: torch.device | str) -> "Buffers":
+    """The buffers of captured graphs."""
+    from featurehub.engine.graph import Buffers
+
+    return Buffers(max_tokens, device)
+
+
+def make_hook(
+    index: int, name: str, table: EditTable | None, conditions: Conditions, buffers: "Buffers | None", d_model: int
+) -> Hook:
+    """A hook for the CPU or, with buffers, for captured graphs; Triton is imported only for these."""
+    if buffers is None:
+        return CpuHook(index, name, table, conditions)
+    from featurehub.engine.graph import GraphHook
+
+    return GraphHook(index, name, table, conditions, buffers, d_model)
 
 
 HOOKS: dict[str, Hook] = {}

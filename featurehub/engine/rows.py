@@ -38,6 +38,10 @@ class Batch(NamedTuple):
         """The chosen requests; ``chosen`` is [requests]."""
         return Batch(*(column[chosen] for column in self))
 
+    def following(self, tokens: int) -> "Batch":
+        """The next so many tokens of each request, of which each has one in this batch; ``starts`` stay."""
+        return Batch(self.rows, self.starts, np.full_like(self.tokens, tokens), self.positions + self.tokens)
+
 
 class Step(NamedTuple):
     """The step's tokens that run under a row.
@@ -107,6 +111,7 @@ class Rows:
     Attributes:
         free: The rows that no request holds.
         steerings: By row, the steering of the request that holds it.
+        position: [count + 1] position of the first token that is not laid out yet.
         reached: [count + 1] position after the last one that was ever computed.
         computed: [count + 1] tokens laid out, including those that were computed again.
         recomputed: [count + 1] tokens computed again.
@@ -117,6 +122,7 @@ class Rows:
     def __init__(self, count: int) -> None:
         self.free = list(range(count, 0, -1))
         self.steerings: dict[int, Steering] = {}
+        self.position = np.zeros(count + 1, np.int64)
         self.reached = np.zeros(count + 1, np.int64)
         self.computed = np.zeros(count + 1, np.int64)
         self.recomputed = np.zeros(count + 1, np.int64)
@@ -127,7 +133,7 @@ class Rows:
         """Takes a free row for a request, with its counts at 0. Raises IndexError if no row is free."""
         row = self.free.pop()
         self.steerings[row] = steering
-        self.reached[row] = self.computed[row] = self.recomputed[row] = 0
+        self.position[row] = self.reached[row] = self.computed[row] = self.recomputed[row] = 0
         self.reading[row] = bool(steering.capture or steering.reads)
         return row
 
@@ -138,14 +144,25 @@ class Rows:
 
     def lay_out(self, batch: Batch) -> Step:
         """The step with an entry for each of the batch's tokens; counts them as computed."""
-        offsets = np.arange(batch.tokens.sum()) - np.repeat(batch.tokens.cumsum() - batch.tokens, batch.tokens)
-        rows = np.repeat(batch.rows, batch.tokens)
-        positions = np.repeat(batch.positions, batch.tokens) + offsets
-        first = positions >= self.reached[rows]
-        np.add.at(self.recomputed, rows, ~first)
-        self.computed[batch.rows] += batch.tokens
-        self.reached[batch.rows] = np.maximum(self.reached[batch.rows], batch.positions + batch.tokens)
-        return Step(np.repeat(batch.starts, batch.tokens) + offsets, rows, positions, first)
+        if (batch.tokens == 1).all():
+            step = Step(batch.starts, batch.rows, batch.positions, batch.positions >= self.reached[batch.rows])
+        else:
+            offsets = np.arange(batch.tokens.sum()) - np.repeat(batch.tokens.cumsum() - batch.tokens, batch.tokens)
+            rows = np.repeat(batch.rows, batch.tokens)
+            positions = np.repeat(batch.positions, batch.tokens) + offsets
+            tokens = np.repeat(batch.starts, batch.tokens) + offsets
+            step = Step(tokens, rows, positions, positions >= self.reached[rows])
+        self.count(batch)
+        return step
+
+    def count(self, batch: Batch) -> None:
+        """Counts a batch's tokens as computed. A row stands in it once."""
+        rows, after = batch.rows, batch.positions + batch.tokens
+        reached = self.reached[rows]
+        self.recomputed[rows] += np.clip(reached - batch.positions, 0, batch.tokens)
+        self.computed[rows] += batch.tokens
+        self.reached[rows] = np.maximum(reached, after)
+        self.position[rows] = after
 
 
 def batch_of(entries: Sequence[tuple[int, int, int, int]]) -> Batch:

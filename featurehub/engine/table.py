@@ -26,7 +26,7 @@ from torch import Tensor
 from featurehub.edits import LatentEdit, Steering, When
 from featurehub.engine.bank import Bank, Encoders
 from featurehub.engine.conditions import Mask
-from featurehub.engine.rows import Step
+from featurehub.engine.rows import Batch, Step
 from featurehub.features import Mode
 from featurehub.report import HookCounts
 
@@ -186,14 +186,18 @@ class EditTable:
         self.conditional.pop(row, None)
 
     def steered(self, step: Step) -> Step:
-        """The tokens of the step that are edited here; counts them as expected."""
+        """The tokens of the step that are edited here."""
         chosen = self.holds[step.rows]
         if chosen.any():
             first, last = self.host_bounds[step.rows].T
             chosen &= (step.positions >= first) & (step.positions < last)
-        selected = step.only(chosen)
-        np.add.at(self.expected, selected.rows, 1)
-        return selected
+        return step.only(chosen)
+
+    def expect(self, batch: Batch) -> None:
+        """Counts those of a batch's tokens as expected that are edited here. A row stands in it once."""
+        first, last = self.host_bounds[batch.rows].T
+        inside = np.minimum(batch.positions + batch.tokens, last) - np.maximum(batch.positions, first)
+        self.expected[batch.rows] += np.maximum(inside, 0) * self.holds[batch.rows]
 
     def generating(self, rows: np.ndarray) -> RowEdits:
         """The same as ``gather``, kept for a next step with the same rows."""
