@@ -45,7 +45,7 @@ class PausedRequest(NamedTuple):
     """A preempted request: the position that it had reached, where its conditions had fired, and its own number."""
 
     reached: int
-    fired: ConditionState
+    fired: ConditionState | None
     request: int
 
 
@@ -98,13 +98,13 @@ class HookSet:
         It would run on KV blocks of others. A report of the refusal, or none at all, makes the answer an error.
         """
         try:
-            steering = carried(params.extra_args) if params is not None else None
+            asked = carried(params.extra_args) if params is not None else None
         except InvalidEdit as error:
             logger.error("request %s carries a steering that the worker cannot read: %s", request_id, error)
             return None
-        if steering is None or steering.is_sealed(Maker.ADMISSION):
-            return steering
-        self.refuse(request_id, steering, NOT_ADMITTED)
+        if asked is None or asked.is_sealed(Maker.ADMISSION):
+            return asked and asked.steering
+        self.refuse(request_id, asked.steering, NOT_ADMITTED)
         return None
 
     def refuse(self, request_id: str, steering: Steering, reason: str) -> None:
@@ -120,14 +120,14 @@ class HookSet:
         mask = self.conditions.admit(row, steering, prompt_len, self.locate)
         for hook in self.hooks:
             own = [(i, edit) for i, edit in enumerate(steering.edits) if self.place[edit.sae] == hook.index]
-            if own and hook.table is not None:
-                hook.table.admit(row, steering, own, prompt_len, mask)
             reads = hook.name in steering.capture or any(self.place[r.sae] == hook.index for r in steering.reads)
-            hook.admit(row, reads)
+            if hook.edits is not None and (own or reads):
+                hook.edits.admit(row, steering, own, prompt_len, mask, reads)
         self.rows.requests[row] = next(self.numbers) if parked is None else parked.request
         if parked is not None:
             self.rows.reached[row] = parked.reached
-            self.conditions.resume(row, parked.fired)
+            if parked.fired is not None:
+                self.conditions.resume(row, parked.fired)
         return row
 
     def locate(self, condition: Condition) -> tuple[int, int]:
@@ -143,14 +143,14 @@ class HookSet:
         self.reports.keep(steering.report, self.snapshot(row))
         self.rows.give_back(row)
         for hook in self.hooks:
-            if hook.table is not None:
-                hook.table.release(row)
-            hook.release(row)
+            if hook.edits is not None:
+                hook.edits.release(row)
         return PausedRequest(reached, self.conditions.release(row), request)
 
     def begin_step(self, batch: Batch | None, token_ids: Tensor | None) -> None:
         """Lays out a step: the requests with a row, None if there are none, and the [tokens] of the whole batch."""
         self.settle()
+        self.write()
         self.batch = batch
         self.step = self.rows.lay_out(batch) if batch is not None else None
         self.may_end = self.step is not None and bool(self.conditions.aborting[self.step.rows].any())
@@ -171,6 +171,12 @@ class HookSet:
             hook.begin_step(self.step, capturing.get(hook.name, ()), own, token_ids)
         only_generates = len(self.step.rows) == len(batch.rows) and bool(self.step.first.all())
         self.repeatable = only_generates and not (len(reading.rows) or self.may_end)
+
+    def write(self) -> None:
+        """Writes the rows of all requests that have come or gone, each table's at once."""
+        self.conditions.write()
+        for hook in self.hooks:
+            hook.write()
 
     def repeat_step(self) -> None:
         """Lays out a step like the last one, one position further on: the same tokens under the same rows.
@@ -228,22 +234,23 @@ class HookSet:
         sampled[indices, 0] = torch.where(ended.to(sampled.device), stop.to(sampled.device), sampled[indices, 0])
 
     def snapshot(self, row: int) -> Callable[[], SteerReport]:
-        """A function that gives the row's report as it is now; on CUDA, calling it waits for the device."""
+        """A function that gives the row's report as it is now; calling it may wait for the device."""
         steering, computed = self.rows.steerings[row], int(self.rows.computed[row])
         request, reached = int(self.rows.requests[row]), int(self.rows.reached[row])
         recomputed, judged = int(self.rows.recomputed[row]), int(self.conditions.judged[row])
-        aborted, decided = self.conditions.aborted(row, steering.aborts), self.conditions.decisions(row)
+        outcome = self.conditions.snapshot(row, steering.aborts)
         counts = {hook.name: hook.table.snapshot(row) for hook in self.hooks if hook.table and hook.table.holds[row]}
 
         def read() -> SteerReport:
+            aborted, decided = outcome()
             return SteerReport(
                 hooks={name: each() for name, each in counts.items()},
-                conditions={self.hooks[at].name: token_counts(seen, computed) for at, seen in decided().items()},
+                conditions={self.hooks[at].name: token_counts(seen, computed) for at, seen in decided.items()},
                 aborts=token_counts(judged, computed) if steering.aborts else None,
                 requests=(request,),
                 reached={request: reached},
                 recomputed_tokens=recomputed,
-                aborted=aborted(),
+                aborted=aborted,
             )
 
         return read
