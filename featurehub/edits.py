@@ -4,7 +4,6 @@ A *steering* is everything that one request asks of the hooks. It crosses into v
 """
 
 import hashlib
-from collections.abc import Iterator
 from typing import Self
 
 from pydantic import Field
@@ -160,10 +159,10 @@ class Steering(Frozen):
         """Whether what happens to a token depends on where the prompt ends."""
         return bool(self.edits) and self.positions is not Positions.ALL
 
-    def conditions(self) -> Iterator[Condition]:
-        """Yields every condition of the edits, then of the aborts."""
-        for when in (*(edit.when for edit in self.edits), *(abort.when for abort in self.aborts)):
-            yield from when.conditions if when is not None else ()
+    def conditions(self) -> list[Condition]:
+        """Every condition of the edits, then of the aborts."""
+        whens = [edit.when for edit in self.edits if edit.when is not None] + [abort.when for abort in self.aborts]
+        return [condition for when in whens for condition in when.conditions]
 
     def saes(self) -> set[str]:
         """The content hashes of all SAEs that the edits, reads and conditions use."""

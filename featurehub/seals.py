@@ -32,9 +32,7 @@ class Maker(StrEnum):
 
 def secret() -> bytes:
     """The key, drawn at the first call unless this process has inherited one."""
-    if SECRET not in os.environ:
-        os.environ[SECRET] = secrets.token_hex(32)
-    return os.environ[SECRET].encode()
+    return (os.environ.get(SECRET) or os.environ.setdefault(SECRET, secrets.token_hex(32))).encode()
 
 
 def make_seal(text: str, maker: Maker) -> str:

@@ -65,7 +65,8 @@ def check(steering: Steering, config: EngineConfig) -> Steering:
         raise InvalidEdit(f"{len(conditions)} conditions in one request; at most {config.max_conditions} are allowed")
     saes = config.saes
     for each in (*steering.edits, *conditions):
-        check_latents([each.latent], saes[each.sae])
+        if each.latent >= saes[each.sae].d_sae:
+            check_latents([each.latent], saes[each.sae])
         if abs(each.value) > LARGEST:
             raise InvalidEdit(f"latent {each.latent}: the value {each.value} is beyond ±{LARGEST:g}")
     for read in steering.reads:

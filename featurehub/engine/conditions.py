@@ -21,7 +21,7 @@ from featurehub.conditions import LAST_POSITION, Op
 from featurehub.edits import Abort, Condition, Steering, When
 from featurehub.engine.bank import Bank
 from featurehub.engine.rows import DeviceStep, Step
-from featurehub.engine.sheet import Column, Sheet, Words
+from featurehub.engine.sheet import Column, Draft, Sheet
 from featurehub.report import Aborted
 
 __all__ = ["NEVER", "NO_CONDITION", "ConditionState", "Conditions", "Mask", "Outcome"]
@@ -142,12 +142,12 @@ class Conditions:
         if not distinct:
             return unconditional
         places = [place(condition) for condition in distinct]
-        put, words = self.sheet.put, self.sheet.stage(row)
-        put(words, "hook", [hook for hook, _ in places])
-        put(words, "latent", [latent for _, latent in places])
-        put(words, "value", [condition.value for condition in distinct])
-        put(words, "sign", [1.0 if condition.op is Op.ABOVE else -1.0 for condition in distinct])
-        put(words, "so_far", [condition.so_far for condition in distinct])
+        draft = self.sheet.stage(row)
+        draft.put("hook", [hook for hook, _ in places])
+        draft.put("latent", [latent for _, latent in places])
+        draft.put("value", [condition.value for condition in distinct])
+        draft.put("sign", [1.0 if condition.op is Op.ABOVE else -1.0 for condition in distinct])
+        draft.put("so_far", [condition.so_far for condition in distinct])
         for hook, _ in places:
             self.at.setdefault(hook, np.zeros(len(self.held), dtype=bool))[row] = True
 
@@ -157,19 +157,19 @@ class Conditions:
             return Mask(sum({2 ** distinct.index(condition) for condition in when.conditions}), when.any)
 
         self.held[row] = True
-        self.admit_aborts(row, words, steering.aborts, prompt_len, mask)
+        self.admit_aborts(row, draft, steering.aborts, prompt_len, mask)
         return mask
 
     def admit_aborts(
-        self, row: int, words: Words, aborts: Sequence[Abort], prompt_len: int, mask: Callable[[When | None], Mask]
+        self, row: int, draft: Draft, aborts: Sequence[Abort], prompt_len: int, mask: Callable[[When | None], Mask]
     ) -> None:
         """Fills a staged row's aborts."""
         masks = [mask(abort.when) for abort in aborts]
         bounds = [abort.positions.bounds(prompt_len) for abort in aborts]
-        self.sheet.put(words, "abort_bits", [each.bits for each in masks])
-        self.sheet.put(words, "abort_any", [each.any for each in masks])
-        self.sheet.put(words, "abort_first", [first for first, _ in bounds])
-        self.sheet.put(words, "abort_last", [last for _, last in bounds])
+        draft.put("abort_bits", [each.bits for each in masks])
+        draft.put("abort_any", [each.any for each in masks])
+        draft.put("abort_first", [first for first, _ in bounds])
+        draft.put("abort_last", [last for _, last in bounds])
         self.aborting[row] = bool(aborts)
 
     def release(self, row: int) -> ConditionState | None:

@@ -2,7 +2,7 @@
 
 A runner's adapter calls ``admit`` and ``release`` for a request, ``begin_step`` and ``end_step`` for a step.
 
-1. ``admit`` checks a request's steering, gives it a row, and fills the row at every hook point.
+1. ``admit`` checks a request's steering, gives it a row, and fills it at every hook point.
 2. ``begin_step`` lays out which tokens run under which row, per hook point; the op then does the rest.
 3. ``end_step`` ends the generations for which an abort has held.
 4. ``release`` frees the row when the request is gone. Its counts wait in ``reports`` until they are fetched.
@@ -18,13 +18,12 @@ import torch
 from torch import Tensor
 from vllm.logger import init_logger
 
-from featurehub.edits import Condition, Read, Steering
+from featurehub.edits import Condition, Steering
 from featurehub.engine.bank import Bank
 from featurehub.engine.checks import carried, check
 from featurehub.engine.conditions import NEVER, Conditions, ConditionState
 from featurehub.engine.config import EngineConfig, SaeConfig
 from featurehub.engine.hook import HOOKS, make_buffers, make_hook
-from featurehub.engine.reading import Wanted
 from featurehub.engine.reports import Reports
 from featurehub.engine.rows import Batch, Rows, Step
 from featurehub.engine.table import EditTable
@@ -163,7 +162,7 @@ class HookSet:
         self.expect(batch)
         self.conditions.begin_step(self.step)
         reading = batch.only(self.rows.reading[batch.rows])
-        capturing, readers = self.readings(reading)
+        capturing, readers = self.rows.readings(reading)
         # A copy: what was asked for may be read only when the next step has overwritten the runner's own.
         token_ids = token_ids.clone() if len(reading.rows) else token_ids
         for hook in self.hooks:
@@ -204,23 +203,6 @@ class HookSet:
             if hook.table is not None:
                 hook.table.expect(batch)
 
-    def readings(
-        self, batch: Batch
-    ) -> tuple[Mapping[str, Sequence[Wanted]], Mapping[str, Sequence[tuple[Wanted, Read]]]]:
-        """What to capture by hook point, and what to read by SAE."""
-        capturing: dict[str, list[Wanted]] = {}
-        readers: dict[str, list[tuple[Wanted, Read]]] = {}
-        for row, start, tokens, position in zip(*(column.tolist() for column in batch), strict=True):
-            steering = self.rows.steerings[row]
-            if not steering.report:  # Fetched already: its client is gone.
-                continue
-            wanted = Wanted(steering.report, start, start + tokens, position, int(self.rows.requests[row]))
-            for name in steering.capture:
-                capturing.setdefault(name, []).append(wanted)
-            for read in steering.reads:
-                readers.setdefault(read.sae, []).append((wanted, read))
-        return capturing, readers
-
     def end_step(self, sampled: Tensor, at: Mapping[int, int]) -> None:
         """Where an abort has held, puts the stop token into ``sampled`` ([requests, 1]) at the row's index, ``at``."""
         rows = [row for row in at if self.conditions.aborting[row]]
@@ -245,8 +227,8 @@ class HookSet:
             aborted, decided = outcome()
             return SteerReport(
                 hooks={name: each() for name, each in counts.items()},
-                conditions={self.hooks[at].name: token_counts(seen, computed) for at, seen in decided.items()},
-                aborts=token_counts(judged, computed) if steering.aborts else None,
+                conditions={self.hooks[at].name: counted(seen, computed) for at, seen in decided.items()},
+                aborts=counted(judged, computed) if steering.aborts else None,
                 requests=(request,),
                 reached={request: reached},
                 recomputed_tokens=recomputed,
@@ -257,17 +239,22 @@ class HookSet:
 
     def report(self, key: str) -> SteerReport | None:
         """Takes the report of the request with this key, its activations included; None if nothing is known of it."""
-        self.settle()
-        for row, steering in list(self.rows.steerings.items()):
-            if steering.report == key:
+        return self.report_all([key])[0]
+
+    def report_all(self, keys: Sequence[str]) -> list[SteerReport | None]:
+        """The same for many keys; what is still on the device is copied once for all."""
+        for key in keys:
+            for row in list(self.rows.keyed.get(key, ())):
+                self.settle()
                 self.reports.keep(key, self.snapshot(row))
-                self.rows.steerings[row] = steering.model_copy(update={"report": ""})
-        report = self.reports.take(key)
-        return self.with_readings(key, report) if report is not None else None
+                self.rows.report_made(row)
+        for hook in self.hooks:
+            hook.drain()
+        taken = [self.reports.take(key) for key in keys]
+        return [report and self.with_readings(key, report) for key, report in zip(keys, taken, strict=True)]
 
     def with_readings(self, key: str, report: SteerReport) -> SteerReport:
         for hook in self.hooks:
-            hook.drain()
             activations, lost = hook.readings.activations.take(key)
             if activations is not None or lost:
                 report += SteerReport(activations=activations, reads_lost=lost)
@@ -280,7 +267,7 @@ class HookSet:
         return hook.readings.captures.take(key)
 
 
-def token_counts(seen: int, expected: int) -> TokenCounts:
+def counted(seen: int, expected: int) -> TokenCounts:
     return TokenCounts(seen_tokens=seen, expected_tokens=expected)
 
 

@@ -6,14 +6,14 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Column", "Sheet", "Words", "send"]
+__all__ = ["Column", "Draft", "Sheet", "send"]
 
 Words = NDArray[np.int64]
 NUMPY = {torch.long: np.int64, torch.float32: np.float32, torch.bool: np.bool_}
@@ -31,6 +31,32 @@ class Column(NamedTuple):
     size: int
     dtype: torch.dtype
     blank: float = 0
+
+
+class Draft:
+    """A row that is laid out on the host.
+
+    Attributes:
+        words: [words] int64, what the row holds.
+        starts: By name, a column's dtype and the index of its first number, in numbers of that dtype.
+        views: The row as numbers of each dtype.
+    """
+
+    def __init__(self, words: Words, starts: Mapping[str, tuple[torch.dtype, int]]) -> None:
+        self.words = words
+        self.starts = starts
+        self.views: dict[torch.dtype, NDArray[Any]] = {torch.long: words}
+
+    def put(self, name: str, values: float | Sequence[float]) -> None:
+        """Writes a column's first number, or several."""
+        dtype, start = self.starts[name]
+        view = self.views.get(dtype)
+        if view is None:
+            view = self.views[dtype] = self.words.view(NUMPY[dtype])
+        if isinstance(values, Sequence):
+            view[start : start + len(values)] = values
+        else:
+            view[start] = values
 
 
 class Copied:
@@ -87,9 +113,13 @@ class Sheet:
         for name, column in columns.items():
             self.spans[name] = slice(size, size := size + -(-column.size * column.dtype.itemsize // 8))
         self.counted = slice(self.spans[counted[0]].start, self.spans[counted[-1]].stop)
+        self.starts = {
+            name: (column.dtype, self.spans[name].start * 8 // column.dtype.itemsize)
+            for name, column in columns.items()
+        }
         self.blank = np.zeros(size, np.int64)
         for name, column in columns.items():
-            self.put(self.blank, name, [column.blank] * column.size)
+            Draft(self.blank, self.starts).put(name, [column.blank] * column.size)
         self.words = torch.from_numpy(np.tile(self.blank, (rows, 1))).to(device)
         self.staged: dict[int, Words] = {}
         self.asked = Copied()
@@ -102,14 +132,10 @@ class Sheet:
         """The same of other rows of this form."""
         return words[:, self.spans[name]].view(self.columns[name].dtype)[:, : self.columns[name].size]
 
-    def put(self, words: Words, name: str, values: Sequence[float]) -> None:
-        """Writes the first numbers of a column into a staged row."""
-        words[self.spans[name]].view(NUMPY[self.columns[name].dtype])[: len(values)] = values
-
-    def stage(self, row: int) -> Words:
+    def stage(self, row: int) -> Draft:
         """A blank row that ``write`` will put in the place of this one, to be filled until then."""
         words = self.staged[row] = self.blank.copy()
-        return words
+        return Draft(words, self.starts)
 
     def write(self) -> tuple[Tensor, Tensor] | None:
         """Puts the staged rows in their places, after what was asked for has been collected.

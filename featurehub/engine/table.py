@@ -27,13 +27,12 @@ from featurehub.edits import LatentEdit, Steering, When
 from featurehub.engine.bank import Bank, Encoders
 from featurehub.engine.conditions import Mask
 from featurehub.engine.rows import Batch, Step
-from featurehub.engine.sheet import Column, Sheet, Words
+from featurehub.engine.sheet import Column, Draft, Sheet
 from featurehub.features import Mode
 from featurehub.report import HookCounts
 
 __all__ = ["EditTable", "RowEdits"]
 
-NOTHING = (0.0, 0.0)
 COUNTS = 5
 SEEN, STEERED, DOSE_SUM, DOSE_MAX, CLIPPED = range(COUNTS)
 SINGLE = ("dose_max", "used", "always", "tapping")
@@ -147,39 +146,39 @@ class EditTable:
             mask: Gives the condition bits of a ``when``.
             tapped: Whether the request captures or reads here.
         """
-        moving = [(index, edit, *affine(edit)) for index, edit in edits if affine(edit) != NOTHING]
+        numbers = [(index, edit, *affine(edit)) for index, edit in edits]
+        moving = [each for each in numbers if each[2] or each[3]]
         slotted = [each for each in moving if each[1].when is not None or each[2]]
-        bounds, words = steering.positions.bounds(prompt_len), self.sheet.stage(row)
-        self.sheet.put(words, "dose_max", [steering.dose_max])
-        self.sheet.put(words, "tapping", [tapped])
+        bounds, draft = steering.positions.bounds(prompt_len), self.sheet.stage(row)
+        draft.put("dose_max", steering.dose_max)
+        draft.put("tapping", tapped)
         if moving:
-            self.sheet.put(words, "bounds", bounds)
-            self.sheet.put(words, "always", [any(edit.when is None for _, edit, _, _ in moving)])
-        self.fill_slots(words, slotted, [mask(edit.when) for _, edit, _, _ in slotted])
-        self.fill_sum(words, [each for each in moving if each[1].when is None and each[3]])
+            draft.put("bounds", bounds)
+            draft.put("always", any(edit.when is None for _, edit, _, _ in moving))
+        self.fill_slots(draft, slotted, [mask(edit.when) for _, edit, _, _ in slotted])
+        self.fill_sum(draft, [each for each in moving if each[1].when is None and each[3]])
         if conditional := [(index, k) for k, (index, edit, _, _) in enumerate(slotted) if edit.when is not None]:
             self.conditional[row] = conditional
         self.slots[row], self.holds[row], self.taken[row] = len(slotted), bool(moving), True
         self.host_bounds[row] = bounds
 
-    def fill_slots(self, words: Words, edits: Sequence[Moving], masks: Sequence[Mask]) -> None:
+    def fill_slots(self, draft: Draft, edits: Sequence[Moving], masks: Sequence[Mask]) -> None:
         """Stages what takes a slot."""
         if not edits:
             return
-        put = self.sheet.put
-        put(words, "used", [len(edits)])
-        put(words, "latent", [self.bank.row_written(edit) for _, edit, _, _ in edits])
-        put(words, "alpha", [alpha for _, _, alpha, _ in edits])
+        draft.put("used", len(edits))
+        draft.put("latent", [self.bank.row_written(edit) for _, edit, _, _ in edits])
+        draft.put("alpha", [alpha for _, _, alpha, _ in edits])
         if any(condition.bits for condition in masks):
-            put(words, "beta", [beta if edit.when else 0.0 for _, edit, _, beta in edits])
-            put(words, "bits", [condition.bits for condition in masks])
-            put(words, "any_of", [condition.any for condition in masks])
+            draft.put("beta", [beta if edit.when else 0.0 for _, edit, _, beta in edits])
+            draft.put("bits", [condition.bits for condition in masks])
+            draft.put("any_of", [condition.any for condition in masks])
 
-    def fill_sum(self, words: Words, edits: Sequence[Moving]) -> None:
+    def fill_sum(self, draft: Draft, edits: Sequence[Moving]) -> None:
         """Stages what is summed into ``nudge``."""
         if edits:
-            self.sheet.put(words, "summed_latent", [self.bank.row_written(edit) for _, edit, _, _ in edits])
-            self.sheet.put(words, "summed_beta", [beta for _, _, _, beta in edits])
+            draft.put("summed_latent", [self.bank.row_written(edit) for _, edit, _, _ in edits])
+            draft.put("summed_beta", [beta for _, _, _, beta in edits])
             self.summed = max(self.summed, len(edits))
 
     def release(self, row: int) -> None:

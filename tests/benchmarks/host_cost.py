@@ -149,7 +149,7 @@ class Bench:
 
     def fetch(self, keys: Sequence[str]) -> list[SteerReport]:
         """Reports as the frontend gets them."""
-        wire = [self.worker.featurehub_report(key) for key in keys]
+        wire = self.worker.featurehub_reports(keys)
         return [SteerReport.model_validate(each) for each in msgspec.msgpack.decode(msgspec.msgpack.encode(wire))]
 
     def forget(self, requests: Sequence[Any]) -> None:
