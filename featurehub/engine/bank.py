@@ -25,6 +25,9 @@ from featurehub.features import Mode
 
 __all__ = ["Bank", "Encoders"]
 
+LATENTS_AT_ONCE = 1 << 24
+"""Most activations that exist at once while many tokens are read: 64 MiB."""
+
 
 class Encoders(NamedTuple):
     """What reads k chosen latents for each of g rows. All tensors are float32.
@@ -166,6 +169,29 @@ class Bank(NamedTuple):
         own = self.slices[sae]
         z = torch.addmm(self.bias[own], x, self.W_enc[own].T)
         return torch.addcmul(self.offset[own], self.gain[own], z).relu_().mul_(z > self.threshold[own])
+
+    def read(self, x: Tensor, sae: str, top_k: int, named: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """The strongest latents of one SAE, and those that are named.
+
+        In chunks, so that the full activations of many tokens never exist at once.
+
+        Args:
+            x: [tokens, d_model] float32, the stream.
+            sae: Id of the SAE.
+            top_k: How many of the strongest.
+            named: Latents whose activations are wanted, whatever they are.
+
+        Returns:
+            Indices and activations of the strongest ([tokens, top_k]), activations of the named ones ([tokens, named]).
+        """
+        size = self.slices[sae].stop - self.slices[sae].start
+        chunks = []
+        for part in x.split(max(1, LATENTS_AT_ONCE // size)):
+            a = self.encode(part, sae)
+            top = a.topk(min(top_k, size), dim=-1)
+            chunks.append((top.indices, top.values, a[:, list(named)]))
+        indices, values, own = (torch.cat(column) for column in zip(*chunks, strict=True))
+        return indices, values, own
 
 
 def vectors_of(dictionary: Dictionary) -> Dictionary:
