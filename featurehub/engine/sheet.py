@@ -53,7 +53,7 @@ class Draft:
         view = self.views.get(dtype)
         if view is None:
             view = self.views[dtype] = self.words.view(NUMPY[dtype])
-        if isinstance(values, Sequence):
+        if isinstance(values, list | tuple):
             view[start : start + len(values)] = values
         else:
             view[start] = values

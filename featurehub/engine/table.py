@@ -151,7 +151,8 @@ class EditTable:
         slotted = [each for each in moving if each[1].when is not None or each[2]]
         bounds, draft = steering.positions.bounds(prompt_len), self.sheet.stage(row)
         draft.put("dose_max", steering.dose_max)
-        draft.put("tapping", tapped)
+        if tapped:
+            draft.put("tapping", 1)
         if moving:
             draft.put("bounds", bounds)
             draft.put("always", any(edit.when is None for _, edit, _, _ in moving))
