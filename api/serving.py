@@ -4,6 +4,7 @@ vLLM loads ``FeaturehubRoutes`` through the entry point ``vllm.endpoint_plugins`
 two completion routes replace vLLM's routes of the same path and call them.
 """
 
+import asyncio
 import os
 from argparse import Namespace
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -44,20 +45,42 @@ GONE = "the engine is gone; the server restarts it or ends. Try again later."
 class VllmEngine:
     """``api.engine.SteeringEngine`` on vLLM's client.
 
+    Each call stops the engine's loop for a moment. What is asked for while one is under way goes together in the next.
+
     Attributes:
         client: vLLM's client to the engine process.
+        keys: The keys that the next call asks for.
+        next: That call; None until somebody asks.
+        under_way: Held by the call that is under way.
     """
 
     def __init__(self, client: EngineClient) -> None:
         self.client = client
+        self.keys: list[str] = []
+        self.next: asyncio.Task[Mapping[str, Any]] | None = None
+        self.under_way = asyncio.Lock()
 
     async def report(self, key: str) -> Mapping[str, Any] | None:
         """Takes the counts that a worker kept under ``key``; None where no worker has any. Raises EngineUnavailable."""
+        self.keys.append(key)
+        call = self.next = self.next or asyncio.create_task(self.reports())
         try:
-            answers = await self.client.collective_rpc("featurehub_report", args=(key,))
+            # Shielded: a client that goes away must not take the others' reports with it.
+            return (await asyncio.shield(call)).get(key)
         except EngineDeadError as error:
             raise EngineUnavailable(GONE) from error
-        return next((answer for answer in answers if answer is not None), None)
+
+    async def reports(self) -> Mapping[str, Any]:
+        """Takes the reports of all keys that wait, by key. Raises EngineDeadError."""
+        async with self.under_way:
+            keys, self.keys, self.next = self.keys, [], None
+            workers = await self.client.collective_rpc("featurehub_reports", args=(keys,))
+        return {
+            key: report
+            for reports in reversed(workers)
+            for key, report in zip(keys, reports, strict=True)
+            if report is not None
+        }
 
     async def alive(self) -> bool:
         """Whether the engine passes vLLM's health check."""

@@ -4,17 +4,30 @@ A *steering* is everything that one request asks of the hooks. It crosses into v
 """
 
 import hashlib
-from collections.abc import Iterator
 from typing import Self
 
 from pydantic import Field
 
 from featurehub.conditions import Op, Positions
 from featurehub.features import Mode
-from featurehub.seals import Maker, is_sealed, make_seal
+from featurehub.seals import SEAL_LENGTH, Maker, is_sealed, make_seal
 from featurehub.settings import Frozen
 
-__all__ = ["LARGEST", "Abort", "Condition", "LatentEdit", "Read", "Steering", "When"]
+__all__ = [
+    "LARGEST",
+    "Abort",
+    "Condition",
+    "LatentEdit",
+    "Read",
+    "Steering",
+    "When",
+    "digest_of",
+    "is_sealed_text",
+]
+
+END, REPORT = '"}', ',"report":"'
+"""What ends a steering's JSON, and what begins the fields that make no difference to the stream: quotes inside a string
+are escaped, so that no string contains it."""
 
 LARGEST = 1e9
 """Largest |value| of an edit: any sum of such edits has a finite length in float32, so that the guard can scale it."""
@@ -113,8 +126,8 @@ class Steering(Frozen):
         aborts: What ends the generation early.
         reads: Activations to report.
         capture: Hook points whose stream is kept, for programs that run the engine in their own process.
-        report: Key under which the worker keeps this request's counts until they are fetched; "" for none.
         stop_token: Token id that ends an aborted generation; filled in at admission.
+        report: Key under which the worker keeps this request's counts until they are fetched; "" for none.
         nonce: Differs from that of every other request, even of one with the same id; filled in at admission.
         seal: Proof of who made this steering (``featurehub.seals``); a client cannot make one.
     """
@@ -125,8 +138,9 @@ class Steering(Frozen):
     aborts: tuple[Abort, ...] = ()
     reads: tuple[Read, ...] = ()
     capture: tuple[str, ...] = ()
-    report: str = ""
     stop_token: int | None = None
+    # What follows makes no difference to the stream. It stands last, so that a text can be read without it.
+    report: str = ""
     nonce: str = ""
     seal: str = ""
 
@@ -145,10 +159,10 @@ class Steering(Frozen):
         """Whether what happens to a token depends on where the prompt ends."""
         return bool(self.edits) and self.positions is not Positions.ALL
 
-    def conditions(self) -> Iterator[Condition]:
-        """Yields every condition of the edits, then of the aborts."""
-        for when in (*(edit.when for edit in self.edits), *(abort.when for abort in self.aborts)):
-            yield from when.conditions if when is not None else ()
+    def conditions(self) -> list[Condition]:
+        """Every condition of the edits, then of the aborts."""
+        whens = [edit.when for edit in self.edits if edit.when is not None] + [abort.when for abort in self.aborts]
+        return [condition for when in whens for condition in when.conditions]
 
     def saes(self) -> set[str]:
         """The content hashes of all SAEs that the edits, reads and conditions use."""
@@ -172,13 +186,27 @@ class Steering(Frozen):
         """The text that a seal covers: the canonical JSON with an empty seal."""
         return self.model_copy(update={"seal": ""}).to_json()
 
+    def to_sealed(self, maker: Maker) -> str:
+        """The canonical JSON with the seal of whoever made it, which ``is_sealed_text`` knows."""
+        text = self.unsealed_json if self.seal else self.to_json()
+        return f"{text[: -len(END)]}{make_seal(text, maker)}{END}"
+
     def to_request(self) -> str:
         """The JSON that a request carries to the engine. Admission refuses a steering that is not sealed this way."""
-        return self.sealed(Maker.REQUEST).to_json()
+        return self.to_sealed(Maker.REQUEST)
 
     def digest(self) -> str:
         """SHA-256 over all of it but ``report``, ``nonce`` and ``seal``; "" for a steering that asks nothing."""
-        if self.is_nothing:
-            return ""
-        own = self.model_copy(update={"report": "", "nonce": "", "seal": ""})
-        return hashlib.sha256(own.to_json().encode()).hexdigest()
+        return "" if self.is_nothing else digest_of(self.to_json())
+
+
+def is_sealed_text(text: str, maker: Maker) -> bool:
+    """Whether a canonical JSON has this maker's seal and has not changed since. Nothing is written out again for it."""
+    end = len(text) - len(END)
+    start = end - SEAL_LENGTH
+    return is_sealed(text[: max(0, start)] + END, text[max(0, start) : end], maker)
+
+
+def digest_of(text: str) -> str:
+    """``Steering.digest`` from the canonical JSON of a steering that asks something."""
+    return hashlib.sha256(text[: text.rindex(REPORT)].encode()).hexdigest()

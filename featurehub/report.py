@@ -212,7 +212,7 @@ class SteerReport(Frozen):
         judged = self.aborts is not None and self.aborts.seen_tokens > 0
         return [
             ("the edits ran over", moves and steering.positions is not Positions.GENERATED, self.seen_tokens > 0),
-            ("the conditions were decided at", any(True for _ in steering.conditions()), decided),
+            ("the conditions were decided at", bool(steering.conditions()), decided),
             ("the aborts were judged at", bool(steering.aborts), judged),
         ]
 

@@ -11,9 +11,11 @@ import os
 import secrets
 from enum import StrEnum
 
-__all__ = ["SECRET", "Maker", "is_sealed", "make_seal"]
+__all__ = ["SEAL_LENGTH", "SECRET", "Maker", "is_sealed", "make_seal"]
 
 SECRET = "FEATUREHUB_SECRET"
+SEAL_LENGTH = 64
+"""Hexadecimal digits of a seal."""
 
 
 class Maker(StrEnum):
@@ -30,12 +32,12 @@ class Maker(StrEnum):
 
 def secret() -> bytes:
     """The key, drawn at the first call unless this process has inherited one."""
-    return os.environ.setdefault(SECRET, secrets.token_hex(32)).encode()
+    return (os.environ.get(SECRET) or os.environ.setdefault(SECRET, secrets.token_hex(32))).encode()
 
 
 def make_seal(text: str, maker: Maker) -> str:
     """The seal of a text: 64 hexadecimal digits."""
-    return hmac.new(secret(), f"{maker} {text}".encode(), "sha256").hexdigest()
+    return hmac.digest(secret(), f"{maker} {text}".encode(), "sha256").hex()
 
 
 def is_sealed(text: str, seal: str, maker: Maker) -> bool:

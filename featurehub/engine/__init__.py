@@ -12,11 +12,12 @@ Reading order:
     families    the model classes of vLLM with hooks in them, by the table in featurehub.families
     rows        which request holds which row, and which tokens run under it
     bank        the SAEs of one hook point, as one bank of latents
+    sheet       columns of rows, written and read for many rows at once
     table       the edits of one hook point as rows
     conditions  what edits and aborts wait for
     reading     streams and activations, kept until they are fetched
     hook        the op's body on CPU; graph and kernel: on CUDA, inside captured graphs
-    hookset     all hook points of a worker: admit, begin_step, end_step, release
+    hookset     all hook points of a worker: admit, begin_step, end_step, release; reports: kept until they are fetched
     runner_v1, runner_v2   drive a hook set from vLLM's model runners
     wrapping    how admission and runner_v1 enter where vLLM has no seam
     worker      what the frontend may ask of a worker

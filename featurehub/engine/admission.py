@@ -21,7 +21,7 @@ import json
 import uuid
 from typing import Any
 
-from featurehub.edits import Steering
+from featurehub.edits import Steering, digest_of
 from featurehub.engine.checks import carried, check, prompt_len
 from featurehub.engine.config import KEY, VERSION, EngineConfig
 from featurehub.engine.options import refuse_unsupported
@@ -44,15 +44,17 @@ def admit(request: Any, config: EngineConfig, eos_token_id: int | None) -> None:
         InvalidEdit: The steering was not made by the server, or the engine cannot do what it asks.
     """
     params = request.sampling_params
-    steering = carried(params.extra_args) if params is not None else None
-    if params is not None and steering is not None:
-        if not steering.is_sealed(Maker.REQUEST):
+    asked = carried(params.extra_args) if params is not None else None
+    steering, text = None, ""
+    if params is not None and asked is not None:
+        if not asked.is_sealed(Maker.REQUEST):
             raise InvalidEdit(
                 f"extra_args.{KEY} is the server's own: name features in the request's body instead", param=KEY
             )
-        steering = complete(check(steering, config), request, eos_token_id)
-        params.extra_args = {**params.extra_args, KEY: steering.sealed(Maker.ADMISSION).to_json()}
-    request.cache_salt = salt(request, steering, config)
+        steering = complete(check(asked.steering, config), request, eos_token_id)
+        text = steering.to_sealed(Maker.ADMISSION)
+        params.extra_args = {**params.extra_args, KEY: text}
+    request.cache_salt = salt(request, steering, text, config)
 
 
 def complete(steering: Steering, request: Any, eos_token_id: int | None) -> Steering:
@@ -67,12 +69,13 @@ def complete(steering: Steering, request: Any, eos_token_id: int | None) -> Stee
     return steering.model_copy(update=filled)
 
 
-def salt(request: Any, steering: Steering | None, config: EngineConfig) -> str | None:
+def salt(request: Any, steering: Steering | None, text: str, config: EngineConfig) -> str | None:
     """The salt of a request's KV blocks.
 
     Args:
         request: The request, with the client's own salt.
         steering: Its steering, completed; None without one.
+        text: The steering's canonical JSON.
         config: What the engine holds.
 
     Returns:
@@ -82,10 +85,11 @@ def salt(request: Any, steering: Steering | None, config: EngineConfig) -> str |
     parts: list[Any] = [request.cache_salt]
     if steering is not None and not steering.is_nothing:
         alone = steering.needs_every_token or request.lora_request is not None
-        places = sorted((sae.id, str(hook.point)) for hook in config.hooks for sae in hook.saes)
+        used = steering.saes()
+        places = sorted((sae.id, str(hook.point)) for hook in config.hooks for sae in hook.saes if sae.id in used)
         parts += [
-            steering.digest(),
-            [place for place in places if place[0] in steering.saes()],
+            digest_of(text),
+            places,
             prompt_len(request) if steering.heeds_prompt_len else None,
             steering.nonce if alone else None,
             config.weights,

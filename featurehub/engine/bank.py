@@ -10,17 +10,23 @@ The steering vectors of an SAE that has them follow all latents, as rows that ar
 a row and needs no other, so that nothing else in the engine knows of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from featurehub.artifacts.artifact import WEIGHTS
 from featurehub.dictionary import Dictionary
 from featurehub.edits import LatentEdit
+from featurehub.engine.config import SaeConfig
+from featurehub.errors import IncompatibleArtifact
 from featurehub.features import Mode
 
 __all__ = ["Bank", "Encoders"]
+
+LATENTS_AT_ONCE = 1 << 24
+"""Most activations that exist at once while many tokens are read: 64 MiB."""
 
 
 class Encoders(NamedTuple):
@@ -103,6 +109,29 @@ class Bank(NamedTuple):
             vectors={name: starts[len(dictionaries) + i] for i, name in enumerate(steering)},
         )
 
+    @classmethod
+    def load(cls, saes: Sequence[SaeConfig], d_model: int, device: torch.device | str) -> "Bank":
+        """Loads SAEs of one hook point.
+
+        Args:
+            saes: The SAEs.
+            d_model: Width of the model's stream.
+            device: Where the model runs.
+
+        Raises:
+            CorruptArtifact: The weights of an SAE cannot be read.
+            IncompatibleArtifact: An SAE was trained on a model of another width.
+        """
+        with torch.device("cpu"):  # vLLM builds models under a default device of its own.
+            dictionaries = {sae.id: Dictionary.load(sae.folder / WEIGHTS) for sae in saes}
+            for dictionary in dictionaries.values():
+                if dictionary.d_model != d_model:
+                    raise IncompatibleArtifact(
+                        f"the SAE reads a stream of width {dictionary.d_model}, the model's is {d_model}: "
+                        "it was trained on another model"
+                    )
+            return cls.of(dictionaries, device)
+
     @property
     def d_model(self) -> int:
         """Width of the stream."""
@@ -140,6 +169,29 @@ class Bank(NamedTuple):
         own = self.slices[sae]
         z = torch.addmm(self.bias[own], x, self.W_enc[own].T)
         return torch.addcmul(self.offset[own], self.gain[own], z).relu_().mul_(z > self.threshold[own])
+
+    def read(self, x: Tensor, sae: str, top_k: int, named: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """The strongest latents of one SAE, and those that are named.
+
+        In chunks, so that the full activations of many tokens never exist at once.
+
+        Args:
+            x: [tokens, d_model] float32, the stream.
+            sae: Id of the SAE.
+            top_k: How many of the strongest.
+            named: Latents whose activations are wanted, whatever they are.
+
+        Returns:
+            Indices and activations of the strongest ([tokens, top_k]), activations of the named ones ([tokens, named]).
+        """
+        size = self.slices[sae].stop - self.slices[sae].start
+        chunks = []
+        for part in x.split(max(1, LATENTS_AT_ONCE // size)):
+            a = self.encode(part, sae)
+            top = a.topk(min(top_k, size), dim=-1)
+            chunks.append((top.indices, top.values, a[:, list(named)]))
+        indices, values, own = (torch.cat(column) for column in zip(*chunks, strict=True))
+        return indices, values, own
 
 
 def vectors_of(dictionary: Dictionary) -> Dictionary:

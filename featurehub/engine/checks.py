@@ -2,23 +2,37 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from featurehub.edits import LARGEST, LatentEdit, Steering
-from featurehub.engine.config import KEY, EngineConfig
+from featurehub.edits import LARGEST, LatentEdit, Steering, is_sealed_text
+from featurehub.engine.config import KEY, EngineConfig, SaeConfig
 from featurehub.errors import InvalidEdit
+from featurehub.seals import Maker
 from featurehub.settings import reason
 
-__all__ = ["carried", "check", "prompt_len"]
+__all__ = ["Carried", "carried", "check", "prompt_len"]
 
 
-def carried(extra_args: dict[str, Any] | None) -> Steering | None:
-    """The steering in a request's ``extra_args``.
+class Carried(NamedTuple):
+    """The steering that a request carries.
 
-    Returns:
-        The steering, not checked against the engine yet; None if the request carries none.
+    Attributes:
+        steering: What it says, not checked against the engine yet.
+        text: Its JSON.
+    """
+
+    steering: Steering
+    text: str
+
+    def is_sealed(self, maker: Maker) -> bool:
+        """Whether the text has this maker's seal."""
+        return is_sealed_text(self.text, maker)
+
+
+def carried(extra_args: dict[str, Any] | None) -> Carried | None:
+    """The steering in a request's ``extra_args``; None if the request carries none.
 
     Raises:
         InvalidEdit: What the request carries is not a steering.
@@ -29,7 +43,7 @@ def carried(extra_args: dict[str, Any] | None) -> Steering | None:
     if not isinstance(text, str):
         raise InvalidEdit(f"extra_args.{KEY} must be a steering as a JSON string, not {type(text).__name__}", param=KEY)
     try:
-        return Steering.model_validate_json(text)
+        return Carried(Steering.model_validate_json(text), text)
     except ValidationError as error:
         raise InvalidEdit(f"extra_args.{KEY} is not a steering: {reason(error)}", param=KEY) from None
 
@@ -49,17 +63,18 @@ def check(steering: Steering, config: EngineConfig) -> Steering:
     conditions = set(steering.conditions())
     if max(len(conditions), len(steering.aborts)) > config.max_conditions:
         raise InvalidEdit(f"{len(conditions)} conditions in one request; at most {config.max_conditions} are allowed")
+    saes = config.saes
     for each in (*steering.edits, *conditions):
-        check_latents(each.sae, [each.latent], config)
+        if each.latent >= saes[each.sae].d_sae:
+            check_latents([each.latent], saes[each.sae])
         if abs(each.value) > LARGEST:
             raise InvalidEdit(f"latent {each.latent}: the value {each.value} is beyond ±{LARGEST:g}")
     for read in steering.reads:
-        check_latents(read.sae, read.latents, config)
-    for edit in steering.edits:
-        check_order(edit, config)
-    points = {str(hook.point) for hook in config.hooks}
-    for name in set(steering.capture) - points:
-        raise InvalidEdit(f"no hook point {name!r} to capture; this engine has {', '.join(sorted(points))}")
+        check_latents(read.latents, saes[read.sae])
+    if conditions:
+        check_order(steering.edits, config)
+    if steering.capture:
+        check_points(steering.capture, config)
     if (steering.capture or steering.reads) and not steering.report:
         raise InvalidEdit("what a request reads is kept under its report key; give it one")
     return steering
@@ -81,22 +96,26 @@ def named(steering: Steering, config: EngineConfig) -> Steering:
     return Steering.model_validate(json.loads(steering.to_json(), object_hook=fill))
 
 
-def check_latents(sae: str, latents: Iterable[int], config: EngineConfig) -> None:
-    d_sae = config.saes[sae].d_sae
+def check_latents(latents: Iterable[int], sae: SaeConfig) -> None:
     for latent in latents:
-        if not 0 <= latent < d_sae:
-            raise InvalidEdit(f"latent {latent}: the SAE has latents 0 to {d_sae - 1}")
+        if not 0 <= latent < sae.d_sae:
+            raise InvalidEdit(f"latent {latent}: the SAE has latents 0 to {sae.d_sae - 1}")
 
 
-def check_order(edit: LatentEdit, config: EngineConfig) -> None:
+def check_points(names: Iterable[str], config: EngineConfig) -> None:
+    points = {str(hook.point) for hook in config.hooks}
+    for name in set(names) - points:
+        raise InvalidEdit(f"no hook point {name!r} to capture; this engine has {', '.join(sorted(points))}")
+
+
+def check_order(edits: Iterable[LatentEdit], config: EngineConfig) -> None:
     """Raises InvalidEdit for a condition at a hook point that a token reaches only after the edit's."""
-    if edit.when is None:
-        return
     order = {sae.id: hook.point for hook in config.hooks for sae in hook.saes}
-    for condition in edit.when.conditions:
-        if order[condition.sae].order > order[edit.sae].order:
+    waiting = ((each.sae, condition) for each in edits if each.when for condition in each.when.conditions)
+    for sae, condition in waiting:
+        if order[condition.sae].order > order[sae].order:
             raise InvalidEdit(
-                f"an edit at {order[edit.sae]} cannot wait for a condition at {order[condition.sae]}, "
+                f"an edit at {order[sae]} cannot wait for a condition at {order[condition.sae]}, "
                 "which a token reaches later"
             )
 

@@ -21,9 +21,13 @@ from featurehub.conditions import LAST_POSITION, Op
 from featurehub.edits import Abort, Condition, Steering, When
 from featurehub.engine.bank import Bank
 from featurehub.engine.rows import DeviceStep, Step
+from featurehub.engine.sheet import Column, Draft, Sheet
 from featurehub.report import Aborted
 
-__all__ = ["NEVER", "NO_CONDITION", "ConditionState", "Conditions", "Mask"]
+__all__ = ["NEVER", "NO_CONDITION", "ConditionState", "Conditions", "Mask", "Outcome"]
+
+CONDITION = ("hook", "latent", "value", "sign", "so_far", "fired_at")
+ABORT = ("abort_bits", "abort_any", "abort_first", "abort_last", "aborted_at")
 
 NEVER = LAST_POSITION
 """The position of what has not happened."""
@@ -57,6 +61,18 @@ class ConditionState(NamedTuple):
     aborted_at: Tensor
 
 
+class Outcome(NamedTuple):
+    """What came of the conditions of a request.
+
+    Attributes:
+        aborted: The first of its aborts to hold, or None.
+        decided: By hook point where it has conditions, at how many tokens they were decided.
+    """
+
+    aborted: Aborted | None
+    decided: dict[int, int]
+
+
 class Conditions:
     """The conditions and aborts of all rows, at most C = ``columns`` of each in a row.
 
@@ -64,6 +80,7 @@ class Conditions:
 
     Attributes:
         columns: C.
+        sheet: What is written and counted for each row. The tensors with rows are its columns.
         hooks: Number of hook points.
         hook: [rows, C] index of the hook point that the condition reads; −1 for none.
         latent: [rows, C] row of its latent in the bank there.
@@ -83,32 +100,29 @@ class Conditions:
         held: [rows] whether the row has conditions.
         aborting: [rows] whether it has aborts.
         at: By hook point, [rows] whether the row has conditions there.
+        clearing: The truths of the last step's tokens, if any of them has conditions.
+        resuming: By row, what its request had met before it was preempted, until ``write``.
     """
 
     def __init__(
         self, rows: int, columns: int, hooks: int, max_tokens: int, device: torch.device | str = "cpu"
     ) -> None:
-        shape = (rows, columns)
         self.columns = columns
         self.hooks = hooks
-        self.hook = torch.full(shape, -1, dtype=torch.long, device=device)
-        self.latent = torch.zeros(shape, dtype=torch.long, device=device)
-        self.value = torch.zeros(shape, dtype=torch.float32, device=device)
-        self.sign = torch.ones(shape, dtype=torch.float32, device=device)
-        self.so_far = torch.zeros(shape, dtype=torch.bool, device=device)
-        self.fired_at = torch.full(shape, NEVER, dtype=torch.long, device=device)
-        self.abort_bits = torch.zeros(shape, dtype=torch.long, device=device)
-        self.abort_any = torch.zeros(shape, dtype=torch.bool, device=device)
-        self.abort_first = torch.zeros(shape, dtype=torch.long, device=device)
-        self.abort_last = torch.zeros(shape, dtype=torch.long, device=device)
-        self.aborted_at = torch.full(shape, NEVER, dtype=torch.long, device=device)
+        self.sheet = Sheet(rows, sheet_columns(columns, hooks), ("aborted_at", "decided"), device)
+        self.hook, self.latent, self.value, self.sign, self.so_far, self.fired_at = map(self.sheet.column, CONDITION)
+        self.abort_bits, self.abort_any, self.abort_first, self.abort_last, self.aborted_at = map(
+            self.sheet.column, ABORT
+        )
+        self.decided = self.sheet.column("decided")
         self.truths = torch.zeros(max_tokens, dtype=torch.long, device=device)
-        self.decided = torch.zeros(rows, hooks, dtype=torch.long, device=device)
         self.judged = np.zeros(rows, dtype=np.int64)
         self.weights = 2 ** torch.arange(columns, device=device)
         self.held = np.zeros(rows, dtype=bool)
         self.aborting = np.zeros(rows, dtype=bool)
         self.at: dict[int, np.ndarray] = {}
+        self.clearing: Tensor | None = None
+        self.resuming: dict[int, ConditionState] = {}
 
     def admit(
         self, row: int, steering: Steering, prompt_len: int, place: Callable[[Condition], tuple[int, int]]
@@ -125,11 +139,16 @@ class Conditions:
             A function that gives the mask of a ``when``.
         """
         distinct = list(dict.fromkeys(steering.conditions()))
-        for c, condition in enumerate(distinct):
-            hook, latent = place(condition)
-            self.hook[row, c], self.latent[row, c] = hook, latent
-            self.value[row, c], self.so_far[row, c] = condition.value, condition.so_far
-            self.sign[row, c] = 1.0 if condition.op is Op.ABOVE else -1.0
+        if not distinct:
+            return unconditional
+        places = [place(condition) for condition in distinct]
+        draft = self.sheet.stage(row)
+        draft.put("hook", [hook for hook, _ in places])
+        draft.put("latent", [latent for _, latent in places])
+        draft.put("value", [condition.value for condition in distinct])
+        draft.put("sign", [1.0 if condition.op is Op.ABOVE else -1.0 for condition in distinct])
+        draft.put("so_far", [condition.so_far for condition in distinct])
+        for hook, _ in places:
             self.at.setdefault(hook, np.zeros(len(self.held), dtype=bool))[row] = True
 
         def mask(when: When | None) -> Mask:
@@ -137,31 +156,34 @@ class Conditions:
                 return NO_CONDITION
             return Mask(sum({2 ** distinct.index(condition) for condition in when.conditions}), when.any)
 
-        self.held[row] = bool(distinct)
-        self.admit_aborts(row, steering.aborts, prompt_len, mask)
+        self.held[row] = True
+        self.admit_aborts(row, draft, steering.aborts, prompt_len, mask)
         return mask
 
     def admit_aborts(
-        self, row: int, aborts: Sequence[Abort], prompt_len: int, mask: Callable[[When | None], Mask]
+        self, row: int, draft: Draft, aborts: Sequence[Abort], prompt_len: int, mask: Callable[[When | None], Mask]
     ) -> None:
-        """Fills a row's aborts."""
-        for a, abort in enumerate(aborts):
-            self.abort_bits[row, a], self.abort_any[row, a] = mask(abort.when)
-            self.abort_first[row, a], self.abort_last[row, a] = abort.positions.bounds(prompt_len)
+        """Fills a staged row's aborts."""
+        masks = [mask(abort.when) for abort in aborts]
+        bounds = [abort.positions.bounds(prompt_len) for abort in aborts]
+        draft.put("abort_bits", [each.bits for each in masks])
+        draft.put("abort_any", [each.any for each in masks])
+        draft.put("abort_first", [first for first, _ in bounds])
+        draft.put("abort_last", [last for _, last in bounds])
         self.aborting[row] = bool(aborts)
 
-    def release(self, row: int) -> ConditionState:
-        """Clears a row.
+    def release(self, row: int) -> ConditionState | None:
+        """Clears a row, from the next ``write`` on.
 
         Returns:
-            What ``resume`` needs if the request comes back.
+            What ``resume`` needs if the request comes back; None where it has no conditions.
         """
+        if not self.held[row]:
+            return None
+        if row in self.sheet.staged:
+            self.write()
         fired = ConditionState(self.fired_at[row].clone(), self.aborted_at[row].clone())
-        self.hook[row] = -1
-        self.fired_at[row] = self.aborted_at[row] = NEVER
-        self.abort_bits[row], self.abort_any[row], self.abort_last[row] = 0, False, 0
-        if self.held[row]:
-            self.decided[row] = 0
+        self.sheet.stage(row)
         self.judged[row] = 0
         self.held[row] = self.aborting[row] = False
         for rows in self.at.values():
@@ -169,13 +191,25 @@ class Conditions:
         return fired
 
     def resume(self, row: int, fired: ConditionState) -> None:
-        """Restores what the request in this row had met before it was preempted."""
-        self.fired_at[row], self.aborted_at[row] = fired
+        """Restores what the request in this row had met before it was preempted, from the next ``write`` on."""
+        self.resuming[row] = fired
+
+    def write(self) -> None:
+        """Writes all rows that were filled or cleared since the last time."""
+        self.sheet.write()
+        for row, fired in self.resuming.items():
+            self.fired_at[row], self.aborted_at[row] = fired
+        self.resuming.clear()
 
     def begin_step(self, step: Step) -> None:
         """Clears the truths of a step's tokens."""
-        if self.held[step.rows].any():
-            self.truths[: int(step.tokens.max()) + 1] = 0
+        self.clearing = self.truths[: int(step.tokens.max()) + 1] if self.held[step.rows].any() else None
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Clears the truths of a step whose tokens run under the same rows as those of the last one."""
+        if self.clearing is not None:
+            self.clearing.zero_()
 
     def decide(self, hook: int, x: Tensor, step: DeviceStep, bank: Bank) -> None:
         """Step 2, for the tokens whose rows have a condition at this hook point.
@@ -205,26 +239,47 @@ class Conditions:
         holds &= (positions >= self.abort_first[rows]) & (positions < self.abort_last[rows])
         keep_first(self.aborted_at, rows, torch.where(holds, positions, NEVER))
 
-    def aborted(self, row: int, aborts: Sequence[Abort]) -> Callable[[], Aborted | None]:
-        """A function that gives the first of the row's aborts to hold, or None; calling it waits for the device."""
-        if not aborts:
-            return lambda: None
-        positions = self.aborted_at[row, : len(aborts)].clone()
+    def snapshot(self, row: int, aborts: Sequence[Abort]) -> Callable[[], Outcome]:
+        """A function that gives what came of the row's conditions until now; calling it may wait for the device."""
+        if not self.held[row]:
+            return lambda: Outcome(None, {})
+        if row in self.sheet.staged:
+            self.write()
+        hooks, ask = [hook for hook, rows in self.at.items() if rows[row]], self.sheet.ask(row)
 
-        def read() -> Aborted | None:
-            at = positions.tolist()
-            first = at.index(min(at))
-            return Aborted(event=aborts[first].event, index=first, position=min(at)) if min(at) < NEVER else None
+        def read() -> Outcome:
+            counted = ask()
+            decided = {hook: int(counted["decided"][hook]) for hook in hooks}
+            return Outcome(first_of(aborts, counted["aborted_at"].tolist()), decided)
 
         return read
 
-    def decisions(self, row: int) -> Callable[[], dict[int, int]]:
-        """A function that gives, by hook point where the row has conditions, at how many tokens they were decided."""
-        hooks = [hook for hook, rows in self.at.items() if rows[row]]
-        if not hooks:
-            return dict
-        decided = self.decided[row].clone()
-        return lambda: {hook: int(decided[hook]) for hook in hooks}
+
+def sheet_columns(count: int, hooks: int) -> dict[str, Column]:
+    """The columns of a row."""
+    integers, floats, flags = (Column(count, dtype) for dtype in (torch.long, torch.float32, torch.bool))
+    never = Column(count, torch.long, NEVER)
+    return {
+        "hook": Column(count, torch.long, -1), "latent": integers, "value": floats,
+        "sign": Column(count, torch.float32, 1.0), "so_far": flags, "fired_at": never,
+        "abort_bits": integers, "abort_any": flags, "abort_first": integers, "abort_last": integers,
+        "aborted_at": never, "decided": Column(hooks, torch.long),
+    }  # fmt: skip
+
+
+def unconditional(when: When | None) -> Mask:
+    """The mask of an edit in a row without conditions."""
+    assert when is None
+    return NO_CONDITION
+
+
+def first_of(aborts: Sequence[Abort], positions: Sequence[int]) -> Aborted | None:
+    """The first of the aborts to hold, at one of these positions each; None where none has held."""
+    position = min(positions[: len(aborts)], default=NEVER)
+    if position == NEVER:
+        return None
+    index = positions.index(position)
+    return Aborted(event=aborts[index].event, index=index, position=position)
 
 
 def keep_first(at: Tensor, rows: Tensor, positions: Tensor) -> None:

@@ -1,7 +1,8 @@
 """Hooks inside captured graphs: the same tables, read by kernels from buffers that never move.
 
 1. Before a step, ``Buffers.fill`` writes for every token its row, its position, and whether it is computed for the
-   first time. A token that runs under no row has row 0.
+   first time. A token that runs under no row has row 0. As long as the same requests generate, ``Buffers.advance``
+   only moves the positions on.
 2. The op launches the kernels of ``featurehub.engine.kernel``; a replayed graph launches them again. Neither knows how
    many requests there are.
 3. The kernel copies the stream of requests that read to the hook's ``tap``. ``drain`` takes it from there before the
@@ -20,6 +21,7 @@ from featurehub.engine.bank import Bank
 from featurehub.engine.conditions import Conditions
 from featurehub.engine.reading import Readers, Readings, Wanted
 from featurehub.engine.rows import Step
+from featurehub.engine.sheet import send
 from featurehub.engine.table import EditTable
 
 __all__ = ["Buffers", "GraphHook"]
@@ -34,12 +36,14 @@ class Buffers:
         position: [max_tokens] its position in its request.
         first: [max_tokens] 1 if it is computed for the first time, else 0.
         filled: Number of tokens that the last step wrote.
+        reached: [filled] the positions that the last step wrote.
     """
 
     def __init__(self, max_tokens: int, device: torch.device | str) -> None:
         self.columns = torch.zeros(3, max_tokens, dtype=torch.long, device=device)
         self.slot, self.position, self.first = self.columns
         self.filled = 0
+        self.reached = self.position[:0]
 
     def fill(self, step: Step | None) -> None:
         """Writes a step to the buffers.
@@ -55,10 +59,13 @@ class Buffers:
         if step is not None:
             host[:, step.tokens] = step.rows, step.positions, step.first
         # A new tensor for every step: the copy may still be waiting when the next step is laid out.
-        staged = torch.from_numpy(host)
-        staged = staged.pin_memory() if self.columns.is_cuda else staged
-        self.columns[:, :size].copy_(staged, non_blocking=True)
+        self.columns[:, :size].copy_(send(host, self.columns.device))
         self.filled = tokens
+        self.reached = self.position[:tokens]
+
+    def advance(self) -> None:
+        """Writes a step like the last one, in which every request had one token, one position further on."""
+        self.reached.add_(1)
 
 
 class GraphHook:
@@ -69,7 +76,6 @@ class GraphHook:
         name: Name of the hook point.
         table: The edits here; None without an SAE.
         edits: That table, or without an SAE one with a single latent that is never edited.
-        tapping: [rows] 1 if the row's request captures or reads here, else 0.
         tap: [max_tokens, d_model] float32, the stream of the tokens of these rows.
         readings: What was read here and waits to be fetched.
     """
@@ -84,10 +90,11 @@ class GraphHook:
         self.table = table
         self.conditions = conditions
         self.buffers = buffers
-        self.edits = table if table is not None else EditTable(nothing(d_model, device), rows, 1)
-        self.tapping = torch.zeros(rows, dtype=torch.long, device=device)
+        own = table if table is not None else EditTable(nothing(d_model, device), rows, 1)
+        self.edits: EditTable | None = own
+        self.own = own
         self.tap = torch.zeros(buffers.slot.shape[0], d_model, dtype=torch.float32, device=device)
-        self.readings = Readings(self.edits.bank)
+        self.readings = Readings(own.bank)
 
     def idle(self) -> None:
         """Keeps what the last step read; the kernel does nothing to a step whose slots are 0."""
@@ -97,16 +104,10 @@ class GraphHook:
         """Keeps what the last step read, and says what this one reads."""
         self.drain()
         self.readings.ask(capturing, readers, token_ids)
-        if self.table is not None:
-            self.table.steered(step)
 
-    def admit(self, row: int, reads: bool) -> None:
-        """Tells the kernel whether to fill the tap for the row."""
-        self.tapping[row] = int(reads)
-
-    def release(self, row: int) -> None:
-        """Tells the kernel not to fill the tap for the row."""
-        self.tapping[row] = 0
+    def write(self) -> None:
+        """Writes the rows that were filled or cleared."""
+        self.own.write()
 
     def drain(self) -> None:
         """Keeps what the last forward pass left in the tap; for captures, which are views, the tap is copied once."""
@@ -122,24 +123,26 @@ class GraphHook:
         streams = (hidden, hidden if residual is None else residual)
         if self.table is not None:
             self.decide(streams, tokens, form)
-        e, b, at, c = self.edits, self.edits.bank, self.buffers, self.conditions
+        e, b, at, c = self.own, self.own.bank, self.buffers, self.conditions
         kernel.edit[(tokens,)](
-            *streams, at.slot, at.position, at.first, c.truths, self.tap, self.tapping,
+            *streams, at.slot, at.position, at.first, c.truths, self.tap, e.tapping,
             b.W_enc, b.W_dec, b.bias, b.threshold, b.gain, b.offset,
             e.latent, e.alpha, e.beta, e.bits, e.any_of, e.used, e.always, e.bounds, e.dose_max, e.nudge,
-            e.counts, e.in_force, d_model, e.max_edits, **form,
+            e.counts, e.in_force, d_model, e.sheet.words.stride(0), **form,
         )  # fmt: skip
 
     def decide(self, streams: tuple[Tensor, Tensor], tokens: int, form: dict[str, Any]) -> None:
         """Launches the kernels that decide conditions."""
-        b, at, c = self.edits.bank, self.buffers, self.conditions
+        b, at, c = self.own.bank, self.buffers, self.conditions
         columns: Any = c.columns
         kernel.decide[(tokens,)](
             *streams, at.slot, at.position, c.truths, b.W_enc, b.bias, b.threshold, b.gain, b.offset,
-            c.hook, c.latent, c.value, c.sign, c.so_far, c.fired_at, c.decided, self.index, c.hooks,
-            streams[0].shape[1], C=columns, **form,
+            c.hook, c.latent, c.value, c.sign, c.so_far, c.fired_at, c.decided, self.index,
+            streams[0].shape[1], c.sheet.words.stride(0), C=columns, **form,
         )  # fmt: skip
-        kernel.lasting[(tokens,)](at.slot, at.position, c.truths, c.hook, c.so_far, c.fired_at, self.index, C=columns)
+        kernel.lasting[(tokens,)](
+            at.slot, at.position, c.truths, c.hook, c.so_far, c.fired_at, self.index, c.sheet.words.stride(0), C=columns
+        )
 
 
 def nothing(d_model: int, device: torch.device) -> Bank:

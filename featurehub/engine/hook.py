@@ -11,7 +11,7 @@ Where layers hand on a single tensor, that tensor is the stream, and it is writt
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -24,7 +24,10 @@ from featurehub.engine.reading import Readers, Readings, Wanted
 from featurehub.engine.rows import DeviceStep, Step
 from featurehub.engine.table import EditTable, RowEdits, StepTally
 
-__all__ = ["HOOKS", "CpuHook", "Hook", "register_op"]
+if TYPE_CHECKING:
+    from featurehub.engine.graph import Buffers
+
+__all__ = ["HOOKS", "CpuHook", "Hook", "make_buffers", "make_hook", "register_op"]
 
 
 class Hook(Protocol):
@@ -34,25 +37,18 @@ class Hook(Protocol):
         index: Index of the hook point among those of the engine.
         name: Name of the hook point.
         table: The edits here; None without an SAE, where the stream can only be captured.
+        edits: Where requests fill their rows: that table or, in captured graphs without an SAE, one that edits nothing.
         readings: What was read here and waits to be fetched.
     """
 
     index: int
     name: str
     table: EditTable | None
+    edits: EditTable | None
     readings: Readings
 
-    def admit(self, row: int, reads: bool) -> None:
-        """Prepares for a request in a row.
-
-        Args:
-            row: The row.
-            reads: Whether the request captures or reads here.
-        """
-        ...
-
-    def release(self, row: int) -> None:
-        """Undoes ``admit`` when the request leaves the row."""
+    def write(self) -> None:
+        """Writes the rows of the table that were filled or cleared since the last time."""
         ...
 
     def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
@@ -90,7 +86,7 @@ class CpuHook:
     def __init__(self, index: int, name: str, table: EditTable | None, conditions: Conditions) -> None:
         self.index = index
         self.name = name
-        self.table = table
+        self.table = self.edits = table
         self.conditions = conditions
         self.readings = Readings(table.bank if table is not None else None)
         self.steered: Step | None = None
@@ -109,11 +105,10 @@ class CpuHook:
         held = self.conditions.at.get(self.index)
         self.deciding = some(step.only(held[step.rows])) if held is not None else None
 
-    def admit(self, row: int, reads: bool) -> None:
-        """Nothing to prepare: each step names its readers."""
-
-    def release(self, row: int) -> None:
-        """Nothing to undo."""
+    def write(self) -> None:
+        """Writes the rows of the table that were filled or cleared."""
+        if self.table is not None:
+            self.table.write()
 
     def drain(self) -> None:
         """Nothing to do: what is read is kept at once."""
@@ -211,6 +206,24 @@ def write(hidden: Tensor, residual: Tensor | None, at: Place, x: Tensor, moved: 
     target[at] = torch.where(moved, x.to(target.dtype), target[at])
     if residual is not None:
         hidden[at] = hidden[at].masked_fill(moved, 0)
+
+
+def make_buffers(max_tokens: int, device: torch.device | str) -> "Buffers":
+    """The buffers of captured graphs."""
+    from featurehub.engine.graph import Buffers
+
+    return Buffers(max_tokens, device)
+
+
+def make_hook(
+    index: int, name: str, table: EditTable | None, conditions: Conditions, buffers: "Buffers | None", d_model: int
+) -> Hook:
+    """A hook for the CPU or, with buffers, for captured graphs; Triton is imported only for these."""
+    if buffers is None:
+        return CpuHook(index, name, table, conditions)
+    from featurehub.engine.graph import GraphHook
+
+    return GraphHook(index, name, table, conditions, buffers, d_model)
 
 
 HOOKS: dict[str, Hook] = {}

@@ -2,7 +2,7 @@
 
 A runner's adapter calls ``admit`` and ``release`` for a request, ``begin_step`` and ``end_step`` for a step.
 
-1. ``admit`` checks a request's steering, gives it a row, and fills the row at every hook point.
+1. ``admit`` checks a request's steering, gives it a row, and fills it at every hook point.
 2. ``begin_step`` lays out which tokens run under which row, per hook point; the op then does the rest.
 3. ``end_step`` ends the generations for which an abort has held.
 4. ``release`` frees the row when the request is gone. Its counts wait in ``reports`` until they are fetched.
@@ -10,39 +10,30 @@ A runner's adapter calls ``admit`` and ``release`` for a request, ``begin_step``
 """
 
 import itertools
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
-from operator import add
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from vllm.logger import init_logger
 
-from featurehub.artifacts.artifact import WEIGHTS
-from featurehub.dictionary import Dictionary
-from featurehub.edits import Condition, Read, Steering
+from featurehub.edits import Condition, Steering
 from featurehub.engine.bank import Bank
 from featurehub.engine.checks import carried, check
 from featurehub.engine.conditions import NEVER, Conditions, ConditionState
-from featurehub.engine.config import EngineConfig
-from featurehub.engine.hook import HOOKS, CpuHook, Hook
-from featurehub.engine.reading import Wanted
+from featurehub.engine.config import EngineConfig, SaeConfig
+from featurehub.engine.hook import HOOKS, make_buffers, make_hook
+from featurehub.engine.reports import Reports
 from featurehub.engine.rows import Batch, Rows, Step
 from featurehub.engine.table import EditTable
-from featurehub.errors import IncompatibleArtifact, InvalidEdit
+from featurehub.errors import InvalidEdit
 from featurehub.report import SteerReport, TokenCounts
 from featurehub.seals import Maker
-
-if TYPE_CHECKING:
-    from featurehub.engine.graph import Buffers
 
 __all__ = ["HookSet", "PausedRequest", "current", "install"]
 
 logger = init_logger(__name__)
-REPORTS_KEPT = 4096
 NOT_ADMITTED = (
     "it did not come through featurehub's admission in the process that took the request; is the plugin loaded there "
     "(VLLM_PLUGINS), and FEATUREHUB_SECRET the same on every machine?"
@@ -53,7 +44,7 @@ class PausedRequest(NamedTuple):
     """A preempted request: the position that it had reached, where its conditions had fired, and its own number."""
 
     reached: int
-    fired: ConditionState
+    fired: ConditionState | None
     request: int
 
 
@@ -67,6 +58,10 @@ class HookSet:
         d_model: Width of the model's stream.
         device: Where the model runs.
         graphs: Whether the op must be the same launches in every step (``featurehub.engine.graph``).
+
+    Attributes:
+        repeatable: Whether a next step of the same requests, with one token each, may be laid out by ``repeat_step``.
+        may_end: Whether the step has a request with aborts.
     """
 
     def __init__(
@@ -78,13 +73,23 @@ class HookSet:
         self.conditions = Conditions(max_reqs + 1, config.max_conditions, len(config.hooks), max_tokens, device)
         self.buffers = make_buffers(max_tokens, device) if graphs else None
         self.hooks = [
-            make_hook(i, str(hook.point), load_table(config, i, max_reqs + 1, d_model, device), self, d_model)
+            make_hook(
+                i, str(hook.point), self.table(hook.saes, d_model, device), self.conditions, self.buffers, d_model
+            )
             for i, hook in enumerate(config.hooks)
         ]
         self.place = {sae.id: i for i, hook in enumerate(config.hooks) for sae in hook.saes}
-        self.reports: OrderedDict[str, list[Callable[[], SteerReport]]] = OrderedDict()
+        self.reports = Reports()
         self.numbers = itertools.count()
         self.step: Step | None = None
+        self.batch: Batch | None = None
+        self.repeats = 0
+        self.repeatable = self.may_end = False
+
+    def table(self, saes: Sequence[SaeConfig], d_model: int, device: torch.device | str) -> EditTable | None:
+        """The table of a hook point, None without SAEs. Raises CorruptArtifact, IncompatibleArtifact."""
+        rows = len(self.conditions.held)
+        return EditTable(Bank.load(saes, d_model, device), rows, self.config.max_edits) if saes else None
 
     def receive(self, request_id: str, params: Any) -> Steering | None:
         """The steering that a request carries, or None. One that did not pass admission is refused.
@@ -92,35 +97,36 @@ class HookSet:
         It would run on KV blocks of others. A report of the refusal, or none at all, makes the answer an error.
         """
         try:
-            steering = carried(params.extra_args) if params is not None else None
+            asked = carried(params.extra_args) if params is not None else None
         except InvalidEdit as error:
             logger.error("request %s carries a steering that the worker cannot read: %s", request_id, error)
             return None
-        if steering is None or steering.is_sealed(Maker.ADMISSION):
-            return steering
-        self.refuse(request_id, steering, NOT_ADMITTED)
+        if asked is None or asked.is_sealed(Maker.ADMISSION):
+            return asked and asked.steering
+        self.refuse(request_id, asked.steering, NOT_ADMITTED)
         return None
 
     def refuse(self, request_id: str, steering: Steering, reason: str) -> None:
         """Logs why a steering is refused, and keeps it as the request's report."""
         logger.error("the worker refuses the steering of request %s: %s", request_id, reason)
-        self.keep(steering.report, lambda: SteerReport(refused=reason))
+        self.reports.keep(steering.report, lambda: SteerReport(refused=reason))
 
     def admit(self, steering: Steering, prompt_len: int, parked: PausedRequest | None = None) -> int:
         """Gives the steering a row that is filled at every hook point. Raises InvalidEdit."""
         steering = check(steering, self.config)
+        self.settle()
         row = self.rows.take(steering)
         mask = self.conditions.admit(row, steering, prompt_len, self.locate)
         for hook in self.hooks:
             own = [(i, edit) for i, edit in enumerate(steering.edits) if self.place[edit.sae] == hook.index]
-            if own and hook.table is not None:
-                hook.table.admit(row, steering, own, prompt_len, mask)
             reads = hook.name in steering.capture or any(self.place[r.sae] == hook.index for r in steering.reads)
-            hook.admit(row, reads)
+            if hook.edits is not None and (own or reads):
+                hook.edits.admit(row, steering, own, prompt_len, mask, reads)
         self.rows.requests[row] = next(self.numbers) if parked is None else parked.request
         if parked is not None:
             self.rows.reached[row] = parked.reached
-            self.conditions.resume(row, parked.fired)
+            if parked.fired is not None:
+                self.conditions.resume(row, parked.fired)
         return row
 
     def locate(self, condition: Condition) -> tuple[int, int]:
@@ -131,54 +137,71 @@ class HookSet:
 
     def release(self, row: int) -> PausedRequest:
         """Frees a row and keeps its counts for ``report``; returns what ``admit`` needs if the request comes back."""
+        self.settle()
         steering, reached, request = self.rows.steerings[row], int(self.rows.reached[row]), int(self.rows.requests[row])
-        self.keep(steering.report, self.snapshot(row))
+        self.reports.keep(steering.report, self.snapshot(row))
         self.rows.give_back(row)
         for hook in self.hooks:
-            if hook.table is not None:
-                hook.table.release(row)
-            hook.release(row)
+            if hook.edits is not None:
+                hook.edits.release(row)
         return PausedRequest(reached, self.conditions.release(row), request)
 
     def begin_step(self, batch: Batch | None, token_ids: Tensor | None) -> None:
         """Lays out a step: the requests with a row, None if there are none, and the [tokens] of the whole batch."""
+        self.settle()
+        self.write()
+        self.batch = batch
         self.step = self.rows.lay_out(batch) if batch is not None else None
+        self.may_end = self.step is not None and bool(self.conditions.aborting[self.step.rows].any())
         if self.buffers is not None:
             self.buffers.fill(self.step)
         if batch is None or self.step is None or token_ids is None:
             for hook in self.hooks:
                 hook.idle()
             return
+        self.expect(batch)
         self.conditions.begin_step(self.step)
         reading = batch.only(self.rows.reading[batch.rows])
-        capturing, readers = self.readings(reading)
+        capturing, readers = self.rows.readings(reading)
         # A copy: what was asked for may be read only when the next step has overwritten the runner's own.
         token_ids = token_ids.clone() if len(reading.rows) else token_ids
         for hook in self.hooks:
             own = {sae: readers[sae] for sae, at in self.place.items() if at == hook.index and sae in readers}
             hook.begin_step(self.step, capturing.get(hook.name, ()), own, token_ids)
+        only_generates = len(self.step.rows) == len(batch.rows) and bool(self.step.first.all())
+        self.repeatable = only_generates and not (len(reading.rows) or self.may_end)
 
-    def readings(
-        self, batch: Batch
-    ) -> tuple[Mapping[str, Sequence[Wanted]], Mapping[str, Sequence[tuple[Wanted, Read]]]]:
-        """What to capture by hook point, and what to read by SAE."""
-        capturing: dict[str, list[Wanted]] = {}
-        readers: dict[str, list[tuple[Wanted, Read]]] = {}
-        for row, start, tokens, position in zip(*(column.tolist() for column in batch), strict=True):
-            steering = self.rows.steerings[row]
-            if not steering.report:  # Fetched already: its client is gone.
-                continue
-            wanted = Wanted(steering.report, start, start + tokens, position, int(self.rows.requests[row]))
-            for name in steering.capture:
-                capturing.setdefault(name, []).append(wanted)
-            for read in steering.reads:
-                readers.setdefault(read.sae, []).append((wanted, read))
-        return capturing, readers
+    def write(self) -> None:
+        """Writes the rows of all requests that have come or gone, each table's at once."""
+        self.conditions.write()
+        for hook in self.hooks:
+            hook.write()
 
-    @property
-    def may_end(self) -> bool:
-        """Whether the step has a request with aborts."""
-        return self.step is not None and bool(self.conditions.aborting[self.step.rows].any())
+    def repeat_step(self) -> None:
+        """Lays out a step like the last one, one position further on: the same tokens under the same rows.
+
+        Only where ``repeatable``, and with kernels that read the buffers. It is counted when something else happens.
+        """
+        assert self.buffers is not None
+        self.repeats += 1
+        self.buffers.advance()
+        self.conditions.begin_again()
+
+    def settle(self) -> None:
+        """Counts the steps that were only repeated, and ends repeating: the next step is laid out anew."""
+        self.repeatable = False
+        if self.batch is None or not self.repeats:
+            return
+        repeated, self.repeats = self.batch.following(self.repeats), 0
+        self.batch = None
+        self.rows.count(repeated)
+        self.expect(repeated)
+
+    def expect(self, batch: Batch) -> None:
+        """Counts at every hook point the tokens that are to be edited there."""
+        for hook in self.hooks:
+            if hook.table is not None:
+                hook.table.expect(batch)
 
     def end_step(self, sampled: Tensor, at: Mapping[int, int]) -> None:
         """Where an abort has held, puts the stop token into ``sampled`` ([requests, 1]) at the row's index, ``at``."""
@@ -193,48 +216,45 @@ class HookSet:
         sampled[indices, 0] = torch.where(ended.to(sampled.device), stop.to(sampled.device), sampled[indices, 0])
 
     def snapshot(self, row: int) -> Callable[[], SteerReport]:
-        """A function that gives the row's report as it is now; on CUDA, calling it waits for the device."""
+        """A function that gives the row's report as it is now; calling it may wait for the device."""
         steering, computed = self.rows.steerings[row], int(self.rows.computed[row])
         request, reached = int(self.rows.requests[row]), int(self.rows.reached[row])
         recomputed, judged = int(self.rows.recomputed[row]), int(self.conditions.judged[row])
-        aborted, decided = self.conditions.aborted(row, steering.aborts), self.conditions.decisions(row)
+        outcome = self.conditions.snapshot(row, steering.aborts)
         counts = {hook.name: hook.table.snapshot(row) for hook in self.hooks if hook.table and hook.table.holds[row]}
 
         def read() -> SteerReport:
+            aborted, decided = outcome()
             return SteerReport(
                 hooks={name: each() for name, each in counts.items()},
-                conditions={self.hooks[at].name: token_counts(seen, computed) for at, seen in decided().items()},
-                aborts=token_counts(judged, computed) if steering.aborts else None,
+                conditions={self.hooks[at].name: counted(seen, computed) for at, seen in decided.items()},
+                aborts=counted(judged, computed) if steering.aborts else None,
                 requests=(request,),
                 reached={request: reached},
                 recomputed_tokens=recomputed,
-                aborted=aborted(),
+                aborted=aborted,
             )
 
         return read
 
-    def keep(self, key: str, snapshot: Callable[[], SteerReport]) -> None:
-        """Keeps a report; those that share a key (``n`` > 1) add up. Drops the oldest beyond ``REPORTS_KEPT`` keys."""
-        if not key:
-            return
-        self.reports.setdefault(key, []).append(snapshot)
-        while len(self.reports) > REPORTS_KEPT:
-            self.reports.popitem(last=False)
-
     def report(self, key: str) -> SteerReport | None:
         """Takes the report of the request with this key, its activations included; None if nothing is known of it."""
-        for row, steering in list(self.rows.steerings.items()):
-            if steering.report == key:
-                self.keep(key, self.snapshot(row))
-                self.rows.steerings[row] = steering.model_copy(update={"report": ""})
-        snapshots = self.reports.pop(key, None)
-        if snapshots is None:
-            return None
-        return self.with_readings(key, reduce(add, (read() for read in snapshots)))
+        return self.report_all([key])[0]
+
+    def report_all(self, keys: Sequence[str]) -> list[SteerReport | None]:
+        """The same for many keys; what is still on the device is copied once for all."""
+        for key in keys:
+            for row in list(self.rows.keyed.get(key, ())):
+                self.settle()
+                self.reports.keep(key, self.snapshot(row))
+                self.rows.report_made(row)
+        for hook in self.hooks:
+            hook.drain()
+        taken = [self.reports.take(key) for key in keys]
+        return [report and self.with_readings(key, report) for key, report in zip(keys, taken, strict=True)]
 
     def with_readings(self, key: str, report: SteerReport) -> SteerReport:
         for hook in self.hooks:
-            hook.drain()
             activations, lost = hook.readings.activations.take(key)
             if activations is not None or lost:
                 report += SteerReport(activations=activations, reads_lost=lost)
@@ -247,41 +267,8 @@ class HookSet:
         return hook.readings.captures.take(key)
 
 
-def token_counts(seen: int, expected: int) -> TokenCounts:
+def counted(seen: int, expected: int) -> TokenCounts:
     return TokenCounts(seen_tokens=seen, expected_tokens=expected)
-
-
-def make_buffers(max_tokens: int, device: torch.device | str) -> "Buffers":
-    from featurehub.engine.graph import Buffers
-
-    return Buffers(max_tokens, device)
-
-
-def make_hook(index: int, name: str, table: EditTable | None, hooks: HookSet, d_model: int) -> Hook:
-    """A hook for the CPU, or for captured graphs; Triton is imported only for these."""
-    if hooks.buffers is None:
-        return CpuHook(index, name, table, hooks.conditions)
-    from featurehub.engine.graph import GraphHook
-
-    return GraphHook(index, name, table, hooks.conditions, hooks.buffers, d_model)
-
-
-def load_table(
-    config: EngineConfig, index: int, rows: int, d_model: int, device: torch.device | str
-) -> EditTable | None:
-    """The table of a hook point, None without SAEs. Raises CorruptArtifact, IncompatibleArtifact."""
-    saes = config.hooks[index].saes
-    if not saes:
-        return None
-    dictionaries = {sae.id: Dictionary.load(sae.folder / WEIGHTS) for sae in saes}
-    for dictionary in dictionaries.values():
-        if dictionary.d_model != d_model:
-            raise IncompatibleArtifact(
-                f"the SAE reads a stream of width {dictionary.d_model}, the model's is {d_model}: "
-                "it was trained on another model"
-            )
-    with torch.device("cpu"):
-        return EditTable(Bank.of(dictionaries, device), rows, config.max_edits)
 
 
 CURRENT: list[HookSet] = []

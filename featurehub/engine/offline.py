@@ -20,11 +20,12 @@ from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.hooked import FAMILIES
-from featurehub.engine.hookset import REPORTS_KEPT, current, install
+from featurehub.engine.hookset import current, install
 from featurehub.engine.loading import as_fingerprinted
 from featurehub.engine.memory import Device, share_of
 from featurehub.engine.plugin import register
 from featurehub.engine.reading import CAPTURES_KEPT
+from featurehub.engine.reports import REPORTS_KEPT
 from featurehub.engine.worker import EXTENSION
 from featurehub.errors import EngineError, SteeringLost, UnsupportedModel
 from featurehub.families import check_architecture
@@ -240,9 +241,9 @@ class Engine:
             group = slice(start, start + REPORTS_KEPT)
             seeded = sampling.model_copy(update={"seed": sampling.seed + start})
             outputs = self.run([list(prompt) for prompt in prompts[group]], keyed[group], seeded)
-            for output, steering in zip(outputs, keyed[group], strict=True):
+            for output, steering, report in zip(outputs, keyed[group], self.reports(keyed[group]), strict=True):
                 answer = output.outputs[0]
-                yield Generation(answer.text, list(answer.token_ids), self.report(steering))
+                yield Generation(answer.text, list(answer.token_ids), checked(steering, report))
 
     def run(self, prompts: list[list[int]], steerings: Sequence[Steering | None], sampling: Sampling) -> list[Any]:
         """vLLM's outputs, one for each prompt."""
@@ -260,19 +261,22 @@ class Engine:
         inputs = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
         return self.llm.generate(inputs, params, use_tqdm=False)
 
-    def report(self, steering: Steering | None) -> SteerReport | None:
-        """Takes the report of a request; None if it asked for nothing. Raises SteeringLost."""
-        if steering is None or steering.is_nothing:
-            return None
-        [wire] = self.llm.collective_rpc("featurehub_report", args=(steering.report,))
-        if wire is None:
-            raise SteeringLost("the engine knows nothing of a request that asked for steering")
-        report = SteerReport.model_validate(wire)
-        if lost := report.lost(steering):
-            raise SteeringLost(lost)
-        if report.reads_lost:
-            raise SteeringLost("activations were dropped for want of memory; ask for fewer at once")
-        return report
+    def reports(self, steerings: Sequence[Steering | None]) -> list[SteerReport | None]:
+        """Takes the reports of requests in one call; None for those of which none is kept."""
+        keys = [steering.report for steering in steerings if steering]
+        [wires] = self.llm.collective_rpc("featurehub_reports", args=(keys,))
+        found = {key: wire and SteerReport.model_validate(wire) for key, wire in zip(keys, wires, strict=True)}
+        return [found[steering.report] if steering else None for steering in steerings]
+
+
+def checked(steering: Steering | None, report: SteerReport | None) -> SteerReport | None:
+    """A request's report; None if it asked for nothing. Raises SteeringLost."""
+    if steering is None or steering.is_nothing:
+        return None
+    lost = report.lost(steering) if report else "the engine knows nothing of a request that asked for steering"
+    if lost or (report and report.reads_lost):
+        raise SteeringLost(lost or "activations were dropped for want of memory; ask for fewer at once")
+    return report
 
 
 def groups_of(documents: Sequence[list[int]], tokens: int) -> Iterator[list[list[int]]]:

@@ -7,18 +7,21 @@
    carry their positions, and a position counts once.
 """
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from featurehub.activations import NO_LATENT, ActivationBlock, PackedActivations
 from featurehub.edits import Read
 from featurehub.engine.bank import Bank
+from featurehub.engine.sheet import send
 from featurehub.errors import SteeringLost
 
 __all__ = ["Activations", "Captures", "Readers", "Readings", "Wanted"]
@@ -26,7 +29,6 @@ __all__ = ["Activations", "Captures", "Readers", "Readings", "Wanted"]
 BYTES_KEPT = 1 << 28
 CAPTURES_KEPT = 1 << 30
 TOKENS_TOGETHER = 256
-LATENTS_AT_ONCE = 1 << 24
 
 
 class Wanted(NamedTuple):
@@ -117,6 +119,7 @@ class Piece:
         named: [tokens, columns] activations of the latents ``columns``.
         columns: The latents that some request names.
         holders: Number of spans that have been neither fetched nor dropped.
+        copied: The four tensors as arrays on the host, once somebody has fetched a span.
     """
 
     token_ids: Tensor
@@ -125,10 +128,18 @@ class Piece:
     named: Tensor
     columns: Sequence[int]
     holders: int
+    copied: tuple[NDArray[Any], ...] = ()
 
     @property
     def bytes(self) -> int:
         return sum(tensor.nbytes for tensor in (self.token_ids, self.latents, self.values, self.named))
+
+    def host(self) -> tuple[NDArray[Any], ...]:
+        """``token_ids``, ``latents``, ``values`` and ``named`` as arrays; all spans share one copy."""
+        if not self.copied:
+            columns = (self.token_ids, self.latents, self.values, self.named)
+            self.copied = tuple(column.cpu().numpy() for column in columns)
+        return self.copied
 
 
 class ReadSpan(NamedTuple):
@@ -164,8 +175,8 @@ class Activations:
 
     def add(self, sae: str, readers: Sequence[tuple[Wanted, Read]], x: Tensor, token_ids: Tensor) -> None:
         """Puts aside the readers' tokens of the batch: x [tokens, d_model] float32, token_ids [tokens]."""
-        at = torch.from_numpy(np.concatenate([np.arange(wanted.start, wanted.stop) for wanted, _ in readers]))
-        at = at.to(x.device)
+        own = [token for wanted, _ in readers for token in range(wanted.start, wanted.stop)]
+        at = send(np.array(own, np.int64), x.device)
         unread = self.unread.setdefault(sae, [])
         unread.append(PendingTokens(readers, x[at], token_ids[at]))
         if sum(len(each.x) for each in unread) >= TOKENS_TOGETHER:
@@ -178,7 +189,7 @@ class Activations:
         readers = [reader for each in unread for reader in each.readers]
         columns = sorted({latent for _, read in readers for latent in read.latents})
         top_k = max(read.top_k for _, read in readers)
-        latents, values, named = encoded(torch.cat([each.x for each in unread]), self.bank, sae, top_k, columns)
+        latents, values, named = self.bank.read(torch.cat([each.x for each in unread]), sae, top_k, columns)
         token_ids = torch.cat([each.token_ids for each in unread])
         piece = Piece(token_ids, latents.int(), values, named, columns, len(readers))
         self.bytes += piece.bytes
@@ -227,43 +238,29 @@ class Activations:
         return PackedActivations(tuple(map(packed, together.values()))), lost
 
 
-def encoded(x: Tensor, bank: Bank, sae: str, top_k: int, named: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """The strongest latents (indices and values, [tokens, top_k]) and the values of the named ones ([tokens, named]).
-
-    In chunks, so that the full activations of many tokens never exist at once.
-    """
-    size = bank.slices[sae].stop - bank.slices[sae].start
-    chunks = []
-    for part in x.split(max(1, LATENTS_AT_ONCE // size)):
-        a = bank.encode(part, sae)
-        top = a.topk(min(top_k, size), dim=-1)
-        chunks.append((top.indices, top.values, a[:, list(named)]))
-    indices, values, own = (torch.cat(column) for column in zip(*chunks, strict=True))
-    return indices, values, own
-
-
 def packed(shares: Sequence[ReadSpan]) -> ActivationBlock:
     """All shares of one request and one SAE, in order of positions; of a position computed again, the last values."""
-    positions = np.concatenate([np.arange(each.position, each.position + each.length) for each in shares])
-    columns = (torch.cat(column).cpu().numpy() for column in zip(*map(tokens, shares), strict=True))
-    token_ids, latents, values = columns
+    positions = np.array([share.position + i for share in shares for i in range(share.length)])
+    parts = [tokens(list(own)) for _, own in itertools.groupby(shares, lambda share: id(share.piece))]
+    token_ids, latents, values = (np.concatenate(column) for column in zip(*parts, strict=True))
     ordered, first = np.unique(positions[::-1], return_index=True)
     last = len(positions) - 1 - first
     return ActivationBlock.pack(shares[0].read.sae, ordered, token_ids[last], latents[last], values[last])
 
 
-def tokens(share: ReadSpan) -> tuple[Tensor, Tensor, Tensor]:
-    """Token ids [tokens] of a span; latents and values [tokens, columns] that its request reads.
+def tokens(shares: Sequence[ReadSpan]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Token ids [tokens] of spans of one piece; latents and values [tokens, columns] that their request reads.
 
     These are the strongest latents where they are active, ``NO_LATENT`` where not, and the named ones everywhere.
     """
-    read, piece, own = share.read, share.piece, slice(share.offset, share.offset + share.length)
+    read, piece = shares[0].read, shares[0].piece
+    token_ids, latents, values, named = piece.host()
+    own = np.array([share.offset + i for share in shares for i in range(share.length)])
     columns = [piece.columns.index(latent) for latent in read.latents]
-    strongest = piece.values[own, : read.top_k]
-    latents = torch.where(strongest > 0, piece.latents[own, : read.top_k], NO_LATENT)
-    named = latents.new_tensor(read.latents).expand(share.length, -1)
-    values = torch.cat([strongest, piece.named[own][:, columns]], dim=1)
-    return piece.token_ids[own], torch.cat([latents, named], dim=1), values
+    strongest = values[own, : read.top_k]
+    active = np.where(strongest > 0, latents[own, : read.top_k], np.int32(NO_LATENT))
+    asked = np.broadcast_to(np.array(read.latents, np.int32), (len(own), len(columns)))
+    return token_ids[own], np.hstack([active, asked]), np.hstack([strongest, named[own][:, columns]])
 
 
 class Readings:

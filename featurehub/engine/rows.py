@@ -4,7 +4,7 @@ Whether a token is prompt or generated is decided by its position, never by the 
 generated tokens are computed as if they were prompt, and a prompt may be computed one token at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from featurehub.edits import Steering
+from featurehub.edits import Read, Steering
+from featurehub.engine.reading import Wanted
 
 __all__ = ["Batch", "DeviceStep", "Rows", "Step"]
 
@@ -37,6 +38,10 @@ class Batch(NamedTuple):
     def only(self, chosen: NDArray[np.bool_]) -> "Batch":
         """The chosen requests; ``chosen`` is [requests]."""
         return Batch(*(column[chosen] for column in self))
+
+    def following(self, tokens: int) -> "Batch":
+        """The next so many tokens of each request, of which each has one in this batch; ``starts`` stay."""
+        return Batch(self.rows, self.starts, np.full_like(self.tokens, tokens), self.positions + self.tokens)
 
 
 class Step(NamedTuple):
@@ -107,6 +112,8 @@ class Rows:
     Attributes:
         free: The rows that no request holds.
         steerings: By row, the steering of the request that holds it.
+        keyed: By report key that is not fetched yet, the rows of its requests.
+        position: [count + 1] position of the first token that is not laid out yet.
         reached: [count + 1] position after the last one that was ever computed.
         computed: [count + 1] tokens laid out, including those that were computed again.
         recomputed: [count + 1] tokens computed again.
@@ -117,6 +124,8 @@ class Rows:
     def __init__(self, count: int) -> None:
         self.free = list(range(count, 0, -1))
         self.steerings: dict[int, Steering] = {}
+        self.keyed: dict[str, set[int]] = {}
+        self.position = np.zeros(count + 1, np.int64)
         self.reached = np.zeros(count + 1, np.int64)
         self.computed = np.zeros(count + 1, np.int64)
         self.recomputed = np.zeros(count + 1, np.int64)
@@ -127,25 +136,70 @@ class Rows:
         """Takes a free row for a request, with its counts at 0. Raises IndexError if no row is free."""
         row = self.free.pop()
         self.steerings[row] = steering
-        self.reached[row] = self.computed[row] = self.recomputed[row] = 0
+        if steering.report:
+            self.keyed.setdefault(steering.report, set()).add(row)
+        self.position[row] = self.reached[row] = self.computed[row] = self.recomputed[row] = 0
         self.reading[row] = bool(steering.capture or steering.reads)
         return row
 
     def give_back(self, row: int) -> None:
         """Frees a row; its counts stay until it is taken again."""
+        if key := self.steerings[row].report:
+            self.forget_key(row, key)
         del self.steerings[row]
         self.free.append(row)
 
+    def forget_key(self, row: int, key: str) -> None:
+        """Lets a row's report key go."""
+        rows = self.keyed.get(key, set())
+        rows.discard(row)
+        if not rows:
+            self.keyed.pop(key, None)
+
+    def report_made(self, row: int) -> None:
+        """Notes that a running request's report is made: it has no key from now on."""
+        steering = self.steerings[row]
+        self.forget_key(row, steering.report)
+        self.steerings[row] = steering.model_copy(update={"report": ""})
+
+    def readings(
+        self, batch: Batch
+    ) -> tuple[Mapping[str, Sequence[Wanted]], Mapping[str, Sequence[tuple[Wanted, Read]]]]:
+        """What to capture by hook point, and what to read by SAE."""
+        capturing: dict[str, list[Wanted]] = {}
+        readers: dict[str, list[tuple[Wanted, Read]]] = {}
+        for row, start, tokens, position in zip(*(column.tolist() for column in batch), strict=True):
+            steering = self.steerings[row]
+            if not steering.report:  # Fetched already: its client is gone.
+                continue
+            wanted = Wanted(steering.report, start, start + tokens, position, int(self.requests[row]))
+            for name in steering.capture:
+                capturing.setdefault(name, []).append(wanted)
+            for read in steering.reads:
+                readers.setdefault(read.sae, []).append((wanted, read))
+        return capturing, readers
+
     def lay_out(self, batch: Batch) -> Step:
         """The step with an entry for each of the batch's tokens; counts them as computed."""
-        offsets = np.arange(batch.tokens.sum()) - np.repeat(batch.tokens.cumsum() - batch.tokens, batch.tokens)
-        rows = np.repeat(batch.rows, batch.tokens)
-        positions = np.repeat(batch.positions, batch.tokens) + offsets
-        first = positions >= self.reached[rows]
-        np.add.at(self.recomputed, rows, ~first)
-        self.computed[batch.rows] += batch.tokens
-        self.reached[batch.rows] = np.maximum(self.reached[batch.rows], batch.positions + batch.tokens)
-        return Step(np.repeat(batch.starts, batch.tokens) + offsets, rows, positions, first)
+        if (batch.tokens == 1).all():
+            step = Step(batch.starts, batch.rows, batch.positions, batch.positions >= self.reached[batch.rows])
+        else:
+            offsets = np.arange(batch.tokens.sum()) - np.repeat(batch.tokens.cumsum() - batch.tokens, batch.tokens)
+            rows = np.repeat(batch.rows, batch.tokens)
+            positions = np.repeat(batch.positions, batch.tokens) + offsets
+            tokens = np.repeat(batch.starts, batch.tokens) + offsets
+            step = Step(tokens, rows, positions, positions >= self.reached[rows])
+        self.count(batch)
+        return step
+
+    def count(self, batch: Batch) -> None:
+        """Counts a batch's tokens as computed. A row stands in it once."""
+        rows, after = batch.rows, batch.positions + batch.tokens
+        reached = self.reached[rows]
+        self.recomputed[rows] += np.clip(reached - batch.positions, 0, batch.tokens)
+        self.computed[rows] += batch.tokens
+        self.reached[rows] = np.maximum(reached, after)
+        self.position[rows] = after
 
 
 def batch_of(entries: Sequence[tuple[int, int, int, int]]) -> Batch:

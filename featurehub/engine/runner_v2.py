@@ -12,6 +12,8 @@ releases leave them set on real tokens, and dummy batches point at live slots.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,7 @@ class StateAdapter:
     Attributes:
         hooks: The hook set.
         rows: By request id, the row of a request that has a steering.
-        positions: By request id, the position of the first token that is not computed yet.
+        ids: The ids of the last step's requests.
         nonces: By request id, the nonce of its steering.
         parked: By request id and nonce, what a removed request needs if it was preempted and comes back. The nonce
             tells it from a new request with the same id.
@@ -43,7 +45,7 @@ class StateAdapter:
     def __init__(self, hooks: HookSet) -> None:
         self.hooks = hooks
         self.rows: dict[str, int] = {}
-        self.positions: dict[str, int] = {}
+        self.ids: list[str] = []
         self.nonces: dict[str, str] = {}
         self.parked: OrderedDict[tuple[str, str], PausedRequest] = OrderedDict()
         self.can_abort = False
@@ -58,8 +60,9 @@ class StateAdapter:
             if steering.aborts and not self.can_abort:
                 raise UnsupportedModel("this vLLM's model runner has no custom_sampler, so nothing can be aborted")
             parked = self.parked.pop((request.req_id, steering.nonce), None)
-            self.rows[request.req_id] = self.hooks.admit(steering, prompt_len(request), parked)
-            self.positions[request.req_id] = request.num_computed_tokens
+            row = self.hooks.admit(steering, prompt_len(request), parked)
+            self.rows[request.req_id] = row
+            self.hooks.rows.position[row] = request.num_computed_tokens
             self.nonces[request.req_id] = steering.nonce
         except FeaturehubError as error:
             self.hooks.refuse(request.req_id, steering, error.message)
@@ -75,17 +78,23 @@ class StateAdapter:
 
     def begin_step(self, input_batch: Any) -> None:
         """Lays out the step of a vLLM ``InputBatch``."""
-        ids = input_batch.req_ids[: input_batch.num_reqs]
-        own = [i for i, request_id in enumerate(ids) if request_id in self.rows]
-        tokens = np.asarray(input_batch.num_scheduled_tokens[: input_batch.num_reqs], np.int64)
-        starts = tokens.cumsum() - tokens
-        if not own:
-            self.hooks.begin_step(None, input_batch.input_ids)
+        ids = input_batch.req_ids[: input_batch.num_reqs] if self.rows else ()
+        if self.hooks.repeatable and input_batch.num_tokens == len(ids) and ids == self.ids:
+            self.hooks.repeat_step()
             return
-        columns = [[self.rows[ids[i]] for i in own], starts[own], tokens[own], [self.positions[ids[i]] for i in own]]
-        self.hooks.begin_step(Batch(*(np.array(each, np.int64) for each in columns)), input_batch.input_ids)
-        for i in own:
-            self.positions[ids[i]] += int(tokens[i])
+        batch = self.batch(ids, input_batch.num_scheduled_tokens)
+        self.hooks.begin_step(batch, input_batch.input_ids)
+        self.ids = list(ids)
+
+    def batch(self, ids: Sequence[str], scheduled: np.ndarray) -> Batch | None:
+        """The step's requests that have a row; None if there are none."""
+        rows = np.fromiter(map(self.rows.get, ids, repeat(0)), np.int64, len(ids))
+        if not rows.any():
+            return None
+        self.hooks.settle()
+        tokens = np.asarray(scheduled[: len(ids)], np.int64)
+        columns = rows, tokens.cumsum() - tokens, tokens, self.hooks.rows.position[rows]
+        return Batch(*columns).only(rows > 0)
 
     def end_step(self, input_batch: Any, sampled_token_ids: Any) -> None:
         """Ends answers for which an abort has held, in ``sampled_token_ids`` ([requests, 1])."""

@@ -12,8 +12,7 @@ An edit changes its latent's activation a by an affine amount, so every mode is 
 2. What is left (alpha, and everything of an edit with a condition) takes a slot k of the row: K dot products and K
    axpys per token, whatever the size of the SAE.
 3. Edits that change nothing take neither, so that weight 0 is exactly the same as no edit.
-4. What the op needs of a step's rows is gathered from the table and the bank, and kept while the next step has the
-   same rows, which it has as long as the same requests generate.
+4. What the op needs of a step's rows is gathered, and kept while the next step has the same rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,19 +21,27 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from featurehub.edits import LatentEdit, Steering, When
 from featurehub.engine.bank import Bank, Encoders
 from featurehub.engine.conditions import Mask
-from featurehub.engine.rows import Step
+from featurehub.engine.rows import Batch, Step
+from featurehub.engine.sheet import Column, Draft, Sheet
 from featurehub.features import Mode
 from featurehub.report import HookCounts
 
 __all__ = ["EditTable", "RowEdits"]
 
-NOTHING = (0.0, 0.0)
-SEEN, STEERED, DOSE_SUM, DOSE_MAX, CLIPPED = range(5)
+COUNTS = 5
+SEEN, STEERED, DOSE_SUM, DOSE_MAX, CLIPPED = range(COUNTS)
+SINGLE = ("dose_max", "used", "always", "tapping")
+SUMMED = ("summed_latent", "summed_beta")
 TALLIES_KEPT = 64
+
+
+Moving = tuple[int, LatentEdit, float, float]
+"""An edit that changes something: its index in the request, the edit, alpha and beta."""
 
 
 class RowEdits(NamedTuple):
@@ -76,11 +83,12 @@ class StepTally(NamedTuple):
 class EditTable:
     """The edits of one hook point, a row for each request with K = ``max_edits`` slots.
 
-    Tensors lie on the bank's device; ``expected``, ``holds``, ``host_bounds`` and ``slots`` are NumPy arrays.
+    Tensors lie on the bank's device; NumPy arrays, on the host, say so.
 
     Attributes:
         bank: The SAEs of the hook point.
         max_edits: K.
+        sheet: What is written and counted for each row. The tensors with rows are its columns, but for ``nudge``.
         latent: [rows, K] row of the bank that the slot's edit reads and writes with.
         alpha: [rows, K] factor of the latent's activation.
         beta: [rows, K] constant beside it; 0 for an edit without a condition, whose constant is in ``nudge``.
@@ -92,46 +100,43 @@ class EditTable:
         nudge: [rows, d_model] Σ beta · W_dec over the edits without a condition.
         used: [rows] number of slots taken.
         always: [rows] whether there is an edit without a condition.
+        tapping: [rows] 1 if the row's request captures or reads here, else 0.
         counts: [rows, 5] SEEN, STEERED, DOSE_SUM, DOSE_MAX and CLIPPED, written by the op.
-        expected: [rows] what SEEN must come to.
-        holds: [rows] whether there is any edit.
-        host_bounds: [rows, 2] positions that the steering applies to, for laying out steps.
-        slots: [rows] the same as ``used``.
+        expected: [rows] NumPy, what SEEN must come to.
+        holds: [rows] NumPy, whether there is any edit.
+        taken: [rows] NumPy, whether a request has filled the row.
+        host_bounds: [rows, 2] NumPy, positions that the steering applies to, for laying out steps.
+        slots: [rows] NumPy, the same as ``used``.
         conditional: By row, for each edit with a condition its index in the request and its slot.
+        summed: The largest number of edits that are summed into ``nudge`` in a row that is not written yet.
         tallies: What is not in ``counts`` yet: adding up many steps at once costs as much as adding up one.
         gathered: What the rows of the last step of generating requests hold, until a row changes.
     """
 
     def __init__(self, bank: Bank, rows: int, max_edits: int) -> None:
-        # Every dtype is given: vLLM builds models under a default dtype of its own.
-        slots, device = (rows, max_edits), bank.W_dec.device
         self.bank = bank
         self.max_edits = max_edits
-        self.latent = torch.zeros(slots, dtype=torch.long, device=device)
-        self.alpha = torch.zeros(slots, dtype=torch.float32, device=device)
-        self.beta = torch.zeros(slots, dtype=torch.float32, device=device)
-        self.bits = torch.zeros(slots, dtype=torch.long, device=device)
-        self.any_of = torch.zeros(slots, dtype=torch.bool, device=device)
-        self.in_force = torch.zeros(slots, dtype=torch.float32, device=device)
-        self.bounds = torch.zeros(rows, 2, dtype=torch.long, device=device)
-        self.dose_max = torch.ones(rows, dtype=torch.float32, device=device)
-        self.nudge = torch.zeros(rows, bank.d_model, dtype=torch.float32, device=device)
-        self.used = torch.zeros(rows, dtype=torch.long, device=device)
-        self.always = torch.zeros(rows, dtype=torch.bool, device=device)
-        self.counts = torch.zeros(rows, 5, dtype=torch.float32, device=device)
+        self.sheet = Sheet(rows, columns(max_edits), ("counts", "in_force"), bank.W_dec.device)
+        self.latent, self.alpha, self.beta = map(self.sheet.column, ("latent", "alpha", "beta"))
+        self.bits, self.any_of, self.in_force = map(self.sheet.column, ("bits", "any_of", "in_force"))
+        self.bounds, self.counts = self.sheet.column("bounds"), self.sheet.column("counts")
+        self.dose_max, self.used, self.always, self.tapping = (self.sheet.column(name)[:, 0] for name in SINGLE)
+        self.nudge = torch.zeros(rows, bank.d_model, dtype=torch.float32, device=bank.W_dec.device)
         self.expected = np.zeros(rows, dtype=np.int64)
         self.holds = np.zeros(rows, dtype=bool)
+        self.taken = np.zeros(rows, dtype=bool)
         self.host_bounds = np.zeros((rows, 2), dtype=np.int64)
         self.slots = np.zeros(rows, dtype=np.int64)
         self.conditional: dict[int, list[tuple[int, int]]] = {}
+        self.summed = 0
         self.tallies: list[StepTally] = []
         self.gathered: tuple[np.ndarray, RowEdits] | None = None
 
     def admit(
         self, row: int, steering: Steering, edits: Sequence[tuple[int, LatentEdit]], prompt_len: int,
-        mask: Callable[[When | None], Mask],
+        mask: Callable[[When | None], Mask], tapped: bool = False,
     ) -> None:  # fmt: skip
-        """Fills a row.
+        """Fills a row, from the next ``write`` on.
 
         Args:
             row: The row.
@@ -139,61 +144,82 @@ class EditTable:
             edits: Its edits at this hook point, each with its index in the request.
             prompt_len: Number of tokens in the prompt.
             mask: Gives the condition bits of a ``when``.
+            tapped: Whether the request captures or reads here.
         """
-        self.gathered = None
-        moving = [(index, edit) for index, edit in edits if affine(edit) != NOTHING]
-        slotted = [(index, edit) for index, edit in moving if edit.when is not None or affine(edit)[0]]
-        self.nudge[row] = self.summed([edit for _, edit in moving if edit.when is None])
-        self.fill(row, [edit for _, edit in slotted], [mask(edit.when) for _, edit in slotted])
-        if any(edit.when is not None for _, edit in slotted):
-            self.conditional[row] = [(index, k) for k, (index, edit) in enumerate(slotted) if edit.when is not None]
-        self.slots[row] = len(slotted)
-        self.always[row] = any(edit.when is None for _, edit in moving)
-        self.holds[row] = bool(moving)
-        self.host_bounds[row] = steering.positions.bounds(prompt_len)
-        self.bounds[row] = torch.from_numpy(self.host_bounds[row] * self.holds[row])
-        self.dose_max[row] = steering.dose_max
+        numbers = [(index, edit, *affine(edit)) for index, edit in edits]
+        moving = [each for each in numbers if each[2] or each[3]]
+        slotted = [each for each in moving if each[1].when is not None or each[2]]
+        bounds, draft = steering.positions.bounds(prompt_len), self.sheet.stage(row)
+        draft.put("dose_max", steering.dose_max)
+        if tapped:
+            draft.put("tapping", 1)
+        if moving:
+            draft.put("bounds", bounds)
+            draft.put("always", any(edit.when is None for _, edit, _, _ in moving))
+        self.fill_slots(draft, slotted, [mask(edit.when) for _, edit, _, _ in slotted])
+        self.fill_sum(draft, [each for each in moving if each[1].when is None and each[3]])
+        if conditional := [(index, k) for k, (index, edit, _, _) in enumerate(slotted) if edit.when is not None]:
+            self.conditional[row] = conditional
+        self.slots[row], self.holds[row], self.taken[row] = len(slotted), bool(moving), True
+        self.host_bounds[row] = bounds
 
-    def summed(self, edits: Sequence[LatentEdit]) -> Tensor:
-        """Σ beta · W_dec over edits without a condition: [d_model]."""
-        device = self.nudge.device
-        latents = torch.tensor([self.bank.row_written(edit) for edit in edits], dtype=torch.long)
-        beta = torch.tensor([affine(edit)[1] for edit in edits], dtype=torch.float32)
-        return beta.to(device) @ self.bank.W_dec[latents.to(device)]
+    def fill_slots(self, draft: Draft, edits: Sequence[Moving], masks: Sequence[Mask]) -> None:
+        """Stages what takes a slot."""
+        if not edits:
+            return
+        draft.put("used", len(edits))
+        draft.put("latent", [self.bank.row_written(edit) for _, edit, _, _ in edits])
+        draft.put("alpha", [alpha for _, _, alpha, _ in edits])
+        if any(condition.bits for condition in masks):
+            draft.put("beta", [beta if edit.when else 0.0 for _, edit, _, beta in edits])
+            draft.put("bits", [condition.bits for condition in masks])
+            draft.put("any_of", [condition.any for condition in masks])
 
-    def fill(self, row: int, edits: Sequence[LatentEdit], conditions: Sequence[Mask]) -> None:
-        """Writes the row's slots, column by column."""
-        free = [0] * (self.max_edits - len(edits))
-        numbers = [affine(edit) for edit in edits]
-        columns = {
-            self.latent: [self.bank.row_written(edit) for edit in edits],
-            self.alpha: [alpha for alpha, _ in numbers],
-            self.beta: [beta if edit.when else 0.0 for (_, beta), edit in zip(numbers, edits, strict=True)],
-            self.bits: [condition.bits for condition in conditions],
-            self.any_of: [condition.any for condition in conditions],
-        }
-        for column, values in columns.items():
-            column[row] = torch.tensor(values + free, dtype=column.dtype)
-        self.used[row] = len(edits)
+    def fill_sum(self, draft: Draft, edits: Sequence[Moving]) -> None:
+        """Stages what is summed into ``nudge``."""
+        if edits:
+            draft.put("summed_latent", [self.bank.row_written(edit) for _, edit, _, _ in edits])
+            draft.put("summed_beta", [beta for _, _, _, beta in edits])
+            self.summed = max(self.summed, len(edits))
 
     def release(self, row: int) -> None:
-        """Clears the row."""
-        self.gathered = None
-        for column in (self.latent, self.alpha, self.beta, self.bits, self.any_of, self.in_force, self.nudge):
-            column[row] = 0
-        self.counts[row] = self.bounds[row] = self.used[row] = self.expected[row] = self.slots[row] = 0
-        self.holds[row] = self.always[row] = False
+        """Clears the row, from the next ``write`` on."""
+        if not self.taken[row]:
+            return
+        self.sheet.stage(row)
+        self.expected[row] = self.slots[row] = 0
+        self.holds[row] = self.taken[row] = False
         self.conditional.pop(row, None)
 
+    def write(self) -> None:
+        """Writes all rows that were filled or cleared since the last time."""
+        written = self.sheet.write()
+        if written is None:
+            return
+        rows, words = written
+        self.gathered = None
+        if self.summed:
+            latents, beta = (self.sheet.view(words, name)[:, : self.summed].contiguous() for name in SUMMED)
+            self.nudge.index_copy_(
+                0, rows, embedding_bag(latents, self.bank.W_dec, mode="sum", per_sample_weights=beta)
+            )
+        else:
+            self.nudge.index_fill_(0, rows, 0.0)
+        self.summed = 0
+
     def steered(self, step: Step) -> Step:
-        """The tokens of the step that are edited here; counts them as expected."""
+        """The tokens of the step that are edited here."""
         chosen = self.holds[step.rows]
         if chosen.any():
             first, last = self.host_bounds[step.rows].T
             chosen &= (step.positions >= first) & (step.positions < last)
-        selected = step.only(chosen)
-        np.add.at(self.expected, selected.rows, 1)
-        return selected
+        return step.only(chosen)
+
+    def expect(self, batch: Batch) -> None:
+        """Counts those of a batch's tokens as expected that are edited here. A row stands in it once."""
+        first, last = self.host_bounds[batch.rows].T
+        inside = np.minimum(batch.positions + batch.tokens, last) - np.maximum(batch.positions, first)
+        self.expected[batch.rows] += np.maximum(inside, 0) * self.holds[batch.rows]
 
     def generating(self, rows: np.ndarray) -> RowEdits:
         """The same as ``gather``, kept for a next step with the same rows."""
@@ -215,13 +241,15 @@ class EditTable:
         )
 
     def snapshot(self, row: int) -> Callable[[], HookCounts]:
-        """A function that gives the row's counts as they are now; on CUDA, calling it waits for the device."""
+        """A function that gives the row's counts as they are now; on CUDA, calling it may wait for the device."""
         self.fold()
-        counts, in_force, expected = self.counts[row].clone(), self.in_force[row].clone(), int(self.expected[row])
-        conditional = self.conditional.get(row, [])
+        if row in self.sheet.staged:
+            self.write()
+        ask, expected, conditional = self.sheet.ask(row), int(self.expected[row]), self.conditional.get(row, [])
 
         def read() -> HookCounts:
-            seen, steered, dose_sum, dose_max, clipped = counts.tolist()
+            counted = ask()
+            seen, steered, dose_sum, dose_max, clipped = counted["counts"].tolist()[:COUNTS]
             return HookCounts(
                 seen_tokens=int(seen),
                 expected_tokens=expected,
@@ -229,7 +257,7 @@ class EditTable:
                 dose_sum=dose_sum,
                 dose_max=dose_max,
                 clipped=int(clipped),
-                in_force={index: int(in_force[k]) for index, k in conditional},
+                in_force={index: int(counted["in_force"][k]) for index, k in conditional},
             )
 
         return read
@@ -252,11 +280,20 @@ class EditTable:
         self.counts[:, DOSE_MAX].scatter_reduce_(0, rows, dose, "amax")
 
 
+def columns(max_edits: int) -> dict[str, Column]:
+    """The columns of a row."""
+    integers, floats, flags = (Column(max_edits, dtype) for dtype in (torch.long, torch.float32, torch.bool))
+    number, flag = Column(1, torch.long), Column(1, torch.bool)
+    return {
+        "latent": integers, "alpha": floats, "beta": floats, "bits": integers, "any_of": flags,
+        **dict(zip(SUMMED, (integers, floats), strict=True)),
+        "bounds": Column(2, torch.long), "dose_max": Column(1, torch.float32, 1.0), "used": number, "always": flag,
+        "tapping": number, "counts": Column(COUNTS, torch.float32), "in_force": floats,
+    }  # fmt: skip
+
+
 def affine(edit: LatentEdit) -> tuple[float, float]:
     """(alpha, beta) of an edit."""
-    return {
-        Mode.NUDGE: (0.0, edit.value),
-        Mode.PIN: (-1.0, edit.value),
-        Mode.MUL: (edit.value - 1.0, 0.0),
-        Mode.ABLATE: (-1.0, 0.0),
-    }[edit.mode]
+    if edit.mode is Mode.MUL:
+        return edit.value - 1.0, 0.0
+    return 0.0 if edit.mode is Mode.NUDGE else -1.0, 0.0 if edit.mode is Mode.ABLATE else edit.value

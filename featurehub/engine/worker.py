@@ -23,18 +23,19 @@ class HookWorker:
         """Whether this worker's model carries the hooks."""
         return current() is not None
 
-    def featurehub_report(self, key: str) -> dict[str, Any] | None:
-        """Takes the report of a request.
+    def featurehub_reports(self, keys: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Takes the reports of requests.
 
         Args:
-            key: The report key of the request's steering.
+            keys: The report keys of the requests' steerings.
 
         Returns:
-            A ``SteerReport`` as types that msgpack knows; None if nothing is known of the request.
+            For each key a ``SteerReport`` as types that msgpack knows; None if nothing is known of the request.
         """
         hooks = current()
-        report = hooks.report(key) if hooks is not None else None
-        return report.to_wire() if report is not None else None
+        if hooks is None:
+            return [None for _ in keys]
+        return [report.to_wire() if report is not None else None for report in hooks.report_all(keys)]
 
     def featurehub_captured(self, keys: Sequence[str], point: str) -> list[Tensor]:
         """Takes the streams captured at a hook point.

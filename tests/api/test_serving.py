@@ -199,10 +199,13 @@ class Client:
     def __init__(self, answers: list[Any], dead: bool = False) -> None:
         self.answers = answers
         self.dead = dead
+        self.calls: list[list[str]] = []
 
     async def collective_rpc(self, method: str, args: tuple[Any, ...]) -> list[Any]:
         await self.check_health()
-        return [answer and {**answer, "method": method, "args": args} for answer in self.answers]
+        self.calls.append(args[0])
+        await asyncio.sleep(0)
+        return [[answer and {**answer, "method": method, "key": key} for key in args[0]] for answer in self.answers]
 
     async def check_health(self) -> None:
         from vllm.v1.engine.exceptions import EngineDeadError
@@ -215,10 +218,29 @@ def test_the_first_worker_that_knows_a_request_answers() -> None:
     from api.serving import VllmEngine
 
     engine: Any = VllmEngine(Client([None, {"steered_tokens": 1}]))  # type: ignore[arg-type]
-    report = {"steered_tokens": 1, "method": "featurehub_report", "args": ("key",)}
+    report = {"steered_tokens": 1, "method": "featurehub_reports", "key": "key"}
     assert asyncio.run(engine.report("key")) == report
     assert asyncio.run(VllmEngine(Client([None])).report("key")) is None  # type: ignore[arg-type]
     assert asyncio.run(engine.alive())
+
+
+def test_reports_that_are_asked_for_at_the_same_time_are_one_call() -> None:
+    """And those that are asked for while it is under way are the next; a client that goes away costs nobody else's."""
+    from api.serving import VllmEngine
+
+    client = Client([{"steered_tokens": 1}])
+
+    async def ask() -> list[Any]:
+        engine = VllmEngine(client)  # type: ignore[arg-type]
+        first = [asyncio.create_task(engine.report(key)) for key in "abc"]
+        while not client.calls:
+            await asyncio.sleep(0)
+        second = [asyncio.create_task(engine.report(key)) for key in "de"]
+        first[0].cancel()
+        return await asyncio.gather(*first[1:], *second)
+
+    assert [report["key"] for report in asyncio.run(ask())] == ["b", "c", "d", "e"]
+    assert client.calls == [["a", "b", "c"], ["d", "e"]]
 
 
 def test_a_dead_engine_is_known_as_such() -> None:

@@ -86,9 +86,9 @@ def featurehub(shape: Shape, folder: Path, compiled: bool) -> Contender:
 
     def answer(asked: Asked) -> int:
         generate(llm, [steering(asked, i) for i in range(asked.batch)])
-        for i in range(asked.batch if asked.edits or asked.top_k else 0):
-            [report] = llm.collective_rpc("featurehub_report", args=(f"r{i}",))
-            assert report is not None
+        keys = [f"r{i}" for i in range(asked.batch if asked.edits or asked.top_k else 0)]
+        [reports] = llm.collective_rpc("featurehub_reports", args=(keys,))
+        assert None not in reports
         return TOKENS * asked.batch
 
     return answer

@@ -77,7 +77,7 @@ def params_of(steering: Steering, max_tokens: int) -> SamplingParams:
 
 
 def report_of(engine: Engine, key: str) -> SteerReport | None:
-    [wire] = engine.llm.collective_rpc("featurehub_report", args=(key,))
+    [[wire]] = engine.llm.collective_rpc("featurehub_reports", args=([key],))
     return SteerReport.model_validate(wire) if wire is not None else None
 
 

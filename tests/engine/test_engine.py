@@ -183,7 +183,7 @@ def test_more_prompts_than_a_worker_keeps_reports_of(
     engine: Engine, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Answers, seeds and reports are those of one prompt after the other."""
-    monkeypatch.setattr("featurehub.engine.hookset.REPORTS_KEPT", 2)
+    monkeypatch.setattr("featurehub.engine.reports.REPORTS_KEPT", 2)
     monkeypatch.setattr("featurehub.engine.offline.REPORTS_KEPT", 2)
     asked = [prompts[i % len(prompts)] for i in range(5)]
     drawn = Sampling(temperature=0.7, max_tokens=8, seed=3)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from featurehub.conditions import Op, Positions
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
 from featurehub.engine.config import EngineConfig
-from featurehub.engine.hookset import REPORTS_KEPT, HookSet
+from featurehub.engine.hookset import HookSet
+from featurehub.engine.reports import REPORTS_KEPT
 from featurehub.engine.rows import Batch
 from featurehub.errors import InvalidEdit
 from featurehub.features import Mode
@@ -113,16 +114,16 @@ def test_a_freed_row_is_as_if_it_had_never_been_used(world_config: EngineConfig)
     world = only(world_config, *everything, aborts=[Abort(event="e", when=fired)])
     world.preempt(0)
     fresh = HookSet(world_config, max_reqs=1, max_tokens=TOKENS, d_model=D_MODEL)
+    for hooks in (world.hooks, fresh):
+        assert hooks.admit(Steering(edits=(NUDGE,)), 3) == 1
+        hooks.write()
     for holder, clean in [
         (world.hooks.conditions, fresh.conditions),
         *((mine.table, theirs.table) for mine, theirs in zip(world.hooks.hooks, fresh.hooks, strict=True)),
     ]:
-        for row in (world.hooks.admit(Steering(edits=(NUDGE,)), 3), fresh.admit(Steering(edits=(NUDGE,)), 3)):
-            assert row == 1
         for name, value in vars(clean).items():
             if isinstance(value, torch.Tensor) and name not in ("latent", "truths", "value", "sign", "so_far"):
                 assert torch.equal(getattr(holder, name), value), name
-        world.hooks.release(1), fresh.release(1)
 
 
 @given(st.lists(st.booleans(), max_size=40))
@@ -153,7 +154,7 @@ def test_a_report_that_lost_one_of_its_requests_says_so(
     world_config: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first prompt of a list is done early, and its counts are dropped before the last one's are there."""
-    monkeypatch.setattr("featurehub.engine.hookset.REPORTS_KEPT", 1)
+    monkeypatch.setattr("featurehub.engine.reports.REPORTS_KEPT", 1)
     hooks = HookSet(world_config, max_reqs=1, max_tokens=8, d_model=D_MODEL)
     for key in ("shared", "another", "shared"):
         hooks.release(hooks.admit(Steering(edits=(NUDGE,), report=key), 1))
@@ -168,7 +169,7 @@ def test_a_request_that_still_runs_reports_what_it_came_to_so_far_and_only_once(
     world.preempt(0)
     assert world.hooks.report("r0") is None
     assert world.hooks.report("") is None
-    assert not world.hooks.reports
+    assert not world.hooks.reports.kept
 
 
 def test_a_token_that_the_op_never_saw_makes_the_report_incomplete(world_config: EngineConfig) -> None:
@@ -197,7 +198,7 @@ def test_reports_that_nobody_fetches_are_bounded(world_config: EngineConfig) -> 
     hooks = HookSet(world_config, max_reqs=1, max_tokens=8, d_model=D_MODEL)
     for i in range(REPORTS_KEPT + 10):
         hooks.release(hooks.admit(Steering(edits=(NUDGE,), report=f"r{i}"), 1))
-    assert len(hooks.reports) == REPORTS_KEPT
+    assert len(hooks.reports.kept) == REPORTS_KEPT
     assert hooks.report("r0") is None
     assert hooks.report(f"r{REPORTS_KEPT + 9}") is not None
 

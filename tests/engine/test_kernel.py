@@ -91,7 +91,7 @@ from featurehub.engine import kernel
 
 FLOATS = {"W_enc", "W_dec", "bias", "threshold", "gain", "offset", "value", "sign", "alpha", "beta"}
 FLOATS |= {"dose_max", "nudge", "tap", "counts", "in_force"}
-NUMBERS = {"index", "hooks", "d_model", "K"}
+NUMBERS = {"index", "d_model", "S"}
 FLAGS = {"so_far", "any_of", "always"}
 CONSTANTS = {"C": 16, "HAS_RESIDUAL": True, "BLOCK": 4096}
 

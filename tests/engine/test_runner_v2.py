@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 from vllm import SamplingParams
 from vllm.engine.arg_utils import EngineArgs
@@ -19,7 +21,7 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.edits import Abort, Condition, LatentEdit, Op, Steering, When
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.hookset import HookSet, install
-from featurehub.engine.runner_v2 import hooked_state
+from featurehub.engine.runner_v2 import StateAdapter, hooked_state
 from featurehub.errors import UnsupportedModel
 from featurehub.features import Mode
 from featurehub.report import SteerReport
@@ -113,6 +115,69 @@ def test_requests_are_steered_from_the_step_in_which_they_come(state: Any, hooks
     before, after = run(hooks, [(0, 3), (1, 4)])
     torch.testing.assert_close(after, naive(Steering(edits=(NUDGE,)), [3, 4], before))
     assert [report(hooks, key).steered_tokens for key in "ab"] == [4, 1]
+
+
+EVENTS = st.lists(
+    st.tuples(st.sampled_from(["come", "go", "step", "step", "step", "prefill", "dummy", "report"]), st.integers(0, 4))
+)
+
+
+@given(events=EVENTS)
+def test_a_step_that_only_moves_on_is_laid_out_as_if_anew(world_config: EngineConfig, events: list[Any]) -> None:
+    """Whatever happens between two steps: the same rows and positions for the kernels, the same counts in the end."""
+    fast, naive = (StateAdapter(HookSet(world_config, 8, 64, D_MODEL, graphs=True)) for _ in range(2))
+    running: dict[str, int] = {}
+    for event, number in [("come", 0), ("come", 1), ("prefill", 2), *events, ("step", 0)]:
+        naive.hooks.settle()  # Which lays out its next step anew.
+        for adapter in (fast, naive):
+            happen(adapter, event, str(number), running)
+        if event in ("come", "go"):
+            running.update({str(number): 0}) if event == "come" else running.pop(str(number), None)
+        same_layout(fast.hooks, naive.hooks)
+    for name in "01234":
+        assert fast.hooks.report(name) == naive.hooks.report(name)
+
+
+def happen(adapter: StateAdapter, event: str, name: str, running: dict[str, int]) -> None:
+    when = When(conditions=(Condition(sae="a", latent=1, value=0.0),))
+    steerings = [Steering(edits=(NUDGE,), positions=positions) for positions in Positions]
+    steerings += [Steering(edits=(NUDGE.model_copy(update={"when": when}),)), None]
+    if event == "come":
+        adapter.add(new(name, steerings[int(name)], computed=int(name)))
+    elif event == "go":
+        adapter.remove(name)
+    elif event == "report":
+        adapter.hooks.report(name)
+    elif event == "dummy":
+        adapter.begin_step(batch(nobody=3))
+    elif running:
+        adapter.begin_step(batch(**dict.fromkeys(running, 1 if event == "step" else 1 + int(name))))
+
+
+def same_layout(one: HookSet, other: HookSet) -> None:
+    assert one.buffers is not None
+    assert other.buffers is not None
+    held = other.buffers.slot > 0
+    assert torch.equal(one.buffers.slot, other.buffers.slot)
+    assert torch.equal(one.buffers.columns[:, held], other.buffers.columns[:, held])
+    assert torch.equal(one.conditions.truths, other.conditions.truths)
+
+
+def test_a_step_of_requests_that_only_generate_is_not_laid_out_anew(state: Any, hooks: HookSet) -> None:
+    """Until one of them comes, goes, or comes back."""
+    state.add_request(0, new("a", Steering(edits=(NUDGE,))))
+    steps = [batch(a=4, b=1), batch(a=1, b=1), batch(a=1, b=1), batch(a=1, b=1), batch(b=1, a=1), batch(b=1, a=2)]
+    repeated = []
+    for step in steps:
+        before = hooks.repeats
+        state.prepare_inputs(step, None)
+        repeated.append(hooks.repeats > before)
+    assert repeated == [False, False, True, True, False, False]
+    state.prepare_inputs(batch(a=1), None)
+    state.remove_request("a")
+    state.add_request(0, new("a", Steering(edits=(NUDGE,))))
+    state.prepare_inputs(batch(a=1), None)
+    assert not hooks.repeats
 
 
 def test_dummy_runs_touch_nobody_although_they_point_at_live_slots(state: Any, hooks: HookSet) -> None:

@@ -1,0 +1,190 @@
+"""Rows of columns on the op's device, side by side in 64-bit words, so that many rows are written or read at once.
+
+1. ``stage`` lays a row out on the host. ``write`` copies all staged rows in one piece and puts each in its place.
+2. ``ask`` promises what the device has counted in a row. ``collect`` takes all that was asked for in one gather and one
+   copy, for which nobody waits until somebody reads it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["Column", "Draft", "Sheet", "send"]
+
+Words = NDArray[np.int64]
+NUMPY = {torch.long: np.int64, torch.float32: np.float32, torch.bool: np.bool_}
+
+
+class Column(NamedTuple):
+    """A column of a sheet.
+
+    Attributes:
+        size: How many numbers of it a row holds.
+        dtype: int64, float32 or bool.
+        blank: What they are in a row that nobody holds.
+    """
+
+    size: int
+    dtype: torch.dtype
+    blank: float = 0
+
+
+class Draft:
+    """A row that is laid out on the host.
+
+    Attributes:
+        words: [words] int64, what the row holds.
+        starts: By name, a column's dtype and the index of its first number, in numbers of that dtype.
+        views: The row as numbers of each dtype.
+    """
+
+    def __init__(self, words: Words, starts: Mapping[str, tuple[torch.dtype, int]]) -> None:
+        self.words = words
+        self.starts = starts
+        self.views: dict[torch.dtype, NDArray[Any]] = {torch.long: words}
+
+    def put(self, name: str, values: float | Sequence[float]) -> None:
+        """Writes a column's first number, or several."""
+        dtype, start = self.starts[name]
+        view = self.views.get(dtype)
+        if view is None:
+            view = self.views[dtype] = self.words.view(NUMPY[dtype])
+        if isinstance(values, list | tuple):
+            view[start : start + len(values)] = values
+        else:
+            view[start] = values
+
+
+class Copied:
+    """What the device had counted in some rows at one time.
+
+    Attributes:
+        rows: The rows.
+        counted: [rows, words] on the host, complete once ``done`` is; None until it is collected.
+        done: What to wait for on CUDA.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.counted: Tensor | None = None
+        self.done: torch.cuda.Event | None = None
+
+    def take(self, counted: Tensor) -> None:
+        """Starts the copy to the host."""
+        self.counted = counted
+        if counted.is_cuda:
+            self.counted = torch.empty_like(counted, device="cpu", pin_memory=True).copy_(counted, non_blocking=True)
+            self.done = torch.cuda.Event()
+            self.done.record()
+
+    def words(self) -> Words:
+        """[rows, words]; on CUDA, waits for the copy."""
+        assert self.counted is not None
+        if self.done is not None:
+            self.done.synchronize()
+        return self.counted.numpy()
+
+
+class Sheet:
+    """Columns of all rows.
+
+    Args:
+        rows: Number of rows.
+        columns: By name, in the order in which they lie in a row.
+        counted: Columns that stand side by side: those that the device counts in.
+        device: Where they lie.
+
+    Attributes:
+        words: [rows, words] int64.
+        staged: By row, what ``write`` will put there: [words] int64.
+        asked: What ``collect`` will take.
+    """
+
+    def __init__(
+        self, rows: int, columns: Mapping[str, Column], counted: Sequence[str], device: torch.device | str
+    ) -> None:
+        self.columns = columns
+        self.spans: dict[str, slice] = {}
+        size = 0
+        for name, column in columns.items():
+            self.spans[name] = slice(size, size := size + -(-column.size * column.dtype.itemsize // 8))
+        self.counted = slice(self.spans[counted[0]].start, self.spans[counted[-1]].stop)
+        self.starts = {
+            name: (column.dtype, self.spans[name].start * 8 // column.dtype.itemsize)
+            for name, column in columns.items()
+        }
+        self.blank = np.zeros(size, np.int64)
+        for name, column in columns.items():
+            Draft(self.blank, self.starts).put(name, [column.blank] * column.size)
+        self.words = torch.from_numpy(np.tile(self.blank, (rows, 1))).to(device)
+        self.staged: dict[int, Words] = {}
+        self.asked = Copied()
+
+    def column(self, name: str) -> Tensor:
+        """A column as a view of the sheet: [rows, size]."""
+        return self.view(self.words, name)
+
+    def view(self, words: Tensor, name: str) -> Tensor:
+        """The same of other rows of this form."""
+        return words[:, self.spans[name]].view(self.columns[name].dtype)[:, : self.columns[name].size]
+
+    def stage(self, row: int) -> Draft:
+        """A blank row that ``write`` will put in the place of this one, to be filled until then."""
+        words = self.staged[row] = self.blank.copy()
+        return Draft(words, self.starts)
+
+    def write(self) -> tuple[Tensor, Tensor] | None:
+        """Puts the staged rows in their places, after what was asked for has been collected.
+
+        Returns:
+            Their numbers ([rows]) and what they hold ([rows, words]), on the device; None if none was staged.
+        """
+        self.collect()
+        if not self.staged:
+            return None
+        host = np.empty((len(self.staged), 1 + len(self.blank)), np.int64)
+        host[:, 0] = list(self.staged)
+        host[:, 1:] = list(self.staged.values())
+        self.staged = {}
+        sent = send(host, self.words.device)
+        rows, words = sent[:, 0].contiguous(), sent[:, 1:]
+        self.words.index_copy_(0, rows, words)
+        return rows, words
+
+    def ask(self, row: int) -> Callable[[], Mapping[str, NDArray[np.generic]]]:
+        """Asks for what is counted in a row as it is now; the row must have been written.
+
+        Returns:
+            A function that gives the counted columns by name; on CUDA, calling it waits for the device if need be.
+        """
+        copied, at = self.asked, len(self.asked.rows)
+        copied.rows.append(row)
+        return lambda: self.read(copied, at)
+
+    def read(self, copied: Copied, at: int) -> Mapping[str, NDArray[np.generic]]:
+        """The counted columns of one of the rows that were copied."""
+        if copied is self.asked:
+            self.collect()
+        words, first = copied.words()[at], self.counted.start
+        return {
+            name: words[span.start - first : span.stop - first].view(NUMPY[self.columns[name].dtype])
+            for name, span in self.spans.items()
+            if self.counted.start <= span.start < self.counted.stop
+        }
+
+    def collect(self) -> None:
+        """Starts to copy all that was asked for to the host."""
+        if self.asked.rows:
+            copied, self.asked = self.asked, Copied()
+            rows = send(np.array(copied.rows, np.int64), self.words.device)
+            copied.take(self.words[:, self.counted].index_select(0, rows))
+
+
+def send(host: Words, device: torch.device) -> Tensor:
+    """Copies an array to a device without waiting. On the CPU it shares the array's memory."""
+    tensor = torch.from_numpy(host)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
