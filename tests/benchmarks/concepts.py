@@ -33,6 +33,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +57,7 @@ from saes.texts import Message
 TOKENS = 40
 ARMS = ("unsteered", "0.7", "1.0", "turned", "random", "DiffMean", "prompt", "prompt + 1.0")
 REFERENCE = 400
+OPTIONS = EngineOptions(dtype="float32", kv_cache_gib=2, max_model_len=256)
 DRAWS = 2000
 output = Console(width=140)
 
@@ -99,10 +101,10 @@ def main() -> None:
             write_rows(random, torch.randn(means.shape, generator=torch.Generator().manual_seed(0))),
             write_rows(difference, means),
         ]
-        with Engine(options.model, holding(artifact, rows), EngineOptions(kv_cache_gib=2, max_model_len=256)) as engine:
+        with Engine(options.model, holding(artifact, rows), OPTIONS) as engine:
             reference = kept(
                 options.keep / "reference.json",
-                lambda: {"unsteered": drawn(engine, Arm(None, None), prompts[1::2], REFERENCE, 999_000)},
+                lambda: {"unsteered": drawn(engine, [Arm(None, None)], prompts[1::2], REFERENCE, 999_000)},
             )
             answers = [
                 kept(
@@ -114,7 +116,8 @@ def main() -> None:
                 for i, (c, f) in enumerate(zip(concepts, found, strict=True))
             ]
             meant = [prompt_ids(engine.tokenizer, chat(talk_about(concept))) for concept in concepts]
-    report(concepts, found, reference["unsteered"], answers, meant, options)
+    fewest = [{arm: own[: options.answers] for arm, own in each.items()} for each in answers]
+    report(concepts, found, reference["unsteered"], fewest, meant, options)
 
 
 def kept(path: Path, ask: Callable[[], dict[str, list[Answer]]]) -> dict[str, list[Answer]]:
@@ -211,18 +214,20 @@ def chat(request: str) -> list[Message]:
 def asked(
     engine: Engine, arms: dict[str, Arm], prompts: Sequence[str], index: int, count: int
 ) -> dict[str, list[Answer]]:
-    """The answers of each arm. All arms of a concept get the same prompts and seeds."""
+    """The answers of each arm, in one call. All arms of a concept get the same prompts."""
     rotated = [prompts[(index * count + i) % len(prompts)] for i in range(len(prompts))]
-    made = {name: drawn(engine, arm, rotated, count, 1000 * index) for name, arm in arms.items()}
+    answers = iter(drawn(engine, list(arms.values()), rotated, count, 1000 * index))
+    made = {name: list(islice(answers, count)) for name in arms}
     output.print(f"concept {index + 1}: {len(arms) * count} answers", style="dim")
     return made
 
 
-def drawn(engine: Engine, arm: Arm, prompts: Sequence[str], count: int, seed: int) -> list[Answer]:
-    own = [arm.request or prompts[i % len(prompts)] for i in range(count)]
+def drawn(engine: Engine, arms: Sequence[Arm], prompts: Sequence[str], count: int, seed: int) -> list[Answer]:
+    own = [arm.request or prompts[i % len(prompts)] for arm in arms for i in range(count)]
+    steerings = [arm.steering for arm in arms for _ in range(count)]
     ids = [prompt_ids(engine.tokenizer, chat(request)) for request in own]
     sampling = Sampling(temperature=0.7, max_tokens=TOKENS, seed=seed)
-    answers = engine.generate(ids, [arm.steering] * count, sampling)
+    answers = engine.generate(ids, steerings, sampling)
     return [Answer(prompt, list(each.token_ids), each.text) for prompt, each in zip(ids, answers, strict=True)]
 
 

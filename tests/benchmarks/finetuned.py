@@ -49,6 +49,7 @@ from saes.drift.scores import best_threshold, correlation, f1
 from saes.observed import observe
 
 CORRELATION, FALL = (0.4, 0.6), (0.1, 0.15)
+OPTIONS = EngineOptions(dtype="float32")
 FIRINGS, ANSWERS, TELLING = 20, 8, 0.6
 SAMPLING = Sampling(temperature=0.7, max_tokens=96, seed=4242)
 console = Console(width=140, highlight=False)
@@ -118,7 +119,7 @@ def main() -> None:
 def truth_of(artifact: Artifact, answers: int) -> Truth:
     """The base model's answers to requests that nobody trained on, and what the features do on them."""
     dictionary, config = Dictionary.load(artifact.weights), CheckConfig(sampling=SAMPLING)
-    with Engine(ensure_model(), EngineConfig.capturing(artifact.manifest.hook), EngineOptions()) as engine:
+    with Engine(ensure_model(), EngineConfig.capturing(artifact.manifest.hook), OPTIONS) as engine:
         asked = [[{"role": "user", "content": request}] for request in requests()[CHATS : CHATS + answers]]
         prompts = [prompt_ids(engine.tokenizer, chat) for chat in asked]
         base = answer_prompts(engine, dictionary, prompts, config)
@@ -130,7 +131,7 @@ def truth_of(artifact: Artifact, answers: int) -> Truth:
 def seen(artifact: Artifact, name: str, truth: Truth, report: DriftReport) -> Seen:
     """What the features do on a sibling, reading the base model's answers and its own."""
     dictionary, config = Dictionary.load(artifact.weights), CheckConfig(sampling=SAMPLING)
-    with Engine(smollm2_sibling(name), EngineConfig.capturing(artifact.manifest.hook), EngineOptions()) as engine:
+    with Engine(smollm2_sibling(name), EngineConfig.capturing(artifact.manifest.hook), OPTIONS) as engine:
         same = encode_documents(engine, dictionary, truth.base.documents, special_ids(engine.tokenizer))
         prompts = [d.token_ids[: d.prompt_len] for d in truth.base.documents]
         own = answer_prompts(engine, dictionary, prompts, config)
