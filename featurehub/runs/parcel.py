@@ -67,14 +67,13 @@ def pack(sae: Path, database: str, out: Path, examples: Examples | None = None) 
     with closing(open_store(database)) as store, store.read() as reader:
         features = reader.feature_set(artifact.manifest.id)
     with replace_folder(out) as folder:
-        dictionary = rounded(Dictionary.load(artifact.weights))
-        dictionary.save(folder / WEIGHTS)
+        rounded(Dictionary.load(artifact.weights)).save(folder / WEIGHTS)
         fields = fields_of(artifact.manifest)
         if examples is None:
             for name in sorted(artifact.manifest.files.keys() - {REPORT}):
                 shutil.copyfile(artifact.folder / name, folder / name)
         else:
-            shown = examples.keep(artifact, dictionary, folder)
+            shown = examples.keep(artifact, Dictionary.load(folder / WEIGHTS), folder)
             fields["metrics"] = {**artifact.manifest.metrics, **shown.metrics}
             features = showing(features, shown.contexts)
         seal(folder, fields)

@@ -67,6 +67,7 @@ def test_it_steers_reads_searches_and_refuses_what_went_stale(
 def check_readme_could_open_with(seen: Seen, said: str) -> None:
     """What is written for README is what the terminal showed."""
     introduction, _, *lines = transcript(seen, SHOWN).splitlines()[1:]
+    said = " ".join(said.split())  # A terminal wraps its lines.
     assert introduction in said
     assert [line.split()[0] for line in lines[:6]] == [*("pirate", *TWICE), *("cooking", *TWICE)]
     shown = (line.split(maxsplit=1)[1].rstrip(" …")[:40] for line in (*lines[1:3], *lines[4:6]))
