@@ -10,12 +10,14 @@ from transformers import AutoTokenizer
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.corpus import conversations, messages
 from featurehub.errors import InvalidInput
+from featurehub.pieces import pieces
 from featurehub.runs.baseline import BaselineConfig
 from featurehub.runs.drift import check_drift
 from featurehub.runs.examples import Examples
 from featurehub.runs.parcel import pack, unpack
 from featurehub.store import open_store
 from saes.canaries import CanaryConfig
+from saes.documents import tokenize
 
 pytestmark = pytest.mark.engine
 SEED = 77
@@ -29,7 +31,8 @@ def test_contexts_and_canaries_come_from_the_texts_that_are_given(built: Any, tm
     database = str(tmp_path / "home" / "featurehub.db")
     artifact = unpack(parcel.folder, tmp_path / "home" / "sae", database)
     tokenizer = AutoTokenizer.from_pretrained(bundled_model())
-    written = ["".join(text.split()) for text in (tokenizer.apply_chat_template(e, tokenize=False) for e in entries)]
+    documents = tokenize(tokenizer, entries, 256).documents
+    written = ["".join("".join(pieces(tokenizer, each.token_ids)).split()) for each in documents]
     with open_store(database).read() as reader:
         rows = reader.feature_set(artifact.manifest.id).rows
     shown = ["".join("".join(context.tokens).split()) for row in rows for context in row.contexts]
