@@ -48,6 +48,7 @@ def test_it_steers_reads_searches_and_refuses_what_went_stale(
     port = free_port()
     monkeypatch.setattr(tour, "PORT", port)
     monkeypatch.setattr(retraining, "PORT", port)
+    monkeypatch.setattr(tour.output, "width", 400)  # Answers stand in one line of their cells.
     seen = run_tour(unpacked, SHOWN, partial(sibling, "changed"), keep=False)
     said = capsys.readouterr().out
     steered, rest = said.split("which features made this answer")
@@ -67,7 +68,6 @@ def test_it_steers_reads_searches_and_refuses_what_went_stale(
 def check_readme_could_open_with(seen: Seen, said: str) -> None:
     """What is written for README is what the terminal showed."""
     introduction, _, *lines = transcript(seen, SHOWN).splitlines()[1:]
-    said = " ".join(said.split())  # A terminal wraps its lines.
     assert introduction in said
     assert [line.split()[0] for line in lines[:6]] == [*("pirate", *TWICE), *("cooking", *TWICE)]
     shown = (line.split(maxsplit=1)[1].rstrip(" …")[:40] for line in (*lines[1:3], *lines[4:6]))
