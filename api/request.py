@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import Field, ValidationError
 
 from featurehub.conditions import FeatureAbort, FeatureCondition
+from featurehub.edits import TOP_K_MAX
 from featurehub.errors import InvalidInput
 from featurehub.features import Edit, SteerOptions
 from featurehub.parsing import parse_edits
@@ -28,7 +29,7 @@ class ReturnActivations(Frozen):
         top_k: How many of each token's strongest features to return, in [1, 64].
     """
 
-    top_k: int = Field(ge=1, le=64, strict=True)
+    top_k: int = Field(ge=1, le=TOP_K_MAX, strict=True)
 
 
 class SteeringRequest(Frozen):

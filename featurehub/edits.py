@@ -4,7 +4,6 @@ A *steering* is everything that one request asks of the hooks. It crosses into v
 """
 
 import hashlib
-from typing import Self
 
 from pydantic import Field
 
@@ -15,6 +14,7 @@ from featurehub.settings import Frozen
 
 __all__ = [
     "LARGEST",
+    "TOP_K_MAX",
     "Abort",
     "Condition",
     "LatentEdit",
@@ -28,6 +28,9 @@ __all__ = [
 END, REPORT = '"}', ',"report":"'
 """What ends a steering's JSON, and what begins the fields that make no difference to the stream: quotes inside a string
 are escaped, so that no string contains it."""
+
+TOP_K_MAX = 64
+"""How many of a token's strongest latents can be read at most."""
 
 LARGEST = 1e9
 """Largest |value| of an edit: any sum of such edits has a finite length in float32, so that the guard can scale it."""
@@ -112,7 +115,7 @@ class Read(Frozen):
     """
 
     sae: str = ""
-    top_k: int = Field(default=0, ge=0, le=64)
+    top_k: int = Field(default=0, ge=0, le=TOP_K_MAX)
     latents: tuple[int, ...] = Field(default=(), max_length=256)
 
 
@@ -173,22 +176,9 @@ class Steering(Frozen):
         """The steering as canonical JSON, with its seal."""
         return self.model_dump_json()
 
-    def sealed(self, maker: Maker) -> Self:
-        """A copy with the seal of whoever made it."""
-        return self.model_copy(update={"seal": make_seal(self.unsealed_json, maker)})
-
-    def is_sealed(self, maker: Maker) -> bool:
-        """Whether the seal is this maker's and the steering has not changed since."""
-        return is_sealed(self.unsealed_json, self.seal, maker)
-
-    @property
-    def unsealed_json(self) -> str:
-        """The text that a seal covers: the canonical JSON with an empty seal."""
-        return self.model_copy(update={"seal": ""}).to_json()
-
     def to_sealed(self, maker: Maker) -> str:
         """The canonical JSON with the seal of whoever made it, which ``is_sealed_text`` knows."""
-        text = self.unsealed_json if self.seal else self.to_json()
+        text = (self.model_copy(update={"seal": ""}) if self.seal else self).to_json()
         return f"{text[: -len(END)]}{make_seal(text, maker)}{END}"
 
     def to_request(self) -> str:

@@ -26,7 +26,7 @@ from typing import IO, Any, NamedTuple, Self
 
 from featurehub.errors import InvalidInput
 
-__all__ = ["HUB_ENTRIES", "Entry", "Message", "contents", "pinned", "read_texts"]
+__all__ = ["HUB_ENTRIES", "Entry", "Message", "contents", "named", "pinned", "read_texts", "rows_of"]
 
 MAX_JSON_CHARS = 2 << 30
 """Longest .json file that is read, since it is read at once; the other kinds of file are read piece by piece."""

@@ -90,11 +90,9 @@ class GraphHook:
         self.table = table
         self.conditions = conditions
         self.buffers = buffers
-        own = table if table is not None else EditTable(nothing(d_model, device), rows, 1)
-        self.edits: EditTable | None = own
-        self.own = own
+        self.edits = table if table is not None else EditTable(nothing(d_model, device), rows, 1)
         self.tap = torch.zeros(buffers.slot.shape[0], d_model, dtype=torch.float32, device=device)
-        self.readings = Readings(own.bank)
+        self.readings = Readings(self.edits.bank)
 
     def idle(self) -> None:
         """Keeps what the last step read; the kernel does nothing to a step whose slots are 0."""
@@ -107,7 +105,7 @@ class GraphHook:
 
     def write(self) -> None:
         """Writes the rows that were filled or cleared."""
-        self.own.write()
+        self.edits.write()
 
     def drain(self) -> None:
         """Keeps what the last forward pass left in the tap; for captures, which are views, the tap is copied once."""
@@ -123,7 +121,7 @@ class GraphHook:
         streams = (hidden, hidden if residual is None else residual)
         if self.table is not None:
             self.decide(streams, tokens, form)
-        e, b, at, c = self.own, self.own.bank, self.buffers, self.conditions
+        e, b, at, c = self.edits, self.edits.bank, self.buffers, self.conditions
         kernel.edit[(tokens,)](
             *streams, at.slot, at.position, at.first, c.truths, self.tap, e.tapping,
             b.W_enc, b.W_dec, b.bias, b.threshold, b.gain, b.offset,
@@ -133,7 +131,7 @@ class GraphHook:
 
     def decide(self, streams: tuple[Tensor, Tensor], tokens: int, form: dict[str, Any]) -> None:
         """Launches the kernels that decide conditions."""
-        b, at, c = self.own.bank, self.buffers, self.conditions
+        b, at, c = self.edits.bank, self.buffers, self.conditions
         columns: Any = c.columns
         kernel.decide[(tokens,)](
             *streams, at.slot, at.position, c.truths, b.W_enc, b.bias, b.threshold, b.gain, b.offset,

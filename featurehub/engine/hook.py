@@ -37,15 +37,18 @@ class Hook(Protocol):
         index: Index of the hook point among those of the engine.
         name: Name of the hook point.
         table: The edits here; None without an SAE, where the stream can only be captured.
-        edits: Where requests fill their rows: that table or, in captured graphs without an SAE, one that edits nothing.
         readings: What was read here and waits to be fetched.
     """
 
     index: int
     name: str
     table: EditTable | None
-    edits: EditTable | None
     readings: Readings
+
+    @property
+    def edits(self) -> EditTable | None:
+        """Where requests fill their rows: the table or, in captured graphs without an SAE, one that edits nothing."""
+        ...
 
     def write(self) -> None:
         """Writes the rows of the table that were filled or cleared since the last time."""

@@ -24,7 +24,6 @@ from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.prompts import beginnings
 from featurehub.runs.recipes import RecipeOptions, recipes_for
 from featurehub.runs.training import SaeTraining
-from labeling.calibration import CalibrationConfig
 from saes.run import TrainConfig
 
 __all__ = ["build_demo_sae"]
@@ -77,7 +76,6 @@ def plan_of(model: Path, work: Path) -> BuildPlan:
             config=TrainConfig.here(tokens=SPANS, span=SPAN),
         ),
         baseline=BaselineConfig(documents=HELD_OUT),
-        calibration=CalibrationConfig(),
         engine=OPTIONS,
     )
 

@@ -25,19 +25,19 @@ from featurehub.runs.register import corpus_of
 from labeling.statistics import StatisticsConfig, contexts_of
 from saes.texts import Entry
 
-__all__ = ["Examples", "Shown"]
+__all__ = ["Examples", "Excerpts"]
 
 
-class Shown(NamedTuple):
+class Excerpts(NamedTuple):
     """Pieces of texts.
 
     Attributes:
         contexts: Stretches in which each latent fires most, by latent.
-        metrics: What the manifest says of the canaries.
+        canary_explained_variance: How well the SAE reconstructs the canaries.
     """
 
     contexts: Mapping[int, tuple[Context, ...]]
-    metrics: Mapping[str, float]
+    canary_explained_variance: float
 
 
 class Examples(NamedTuple):
@@ -55,7 +55,7 @@ class Examples(NamedTuple):
     config: BaselineConfig = BaselineConfig()
     progress: Progress = SILENT
 
-    def keep(self, artifact: Artifact, dictionary: Dictionary, folder: Path) -> Shown:
+    def keep(self, artifact: Artifact, dictionary: Dictionary, folder: Path) -> Excerpts:
         """Steps 1 to 3; canaries and answers are written to ``folder``.
 
         Args:
@@ -75,4 +75,4 @@ class Examples(NamedTuple):
             sae = evaluated(engine, dictionary, documents, self.progress)
             metrics = keep_baseline(self.config, engine, sae, folder, self.progress)
             contexts = contexts_of(corpus_of(sae.activations, engine.tokenizer), StatisticsConfig())
-        return Shown(contexts, {name: metrics[name] for name in ("canary_explained_variance",)})
+        return Excerpts(contexts, metrics["canary_explained_variance"])

@@ -6,16 +6,14 @@
 3. What may be passed on: the model's own chats, and books of Standard Ebooks, which are in the public domain (CC0).
 """
 
-import gzip
-import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from featurehub.errors import InvalidInput
-from saes.texts import Entry
+from saes.texts import Entry, named, rows_of
 
 __all__ = ["Mixture", "mix"]
 
@@ -48,30 +46,27 @@ def mix(own: Path, corpus: Path) -> Mixture:
     Raises:
         InvalidInput: There are no chats, or no corpus.
     """
-    answered = [
-        json.loads(line) for path in sorted(own.glob("*.jsonl")) for line in path.read_text("utf-8").split("\n") if line
-    ]
+    answered, others = list(rows_in(own, "*.jsonl")), list(rows_in(corpus, "*.jsonl.gz"))
     if not answered:
         raise InvalidInput(f"{own} holds no chats; `featurehub demo chats --out {own}` writes them", param="chats")
+    for kind in ("messages", "text"):
+        if not any(kind in row for row in others):
+            raise InvalidInput(f"{corpus} has no .jsonl.gz file with {kind}", param="corpus")
     rng = random.Random(SEED)
-    rows = answered + [
-        row for kind, count in (("messages", CHATS), ("text", TEXTS)) for row in islice(turns(corpus, kind, rng), count)
-    ]
+    chats = list(islice(turns([row for row in others if "messages" in row], rng), CHATS))
+    rows = answered + chats + list(islice(turns([row for row in others if "text" in row], rng), TEXTS))
     rng.shuffle(rows)
     free = [row for row in rows if row.get("source", FREE).startswith(FREE)]
     return Mixture([entry(row) for row in rows], [entry(row) for row in free])
 
 
-def turns(corpus: Path, kind: str, rng: random.Random) -> Iterator[dict[str, Any]]:
-    """The corpus' rows that have this key, one of each source in turn; raises InvalidInput if there are none."""
+def turns(rows: Sequence[dict[str, Any]], rng: random.Random) -> Iterator[dict[str, Any]]:
+    """The rows, one of each source in turn."""
     by_source: dict[str, list[dict[str, Any]]] = {}
-    for row in rows_of(corpus):
-        if kind in row:
-            by_source.setdefault(row["source"], []).append(row)
-    if not by_source:
-        raise InvalidInput(f"{corpus} has no .jsonl.gz file with {kind}", param="corpus")
-    for rows in by_source.values():
-        rng.shuffle(rows)
+    for row in rows:
+        by_source.setdefault(row["source"], []).append(row)
+    for own in by_source.values():
+        rng.shuffle(own)
     while by_source:
         for source in list(by_source):
             yield by_source[source].pop()
@@ -79,10 +74,10 @@ def turns(corpus: Path, kind: str, rng: random.Random) -> Iterator[dict[str, Any
                 del by_source[source]
 
 
-def rows_of(corpus: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(corpus.glob("*.jsonl.gz")):
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            yield from map(json.loads, file)
+def rows_in(folder: Path, pattern: str) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob(pattern)):
+        with named(str(path)):
+            yield from rows_of(path)
 
 
 def entry(row: dict[str, Any]) -> Entry:

@@ -73,9 +73,10 @@ def pack(sae: Path, database: str, out: Path, examples: Examples | None = None) 
             for name in sorted(artifact.manifest.files.keys() - {REPORT}):
                 shutil.copyfile(artifact.folder / name, folder / name)
         else:
-            shown = examples.keep(artifact, Dictionary.load(folder / WEIGHTS), folder)
-            fields["metrics"] = {**artifact.manifest.metrics, **shown.metrics}
-            features = showing(features, shown.contexts)
+            excerpts = examples.keep(artifact, Dictionary.load(folder / WEIGHTS), folder)
+            own = {"canary_explained_variance": excerpts.canary_explained_variance}
+            fields["metrics"] = {**artifact.manifest.metrics, **own}
+            features = showing(features, excerpts.contexts)
         seal(folder, fields)
         (folder / FEATURES).write_bytes(packed(features))
     return open_artifact(out)

@@ -1,8 +1,9 @@
 """How fast the engine of a run works on this machine, measured by a little of the work itself."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from typing import TypeVar
 
 import torch
 from torch.nn.functional import normalize
@@ -24,6 +25,8 @@ TRIED_ANSWERS = (16, 48)
 PATIENCE = 2.0
 ANSWER_TOKENS, TRIED_LENGTH = 48, 9
 """Tokens of an answer whose speed is told, and of those that are given to measure it: its prompt is read once only."""
+
+Try = TypeVar("Try")
 
 
 class Speeds(Frozen):
@@ -90,11 +93,8 @@ def answering_speed(engine: Engine, prompts: Sequence[list[int]], steering: Call
         return seconds_of(lambda: list(engine.generate(asked, steerings, Sampling(max_tokens=tokens))))
 
     found = 0.0
-    for count in TRIED_ANSWERS:
-        first, all_of_them = seconds(count, 1), seconds(count, TRIED_LENGTH)
-        found = count * ANSWER_TOKENS / whole_answers(first, all_of_them)
-        if all_of_them > PATIENCE:
-            break
+    for count in patiently(TRIED_ANSWERS):
+        found = count * ANSWER_TOKENS / whole_answers(seconds(count, 1), seconds(count, TRIED_LENGTH))
     return found
 
 
@@ -107,12 +107,18 @@ def whole_answers(first: float, tried: float) -> float:
 def speed(tries: Mapping[int, Callable[[], object]]) -> float:
     """Tokens per second of the last try, by the tokens of each; later tries are left out once one took too long."""
     found = 0.0
-    for tokens, work in tries.items():
-        seconds = seconds_of(work)
-        found = tokens / seconds
-        if seconds > PATIENCE:
-            break
+    for tokens, work in patiently(tries.items()):
+        found = tokens / seconds_of(work)
     return found
+
+
+def patiently(tries: Iterable[Try]) -> Iterator[Try]:
+    """Yields tries until one has taken longer than ``PATIENCE``."""
+    for each in tries:
+        began = time.monotonic()
+        yield each
+        if time.monotonic() - began > PATIENCE:
+            return
 
 
 def nudge(latent: int) -> Steering:

@@ -35,10 +35,11 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from concept_file import Concept, concepts_of, lines
 from judges import Coherence, Judge, embedded, tfidf
 from rich.console import Console
 from rich.table import Table
@@ -62,15 +63,6 @@ DRAWS = 2000
 output = Console(width=140)
 
 
-class Concept(NamedTuple):
-    """A concept with the snippets that show it and those that do not."""
-
-    name: str
-    query: str
-    positives: list[str]
-    negatives: list[str]
-
-
 class Arm(NamedTuple):
     """One way of asking for a concept: what is sent, and under which steering."""
 
@@ -88,9 +80,7 @@ class Answer(NamedTuple):
 
 def main() -> None:
     options = parse()
-    concepts = [
-        Concept(*(each[k] for k in ("concept", "query", "positives", "negatives"))) for each in lines(options.concepts)
-    ]
+    concepts = concepts_of(options.concepts)
     prompts = [each["prompt"] for each in lines(options.prompts)]
     artifact = open_artifact(options.sae)
     found = [first_found(options.db, artifact, concept.query) for concept in concepts]
@@ -137,10 +127,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--answers", type=int, default=40)
     parser.add_argument("--keep", type=Path, required=True)
     return parser.parse_args()
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def first_found(database: Path, artifact: Artifact, query: str) -> Feature | None:

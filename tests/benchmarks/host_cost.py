@@ -20,9 +20,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -30,8 +30,8 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from vllm import SamplingParams
 from vllm.v1.engine import EngineCoreRequest
+from vllm_stand_ins import PROMPT, EmptyState, batch_of, engine_request, new_request
 
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.dictionary import Dictionary
@@ -43,9 +43,8 @@ from featurehub.engine.runner_v2 import hooked_state
 from featurehub.engine.worker import HookWorker
 from featurehub.features import Mode
 from featurehub.report import SteerReport
-from featurehub.seals import Maker
 
-D_MODEL, D_SAE, MOST, PROMPT = 16, 256, 256, 8
+D_MODEL, D_SAE, MOST = 16, 256, 256
 BATCHES = (1, 32, 256)
 TOGETHER, TOKENS = 32, 48
 console = Console(width=150)
@@ -72,43 +71,9 @@ class Case(NamedTuple):
 CASES = (Case("nothing"), Case("1 edit", 1), Case("8 edits", 8), Case("8 distinct", 8, True), Case("top-8", top_k=8))
 
 
-class EmptyState:
-    """vLLM's model state, without anything to do."""
-
-    def add_request(self, req_index: int, new_req_data: Any) -> None: ...
-
-    def remove_request(self, req_id: str) -> None: ...
-
-    def apply_staged_writes(self) -> None: ...
-
-    def prepare_inputs(self, input_batch: Any, req_states: Any) -> dict[str, Any]:
-        return {}
-
-    def prepare_dummy_inputs(self, num_reqs: int, num_tokens: int) -> dict[str, Any]:
-        return {}
-
-
-def batch_of(ids: Sequence[str], tokens: Sequence[int], buffer: torch.Tensor) -> Any:
-    """A step as ``InputBatch`` describes it."""
-    counts = np.array(tokens, np.int32)
-    return SimpleNamespace(
-        req_ids=list(ids), num_reqs=len(ids), num_tokens=int(counts.sum()), num_scheduled_tokens=counts,
-        input_ids=buffer[: int(counts.sum())],
-    )  # fmt: skip
-
-
 def new_requests(case: Case, count: int, first: int = 0) -> list[Any]:
     """vLLM's ``NewRequestData`` of requests that passed admission."""
     return [new_request(case.steering(first + i), f"{first + i}") for i in range(count)]
-
-
-def new_request(steering: Steering, name: str) -> Any:
-    asked = not steering.is_nothing
-    carried = {KEY: steering.model_copy(update={"nonce": name}).sealed(Maker.ADMISSION).to_json()} if asked else None
-    return SimpleNamespace(
-        req_id=name, prompt_token_ids=[1] * PROMPT, num_computed_tokens=0,
-        sampling_params=SamplingParams(extra_args=carried),
-    )  # fmt: skip
 
 
 class Bench:
@@ -165,34 +130,37 @@ def microseconds(run: Callable[[], None]) -> float:
     return (time.thread_time_ns() - start) / 1000
 
 
-def step(bench: Bench, case: Case, size: int) -> Iterator[float]:
-    """One round after the other."""
+@contextmanager
+def running(bench: Bench, case: Case, size: int) -> Iterator[list[Any]]:
+    """A batch of requests that have read their prompts, in both adapters."""
     requests = new_requests(case, size, bench.first(size))
     for state in (bench.own, bench.empty):
         bench.come(state, requests)
         state.prepare_inputs(bench.batch(requests, PROMPT), None)
     try:
-        while True:
-            batches = [bench.batch(requests) for _ in range(40)]
-            own, empty = (microseconds(partial(bench.run, state, batches)) for state in (bench.own, bench.empty))
-            yield (own - empty) / len(batches)
+        yield requests
     finally:
         bench.go(bench.own, requests)
         bench.forget(requests)
 
 
+def step(bench: Bench, case: Case, size: int) -> Iterator[float]:
+    """One round after the other."""
+    with running(bench, case, size) as requests:
+        while True:
+            batches = [bench.batch(requests) for _ in range(40)]
+            own, empty = (microseconds(partial(bench.run, state, batches)) for state in (bench.own, bench.empty))
+            yield (own - empty) / len(batches)
+
+
 def churn(bench: Bench, case: Case, size: int) -> Iterator[float]:
-    running = new_requests(case, size, bench.first(size))
-    for state in (bench.own, bench.empty):
-        bench.come(state, running)
-        state.prepare_inputs(bench.batch(running, PROMPT), None)
-    try:
+    with running(bench, case, size) as requests:
         while True:
             steps = []
             for i, request in enumerate(new_requests(case, 20, bench.first(20))):
-                gone, running[i % size] = running[i % size], request
-                tokens = [PROMPT if each is request else 1 for each in running]
-                steps.append((gone, request, batch_of([each.req_id for each in running], tokens, bench.ids)))
+                gone, requests[i % size] = requests[i % size], request
+                tokens = [PROMPT if each is request else 1 for each in requests]
+                steps.append((gone, request, batch_of([each.req_id for each in requests], tokens, bench.ids)))
 
             def run(state: Any, steps: Sequence[Any] = steps) -> None:
                 for gone, request, batch in steps:
@@ -203,9 +171,6 @@ def churn(bench: Bench, case: Case, size: int) -> Iterator[float]:
 
             own, empty = (microseconds(lambda state=state: run(state)) for state in (bench.own, bench.empty))
             yield (own - empty) / len(steps)
-    finally:
-        bench.go(bench.own, running)
-        bench.forget(running)
 
 
 def add_release(bench: Bench, case: Case, size: int) -> Iterator[float]:
@@ -277,14 +242,6 @@ def admission(bench: Bench, case: Case, size: int) -> Iterator[float]:
 def admit_all(requests: Sequence[EngineCoreRequest], config: EngineConfig) -> None:
     for request in requests:
         admit(request, config, 2)
-
-
-def engine_request(name: str, extra: dict[str, Any] | None) -> EngineCoreRequest:
-    return EngineCoreRequest(
-        request_id=name, prompt_token_ids=[1] * PROMPT, mm_features=None,
-        sampling_params=SamplingParams(extra_args=extra), pooling_params=None, arrival_time=0.0, lora_request=None,
-        cache_salt=None, data_parallel_rank=None,
-    )  # fmt: skip
 
 
 Measure = Callable[[Bench, Case, int], Iterator[float]]

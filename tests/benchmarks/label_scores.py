@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from concept_file import Concept
 from scipy.sparse import csc_matrix
-from unseen import Concept, Unseen
+from unseen import Unseen
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.records import FeatureRow

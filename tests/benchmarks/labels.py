@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from concept_file import concepts_of
 from label_scores import READS, TOP, Detector, Found, Registry, firing_levels, head_of, labelled, reads, search
 from labellers import LABELLERS, Shown
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer
-from unseen import Unseen, concepts_of, read_unseen
+from unseen import Unseen, read_unseen
 
 from featurehub.artifacts.artifact import open_artifact
 from featurehub.dictionary import Dictionary

@@ -8,12 +8,12 @@
    needs the engine any more.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from concept_file import Concept
 from kept import arrays_of, from_arrays
 from transformers import AutoTokenizer
 
@@ -23,28 +23,18 @@ from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput
-from featurehub.pieces import pieces
 from featurehub.runs.material import MaterialConfig, split
-from featurehub.runs.register import evidence_of
+from featurehub.runs.register import corpus_of, evidence_of
 from labeling.corpus import Corpus
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, Tokenization, prompt_ids, special_ids, text_hash, tokenize
 from saes.texts import read_texts
 
-__all__ = ["Concept", "Unseen", "concepts_of", "read_unseen"]
+__all__ = ["Unseen", "read_unseen"]
 
 LONGEST = 256
 READ_AT_ONCE = 64
 KEPT = "unseen.npz"
-
-
-class Concept(NamedTuple):
-    """A concept: its queries, the plain one first, and the snippets that show it and those that do not."""
-
-    name: str
-    queries: list[str]
-    positives: list[str]
-    negatives: list[str]
 
 
 class Unseen(NamedTuple):
@@ -65,9 +55,7 @@ class Unseen(NamedTuple):
     def corpus(self, tokenizer: Any) -> Corpus:
         """What labels are made from, as the product makes them: without the template, for an SAE of spans with the
         activations on the mean around each token."""
-        seen = self.text
-        texts = [pieces(tokenizer, document.token_ids) for document in seen.documents]
-        return evidence_of(Corpus(texts, seen.matrix, seen.offsets), seen, tokenizer)
+        return evidence_of(corpus_of(self.text, tokenizer), self.text, tokenizer)
 
     def snippet_means(self) -> np.ndarray:
         """[snippets, d_sae]: mean activation of each latent on each snippet, around tokens for an SAE of spans."""
@@ -76,11 +64,6 @@ class Unseen(NamedTuple):
         sums = np.stack([matrix[a:b].sum(axis=0).A1 for a, b in zip(seen.offsets, seen.offsets[1:], strict=False)])
         counted = np.add.reduceat(seen.norms > 0, seen.offsets[:-1])
         return sums / np.maximum(1, counted)[:, None]
-
-
-def concepts_of(path: Path) -> list[Concept]:
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return [Concept(r["concept"], [r["query"], *r["paraphrases"]], r["positives"], r["negatives"]) for r in rows]
 
 
 def read_unseen(

@@ -16,6 +16,7 @@ from featurehub.engine.config import KEY, EngineConfig
 from featurehub.errors import InvalidEdit
 from featurehub.features import Mode
 from featurehub.seals import Maker
+from tests.engine.seals import has_seal, sealed
 
 EOS = 9
 NUDGE = Steering(edits=(LatentEdit(latent=3, mode=Mode.NUDGE, value=5.0),))
@@ -120,16 +121,16 @@ def test_every_admission_is_sealed_and_tells_requests_of_one_id_apart(config: En
     made = [request(NUDGE, name="one") for _ in range(2)]
     for each in made:
         admit(each, config, EOS)
-        assert carried_by(each).is_sealed(Maker.ADMISSION)
+        assert has_seal(carried_by(each), Maker.ADMISSION)
     assert carried_by(made[0]).nonce != carried_by(made[1]).nonce
 
 
 def test_a_steering_that_a_client_wrote_is_refused_whatever_it_claims(config: EngineConfig) -> None:
     """As ``extra_args`` of any route that takes whole sampling parameters."""
-    good = NUDGE.sealed(Maker.REQUEST)
+    good = sealed(NUDGE, Maker.REQUEST)
     stolen = good.model_copy(update={"dose_max": 1000.0})
     wrong = NUDGE.model_copy(update={"seal": "ä"})
-    for forged in (NUDGE, CAPTURE, Steering(), stolen, wrong, NUDGE.sealed(Maker.ADMISSION)):
+    for forged in (NUDGE, CAPTURE, Steering(), stolen, wrong, sealed(NUDGE, Maker.ADMISSION)):
         with pytest.raises(InvalidEdit, match="name features in the request's body"):
             admit(request(forged.to_json()), config, EOS)
     admit(request(good.to_json()), config, EOS)

@@ -17,6 +17,7 @@ from featurehub.features import Mode
 from featurehub.report import SteerReport
 from featurehub.seals import Maker
 from featurehub.steering import Reference
+from tests.engine.seals import sealed
 from tests.engine.world import D_MODEL, DICTIONARIES, POINTS, stream
 
 PROMPT = 5
@@ -80,7 +81,7 @@ def running(world_config: EngineConfig) -> Running:
 def test_a_new_request_with_the_id_of_one_that_is_gone_starts_from_nothing(running: Running) -> None:
     """Also where no step came between the two, in which the first could have been missed."""
     for steering in (nudge(1e6, "always"), nudge(-1.0, "never")):
-        before, after = running.prefill(steering.sealed(Maker.ADMISSION))
+        before, after = running.prefill(sealed(steering, Maker.ADMISSION))
         reference = Reference(steering, DICTIONARIES, PROMPT)
         naive = torch.stack([reference.at(POINTS[0], p, x).x for p, x in enumerate(before)])
         torch.testing.assert_close(after, naive)
@@ -90,6 +91,6 @@ def test_a_new_request_with_the_id_of_one_that_is_gone_starts_from_nothing(runni
 @pytest.mark.parametrize("maker", [None, Maker.REQUEST])
 def test_what_did_not_come_through_admission_is_not_run(running: Running, maker: Maker | None) -> None:
     steering = nudge(1e6, "r")
-    before, after = running.prefill(steering if maker is None else steering.sealed(maker))
+    before, after = running.prefill(steering if maker is None else sealed(steering, maker))
     assert torch.equal(before, after)
     assert "admission" in running.report("r").lost(steering)

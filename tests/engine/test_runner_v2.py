@@ -27,6 +27,7 @@ from featurehub.features import Mode
 from featurehub.report import SteerReport
 from featurehub.seals import Maker
 from featurehub.steering import Reference
+from tests.engine.seals import sealed
 from tests.engine.world import D_MODEL, DICTIONARIES, POINTS, stream
 
 pytest.importorskip("triton")
@@ -54,7 +55,7 @@ def state(hooks: HookSet) -> Any:
 
 
 def admitted(steering: Steering, key: str, nonce: str = "once") -> Steering:
-    return steering.model_copy(update={"report": key, "nonce": nonce}).sealed(Maker.ADMISSION)
+    return sealed(steering.model_copy(update={"report": key, "nonce": nonce}), Maker.ADMISSION)
 
 
 def new(request_id: str, steering: Steering | None, computed: int = 0) -> NewRequestData:
@@ -246,7 +247,7 @@ def test_what_the_worker_refuses_has_a_report_that_says_why(state: Any, hooks: H
 @pytest.mark.parametrize("maker", [None, Maker.REQUEST])
 def test_what_did_not_come_through_admission_is_not_run(state: Any, hooks: HookSet, maker: Maker | None) -> None:
     steering = Steering(edits=(NUDGE,), report="a")
-    text = (steering.sealed(maker) if maker is not None else steering).to_json()
+    text = (sealed(steering, maker) if maker is not None else steering).to_json()
     request = replace(new("a", None), sampling_params=SamplingParams(extra_args={KEY: text}))
     state.add_request(0, request)
     state.prepare_inputs(batch(a=3), None)

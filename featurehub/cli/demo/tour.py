@@ -22,15 +22,13 @@ from featurehub.cli.demo.serving import NAME, PORT, Demo, serving, wait_forever
 from featurehub.cli.demo.shown import Read, Search, Shown, Steered
 from featurehub.cli.demo.smollm2 import check_trained_on
 from featurehub.cli.progress import output, phase
+from featurehub.edits import TOP_K_MAX
 from featurehub.features import Feature
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
 from featurehub.store import open_store
 
 __all__ = ["Pair", "Seen", "introduction", "map_title", "run_tour"]
-
-TOP_K = 64
-"""How many features of a token are asked for, the most that a server gives."""
 
 
 class Pair(NamedTuple):
@@ -75,14 +73,15 @@ def run_tour(demo: Demo, shown: Shown, retrained: Callable[[], Path], keep: bool
     """
     started, artifact = time.monotonic(), open_artifact(demo.sae)
     check_trained_on(artifact, demo.model)
-    output.print(f"  {introduction(artifact)}")
+    introduced = introduction(artifact)
+    output.print(f"  {introduced}")
     called = artifact.manifest.model.name
     with serving(demo.arguments, called, PORT) as url, Client(base_url=url) as client:
         seen_pairs = show_steering(client, shown)
-        seen_words = show_words(client, shown.read, largest_activations(demo))
+        seen_words = show_words(client, shown.read, largest_activations(demo.database, artifact))
         show_search(client, shown.search)
     # The first server has ended by now, so that the check's engine and a second server need no memory beside it.
-    seen = Seen(introduction(artifact), seen_pairs, seen_words, show_retraining(demo, retrained, shown))
+    seen = Seen(introduced, seen_pairs, seen_words, show_retraining(demo, retrained, shown))
     output.print(Text(f"the tour took {time.monotonic() - started:.0f} s", style="dim"))
     how_to_go_on(shown.search.query)
     if keep:
@@ -147,7 +146,7 @@ def asked_for(pair: Pair) -> Text:
 
 def show_words(client: Client, read: Read, largest: Mapping[str, float]) -> list[Word]:
     """A map of the features that the words of an answer have, as shares of each feature's largest activation."""
-    answer = ask(client, Question(NAME, read.prompt, 1, read.max_tokens), return_activations=TOP_K)
+    answer = ask(client, Question(NAME, read.prompt, 1, read.max_tokens), return_activations=TOP_K_MAX)
     prompt: int = answer.usage.prompt_tokens
     written = (token for token in answer.featurehub["activations"] if token["position"] >= prompt)
     seen = list(words(written, largest))
@@ -155,10 +154,10 @@ def show_words(client: Client, read: Read, largest: Mapping[str, float]) -> list
     return seen
 
 
-def largest_activations(demo: Demo) -> dict[str, float]:
+def largest_activations(database: str, artifact: Artifact) -> dict[str, float]:
     """The largest activation of every feature, by id."""
-    with closing(open_store(demo.database)) as store, store.read() as reader:
-        features = reader.features(open_artifact(demo.sae).manifest.id)
+    with closing(open_store(database)) as store, store.read() as reader:
+        features = reader.features(artifact.manifest.id)
     return {each.id: each.max_activation for each in features}
 
 
