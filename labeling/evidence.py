@@ -1,4 +1,4 @@
-"""The evidence that an explainer is given on each latent: the n-grams that agree best with its firing.
+"""The evidence that an explainer is given on each latent: n-grams that agree with its firing, words it is active on.
 
 1. Agreement of an n-gram w with a latent in one view of the corpus (``labeling.units``), over N units with graded
    firing a, is Cohen's kappa:
@@ -19,6 +19,10 @@
    and each of them stands in ``EVERYWHERE`` of the passages:
 
        p = (Σ_{u has w} a + PRIOR f) / (|{u: w in u}| + PRIOR),   odds ratio = p (1 − f) / ((1 − p) f)
+
+6. The words on which it is most active in the mean (``labeling.activity``), of those that are evidence by step 5. Most
+   latents of a real model have no name that agrees clearly: they fire on words of one meaning or use ("should", "must",
+   "need"), which such a list shows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,17 +31,20 @@ from typing import NamedTuple
 import numpy as np
 
 from featurehub.records import TokenLogit
+from labeling.activity import WordActivity
 from labeling.corpus import Corpus
 from labeling.logit_lens import Projection
 from labeling.units import Units, Views, build_views
 from labeling.words import words_in
 
-__all__ = ["Evidence", "NGram", "common_words", "gather"]
+__all__ = ["CLEARLY", "Evidence", "NGram", "common_words", "gather"]
 
 BLOCK = 128
 ITSELF = 0.8
 EVERYWHERE, CLEARLY, ODDS, PRIOR = 0.2, 0.5, 3.0, 3.0
 NO_EVIDENCE = -1.0
+ACTIVE = 12
+"""Words of step 6."""
 
 
 class NGram(NamedTuple):
@@ -64,6 +71,7 @@ class Evidence(NamedTuple):
         level: Activation from which the latent counts as firing.
         passages: How many passages it fires in.
         ngrams: The n-grams that agree with it and tell something (step 5), best agreement first.
+        active: The words of step 6, most active first.
         top_tokens: The tokens that its decoder row promotes, strongest first; empty without a projection.
         bottom_tokens: The tokens that its decoder row suppresses, strongest first; empty without a projection.
     """
@@ -72,6 +80,7 @@ class Evidence(NamedTuple):
     level: float
     passages: int
     ngrams: tuple[NGram, ...]
+    active: tuple[str, ...] = ()
     top_tokens: tuple[TokenLogit, ...] = ()
     bottom_tokens: tuple[TokenLogit, ...] = ()
 
@@ -83,6 +92,7 @@ def gather(
     longest: int = 3,
     min_documents: int = 3,
     count: int = 40,
+    tokens: Corpus | None = None,
 ) -> Iterator[Evidence]:
     """Gathers the evidence on latents.
 
@@ -93,21 +103,39 @@ def gather(
         longest: Words of the longest n-gram.
         min_documents: Documents that an n-gram must occur in.
         count: N-grams that each latent gets.
+        tokens: The same documents with the activations on single tokens, where those of ``corpus`` are others.
 
     Yields:
         The evidence on each latent, in the order of ``latents``.
     """
     views = build_views(corpus, longest, min_documents)
     telling = ~idle_ngrams(views)
+    single = np.array([at for at, name in enumerate(views.names) if len(words_in(name)) == 1], dtype=np.int64)
+    activity = WordActivity(tokens or corpus, [views.names[at] for at in single])
     for start in range(0, len(latents), BLOCK):
-        yield from gather_block(views, telling, list(latents[start : start + BLOCK]), projection, count)
+        block = list(latents[start : start + BLOCK])
+        agreement = agree(views, block)
+        evident = (agreement >= CLEARLY) | (telling[:, None] & (odds_ratio(views.sentences, block) >= ODDS))
+        active = most_active(views.names, single, np.where(evident[single], activity.means(block), 0.0))
+        for each, words in zip(gather_block(views, agreement, evident, block, projection, count), active, strict=True):
+            yield each._replace(active=words)
+
+
+def most_active(names: list[str], single: np.ndarray, means: np.ndarray) -> Iterator[tuple[str, ...]]:
+    """Step 6 for each latent; ``means`` is [words, latents], of the words whose indices are ``single``."""
+    for column in means.T:
+        best = largest(column, ACTIVE)
+        yield tuple(names[single[at]] for at in best.tolist() if column[at] > 0)
 
 
 def gather_block(
-    views: Views, telling: np.ndarray, latents: list[int], projection: Projection | None, count: int
+    views: Views,
+    agreement: np.ndarray,
+    evident: np.ndarray,
+    latents: list[int],
+    projection: Projection | None,
+    count: int,
 ) -> Iterator[Evidence]:
-    agreement = agree(views, latents)
-    evident = (agreement >= CLEARLY) | (telling[:, None] & (odds_ratio(views.sentences, latents) >= ODDS))
     agreement = np.where(evident, agreement, NO_EVIDENCE)
     terms = views.passages.terms
     firing = (terms.T @ views.passages.firing[:, latents]).toarray()

@@ -5,6 +5,8 @@ The one that ships needs no language model:
 2. The head is the worthiest n-gram, but must beat the shorter n-grams within it by the factor ``LONGER``, since shorter
    names generalise better.
 3. Up to ``further`` n-grams follow that have only new words and are worth at least ``SHARE`` of what the head is.
+4. Where no n-gram agrees clearly, the label is instead the words on which the latent is most active: the first is the
+   head, and ``MEANING`` follow, since only together do they show what such a latent stands for.
 """
 
 from collections.abc import Mapping
@@ -12,7 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from featurehub.records import Unlabeled
-from labeling.evidence import Evidence, NGram
+from labeling.evidence import CLEARLY, Evidence, NGram
 from labeling.proposal import Proposal
 from labeling.words import join, size_of, words_in
 
@@ -21,6 +23,7 @@ __all__ = ["Explainer", "Explanation", "FakeExplainer", "NgramExplainer"]
 PROMOTED = 0.25
 LONGER = 1.15
 SHARE = 0.2
+MEANING = 5
 SHOWN = 12
 
 
@@ -55,7 +58,7 @@ class Explainer(Protocol):
 
 
 class NgramExplainer:
-    """Names latents by contrastive n-grams and the vocabulary projection, without a key, a network or a language model.
+    """Names latents by their evidence and the vocabulary projection, without a key, a network or a language model.
 
     Attributes:
         method: "contrastive-ngrams".
@@ -70,11 +73,14 @@ class NgramExplainer:
         self.further = further
 
     def explain(self, evidence: Evidence) -> Explanation:
-        """The proposal of steps 1 to 3; Unlabeled where no n-gram agrees better than chance."""
+        """The proposal of steps 1 to 4; Unlabeled where nothing tells better than chance."""
         prompt = describe(evidence)
         promoted = promotion(evidence)
         worths = {ngram.text: worth(ngram, promoted) for ngram in evidence.ngrams}
         answer = "\n".join(f"{value:+.3f} {text}" for text, value in ranked(worths)[:SHOWN])
+        if evidence.active and all(ngram.agreement < CLEARLY for ngram in evidence.ngrams):
+            head, *further = evidence.active[: MEANING + 1]
+            return Explanation(Proposal(head, tuple(further)), prompt, ", ".join(evidence.active))
         if max(worths.values(), default=0.0) <= 0:
             return Explanation(Unlabeled(reason="no word comes more often where it fires"), prompt, answer)
         head = choose_head(worths)
@@ -154,6 +160,8 @@ def describe(evidence: Evidence) -> str:
         f"{ngram.text!r}: agreement {ngram.agreement:.3f}, in {ngram.passages} passages, firing in {ngram.firing:.1f}"
         for ngram in evidence.ngrams[:SHOWN]
     ]
+    if evidence.active:
+        lines.append(f"is most active on {', '.join(map(repr, evidence.active))}")
     for title, tokens in (("promotes", evidence.top_tokens), ("suppresses", evidence.bottom_tokens)):
         if tokens:
             lines.append(f"{title} {', '.join(repr(each.token) for each in tokens)}")

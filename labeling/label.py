@@ -94,6 +94,7 @@ def label_latents(
     projection: Projection | None = None,
     explainer: Explainer | None = None,
     scorer: Scorer | None = None,
+    tokens: Corpus | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[LatentLabel]:
     """Labels every live latent. The same corpus and configuration give the same labels.
@@ -105,6 +106,7 @@ def label_latents(
         projection: What each latent writes, as further evidence for the explainer.
         explainer: Proposes labels; by default ``NgramExplainer()``.
         scorer: Scores texts for a label; by default ``WordScorer()``.
+        tokens: The same documents with the activations on single tokens, where those of ``corpus`` are others.
         progress: Called with the number of latents done and the number of live latents.
 
     Returns:
@@ -118,7 +120,8 @@ def label_latents(
     shown, held_out = split(corpus.checked(), config.score_share, config.seed)
     live = corpus.live if live is None else live
     examiner = Examiner(held_out, scorer, config.min_passages)
-    evidences = gather(shown, live, projection, config.longest, config.min_ngram, config.candidates)
+    single = None if tokens is None else split(tokens.checked(), config.score_share, config.seed)[0]
+    evidences = gather(shown, live, projection, config.longest, config.min_ngram, config.candidates, single)
     found: dict[int, ScoredExplanation] = {}
     for latent, scored in examined(evidences, explainer, examiner, config):
         found[latent] = scored

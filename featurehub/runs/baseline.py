@@ -135,29 +135,26 @@ def seal_trained(
     engine: Engine,
     material: Material,
     made: TrainedSae,
+    sae: EvaluatedSae,
     folder: Path,
     progress: Progress,
     *,
     name: str,
     judge: str = "",
-) -> EvaluatedSae:
-    """Evaluates an SAE on held-out documents and seals it with its canaries and training report.
+) -> None:
+    """Seals an SAE with its canaries and training report.
 
     Args:
-        config: How the SAE is evaluated.
+        config: How canaries are chosen and their prompts answered.
         engine: Reads at the hook point and answers.
-        material: Where the held-out documents come from.
+        material: What the SAE was trained on.
         made: The trained SAE.
+        sae: The same with its activations on held-out documents.
         folder: Already holds the SAE's weights; becomes the artifact.
         progress: Receives progress reports.
         name: Name of the artifact.
         judge: Name of the judge that will judge its labels; "" if that is not known yet.
-
-    Returns:
-        The SAE with its activations on the held-out documents.
     """
-    held_out = material.held_out[: config.documents]
-    sae = evaluated(engine, made.dictionary, held_out, progress, made.config.span)
     metrics = keep_baseline(config, engine, sae, folder, progress)
     write_report(folder / REPORT, name, made.history, sae.activations.density)
     own = {
@@ -170,4 +167,3 @@ def seal_trained(
         "judge": judge,
     }
     seal(folder, manifest_fields(name, material.identity, material.hook, metrics, own))
-    return sae

@@ -3,8 +3,8 @@
 1. identify the model: fingerprints of its weights, tokenizer and template
 2. split the documents into training, and held-out ones that everything after training is measured on
 3. measure how fast the model reads and answers, and say what every phase will take
-4. harvest through the engine, and train
-5. evaluate, and observe what the features do on held-out documents
+4. harvest through an engine of the layers up to the hook point, and train
+5. with the same engine, evaluate, and observe what the features do on held-out documents
 6. choose the canaries, and let the model answer their prompts: the baseline of every later drift check
 7. label every live latent, and seal the artifact
 8. register artifact, features and labels in the database, in one transaction: from here on features can be searched,
@@ -107,13 +107,13 @@ def build(
         go_on(plan, artifact, basis, deadline, progress)
         return artifact
     trained, baseline = train_saes(plan, entries, FollowUp(deadline, plan.calibration, plan.patient), progress)
-    [made], material = trained.saes, trained.material
+    [made], [sae], material = trained.saes, trained.seen, trained.material
     basis = CalibrationBasis.of(judge, prompts, made_from=digest, calibration=plan.calibration, seconds=trained.seconds)
     with Engines(plan.model, plan.engine, progress).trying(made.dictionary, material.hook, plan.out) as engine:
         with replace_folder(plan.out) as folder:
             made.dictionary.save(folder / WEIGHTS)
             named = {"name": plan.name, "judge": judge.name}
-            sae = seal_trained(baseline, engine, material, made, folder, progress, **named)
+            seal_trained(baseline, engine, material, made, sae, folder, progress, **named)
             described = describe(plan.model, engine, sae, progress, LENIENT if deadline.is_bound else None)
         artifact = open_artifact(plan.out)
         basis.keep(artifact.folder, progress)

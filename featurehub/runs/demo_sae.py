@@ -29,9 +29,9 @@ from saes.run import TrainConfig
 __all__ = ["build_demo_sae"]
 
 NAME, LAYER, LATENTS, K, SPAN = "smollm2-l14", 14, 1152, 16.0, 32
-SPANS = 1_228_800
-"""Spans that are trained on, about four times each."""
-HELD_OUT, SHOWN = 5000, 800
+SPANS = 1_177_600
+"""Spans that are trained on, each once: ten million tokens are read."""
+HELD_OUT, SHOWN = 12_000, 800
 """Documents that labels are made from, and those that canaries and example contexts are taken from."""
 OPTIONS = EngineOptions(dtype="float32")
 """Most CPUs read and answer in float32 up to twice as fast as in bfloat16."""

@@ -18,7 +18,7 @@ from saes.texts import Entry, named, rows_of
 __all__ = ["Mixture", "mix"]
 
 SEED = 11
-CHATS, TEXTS = 3300, 2500
+CHATS, TEXTS = 13_500, 12_500
 """How many of a corpus' chats and texts are taken."""
 FREE = "se:"
 """Sources of this prefix are in the public domain."""

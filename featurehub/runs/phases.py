@@ -9,7 +9,8 @@
 import math
 import time
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Self
 
 from featurehub.runs.baseline import BaselineConfig
 from featurehub.runs.deadline import Deadline
@@ -67,11 +68,18 @@ class Forecast(Frozen):
 
     Attributes:
         speeds: Speeds of the engine.
+        evaluate: Tokens per second of documents that SAEs are evaluated on.
         baseline: How the SAEs are evaluated.
     """
 
     speeds: Speeds
+    evaluate: float
     baseline: BaselineConfig
+
+    @classmethod
+    def kept(cls, path: Path) -> Self | None:
+        """What an earlier start of a run has kept; None for a first start."""
+        return cls.model_validate_json(path.read_text()) if path.is_file() else None
 
     def phases(self, held_out: Sequence[Document], saes: int, labelled: int) -> list[Phase]:
         """The phases between training and calibration.
@@ -88,7 +96,7 @@ class Forecast(Frozen):
         speeds = self.speeds
         phases = [
             Phase(STARTS, 2, "times", speeds.start),
-            Phase(EVALUATE, saes * read, "tokens", saes * read / speeds.read),
+            Phase(EVALUATE, saes * read, "tokens", saes * read / self.evaluate),
             Phase(
                 BASELINE,
                 saes * (kept + answered),
@@ -102,19 +110,26 @@ class Forecast(Frozen):
 
 
 def forecast_of(
-    speeds: Speeds, baseline: BaselineConfig, held_out: Sequence[Document], saes: int, labelled: int, seconds: float
+    speeds: Speeds,
+    evaluate: float,
+    baseline: BaselineConfig,
+    held_out: Sequence[Document],
+    saes: int,
+    labelled: int,
+    seconds: float,
 ) -> Forecast:
     """Step 1.
 
     Args:
         speeds: Speeds of the engine.
+        evaluate: Tokens per second of documents that SAEs are evaluated on.
         baseline: How the SAEs would be evaluated with all the time there is.
         held_out: All held-out documents.
         saes: How many SAEs are evaluated.
         labelled: How many latents are labelled.
         seconds: The time of the whole run.
     """
-    forecast = Forecast(speeds=speeds, baseline=baseline)
+    forecast = Forecast(speeds=speeds, evaluate=evaluate, baseline=baseline)
     start, *others = forecast.phases(held_out, saes, labelled)
     room = max(0.0, MOST * seconds - start.seconds)
     needed = sum(phase.seconds for phase in others)
@@ -128,7 +143,7 @@ def forecast_of(
             update={"max_tokens": max(LEAST_CANARIES, int(share * baseline.canaries.max_tokens))}
         ),
     }
-    return Forecast(speeds=speeds, baseline=baseline.model_copy(update=fewer))
+    return forecast.model_copy(update={"baseline": baseline.model_copy(update=fewer)})
 
 
 class PhasePlan(NamedTuple):
@@ -197,7 +212,7 @@ def forecast_labelling(
         deadline: When the run should be done.
         progress: Hears it.
     """
-    forecast = forecast_of(speeds, baseline, documents, 1, latents, deadline.seconds)
+    forecast = forecast_of(speeds, speeds.read, baseline, documents, 1, latents, deadline.seconds)
     phases = [phase for phase in forecast.phases(documents, 1, latents) if phase.name in steps]
     ahead = PhasePlan(phases, deadline, calibration, latents, speeds.steered, patient=True)
     say_phases(ahead.after(0.0), deadline.seconds, progress)

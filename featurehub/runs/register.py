@@ -69,13 +69,15 @@ def describe(
     """
     seen = sae.activations
     corpus = corpus_of(seen, engine.tokenizer)
-    evidence = evidence_of(corpus, seen, engine.tokenizer)
+    single, evidence = evidence_of(corpus, seen, engine.tokenizer)
     unembedding, tokens = unembedding_of(model, progress), vocabulary(engine.tokenizer)
     projection = None
     if unembedding is not None:
         projection = project(sae.dictionary.nudges.numpy(), unembedding.norm, unembedding.weight, tokens)
     with progress.work("labelling", sae.dictionary.d_sae, "latents") as work:
-        labels = label_latents(evidence, config, live=corpus.live, projection=projection, progress=work.at)
+        labels = label_latents(
+            evidence, config, live=corpus.live, projection=projection, tokens=single, progress=work.at
+        )
     unlabelled = sum(isinstance(label.outcome, Unlabeled) for label in labels)
     if unlabelled > LabelConfig().max_unlabeled * len(labels):
         progress.warn(
@@ -96,15 +98,17 @@ def corpus_of(seen: FeatureActivations, tokenizer: Any) -> Corpus:
     return Corpus([pieces(tokenizer, d.token_ids) for d in seen.documents], seen.matrix, seen.offsets)
 
 
-def evidence_of(corpus: Corpus, seen: FeatureActivations, tokenizer: Any) -> Corpus:
-    """The corpus that labels are made from: without what the chat template adds to every chat.
+def evidence_of(corpus: Corpus, seen: FeatureActivations, tokenizer: Any) -> tuple[Corpus, Corpus]:
+    """What labels are made from, without what the chat template adds to every chat.
 
-    Of an SAE of spans, it has the activations on the mean around each token.
+    Returns:
+        The corpus with the activations on single tokens, and the one with those that labels explain: of an SAE of
+        spans, on the mean around each token.
     """
     template = TemplateTokens.of(tokenizer, special_ids(tokenizer))
-    masks = [template.mask(document.token_ids) for document in seen.documents]
-    matrix = seen.matrix if seen.around is None else seen.around
-    return corpus._replace(matrix=matrix).without(np.concatenate(masks))
+    mask = np.concatenate([template.mask(document.token_ids) for document in seen.documents])
+    tokens = corpus.without(mask)
+    return tokens, tokens if seen.around is None else corpus._replace(matrix=seen.around).without(mask)
 
 
 def register(

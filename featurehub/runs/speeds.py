@@ -17,7 +17,7 @@ from featurehub.settings import Frozen
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, count_tokens, special_ids
 
-__all__ = ["Speeds", "measure_speeds", "untrained"]
+__all__ = ["Speeds", "measure_speeds", "reading_speed", "untrained"]
 
 TRIED_TOKENS = (512, 4096)
 TRIED_ANSWERS = (16, 48)
@@ -62,20 +62,31 @@ def measure_speeds(
 
 
 def speeds_of(engine: Engine, dictionary: Dictionary, documents: Sequence[Document], start: float) -> Speeds:
+    prompts = [document.token_ids[: document.prompt_len] for document in beginning(documents, TRIED_TOKENS[-1])]
+    return Speeds(
+        start=start,
+        read=reading_speed(engine, dictionary, documents),
+        answer=answering_speed(engine, prompts, lambda i: None),
+        steered=answering_speed(engine, prompts, lambda i: nudge(i // 4 % dictionary.d_sae)),
+    )
+
+
+def reading_speed(engine: Engine, dictionary: Dictionary, documents: Sequence[Document]) -> float:
+    """Tokens per second that an engine reads and an SAE encodes.
+
+    Args:
+        engine: Reads at the hook point; the whole model or the layers up to there.
+        dictionary: The SAE.
+        documents: What to read a little of.
+    """
     engine.capture([documents[0].token_ids])
     special = special_ids(engine.tokenizer)
-    read = {tokens: beginning(documents, tokens) for tokens in TRIED_TOKENS}
-    prompts = [document.token_ids[: document.prompt_len] for document in read[TRIED_TOKENS[-1]]]
 
     def encode(own: Sequence[Document]) -> FeatureActivations:
         return encode_documents(engine, dictionary, own, special)
 
-    return Speeds(
-        start=start,
-        read=speed({count_tokens(own): lambda own=own: encode(own) for own in read.values()}),
-        answer=answering_speed(engine, prompts, lambda i: None),
-        steered=answering_speed(engine, prompts, lambda i: nudge(i // 4 % dictionary.d_sae)),
-    )
+    tries = [beginning(documents, tokens) for tokens in TRIED_TOKENS]
+    return speed({count_tokens(own): lambda own=own: encode(own) for own in tries})
 
 
 def beginning(documents: Sequence[Document], tokens: int) -> Sequence[Document]:

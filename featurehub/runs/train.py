@@ -45,10 +45,10 @@ def train_artifacts(
     trained, baseline = train_saes(plan, entries, FollowUp(deadline), progress)
     material = trained.material
     with Engines(plan.model, plan.engine, progress).answering(material.hook) as engine:
-        for made in trained.saes:
+        for made, sae in zip(trained.saes, trained.seen, strict=True):
             with replace_folder(plan.out / str(made.recipe)) as folder:
                 made.dictionary.save(folder / WEIGHTS)
                 name = f"{plan.out.name}-{made.recipe}"
-                seal_trained(baseline, engine, material, made, folder, progress, name=name)
+                seal_trained(baseline, engine, material, made, sae, folder, progress, name=name)
     shutil.rmtree(trained.partial)
     return [open_artifact(plan.out / str(recipe)) for recipe in plan.training.recipes]

@@ -5,6 +5,8 @@
 3. Harvest the text, or read it as training asks for it (``featurehub.runs.chunks``).
 4. Train, resuming from whatever an earlier run left in the partial folder. If the time runs short all the same,
    training ends earlier (``saes.run``).
+5. Evaluate on held-out documents with the same engine: it has only the layers that are needed, and reads about as much
+   faster as it has fewer.
 """
 
 import random
@@ -21,7 +23,7 @@ from featurehub.artifacts.manifest import Site
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import BudgetExceeded
-from featurehub.runs.baseline import BaselineConfig
+from featurehub.runs.baseline import BaselineConfig, EvaluatedSae, evaluated
 from featurehub.runs.chunks import HarvestSource, chunks_of
 from featurehub.runs.costs import Training, stream_of, training_bar, within_budget
 from featurehub.runs.deadline import UNBOUNDED, Deadline
@@ -31,7 +33,7 @@ from featurehub.runs.material import Material, MaterialConfig, material_of, take
 from featurehub.runs.partial import partial_folder
 from featurehub.runs.phases import Forecast, Phase, PhasePlan, duration, forecast_of, say_phases
 from featurehub.runs.progress import Progress
-from featurehub.runs.speeds import measure_speeds, untrained
+from featurehub.runs.speeds import Speeds, measure_speeds, reading_speed, untrained
 from featurehub.settings import Frozen
 from labeling.calibration import CalibrationConfig
 from saes.budget import Budget
@@ -95,6 +97,7 @@ class TrainedSaes(NamedTuple):
         partial: Folder of unfinished work; the caller deletes it when the run is done.
         ahead: What comes after training.
         seconds: How long reading and training should have taken, by estimate.
+        seen: Each SAE with its activations on held-out documents, where it was evaluated.
     """
 
     material: Material
@@ -102,6 +105,7 @@ class TrainedSaes(NamedTuple):
     partial: Path
     ahead: PhasePlan
     seconds: float
+    seen: Sequence[EvaluatedSae] = ()
 
 
 class FollowUp(NamedTuple):
@@ -148,10 +152,15 @@ def train_saes(
         start = time.monotonic() - began
         material = material_of(plan.material, engine, identity, hook, entries, progress)
         partial = folder_of(plan.out, training, material)
-        forecast = forecast_of_plan(plan, engine, dictionary, material, partial / FORECAST, start, follow_up, progress)
-    ahead = ahead_of(forecast, material, training, dictionary.d_sae, follow_up)
+        kept = Forecast.kept(partial / FORECAST)
+        speeds = kept.speeds if kept else measure_speeds(engine, dictionary, material.held_out, start, progress)
     with engines.reading(hook) as engine:
-        return harvest_and_train(training, engine, material, partial, progress, ahead), forecast.baseline
+        forecast = kept or forecast_of_plan(plan, engine, dictionary, material, speeds, follow_up)
+        ahead = ahead_of(forecast, material, training, dictionary.d_sae, follow_up)
+        trained = harvest_and_train(training, engine, material, partial, progress, ahead)
+        held_out = material.held_out[: forecast.baseline.documents]
+        seen = [evaluated(engine, made.dictionary, held_out, progress, made.config.span) for made in trained.saes]
+    return trained._replace(seen=seen), forecast.baseline
 
 
 def forecast_of_plan(
@@ -159,19 +168,14 @@ def forecast_of_plan(
     engine: Engine,
     dictionary: Dictionary,
     material: Material,
-    kept: Path,
-    start: float,
+    speeds: Speeds,
     follow_up: FollowUp,
-    progress: Progress,
 ) -> Forecast:
-    """What is known of the phases after training: kept from an earlier start, or measured now."""
-    if kept.is_file():
-        return Forecast.model_validate_json(kept.read_text())
-    speeds = measure_speeds(engine, dictionary, material.held_out, start, progress)
-    saes = len(plan.training.recipes)
+    """What is known of the phases after training; the engine is the one that the SAEs will be evaluated with."""
+    held_out, saes = material.held_out, len(plan.training.recipes)
+    evaluate = reading_speed(engine, dictionary, held_out)
     labelled = dictionary.d_sae if follow_up.calibration else 0
-    seconds = follow_up.deadline.seconds
-    return forecast_of(speeds, plan.baseline, material.held_out, saes, labelled, seconds)
+    return forecast_of(speeds, evaluate, plan.baseline, held_out, saes, labelled, follow_up.deadline.seconds)
 
 
 def ahead_of(

@@ -1,6 +1,8 @@
 """Offline ways of naming latents: each gives words to every latent that it finds any for.
 
-    contrastive     the product's (``labeling.explainer``): n-grams that agree with the firing, and what it writes
+    product         the product's (``labeling.explainer``): n-grams that agree with the firing, and what it writes;
+                    where none agrees clearly, mean tokens that are evidence
+    contrastive     the former alone
     logit lens      the whole words that its steering vector promotes most
     mean tokens     the words on which it is most active in the mean
     peak tokens     the words on which its strongest activations lie
@@ -9,11 +11,12 @@
     tf-idf          the words that are frequent in sentences where it fires, and rare in all
     associated      the words that go with it in the index of the search (``labeling.associations``)
 
-All get the same documents, and give the name and up to three further words, so that one scorer can judge them.
+All get the same documents, and give the name and up to three further words (the product up to five), so that one scorer
+can judge them.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +24,7 @@ from scipy.sparse import csc_matrix, csr_matrix
 
 from labeling.associations import associate
 from labeling.corpus import Corpus
-from labeling.evidence import gather
+from labeling.evidence import Evidence, gather
 from labeling.explainer import NgramExplainer
 from labeling.label import LabelConfig
 from labeling.logit_lens import Projection
@@ -61,9 +64,21 @@ class Shown(NamedTuple):
 Labeller = Callable[[Shown], Mapping[int, Proposal]]
 
 
+def product(shown: Shown) -> Mapping[int, Proposal]:
+    return explained(evidences_of(shown))
+
+
 def contrastive(shown: Shown) -> Mapping[int, Proposal]:
-    explainer, sizes = NgramExplainer(FURTHER), (CONFIG.longest, CONFIG.min_ngram, CONFIG.candidates)
-    evidences = gather(shown.corpus, shown.live, shown.projection, *sizes)
+    return explained(each._replace(active=()) for each in evidences_of(shown))
+
+
+def evidences_of(shown: Shown) -> Iterator[Evidence]:
+    sizes = CONFIG.longest, CONFIG.min_ngram, CONFIG.candidates
+    return gather(shown.corpus, shown.live, shown.projection, *sizes, shown.tokens)
+
+
+def explained(evidences: Iterable[Evidence]) -> Mapping[int, Proposal]:
+    explainer = NgramExplainer(FURTHER)
     outcomes = {each.latent: explainer.explain(each).outcome for each in evidences}
     return {latent: outcome for latent, outcome in outcomes.items() if isinstance(outcome, Proposal)}
 
@@ -165,6 +180,7 @@ def named(words: Mapping[int, Sequence[str]]) -> dict[int, Proposal]:
 
 
 LABELLERS: dict[str, Labeller] = {
+    "product": product,
     "contrastive": contrastive,
     "logit lens": logit_lens,
     "mean tokens": mean_tokens,

@@ -49,7 +49,7 @@ from labeling.units import build_views
 
 SCORING = 0.3
 DRAWS = 2000
-PRODUCT = "contrastive"
+PRODUCT = "product"
 ALL = ", all"
 CONFIG = LabelConfig()
 output = Console(width=240)

@@ -55,7 +55,7 @@ class Unseen(NamedTuple):
     def corpus(self, tokenizer: Any) -> Corpus:
         """What labels are made from, as the product makes them: without the template, for an SAE of spans with the
         activations on the mean around each token."""
-        return evidence_of(corpus_of(self.text, tokenizer), self.text, tokenizer)
+        return evidence_of(corpus_of(self.text, tokenizer), self.text, tokenizer)[1]
 
     def snippet_means(self) -> np.ndarray:
         """[snippets, d_sae]: mean activation of each latent on each snippet, around tokens for an SAE of spans."""

@@ -38,8 +38,8 @@ HEARD = [
     "measuring what it will cost",
     "harvesting",
     "training",
-    "starting the engine with the SAE",
     "reading held-out documents",
+    "starting the engine with the SAE",
     "choosing canaries and answering their prompts",
     "writing the database",
     "answering unsteered",
@@ -77,7 +77,7 @@ def plan_of(out: Path) -> BuildPlan:
     )
 
 
-def test_one_engine_reads_what_is_trained_on_and_one_holds_the_sae_and_does_the_rest(
+def test_one_engine_reads_all_text_and_one_holds_the_sae_and_does_the_rest(
     tmp_path: Path, started: list[EngineConfig]
 ) -> None:
     artifact = build(plan_of(tmp_path / "sae"), TEXT, WordJudge(), PROMPTS)

@@ -16,21 +16,22 @@ from tests.runs.recording import Recording
 SPEEDS = Speeds(start=5.0, read=1000.0, answer=400.0, steered=300.0)
 HELD_OUT = [Document([1] * 100, 20)] * 2000
 LATENTS = 2304
+FORECAST = Forecast(speeds=SPEEDS, evaluate=2500.0, baseline=BaselineConfig())
 
 
 def test_what_comes_after_training_takes_its_tokens_by_their_speed() -> None:
-    phases = {p.name: p for p in Forecast(speeds=SPEEDS, baseline=BaselineConfig()).phases(HELD_OUT, 1, LATENTS)}
-    assert (phases[EVALUATE].amount, phases[EVALUATE].seconds) == (200_000, 200.0)
+    phases = {p.name: p for p in FORECAST.phases(HELD_OUT, 1, LATENTS)}
+    assert (phases[EVALUATE].amount, phases[EVALUATE].seconds) == (200_000, 80.0)
     answered = 480 * 96
     assert phases[BASELINE].amount == 48_000 + answered
     assert phases[BASELINE].seconds == pytest.approx((2 * 48_000 + answered) / 1000 + answered / 400)
     assert (phases[LABEL].amount, phases[LABEL].unit) == (LATENTS, "latents")
-    assert LABEL not in {p.name for p in Forecast(speeds=SPEEDS, baseline=BaselineConfig()).phases(HELD_OUT, 3, 0)}
+    assert LABEL not in {p.name for p in FORECAST.phases(HELD_OUT, 3, 0)}
 
 
 @pytest.mark.parametrize(("seconds", "whole"), [(float("inf"), True), (3600.0, True), (600.0, False)])
 def test_where_the_time_is_short_fewer_documents_are_evaluated(seconds: float, whole: bool) -> None:
-    forecast = forecast_of(SPEEDS, BaselineConfig(), HELD_OUT, 1, LATENTS, seconds)
+    forecast = forecast_of(SPEEDS, 2500.0, BaselineConfig(), HELD_OUT, 1, LATENTS, seconds)
     assert (forecast.baseline == BaselineConfig()) is whole
     if not whole:
         assert sum(p.seconds for p in forecast.phases(HELD_OUT, 1, LATENTS)) <= 0.26 * seconds
@@ -61,9 +62,9 @@ def test_calibration_has_a_last_share_even_if_the_time_is_over() -> None:
 
 def test_the_table_has_a_line_for_each_phase_and_one_for_all() -> None:
     heard = Recording()
-    phases = Forecast(speeds=SPEEDS, baseline=BaselineConfig()).phases(HELD_OUT, 1, LATENTS)
+    phases = FORECAST.phases(HELD_OUT, 1, LATENTS)
     say_phases(phases, 1200.0, heard)
     assert len(heard.messages) == len(phases) + 1
-    assert heard.messages[1].split() == ["evaluate", "200,000", "tokens", "about", "3", "min"]
+    assert heard.messages[1].split() == ["evaluate", "200,000", "tokens", "about", "80", "s"]
     assert heard.messages[-1].endswith("of 20 min")
     assert [duration(s) for s in (40, 720, 12_600)] == ["40 s", "12 min", "3.5 h"]
