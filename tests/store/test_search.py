@@ -61,10 +61,10 @@ def test_features_are_found_by_words_that_no_label_has(store: Store, fill) -> No
             "a" * 64, {"cheque": [(1, 3.0), (3, 0.5)], "book": [(3, 3.0)], "parrot": [(2, 1.0), (77, 9.0)]}
         )
         assert latents(writer.reader, "Cheque") == [1, 3]
-        assert writer.reader.search("cheque").features[0].relevance == pytest.approx(0.5 * 0.75)
+        assert writer.reader.search("cheque").features[0].relevance == pytest.approx(0.75 * 0.75)
         # The mean over the words that go with anything: others do not count.
         [first, *_] = writer.reader.search("an unheard-of cheque book").features
-        assert (first.latent, first.relevance) == (3, pytest.approx(0.25 * (0.5 / 1.5 + 0.75)))
+        assert (first.latent, first.relevance) == (3, pytest.approx(0.375 * (0.5 / 1.5 + 0.75)))
         assert latents(writer.reader, "parrot") == [2]  # latent 77 is no feature
         assert latents(writer.reader, "rain") == [3]
         writer.put_words("a" * 64, {"parrot": [(2, 1.0)]})
@@ -76,6 +76,16 @@ def test_a_label_with_the_word_goes_before_a_word_alone(store: Store, fill) -> N
         fill(writer, {1: "banking: loan", 2: "pirate", 3: "weather: rain"})
         writer.put_words("a" * 64, {"pirate": [(3, 50.0)]})
         assert latents(writer.reader, "pirate") == [2, 3]
+
+
+@pytest.mark.parametrize(("score", "expected"), [(0.9, [3, 2, 1]), (0.2, [2, 3, 1])])
+def test_a_word_that_goes_with_a_feature_goes_before_labels_that_tell_little(
+    store: Store, fill, score: float, expected: list[int]
+) -> None:
+    with store.write() as writer:
+        fill(writer, {1: "talk: pirate", 2: "ship", 3: "pirate talk"}, score)
+        writer.put_words("a" * 64, {"pirate": [(2, 3.0)]})
+        assert latents(writer.reader, "pirate") == expected
 
 
 def test_unmeasured_factors_are_neutral() -> None:
