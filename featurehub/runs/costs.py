@@ -156,8 +156,13 @@ class TrainingBar:
 
 
 def total_of(job: Job) -> int:
-    """Tokens that are trained on, and read meanwhile."""
+    """Tokens or spans that are trained on, and tokens that are read meanwhile."""
     return job.train.tokens_trained + (job.wanted if job.streamed else 0)
+
+
+def unit_of(job: Job) -> str:
+    """What ``total_of`` counts."""
+    return "tokens and spans" if job.streamed and job.train.span > 1 else job.train.unit
 
 
 @contextmanager
@@ -173,7 +178,7 @@ def training_bar(job: Job, chunks: Chunks, progress: Progress) -> Iterator[Train
         The bar, to be called with the report of each training step.
     """
     name, planned = "reading and training" if job.streamed else "training", job.train.tokens_trained
-    with progress.work(name, total_of(job), job.train.unit) as work:
+    with progress.work(name, total_of(job), unit_of(job)) as work:
         bar = TrainingBar(job, work)
         if isinstance(chunks, DocumentChunks):
             chunks.progress = bar.read
