@@ -19,7 +19,7 @@ from saes.cost import Job, Rates
 from saes.documents import Document, count_tokens
 from saes.harvest import HarvestConfig, token_bytes
 from saes.run import TrainConfig
-from saes.spans import SpanChunks
+from saes.spans import SpanChunks, stride
 from saes.stream import Chunks, DocumentChunks, Stream, StreamConfig
 
 __all__ = ["Training", "TrainingBar", "negotiate_cost", "stream_of", "training_bar", "within_budget"]
@@ -150,8 +150,9 @@ class TrainingBar:
         """Shows that there will be so many steps, after those that are done."""
         self.job = self.job.of_steps(steps) if steps < self.job.train.steps else self.job
         self.trained = done * self.job.train.batch_tokens
-        if self.job.streamed:  # What a run that is resumed has read, about.
-            self.passed = max(self.passed, self.job.wanted * done // steps)
+        if self.job.streamed and done:  # What a run that is resumed has read: all but what its other steps need.
+            train = self.job.train
+            self.passed = max(self.passed, self.job.wanted - stride(train.span) * (steps - done) * train.batch_tokens)
         self.work.at(self.trained + self.passed, total_of(self.job))
 
 
