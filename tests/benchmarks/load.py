@@ -38,9 +38,15 @@ class Reply(NamedTuple):
             yield part
 
     def check(self, tokens: int, edits: int) -> None:
-        """Raises RuntimeError unless it has the tokens that were asked for, and tells of as many edits in force."""
+        """Raises RuntimeError unless it has the tokens that were asked for, and tells of as many edits in force.
+
+        Its first bytes must hold a token, or the seconds until then would not mean what they are called.
+        """
+        parts = list(self.parts())
+        if not (parts and parts[0].get("choices")):
+            raise RuntimeError(f"the answer does not begin with a token: {self.content[:500]!r}")
         whole: dict[str, Any] = {}
-        for part in self.parts():
+        for part in parts:
             whole |= {key: value for key, value in part.items() if value is not None}
         generated = whole["usage"]["completion_tokens"]
         in_force = [edit for edit in whole.get("featurehub", {}).get("applied", ()) if edit["tokens"]]

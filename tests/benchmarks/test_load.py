@@ -22,6 +22,7 @@ class Behavior(NamedTuple):
     generated: int = TOKENS
     edits: int = 0
     tokens_in_force: int = 7
+    begins: str = ""
     ends: str = "data: [DONE]\n\n"
 
 
@@ -58,7 +59,7 @@ class Completions(BaseHTTPRequestHandler):
         self.send_response(behavior.status)
         self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(f"data: {json.dumps(choice)}\n\n".encode())
+        self.wfile.write(f"{behavior.begins}data: {json.dumps(choice)}\n\n".encode())
         time.sleep(REST)
         self.server.count(-1)
         self.wfile.write(f"data: {json.dumps(last)}\n\n{behavior.ends}".encode())
@@ -87,12 +88,17 @@ def ask(server: Server, streamed: bool, clients: int = 2, requests: int = 4, edi
     return load(f"http://127.0.0.1:{server.server_port}/v1", bodies, clients, edits)
 
 
-@pytest.mark.parametrize(("streamed", "first"), [(True, FIRST), (False, FIRST + REST)])
-def test_seconds_to_the_first_token_and_tokens_of_all_clients(server: Server, streamed: bool, first: float) -> None:
-    seen = ask(server, streamed)
-    assert first <= seen.first < first + 0.5 * REST
-    assert 0.5 < seen.tokens_per_second / (2 * TOKENS / (FIRST + REST)) <= 1
-    assert server.requests == 4
+@pytest.mark.parametrize(("streamed", "first", "rest"), [(True, FIRST, REST), (False, FIRST + REST, 0)])
+def test_seconds_to_the_first_token(server: Server, streamed: bool, first: float, rest: float) -> None:
+    """Whatever else the machine does, the server's waits bound them."""
+    seen = ask(server, streamed, clients=1, requests=1)
+    assert first <= seen.first <= TOKENS / seen.tokens_per_second - rest
+
+
+def test_tokens_of_all_clients_count(server: Server) -> None:
+    started = time.perf_counter()
+    seen = ask(server, streamed=True, clients=2, requests=4)
+    assert 4 * TOKENS / (time.perf_counter() - started) <= seen.tokens_per_second <= 2 * TOKENS / (FIRST + REST)
 
 
 def test_as_many_ask_at_once_as_there_are_clients(server: Server) -> None:
@@ -119,10 +125,14 @@ def test_an_answer_that_is_not_what_was_asked_for_ends_the_benchmark(
 
 
 @pytest.mark.parametrize(
-    ("ends", "message"),
-    [("", "the stream broke off"), ('data: {"error": {"code": 7}}\n\ndata: [DONE]\n\n', "an error: {'code': 7}")],
+    ("behavior", "message"),
+    [
+        (Behavior(ends=""), "the stream broke off"),
+        (Behavior(ends='data: {"error": {"code": 7}}\n\ndata: [DONE]\n\n'), "an error: {'code': 7}"),
+        (Behavior(begins='data: {"choices": []}\n\n'), "does not begin with a token"),
+    ],
 )
-def test_a_stream_that_ends_badly_ends_the_benchmark(server: Server, ends: str, message: str) -> None:
-    server.behavior = Behavior(ends=ends)
+def test_a_stream_that_is_not_whole_ends_the_benchmark(server: Server, behavior: Behavior, message: str) -> None:
+    server.behavior = behavior
     with pytest.raises(RuntimeError, match=re.escape(message)):
         ask(server, streamed=True, requests=1, clients=1)

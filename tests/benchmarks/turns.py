@@ -49,14 +49,9 @@ class Worker:
         environment = {**os.environ, "VLLM_PLUGINS": PLUGINS.get(name, ""), GPU_SHARE: f"{share:.3f}"}
         program = [sys.executable, str(Path(__file__).with_name("contenders.py")), name, model, str(folder)]
         pipe, self.log = subprocess.PIPE, folder / f"{name}.log"
-        self.process = subprocess.Popen(
-            program + ["compiled"] * compiled,
-            stdin=pipe,
-            stdout=pipe,
-            stderr=self.log.open("w"),
-            text=True,
-            env=environment,
-        )
+        program += ["compiled"] * compiled
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(program, stdin=pipe, stdout=pipe, stderr=log, text=True, env=environment)
 
     def ask(self, asked: Asked) -> float:
         """Tokens per second. Raises EngineUnavailable with what the process said last where it has ended."""
