@@ -169,7 +169,8 @@ def transformerlens(shape: Shape, folder: Path, compiled: bool) -> Contender:
         with torch.no_grad(), model.hooks(fwd_hooks=[(point, lambda x, hook: edit(x))]):
             ids = torch.tensor(prompts(asked.batch), device=device())
             options = {"max_new_tokens": asked.tokens, "stop_at_eos": False, "temperature": 0.7, "verbose": False}
-            model.generate(ids, **options).tolist()
+            generated: Any = model.generate(ids, **options)
+            generated.tolist()
         return asked.tokens * asked.batch
 
     return answer
@@ -192,7 +193,7 @@ def dictionary(folder: Path, device: str = "cpu") -> Any:
     from featurehub.dictionary import Dictionary
 
     loaded = Dictionary.load(folder / "sae.safetensors")
-    return Dictionary(*(None if tensor is None else tensor.to(device) for tensor in loaded))
+    return Dictionary._make(None if tensor is None else tensor.to(device) for tensor in loaded)
 
 
 def device() -> str:

@@ -22,7 +22,7 @@ class Middle(NamedTuple):
     low: float
     value: float
     high: float
-    count: int
+    figures: int
 
     @classmethod
     def of(cls, figures: Sequence[float] | np.ndarray) -> "Middle":
@@ -35,9 +35,9 @@ class Middle(NamedTuple):
 
         Nan for a single figure. Quartiles of few figures lie too close together; the last factor widens them.
         """
-        if self.count < 2:
+        if self.figures < 2:
             return float("nan")
-        n = self.count
+        n = self.figures
         return float(NORMAL * (self.high - self.low) / np.sqrt(n) * np.sqrt((n + 1) / (n - 1)))
 
     def __str__(self) -> str:
