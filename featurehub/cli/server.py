@@ -9,13 +9,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from featurehub.errors import EngineUnavailable
 
-__all__ = ["free_port", "served"]
+__all__ = ["free_port", "running", "served"]
 
 BOOT_SECONDS = 300
 PORTS = range(20_000, 32_000)
@@ -48,10 +48,34 @@ def served(arguments: Sequence[str], port: int, log: Path) -> Iterator[str]:
     Raises:
         EngineUnavailable: The server does not start; the message has the end of its log.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "featurehub.cli.main", "serve", *arguments, "--port", str(port)]
+    with running(command, port, log) as url:
+        yield url
+
+
+@contextmanager
+def running(
+    command: Sequence[str], port: int, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Runs any server of vLLM's as a child process while the ``with`` block runs.
+
+    Args:
+        command: The program and its arguments; it serves on ``port`` of 127.0.0.1.
+        port: The port.
+        log: File that receives the server's output.
+        environment: All of the server's environment variables; None for those of this process.
+
+    Yields:
+        The base URL, ending in ``/v1``, once the server answers.
+
+    Raises:
+        EngineUnavailable: The server does not start; the message has the end of its log.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment
+        )
     try:
         wait_until_up(process, f"http://127.0.0.1:{port}", log)
         yield f"http://127.0.0.1:{port}/v1"

@@ -24,10 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from harvesters import harvest, harvest_to_hook, hooks_to_layer, prefill
-from shapes import CROWD, SHAPES, Asked, Contender, Load, Shape
+from shapes import CONTEXT, CROWD, PROMPT, SHAPES, VOCABULARY, Asked, Contender, Load, Shape
 from trainers import featurehub_trainer, runner, trainer_from_disk
 
-PROMPT, TOKENS = 32, 16
 GPU_SHARE = "GPU_SHARE"
 """The variable that says to a contender how much of a GPU is its own."""
 
@@ -50,18 +49,19 @@ def vllm_engine(shape: Shape, folder: Path, compiled: bool, **options: Any) -> A
         enforce_eager=not compiled,
         enable_prefix_caching=False,
         max_num_seqs=CROWD,
-        max_model_len=256,
+        max_model_len=CONTEXT,
         skip_tokenizer_init=True,
         disable_log_stats=True,
         **options,
     )
 
 
-def generate(llm: Any, extra_args: list[dict[str, Any] | None]) -> list[Any]:
+def generate(llm: Any, asked: Asked, extra_args: list[dict[str, Any] | None]) -> list[Any]:
+    """extra_args: of each request"""
     from vllm import SamplingParams, TokensPrompt
 
     params = [
-        SamplingParams(temperature=0.7, max_tokens=TOKENS, ignore_eos=True, extra_args=each, detokenize=False)
+        SamplingParams(temperature=0.7, max_tokens=asked.tokens, ignore_eos=True, extra_args=each, detokenize=False)
         for each in extra_args
     ]
     inputs = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts(len(params))]
@@ -70,7 +70,7 @@ def generate(llm: Any, extra_args: list[dict[str, Any] | None]) -> list[Any]:
 
 def plain(shape: Shape, folder: Path, compiled: bool) -> Contender:
     llm = vllm_engine(shape, folder, compiled)
-    return lambda asked: TOKENS * len(generate(llm, [None] * asked.batch))
+    return lambda asked: asked.tokens * len(generate(llm, asked, [None] * asked.batch))
 
 
 def featurehub(shape: Shape, folder: Path, compiled: bool) -> Contender:
@@ -85,11 +85,11 @@ def featurehub(shape: Shape, folder: Path, compiled: bool) -> Contender:
     llm = vllm_engine(shape, folder, compiled, **options)
 
     def answer(asked: Asked) -> int:
-        generate(llm, [steering(asked, i) for i in range(asked.batch)])
+        generate(llm, asked, [steering(asked, i) for i in range(asked.batch)])
         keys = [f"r{i}" for i in range(asked.batch if asked.edits or asked.top_k else 0)]
         [reports] = llm.collective_rpc("featurehub_reports", args=(keys,))
         assert None not in reports
-        return TOKENS * asked.batch
+        return asked.tokens * asked.batch
 
     return answer
 
@@ -122,10 +122,10 @@ def vllm_lens(shape: Shape, folder: Path, compiled: bool) -> Contender:
         wanted: dict[str, Any] = {"apply_steering_vectors": vectors} if vectors else {}
         if asked.top_k:
             wanted["output_residual_stream"] = [shape.layer]
-        for output in generate(llm, [dict(wanted) for _ in range(asked.batch)]):
+        for output in generate(llm, asked, [dict(wanted) for _ in range(asked.batch)]):
             if asked.top_k:
                 sae.encode(output.activations["residual_stream"][0].float()).topk(asked.top_k)
-        return TOKENS * asked.batch
+        return asked.tokens * asked.batch
 
     return answer
 
@@ -135,17 +135,18 @@ def hooks(shape: Shape, folder: Path, compiled: bool) -> Contender:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(folder / "model")
-    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, shape.dtype)).eval()
-    sae = dictionary(folder)
-    options = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": True, "pad_token_id": 0}
+    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, shape.dtype)).to(device()).eval()
+    sae = dictionary(folder, device())
+    options: dict[str, Any] = {"do_sample": True, "pad_token_id": 0}
 
     def answer(asked: Asked) -> int:
         edit = edit_of(sae, asked)
         handle = model.model.layers[shape.layer].register_forward_hook(lambda module, inputs, x: edit(x))
         with torch.no_grad():
-            model.generate(torch.tensor(prompts(asked.batch)), **options)
+            ids = torch.tensor(prompts(asked.batch), device=device())
+            model.generate(ids, max_new_tokens=asked.tokens, min_new_tokens=asked.tokens, **options).tolist()
         handle.remove()
-        return TOKENS * asked.batch
+        return asked.tokens * asked.batch
 
     return answer
 
@@ -155,20 +156,22 @@ def transformerlens(shape: Shape, folder: Path, compiled: bool) -> Contender:
     from transformer_lens import HookedTransformer, HookedTransformerConfig
 
     config = HookedTransformerConfig(
-        n_layers=shape.layers, d_model=shape.hidden_size, n_ctx=256, d_head=shape.hidden_size // shape.heads,
-        n_heads=shape.heads, n_key_value_heads=shape.kv_heads, d_mlp=shape.intermediate_size, d_vocab=8192,
+        n_layers=shape.layers, d_model=shape.hidden_size, n_ctx=CONTEXT, d_head=shape.hidden_size // shape.heads,
+        n_heads=shape.heads, n_key_value_heads=shape.kv_heads, d_mlp=shape.intermediate_size, d_vocab=VOCABULARY,
         act_fn="silu", normalization_type="RMS", positional_embedding_type="rotary", gated_mlp=True,
-        rotary_dim=shape.hidden_size // shape.heads, dtype=getattr(torch, shape.dtype), device="cpu",
+        rotary_dim=shape.hidden_size // shape.heads, dtype=getattr(torch, shape.dtype), device=device(),
     )  # fmt: skip
-    model, sae = HookedTransformer(config).eval(), dictionary(folder)
+    model, sae = HookedTransformer(config).eval(), dictionary(folder, device())
     point = f"blocks.{shape.layer}.hook_resid_post"
 
     def answer(asked: Asked) -> int:
         edit = edit_of(sae, asked)
         with torch.no_grad(), model.hooks(fwd_hooks=[(point, lambda x, hook: edit(x))]):
-            ids = torch.tensor(prompts(asked.batch))
-            model.generate(ids, max_new_tokens=TOKENS, stop_at_eos=False, temperature=0.7, verbose=False)
-        return TOKENS * asked.batch
+            ids = torch.tensor(prompts(asked.batch), device=device())
+            options = {"max_new_tokens": asked.tokens, "stop_at_eos": False, "temperature": 0.7, "verbose": False}
+            generated: Any = model.generate(ids, **options)
+            generated.tolist()
+        return asked.tokens * asked.batch
 
     return answer
 
@@ -186,10 +189,18 @@ def edit_of(sae: Any, asked: Asked) -> Callable[[Any], Any]:
     return edit
 
 
-def dictionary(folder: Path) -> Any:
+def dictionary(folder: Path, device: str = "cpu") -> Any:
     from featurehub.dictionary import Dictionary
 
-    return Dictionary.load(folder / "sae.safetensors")
+    loaded = Dictionary.load(folder / "sae.safetensors")
+    return Dictionary._make(None if tensor is None else tensor.to(device) for tensor in loaded)
+
+
+def device() -> str:
+    """Where peers without vLLM run."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 CONTENDERS: dict[str, Load] = {
@@ -231,8 +242,8 @@ def serve(name: str, model: str, folder: Path, compiled: bool) -> None:
     with quiet():
         contender = CONTENDERS[name](SHAPES[model], folder, compiled)
     for line in sys.stdin:
-        batch, edits, distinct, top_k = map(int, line.split())
-        asked = Asked(batch, edits, bool(distinct), top_k)
+        batch, edits, distinct, top_k, tokens = map(int, line.split())
+        asked = Asked(batch, edits, bool(distinct), top_k, tokens)
         with quiet():
             started = time.perf_counter()
             tokens = contender(asked)

@@ -2,13 +2,15 @@
 
     a  it loads and steers             eager; steered requests move, all others keep every token
     b  torch.compile and CUDA graphs   the same, and the graph's counter at sizes that are captured and that are not
+    c  cost                            of a decoding step and of a request, beside plain vLLM (``cuda_cost.py``)
     d  the kernel                      against the naive reference in every dtype and size; then bytes over time
     e  harvest                         tokens per second against Hugging Face hooks that stop at the layer
     f  preemption, one-token chunks    the same tokens and counts as without pressure
     g  the loop                        build, steer by name, drift checks on the planted model (``cuda_loop.py``)
 
-Cost (c) is ``tests/benchmarks/throughput.py``. No network, and no tokenizer but the planted model's: models are made
-here, with random weights. Every engine is closed, and after each check little memory may be taken that was free before.
+More of cost is ``tests/benchmarks/throughput.py``. No network, and no tokenizer but the planted model's: models are
+made here, with random weights. Every engine is closed, and after each check little memory may be taken that was free
+before.
 
     python tests/benchmarks/cuda_check.py --out RESULTS [--only a,b] [--limit SECONDS] [--device cpu]
 
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cuda_cost import check_cost
 from cuda_kernel import MIXED, check_kernel
 from cuda_loop import check_loop
 from rich.console import Console
@@ -56,7 +59,7 @@ LEFT_BEHIND = 1.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", default="a,b,d,e,f,g")
+    parser.add_argument("--only", default="a,b,c,d,e,f,g")
     parser.add_argument("--limit", type=int, default=240, help="Seconds for each check.")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     arguments = parser.parse_args()
@@ -230,8 +233,9 @@ def check_pressure(check: Check) -> Results:
 
 
 CHECKS: dict[str, Callable[[Check], Results]] = {
-    "a": check_eager, "b": check_graphs, "d": lambda check: check_kernel(check.device), "e": check_harvest,
-    "f": check_pressure, "g": lambda check: check_loop(check.out),
+    "a": check_eager, "b": check_graphs, "c": lambda check: check_cost(check.device),
+    "d": lambda check: check_kernel(check.device), "e": check_harvest, "f": check_pressure,
+    "g": lambda check: check_loop(check.out),
 }  # fmt: skip
 
 

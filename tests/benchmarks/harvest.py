@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from shapes import SHAPES
-from turns import Arm, end_all, measure, show, start_all
+from turns import Arm, measure, show, started
 
 PREFILL = Arm("prefill")
 TO_LAYER = Arm("hooks-to-layer")
@@ -26,11 +26,10 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         SHAPES[arguments.model].save(Path(folder), weights=True)
-        workers = start_all(ARMS, arguments.model, Path(folder))
-        rates = measure(workers, ARMS, arguments.documents, arguments.rounds)
+        with started(ARMS, arguments.model, Path(folder)) as workers:
+            rates = measure(workers, ARMS, arguments.documents, arguments.rounds)
         show(arguments.documents, PREFILL, rates)
         show(arguments.documents, TO_LAYER, rates)
-        end_all(workers)
 
 
 if __name__ == "__main__":

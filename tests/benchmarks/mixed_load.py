@@ -11,20 +11,17 @@ feature; a quarter of each are streams that their clients close after two chunks
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+from servers import stock
 
 from featurehub.cli.demo.planted import ensure_planted, planted_database
-from featurehub.cli.server import end, free_port, served, wait_until_up
+from featurehub.cli.server import free_port, served
 from featurehub.demo.bundle import bundled_model
 from featurehub.demo.prompts import neutral_prompts
 
@@ -43,7 +40,8 @@ def main() -> None:
     parser.add_argument("--closed", type=int, default=500)
     closed = parser.parse_args().closed
     sae = ensure_planted()
-    with tempfile.TemporaryDirectory() as logs, plain_server(Path(logs) / "plain.log") as url:
+    plain = ["--served-model-name", "base", *OPTIONS]
+    with tempfile.TemporaryDirectory() as logs, stock(bundled_model(), plain, Path(logs) / "plain.log") as url:
         reference = crowd(url, without_features=True)
     with tempfile.TemporaryDirectory() as logs:
         arguments = [str(bundled_model()), "--sae", str(sae.folder), "--db", planted_database(), *OPTIONS]
@@ -108,24 +106,6 @@ def body(url: str, i: int, without_features: bool) -> dict[str, Any]:
     }  # fmt: skip
     kind = KINDS[i % 3]
     return common | {key: kind[key] for key in kind if not (without_features and key == "features")}
-
-
-@contextmanager
-def plain_server(log: Path) -> Iterator[str]:
-    """vLLM's own server, without featurehub's plugin."""
-    port = free_port()
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(bundled_model())]
-    named = ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "base", *OPTIONS]
-    environment = {**os.environ, "VLLM_PLUGINS": "", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command + named, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment
-        )
-    try:
-        wait_until_up(process, f"http://127.0.0.1:{port}", log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        end(process)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,20 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 CROWD = 256
+VOCABULARY = 8192
+PROMPT, TOKENS, CONTEXT = 32, 16, 256
+"""Of a request: tokens of its prompt, tokens that it generates unless a batch asks for others, and the most of both."""
 
 
 class Asked(NamedTuple):
-    """Of every request of a batch. distinct: whether each has edits of its own;  top_k: latents read per token"""
+    """Of every request of a batch. distinct: whether each has edits of its own;  top_k: latents read per token;
+    tokens: to generate"""
 
     batch: int
     edits: int = 0
     distinct: bool = False
     top_k: int = 0
+    tokens: int = TOKENS
 
 
 class Load(Protocol):
@@ -33,7 +38,12 @@ class Shape(NamedTuple):
     d_sae: int
     dtype: str
 
-    def save(self, folder: Path, weights: bool = False) -> None:
+    def __str__(self) -> str:
+        return (
+            f"{self.layers} layers of {self.hidden_size}, {self.d_sae} latents after layer {self.layer}, {self.dtype}"
+        )
+
+    def save(self, folder: Path, weights: bool = False, vocabulary: int = VOCABULARY) -> None:
         """The model's config, and its weights unless each contender shall draw its own; and an SAE."""
         import torch
         from transformers import LlamaConfig, LlamaForCausalLM
@@ -42,7 +52,7 @@ class Shape(NamedTuple):
 
         config = LlamaConfig(
             hidden_size=self.hidden_size, num_hidden_layers=self.layers, num_attention_heads=self.heads,
-            num_key_value_heads=self.kv_heads, intermediate_size=self.intermediate_size, vocab_size=8192,
+            num_key_value_heads=self.kv_heads, intermediate_size=self.intermediate_size, vocab_size=vocabulary,
             max_position_embeddings=2048, architectures=["LlamaForCausalLM"], dtype=self.dtype,
         )  # fmt: skip
         (LlamaForCausalLM(config).to(getattr(torch, self.dtype)) if weights else config).save_pretrained(

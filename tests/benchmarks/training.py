@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from shapes import SHAPES
-from turns import Arm, end_all, measure, show, start_all
+from turns import Arm, measure, show, started
 
 RUNNER = Arm("runner")
 ARMS = (RUNNER, Arm("train"), Arm("train-from-disk"))
@@ -24,9 +24,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         SHAPES[arguments.model].save(Path(folder), weights=True)
-        workers = start_all(ARMS, arguments.model, Path(folder))
-        show(arguments.documents, RUNNER, measure(workers, ARMS, arguments.documents, arguments.rounds))
-        end_all(workers)
+        with started(ARMS, arguments.model, Path(folder)) as workers:
+            show(arguments.documents, RUNNER, measure(workers, ARMS, arguments.documents, arguments.rounds))
 
 
 if __name__ == "__main__":

@@ -7,16 +7,19 @@ the median of these ratios. A control that equals the baseline shows how far two
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from contenders import GPU_SHARE, PLUGINS
+from costs import Middle
 from rich.console import Console
 from rich.progress import track
-from shapes import Asked
+from shapes import TOKENS, Asked
+
+from featurehub.errors import EngineUnavailable
 
 console = Console(width=120)
 ALL_SHARES = 0.85
@@ -35,27 +38,23 @@ class Arm(NamedTuple):
         edits = f"{self.edits} edit{'s' * (self.edits > 1)}{', each its own' * self.distinct}" if self.edits else ""
         return f"{self.contender:16} {edits or (f'top-{self.top_k} read' if self.top_k else '')}"
 
+    def asked(self, batch: int, tokens: int = TOKENS) -> Asked:
+        return Asked(batch, self.edits, self.distinct, self.top_k, tokens)
+
 
 class Worker:
-    """A contender's process. Its first batch is answered when this returns, so that no two load at a time."""
+    """A contender's process."""
 
     def __init__(self, name: str, model: str, folder: Path, compiled: bool, share: float) -> None:
         environment = {**os.environ, "VLLM_PLUGINS": PLUGINS.get(name, ""), GPU_SHARE: f"{share:.3f}"}
         program = [sys.executable, str(Path(__file__).with_name("contenders.py")), name, model, str(folder)]
         pipe, self.log = subprocess.PIPE, folder / f"{name}.log"
-        self.process = subprocess.Popen(
-            program + ["compiled"] * compiled,
-            stdin=pipe,
-            stdout=pipe,
-            stderr=self.log.open("w"),
-            text=True,
-            env=environment,
-        )
-        with console.status(f"{name} starts"):
-            self.ask(Asked(1))
+        program += ["compiled"] * compiled
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(program, stdin=pipe, stdout=pipe, stderr=log, text=True, env=environment)
 
     def ask(self, asked: Asked) -> float:
-        """Tokens per second. Ends the benchmark with what the process said where it has ended."""
+        """Tokens per second. Raises EngineUnavailable with what the process said last where it has ended."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with suppress(BrokenPipeError):
@@ -63,17 +62,29 @@ class Worker:
             for line in self.process.stdout:
                 if line.startswith("RATE "):
                     return float(line.split()[1])
-        raise SystemExit(f"{self.log.stem} ended:\n{self.log.read_text()[-3000:]}")
+        raise EngineUnavailable(f"{self.log.stem} ended; the end of its log:\n{self.log.read_text()[-3000:]}")
+
+    def end(self) -> None:
+        """Its input ends, and so does the process; where it hangs, it is killed."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.communicate("", timeout=20)
+        self.process.kill()
+        self.process.communicate()
 
 
-def start_all(arms: Iterable[Arm], model: str, folder: Path, compiled: bool = False) -> dict[str, Worker]:
-    names = dict.fromkeys(arm.contender for arm in arms)
-    return {name: Worker(name, model, folder, compiled, ALL_SHARES / len(names)) for name in names}
-
-
-def end_all(workers: dict[str, Worker]) -> None:
-    for worker in workers.values():
-        worker.process.communicate("")
+@contextmanager
+def started(arms: Iterable[Arm], model: str, folder: Path, compiled: bool = False) -> Iterator[dict[str, Worker]]:
+    """The contenders by name, one process each, which end with the block. No two load at a time."""
+    names, workers = dict.fromkeys(arm.contender for arm in arms), dict[str, Worker]()
+    try:
+        for name in names:
+            workers[name] = Worker(name, model, folder, compiled, ALL_SHARES / len(names))
+            with console.status(f"{name} starts"):
+                workers[name].ask(Asked(1))
+        yield workers
+    finally:
+        for worker in workers.values():
+            worker.end()
 
 
 def measure(workers: dict[str, Worker], arms: tuple[Arm, ...], batch: int, rounds: int) -> dict[Arm, list[float]]:
@@ -81,7 +92,7 @@ def measure(workers: dict[str, Worker], arms: tuple[Arm, ...], batch: int, round
     rates: dict[Arm, list[float]] = {arm: [] for arm in arms}
     for turn in track(range(rounds + 1), f"batch {batch}", console=console, transient=True):
         for arm in arms:
-            rate = workers[arm.contender].ask(Asked(batch, *arm[1:]))
+            rate = workers[arm.contender].ask(arm.asked(batch))
             if turn:
                 rates[arm].append(rate)
     return rates
@@ -91,5 +102,4 @@ def show(batch: int, baseline: Arm, rates: dict[Arm, list[float]]) -> None:
     base = np.array(rates[baseline])
     console.print(f"batch {batch}, of {baseline}: {np.median(base):.0f} tokens/s", highlight=False)
     for arm, measured in rates.items():
-        low, middle, high = np.quantile(np.array(measured) / base, [0.25, 0.5, 0.75])
-        console.print(f"    {arm!s:48} {middle:.3f}   ({low:.3f} to {high:.3f})", highlight=False)
+        console.print(f"    {arm!s:48} {Middle.of(np.array(measured) / base)}", highlight=False)

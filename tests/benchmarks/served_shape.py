@@ -1,0 +1,58 @@
+"""What a server needs: a model with random weights and a tokenizer, an SAE of it, and features with names."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from shapes import Shape
+
+from featurehub.artifacts.artifact import WEIGHTS, seal
+from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.manifest import HookPoint
+from featurehub.demo.bundle import bundled_model
+from featurehub.records import FeatureRow
+from featurehub.store import Calibration, FeatureSet, Labeled, Provenance, save_feature_set
+
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+
+
+class ServedShape(NamedTuple):
+    model: Path
+    sae: Path
+    database: Path
+
+
+def name_of(latent: int) -> str:
+    return f"topic number {latent}"
+
+
+def save_served(shape: Shape, folder: Path) -> ServedShape:
+    """Its vocabulary is the bundled tokenizer's, so that every token has a text."""
+    from transformers import AutoTokenizer
+
+    served = ServedShape(folder / "model", folder / "sae", folder / "featurehub.db")
+    shape.save(folder, weights=True, vocabulary=len(AutoTokenizer.from_pretrained(bundled_model())))
+    for name in TOKENIZER:
+        shutil.copy(bundled_model() / name, served.model)
+    served.sae.mkdir()
+    (folder / WEIGHTS).rename(served.sae / WEIGHTS)
+    save_features(shape, served)
+    return served
+
+
+def save_features(shape: Shape, served: ServedShape) -> None:
+    hook, latents = HookPoint(layer=shape.layer), range(shape.d_sae)
+    by_hand = Provenance(author="benchmark", method="by hand")
+    fields = {
+        "name": "random", "architecture": "batchtopk", "d_model": shape.hidden_size, "d_sae": shape.d_sae, "k": 2.0,
+        "hook": hook, "model": identify(served.model, hook), "dataset": {}, "training": {}, "metrics": {},
+        "created": "2026-01-01",
+    }  # fmt: skip
+    features = FeatureSet(
+        manifest=seal(served.sae, fields).manifest,
+        folder=served.sae,
+        rows=[FeatureRow(latent=latent, density=0.01, max_activation=3.0) for latent in latents],
+        labels={latent: (Labeled(label=f"{name_of(latent)}: words", score=0.9), by_hand) for latent in latents},
+        calibrations={latent: Calibration(strength=2.0, dose=0.3, steerability=0.8) for latent in latents},
+    )
+    save_feature_set(features, served.database)
