@@ -133,6 +133,15 @@ class Stream:
         self.progress(len(batch))
         return batch
 
+    def last(self, vectors: int) -> Tensor:
+        """Returns up to so many vectors that no batch has had; text is read for them only if the buffer is empty.
+
+        No batch may follow.
+        """
+        if self.taken == len(self.buffer):
+            self.refill()
+        return self.buffer[self.taken : self.taken + vectors]
+
     def refill(self) -> None:
         """Step 2. ``taken`` tokens of the buffer were handed out already; ``left`` batches are still to come."""
         parts = [self.buffer[self.taken :]] if self.taken < len(self.buffer) else []

@@ -148,8 +148,8 @@ class SaeRun:
         """What is read to finish the SAEs: vectors as they were trained on and, if these are spans, single tokens."""
         chunks = self.stream.chunks
         if not isinstance(chunks, SpanChunks):
-            return next(self.stream), None
-        x = torch.cat([next(self.stream) for _ in range(min(SPAN_BATCHES, self.config.steps))])
+            return self.stream.last(self.config.batch_tokens), None
+        x = self.stream.last(min(SPAN_BATCHES, self.config.steps) * self.config.batch_tokens)
         return x, torch.cat(chunks.tokens.streams(self.stream.next_chunk()))[:TOKENS_MEASURED]
 
 

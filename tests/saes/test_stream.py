@@ -119,6 +119,18 @@ def test_memory_is_bounded_by_the_buffer_and_a_chunk_however_long_the_run(batche
     assert largest <= 64 + 4 * 4
 
 
+def test_the_last_vectors_are_those_that_no_batch_has_had_and_nothing_is_read_for_them() -> None:
+    made = stream(12, 2, buffer_tokens=16, batch_tokens=4)
+    batches = [next(made).tolist() for _ in range(3)]
+    reader = made.chunks.reader
+    calls = len(reader.calls)
+    last = made.last(5).tolist()
+    assert len(last) == 5
+    assert not [x for batch in batches for x in batch if x in last]
+    assert len(reader.calls) == calls
+    assert len(stream(12, 2, buffer_tokens=16, batch_tokens=4).last(5)) == 5
+
+
 def test_what_cannot_be_streamed_is_refused() -> None:
     with pytest.raises(InvalidInput, match="does not hold a batch of 32"):
         stream(4, 2, buffer_tokens=16, batch_tokens=32)
