@@ -99,9 +99,7 @@ class GraphHook:
         """Keeps what the last step read; the kernel does nothing to a step whose slots are 0."""
         self.drain()
 
-    def begin_step(
-        self, step: Step, capturing: Sequence[Wanted], readers: ReadersBySae, token_ids: Tensor
-    ) -> None:
+    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: ReadersBySae, token_ids: Tensor) -> None:
         """Keeps what the last step read, and says what this one reads."""
         self.drain()
         self.readings.ask(capturing, readers, token_ids)

@@ -55,9 +55,7 @@ class Hook(Protocol):
         """Writes the rows of the table that were filled or cleared since the last time."""
         ...
 
-    def begin_step(
-        self, step: Step, capturing: Sequence[Wanted], readers: ReadersBySae, token_ids: Tensor
-    ) -> None:
+    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: ReadersBySae, token_ids: Tensor) -> None:
         """Prepares for the forward pass of a step.
 
         Args:
@@ -103,9 +101,7 @@ class CpuHook:
         self.steered = self.deciding = None
         self.readings.idle()
 
-    def begin_step(
-        self, step: Step, capturing: Sequence[Wanted], readers: ReadersBySae, token_ids: Tensor
-    ) -> None:
+    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: ReadersBySae, token_ids: Tensor) -> None:
         """Prepares for a step: what to read, and which tokens are steered or decide conditions here."""
         self.readings.ask(capturing, readers, token_ids)
         steered = self.table.steered(step) if self.table is not None else None

@@ -193,11 +193,11 @@ class Activations:
         asked, streams = zip(*self.unread.pop(sae), strict=True)
         columns = zip(*(each.readers for each in asked), strict=True)
         readers = Readers(*(np.concatenate(column) for column in columns))
-        reads = [read for reader in set(readers.readers.tolist()) for read in reader.reads[sae]]
+        order, positions, spans = readers.in_order()
+        reads = [read for reader, _ in spans for read in reader.reads[sae]]
         named = sorted({latent for read in reads for latent in read.latents})
         top_k = max(read.top_k for read in reads)
         words, top_k = self.read(sae, torch.cat(streams), torch.cat([each.token_ids for each in asked]), top_k, named)
-        order, positions, spans = readers.in_order()
         piece = Piece(sae, HostCopy(words), order, positions, top_k, named, len(spans))
         self.bytes += words.nbytes
         for reader, span in spans:
