@@ -192,6 +192,8 @@ class Bank(NamedTuple):
             a = self.encode(part, sae)
             top = a.topk(min(top_k, size), dim=-1)
             chunks.append((top.indices, top.values, a[:, list(named)]))
+        if len(chunks) == 1:
+            return chunks[0]
         indices, values, own = (torch.cat(column) for column in zip(*chunks, strict=True))
         return indices, values, own
 

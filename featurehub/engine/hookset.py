@@ -256,8 +256,10 @@ class HookSet:
 
     def with_readings(self, key: str, report: SteerReport) -> SteerReport:
         taken = [hook.readings.activations.take(key) for hook in self.hooks]
-        blocks = [block for own, _ in taken for block in own]
-        activations, lost = PackedActivations(tuple(blocks)) if blocks else None, any(lost for _, lost in taken)
+        blocks, lost = [block for own, _ in taken for block in own], any(lost for _, lost in taken)
+        if not (blocks or lost):
+            return report
+        activations = PackedActivations(tuple(blocks)) if blocks else None
         return report.model_copy(update={"activations": activations, "reads_lost": lost})
 
     def captured(self, key: str, name: str) -> Tensor:

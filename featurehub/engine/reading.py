@@ -57,14 +57,12 @@ class Readers(NamedTuple):
         requests: [requests] their own numbers.
         tokens: [requests] number of their tokens in the step.
         positions: [requests] position of the first of these tokens in the request.
-        at: [tokens] where all these tokens stand in the batch.
     """
 
     readers: NDArray[np.object_]
     requests: Ints
     tokens: Ints
     positions: Ints
-    at: Ints
 
     def following(self) -> "Readers":
         """The next tokens of each request, as many as these."""
@@ -88,7 +86,8 @@ class Readers(NamedTuple):
         return order, (self.positions[whose] + inside).astype(np.int32), list(zip(readers, spans, strict=True))
 
 
-ReadersBySae = Mapping[str, Readers]
+ReadersBySae = Mapping[str, tuple[Readers, Ints]]
+"""By SAE, who reads it in a step, and where their tokens stand in the batch ([tokens])."""
 
 
 class AskedTokens(NamedTuple):
@@ -107,9 +106,9 @@ class AskedTokens(NamedTuple):
     token_ids: Tensor
 
     @classmethod
-    def of(cls, sae: str, readers: Readers, token_ids: Tensor) -> "AskedTokens":
-        """The readers' tokens in a batch with these ids ([tokens])."""
-        at = place(readers.at, token_ids.device)
+    def of(cls, sae: str, readers: Readers, indices: Ints, token_ids: Tensor) -> "AskedTokens":
+        """The readers' tokens, which stand at these indices of a batch with these ids ([tokens])."""
+        at = place(indices, token_ids.device)
         return cls(sae, readers, at, taken(token_ids, at))
 
     def following(self, token_ids: Tensor) -> "AskedTokens":
@@ -185,7 +184,7 @@ class Activations:
         """Puts tokens aside: x [tokens, d_model] float32, which nobody writes to any more."""
         unread = self.unread.setdefault(asked.sae, [])
         unread.append((asked, x))
-        if sum(len(each.readers.at) for each, _ in unread) >= TOKENS_TOGETHER:
+        if sum(x.shape[0] for _, x in unread) >= TOKENS_TOGETHER:
             self.encode(asked.sae)
 
     def encode(self, sae: str) -> None:
@@ -281,7 +280,7 @@ class Readings:
     def ask(self, capturing: Sequence[Wanted], readers: ReadersBySae, token_ids: Tensor) -> None:
         """Says what this step reads. ``token_ids`` ([tokens] of the batch) may be written to afterwards."""
         self.capturing = capturing
-        self.asked = [AskedTokens.of(sae, each, token_ids) for sae, each in readers.items()]
+        self.asked = [AskedTokens.of(sae, *each, token_ids) for sae, each in readers.items()]
 
     def ask_again(self, asked: Sequence[AskedTokens], token_ids: Tensor) -> None:
         """Says that this step reads the tokens that follow these, at the same places of its batch."""

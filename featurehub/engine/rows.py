@@ -212,13 +212,12 @@ class Rows:
         return capturing
 
     def reading(self, batch: Batch) -> ReadersBySae:
-        """By SAE, who reads it in a batch."""
+        """Who reads in a batch."""
         chosen = ((sae, batch.only(rows[batch.rows])) for sae, rows in self.reads.items())
-        return {sae: self.readers_of(own) for sae, own in chosen if len(own.rows)}
+        return {sae: (self.readers_of(own), own.indices()) for sae, own in chosen if len(own.rows)}
 
     def readers_of(self, batch: Batch) -> Readers:
-        rows = batch.rows
-        return Readers(self.readers[rows], self.requests[rows], batch.tokens, batch.positions, batch.indices())
+        return Readers(self.readers[batch.rows], self.requests[batch.rows], batch.tokens, batch.positions)
 
     def lay_out(self, batch: Batch) -> Step:
         """The step with an entry for each of the batch's tokens; counts them as computed."""

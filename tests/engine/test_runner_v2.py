@@ -200,13 +200,14 @@ def test_so_it_is_where_they_are_read(state: Any, hooks: HookSet) -> None:
     """Each token's id and stream are those of its own step, against the dictionary's own encoding."""
     state.add_request(0, new("a", Steering(reads=(Read(sae="a", top_k=3),))))
     state.add_request(1, new("b", Steering(edits=(NUDGE,))))
-    streams, ids = [], []
+    first, streams, ids = hooks.hooks[0], [], []
+    assert isinstance(first, GraphHook)
     for at, tokens in enumerate([4, 1, 1, 1, 1]):
         step = batch(b=1, a=tokens)
         step.input_ids[:] = torch.arange(len(step.input_ids)) + 10 * at
         state.prepare_inputs(step, None)
         flow(hooks, at)
-        streams.append(hooks.hooks[0].tap[1 : 1 + tokens].clone())
+        streams.append(first.tap[1 : 1 + tokens].clone())
         ids += step.input_ids[1 : 1 + tokens].tolist()
     assert hooks.repeats == 3
     read = report(hooks, "a").activations
