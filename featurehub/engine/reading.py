@@ -4,9 +4,8 @@
 2. Those of several steps are encoded together, when there are enough of them or when they are fetched: a product with
    all of W_enc costs about as much for one token as for a hundred. What comes of it is one array of 32-bit words with a
    row for each token, which leaves for the host at once; nobody waits for it until it is fetched.
-3. A request's tokens stand side by side there, so that its report joins a few slices, whatever the number of tokens.
-4. Chunked prefill brings a request's tokens in pieces, and a preempted request computes some of them again: pieces
-   carry their positions, and a position counts once.
+3. A request's tokens are put side by side there, so that its report joins a few slices.
+4. A request's tokens come in pieces, some of them again after a preemption: a position counts once.
 """
 
 from collections import OrderedDict
@@ -190,8 +189,7 @@ class Activations:
     def encode(self, sae: str) -> None:
         """Encodes everything that was put aside for an SAE into one piece, and gives every request its span."""
         asked, streams = zip(*self.unread.pop(sae), strict=True)
-        columns = zip(*(each.readers for each in asked), strict=True)
-        readers = Readers(*(np.concatenate(column) for column in columns))
+        readers = Readers(*map(np.concatenate, zip(*(each.readers for each in asked), strict=True)))
         order, positions, spans = readers.in_order()
         reads = [read for reader, _ in spans for read in reader.reads[sae]]
         named = sorted({latent for read in reads for latent in read.latents})
@@ -253,8 +251,7 @@ def packed(shares: Sequence[ReadSpan], sae: str, read: Read) -> ActivationBlock:
     if not (positions[1:] > positions[:-1]).all():
         positions, first = np.unique(positions[::-1], return_index=True)
         words = words[len(words) - 1 - first]
-    named = len(read.latents)
-    top_k = (words.shape[1] - 1 - named) // 2
+    top_k = (words.shape[1] - 1 - (named := len(read.latents))) // 2
     latents = words[:, 1 : 1 + top_k]
     if named:
         latents = np.hstack([latents, np.broadcast_to(np.array(read.latents, np.int32), (len(words), named))])
@@ -287,7 +284,7 @@ class Readings:
         self.asked = [each.following(token_ids) for each in asked]
 
     def idle(self) -> None:
-        """Reads nothing in this step."""
+        """Reads nothing."""
         self.capturing, self.asked = (), ()
 
     def keep(self, x: Tensor) -> None:
