@@ -6,7 +6,8 @@
 4. What the worker reports is added to the answer. Where it does not account for every token, the answer is withheld.
 5. A report that no answer takes, since the client left or vLLM answered with an error, is dropped.
 
-What may be long, such as an answer's activations, is built in threads, since all requests share the event loop.
+What may be long, such as an answer's activations, is unpacked and built in threads, since all requests share the event
+loop.
 """
 
 import asyncio
@@ -59,6 +60,7 @@ class Body(Protocol):
     def model_extra(self) -> dict[str, Any] | None: ...
 
 
+RawReport = Mapping[str, Any] | None
 B = TypeVar("B", bound=Body)
 Core = Callable[[B, Request], Awaitable[Response | None]]
 """vLLM's own route; returns None when the client went away."""
@@ -145,11 +147,12 @@ class SteeredRequest:
 
     async def extend(self, response: Response) -> Response:
         """The whole, unstreamed response with the ``featurehub`` object and our headers. Raises SteeringLost."""
-        report = await self.report()
-        return await run_in_threadpool(self.extended, response, report)
+        raw = await self.fetch()
+        return await run_in_threadpool(self.extended, response, raw)
 
-    def extended(self, response: Response, report: SteerReport) -> Response:
-        """The response with the answer added to its body and headers."""
+    def extended(self, response: Response, raw: RawReport) -> Response:
+        """The response with the answer added to its body and headers. Raises SteeringLost."""
+        report = self.read(raw)
         content = json.loads(bytes(response.body))
         self.count(content.get("usage"))
         answer = self.answer(report)
@@ -168,22 +171,22 @@ class SteeredRequest:
 
     async def last_words(self) -> Ending:
         """What is added to the last chunk of a stream. Raises SteeringLost."""
-        report = await self.report()
-        answer = await run_in_threadpool(self.answer, report)
+        raw = await self.fetch()
+        answer = await run_in_threadpool(lambda: self.answer(self.read(raw)))
         return Ending({"featurehub": answer.to_wire()}, answer.aborted is not None)
 
-    async def report(self) -> SteerReport:
-        """Fetches the worker's report and checks that it accounts for all that was asked.
+    async def fetch(self) -> RawReport:
+        """Fetches the worker's report; None where there is none, or nobody to ask. Raises EngineUnavailable."""
+        if not self.plan.reaches_engine:
+            return None
+        self.fetched = True
+        return await self.engine.report(self.plan.steering.report)
 
-        Raises:
-            SteeringLost: The report is missing, or does not account for the request.
-            EngineUnavailable: The engine is gone.
-        """
+    def read(self, raw: RawReport) -> SteerReport:
+        """What was fetched, unpacked, and checked to account for all that was asked. Raises SteeringLost."""
         if not self.plan.reaches_engine:
             return SteerReport()
-        self.fetched = True
-        steering = self.plan.steering
-        return read_report(await self.engine.report(steering.report), steering, self.choices.requests)
+        return read_report(raw, self.plan.steering, self.choices.requests)
 
     def answer(self, report: SteerReport) -> Answer:
         """The ``featurehub`` object of an answer of as many tokens as were counted."""

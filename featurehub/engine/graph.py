@@ -18,8 +18,9 @@ from torch import Tensor
 
 from featurehub.engine import kernel
 from featurehub.engine.bank import Bank
+from featurehub.engine.captures import Wanted
 from featurehub.engine.conditions import Conditions
-from featurehub.engine.reading import Readers, Readings, Wanted
+from featurehub.engine.reading import ReadersBySae, Readings
 from featurehub.engine.rows import Step
 from featurehub.engine.sheet import send
 from featurehub.engine.table import EditTable
@@ -98,7 +99,7 @@ class GraphHook:
         """Keeps what the last step read; the kernel does nothing to a step whose slots are 0."""
         self.drain()
 
-    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
+    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: ReadersBySae, token_ids: Tensor) -> None:
         """Keeps what the last step read, and says what this one reads."""
         self.drain()
         self.readings.ask(capturing, readers, token_ids)

@@ -13,15 +13,16 @@ Where layers hand on a single tensor, that tensor is the stream, and it is writt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.library import Library
 from vllm.utils.torch_utils import direct_register_custom_op
 
+from featurehub.engine.captures import Wanted
 from featurehub.engine.conditions import Conditions, is_met
-from featurehub.engine.reading import Readers, Readings, Wanted
+from featurehub.engine.reading import ReadersBySae, Readings
 from featurehub.engine.rows import DeviceStep, Step
+from featurehub.engine.sheet import Place, place
 from featurehub.engine.table import EditTable, RowEdits, StepTally
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Hook(Protocol):
         """Writes the rows of the table that were filled or cleared since the last time."""
         ...
 
-    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
+    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: ReadersBySae, token_ids: Tensor) -> None:
         """Prepares for the forward pass of a step.
 
         Args:
@@ -100,7 +101,7 @@ class CpuHook:
         self.steered = self.deciding = None
         self.readings.idle()
 
-    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
+    def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: ReadersBySae, token_ids: Tensor) -> None:
         """Prepares for a step: what to read, and which tokens are steered or decide conditions here."""
         self.readings.ask(capturing, readers, token_ids)
         steered = self.table.steered(step) if self.table is not None else None
@@ -119,7 +120,7 @@ class CpuHook:
     def run(self, hidden: Tensor, residual: Tensor | None) -> None:
         """Steps 1 to 5."""
         table = self.table
-        if self.readings.capturing or self.readings.readers:
+        if self.readings.capturing or self.readings.asked:
             x = hidden.to(torch.float32, copy=True) if residual is None else hidden.float() + residual.float()
             self.readings.keep(x)
         if self.deciding is not None and table is not None:
@@ -132,16 +133,6 @@ class CpuHook:
 def some(step: Step) -> DeviceStep | None:
     """The step on the CPU; None for a step without tokens."""
     return DeviceStep.of(step) if len(step.tokens) else None
-
-
-Place = slice | Tensor
-"""Tokens' batch indices. Those of consecutive tokens are a slice, which copies nothing."""
-
-
-def place(tokens: np.ndarray) -> Place:
-    """The place of batch indices in ascending order."""
-    first, last = int(tokens[0]), int(tokens[-1])
-    return slice(first, last + 1) if last - first + 1 == len(tokens) else torch.from_numpy(tokens)
 
 
 def stream(hidden: Tensor, residual: Tensor | None, at: Place) -> Tensor:
@@ -162,7 +153,7 @@ def steer_part(
     hidden: Tensor, residual: Tensor | None, part: Step, gathered: RowEdits, table: EditTable, conditions: Conditions
 ) -> None:
     """Steps 1, 4 and 5, for g rows with n tokens each."""
-    at = place(part.tokens)
+    at = place(part.tokens, hidden.device)
     x = stream(hidden, residual, at)
     delta, counted = change(x, part, gathered, table, conditions)
     size, norm = torch.linalg.vector_norm(delta, dim=-1), torch.linalg.vector_norm(x, dim=-1)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from vllm.logger import init_logger
 
+from featurehub.activations import PackedActivations
 from featurehub.edits import Condition, Steering
 from featurehub.engine.bank import Bank
 from featurehub.engine.checks import carried, check
@@ -115,14 +116,13 @@ class HookSet:
         """Gives the steering a row that is filled at every hook point. Raises InvalidEdit."""
         steering = check(steering, self.config)
         self.settle()
-        row = self.rows.take(steering)
+        row = self.rows.take(steering, next(self.numbers) if parked is None else parked.request)
         mask = self.conditions.admit(row, steering, prompt_len, self.locate)
         for hook in self.hooks:
             own = [(i, edit) for i, edit in enumerate(steering.edits) if self.place[edit.sae] == hook.index]
             reads = hook.name in steering.capture or any(self.place[r.sae] == hook.index for r in steering.reads)
             if hook.edits is not None and (own or reads):
                 hook.edits.admit(row, steering, own, prompt_len, mask, reads)
-        self.rows.requests[row] = next(self.numbers) if parked is None else parked.request
         if parked is not None:
             self.rows.reached[row] = parked.reached
             if parked.fired is not None:
@@ -161,15 +161,12 @@ class HookSet:
             return
         self.expect(batch)
         self.conditions.begin_step(self.step)
-        reading = batch.only(self.rows.reading[batch.rows])
-        capturing, readers = self.rows.readings(reading)
-        # A copy: what was asked for may be read only when the next step has overwritten the runner's own.
-        token_ids = token_ids.clone() if len(reading.rows) else token_ids
+        capturing, readers = self.rows.capturing(batch), self.rows.reading(batch)
         for hook in self.hooks:
             own = {sae: readers[sae] for sae, at in self.place.items() if at == hook.index and sae in readers}
             hook.begin_step(self.step, capturing.get(hook.name, ()), own, token_ids)
         only_generates = len(self.step.rows) == len(batch.rows) and bool(self.step.first.all())
-        self.repeatable = only_generates and not (len(reading.rows) or self.may_end)
+        self.repeatable = only_generates and not (capturing or self.may_end)
 
     def write(self) -> None:
         """Writes the rows of all requests that have come or gone, each table's at once."""
@@ -177,8 +174,8 @@ class HookSet:
         for hook in self.hooks:
             hook.write()
 
-    def repeat_step(self) -> None:
-        """Lays out a step like the last one, one position further on: the same tokens under the same rows.
+    def repeat_step(self, token_ids: Tensor) -> None:
+        """Lays out a step like the last one, one position further on: the same rows, with these tokens.
 
         Only where ``repeatable``, and with kernels that read the buffers. It is counted when something else happens.
         """
@@ -186,6 +183,10 @@ class HookSet:
         self.repeats += 1
         self.buffers.advance()
         self.conditions.begin_again()
+        for hook in self.hooks:
+            if asked := hook.readings.asked:
+                hook.drain()
+                hook.readings.ask_again(asked, token_ids)
 
     def settle(self) -> None:
         """Counts the steps that were only repeated, and ends repeating: the next step is laid out anew."""
@@ -254,11 +255,12 @@ class HookSet:
         return [report and self.with_readings(key, report) for key, report in zip(keys, taken, strict=True)]
 
     def with_readings(self, key: str, report: SteerReport) -> SteerReport:
-        for hook in self.hooks:
-            activations, lost = hook.readings.activations.take(key)
-            if activations is not None or lost:
-                report += SteerReport(activations=activations, reads_lost=lost)
-        return report
+        taken = [hook.readings.activations.take(key) for hook in self.hooks]
+        blocks, lost = [block for own, _ in taken for block in own], any(lost for _, lost in taken)
+        if not (blocks or lost):
+            return report
+        activations = PackedActivations(tuple(blocks)) if blocks else None
+        return report.model_copy(update={"activations": activations, "reads_lost": lost})
 
     def captured(self, key: str, name: str) -> Tensor:
         """Takes a key's stream [tokens, d_model] at a hook point. Raises KeyError if there is none; SteeringLost."""

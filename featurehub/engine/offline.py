@@ -18,13 +18,13 @@ from torch import Tensor
 
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
+from featurehub.engine.captures import CAPTURES_KEPT
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.hooked import FAMILIES
 from featurehub.engine.hookset import current, install
 from featurehub.engine.loading import as_fingerprinted
 from featurehub.engine.memory import Device, share_of
 from featurehub.engine.plugin import register
-from featurehub.engine.reading import CAPTURES_KEPT
 from featurehub.engine.reports import REPORTS_KEPT
 from featurehub.engine.worker import EXTENSION
 from featurehub.errors import EngineError, SteeringLost, UnsupportedModel

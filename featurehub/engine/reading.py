@@ -1,111 +1,118 @@
-"""What was read at one hook point: streams and activations, kept by request until they are fetched.
+"""What was read at one hook point: activations, packed, kept by request until they are fetched; captures beside them.
 
 1. The streams of a step's tokens that somebody reads are put aside.
 2. Those of several steps are encoded together, when there are enough of them or when they are fetched: a product with
-   all of W_enc costs about as much for one token as for a hundred.
-3. Chunked prefill brings a request's tokens in pieces, and a preempted request computes some of them again: pieces
-   carry their positions, and a position counts once.
+   all of W_enc costs about as much for one token as for a hundred. What comes of it is one array of 32-bit words with a
+   row for each token, which leaves for the host at once; nobody waits for it until it is fetched.
+3. A request's tokens are put side by side there, so that its report joins a few slices.
+4. A request's tokens come in pieces, some of them again after a preemption: a position counts once.
 """
 
-import itertools
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from featurehub.activations import NO_LATENT, ActivationBlock, PackedActivations
+from featurehub.activations import NO_LATENT, ActivationBlock
 from featurehub.edits import Read
 from featurehub.engine.bank import Bank
-from featurehub.engine.sheet import send
-from featurehub.errors import SteeringLost
+from featurehub.engine.captures import Captures, Wanted
+from featurehub.engine.sheet import HostCopy, Place, place
 
-__all__ = ["Activations", "Captures", "Readers", "Readings", "Wanted"]
+__all__ = ["Activations", "Reader", "Readers", "ReadersBySae", "Readings"]
 
 BYTES_KEPT = 1 << 28
-CAPTURES_KEPT = 1 << 30
 TOKENS_TOGETHER = 256
 
+Words = NDArray[np.int32]
+Ints = NDArray[np.int64]
 
-class Wanted(NamedTuple):
-    """A request's tokens in one step.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reader:
+    """A request that reads.
 
     Attributes:
         key: Key of the report that the request writes into; several requests may share one.
-        start: Batch index of the first token.
-        stop: Batch index after the last one.
-        position: Position of the first token in the request.
-        request: The request's own number; None for a request that is read in this step only.
+        request: The request's own number.
+        reads: By SAE, what it reads there.
     """
 
     key: str
-    start: int
-    stop: int
-    position: int
-    request: int | None = None
+    request: int
+    reads: Mapping[str, Sequence[Read]]
 
 
-Readers = Mapping[str, Sequence[tuple[Wanted, Read]]]
-"""By SAE, the requests that read it."""
+class Readers(NamedTuple):
+    """Requests that read an SAE, in batch order; or those of several steps, step by step.
 
-
-class Captures:
-    """Streams by request key.
-
-    Beyond ``CAPTURES_KEPT`` bytes, those of the oldest key are dropped; those of the newest key are always kept.
+    Attributes:
+        readers: [requests] a ``Reader`` for each.
+        requests: [requests] their own numbers.
+        tokens: [requests] number of their tokens in the step.
+        positions: [requests] position of the first of these tokens in the request.
     """
 
-    def __init__(self) -> None:
-        self.pieces: OrderedDict[str, list[tuple[int, Tensor]]] = OrderedDict()
-        self.bytes = 0
+    readers: NDArray[np.object_]
+    requests: Ints
+    tokens: Ints
+    positions: Ints
 
-    def add(self, wanted: Wanted, x: Tensor) -> None:
-        """Keeps a request's tokens of the batch's stream ``x`` ([tokens, d_model], float32), as a view of it."""
-        piece = x[wanted.start : wanted.stop]
-        self.pieces.setdefault(wanted.key, []).append((wanted.position, piece))
-        self.bytes += piece.nbytes
-        while self.bytes > CAPTURES_KEPT and len(self.pieces) > 1:
-            self.drop(next(iter(self.pieces)))
+    def following(self) -> "Readers":
+        """The next tokens of each request, as many as these."""
+        return self._replace(positions=self.positions + self.tokens)
 
-    def drop(self, key: str) -> list[tuple[int, Tensor]]:
-        """Gives up the pieces of a key and returns them. Raises KeyError."""
-        pieces = self.pieces.pop(key)
-        self.bytes -= sum(x.nbytes for _, x in pieces)
-        return pieces
-
-    def take(self, key: str) -> Tensor:
-        """Takes the stream of a request.
+    def in_order(self) -> tuple[Ints, Words, list[tuple[Reader, slice]]]:
+        """Sorts the tokens by their requests.
 
         Returns:
-            [tokens, d_model] float32 on the CPU, every position once.
-
-        Raises:
-            KeyError: Nothing is kept under this key.
-            SteeringLost: The first tokens are missing, since their streams were dropped while the request ran.
+            The tokens in that order; in that order, their positions; and, of each request, its span of them.
         """
-        pieces = self.drop(key)
-        tokens = max(position + len(x) for position, x in pieces)
-        stream, filled = torch.empty(tokens, pieces[0][1].shape[1]), torch.zeros(tokens, dtype=torch.bool)
-        for position, x in pieces:
-            stream[position : position + len(x)] = x
-            filled[position : position + len(x)] = True
-        if not filled.all():
-            raise SteeringLost(
-                f"the streams of {int((~filled).sum())} of {tokens} tokens were dropped; read fewer at once"
-            )
-        return stream
+        whose = np.repeat(np.arange(len(self.tokens)), self.tokens)
+        inside = np.arange(len(whose)) - np.repeat(self.tokens.cumsum() - self.tokens, self.tokens)
+        requests = self.requests[whose]
+        order = np.argsort(requests, kind="stable")
+        ordered, whose, inside = requests[order], whose[order], inside[order]
+        starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+        stops = np.append(starts[1:], len(order))
+        readers = self.readers[whose[starts]].tolist()
+        spans = map(slice, starts.tolist(), stops.tolist())
+        return order, (self.positions[whose] + inside).astype(np.int32), list(zip(readers, spans, strict=True))
 
 
-class PendingTokens(NamedTuple):
-    """A step's tokens that are not encoded yet, reader by reader: x [tokens, d_model], token_ids [tokens]."""
+ReadersBySae = Mapping[str, tuple[Readers, Ints]]
+"""By SAE, who reads it in a step, and where their tokens stand in the batch ([tokens])."""
 
-    readers: Sequence[tuple[Wanted, Read]]
-    x: Tensor
+
+class AskedTokens(NamedTuple):
+    """The tokens of a step of which somebody reads an SAE.
+
+    Attributes:
+        sae: Id of the SAE.
+        readers: Whose they are.
+        at: Where they stand in the batch, on its device.
+        token_ids: [tokens] a copy.
+    """
+
+    sae: str
+    readers: Readers
+    at: Place
     token_ids: Tensor
+
+    @classmethod
+    def of(cls, sae: str, readers: Readers, indices: Ints, token_ids: Tensor) -> "AskedTokens":
+        """The readers' tokens, which stand at these indices of a batch with these ids ([tokens])."""
+        at = place(indices, token_ids.device)
+        return cls(sae, readers, at, taken(token_ids, at))
+
+    def following(self, token_ids: Tensor) -> "AskedTokens":
+        """The same requests' next tokens, at the same places of a batch with these ids ([tokens])."""
+        return self._replace(readers=self.readers.following(), token_ids=taken(token_ids, self.at))
 
 
 @dataclass(slots=True)
@@ -113,44 +120,43 @@ class Piece:
     """Activations of tokens that were encoded together, of all requests that read an SAE.
 
     Attributes:
-        token_ids: [tokens]
-        latents: [tokens, top_k] the strongest latents.
-        values: [tokens, top_k] their activations.
-        named: [tokens, columns] activations of the latents ``columns``.
+        sae: Id of the SAE.
+        copied: [tokens, 1 + 2 · top_k + columns] 32-bit words, on their way to the host: a token's id, its strongest
+            latents with ``NO_LATENT`` for those that are not active, their activations, and those of ``columns``.
+        order: [tokens] the tokens in order of their requests.
+        positions: [tokens] int32, in that order, their positions in the requests.
+        top_k: How many of the strongest latents there are.
         columns: The latents that some request names.
         holders: Number of spans that have been neither fetched nor dropped.
-        copied: The four tensors as arrays on the host, once somebody has fetched a span.
+        words: The words in that order, once somebody has fetched a span.
     """
 
-    token_ids: Tensor
-    latents: Tensor
-    values: Tensor
-    named: Tensor
+    sae: str
+    copied: HostCopy
+    order: Ints
+    positions: Words
+    top_k: int
     columns: Sequence[int]
-    holders: int
-    copied: tuple[NDArray[Any], ...] = ()
+    holders: int = 0
+    words: Words | None = None
 
-    @property
-    def bytes(self) -> int:
-        return sum(tensor.nbytes for tensor in (self.token_ids, self.latents, self.values, self.named))
-
-    def host(self) -> tuple[NDArray[Any], ...]:
-        """``token_ids``, ``latents``, ``values`` and ``named`` as arrays; all spans share one copy."""
-        if not self.copied:
-            columns = (self.token_ids, self.latents, self.values, self.named)
-            self.copied = tuple(column.cpu().numpy() for column in columns)
-        return self.copied
+    def part(self, span: slice, read: Read) -> Words:
+        """[tokens, 1 + top_k + top_k + latents] of what ``read`` asks for, for a span of the order."""
+        if self.words is None:
+            self.words = self.copied.array()[self.order]
+        words, k, most = self.words[span], min(read.top_k, self.top_k), self.top_k
+        if k == most and not self.columns:
+            return words
+        named = [1 + 2 * most + self.columns.index(latent) for latent in read.latents]
+        return words[:, [0, *range(1, 1 + k), *range(1 + most, 1 + most + k), *named]]
 
 
 class ReadSpan(NamedTuple):
-    """A request's consecutive tokens in a piece: ``length`` of them from ``offset`` on, the first at ``position``."""
+    """A request's tokens in a piece: a span of its order."""
 
-    request: Hashable
-    read: Read
+    reader: Reader
     piece: Piece
-    offset: int
-    length: int
-    position: int
+    span: slice
 
 
 class Activations:
@@ -160,7 +166,7 @@ class Activations:
 
     Attributes:
         bank: The SAEs of the hook point; None without any.
-        unread: By SAE, fewer than ``TOKENS_TOGETHER`` tokens that are not encoded yet.
+        unread: By SAE, fewer than ``TOKENS_TOGETHER`` tokens that are not encoded yet, and their streams.
         shares: By key, its spans of the pieces.
         lost: Keys whose activations were dropped, at most 4096.
         bytes: Size of all pieces.
@@ -168,38 +174,40 @@ class Activations:
 
     def __init__(self, bank: Bank | None) -> None:
         self.bank = bank
-        self.unread: dict[str, list[PendingTokens]] = {}
+        self.unread: dict[str, list[tuple[AskedTokens, Tensor]]] = {}
         self.shares: OrderedDict[str, list[ReadSpan]] = OrderedDict()
         self.lost: OrderedDict[str, None] = OrderedDict()
         self.bytes = 0
 
-    def add(self, sae: str, readers: Sequence[tuple[Wanted, Read]], x: Tensor, token_ids: Tensor) -> None:
-        """Puts aside the readers' tokens of the batch: x [tokens, d_model] float32, token_ids [tokens]."""
-        own = [token for wanted, _ in readers for token in range(wanted.start, wanted.stop)]
-        at = send(np.array(own, np.int64), x.device)
-        unread = self.unread.setdefault(sae, [])
-        unread.append(PendingTokens(readers, x[at], token_ids[at]))
-        if sum(len(each.x) for each in unread) >= TOKENS_TOGETHER:
-            self.encode(sae)
+    def add(self, asked: AskedTokens, x: Tensor) -> None:
+        """Puts tokens aside: x [tokens, d_model] float32, which nobody writes to any more."""
+        unread = self.unread.setdefault(asked.sae, [])
+        unread.append((asked, x))
+        if sum(x.shape[0] for _, x in unread) >= TOKENS_TOGETHER:
+            self.encode(asked.sae)
 
     def encode(self, sae: str) -> None:
-        """Encodes everything that was put aside for an SAE into one piece."""
-        assert self.bank is not None
-        unread = self.unread.pop(sae)
-        readers = [reader for each in unread for reader in each.readers]
-        columns = sorted({latent for _, read in readers for latent in read.latents})
-        top_k = max(read.top_k for _, read in readers)
-        latents, values, named = self.bank.read(torch.cat([each.x for each in unread]), sae, top_k, columns)
-        token_ids = torch.cat([each.token_ids for each in unread])
-        piece = Piece(token_ids, latents.int(), values, named, columns, len(readers))
-        self.bytes += piece.bytes
-        offset = 0
-        for wanted, read in readers:
-            length = wanted.stop - wanted.start
-            request = object() if wanted.request is None else wanted.request
-            self.keep(wanted.key, ReadSpan(request, read, piece, offset, length, wanted.position))
-            offset += length
+        """Encodes everything that was put aside for an SAE into one piece, and gives every request its span."""
+        asked, streams = zip(*self.unread.pop(sae), strict=True)
+        readers = Readers(*map(np.concatenate, zip(*(each.readers for each in asked), strict=True)))
+        order, positions, spans = readers.in_order()
+        reads = [read for reader, _ in spans for read in reader.reads[sae]]
+        named = sorted({latent for read in reads for latent in read.latents})
+        top_k = max(read.top_k for read in reads)
+        words, top_k = self.read(sae, torch.cat(streams), torch.cat([each.token_ids for each in asked]), top_k, named)
+        piece = Piece(sae, HostCopy(words), order, positions, top_k, named, len(spans))
+        self.bytes += words.nbytes
+        for reader, span in spans:
+            self.keep(reader.key, ReadSpan(reader, piece, span))
         self.bound()
+
+    def read(self, sae: str, x: Tensor, token_ids: Tensor, top_k: int, named: Sequence[int]) -> tuple[Tensor, int]:
+        """The words of a piece, and how many of the strongest latents it has: no more than the SAE."""
+        assert self.bank is not None
+        latents, values, own = self.bank.read(x, sae, top_k, named)
+        active = torch.where(values > 0, latents.int(), NO_LATENT)
+        columns = (token_ids.int()[:, None], active, values.view(torch.int32), own.view(torch.int32))
+        return torch.cat(columns, dim=1), latents.shape[1]
 
     def keep(self, key: str, share: ReadSpan) -> None:
         if key in self.lost:
@@ -212,7 +220,7 @@ class Activations:
         for share in shares:
             share.piece.holders -= 1
             if not share.piece.holders:
-                self.bytes -= share.piece.bytes
+                self.bytes -= share.piece.copied.bytes
 
     def bound(self) -> None:
         while self.bytes > BYTES_KEPT and self.shares:
@@ -222,45 +230,32 @@ class Activations:
             if len(self.lost) > 4096:
                 self.lost.popitem(last=False)
 
-    def take(self, key: str) -> tuple[PackedActivations | None, bool]:
-        """Every token of a key's requests once, in order, or None if nothing is kept; and whether any were dropped."""
+    def take(self, key: str) -> tuple[Sequence[ActivationBlock], bool]:
+        """Every token of a key's requests once, in order, a block for each read; and whether any were dropped."""
         for sae in list(self.unread):
             self.encode(sae)
         lost = key in self.lost
         self.lost.pop(key, None)
-        shares = self.shares.pop(key, None)
-        if shares is None:
-            return None, lost
+        shares = self.shares.pop(key, ())
         self.let_go(shares)
-        together: dict[tuple[Hashable, Read], list[ReadSpan]] = {}
+        together: dict[tuple[int, str], list[ReadSpan]] = {}
         for share in shares:
-            together.setdefault((share.request, share.read), []).append(share)
-        return PackedActivations(tuple(map(packed, together.values()))), lost
+            together.setdefault((share.reader.request, share.piece.sae), []).append(share)
+        return [packed(own, sae, read) for (_, sae), own in together.items() for read in own[0].reader.reads[sae]], lost
 
 
-def packed(shares: Sequence[ReadSpan]) -> ActivationBlock:
-    """All shares of one request and one SAE, in order of positions; of a position computed again, the last values."""
-    positions = np.array([share.position + i for share in shares for i in range(share.length)])
-    parts = [tokens(list(own)) for _, own in itertools.groupby(shares, lambda share: id(share.piece))]
-    token_ids, latents, values = (np.concatenate(column) for column in zip(*parts, strict=True))
-    ordered, first = np.unique(positions[::-1], return_index=True)
-    last = len(positions) - 1 - first
-    return ActivationBlock.pack(shares[0].read.sae, ordered, token_ids[last], latents[last], values[last])
-
-
-def tokens(shares: Sequence[ReadSpan]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Token ids [tokens] of spans of one piece; latents and values [tokens, columns] that their request reads.
-
-    These are the strongest latents where they are active, ``NO_LATENT`` where not, and the named ones everywhere.
-    """
-    read, piece = shares[0].read, shares[0].piece
-    token_ids, latents, values, named = piece.host()
-    own = np.array([share.offset + i for share in shares for i in range(share.length)])
-    columns = [piece.columns.index(latent) for latent in read.latents]
-    strongest = values[own, : read.top_k]
-    active = np.where(strongest > 0, latents[own, : read.top_k], np.int32(NO_LATENT))
-    asked = np.broadcast_to(np.array(read.latents, np.int32), (len(own), len(columns)))
-    return token_ids[own], np.hstack([active, asked]), np.hstack([strongest, named[own][:, columns]])
+def packed(shares: Sequence[ReadSpan], sae: str, read: Read) -> ActivationBlock:
+    """What was read of one request, in order of positions; of a position computed again, the last values."""
+    positions = np.concatenate([share.piece.positions[share.span] for share in shares])
+    words = np.concatenate([share.piece.part(share.span, read) for share in shares])
+    if not (positions[1:] > positions[:-1]).all():
+        positions, first = np.unique(positions[::-1], return_index=True)
+        words = words[len(words) - 1 - first]
+    top_k = (words.shape[1] - 1 - (named := len(read.latents))) // 2
+    latents = words[:, 1 : 1 + top_k]
+    if named:
+        latents = np.hstack([latents, np.broadcast_to(np.array(read.latents, np.int32), (len(words), named))])
+    return ActivationBlock.pack(sae, positions, words[:, 0], latents, words[:, 1 + top_k :].view(np.float32))
 
 
 class Readings:
@@ -270,28 +265,36 @@ class Readings:
         captures: The streams that are kept.
         activations: The activations that are kept.
         capturing: The requests whose streams this step captures.
-        readers: The requests whose activations this step reads, by SAE.
-        token_ids: [tokens] of the step's batch.
+        asked: The tokens of which this step reads activations, SAE by SAE.
     """
 
     def __init__(self, bank: Bank | None) -> None:
         self.captures = Captures()
         self.activations = Activations(bank)
         self.capturing: Sequence[Wanted] = ()
-        self.readers: Readers = {}
-        self.token_ids = torch.empty(0)
+        self.asked: Sequence[AskedTokens] = ()
 
-    def ask(self, capturing: Sequence[Wanted], readers: Readers, token_ids: Tensor) -> None:
-        """Says what this step reads. ``token_ids`` ([tokens] of the batch) must not be written to any more."""
-        self.capturing, self.readers, self.token_ids = capturing, readers, token_ids
+    def ask(self, capturing: Sequence[Wanted], readers: ReadersBySae, token_ids: Tensor) -> None:
+        """Says what this step reads. ``token_ids`` ([tokens] of the batch) may be written to afterwards."""
+        self.capturing = capturing
+        self.asked = [AskedTokens.of(sae, *each, token_ids) for sae, each in readers.items()]
+
+    def ask_again(self, asked: Sequence[AskedTokens], token_ids: Tensor) -> None:
+        """Says that this step reads the tokens that follow these, at the same places of its batch."""
+        self.asked = [each.following(token_ids) for each in asked]
 
     def idle(self) -> None:
-        """Reads nothing in this step."""
-        self.capturing, self.readers = (), {}
+        """Reads nothing."""
+        self.capturing, self.asked = (), ()
 
     def keep(self, x: Tensor) -> None:
         """Keeps what the step reads of ``x`` ([tokens, d_model], float32), of which captures are views."""
         for wanted in self.capturing:
             self.captures.add(wanted, x)
-        for sae, readers in self.readers.items():
-            self.activations.add(sae, readers, x, self.token_ids)
+        for each in self.asked:
+            self.activations.add(each, taken(x, each.at))
+
+
+def taken(rows: Tensor, at: Place) -> Tensor:
+    """A copy of rows of a tensor."""
+    return rows[at].clone() if isinstance(at, slice) else rows[at]

@@ -4,7 +4,7 @@ Whether a token is prompt or generated is decided by its position, never by the 
 generated tokens are computed as if they were prompt, and a prompt may be computed one token at a time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featurehub.edits import Read, Steering
-from featurehub.engine.reading import Wanted
+from featurehub.engine.captures import Wanted
+from featurehub.engine.reading import Reader, Readers, ReadersBySae
 
 __all__ = ["Batch", "DeviceStep", "Rows", "Step"]
 
@@ -42,6 +43,18 @@ class Batch(NamedTuple):
     def following(self, tokens: int) -> "Batch":
         """The next so many tokens of each request, of which each has one in this batch; ``starts`` stay."""
         return Batch(self.rows, self.starts, np.full_like(self.tokens, tokens), self.positions + self.tokens)
+
+    def entries(self) -> Iterator[tuple[int, int, int, int]]:
+        """Row, start, tokens and position of each request."""
+        return zip(*(column.tolist() for column in self), strict=True)
+
+    def indices(self) -> Ints:
+        """[tokens] batch index of each token."""
+        return self.starts if (self.tokens == 1).all() else np.repeat(self.starts, self.tokens) + self.offsets()
+
+    def offsets(self) -> Ints:
+        """[tokens] of each token, how many of its request's tokens stand before it."""
+        return np.arange(self.tokens.sum()) - np.repeat(self.tokens.cumsum() - self.tokens, self.tokens)
 
 
 class Step(NamedTuple):
@@ -117,7 +130,9 @@ class Rows:
         reached: [count + 1] position after the last one that was ever computed.
         computed: [count + 1] tokens laid out, including those that were computed again.
         recomputed: [count + 1] tokens computed again.
-        reading: [count + 1] whether the request captures or reads anything.
+        captured: [count + 1] whether the request captures anything.
+        readers: [count + 1] who reads; None for a request that reads nothing, or whose report was fetched.
+        reads: By SAE that anybody has read, [count + 1] whether the request reads it.
         requests: [count + 1] the request's own number, which it keeps when it is preempted.
     """
 
@@ -129,23 +144,46 @@ class Rows:
         self.reached = np.zeros(count + 1, np.int64)
         self.computed = np.zeros(count + 1, np.int64)
         self.recomputed = np.zeros(count + 1, np.int64)
-        self.reading = np.zeros(count + 1, np.bool_)
+        self.captured = np.zeros(count + 1, np.bool_)
+        self.readers = np.full(count + 1, None, np.object_)
+        self.reads: dict[str, NDArray[np.bool_]] = {}
         self.requests = np.zeros(count + 1, np.int64)
 
-    def take(self, steering: Steering) -> int:
-        """Takes a free row for a request, with its counts at 0. Raises IndexError if no row is free."""
+    def take(self, steering: Steering, request: int) -> int:
+        """Takes a free row for the request with this number, with its counts at 0. Raises IndexError without any."""
         row = self.free.pop()
         self.steerings[row] = steering
         if steering.report:
             self.keyed.setdefault(steering.report, set()).add(row)
         self.position[row] = self.reached[row] = self.computed[row] = self.recomputed[row] = 0
-        self.reading[row] = bool(steering.capture or steering.reads)
+        self.requests[row] = request
+        self.captured[row] = bool(steering.capture)
+        if steering.reads:
+            self.start_reading(row, steering, request)
         return row
+
+    def start_reading(self, row: int, steering: Steering, request: int) -> None:
+        """Notes what a row's request reads."""
+        reads: dict[str, list[Read]] = {}
+        for read in steering.reads:
+            reads.setdefault(read.sae, []).append(read)
+        self.readers[row] = Reader(steering.report, request, reads)
+        for sae in reads:
+            self.reads.setdefault(sae, np.zeros(len(self.readers), np.bool_))[row] = True
+
+    def stop_reading(self, row: int) -> None:
+        """Notes that a row's request captures and reads nothing any more."""
+        self.captured[row] = False
+        if (reader := self.readers[row]) is not None:
+            self.readers[row] = None
+            for sae in reader.reads:
+                self.reads[sae][row] = False
 
     def give_back(self, row: int) -> None:
         """Frees a row; its counts stay until it is taken again."""
         if key := self.steerings[row].report:
             self.forget_key(row, key)
+        self.stop_reading(row)
         del self.steerings[row]
         self.free.append(row)
 
@@ -157,35 +195,36 @@ class Rows:
             self.keyed.pop(key, None)
 
     def report_made(self, row: int) -> None:
-        """Notes that a running request's report is made: it has no key from now on."""
+        """Notes that a running request's report is made: it has no key from now on, and reads nothing more."""
         steering = self.steerings[row]
         self.forget_key(row, steering.report)
+        self.stop_reading(row)
         self.steerings[row] = steering.model_copy(update={"report": ""})
 
-    def readings(
-        self, batch: Batch
-    ) -> tuple[Mapping[str, Sequence[Wanted]], Mapping[str, Sequence[tuple[Wanted, Read]]]]:
-        """What to capture by hook point, and what to read by SAE."""
+    def capturing(self, batch: Batch) -> Mapping[str, Sequence[Wanted]]:
+        """By hook point, what to capture of a batch."""
         capturing: dict[str, list[Wanted]] = {}
-        readers: dict[str, list[tuple[Wanted, Read]]] = {}
-        for row, start, tokens, position in zip(*(column.tolist() for column in batch), strict=True):
+        for row, start, tokens, position in batch.only(self.captured[batch.rows]).entries():
             steering = self.steerings[row]
-            if not steering.report:  # Fetched already: its client is gone.
-                continue
-            wanted = Wanted(steering.report, start, start + tokens, position, int(self.requests[row]))
             for name in steering.capture:
+                wanted = Wanted(steering.report, start, start + tokens, position)
                 capturing.setdefault(name, []).append(wanted)
-            for read in steering.reads:
-                readers.setdefault(read.sae, []).append((wanted, read))
-        return capturing, readers
+        return capturing
+
+    def reading(self, batch: Batch) -> ReadersBySae:
+        """Who reads in a batch."""
+        chosen = ((sae, batch.only(rows[batch.rows])) for sae, rows in self.reads.items())
+        return {sae: (self.readers_of(own), own.indices()) for sae, own in chosen if len(own.rows)}
+
+    def readers_of(self, batch: Batch) -> Readers:
+        return Readers(self.readers[batch.rows], self.requests[batch.rows], batch.tokens, batch.positions)
 
     def lay_out(self, batch: Batch) -> Step:
         """The step with an entry for each of the batch's tokens; counts them as computed."""
         if (batch.tokens == 1).all():
             step = Step(batch.starts, batch.rows, batch.positions, batch.positions >= self.reached[batch.rows])
         else:
-            offsets = np.arange(batch.tokens.sum()) - np.repeat(batch.tokens.cumsum() - batch.tokens, batch.tokens)
-            rows = np.repeat(batch.rows, batch.tokens)
+            offsets, rows = batch.offsets(), np.repeat(batch.rows, batch.tokens)
             positions = np.repeat(batch.positions, batch.tokens) + offsets
             tokens = np.repeat(batch.starts, batch.tokens) + offsets
             step = Step(tokens, rows, positions, positions >= self.reached[rows])

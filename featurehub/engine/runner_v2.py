@@ -80,7 +80,7 @@ class StateAdapter:
         """Lays out the step of a vLLM ``InputBatch``."""
         ids = input_batch.req_ids[: input_batch.num_reqs] if self.rows else ()
         if self.hooks.repeatable and input_batch.num_tokens == len(ids) and ids == self.ids:
-            self.hooks.repeat_step()
+            self.hooks.repeat_step(input_batch.input_ids)
             return
         batch = self.batch(ids, input_batch.num_scheduled_tokens)
         self.hooks.begin_step(batch, input_batch.input_ids)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Column", "Draft", "Sheet", "send"]
+__all__ = ["Column", "Draft", "HostCopy", "Place", "Sheet", "place", "send"]
 
 Words = NDArray[np.int64]
 NUMPY = {torch.long: np.int64, torch.float32: np.float32, torch.bool: np.bool_}
@@ -59,34 +59,53 @@ class Draft:
             view[start] = values
 
 
+class HostCopy:
+    """A tensor on its way to the host, for which nobody waits until somebody reads it.
+
+    Args:
+        tensor: On the CPU its memory is shared, so that it must not be written to any more.
+
+    Attributes:
+        tensor: It on the host, complete once ``done`` is.
+        done: What to wait for on CUDA.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self.done: torch.cuda.Event | None = None
+        if tensor.is_cuda:
+            self.tensor = torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor, non_blocking=True)
+            self.done = torch.cuda.Event()
+            self.done.record()
+
+    @property
+    def bytes(self) -> int:
+        """Its size."""
+        return self.tensor.nbytes
+
+    def array(self) -> NDArray[Any]:
+        """The tensor as an array; on CUDA, waits for the copy."""
+        if self.done is not None:
+            self.done.synchronize()
+        return self.tensor.numpy()
+
+
 class Copied:
     """What the device had counted in some rows at one time.
 
     Attributes:
         rows: The rows.
-        counted: [rows, words] on the host, complete once ``done`` is; None until it is collected.
-        done: What to wait for on CUDA.
+        counted: [rows, words]; None until it is collected.
     """
 
     def __init__(self) -> None:
         self.rows: list[int] = []
-        self.counted: Tensor | None = None
-        self.done: torch.cuda.Event | None = None
-
-    def take(self, counted: Tensor) -> None:
-        """Starts the copy to the host."""
-        self.counted = counted
-        if counted.is_cuda:
-            self.counted = torch.empty_like(counted, device="cpu", pin_memory=True).copy_(counted, non_blocking=True)
-            self.done = torch.cuda.Event()
-            self.done.record()
+        self.counted: HostCopy | None = None
 
     def words(self) -> Words:
         """[rows, words]; on CUDA, waits for the copy."""
         assert self.counted is not None
-        if self.done is not None:
-            self.done.synchronize()
-        return self.counted.numpy()
+        return self.counted.array()
 
 
 class Sheet:
@@ -181,10 +200,20 @@ class Sheet:
         if self.asked.rows:
             copied, self.asked = self.asked, Copied()
             rows = send(np.array(copied.rows, np.int64), self.words.device)
-            copied.take(self.words[:, self.counted].index_select(0, rows))
+            copied.counted = HostCopy(self.words[:, self.counted].index_select(0, rows))
 
 
 def send(host: Words, device: torch.device) -> Tensor:
     """Copies an array to a device without waiting. On the CPU it shares the array's memory."""
     tensor = torch.from_numpy(host)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+Place = slice | Tensor
+"""Tokens' batch indices. Those of consecutive tokens are a slice, which copies nothing."""
+
+
+def place(tokens: Words, device: torch.device) -> Place:
+    """The place of batch indices in ascending order, for tensors on a device."""
+    first, last = int(tokens[0]), int(tokens[-1])
+    return slice(first, last + 1) if last - first + 1 == len(tokens) else send(tokens, device)

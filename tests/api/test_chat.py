@@ -210,17 +210,18 @@ class TestActivations:
     def test_many_are_built_away_from_the_event_loop(
         self, client: TestClient, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Texts, labels and JSON: whatever grows with the number of tokens."""
+        """What was read, texts, labels and JSON: whatever grows with the number of tokens."""
         engine.default = reading(*((token, {2: 1.5, 6: 0.25}) for token in range(500)))
         at_work: list[str] = []
-        for module, name in [("api.chat", "make_answer"), ("api.chat", "to_json"), ("api.stream", "to_json")]:
+        work = [("api.chat", name) for name in ("read_report", "make_answer", "to_json")]
+        for module, name in [*work, ("api.stream", "to_json")]:
             monkeypatch.setattr(f"{module}.{name}", noting(at_work, getattr(import_module(module), name)))
         for stream in (False, True):
             answer = client.post(
                 "/v1/chat/completions", json=CHAT | {"return_activations": {"top_k": 2}, "stream": stream}
             )
             assert answer.text.count('"token":') == 500
-        assert len(at_work) == 4
+        assert len(at_work) == 6
         assert set(at_work) == {"a thread"}
 
     def test_they_come_beside_edits(self, client: TestClient, engine: FakeEngine, echoed: Echoes) -> None:

@@ -152,7 +152,7 @@ def test_captures_beyond_the_bound_are_lost_and_said_so(
     world_config: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The newest request's are kept, however large; a request that lost its first tokens is an error, not a hole."""
-    monkeypatch.setattr("featurehub.engine.reading.CAPTURES_KEPT", 4 * 16 * 6)
+    monkeypatch.setattr("featurehub.engine.captures.CAPTURES_KEPT", 4 * 16 * 6)
     world = World(world_config, [Steering(capture=(POINTS[0],))] * 3, 4, torch.float32)
     world.step([Chunk(0, 0, 4)])
     world.step([Chunk(1, 0, 4)])
@@ -169,7 +169,7 @@ def test_captures_beyond_the_bound_are_lost_and_said_so(
 def test_activations_beyond_the_bound_are_lost_and_said_so(
     world_config: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featurehub.engine.reading.BYTES_KEPT", 300)
+    monkeypatch.setattr("featurehub.engine.reading.BYTES_KEPT", 200)
     monkeypatch.setattr("featurehub.engine.reading.TOKENS_TOGETHER", 1)
     world = World(world_config, [Steering(reads=(Read(sae="a", top_k=4),))] * 2, 4, torch.float32)
     world.step([Chunk(0, 0, 4)])

@@ -18,8 +18,9 @@ from vllm.v1.worker.gpu.model_states.default import DefaultModelState
 
 from featurehub.conditions import Positions
 from featurehub.demo.bundle import bundled_model
-from featurehub.edits import Abort, Condition, LatentEdit, Op, Steering, When
+from featurehub.edits import Abort, Condition, LatentEdit, Op, Read, Steering, When
 from featurehub.engine.config import KEY, EngineConfig
+from featurehub.engine.graph import GraphHook
 from featurehub.engine.hookset import HookSet, install
 from featurehub.engine.runner_v2 import StateAdapter, hooked_state
 from featurehub.errors import UnsupportedModel
@@ -118,6 +119,8 @@ def test_requests_are_steered_from_the_step_in_which_they_come(state: Any, hooks
     assert [report(hooks, key).steered_tokens for key in "ab"] == [4, 1]
 
 
+IDS = torch.zeros(64, dtype=torch.int32)
+"""One buffer for all steps, as a runner has it: what is read must not look at the next step's tokens."""
 EVENTS = st.lists(
     st.tuples(st.sampled_from(["come", "go", "step", "step", "step", "prefill", "dummy", "report"]), st.integers(0, 4))
 )
@@ -125,13 +128,15 @@ EVENTS = st.lists(
 
 @given(events=EVENTS)
 def test_a_step_that_only_moves_on_is_laid_out_as_if_anew(world_config: EngineConfig, events: list[Any]) -> None:
-    """Whatever happens between two steps: the same rows and positions for the kernels, the same counts in the end."""
+    """Whatever happens between two steps: the same rows and positions for the kernels; in the end the same counts, and
+    the same activations."""
     fast, naive = (StateAdapter(HookSet(world_config, 8, 64, D_MODEL, graphs=True)) for _ in range(2))
     running: dict[str, int] = {}
-    for event, number in [("come", 0), ("come", 1), ("prefill", 2), *events, ("step", 0)]:
+    for at, (event, number) in enumerate([("come", 0), ("come", 1), ("prefill", 2), *events, ("step", 0)]):
         naive.hooks.settle()  # Which lays out its next step anew.
         for adapter in (fast, naive):
-            happen(adapter, event, str(number), running)
+            happen(adapter, event, str(number), running, at)
+            flow(adapter.hooks, at)
         if event in ("come", "go"):
             running.update({str(number): 0}) if event == "come" else running.pop(str(number), None)
         same_layout(fast.hooks, naive.hooks)
@@ -139,9 +144,10 @@ def test_a_step_that_only_moves_on_is_laid_out_as_if_anew(world_config: EngineCo
         assert fast.hooks.report(name) == naive.hooks.report(name)
 
 
-def happen(adapter: StateAdapter, event: str, name: str, running: dict[str, int]) -> None:
+def happen(adapter: StateAdapter, event: str, name: str, running: dict[str, int], at: int) -> None:
     when = When(conditions=(Condition(sae="a", latent=1, value=0.0),))
-    steerings = [Steering(edits=(NUDGE,), positions=positions) for positions in Positions]
+    reads = [(), (Read(sae="a", top_k=3),), (Read(sae="c", top_k=2, latents=(5,)), Read(sae="a", latents=(1,)))]
+    steerings = [Steering(edits=(NUDGE,), positions=p, reads=own) for p, own in zip(Positions, reads, strict=True)]
     steerings += [Steering(edits=(NUDGE.model_copy(update={"when": when}),)), None]
     if event == "come":
         adapter.add(new(name, steerings[int(name)], computed=int(name)))
@@ -152,7 +158,16 @@ def happen(adapter: StateAdapter, event: str, name: str, running: dict[str, int]
     elif event == "dummy":
         adapter.begin_step(batch(nobody=3))
     elif running:
-        adapter.begin_step(batch(**dict.fromkeys(running, 1 if event == "step" else 1 + int(name))))
+        step = batch(**dict.fromkeys(running, 1 if event == "step" else 1 + int(name)))
+        IDS[:] = torch.randint(0, 1000, IDS.shape, generator=torch.Generator().manual_seed(at), dtype=IDS.dtype)
+        adapter.begin_step(replace(step, input_ids=IDS[: step.num_tokens]))
+
+
+def flow(hooks: HookSet, at: int) -> None:
+    """A forward pass, as far as what is read goes: other streams in every step."""
+    for hook in hooks.hooks:
+        assert isinstance(hook, GraphHook)
+        hook.tap.normal_(generator=torch.Generator().manual_seed(at))
 
 
 def same_layout(one: HookSet, other: HookSet) -> None:
@@ -179,6 +194,29 @@ def test_a_step_of_requests_that_only_generate_is_not_laid_out_anew(state: Any, 
     state.add_request(0, new("a", Steering(edits=(NUDGE,))))
     state.prepare_inputs(batch(a=1), None)
     assert not hooks.repeats
+
+
+def test_so_it_is_where_they_are_read(state: Any, hooks: HookSet) -> None:
+    """Each token's id and stream are those of its own step, against the dictionary's own encoding."""
+    state.add_request(0, new("a", Steering(reads=(Read(sae="a", top_k=3),))))
+    state.add_request(1, new("b", Steering(edits=(NUDGE,))))
+    first, streams, ids = hooks.hooks[0], [], []
+    assert isinstance(first, GraphHook)
+    for at, tokens in enumerate([4, 1, 1, 1, 1]):
+        step = batch(b=1, a=tokens)
+        step.input_ids[:] = torch.arange(len(step.input_ids)) + 10 * at
+        state.prepare_inputs(step, None)
+        flow(hooks, at)
+        streams.append(first.tap[1 : 1 + tokens].clone())
+        ids += step.input_ids[1 : 1 + tokens].tolist()
+    assert hooks.repeats == 3
+    read = report(hooks, "a").activations
+    assert read is not None
+    assert [(token.position, token.token) for token in read] == list(enumerate(ids))
+    for token, a in zip(read, DICTIONARIES[POINTS[0]]["a"].encode(torch.cat(streams)), strict=True):
+        strongest = a.topk(3)
+        assert list(token.latents) == strongest.indices[strongest.values > 0].tolist()
+        torch.testing.assert_close(torch.tensor(token.activations), strongest.values[strongest.values > 0])
 
 
 def test_dummy_runs_touch_nobody_although_they_point_at_live_slots(state: Any, hooks: HookSet) -> None:
