@@ -37,7 +37,7 @@ from labeling.logit_lens import Projection
 from labeling.units import Units, Views, build_views
 from labeling.words import words_in
 
-__all__ = ["CLEARLY", "Evidence", "NGram", "common_words", "gather"]
+__all__ = ["Evidence", "NGram", "common_words", "gather"]
 
 BLOCK = 128
 ITSELF = 0.8

@@ -5,7 +5,7 @@ The one that ships needs no language model:
 2. The head is the worthiest n-gram, but must beat the shorter n-grams within it by the factor ``LONGER``, since shorter
    names generalise better.
 3. Up to ``further`` n-grams follow that have only new words and are worth at least ``SHARE`` of what the head is.
-4. Where no n-gram agrees clearly, the label is instead the words on which the latent is most active: the first is the
+4. Where no n-gram agrees by ``NAMED``, the label is instead the words on which the latent is most active: the first is the
    head, and ``MEANING`` follow, since only together do they show what such a latent stands for.
 """
 
@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from featurehub.records import Unlabeled
-from labeling.evidence import CLEARLY, Evidence, NGram
+from labeling.evidence import Evidence, NGram
 from labeling.proposal import Proposal
 from labeling.words import join, size_of, words_in
 
@@ -23,7 +23,7 @@ __all__ = ["Explainer", "Explanation", "FakeExplainer", "NgramExplainer"]
 PROMOTED = 0.25
 LONGER = 1.15
 SHARE = 0.2
-MEANING = 5
+NAMED, MEANING = 0.25, 5
 SHOWN = 12
 
 
@@ -78,7 +78,7 @@ class NgramExplainer:
         promoted = promotion(evidence)
         worths = {ngram.text: worth(ngram, promoted) for ngram in evidence.ngrams}
         answer = "\n".join(f"{value:+.3f} {text}" for text, value in ranked(worths)[:SHOWN])
-        if evidence.active and all(ngram.agreement < CLEARLY for ngram in evidence.ngrams):
+        if evidence.active and all(ngram.agreement < NAMED for ngram in evidence.ngrams):
             head, *further = evidence.active[: MEANING + 1]
             return Explanation(Proposal(head, tuple(further)), prompt, ", ".join(evidence.active))
         if max(worths.values(), default=0.0) <= 0:

@@ -199,7 +199,7 @@ def test_more_documents_than_a_worker_keeps_streams_of(
 ) -> None:
     whole = engine.capture(prompts)
     for kept in (1, 4 * 192 * 2 * max(map(len, prompts))):
-        monkeypatch.setattr("featurehub.engine.reading.CAPTURES_KEPT", kept)
+        monkeypatch.setattr("featurehub.engine.captures.CAPTURES_KEPT", kept)
         monkeypatch.setattr("featurehub.engine.offline.CAPTURES_KEPT", kept)
         for one, other in zip(whole, engine.capture(prompts), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

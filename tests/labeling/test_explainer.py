@@ -47,7 +47,7 @@ def test_without_contrast_there_is_a_reason() -> None:
 def test_without_clear_agreement_the_words_it_is_most_active_on_are_the_label() -> None:
     words = ("should", "must", "need", "want", "ought", "can", "may")
     explain = NgramExplainer().explain
-    vague, clear = (evidence({"a plan": agreement}, {" x": 1.0})._replace(active=words) for agreement in (0.3, 0.6))
+    vague, clear = (evidence({"a plan": agreement}, {" x": 1.0})._replace(active=words) for agreement in (0.2, 0.6))
     assert explain(vague).outcome == Proposal("should", ("must", "need", "want", "ought", "can"))
     assert explain(vague).answer == "should, must, need, want, ought, can, may"
     assert "is most active on 'should', 'must'" in explain(vague).prompt
