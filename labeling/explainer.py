@@ -5,8 +5,8 @@ The one that ships needs no language model:
 2. The head is the worthiest n-gram, but must beat the shorter n-grams within it by the factor ``LONGER``, since shorter
    names generalise better.
 3. Up to ``further`` n-grams follow that have only new words and are worth at least ``SHARE`` of what the head is.
-4. Where no n-gram agrees by ``NAMED``, the label is instead the words on which the latent is most active: the first is the
-   head, and ``MEANING`` follow, since only together do they show what such a latent stands for.
+4. Where no n-gram agrees by ``NAMED``, the label is instead the words on which the latent is most active: the first is
+   the head, and ``MEANING`` follow, since only together do they show what such a latent stands for.
 """
 
 from collections.abc import Mapping
