@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csc_matrix, csr_matrix
+from scipy.sparse import csc_matrix
 
+from labeling.activity import WordActivity
 from labeling.associations import associate
 from labeling.corpus import Corpus
 from labeling.evidence import Evidence, gather
@@ -94,19 +95,9 @@ def promoted(shown: Shown, latent: int) -> list[str]:
 
 
 def mean_tokens(shown: Shown) -> Mapping[int, Proposal]:
-    return named(best_words(*word_means(shown.tokens), shown.live))
-
-
-def word_means(corpus: Corpus) -> tuple[list[str], np.ndarray]:
-    """Words that occur often enough, and [words, d_sae]: their mean activation, drawn to 0 where they are few."""
-    words, rows = words_of(corpus)
-    names = [word for word, count in Counter(words).items() if count >= CONFIG.min_ngram]
-    place = {word: at for at, word in enumerate(names)}
-    kept = [(place[word], row) for word, row in zip(words, rows, strict=True) if word in place]
-    shape = (len(names), int(corpus.offsets[-1]))
-    occurs = csr_matrix((np.ones(len(kept), np.float32), np.array(kept).T), shape=shape)
-    counts = np.asarray(occurs.sum(axis=1))
-    return names, csr_matrix(occurs @ corpus.matrix).toarray() / (counts + PRIOR)
+    words = [word for word, count in Counter(words_of(shown.tokens)[0]).items() if count >= CONFIG.min_ngram]
+    latents = range(shown.tokens.matrix.get_shape()[1])
+    return named(best_words(words, WordActivity(shown.tokens, words).means(latents), shown.live))
 
 
 def words_of(corpus: Corpus) -> tuple[list[str], list[int]]:
