@@ -1,5 +1,8 @@
 """What a worker reports about one request when its answer is done."""
 
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any, TypeVar
 
 from pydantic import Field
@@ -9,7 +12,10 @@ from featurehub.conditions import Positions
 from featurehub.edits import Steering
 from featurehub.settings import Frozen
 
-__all__ = ["Aborted", "HookCounts", "SteerReport", "TokenCounts"]
+__all__ = ["Aborted", "HookCounts", "SteerReport", "TokenCounts", "Wire"]
+
+Wire = dict[str, Any]
+"""A ``SteerReport`` in types that msgpack knows. What has its default may be missing."""
 
 
 class Aborted(Frozen):
@@ -251,8 +257,13 @@ class SteerReport(Frozen):
             refused=self.refused or other.refused,
         )
 
-    def to_wire(self) -> dict[str, Any]:
-        """The report in types that msgpack knows; bytes stay bytes."""
+    @classmethod
+    def sum_of(cls, wires: Sequence[Wire]) -> "SteerReport":
+        """The sum of at least one report. Raises pydantic's ValidationError."""
+        return reduce(add, map(cls.model_validate, wires))
+
+    def to_wire(self) -> Wire:
+        """The report as it is sent; bytes stay bytes."""
         return self.model_dump()
 
 

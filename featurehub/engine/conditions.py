@@ -249,8 +249,8 @@ class Conditions:
 
         def read() -> Outcome:
             counted = ask()
-            decided = {hook: int(counted["decided"][hook]) for hook in hooks}
-            return Outcome(first_of(aborts, counted["aborted_at"].tolist()), decided)
+            decided = {hook: counted["decided"][hook] for hook in hooks}
+            return Outcome(first_of(aborts, counted["aborted_at"]), decided)
 
         return read
 

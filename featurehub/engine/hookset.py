@@ -10,7 +10,7 @@ A runner's adapter calls ``admit`` and ``release`` for a request, ``begin_step``
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,18 +18,17 @@ import torch
 from torch import Tensor
 from vllm.logger import init_logger
 
-from featurehub.activations import PackedActivations
 from featurehub.edits import Condition, Steering
 from featurehub.engine.bank import Bank
 from featurehub.engine.checks import carried, check
 from featurehub.engine.conditions import NEVER, Conditions, ConditionState
 from featurehub.engine.config import EngineConfig, SaeConfig
 from featurehub.engine.hook import HOOKS, make_buffers, make_hook
-from featurehub.engine.reports import Reports
+from featurehub.engine.reports import Reports, Snapshot
 from featurehub.engine.rows import Batch, Rows, Step
 from featurehub.engine.table import EditTable
 from featurehub.errors import InvalidEdit
-from featurehub.report import SteerReport, TokenCounts
+from featurehub.report import SteerReport, Wire
 from featurehub.seals import Maker
 
 __all__ = ["HookSet", "PausedRequest", "current", "install"]
@@ -110,7 +109,7 @@ class HookSet:
     def refuse(self, request_id: str, steering: Steering, reason: str) -> None:
         """Logs why a steering is refused, and keeps it as the request's report."""
         logger.error("the worker refuses the steering of request %s: %s", request_id, reason)
-        self.reports.keep(steering.report, lambda: SteerReport(refused=reason))
+        self.reports.keep(steering.report, lambda: {"refused": reason})
 
     def admit(self, steering: Steering, prompt_len: int, parked: PausedRequest | None = None) -> int:
         """Gives the steering a row that is filled at every hook point. Raises InvalidEdit."""
@@ -216,7 +215,7 @@ class HookSet:
         indices = torch.tensor([at[row] for row in rows]).to(sampled.device)
         sampled[indices, 0] = torch.where(ended.to(sampled.device), stop.to(sampled.device), sampled[indices, 0])
 
-    def snapshot(self, row: int) -> Callable[[], SteerReport]:
+    def snapshot(self, row: int) -> Snapshot:
         """A function that gives the row's report as it is now; calling it may wait for the device."""
         steering, computed = self.rows.steerings[row], int(self.rows.computed[row])
         request, reached = int(self.rows.requests[row]), int(self.rows.reached[row])
@@ -224,26 +223,27 @@ class HookSet:
         outcome = self.conditions.snapshot(row, steering.aborts)
         counts = {hook.name: hook.table.snapshot(row) for hook in self.hooks if hook.table and hook.table.holds[row]}
 
-        def read() -> SteerReport:
+        def read() -> Wire:
             aborted, decided = outcome()
-            return SteerReport(
-                hooks={name: each() for name, each in counts.items()},
-                conditions={self.hooks[at].name: counted(seen, computed) for at, seen in decided.items()},
-                aborts=counted(judged, computed) if steering.aborts else None,
-                requests=(request,),
-                reached={request: reached},
-                recomputed_tokens=recomputed,
-                aborted=aborted,
-            )
+            return {
+                "hooks": {name: each() for name, each in counts.items()},
+                "conditions": {self.hooks[at].name: counted(seen, computed) for at, seen in decided.items()},
+                "aborts": counted(judged, computed) if steering.aborts else None,
+                "requests": (request,),
+                "reached": {request: reached},
+                "recomputed_tokens": recomputed,
+                "aborted": aborted and aborted.model_dump(),
+            }
 
         return read
 
     def report(self, key: str) -> SteerReport | None:
         """Takes the report of the request with this key, its activations included; None if nothing is known of it."""
-        return self.report_all([key])[0]
+        [wire] = self.wires([key])
+        return SteerReport.model_validate(wire) if wire is not None else None
 
-    def report_all(self, keys: Sequence[str]) -> list[SteerReport | None]:
-        """The same for many keys; what is still on the device is copied once for all."""
+    def wires(self, keys: Sequence[str]) -> list[Wire | None]:
+        """The same for many keys, as it is sent; what is still on the device is copied once for all."""
         for key in keys:
             for row in list(self.rows.keyed.get(key, ())):
                 self.settle()
@@ -252,15 +252,18 @@ class HookSet:
         for hook in self.hooks:
             hook.drain()
         taken = [self.reports.take(key) for key in keys]
-        return [report and self.with_readings(key, report) for key, report in zip(keys, taken, strict=True)]
+        for key, wire in zip(keys, taken, strict=True):
+            if wire is not None:
+                self.add_readings(key, wire)
+        return taken
 
-    def with_readings(self, key: str, report: SteerReport) -> SteerReport:
+    def add_readings(self, key: str, wire: Wire) -> None:
+        """Adds to a report what was read."""
         taken = [hook.readings.activations.take(key) for hook in self.hooks]
-        blocks, lost = [block for own, _ in taken for block in own], any(lost for _, lost in taken)
-        if not (blocks or lost):
-            return report
-        activations = PackedActivations(tuple(blocks)) if blocks else None
-        return report.model_copy(update={"activations": activations, "reads_lost": lost})
+        if blocks := [block.model_dump() for own, _ in taken for block in own]:
+            wire["activations"] = {"blocks": blocks}
+        if any(lost for _, lost in taken):
+            wire["reads_lost"] = True
 
     def captured(self, key: str, name: str) -> Tensor:
         """Takes a key's stream [tokens, d_model] at a hook point. Raises KeyError if there is none; SteeringLost."""
@@ -269,8 +272,8 @@ class HookSet:
         return hook.readings.captures.take(key)
 
 
-def counted(seen: int, expected: int) -> TokenCounts:
-    return TokenCounts(seen_tokens=seen, expected_tokens=expected)
+def counted(seen: int, expected: int) -> dict[str, int]:
+    return {"seen_tokens": seen, "expected_tokens": expected}
 
 
 CURRENT: list[HookSet] = []

@@ -232,6 +232,8 @@ class Activations:
 
     def take(self, key: str) -> tuple[Sequence[ActivationBlock], bool]:
         """Every token of a key's requests once, in order, a block for each read; and whether any were dropped."""
+        if not (self.unread or self.shares or self.lost):
+            return (), False
         for sae in list(self.unread):
             self.encode(sae)
         lost = key in self.lost

@@ -2,17 +2,15 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import reduce
-from operator import add
 
-from featurehub.report import SteerReport
+from featurehub.report import SteerReport, Wire
 
-__all__ = ["REPORTS_KEPT", "Reports"]
+__all__ = ["REPORTS_KEPT", "Reports", "Snapshot"]
 
 REPORTS_KEPT = 4096
 
-Snapshot = Callable[[], SteerReport]
-"""Gives a report of what had been counted when it was made."""
+Snapshot = Callable[[], Wire]
+"""Gives a report of what had been counted when it was made, as it is sent: no objects are made in the engine's loop."""
 
 
 class Reports:
@@ -32,7 +30,10 @@ class Reports:
         while len(self.kept) > REPORTS_KEPT:
             self.kept.popitem(last=False)
 
-    def take(self, key: str) -> SteerReport | None:
+    def take(self, key: str) -> Wire | None:
         """Takes the sum of a key's snapshots; None if there are none."""
         snapshots = self.kept.pop(key, None)
-        return reduce(add, (read() for read in snapshots)) if snapshots is not None else None
+        if snapshots is None:
+            return None
+        first, *others = (read() for read in snapshots)
+        return SteerReport.sum_of([first, *others]).to_wire() if others else first

@@ -96,16 +96,13 @@ class Copied:
     Attributes:
         rows: The rows.
         counted: [rows, words]; None until it is collected.
+        numbers: By column, [rows, size] as lists, once somebody has read a row.
     """
 
     def __init__(self) -> None:
         self.rows: list[int] = []
         self.counted: HostCopy | None = None
-
-    def words(self) -> Words:
-        """[rows, words]; on CUDA, waits for the copy."""
-        assert self.counted is not None
-        return self.counted.array()
+        self.numbers: dict[str, list[list[Any]]] = {}
 
 
 class Sheet:
@@ -174,7 +171,7 @@ class Sheet:
         self.words.index_copy_(0, rows, words)
         return rows, words
 
-    def ask(self, row: int) -> Callable[[], Mapping[str, NDArray[np.generic]]]:
+    def ask(self, row: int) -> Callable[[], Mapping[str, list[Any]]]:
         """Asks for what is counted in a row as it is now; the row must have been written.
 
         Returns:
@@ -184,16 +181,23 @@ class Sheet:
         copied.rows.append(row)
         return lambda: self.read(copied, at)
 
-    def read(self, copied: Copied, at: int) -> Mapping[str, NDArray[np.generic]]:
+    def read(self, copied: Copied, at: int) -> Mapping[str, list[Any]]:
         """The counted columns of one of the rows that were copied."""
         if copied is self.asked:
             self.collect()
-        words, first = copied.words()[at], self.counted.start
-        return {
-            name: words[span.start - first : span.stop - first].view(NUMPY[self.columns[name].dtype])
-            for name, span in self.spans.items()
-            if self.counted.start <= span.start < self.counted.stop
-        }
+        if not copied.numbers:
+            assert copied.counted is not None
+            copied.numbers = self.numbers(copied.counted.array())
+        return {name: rows[at] for name, rows in copied.numbers.items()}
+
+    def numbers(self, words: Words) -> dict[str, list[list[Any]]]:
+        """The counted columns of rows ([rows, words of these columns]), as lists."""
+        first, numbers = self.counted.start, {}
+        for name, span in self.spans.items():
+            if self.counted.start <= span.start < self.counted.stop:
+                column = words[:, span.start - first : span.stop - first].view(NUMPY[self.columns[name].dtype])
+                numbers[name] = column[:, : self.columns[name].size].tolist()
+        return numbers
 
     def collect(self) -> None:
         """Starts to copy all that was asked for to the host."""

@@ -29,7 +29,7 @@ from featurehub.engine.conditions import Mask
 from featurehub.engine.rows import Batch, Step
 from featurehub.engine.sheet import Column, Draft, Sheet
 from featurehub.features import Mode
-from featurehub.report import HookCounts
+from featurehub.report import Wire
 
 __all__ = ["EditTable", "RowEdits"]
 
@@ -240,25 +240,25 @@ class EditTable:
             dose_max=self.dose_max[at],
         )
 
-    def snapshot(self, row: int) -> Callable[[], HookCounts]:
-        """A function that gives the row's counts as they are now; on CUDA, calling it may wait for the device."""
+    def snapshot(self, row: int) -> Callable[[], Wire]:
+        """A function that gives the row's ``HookCounts`` as they are now; on CUDA, it may wait for the device."""
         self.fold()
         if row in self.sheet.staged:
             self.write()
         ask, expected, conditional = self.sheet.ask(row), int(self.expected[row]), self.conditional.get(row, [])
 
-        def read() -> HookCounts:
+        def read() -> Wire:
             counted = ask()
-            seen, steered, dose_sum, dose_max, clipped = counted["counts"].tolist()[:COUNTS]
-            return HookCounts(
-                seen_tokens=int(seen),
-                expected_tokens=expected,
-                steered_tokens=int(steered),
-                dose_sum=dose_sum,
-                dose_max=dose_max,
-                clipped=int(clipped),
-                in_force={index: int(counted["in_force"][k]) for index, k in conditional},
-            )
+            seen, steered, dose_sum, dose_max, clipped = counted["counts"]
+            return {
+                "seen_tokens": int(seen),
+                "expected_tokens": expected,
+                "steered_tokens": int(steered),
+                "dose_sum": dose_sum,
+                "dose_max": dose_max,
+                "clipped": int(clipped),
+                "in_force": {index: int(counted["in_force"][k]) for index, k in conditional},
+            }
 
         return read
 

@@ -4,11 +4,11 @@ vLLM mixes the class into its worker's by ``worker_extension_cls``.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
 from featurehub.engine.hookset import current
+from featurehub.report import Wire
 
 __all__ = ["EXTENSION", "HookWorker"]
 
@@ -23,19 +23,17 @@ class HookWorker:
         """Whether this worker's model carries the hooks."""
         return current() is not None
 
-    def featurehub_reports(self, keys: Sequence[str]) -> list[dict[str, Any] | None]:
+    def featurehub_reports(self, keys: Sequence[str]) -> list[Wire | None]:
         """Takes the reports of requests.
 
         Args:
             keys: The report keys of the requests' steerings.
 
         Returns:
-            For each key a ``SteerReport`` as types that msgpack knows; None if nothing is known of the request.
+            For each key a ``SteerReport``; None if nothing is known of the request.
         """
         hooks = current()
-        if hooks is None:
-            return [None for _ in keys]
-        return [report.to_wire() if report is not None else None for report in hooks.report_all(keys)]
+        return hooks.wires(keys) if hooks is not None else [None for _ in keys]
 
     def featurehub_captured(self, keys: Sequence[str], point: str) -> list[Tensor]:
         """Takes the streams captured at a hook point.
