@@ -12,6 +12,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from pydantic import ValidationError
+
 from featurehub.runs.baseline import BaselineConfig
 from featurehub.runs.deadline import Deadline
 from featurehub.runs.progress import Progress
@@ -78,8 +80,11 @@ class Forecast(Frozen):
 
     @classmethod
     def kept(cls, path: Path) -> Self | None:
-        """What an earlier start of a run has kept; None for a first start."""
-        return cls.model_validate_json(path.read_text()) if path.is_file() else None
+        """What an earlier start of a run has kept; None for a first start, or where another version has kept it."""
+        try:
+            return cls.model_validate_json(path.read_text()) if path.is_file() else None
+        except ValidationError:
+            return None
 
     def phases(self, held_out: Sequence[Document], saes: int, labelled: int) -> list[Phase]:
         """The phases between training and calibration.

@@ -1,6 +1,7 @@
 """How a budget of time is divided, and what is told of the phases before they begin."""
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,12 @@ def test_the_table_has_a_line_for_each_phase_and_one_for_all() -> None:
     assert heard.messages[1].split() == ["evaluate", "200,000", "tokens", "about", "80", "s"]
     assert heard.messages[-1].endswith("of 20 min")
     assert [duration(s) for s in (40, 720, 12_600)] == ["40 s", "12 min", "3.5 h"]
+
+
+def test_a_forecast_that_another_version_kept_is_made_anew(tmp_path: Path) -> None:
+    kept = tmp_path / "forecast.json"
+    assert Forecast.kept(kept) is None
+    kept.write_text(FORECAST.model_dump_json())
+    assert Forecast.kept(kept) == FORECAST
+    kept.write_text(FORECAST.model_dump_json(exclude={"evaluate"}))
+    assert Forecast.kept(kept) is None
