@@ -45,3 +45,12 @@ def test_the_operator_has_the_last_word(tmp_path: Path, monkeypatch: pytest.Monk
 def test_other_models_get_what_vllm_gives_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = given_to_vllm([str(tmp_path), "--sae", str(tmp_path)], tmp_path, monkeypatch)
     assert "--gpu-memory-utilization" not in told
+
+
+def test_a_budget_travels_to_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[str] = []
+    monkeypatch.setattr(serve, "serve_model", lambda *given: kept.append(given[-2]))
+    monkeypatch.setattr(location, "folder_of", lambda sae, db: tmp_path)
+    command = ["serve", str(tmp_path), "--sae", str(tmp_path), "--overhead-budget", "3%", "--max-model-len", "64"]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    assert kept == ["3%"]
