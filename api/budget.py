@@ -88,8 +88,8 @@ class Door:
             return
         following = self.following(sum(self.shares), self.budget)
         if following is not self.refused:
+            level = logging.WARNING if following > self.refused else logging.INFO
             self.refused, self.since = following, 0
-            level = logging.WARNING if following else logging.INFO
             logger.log(level, "%s; refused from now on: %s", self.measured(self.budget), following.words)
 
     def following(self, share: float, budget: float) -> Refused:

@@ -5,12 +5,14 @@ them reads the same engine, and the last one to read is shown.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from prometheus_client import Gauge
 
-from api.budget import Door
+from api.budget import Door, Refused
 from api.engine import SteeringEngine
 from featurehub.errors import EngineUnavailable
 
@@ -18,6 +20,8 @@ __all__ = ["publish", "watched"]
 
 EVERY = 1.0
 """Seconds between two readings."""
+
+logger = logging.getLogger("vllm.featurehub")
 
 SHARE = Gauge(
     "featurehub_overhead_share",
@@ -56,6 +60,13 @@ async def watch(engine: SteeringEngine, door: Door) -> None:
         await asyncio.sleep(EVERY)
 
 
+def stop(door: Door, task: "asyncio.Task[None]") -> None:
+    """Opens the door, since what is no longer measured must not refuse anybody; logs why, if it is no shutdown."""
+    door.refused = Refused.NOTHING
+    if not task.cancelled():
+        logger.error("what steering costs is no longer measured, and no budget kept: %r", task.exception())
+
+
 @asynccontextmanager
 async def watched(engine: SteeringEngine | None, door: Door) -> AsyncIterator[None]:
     """Reads the engine about once a second while the ``async with`` block runs; does nothing without an engine."""
@@ -63,9 +74,9 @@ async def watched(engine: SteeringEngine | None, door: Door) -> AsyncIterator[No
         yield
         return
     task = asyncio.create_task(watch(engine, door))
+    task.add_done_callback(partial(stop, door))
     try:
         yield
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])

@@ -196,15 +196,31 @@ def test_the_engine_is_watched_while_the_server_lives(monkeypatch: pytest.Monkey
             engine.running = True
             await until(Refused.CONDITIONS, 0.5)
             await asyncio.sleep(0.01)
-        seen = len(door.seen), door.seen[-1]
+        last = door.seen[-1]
+        engine.cost = Overhead(steps=1e6)
         await asyncio.sleep(0.01)
-        assert (len(door.seen), door.seen[-1]) == seen
+        assert door.seen[-1] == last
 
     asyncio.run(asyncio.wait_for(serve(), 10))
     shown = gauges()
     assert shown["featurehub_overhead_budget"] == BUDGET
-    assert shown["featurehub_overhead_refused"] == door.refused
     assert shown['featurehub_overhead_share{part="op"}'] == pytest.approx(door.shares.op)
+
+
+def test_what_is_no_longer_measured_refuses_nobody(closed: Door, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(FakeEngine):
+        async def overhead(self) -> Overhead:
+            raise RuntimeError("a worker failed")
+
+    async def serve() -> None:
+        async with overhead.watched(Broken(), closed):
+            await asyncio.sleep(0.01)
+            assert closed.refused is Refused.NOTHING
+
+    with caplog.at_level(logging.ERROR, "vllm.featurehub"):
+        asyncio.run(serve())
+    assert "no longer measured" in caplog.text
+    assert "a worker failed" in caplog.text
 
 
 def test_without_an_engine_there_is_nothing_to_watch() -> None:

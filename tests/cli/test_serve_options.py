@@ -12,6 +12,7 @@ from featurehub.cli.demo import planted, serving
 from featurehub.cli.main import app
 from featurehub.cli.registry import location
 from featurehub.engine.server import ServeOptions
+from featurehub.errors import InvalidInput
 
 
 def given_to_vllm(command: Sequence[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -54,3 +55,12 @@ def test_a_budget_travels_to_the_server(tmp_path: Path, monkeypatch: pytest.Monk
     command = ["serve", str(tmp_path), "--sae", str(tmp_path), "--overhead-budget", "3%", "--max-model-len", "64"]
     assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
     assert kept == ["3%"]
+
+
+def test_a_budget_that_is_none_is_refused_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(location, "folder_of", lambda sae, db: tmp_path)
+    command = ["serve", str(tmp_path), "--sae", str(tmp_path), "--overhead-budget", "3"]
+    with pytest.raises(InvalidInput, match=r"budget of '3'.*such as 3%"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
