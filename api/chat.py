@@ -1,6 +1,7 @@
 """A steered completion around vLLM's own route.
 
-1. Our keys are taken out of the body and checked; without any, vLLM's route answers as if we were not there.
+1. Our keys are taken out of the body and checked; without any, vLLM's route answers as if we were not there. Work that
+   the server has no time for is refused (``api.budget``).
 2. Names become a plan, which travels to the worker inside vLLM's own request.
 3. vLLM's route runs, unchanged.
 4. What the worker reports is added to the answer. Where it does not account for every token, the answer is withheld.
@@ -86,6 +87,7 @@ async def answer_steered(body: B, request: Request, core: Core[B]) -> Response:
     asked = SteeringRequest.take(extra, deployment.limits)
     if asked is None:
         return await core(body, request) or Response(status_code=CLIENT_GONE)
+    deployment.door.check(asked)
     plan = await run_in_threadpool(plan_of, asked, deployment, body.model)
     refuse_unsteerable(body, plan.steering)
     steered = SteeredRequest(plan, deployment, Choices.of(body), count_tokens(body))

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.budget import Door
 from api.engine import SteeringEngine
 from api.model import ServedModel
 from featurehub.settings import Limits
@@ -22,12 +23,14 @@ class Deployment:
         served: What the engine serves; None where only the registry is hosted.
         engine: The running engine; None where only the registry is hosted.
         limits: What one request may ask for.
+        door: Refuses optional work while steering costs more than its budget.
     """
 
     store: Store
     served: ServedModel | None = None
     engine: SteeringEngine | None = None
     limits: Limits = field(default_factory=Limits)
+    door: Door = field(default_factory=Door)
 
     @property
     def scope(self) -> Scope:

@@ -2,11 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from featurehub.errors import EngineUnavailable
 
-__all__ = ["FakeEngine", "SteeringEngine"]
+__all__ = ["FakeEngine", "Overhead", "SteeringEngine"]
+
+
+class Overhead(NamedTuple):
+    """What our part of the engine's steps has cost since it started, in seconds of the host.
+
+    Attributes:
+        steps: Length of the steps that were measured (``featurehub.engine.overhead``), all of their work included.
+        host: The adapters' part of them.
+        op: The op's part of them.
+        reading: How many requests read activations now.
+    """
+
+    steps: float = 0.0
+    host: float = 0.0
+    op: float = 0.0
+    reading: int = 0
 
 
 class SteeringEngine(Protocol):
@@ -24,6 +40,14 @@ class SteeringEngine(Protocol):
         """Whether the engine can still answer."""
         ...
 
+    async def overhead(self) -> Overhead:
+        """What our part of its steps has cost so far.
+
+        Raises:
+            EngineUnavailable: The engine is gone.
+        """
+        ...
+
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
         """The text that each token adds to those before it. It may take long, so call it outside the event loop."""
         ...
@@ -38,12 +62,14 @@ class FakeEngine:
         default: The report of every key that has none of its own.
         running: Whether the engine is alive; ``report`` raises EngineUnavailable where it is not.
         taken: The keys that were asked for, in order.
+        cost: What its steps have cost.
     """
 
     reports: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     default: Mapping[str, Any] | None = None
     running: bool = True
     taken: list[str] = field(default_factory=list)
+    cost: Overhead = field(default_factory=Overhead)
 
     async def report(self, key: str) -> Mapping[str, Any] | None:
         """The report of ``key``, else the default. Raises EngineUnavailable where the engine is not running."""
@@ -55,6 +81,12 @@ class FakeEngine:
     async def alive(self) -> bool:
         """Whether the engine is running."""
         return self.running
+
+    async def overhead(self) -> Overhead:
+        """The cost that a test put into it. Raises EngineUnavailable where the engine is not running."""
+        if not self.running:
+            raise EngineUnavailable("the engine is gone")
+        return self.cost
 
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
         """A made-up text for each token: its id in angle brackets."""

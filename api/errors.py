@@ -17,6 +17,7 @@ from featurehub.errors import (
     IncompatibleArtifact,
     InvalidInput,
     NotFound,
+    OverheadExceeded,
     StaleFeature,
     SteeringUnsupported,
     StoreBusy,
@@ -33,6 +34,7 @@ TABLE: dict[type[FeaturehubError], tuple[int, str]] = {
     StaleFeature: (409, "conflict_error"),
     SteeringUnsupported: (501, "not_implemented_error"),
     EngineUnavailable: (503, "service_unavailable_error"),
+    OverheadExceeded: (503, "service_unavailable_error"),
     StoreBusy: (503, "service_unavailable_error"),
     FeaturehubError: (500, "server_error"),
 }

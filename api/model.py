@@ -22,6 +22,7 @@ class ServedModel(Frozen):
         model: Identity of the loaded checkpoint, as its files say.
         on_stale: What happens to a stale feature where the request does not say.
         names: Values of a request's ``model`` that mean the model itself; any other value names an adapter.
+        overhead_budget: The share of each step, above 0 and below 1, that steering may take; None without a budget.
         overrides: What runs differently from what the checkpoint's files say, in words. With any, nothing is fresh.
     """
 
@@ -30,6 +31,7 @@ class ServedModel(Frozen):
     model: ModelIdentity
     on_stale: OnStale = OnStale.REFUSE
     names: tuple[str, ...] = ()
+    overhead_budget: float | None = Field(default=None, gt=0, lt=1)
     overrides: tuple[str, ...] = ()
 
     @property

@@ -25,16 +25,19 @@ from vllm.entrypoints.serve.utils.api_utils import validate_json_request
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from api.app import ROUTERS, attach
+from api.budget import Door
 from api.chat import Core, answer_steered
 from api.deployment import Deployment
+from api.engine import Overhead
 from api.model import ServedModel
+from api.overhead import watched
 from api.routes import check_routes
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.overrides import resolved
 from featurehub.errors import ArtifactNotFound, EngineError, EngineUnavailable, InvalidConfig
 from featurehub.pieces import pieces
 from featurehub.settings import FRONTEND
-from featurehub.store import Store, open_store
+from featurehub.store import open_store
 
 __all__ = ["FeaturehubRoutes", "VllmEngine"]
 
@@ -89,6 +92,14 @@ class VllmEngine:
         except EngineDeadError:
             return False
         return True
+
+    async def overhead(self) -> Overhead:
+        """What our part of its steps has cost; of several workers, the most of each. Raises EngineUnavailable."""
+        try:
+            workers = await self.client.collective_rpc("featurehub_overhead")
+        except EngineDeadError as error:
+            raise EngineUnavailable(GONE) from error
+        return Overhead(**{name: max(worker[name] for worker in workers) for name in Overhead._fields})
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -145,22 +156,22 @@ class FeaturehubRoutes:
         except ArtifactNotFound:
             store.close()
             raise
-        close_at_shutdown(self.app, store)
         engine = VllmEngine(engine_client) if engine_client is not None else None
-        state.featurehub = Deployment(store, served, engine)
+        deployment = state.featurehub = Deployment(store, served, engine, door=Door(served.overhead_budget))
+        live_with(self.app, deployment)
 
 
-def close_at_shutdown(app: FastAPI, store: Store) -> None:
-    """Closes the store after vLLM's own lifespan has ended."""
+def live_with(app: FastAPI, deployment: Deployment) -> None:
+    """Watches the engine while vLLM's own lifespan lasts, and closes the store after it has ended."""
     whole = app.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
         try:
-            async with whole(app) as state:
+            async with whole(app) as state, watched(deployment.engine, deployment.door):
                 yield state
         finally:
-            store.close()
+            deployment.store.close()
 
     app.router.lifespan_context = lifespan
 

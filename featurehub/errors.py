@@ -17,6 +17,7 @@ FeaturehubError
 │   ├── UnsupportedModel     an architecture or layer convention that the engine does not know
 │   ├── SteeringLost         steering was asked for and did not run; the unsteered answer is refused
 │   ├── SteeringUnsupported  a server without an engine or an SAE; trying again does not help
+│   ├── OverheadExceeded     steering takes more of each step than its budget; optional work is refused for now
 │   └── EngineUnavailable    the engine is gone; try again later
 ├── StoreError
 │   ├── StoreBusy            another process is writing to the feature database
@@ -42,6 +43,7 @@ __all__ = [
     "InvalidInput",
     "ModelNotFound",
     "NotFound",
+    "OverheadExceeded",
     "StaleFeature",
     "SteeringLost",
     "SteeringUnsupported",
@@ -191,6 +193,12 @@ class SteeringUnsupported(EngineError):
     """This server cannot steer: it has no engine or no SAE. Trying again does not help."""
 
     code = "steering_unsupported"
+
+
+class OverheadExceeded(EngineError):
+    """Steering takes more of each step than its budget, so optional work is refused. Trying later may help."""
+
+    code = "overhead_exceeded"
 
 
 class EngineUnavailable(EngineError):

@@ -50,6 +50,9 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     on_stale: Annotated[OnStale, typer.Option(help="What a request for a stale feature gets.")] = OnStale.REFUSE,
+    overhead_budget: Annotated[
+        str, typer.Option(help="The share of each step that steering may take, such as 3%; by default any.")
+    ] = "",
     eager: Annotated[bool, typer.Option("--eager", help="Without torch.compile: starts faster, runs slower.")] = False,
     demo: Annotated[bool, typer.Option("--demo", help="Serve SmolLM2 with the SAE that ships.")] = False,
     planted: Annotated[bool, typer.Option("--planted", help="Serve the model with planted concepts.")] = False,
@@ -80,7 +83,7 @@ def serve(
         raise InvalidInput("give MODEL and --sae, or --demo, or --planted", param="model" if model is None else "sae")
     options = ServeOptions(host=host, port=port, served_model_name=name, eager=eager, extra=context.args)
     db = db or database_path()
-    serve_model(model, folder_of(sae, db), db, on_stale, options)
+    serve_model(model, folder_of(sae, db), db, on_stale, overhead_budget, options)
 
 
 @drift_app.command("check")
@@ -126,10 +129,13 @@ def features_search(query: str, db: Database = "", limit: int = 10) -> None:
 
 
 @app.command()
-def doctor() -> None:
-    """Check that the four packages belong to one installation."""
+def doctor(
+    server: Annotated[str, typer.Option(help="Address of a running server; shows what steering costs it.")] = "",
+) -> None:
+    """Check that the four packages belong to one installation, and what steering costs a running server."""
     from importlib.util import find_spec
 
+    from featurehub.cli.overhead import show_overhead
     from featurehub.errors import InvalidConfig
 
     root = Path(__file__).resolve().parents[2]
@@ -141,6 +147,8 @@ def doctor() -> None:
                 f"the package {package!r} comes from {found}, not {root}: another distribution hides it"
             )
         output.print(Text.assemble(("✓", "green"), f" {package}"))
+    if server:
+        show_overhead(server)
 
 
 def quiet() -> None:

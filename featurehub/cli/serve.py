@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from api.budget import parse_budget
 from api.model import ServedModel
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
@@ -22,7 +23,9 @@ from featurehub.store import Reader, open_store
 __all__ = ["serve_model"]
 
 
-def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, options: ServeOptions) -> None:
+def serve_model(
+    model: Path, sae: Path, database: str, on_stale: OnStale, overhead_budget: str, options: ServeOptions
+) -> None:
     """Serves a model with the features of an SAE; blocks until the server is told to stop.
 
     Args:
@@ -30,6 +33,7 @@ def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, option
         sae: Folder of the artifact.
         database: Path of the feature database, in which the SAE must be registered.
         on_stale: What the server does if a request names a stale feature.
+        overhead_budget: The share of each step that steering may take, such as "3%" or "0.03"; "" for no budget.
         options: How vLLM's server is started.
 
     Raises:
@@ -40,6 +44,7 @@ def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, option
         UnsupportedModel: No hook can be put into the model.
         InvalidInput: The model cannot be read, or an option does not suit.
     """
+    budget = parse_budget(overhead_budget) if overhead_budget else None
     artifact = open_artifact(sae.resolve())
     verify(artifact)
     Dictionary.load(artifact.weights)
@@ -54,6 +59,7 @@ def serve_model(model: Path, sae: Path, database: str, on_stale: OnStale, option
             model=identity,
             on_stale=on_stale,
             names=launch.names,
+            overhead_budget=budget,
             overrides=launch.overrides,
         )
         console.print(freshness(reader, artifact, served), soft_wrap=True)

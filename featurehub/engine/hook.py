@@ -20,6 +20,7 @@ from vllm.utils.torch_utils import direct_register_custom_op
 
 from featurehub.engine.captures import Wanted
 from featurehub.engine.conditions import Conditions, is_met
+from featurehub.engine.overhead import METER
 from featurehub.engine.reading import ReadersBySae, Readings
 from featurehub.engine.rows import DeviceStep, Step
 from featurehub.engine.sheet import Place, place
@@ -227,8 +228,9 @@ _LIBRARY = Library("featurehub", "FRAGMENT")
 
 
 def edit_stream(hidden: Tensor, residual: Tensor | None, hook: str) -> None:
-    width = hidden.shape[-1]
-    HOOKS[hook].run(hidden.view(-1, width), residual.view(-1, width) if residual is not None else None)
+    with METER.op:
+        width = hidden.shape[-1]
+        HOOKS[hook].run(hidden.view(-1, width), residual.view(-1, width) if residual is not None else None)
 
 
 def edit_stream_fake(hidden: Tensor, residual: Tensor | None, hook: str) -> None:

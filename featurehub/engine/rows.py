@@ -201,6 +201,10 @@ class Rows:
         self.stop_reading(row)
         self.steerings[row] = steering.model_copy(update={"report": ""})
 
+    def reading_now(self) -> int:
+        """How many requests read activations."""
+        return sum(reader is not None for reader in self.readers)
+
     def capturing(self, batch: Batch) -> Mapping[str, Sequence[Wanted]]:
         """By hook point, what to capture of a batch."""
         capturing: dict[str, list[Wanted]] = {}

@@ -16,6 +16,7 @@ from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 from featurehub.edits import Steering
 from featurehub.engine.checks import prompt_len
 from featurehub.engine.hookset import HookSet, PausedRequest, current
+from featurehub.engine.overhead import METER
 from featurehub.engine.rows import Batch
 from featurehub.engine.seeds import protect_generators
 from featurehub.engine.wrapping import run_after
@@ -122,14 +123,17 @@ def install() -> None:
 
 
 def begin_step(runner: Any, result: Any, scheduler_output: Any, num_scheduled_tokens: np.ndarray) -> None:
-    protect_generators(runner)
-    if (hooks := current()) is not None:
-        adapter_of(runner, hooks).begin_step(runner, scheduler_output, num_scheduled_tokens)
+    METER.begin_step(len(runner.input_batch.req_ids) > len(scheduler_output.scheduled_new_reqs))
+    with METER.host:
+        protect_generators(runner)
+        if (hooks := current()) is not None:
+            adapter_of(runner, hooks).begin_step(runner, scheduler_output, num_scheduled_tokens)
 
 
 def end_step(runner: Any, result: Any, logits: Any, spec_decode_metadata: Any) -> None:
     if (hooks := current()) is not None and hooks.may_end:
-        adapter_of(runner, hooks).end_step(runner, result.sampled_token_ids)
+        with METER.host:
+            adapter_of(runner, hooks).end_step(runner, result.sampled_token_ids)
 
 
 def adapter_of(runner: Any, hooks: HookSet) -> Adapter:

@@ -20,6 +20,7 @@ import numpy as np
 
 from featurehub.engine.checks import prompt_len
 from featurehub.engine.hookset import HookSet, PausedRequest, current
+from featurehub.engine.overhead import METER
 from featurehub.engine.rows import Batch
 from featurehub.errors import FeaturehubError, UnsupportedModel
 
@@ -113,7 +114,8 @@ class AbortingSampler:
 
     def __call__(self, logits: Any, input_batch: Any, *args: Any, **kwargs: Any) -> Any:
         output = self._sampler(logits, input_batch, *args, **kwargs)
-        self._adapter.end_step(input_batch, output.sampled_token_ids)
+        with METER.host:
+            self._adapter.end_step(input_batch, output.sampled_token_ids)
         return output
 
     def __getattr__(self, name: str) -> Any:
@@ -143,17 +145,24 @@ def hooked_state(base: type[Any]) -> type[Any]:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.featurehub = StateAdapter(hooks)
+            self.featurehub_came = 0
 
         def add_request(self, req_index: int, new_req_data: Any) -> None:
             super().add_request(req_index, new_req_data)
-            self.featurehub.add(new_req_data)
+            self.featurehub_came += 1
+            with METER.host:
+                self.featurehub.add(new_req_data)
 
         def remove_request(self, req_id: str) -> None:
             super().remove_request(req_id)
-            self.featurehub.remove(req_id)
+            with METER.host:
+                self.featurehub.remove(req_id)
 
         def prepare_inputs(self, input_batch: Any, req_states: Any) -> dict[str, Any]:
-            self.featurehub.begin_step(input_batch)
+            METER.begin_step(input_batch.num_reqs > self.featurehub_came)
+            self.featurehub_came = 0
+            with METER.host:
+                self.featurehub.begin_step(input_batch)
             return super().prepare_inputs(input_batch, req_states)
 
         def prepare_dummy_inputs(self, num_reqs: int, num_tokens: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from featurehub.engine.hookset import current
+from featurehub.engine.overhead import METER
 from featurehub.report import Wire
 
 __all__ = ["EXTENSION", "HookWorker"]
@@ -33,7 +34,8 @@ class HookWorker:
             For each key a ``SteerReport``; None if nothing is known of the request.
         """
         hooks = current()
-        return hooks.wires(keys) if hooks is not None else [None for _ in keys]
+        with METER.host:
+            return hooks.wires(keys) if hooks is not None else [None for _ in keys]
 
     def featurehub_captured(self, keys: Sequence[str], point: str) -> list[Tensor]:
         """Takes the streams captured at a hook point.
@@ -50,4 +52,15 @@ class HookWorker:
             SteeringLost: The first tokens of a stream were dropped.
         """
         hooks = current()
-        return [hooks.captured(key, point) for key in keys] if hooks is not None else []
+        with METER.host:
+            return [hooks.captured(key, point) for key in keys] if hooks is not None else []
+
+    def featurehub_overhead(self) -> dict[str, float]:
+        """What our part of the steps has cost so far.
+
+        Returns:
+            The sums of ``featurehub.engine.overhead.Seconds`` under their names, and under ``reading`` how many
+            requests read activations now.
+        """
+        hooks = current()
+        return {**METER.counted._asdict(), "reading": hooks.rows.reading_now() if hooks is not None else 0}

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from starlette.datastructures import State
 
 from api.deployment import Deployment
-from api.engine import FakeEngine
+from api.engine import FakeEngine, Overhead
 from api.model import ServedModel
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
@@ -201,8 +201,10 @@ class Client:
         self.dead = dead
         self.calls: list[list[str]] = []
 
-    async def collective_rpc(self, method: str, args: tuple[Any, ...]) -> list[Any]:
+    async def collective_rpc(self, method: str, args: tuple[Any, ...] = ()) -> list[Any]:
         await self.check_health()
+        if not args:
+            return self.answers
         self.calls.append(args[0])
         await asyncio.sleep(0)
         return [[answer and {**answer, "method": method, "key": key} for key in args[0]] for answer in self.answers]
@@ -248,8 +250,17 @@ def test_a_dead_engine_is_known_as_such() -> None:
 
     engine = VllmEngine(Client([], dead=True))  # type: ignore[arg-type]
     assert not asyncio.run(engine.alive())
-    with pytest.raises(EngineUnavailable):
-        asyncio.run(engine.report("key"))
+    for ask in (lambda: engine.report("key"), engine.overhead):
+        with pytest.raises(EngineUnavailable):
+            asyncio.run(ask())
+
+
+def test_what_steps_cost_is_the_most_of_each_among_the_workers() -> None:
+    from api.serving import VllmEngine
+
+    sums = [dict(zip(Overhead._fields, each, strict=True)) for each in ((9.0, 0.3, 0.1, 2), (8.0, 0.2, 0.4, 2))]
+    engine = VllmEngine(Client(sums))  # type: ignore[arg-type]
+    assert asyncio.run(engine.overhead()) == Overhead(steps=9.0, host=0.3, op=0.4, reading=2)
 
 
 class Renderer:
@@ -293,8 +304,11 @@ def serving(store: Store, sae: str = SAE) -> ServedModel:
 
 def test_a_boot_needs_its_configuration_and_its_sae(store: Store) -> None:
     here = boot(FastAPI(), serving(store)).featurehub
-    assert (here.scope.saes, here.engine) == ((SAE,), None)
+    assert (here.scope.saes, here.engine, here.door.budget) == ((SAE,), None, None)
     here.store.close()
+    limited = boot(FastAPI(), serving(store).model_copy(update={"overhead_budget": 0.03})).featurehub
+    assert limited.door.budget == 0.03
+    limited.store.close()
     with pytest.raises(InvalidConfig):
         boot(FastAPI(), None)
     with pytest.raises(ArtifactNotFound):

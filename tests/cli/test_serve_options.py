@@ -12,6 +12,7 @@ from featurehub.cli.demo import planted, serving
 from featurehub.cli.main import app
 from featurehub.cli.registry import location
 from featurehub.engine.server import ServeOptions
+from featurehub.errors import InvalidInput
 
 
 def given_to_vllm(command: Sequence[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -45,3 +46,21 @@ def test_the_operator_has_the_last_word(tmp_path: Path, monkeypatch: pytest.Monk
 def test_other_models_get_what_vllm_gives_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = given_to_vllm([str(tmp_path), "--sae", str(tmp_path)], tmp_path, monkeypatch)
     assert "--gpu-memory-utilization" not in told
+
+
+def test_a_budget_travels_to_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[str] = []
+    monkeypatch.setattr(serve, "serve_model", lambda *given: kept.append(given[-2]))
+    monkeypatch.setattr(location, "folder_of", lambda sae, db: tmp_path)
+    command = ["serve", str(tmp_path), "--sae", str(tmp_path), "--overhead-budget", "3%", "--max-model-len", "64"]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    assert kept == ["3%"]
+
+
+def test_a_budget_that_is_none_is_refused_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(location, "folder_of", lambda sae, db: tmp_path)
+    command = ["serve", str(tmp_path), "--sae", str(tmp_path), "--overhead-budget", "3"]
+    with pytest.raises(InvalidInput, match=r"budget of '3'.*such as 3%"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
