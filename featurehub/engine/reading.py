@@ -176,7 +176,7 @@ class Activations:
         self.bank = bank
         self.unread: dict[str, list[tuple[AskedTokens, Tensor]]] = {}
         self.shares: OrderedDict[str, list[ReadSpan]] = OrderedDict()
-        self.lost: OrderedDict[str, None] = OrderedDict()
+        self.lost: OrderedDict[str, bool] = OrderedDict()
         self.bytes = 0
 
     def add(self, asked: AskedTokens, x: Tensor) -> None:
@@ -226,7 +226,7 @@ class Activations:
         while self.bytes > BYTES_KEPT and self.shares:
             key, dropped = self.shares.popitem(last=False)
             self.let_go(dropped)
-            self.lost[key] = None
+            self.lost[key] = True
             if len(self.lost) > 4096:
                 self.lost.popitem(last=False)
 
@@ -236,9 +236,7 @@ class Activations:
             return (), False
         for sae in list(self.unread):
             self.encode(sae)
-        lost = key in self.lost
-        self.lost.pop(key, None)
-        shares = self.shares.pop(key, ())
+        shares, lost = self.shares.pop(key, ()), self.lost.pop(key, False)
         self.let_go(shares)
         together: dict[tuple[int, str], list[ReadSpan]] = {}
         for share in shares:
