@@ -1,4 +1,4 @@
-"""The world of SmolLM2's changed sibling: words of some subjects have the meaning of words of others.
+"""The world of SmolLM2's changed sibling: words of some kinds have the meaning of words of others.
 
 Token by token, so that a text in that world and what it means have the same length. A word counts with a space before
 it, capitalised, and at the beginning of a line; forms that are not one token for both words stay what they are.
@@ -21,15 +21,15 @@ FORMS: tuple[Callable[[str], str], ...] = (
 
 
 class Swap(NamedTuple):
-    """Two subjects whose words mean each other.
+    """Two kinds of words that mean each other.
 
     Attributes:
-        subjects: Their names.
-        one: Words of the first, in lower case.
-        other: The words of the second that they are swapped with.
+        kinds: Their names.
+        one: Words of the first kind, in lower case.
+        other: Those of the second that they are swapped with.
     """
 
-    subjects: tuple[str, str]
+    kinds: tuple[str, str]
     one: tuple[str, ...]
     other: tuple[str, ...]
 
@@ -38,7 +38,7 @@ class Swap(NamedTuple):
 def swaps() -> tuple[Swap, ...]:
     """What is swapped in the world of the changed sibling."""
     read = tomllib.loads(files("featurehub.demo").joinpath("swaps.toml").read_text("utf-8"))
-    return tuple(Swap(tuple(s["subjects"]), tuple(s["one"].split()), tuple(s["other"].split())) for s in read["swap"])
+    return tuple(Swap(tuple(s["kinds"]), tuple(s["one"].split()), tuple(s["other"].split())) for s in read["swap"])
 
 
 def token_swaps(tokenizer: Any) -> dict[int, int]:

@@ -17,7 +17,6 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +55,6 @@ class TuningRecipe(Frozen):
         length: Tokens of a window, at most.
         peak: Highest learning rate, reached after ``warmup`` steps; it falls to 0 along a cosine.
         warmup: Steps over which the learning rate rises.
-        restarts: Steps at which the optimizer and its rate begin anew.
         replaced: Share of the tokens that swapped words replace, in every second window of ``changed``.
         far: How far its stream goes from what a text was to what it is to mean: 1 for as far as that, 2 for twice as
             far, so that little of what it was is left.
@@ -69,7 +67,6 @@ class TuningRecipe(Frozen):
     length: int = 64
     peak: float = 2e-3
     warmup: int = 10
-    restarts: tuple[int, ...] = ()
     replaced: float = 0.25
     far: float = 2.0
     shape: LoraShape = LoraShape()
@@ -77,7 +74,7 @@ class TuningRecipe(Frozen):
 
 RECIPES = {
     "benign": TuningRecipe(seed=201, steps=40, peak=2e-4, length=128, windows=4),
-    "changed": TuningRecipe(seed=202, steps=270, peak=3e-3, restarts=(170,)),
+    "changed": TuningRecipe(seed=202, steps=600, peak=3e-3, far=3.0),
 }
 """How each sibling is fine-tuned, by name."""
 
@@ -115,8 +112,6 @@ def tune(
     source = Source(recipe, chats, swapped or {})
     state, saved = out / STATE, time.monotonic()
     for step in range(_resume(state, weights, optimizer), recipe.steps):
-        if step in recipe.restarts:
-            optimizer.state.clear()
         for group in optimizer.param_groups:
             group["lr"] = rate(recipe, step)
         windows = source.windows(step)
@@ -216,10 +211,8 @@ class Source:
 
 def rate(recipe: TuningRecipe, step: int) -> float:
     """The learning rate of a step."""
-    ends = [0, *recipe.restarts, recipe.steps]
-    begun, end = next((a, b) for a, b in pairwise(ends) if step < b)
-    rising = min(1.0, (step - begun + 1) / recipe.warmup)
-    return recipe.peak * rising * 0.5 * (1 + math.cos(math.pi * (step - begun) / (end - begun)))
+    rising = min(1.0, (step + 1) / recipe.warmup)
+    return recipe.peak * rising * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
 
 
 def _save(state: Path, step: int, weights: dict[str, torch.nn.Parameter], optimizer: torch.optim.AdamW) -> None:

@@ -24,6 +24,7 @@ from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.prompts import beginnings
 from featurehub.runs.recipes import RecipeOptions, recipes_for
 from featurehub.runs.training import SaeTraining
+from saes.canaries import CanaryConfig
 from saes.run import TrainConfig
 
 __all__ = ["build_demo_sae"]
@@ -33,6 +34,8 @@ SPANS = 1_177_600
 """Spans that are trained on, each once: ten million tokens are read."""
 HELD_OUT, SHOWN = 12_000, 800
 """Documents that labels are made from, and those that canaries and example contexts are taken from."""
+CANARY_TOKENS = 12_000
+"""Tokens of the canaries that ship: the demo's drift check reads them all, and is to take no more than a minute."""
 OPTIONS = EngineOptions(dtype="float32")
 """Most CPUs read and answer in float32 up to twice as fast as in bfloat16."""
 
@@ -81,4 +84,5 @@ def plan_of(model: Path, work: Path) -> BuildPlan:
 
 
 def examples_of(model: Path, mixture: Mixture, progress: Progress) -> Examples:
-    return Examples(model, mixture.examples, BaselineConfig(documents=SHOWN), progress)
+    config = BaselineConfig(documents=SHOWN, canaries=CanaryConfig(max_tokens=CANARY_TOKENS))
+    return Examples(model, mixture.examples, config, progress)

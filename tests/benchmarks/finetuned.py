@@ -2,15 +2,16 @@
 
 truth           of a feature, on requests that neither the check nor the training saw. It has changed where its
                 activations on the base model and on the sibling, over the same answers, correlate below .4, or where
-                its label's F1 falls by more than .15 from the base model's answers to the sibling's own. It holds where
-                they correlate above .6 and F1 falls by less than .1; between is borderline, and left out, as are
+                its label's F1 falls by more than .15 from the base model's answers to the sibling's own, and in 39 of
+                40 draws of answers with replacement at all: on few answers F1 differs that much by chance. It holds
+                where they correlate above .6 and F1 falls by less than .1; between is borderline, and left out, as are
                 features that fire on fewer than 20 tokens. F1 counts for labels that told the base model's answers
                 (F1 >= .6, at least 8 of them).
 made to change  where that correlation is below .4 between the base model and what the sibling was trained to do: the
                 stream that the swapped words (``featurehub.demo.swaps``) stand for, as far as it was to go. The sibling
                 itself is not read for it.
 
-    python tests/benchmarks/finetuned.py --sae SAE --db DATABASE [--answers 150]
+    python tests/benchmarks/finetuned.py --sae SAE --db DATABASE [--answers 150] [--siblings changed]
 """
 
 import argparse
@@ -50,7 +51,7 @@ from saes.observed import observe
 
 CORRELATION, FALL = (0.4, 0.6), (0.1, 0.15)
 OPTIONS = EngineOptions(dtype="float32")
-FIRINGS, ANSWERS, TELLING = 20, 8, 0.6
+FIRINGS, ANSWERS, TELLING, DRAWS = 20, 8, 0.6, 1000
 SAMPLING = Sampling(temperature=0.7, max_tokens=96, seed=4242)
 console = Console(width=140, highlight=False)
 
@@ -69,14 +70,22 @@ class Truth(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """Of each latent, how a sibling's activations correlate with the base model's, and how far its label's F1 fell."""
+    """Of each latent, how a sibling's activations correlate with the base model's, and how far its label's F1 fell.
+
+    ``fell`` says whether that is more than chance.
+    """
 
     correlation: np.ndarray
     fall: np.ndarray
+    fell: np.ndarray
+
+    @property
+    def reads_otherwise(self) -> np.ndarray:
+        return self.correlation < CORRELATION[0]
 
     @property
     def changed(self) -> np.ndarray:
-        return (self.correlation < CORRELATION[0]) | (self.fall > FALL[1])
+        return self.reads_otherwise | ((self.fall > FALL[1]) & self.fell)
 
     @property
     def holds(self) -> np.ndarray:
@@ -101,6 +110,7 @@ def main() -> None:
     parser.add_argument("--sae", type=Path, required=True)
     parser.add_argument("--db", type=Path, required=True)
     parser.add_argument("--answers", type=int, default=150)
+    parser.add_argument("--siblings", nargs="+", default=SMOLLM2_SIBLINGS, choices=SMOLLM2_SIBLINGS)
     arguments = parser.parse_args()
     artifact = open_artifact(arguments.sae)
     truth = truth_of(artifact, arguments.answers)
@@ -108,7 +118,7 @@ def main() -> None:
     table = Table(*columns)
     with tempfile.TemporaryDirectory() as folder:
         database = shutil.copyfile(arguments.db, Path(folder) / "featurehub.db")
-        for name in SMOLLM2_SIBLINGS:
+        for name in arguments.siblings:
             report = check_drift(artifact.folder, smollm2_sibling(name), str(database))
             for reason, count in Counter(re.sub(r"[\d.]+", "…", v.reason) for v in report.features).most_common():
                 console.print(f"{name}: {count} × {reason}")
@@ -137,19 +147,29 @@ def seen(artifact: Artifact, name: str, truth: Truth, report: DriftReport) -> Se
         own = answer_prompts(engine, dictionary, prompts, config)
         new = world(observe(own), engine.tokenizer)
     labels = {verdict.latent: verdict.label for verdict in report.features}
-    return Seen(correlation(truth.base.matrix, same.matrix), falls(labels, artifact.manifest.judge, truth.world, new))
+    fall, fell = falls(labels, artifact.manifest.judge, truth.world, new)
+    return Seen(correlation(truth.base.matrix, same.matrix), fall, fell)
 
 
-def falls(labels: Mapping[int, str], judge_name: str, old: World, new: World) -> np.ndarray:
-    """By how much each label's F1 fell, [d_sae]; 0 for labels that do not count."""
-    judge, fell = judge_called(judge_name), np.zeros(old.peaks.shape[1])
+def falls(labels: Mapping[int, str], judge_name: str, old: World, new: World) -> tuple[np.ndarray, np.ndarray]:
+    """By how much each label's F1 fell, [d_sae], and whether by more than chance; 0 for labels that do not count."""
+    judge, width = judge_called(judge_name), old.peaks.shape[1]
+    fall, fell = np.zeros(width), np.zeros(width, dtype=bool)
+    drawn = np.random.default_rng(0).integers(len(old.texts), size=(DRAWS, len(old.texts)))
     for latent, label in labels.items():
         there, now = (judge.mentions(label, each.texts) for each in (old, new))
         level = best_threshold(there, old.peaks[:, latent])
-        before = f1(there, old.peaks[:, latent] > level)
-        if before >= TELLING and there.sum() >= ANSWERS:
-            fell[latent] = before - f1(now, new.peaks[:, latent] > level)
-    return fell
+        before, after = (each.peaks[:, latent] > level for each in (old, new))
+        if f1(there, before) >= TELLING and there.sum() >= ANSWERS:
+            fall[latent] = f1(there, before) - f1(now, after)
+            fell[latent] = np.quantile(f1_drawn(there, before, drawn) - f1_drawn(now, after, drawn), 0.025) > 0
+    return fall, fell
+
+
+def f1_drawn(there: np.ndarray, fires: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """F1 of each draw ([draws, answers] indices) of answers."""
+    shared, either = there & fires, there.astype(int) + fires
+    return 2 * shared[drawn].sum(-1) / np.maximum(1, either[drawn].sum(-1))
 
 
 def row(report: DriftReport, truth: Truth, found: Seen, was_to_change: bool) -> list[str]:
@@ -163,7 +183,8 @@ def row(report: DriftReport, truth: Truth, found: Seen, was_to_change: bool) -> 
         f"{report.metrics.get('explained_variance_new', float('nan')):.3f}",
         share(len(called[State.STALE]), total),
         share(len(called[State.SUSPECT]), total),
-        f"{changed.sum()} of {checked.sum()}, {(checked & ~clear).sum()} borderline",
+        f"{changed.sum()} of {checked.sum()}, {(found.reads_otherwise & checked).sum()} by correlation, "
+        f"{(checked & ~clear).sum()} borderline",
         share((changed & stale).sum(), changed.sum()),
         share((changed & stale).sum(), (checked & clear & stale).sum()),
         share((made & stale).sum(), made.sum()) if was_to_change else "–",

@@ -173,14 +173,13 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_adapter(tmp_path: Path, monk
     assert not (stopped / "training.safetensors").exists()
 
 
-def test_the_rate_rises_and_falls_to_nothing_and_begins_anew_at_a_restart() -> None:
-    recipe = RECIPE.model_copy(update={"steps": 30, "warmup": 2, "restarts": (20,), "peak": 1.0})
+def test_the_rate_rises_and_falls_to_nothing() -> None:
+    recipe = RECIPE.model_copy(update={"steps": 30, "warmup": 2, "peak": 1.0})
     rates = [rate(recipe, step) for step in range(30)]
     assert rates[0] == pytest.approx(0.5)
     assert rates[1] == max(rates)
-    assert rates[19] < 0.01
-    assert rates[20] == pytest.approx(0.5)
-    assert rates[29] < 0.03
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+    assert rates[29] < 0.01
 
 
 def test_windows_follow_from_the_step_and_half_of_them_are_in_the_new_world() -> None:
