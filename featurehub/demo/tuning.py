@@ -74,7 +74,7 @@ class TuningRecipe(Frozen):
 
 RECIPES = {
     "benign": TuningRecipe(seed=201, steps=40, peak=2e-4, length=128, windows=4),
-    "changed": TuningRecipe(seed=202, steps=600, peak=3e-3, far=3.0),
+    "changed": TuningRecipe(seed=202, steps=240, peak=3e-3),
 }
 """How each sibling is fine-tuned, by name."""
 
