@@ -7,8 +7,8 @@ two completion routes replace vLLM's routes of the same path and call them.
 import asyncio
 import os
 from argparse import Namespace
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
 from functools import cached_property, wraps
 from typing import Any
@@ -45,6 +45,15 @@ router = APIRouter()
 GONE = "the engine is gone; the server restarts it or ends. Try again later."
 
 
+@contextmanager
+def gone_if_dead() -> Iterator[None]:
+    """Raises EngineUnavailable where vLLM raises that its engine is dead."""
+    try:
+        yield
+    except EngineDeadError as error:
+        raise EngineUnavailable(GONE) from error
+
+
 class VllmEngine:
     """``api.engine.SteeringEngine`` on vLLM's client.
 
@@ -67,11 +76,9 @@ class VllmEngine:
         """Takes the counts that a worker kept under ``key``; None where no worker has any. Raises EngineUnavailable."""
         self.keys.append(key)
         call = self.next = self.next or asyncio.create_task(self.reports())
-        try:
+        with gone_if_dead():
             # Shielded: a client that goes away must not take the others' reports with it.
             return (await asyncio.shield(call)).get(key)
-        except EngineDeadError as error:
-            raise EngineUnavailable(GONE) from error
 
     async def reports(self) -> Mapping[str, Any]:
         """Takes the reports of all keys that wait, by key. Raises EngineDeadError."""
@@ -95,10 +102,8 @@ class VllmEngine:
 
     async def overhead(self) -> Overhead:
         """What our part of its steps has cost; of several workers, the most of each. Raises EngineUnavailable."""
-        try:
+        with gone_if_dead():
             workers = await self.client.collective_rpc("featurehub_overhead")
-        except EngineDeadError as error:
-            raise EngineUnavailable(GONE) from error
         return Overhead(**{name: max(worker[name] for worker in workers) for name in Overhead._fields})
 
     @cached_property
@@ -192,10 +197,8 @@ def while_alive(core: Core[Any]) -> Core[Any]:
 
     @wraps(core)
     async def run(body: Any, request: Request) -> Response | None:
-        try:
+        with gone_if_dead():
             return await core(body, request)
-        except EngineDeadError as error:
-            raise EngineUnavailable(GONE) from error
 
     return run
 

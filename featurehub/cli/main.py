@@ -135,7 +135,6 @@ def doctor(
     """Check that the four packages belong to one installation, and what steering costs a running server."""
     from importlib.util import find_spec
 
-    from featurehub.cli.overhead import show_overhead
     from featurehub.errors import InvalidConfig
 
     root = Path(__file__).resolve().parents[2]
@@ -148,6 +147,8 @@ def doctor(
             )
         output.print(Text.assemble(("✓", "green"), f" {package}"))
     if server:
+        from featurehub.cli.overhead import show_overhead
+
         show_overhead(server)
 
 
