@@ -59,10 +59,10 @@ def again(before: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def test_a_killed_engine_is_a_503(url: str, before: dict[str, Any]) -> None:
+    [engine] = engines(url)  # Found first: it may take a second, in which the answer would end.
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ask, url, max_tokens=400, ignore_eos=True)
         time.sleep(0.5)
-        [engine] = engines(url)
         engine.kill()
         gone = waiting.result()
     assert gone.status_code == 503
