@@ -11,6 +11,7 @@
 4. *Does it still steer?* Not asked here; ``steers`` stays unchecked.
 """
 
+import math
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ from featurehub.verdicts import DriftReport, FeatureVerdict
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids
 from saes.drift.rules import FeatureMeasures, Thresholds, judge_artifact, judge_feature, reconstructs
-from saes.drift.scores import best_threshold, correlation, f1
+from saes.drift.scores import best_threshold, correlation, f1, f1_error
 from saes.drift.tokens import disagreement
 from saes.observed import Observations, observe
 from saes.reader import StreamReader
@@ -257,6 +258,7 @@ def measure_feature(
     level = best_threshold(truths[0], peaks[0])
     fires = [each > level for each in peaks]
     text_old, text_new, world_old, world_new = map(f1, truths, fires)
+    error = math.hypot(*map(f1_error, truths[2:], fires[2:]))
     return FeatureMeasures(
         latent=latent,
         label=label,
@@ -264,6 +266,7 @@ def measure_feature(
         f1_text_new=text_new,
         f1_world_old=world_old,
         f1_world_new=world_new,
+        f1_world_error=error,
         positives_text=int(truths[0].sum()),
         positives_world_old=occurrences(truths[2], fires[2]),
         positives_world=occurrences(truths[3], fires[3]),

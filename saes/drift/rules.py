@@ -8,7 +8,8 @@ A feature's reading is judged by what its label promises: the F1 between "the la
    power if there are too few firings.
 2. stale     the F1 fell by more than ``fall_text`` on the old canaries, or by more than ``fall_world`` on answers that
              the new model gave to the canaries' prompts, or the new model no longer says what the label names
-3. suspect   the F1 held, but the activations correlate below ``r_suspect``
+3. suspect   the F1 on such answers fell as far, but so few answers differ as much by chance; or it held, and the
+             activations correlate below ``r_suspect``
 4. fresh     otherwise
 
 The artifact: stale where it no longer reconstructs (EV below ``ev_stale`` of what it was; then every feature is) or
@@ -34,7 +35,9 @@ class Thresholds(Frozen):
         f1_min: A label is judged only if its F1 on the old canaries was at least this.
         positives_min: A label is judged only if it occurs in at least this many answers.
         fall_text: Stale if the F1 on the old canaries falls by more than this.
-        fall_world: Stale if the F1 on the models' own answers falls by more than this.
+        fall_world: Stale if the F1 on the models' own answers falls by more than this, and by more than chance.
+        errors: A fall on answers is more than chance if it is more than this many standard errors. Of a feature that
+            holds, it is more than two of them once in forty times.
         r_suspect: Suspect if old and new activations correlate less than this.
         r_stale: Stale if they correlate less than this and the label cannot be judged.
         firings_min: Tokens on which a feature must have fired for its correlation to decide.
@@ -48,6 +51,7 @@ class Thresholds(Frozen):
     positives_min: int = 8
     fall_text: float = 0.10
     fall_world: float = 0.15
+    errors: float = 2.0
     r_suspect: float = 0.7
     r_stale: float = 0.4
     firings_min: int = 20
@@ -66,6 +70,7 @@ class FeatureMeasures(NamedTuple):
         f1_text_new: F1 on the old canaries as read by the new model.
         f1_world_old: F1 on the old model's own answers.
         f1_world_new: F1 on the new model's own answers.
+        f1_world_error: Standard error of the difference of the two, since both models' answers were drawn.
         positives_text: Number of old canaries with the label.
         positives_world_old: Number of the old model's answers with the label or with the feature, whichever is more.
         positives_world: The same of the new model's answers.
@@ -79,6 +84,7 @@ class FeatureMeasures(NamedTuple):
     f1_text_new: float
     f1_world_old: float
     f1_world_new: float
+    f1_world_error: float
     positives_text: int
     positives_world_old: int
     positives_world: int
@@ -114,9 +120,12 @@ def has_label_power(m: FeatureMeasures, t: Thresholds) -> bool:
 def by_label(m: FeatureMeasures, t: Thresholds) -> tuple[State, str]:
     if m.f1_text_old - m.f1_text_new > t.fall_text:
         return State.STALE, f"on the old canaries its label's F1 fell from {m.f1_text_old:.2f} to {m.f1_text_new:.2f}"
-    if m.positives_world >= t.positives_min and m.f1_world_old - m.f1_world_new > t.fall_world:
-        fell = f"from {m.f1_world_old:.2f} to {m.f1_world_new:.2f}"
-        return State.STALE, f"on answers of the new model its label's F1 fell {fell}"
+    fall = m.f1_world_old - m.f1_world_new
+    if m.positives_world >= t.positives_min and fall > t.fall_world:
+        fell = f"on answers of the new model its label's F1 fell from {m.f1_world_old:.2f} to {m.f1_world_new:.2f}"
+        if fall > t.errors * m.f1_world_error:
+            return State.STALE, fell
+        return State.SUSPECT, f"{fell}, as it may by chance: {m.positives_world} answers show the label"
     if m.positives_world < t.positives_min <= m.positives_world_old / 2:
         seen = f"{m.positives_world} answers, of the old one's {m.positives_world_old}"
         return State.STALE, f"the new model hardly says what the label names any more: in {seen}"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from sklearn.metrics import f1_score
 
-from saes.drift.scores import best_threshold, correlation, f1
+from saes.drift.scores import best_threshold, correlation, f1, f1_error
 
 PEAKS = st.lists(
     st.tuples(st.booleans(), st.one_of(st.just(0.0), st.sampled_from([0.5, 1.0, 2.0]), st.floats(0, 10, width=16))),
@@ -26,6 +26,24 @@ def by_hand(truth: np.ndarray, fires: np.ndarray) -> float:
 def test_f1_is_that_of_scikit_learn(pairs: list[tuple[bool, bool]]) -> None:
     truth, fires = (np.array([pair[i] for pair in pairs], dtype=bool) for i in (0, 1))
     assert f1(truth, fires) == pytest.approx(f1_score(truth, fires, zero_division=0.0))
+
+
+@pytest.mark.parametrize(("share", "right", "wrong"), [(0.3, 0.9, 0.05), (0.1, 0.6, 0.1), (0.5, 0.5, 0.5)])
+def test_the_error_of_f1_is_how_much_it_differs_between_draws(share: float, right: float, wrong: float) -> None:
+    random = np.random.default_rng(0)
+
+    def drawn() -> tuple[np.ndarray, np.ndarray]:
+        truth = random.random(300) < share
+        return truth, random.random(300) < np.where(truth, right, wrong)
+
+    draws = [drawn() for _ in range(2000)]
+    spread = np.std([f1(*draw) for draw in draws])
+    assert np.mean([f1_error(*draw) for draw in draws]) == pytest.approx(spread, rel=0.1)
+
+
+def test_where_nothing_ever_holds_f1_has_no_error() -> None:
+    never = np.zeros(5, dtype=bool)
+    assert f1_error(never, never) == 0.0
 
 
 @given(PEAKS)
