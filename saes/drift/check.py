@@ -11,7 +11,6 @@
 4. *Does it still steer?* Not asked here; ``steers`` stays unchecked.
 """
 
-import math
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -30,7 +29,7 @@ from featurehub.verdicts import DriftReport, FeatureVerdict
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids
 from saes.drift.rules import FeatureMeasures, Thresholds, judge_artifact, judge_feature, reconstructs
-from saes.drift.scores import best_threshold, correlation, f1, f1_error
+from saes.drift.scores import best_threshold, correlation, f1, f1_pull
 from saes.drift.tokens import disagreement
 from saes.observed import Observations, observe
 from saes.reader import StreamReader
@@ -258,7 +257,7 @@ def measure_feature(
     level = best_threshold(truths[0], peaks[0])
     fires = [each > level for each in peaks]
     text_old, text_new, world_old, world_new = map(f1, truths, fires)
-    error = math.hypot(*map(f1_error, truths[2:], fires[2:]))
+    pulls = list(map(f1_pull, truths, fires))
     return FeatureMeasures(
         latent=latent,
         label=label,
@@ -266,7 +265,9 @@ def measure_feature(
         f1_text_new=text_new,
         f1_world_old=world_old,
         f1_world_new=world_new,
-        f1_world_error=error,
+        # The texts are the same, and the answers are others.
+        f1_text_error=float(np.linalg.norm(pulls[0] - pulls[1])),
+        f1_world_error=float(np.hypot(np.linalg.norm(pulls[2]), np.linalg.norm(pulls[3]))),
         positives_text=int(truths[0].sum()),
         positives_world_old=occurrences(truths[2], fires[2]),
         positives_world=occurrences(truths[3], fires[3]),

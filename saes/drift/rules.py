@@ -7,9 +7,10 @@ A feature's reading is judged by what its label promises: the F1 between "the la
    correlation of the activations decides: below ``r_stale`` stale, below ``r_suspect`` suspect, and suspect for lack of
    power if there are too few firings.
 2. stale     the F1 fell by more than ``fall_text`` on the old canaries, or by more than ``fall_world`` on answers that
-             the new model gave to the canaries' prompts, or the new model no longer says what the label names
-3. suspect   the F1 on such answers fell as far, but so few answers differ as much by chance; or it held, and the
-             activations correlate below ``r_suspect``
+             the new model gave to the canaries' prompts, and by more than chance, unless the activations correlate
+             below ``r_stale``, too; or the new model no longer says what the label names
+3. suspect   the F1 fell as far, but on so few texts that it may be chance; or it held, and the activations correlate
+             below ``r_suspect``
 4. fresh     otherwise
 
 The artifact: stale where it no longer reconstructs (EV below ``ev_stale`` of what it was; then every feature is) or
@@ -34,10 +35,10 @@ class Thresholds(Frozen):
     Attributes:
         f1_min: A label is judged only if its F1 on the old canaries was at least this.
         positives_min: A label is judged only if it occurs in at least this many answers.
-        fall_text: Stale if the F1 on the old canaries falls by more than this.
-        fall_world: Stale if the F1 on the models' own answers falls by more than this, and by more than chance.
-        errors: A fall on answers is more than chance if it is more than this many standard errors. Of a feature that
-            holds, it is more than two of them once in forty times.
+        fall_text: Stale if the F1 on the old canaries falls by more than this, and by more than chance.
+        fall_world: The same on the models' own answers.
+        errors: A fall is more than chance if it is more than this many standard errors. Of a feature that holds, it is
+            more than two of them once in forty times.
         r_suspect: Suspect if old and new activations correlate less than this.
         r_stale: Stale if they correlate less than this and the label cannot be judged.
         firings_min: Tokens on which a feature must have fired for its correlation to decide.
@@ -70,7 +71,8 @@ class FeatureMeasures(NamedTuple):
         f1_text_new: F1 on the old canaries as read by the new model.
         f1_world_old: F1 on the old model's own answers.
         f1_world_new: F1 on the new model's own answers.
-        f1_world_error: Standard error of the difference of the two, since both models' answers were drawn.
+        f1_text_error: Standard error of the fall on the old canaries, as if others had been chosen.
+        f1_world_error: Standard error of the fall on the models' own answers.
         positives_text: Number of old canaries with the label.
         positives_world_old: Number of the old model's answers with the label or with the feature, whichever is more.
         positives_world: The same of the new model's answers.
@@ -84,6 +86,7 @@ class FeatureMeasures(NamedTuple):
     f1_text_new: float
     f1_world_old: float
     f1_world_new: float
+    f1_text_error: float
     f1_world_error: float
     positives_text: int
     positives_world_old: int
@@ -117,18 +120,41 @@ def has_label_power(m: FeatureMeasures, t: Thresholds) -> bool:
     return m.positives_text >= t.positives_min and m.f1_text_old >= t.f1_min
 
 
+class Fall(NamedTuple):
+    """A label's F1, old model against new."""
+
+    texts: str
+    old: float
+    new: float
+    error: float
+
+    @property
+    def size(self) -> float:
+        return self.old - self.new
+
+    def __str__(self) -> str:
+        return f"on {self.texts} its label's F1 fell from {self.old:.2f} to {self.new:.2f}"
+
+
+def falls_of(m: FeatureMeasures, t: Thresholds) -> list[Fall]:
+    """The falls that are as far as makes a feature stale, whether by chance or not."""
+    text = Fall("the old canaries", m.f1_text_old, m.f1_text_new, m.f1_text_error)
+    world = Fall("answers of the new model", m.f1_world_old, m.f1_world_new, m.f1_world_error)
+    answered = m.positives_world >= t.positives_min
+    return [*([text] if text.size > t.fall_text else []), *([world] if answered and world.size > t.fall_world else [])]
+
+
 def by_label(m: FeatureMeasures, t: Thresholds) -> tuple[State, str]:
-    if m.f1_text_old - m.f1_text_new > t.fall_text:
-        return State.STALE, f"on the old canaries its label's F1 fell from {m.f1_text_old:.2f} to {m.f1_text_new:.2f}"
-    fall = m.f1_world_old - m.f1_world_new
-    if m.positives_world >= t.positives_min and fall > t.fall_world:
-        fell = f"on answers of the new model its label's F1 fell from {m.f1_world_old:.2f} to {m.f1_world_new:.2f}"
-        if fall > t.errors * m.f1_world_error:
-            return State.STALE, fell
-        return State.SUSPECT, f"{fell}, as it may by chance: {m.positives_world} answers show the label"
+    falls = falls_of(m, t)
+    if certain := [fall for fall in falls if fall.size > t.errors * fall.error]:
+        return State.STALE, str(certain[0])
     if m.positives_world < t.positives_min <= m.positives_world_old / 2:
         seen = f"{m.positives_world} answers, of the old one's {m.positives_world_old}"
         return State.STALE, f"the new model hardly says what the label names any more: in {seen}"
+    if falls and m.r < t.r_stale:
+        return State.STALE, f"{falls[0]}, and old and new activations correlate only {m.r:.2f}"
+    if falls:
+        return State.SUSPECT, f"{falls[0]}, which on so few texts may be chance"
     if m.positives_world < t.positives_min:
         return State.SUSPECT, f"the new model's answers show the label only {m.positives_world} times: no power"
     if not m.r >= t.r_suspect:  # nan too

@@ -6,7 +6,7 @@ F1 equals scikit-learn's, as a test checks; a call there takes a thousand times 
 import numpy as np
 from scipy.sparse import csr_matrix
 
-__all__ = ["best_threshold", "correlation", "f1", "f1_error"]
+__all__ = ["best_threshold", "correlation", "f1", "f1_pull"]
 
 
 def f1(truth: np.ndarray, fires: np.ndarray) -> float:
@@ -21,18 +21,23 @@ def f1(truth: np.ndarray, fires: np.ndarray) -> float:
     return 2 * hits / total if total else 0.0
 
 
-def f1_error(truth: np.ndarray, fires: np.ndarray) -> float:
-    """Returns the standard error of ``f1``, as if other answers had been drawn; 0 where neither array ever holds.
+def f1_pull(truth: np.ndarray, fires: np.ndarray) -> np.ndarray:
+    """Returns how far each text pulls the F1, as a share of it; the pulls sum to 0.
 
-    F1 is a ratio of two means, m / n with m = 2 · (truth ∧ fires) and n = truth + fires of each answer. By the delta
-    method its variance is Σ (m − F1 · n)² / (Σ n)².
+    F1 is a ratio of two sums, Σ m / Σ n with m = 2 · (truth ∧ fires) and n = truth + fires of each text. Had other
+    texts been drawn, it would differ by Σ (m − F1 · n) / Σ n, to the first order (delta method), so that the root of
+    the sum of these squares is its standard error. That of the difference of two F1 on the same texts is the root of
+    the sum of the squared differences.
 
     Args:
-        truth: Boolean array, one element per answer.
+        truth: Boolean array, one element per text.
         fires: Boolean array of the same shape, the prediction.
+
+    Returns:
+        [texts]; 0 where neither array ever holds.
     """
     m, n = 2 * (truth & fires), truth.astype(int) + fires
-    return float(np.sqrt(np.square(m - f1(truth, fires) * n).sum()) / max(1, n.sum()))
+    return (m - f1(truth, fires) * n) / max(1, n.sum())
 
 
 def best_threshold(truth: np.ndarray, peaks: np.ndarray) -> float:

@@ -11,7 +11,8 @@ from saes.drift.rules import FeatureMeasures, Thresholds, judge_artifact, judge_
 T = Thresholds()
 HOLDS = FeatureMeasures(
     latent=1, label="banking", f1_text_old=0.95, f1_text_new=0.94, f1_world_old=0.95, f1_world_new=0.93,
-    f1_world_error=0.02, positives_text=50, positives_world_old=12, positives_world=40, r=0.97, firings=200,
+    f1_text_error=0.02, f1_world_error=0.02, positives_text=50, positives_world_old=12, positives_world=40, r=0.97,
+    firings=200,
 )  # fmt: skip
 VAGUE: dict[str, Any] = {"f1_text_old": 0.3, "f1_text_new": 0.3}
 
@@ -25,7 +26,15 @@ VAGUE: dict[str, Any] = {"f1_text_old": 0.3, "f1_text_new": 0.3}
         ({"f1_text_new": 1.0, "f1_world_new": 1.0}, State.FRESH, "hold"),
         ({"f1_world_new": 0.81}, State.FRESH, "hold"),
         ({"f1_world_new": 0.79}, State.STALE, "answers of the new model"),
-        ({"f1_world_new": 0.70, "f1_world_error": 0.13}, State.SUSPECT, "by chance"),
+        ({"f1_world_new": 0.70, "f1_world_error": 0.13}, State.SUSPECT, "may be chance"),
+        ({"f1_world_new": 0.70, "f1_world_error": 0.13, "r": 0.3}, State.STALE, "and old and new activations"),
+        (
+            {"f1_text_new": 0.70, "f1_text_error": 0.13},
+            State.SUSPECT,
+            "canaries its label's F1 fell from 0.95 to 0.70, which",
+        ),
+        ({"f1_text_new": 0.68, "f1_text_error": 0.13}, State.STALE, "old canaries"),
+        ({"f1_text_new": 0.70, "f1_text_error": 0.13, "f1_world_new": 0.5}, State.STALE, "answers of the new model"),
         ({"f1_world_new": 0.68, "f1_world_error": 0.13}, State.STALE, "answers of the new model"),
         ({"f1_world_new": 0.0, "positives_world": 7}, State.SUSPECT, "no power"),
         ({"f1_world_new": 0.0, "positives_world_old": 40, "positives_world": 7}, State.STALE, "hardly says"),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from sklearn.metrics import f1_score
 
-from saes.drift.scores import best_threshold, correlation, f1, f1_error
+from saes.drift.scores import best_threshold, correlation, f1, f1_pull
 
 PEAKS = st.lists(
     st.tuples(st.booleans(), st.one_of(st.just(0.0), st.sampled_from([0.5, 1.0, 2.0]), st.floats(0, 10, width=16))),
@@ -28,22 +28,39 @@ def test_f1_is_that_of_scikit_learn(pairs: list[tuple[bool, bool]]) -> None:
     assert f1(truth, fires) == pytest.approx(f1_score(truth, fires, zero_division=0.0))
 
 
+Draw = tuple[np.ndarray, np.ndarray]
+
+
+def drawn(random: np.random.Generator, share: float, right: float, wrong: float) -> Draw:
+    truth = random.random(300) < share
+    return truth, random.random(300) < np.where(truth, right, wrong)
+
+
 @pytest.mark.parametrize(("share", "right", "wrong"), [(0.3, 0.9, 0.05), (0.1, 0.6, 0.1), (0.5, 0.5, 0.5)])
-def test_the_error_of_f1_is_how_much_it_differs_between_draws(share: float, right: float, wrong: float) -> None:
+def test_the_pulls_say_how_much_f1_differs_between_draws(share: float, right: float, wrong: float) -> None:
+    random = np.random.default_rng(0)
+    draws = [drawn(random, share, right, wrong) for _ in range(2000)]
+    spread = np.std([f1(*draw) for draw in draws])
+    assert np.mean([np.linalg.norm(f1_pull(*draw)) for draw in draws]) == pytest.approx(spread, rel=0.1)
+
+
+def test_the_difference_of_two_on_the_same_texts_differs_less() -> None:
     random = np.random.default_rng(0)
 
-    def drawn() -> tuple[np.ndarray, np.ndarray]:
-        truth = random.random(300) < share
-        return truth, random.random(300) < np.where(truth, right, wrong)
+    def falls() -> tuple[float, float]:
+        truth, before = drawn(random, 0.3, 0.9, 0.05)
+        after = before & (random.random(300) < 0.8)
+        error = np.linalg.norm(f1_pull(truth, before) - f1_pull(truth, after))
+        return f1(truth, before) - f1(truth, after), float(error)
 
-    draws = [drawn() for _ in range(2000)]
-    spread = np.std([f1(*draw) for draw in draws])
-    assert np.mean([f1_error(*draw) for draw in draws]) == pytest.approx(spread, rel=0.1)
+    sizes, errors = np.array([falls() for _ in range(2000)]).T
+    assert errors.mean() == pytest.approx(sizes.std(), rel=0.1)
 
 
-def test_where_nothing_ever_holds_f1_has_no_error() -> None:
-    never = np.zeros(5, dtype=bool)
-    assert f1_error(never, never) == 0.0
+@given(PEAKS)
+def test_the_pulls_sum_to_nothing(drawn: list[tuple[bool, float]]) -> None:
+    truth, fires = np.array([each[0] for each in drawn]), np.array([each[1] > 0 for each in drawn])
+    assert f1_pull(truth, fires).sum() == pytest.approx(0.0, abs=1e-9)
 
 
 @given(PEAKS)
