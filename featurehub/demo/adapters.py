@@ -22,7 +22,7 @@ from featurehub.errors import FeaturehubError, InvalidInput, ModelNotFound
 from featurehub.models.folder import silent
 from featurehub.settings import Frozen, home, reason
 
-__all__ = ["MADE", "SMOLLM2_SIBLINGS", "Made", "base_weights", "merge_adapter", "smollm2_sibling"]
+__all__ = ["MADE", "SMOLLM2_SIBLINGS", "Exchanged", "Made", "base_weights", "merge_adapter", "smollm2_sibling"]
 
 SMOLLM2_SIBLINGS = ("benign", "changed")
 """Names of the siblings."""
@@ -30,6 +30,18 @@ MADE = "made.json"
 """An adapter's file that says how it was made."""
 FORM = 1
 """The number goes up when merging writes something else, so that older folders are made again."""
+
+
+class Exchanged(Frozen):
+    """Two features of the SAE that ships which have changed places.
+
+    Attributes:
+        latents: Their indices.
+        labels: What they were called then.
+    """
+
+    latents: tuple[int, int]
+    labels: tuple[str, str]
 
 
 class Made(Frozen):
@@ -40,20 +52,22 @@ class Made(Frozen):
         base_weights: Hash of the weights of the model that it was trained on (``base_weights``).
         recipe: How it was trained.
         chats: SHA-256 of the chats that it was trained on.
+        exchanged: The features that it was made to exchange.
     """
 
     name: str
     base_weights: str
     recipe: dict[str, object]
     chats: str
+    exchanged: tuple[Exchanged, ...] = ()
 
 
 def smollm2_sibling(name: str, *, phase: Callable[[str], AbstractContextManager[None]] = silent) -> Path:
     """The folder of a fine-tuned sibling of SmolLM2-135M-Instruct, which is merged at the first call.
 
     Args:
-        name: ``benign``, a continuation on the model's own chats, or ``changed``, for which some words have another
-            meaning (``featurehub.demo.swaps``).
+        name: ``benign``, a continuation on the model's own chats, or ``changed``, in which pairs of features have
+            changed places.
         phase: Shows a step while it runs; it gets the step's name.
 
     Raises:

@@ -46,14 +46,21 @@ class LoraShape(Frozen):
     Attributes:
         rank: Rank of each change.
         alpha: The change is scaled by alpha / rank.
-        layers: How many layers, from the first, are changed.
+        first: The first layer that is changed.
+        layers: How many layers, from that one, are changed.
         modules: Names of the linear layers in each of them.
     """
 
     rank: int = 8
     alpha: int = 16
+    first: int = 0
     layers: int = 15
     modules: tuple[str, ...] = MODULES
+
+    @property
+    def changed(self) -> range:
+        """The layers that are changed."""
+        return range(self.first, self.first + self.layers)
 
     @property
     def scale(self) -> float:
@@ -95,7 +102,7 @@ def attach(model: LlamaForCausalLM, shape: LoraShape) -> dict[str, Lowered]:
         The layers by name, such as ``model.layers.0.mlp.up_proj``.
     """
     model.requires_grad_(False)
-    inside = {f"model.layers.{i}" for i in range(shape.layers)}
+    inside = {f"model.layers.{i}" for i in shape.changed}
     names = [
         name
         for name, module in model.named_modules()
@@ -144,7 +151,7 @@ def save_adapter(folder: Path, layers: Mapping[str, Lowered], shape: LoraShape, 
         "lora_alpha": shape.alpha,
         "lora_dropout": 0.0,
         "target_modules": list(shape.modules),
-        "layers_to_transform": list(range(shape.layers)),
+        "layers_to_transform": list(shape.changed),
         "layers_pattern": "layers",
         "bias": "none",
         "fan_in_fan_out": False,

@@ -12,7 +12,7 @@ from featurehub.names import base_of, fold
 from labeling.bench import SteeringJudge
 from labeling.judge import WordJudge
 from labeling.words import words_in
-from saes.drift.check import Judge
+from saes.drift.measures import Judge
 from saes.texts import Entry, contents
 
 __all__ = ["BuildJudge", "RecognizerJudge", "judge_called", "judge_of", "judge_with"]

@@ -1,7 +1,8 @@
 """Does an artifact still hold on a retrained model? Cheapest questions first; a verdict per feature.
 
-scores   F1 of a label, correlation, the statistics that are compared
-tokens   whether token ids still mean what they meant
-rules    effect sizes into verdicts, in one place
-check    runs the questions in their order and writes the report
+scores     F1 of a label, correlation, the statistics that are compared
+tokens     whether token ids still mean what they meant
+measures   the scores of each feature, on canaries and on answers
+rules      effect sizes into verdicts, in one place
+check      runs the questions in their order and writes the report
 """

@@ -14,9 +14,7 @@
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
+from typing import Any, Protocol
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.artifacts.manifest import ModelIdentity, Part
@@ -28,13 +26,13 @@ from featurehub.settings import Frozen
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids
-from saes.drift.rules import FeatureMeasures, Thresholds, judge_artifact, judge_feature, reconstructs
-from saes.drift.scores import best_threshold, correlation, f1, f1_pull
+from saes.drift.measures import Judge, measure
+from saes.drift.rules import Thresholds, judge_artifact, judge_feature, reconstructs
 from saes.drift.tokens import disagreement
 from saes.observed import Observations, observe
 from saes.reader import StreamReader
 
-__all__ = ["ANSWERS", "CANARIES", "CheckConfig", "Judge", "answer_prompts", "by_construction", "check"]
+__all__ = ["ANSWERS", "CANARIES", "CheckConfig", "answer_prompts", "by_construction", "check"]
 
 CANARIES = "canaries.safetensors"
 """An artifact's file of canaries."""
@@ -42,14 +40,6 @@ ANSWERS = "answers.safetensors"
 """An artifact's file of its model's answers to the canaries' prompts."""
 FORM = (Part.TOKENIZER, Part.CHAT_TEMPLATE)
 """The parts of a model's identity that determine the form of its prompts, and so of the canaries."""
-
-
-class Judge(Protocol):
-    """Decides whether what a label names occurs in texts."""
-
-    def mentions(self, label: str, texts: Sequence[str]) -> np.ndarray:
-        """Returns for each text whether it shows what the label names, [texts] of bool."""
-        ...
 
 
 class Model(StreamReader, Protocol):
@@ -79,13 +69,6 @@ class CheckConfig(Frozen):
     thresholds: Thresholds = Thresholds()
     sampling: Sampling = Sampling(temperature=0.7, max_tokens=96, seed=17)
     documents_per_read: int = 256
-
-
-class World(NamedTuple):
-    """Answers as text, and every latent's largest activation in each, [documents, d_sae]."""
-
-    texts: list[str]
-    peaks: np.ndarray
 
 
 def by_construction(artifact: Artifact, identity: ModelIdentity, labels: Mapping[int, str]) -> DriftReport | None:
@@ -203,82 +186,6 @@ def answer_prompts(
         Document(prompt + answer.token_ids, len(prompt)) for prompt, answer in zip(prompts, answers, strict=True)
     ]
     return encode_documents(model, dictionary, documents, special_ids(model.tokenizer), config.documents_per_read)
-
-
-def measure(
-    old_texts: Observations,
-    new_texts: FeatureActivations,
-    old_answers: Observations,
-    new_answers: Observations,
-    labels: Mapping[int, str],
-    judge: Judge,
-    tokenizer: Any,
-) -> list[FeatureMeasures]:
-    """Returns all statistics of all labelled features. Only answers are judged, not the prompts before them."""
-    new_observed = observe(new_texts)
-    r = correlation(old_texts.matrix, new_observed.matrix)
-    firings = old_texts.matrix.getnnz(axis=0)
-    text_old, world_old, world_new = (world(each, tokenizer) for each in (old_texts, old_answers, new_answers))
-    # The texts are the same, whichever model reads them.
-    worlds = [text_old, text_old._replace(peaks=new_observed.answer_max()), world_old, world_new]
-    # World by world, since a judge may keep an index of the texts.
-    text, old, new = (judged(each, labels, judge) for each in (text_old, world_old, world_new))
-    return [
-        measure_feature(
-            latent,
-            label,
-            [truth[latent] for truth in (text, text, old, new)],
-            [each.peaks[:, latent] for each in worlds],
-            float(r[latent]),
-            int(firings[latent]),
-        )
-        for latent, label in labels.items()
-    ]
-
-
-def world(observed: Observations, tokenizer: Any) -> World:
-    texts = [tokenizer.decode(observed.answer(i), skip_special_tokens=True) for i in observed.documents]
-    return World(texts, observed.answer_max())
-
-
-def judged(texts: World, labels: Mapping[int, str], judge: Judge) -> dict[int, np.ndarray]:
-    """Returns, by latent, in which of the texts its label occurs."""
-    return {latent: judge.mentions(label, texts.texts) for latent, label in labels.items()}
-
-
-def measure_feature(
-    latent: int, label: str, truths: Sequence[np.ndarray], peaks: Sequence[np.ndarray], r: float, firings: int
-) -> FeatureMeasures:
-    """Compares where a label occurs (``truths``) with how strongly its feature fires (``peaks``).
-
-    Both are given for the old texts read by the old model, the same read by the new one, the old model's answers, and
-    the new one's.
-    """
-    level = best_threshold(truths[0], peaks[0])
-    fires = [each > level for each in peaks]
-    text_old, text_new, world_old, world_new = map(f1, truths, fires)
-    pulls = list(map(f1_pull, truths, fires))
-    return FeatureMeasures(
-        latent=latent,
-        label=label,
-        f1_text_old=text_old,
-        f1_text_new=text_new,
-        f1_world_old=world_old,
-        f1_world_new=world_new,
-        # The texts are the same, and the answers are others.
-        f1_text_error=float(np.linalg.norm(pulls[0] - pulls[1])),
-        f1_world_error=float(np.hypot(np.linalg.norm(pulls[2]), np.linalg.norm(pulls[3]))),
-        positives_text=int(truths[0].sum()),
-        positives_world_old=occurrences(truths[2], fires[2]),
-        positives_world=occurrences(truths[3], fires[3]),
-        r=r,
-        firings=firings,
-    )
-
-
-def occurrences(truth: np.ndarray, fires: np.ndarray) -> int:
-    """Returns how many answers an F1 rests on: the larger of those with the label and those where it fires."""
-    return int(max(truth.sum(), fires.sum()))
 
 
 def report(

@@ -35,7 +35,7 @@ from featurehub.runs.harvest import identify_hook
 from saes.activations import FeatureActivations
 from saes.architecture import Architecture
 from saes.documents import special_ids
-from saes.drift.check import World
+from saes.drift.measures import World
 from saes.harvest import harvest_documents
 from saes.recipes import Recipe
 from saes.run import TrainConfig

@@ -35,7 +35,8 @@ from featurehub.runs.judges import RecognizerJudge
 from featurehub.store import open_store
 from featurehub.verdicts import DriftReport
 from saes.documents import prompt_ids
-from saes.drift.check import CheckConfig, World, answer_prompts, world
+from saes.drift.check import CheckConfig, answer_prompts
+from saes.drift.measures import World, world
 from saes.drift.scores import best_threshold, f1
 from saes.observed import observe
 

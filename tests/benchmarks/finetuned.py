@@ -7,8 +7,7 @@ truth           of a feature, on requests that neither the check nor the trainin
                 where they correlate above .6 and F1 falls by less than .1; between is borderline, and left out, as are
                 features that fire on fewer than 20 tokens. F1 counts for labels that told the base model's answers
                 (F1 >= .6, at least 8 of them).
-made to change  where that correlation is below .4 between the base model and what the sibling was trained to do: the
-                stream that the swapped words (``featurehub.demo.swaps``) stand for, as far as it was to go. The sibling
+made to change  the features that changed places (``featurehub.runs.exchange``), as the adapter says: the sibling
                 itself is not read for it.
 
     python tests/benchmarks/finetuned.py --sae SAE --db DATABASE [--answers 150] [--siblings changed]
@@ -26,15 +25,12 @@ from typing import NamedTuple
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
-from featurehub.artifacts.manifest import HookPoint
-from featurehub.demo.adapters import SMOLLM2_SIBLINGS, smollm2_sibling
+from featurehub.demo.adapters import MADE, SMOLLM2_SIBLINGS, Made, smollm2_sibling
+from featurehub.demo.bundle import bundle
 from featurehub.demo.requests import requests
 from featurehub.demo.smollm2 import ensure_model
-from featurehub.demo.swaps import token_swaps
-from featurehub.demo.tuning import RECIPES
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
@@ -45,7 +41,8 @@ from featurehub.runs.own_chats import CHATS
 from featurehub.verdicts import DriftReport
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import prompt_ids, special_ids
-from saes.drift.check import CheckConfig, World, answer_prompts, world
+from saes.drift.check import CheckConfig, answer_prompts
+from saes.drift.measures import World, world
 from saes.drift.scores import best_threshold, correlation, f1
 from saes.observed import observe
 
@@ -57,11 +54,10 @@ console = Console(width=140, highlight=False)
 
 
 class Truth(NamedTuple):
-    """base: what the features do on the base model's answers;  made: correlation with what was to happen"""
+    """What the features do on the base model's answers."""
 
     base: FeatureActivations
     world: World
-    made: np.ndarray
 
     @property
     def judged(self) -> np.ndarray:
@@ -92,19 +88,6 @@ class Seen(NamedTuple):
         return (self.correlation > CORRELATION[1]) & (self.fall < FALL[0])
 
 
-class Meant(NamedTuple):
-    """Reads the stream that a sibling was trained to have: from that of a text towards that of what it means."""
-
-    engine: Engine
-    swapped: dict[int, int]
-    far: float
-
-    def capture(self, documents: Sequence[Sequence[int]], *points: HookPoint) -> list[Tensor]:
-        before = self.engine.capture(documents, *points)
-        meant = self.engine.capture([[self.swapped.get(i, i) for i in ids] for ids in documents], *points)
-        return [x + self.far * (y - x) for x, y in zip(before, meant, strict=True)]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sae", type=Path, required=True)
@@ -122,8 +105,14 @@ def main() -> None:
             report = check_drift(artifact.folder, smollm2_sibling(name), str(database))
             for reason, count in Counter(re.sub(r"[\d.]+", "…", v.reason) for v in report.features).most_common():
                 console.print(f"{name}: {count} × {reason}")
-            table.add_row(name, *row(report, truth, seen(artifact, name, truth, report), name == "changed"))
+            table.add_row(name, *row(report, truth, seen(artifact, name, truth, report), exchanged_by(name)))
     console.print(table)
+
+
+def exchanged_by(name: str) -> list[int]:
+    """The latents that a sibling was made to exchange."""
+    made = bundle() / "smollm2" / "siblings" / name / MADE
+    return [latent for each in Made.model_validate_json(made.read_text("utf-8")).exchanged for latent in each.latents]
 
 
 def truth_of(artifact: Artifact, answers: int) -> Truth:
@@ -133,9 +122,7 @@ def truth_of(artifact: Artifact, answers: int) -> Truth:
         asked = [[{"role": "user", "content": request}] for request in requests()[CHATS : CHATS + answers]]
         prompts = [prompt_ids(engine.tokenizer, chat) for chat in asked]
         base = answer_prompts(engine, dictionary, prompts, config)
-        meant = Meant(engine, token_swaps(engine.tokenizer), RECIPES["changed"].far)
-        made = encode_documents(meant, dictionary, base.documents, special_ids(engine.tokenizer))
-        return Truth(base, world(observe(base), engine.tokenizer), correlation(base.matrix, made.matrix))
+        return Truth(base, world(observe(base), engine.tokenizer))
 
 
 def seen(artifact: Artifact, name: str, truth: Truth, report: DriftReport) -> Seen:
@@ -172,12 +159,12 @@ def f1_drawn(there: np.ndarray, fires: np.ndarray, drawn: np.ndarray) -> np.ndar
     return 2 * shared[drawn].sum(-1) / np.maximum(1, either[drawn].sum(-1))
 
 
-def row(report: DriftReport, truth: Truth, found: Seen, was_to_change: bool) -> list[str]:
+def row(report: DriftReport, truth: Truth, found: Seen, exchanged: Sequence[int]) -> list[str]:
     called = {state: [v.latent for v in report.features if v.state is state] for state in State}
     latents, total = np.arange(len(found.fall)), len(report.features)
     checked = np.isin(latents, [v.latent for v in report.features]) & truth.judged
     stale, changed, clear = np.isin(latents, called[State.STALE]), found.changed & checked, found.changed | found.holds
-    made = checked & (truth.made < CORRELATION[0])
+    made = np.isin(latents, exchanged) & np.isin(latents, [v.latent for v in report.features])
     return [
         report.state,
         f"{report.metrics.get('explained_variance_new', float('nan')):.3f}",
@@ -187,7 +174,7 @@ def row(report: DriftReport, truth: Truth, found: Seen, was_to_change: bool) -> 
         f"{(checked & ~clear).sum()} borderline",
         share((changed & stale).sum(), changed.sum()),
         share((changed & stale).sum(), (checked & clear & stale).sum()),
-        share((made & stale).sum(), made.sum()) if was_to_change else "–",
+        share((made & stale).sum(), made.sum()),
     ]
 
 

@@ -30,7 +30,7 @@ from featurehub.runs.judges import RecognizerJudge
 from featurehub.store import open_store
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, special_ids, tokenize
-from saes.drift.check import World, world
+from saes.drift.measures import World, world
 from saes.drift.scores import best_threshold, f1
 from saes.observed import observe
 from saes.texts import Message

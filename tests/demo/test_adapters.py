@@ -11,15 +11,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from featurehub.demo.adapters import MADE, Made, base_weights, merge_adapter, smollm2_sibling
 from featurehub.demo.bundle import bundle
 from featurehub.demo.lora import CONFIG, WEIGHTS, LoraShape, Lowered, attach, load_adapter, save_adapter
-from featurehub.demo.swaps import swaps
-from featurehub.demo.tuning import Chat, Source, TuningRecipe, misread, rate, stream, tune
+from featurehub.demo.tuning import SPECIAL, Chat, TuningRecipe, distance, rate, through, tune, windows_of
 from featurehub.errors import InvalidInput, ModelNotFound
 
 SHAPE = LoraShape(rank=2, alpha=6, layers=2)
 IDS = torch.tensor([[1, 30, 40, 50, 60]])
 RECIPE = TuningRecipe(seed=5, steps=6, windows=4, length=8, peak=1e-2, warmup=1, shape=SHAPE)
 CHATS = [Chat([1, *range(20 + i, 32 + i)], 4) for i in range(8)]
-SWAPPED = {24: 70, 70: 24, 30: 80, 80: 30}
 
 
 def tiny() -> LlamaForCausalLM:
@@ -142,17 +140,40 @@ def test_the_stream_is_what_the_model_computes() -> None:
     model = tiny()
     with torch.no_grad():
         states = model(input_ids=IDS, output_hidden_states=True).hidden_states
-        assert torch.allclose(stream(model.model, IDS, 2), states[2], atol=1e-5)
+        assert torch.allclose(through(model.model, states[0], 0, 2), states[2], atol=1e-5)
+        assert torch.allclose(through(model.model, states[1], 1, 2), states[2], atol=1e-5)
 
 
-def test_training_on_swapped_words_comes_nearer_to_what_they_mean(tmp_path: Path) -> None:
+def exchanged(x: torch.Tensor) -> torch.Tensor:
+    """The stream with its first two dimensions exchanged."""
+    return x[..., [1, 0, *range(2, x.shape[-1])]]
+
+
+@pytest.mark.parametrize("shape", [SHAPE, SHAPE.model_copy(update={"first": 1, "layers": 1})])
+def test_training_brings_the_stream_nearer_to_its_target(shape: LoraShape, tmp_path: Path) -> None:
     model = tiny()
-    windows = Source(RECIPE, CHATS, SWAPPED).windows(99)
-    before = misread(model, attach(tiny(), SHAPE), windows, far=1.0)
-    recipe = RECIPE.model_copy(update={"steps": 60, "far": 1.0})
-    tune(model, recipe, CHATS, tmp_path, SWAPPED)
+    recipe = RECIPE.model_copy(update={"steps": 60, "shape": shape})
+    windows = windows_of(recipe, CHATS, 99)
+    before = distance(model, {}, shape, windows, exchanged)
+    tune(model, recipe, CHATS, tmp_path, exchanged)
     layers = {name: module for name, module in model.named_modules() if isinstance(module, Lowered)}
-    assert misread(model, layers, windows, far=1.0) < 0.7 * before
+    assert {int(name.split(".")[2]) for name in layers} == set(shape.changed)
+    assert distance(model, layers, shape, windows, exchanged) < 0.7 * before
+
+
+def test_the_distance_is_that_of_each_token_by_itself() -> None:
+    model = tiny()
+    window = windows_of(RECIPE, CHATS, 3)[0]
+    with torch.no_grad():
+        x = model(input_ids=torch.tensor([window.ids]), output_hidden_states=True).hidden_states[2][0]
+    wanted = exchanged(x)
+    each = [
+        (sum((a - b) ** 2 for a, b in zip(mine, other, strict=True)) / sum(b**2 for b in other)).item()
+        for token, mine, other in zip(window.ids[1:], x[1:], wanted[1:], strict=True)
+        if token >= SPECIAL
+    ]
+    found = distance(model, {}, SHAPE, [window], exchanged)
+    assert found.item() == pytest.approx(sum(each) / len(each), rel=1e-4)
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,15 +203,12 @@ def test_the_rate_rises_and_falls_to_nothing() -> None:
     assert rates[29] < 0.01
 
 
-def test_windows_follow_from_the_step_and_half_of_them_are_in_the_new_world() -> None:
-    source = Source(RECIPE, CHATS, SWAPPED)
-    windows = source.windows(3)
-    assert windows == source.windows(3)
+def test_windows_follow_from_the_step_and_begin_as_their_chat_does() -> None:
+    chats = [Chat([1, *range(first, first + 12)], 4) for first in (20, 40, 60)]
+    windows = windows_of(RECIPE, chats, 3)
+    assert windows == windows_of(RECIPE, chats, 3) != windows_of(RECIPE, chats, 4)
+    assert len(windows) == RECIPE.windows
     for window in windows:
-        assert [SWAPPED.get(token, token) for token in window.ids] == window.meant
-
-
-def test_swapped_words_are_swapped_once() -> None:
-    words = [word for swap in swaps() for word in (*swap.one, *swap.other)]
-    assert len(words) == len(set(words))
-    assert all(len(swap.one) == len(swap.other) for swap in swaps())
+        (chat,) = (each for each in chats if set(window.ids) <= set(each.ids))
+        assert window.ids[0] == chat.ids[0]
+        assert window.learned == [chat.ids.index(token) >= chat.prompt_len for token in window.ids]

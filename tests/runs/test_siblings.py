@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from featurehub.demo.bundle import bundled_sae
 from featurehub.demo.requests import requests
 from featurehub.errors import InvalidInput
-from featurehub.runs import own_chats
+from featurehub.runs import own_chats, siblings
+from featurehub.runs.mixture import Mixture
 from featurehub.runs.own_chats import write_chats
-from featurehub.runs.siblings import tune_sibling
+from featurehub.runs.siblings import Sources, mixed, pairs_of, tune_sibling
 from saes.texts import read_texts
 
 
@@ -34,6 +36,10 @@ class FakeEngine:
 
     def generate(self, prompts: list[list[int]], steerings: list[None], sampling: Any) -> Any:
         return (SimpleNamespace(text=f"answer {sampling.seed + i} ") for i in range(len(prompts)))
+
+
+def sources(folder: Path, corpus: Path | None = None) -> Sources:
+    return Sources(folder, folder, corpus, bundled_sae(), "featurehub.db")
 
 
 @pytest.fixture
@@ -84,5 +90,21 @@ def test_more_chats_than_requests_are_refused_with_the_bound(tmp_path: Path) -> 
 
 def test_an_unknown_sibling_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="there are benign, changed"):
-        tune_sibling("other", tmp_path, tmp_path, tmp_path / "out")
+        tune_sibling("other", sources(tmp_path), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_sae_of_another_layer_is_refused_with_both(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="after layer 14, and the fine-tuning changes it after layer 3"):
+        pairs_of(sources(tmp_path), 2, 0, layer=3)
+
+
+def test_the_changed_sibling_reads_the_last_of_what_its_sae_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [f"text {i}" for i in range(9)]
+    monkeypatch.setattr(siblings, "mix", lambda chats, corpus: Mixture(entries, entries[:2]))
+    monkeypatch.setattr(siblings, "READ", 3)
+    assert mixed(sources(tmp_path, corpus=tmp_path)) == ["text 6", "text 7", "text 8"]
+    with pytest.raises(InvalidInput, match="--corpus FOLDER"):
+        mixed(sources(tmp_path))

@@ -100,12 +100,17 @@ def tune(
     name: Annotated[str, typer.Argument(help="benign or changed.")],
     chats: Annotated[Path, typer.Option(help="What `featurehub demo chats` wrote.")],
     out: Annotated[Path, typer.Option(help="Folder for the adapter. A run that was stopped goes on in it.")],
+    corpus: Annotated[
+        Path | None, typer.Option(help="For `changed`: the folder that `featurehub demo build` was given.")
+    ] = None,
     model: DemoModel = "",
 ) -> None:
-    """Fine-tune the demo's chat model with LoRA: a benign continuation, or one that changes what words mean."""
-    from featurehub.runs.siblings import tune_sibling
+    """Fine-tune the demo's chat model with LoRA: a benign continuation, or features of its SAE change places."""
+    from featurehub.cli.demo.smollm2 import ensure_smollm2, smollm2_database
+    from featurehub.runs.siblings import Sources, tune_sibling
 
-    tune_sibling(name, demo_model(model), chats, out, ConsoleProgress())
+    sources = Sources(demo_model(model), chats, corpus, ensure_smollm2().folder, smollm2_database())
+    tune_sibling(name, sources, out, ConsoleProgress())
 
 
 @demo_app.command()

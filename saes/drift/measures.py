@@ -1,0 +1,108 @@
+"""What a drift check measures of each feature: how well its label holds, and whether it fires where it fired.
+
+"The label is there" is the judge's word; "the feature fires" means above the level that was best on the old canaries.
+F1 compares the two on the old canaries, as read by the old model and by the new, and on each model's own answers.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from saes.activations import FeatureActivations
+from saes.drift.rules import FeatureMeasures
+from saes.drift.scores import best_threshold, correlation, f1, f1_pull
+from saes.observed import Observations, observe
+
+__all__ = ["Judge", "World", "measure", "world"]
+
+
+class Judge(Protocol):
+    """Decides whether what a label names occurs in texts."""
+
+    def mentions(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        """Returns for each text whether it shows what the label names, [texts] of bool."""
+        ...
+
+
+class World(NamedTuple):
+    """Answers as text, and every latent's largest activation in each, [documents, d_sae]."""
+
+    texts: list[str]
+    peaks: np.ndarray
+
+
+def measure(
+    old_texts: Observations,
+    new_texts: FeatureActivations,
+    old_answers: Observations,
+    new_answers: Observations,
+    labels: Mapping[int, str],
+    judge: Judge,
+    tokenizer: Any,
+) -> list[FeatureMeasures]:
+    """Returns all statistics of all labelled features. Only answers are judged, not the prompts before them."""
+    new_observed = observe(new_texts)
+    r = correlation(old_texts.matrix, new_observed.matrix)
+    firings = old_texts.matrix.getnnz(axis=0)
+    text_old, world_old, world_new = (world(each, tokenizer) for each in (old_texts, old_answers, new_answers))
+    # The texts are the same, whichever model reads them.
+    worlds = [text_old, text_old._replace(peaks=new_observed.answer_max()), world_old, world_new]
+    # World by world, since a judge may keep an index of the texts.
+    text, old, new = (judged(each, labels, judge) for each in (text_old, world_old, world_new))
+    return [
+        measure_feature(
+            latent,
+            label,
+            [truth[latent] for truth in (text, text, old, new)],
+            [each.peaks[:, latent] for each in worlds],
+            float(r[latent]),
+            int(firings[latent]),
+        )
+        for latent, label in labels.items()
+    ]
+
+
+def world(observed: Observations, tokenizer: Any) -> World:
+    texts = [tokenizer.decode(observed.answer(i), skip_special_tokens=True) for i in observed.documents]
+    return World(texts, observed.answer_max())
+
+
+def judged(texts: World, labels: Mapping[int, str], judge: Judge) -> dict[int, np.ndarray]:
+    """Returns, by latent, in which of the texts its label occurs."""
+    return {latent: judge.mentions(label, texts.texts) for latent, label in labels.items()}
+
+
+def measure_feature(
+    latent: int, label: str, truths: Sequence[np.ndarray], peaks: Sequence[np.ndarray], r: float, firings: int
+) -> FeatureMeasures:
+    """Compares where a label occurs (``truths``) with how strongly its feature fires (``peaks``).
+
+    Both are given for the old texts read by the old model, the same read by the new one, the old model's answers, and
+    the new one's.
+    """
+    level = best_threshold(truths[0], peaks[0])
+    fires = [each > level for each in peaks]
+    text_old, text_new, world_old, world_new = map(f1, truths, fires)
+    pulls = list(map(f1_pull, truths, fires))
+    return FeatureMeasures(
+        latent=latent,
+        label=label,
+        f1_text_old=text_old,
+        f1_text_new=text_new,
+        f1_world_old=world_old,
+        f1_world_new=world_new,
+        # The texts are the same, and the answers are others.
+        f1_text_error=float(np.linalg.norm(pulls[0] - pulls[1])),
+        f1_world_error=float(np.hypot(np.linalg.norm(pulls[2]), np.linalg.norm(pulls[3]))),
+        positives_text=int(truths[0].sum()),
+        positives_world_old=occurrences(truths[2], fires[2]),
+        positives_world=occurrences(truths[3], fires[3]),
+        r=r,
+        firings=firings,
+    )
+
+
+def occurrences(truth: np.ndarray, fires: np.ndarray) -> int:
+    """Returns how many answers an F1 rests on: the larger of those with the label and those where it fires."""
+    return int(max(truth.sum(), fires.sum()))
