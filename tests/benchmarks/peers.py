@@ -2,13 +2,15 @@
 
 What they offer is a nudge along a vector: edits are decoder rows, added to the stream after the layer with the hook.
 
-    vllm-lens        a plugin of vLLM's; reading, it returns the stream, which the client encodes
-    hotwire          a plugin of vLLM's; one vector for a layer and a request, and no reading
-    mia              IBM's vLLM-Hook, a plugin of vLLM's; one vector for a request, and an engine steers or reads
+    vllm-lens        a plugin of vLLM's; reading, it returns the stream, which the client encodes; never compiled
+    hotwire          a plugin of vLLM's; one vector for a layer and a request, and no reading; made for a GPU: on a CPU
+                     vLLM has a runner of its own, in which the plugin is not installed, and answers come unsteered
+    mia              IBM's vLLM-Hook, a plugin of vLLM's; one vector for a request, and an engine that steers does not
+                     read; for vLLM's V2 runner alone, which is to say a GPU
     hooks            transformers with a forward hook, batched ``generate``
     transformerlens  sae-lens' way of steering: hooks on a TransformerLens model while it generates
 
-The plugins run where they lie on PYTHONPATH.
+The plugins run where they lie on PYTHONPATH. Where one takes a single vector, its edits are summed.
 """
 
 import json
@@ -66,17 +68,16 @@ def hotwire(shape: Shape, folder: Path, compiled: bool) -> Contender:
 
 
 def mia(shape: Shape, folder: Path, compiled: bool) -> Contender:
-    """Each request names the file of its vector. Compiled, it has to be asked for CUDA graphs, or would run eagerly."""
+    """Each request names the file of its vector. Compiled, it has to be told before it loads, or would run eagerly."""
     import torch
 
+    os.environ["MIA_ALLOW_CUDAGRAPH"] = str(int(compiled))
     import_module("mia.workers.steer_worker")
     for edits, vector in sums(folder).items():
         torch.save({"dir": vector}, folder / f"mia-{edits}.pt")
-    options: dict[str, Any] = {"worker_extension_cls": "mia.workers.steer_worker.SteerWorker"}
-    if compiled:
-        os.environ["MIA_ALLOW_CUDAGRAPH"] = "1"
-        options["compilation_config"] = {"cudagraph_mode": "FULL"}
-    llm = vllm_engine(shape, folder, compiled, **options)
+    options: dict[str, Any] = {"compilation_config": {"cudagraph_mode": "FULL"}} if compiled else {}
+    worker = "mia.workers.steer_worker.SteerWorker"
+    llm = vllm_engine(shape, folder, compiled, worker_extension_cls=worker, **options)
 
     def answer(asked: Asked) -> list[list[int]]:
         steer = {"method": "add_vector", "coefficient": DOSE, "optimal_layer": shape.layer}

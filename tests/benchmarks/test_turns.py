@@ -1,5 +1,6 @@
 """Contenders in processes of their own: one that does not start ends the benchmark, unless it is a peer."""
 
+import argparse
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from featurehub.errors import EngineUnavailable
 
 RATE = "print('RATE 5', {digest}, flush=True)"
-EACH = "import os, sys, time\nfor line in sys.stdin:\n    edits = int(line.split()[1])\n    {answer}"
+EACH = "import os, sys, time\nname = {name!r}\nfor line in sys.stdin:\n    edits = int(line.split()[1])\n    {answer}"
 """A contender without a model: it answers each line, and ends with its input."""
 
 
@@ -31,10 +32,11 @@ def answering(turns: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         workers: list[Any] = []
 
         class Scripted(turns.Worker):
-            def __init__(self, name: str, *_: Any) -> None:
-                program, pipe = [turns.sys.executable, "-c", EACH.format(answer=answer)], subprocess.PIPE
-                self.process = subprocess.Popen(program, stdin=pipe, stdout=pipe, text=True)
-                self.log, self.peer = tmp_path / f"{name}.log", name == "peer"
+            def __init__(self, name: str, *options: Any) -> None:
+                program, pipe = EACH.format(name=name, answer=answer), subprocess.PIPE
+                interpreter = [turns.sys.executable, "-c"]
+                self.process = subprocess.Popen([*interpreter, program], stdin=pipe, stdout=pipe, text=True)
+                self.log, self.peer = tmp_path / f"{name}.log", options[-1]
                 workers.append(self)
 
         monkeypatch.setattr(turns, "Worker", Scripted)
@@ -111,3 +113,25 @@ def test_a_table_has_a_line_for_whoever_cannot_run(turns: Any) -> None:
         "idle 8 edits 0.500 (0.500 to 0.500) does not steer here",
         "gone cannot run: no room",
     ]
+
+
+@pytest.mark.parametrize("mode", ["batches", "slope"])
+def test_every_peer_stands_in_the_table(
+    turns: Any, tmp_path: Path, answering: Any, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Here, mia is missing, and hotwire answers the same whatever is asked."""
+    import throughput
+
+    gone = "print('ERROR ModuleNotFoundError: No module', name, flush=True) if name == 'mia' else "
+    answering(gone + RATE.format(digest="0 if name == 'hotwire' else edits"))
+    monkeypatch.setattr(throughput.SHAPES["demo"].__class__, "save", lambda *_: None)
+    options = {"mode": mode, "model": "demo", "peers": True, "compiled": False}
+    options |= {"rounds": 2, "batches": [2], "lengths": [2, 4]}
+    with turns.console.capture() as printed:
+        throughput.in_process(argparse.Namespace(**options), tmp_path)
+    lines = [" ".join(line.split()) for line in printed.get().splitlines() if line.strip()]
+    assert "mia cannot run here: ModuleNotFoundError: No module mia" in lines
+    assert sum("mia" in line for line in lines) == 1
+    assert [line for line in lines if line.startswith("hotwire 8 edits") and line.endswith(" does not steer here")]
+    assert sum("does not steer" in line for line in lines) == 1
+    assert {line.split(" ")[0] for line in lines} >= {"featurehub", "vllm-lens", "hooks", "transformerlens"}

@@ -13,17 +13,17 @@ figures mean little on a shared machine (see ``turns.py``). On a GPU, all share 
 
 demo: the shape of the bundled model;  wide: 30 layers of d_model 576, 4,608 latents. All weights are random.
 
-``--peers`` adds those who steer besides (``peers.py``): Hugging Face hooks, sae-lens' steering on TransformerLens, and
-vLLM's plugins vllm-lens, hotwire and mia (IBM's vLLM-Hook). The plugins need not be installed: they are unpacked into a
-folder of their own beside this one, which is put on PYTHONPATH, wheels with their metadata, where vLLM finds plugins:
+``--peers`` adds, but for http, those who steer besides (``peers.py``): Hugging Face hooks, sae-lens' steering on
+TransformerLens, and vLLM's plugins vllm-lens, hotwire and mia (IBM's vLLM-Hook). The plugins are not installed: their
+wheels, metadata and all, since vLLM finds plugins by it, are unpacked in a folder that PYTHONPATH names:
 
-    pip download --no-deps --ignore-requires-python -d wheels vllm-lens==1.3.0 zstandard hotwire-vllm==0.1.2
-    for wheel in wheels/*.whl; do unzip -qo $wheel -d peers; done
-    PYTHONPATH=peers python tests/benchmarks/throughput.py --peers
+    pip download --no-deps --ignore-requires-python -d ../wheels vllm-lens==1.3.0 zstandard hotwire-vllm==0.1.2
+    for wheel in ../wheels/*.whl; do unzip -qo $wheel -d ../peers; done
+    PYTHONPATH=../peers python tests/benchmarks/throughput.py --peers
 
-mia 0.6 is not on the package index, where that name is another's: ``pip wheel --no-deps`` makes its wheel from a
-checkout of its repository. A peer that cannot run stands in the table with its error, and one whose answers are the
-same with edits as without with "does not steer here".
+mia 0.6 is not on the package index, where the name is another project's: ``pip wheel --no-deps -w ../wheels`` makes its
+wheel from a checkout of IBM's repository. A peer that cannot run stands in the table with its error, and one that
+answers with edits just as without them with "does not steer here".
 """
 
 import argparse

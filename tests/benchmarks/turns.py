@@ -168,5 +168,6 @@ def show(batch: int, baseline: Arm, rates: dict[Arm, list[float]], remarks: Mapp
     base, remarks = np.array(rates[baseline]), remarks or {}
     console.print(f"batch {batch}, of {baseline}: {np.median(base):.0f} tokens/s", highlight=False)
     for arm in dict.fromkeys((*rates, *remarks)):
-        ratio = Middle.of(np.array(rates[arm]) / base) if arm in rates else ""
-        console.print(f"    {arm!s:48} {ratio} {remarks.get(arm, '')}".rstrip(), highlight=False, soft_wrap=True)
+        ratio = [str(Middle.of(np.array(rates[arm]) / base))] if arm in rates else []
+        said = " ".join((*ratio, remarks.get(arm, "")))
+        console.print(f"    {arm!s:48} {said}".rstrip(), highlight=False, soft_wrap=True)
