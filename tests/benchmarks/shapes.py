@@ -11,13 +11,14 @@ PROMPT, TOKENS, CONTEXT = 32, 16, 256
 
 class Asked(NamedTuple):
     """Of every request of a batch. distinct: whether each has edits of its own;  top_k: latents read per token;
-    tokens: to generate"""
+    tokens: to generate;  greedy: whether each is the most probable, so that the same request has the same answer"""
 
     batch: int
     edits: int = 0
     distinct: bool = False
     top_k: int = 0
     tokens: int = TOKENS
+    greedy: bool = False
 
 
 class Load(Protocol):
@@ -72,6 +73,6 @@ SHAPES = {
 
 
 class Contender(Protocol):
-    def __call__(self, asked: Asked) -> int:
-        """Answers a whole batch; says how many tokens it generated, or read."""
+    def __call__(self, asked: Asked) -> int | list[list[int]]:
+        """Answers a whole batch: the tokens that it generated for each request, or how many it read."""
         ...

@@ -4,6 +4,7 @@ Each round asks every arm for batches of both lengths, one right after the other
 """
 
 import itertools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from costs import Costs, Middle
@@ -52,9 +53,13 @@ def in_ms(seconds: Middle) -> str:
     return f"{1e3 * seconds.value:.3f} ± {1e3 * seconds.error:.3f}"
 
 
-def show_slopes(batch: int, lengths: tuple[int, int], found: list[Row]) -> None:
+def show_slopes(
+    batch: int, lengths: tuple[int, int], found: list[Row], remarks: Mapping[Arm, str] | None = None
+) -> None:
     title = f"batch {batch}, {lengths[0]} and {lengths[1]} tokens, against {found[0].arm}"
     table = Table("", "ms a step", "of it", "ms a request", "of it", title=title, title_justify="left", box=None)
     for row in found:
         table.add_row(*row)
     console.print(table, highlight=False)
+    for arm, remark in (remarks or {}).items():
+        console.print(f"{arm!s:48} {remark}", highlight=False, soft_wrap=True)

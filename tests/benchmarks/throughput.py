@@ -12,24 +12,38 @@ Each prints medians of the ratios to the baseline's figure of the same round, wi
 figures mean little on a shared machine (see ``turns.py``). On a GPU, all share its memory.
 
 demo: the shape of the bundled model;  wide: 30 layers of d_model 576, 4,608 latents. All weights are random.
-``--peers`` adds Hugging Face hooks, sae-lens' steering on TransformerLens, and vllm-lens where it lies on PYTHONPATH.
+
+``--peers`` adds, but for http, those who steer besides (``peers.py``): Hugging Face hooks, sae-lens' steering on
+TransformerLens, and vLLM's plugins vllm-lens, hotwire and mia (IBM's vLLM-Hook). The plugins are not installed: their
+wheels, metadata and all, since vLLM finds plugins by it, are unpacked in a folder that PYTHONPATH names:
+
+    pip download --no-deps --ignore-requires-python -d ../wheels vllm-lens==1.3.0 zstandard hotwire-vllm==0.1.2
+    for wheel in ../wheels/*.whl; do unzip -qo $wheel -d ../peers; done
+    PYTHONPATH=../peers python tests/benchmarks/throughput.py --peers
+
+mia 0.6 is not on the package index, where the name is another project's: ``pip wheel --no-deps -w ../wheels`` makes its
+wheel from a checkout of IBM's repository. A peer that cannot run stands in the table with its error, and one that
+answers with edits just as without them with "does not steer here".
 """
 
 import argparse
+import itertools
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 from machine import machine
+from peers import PEERS, READERS
 from servers import compare_servers
 from shapes import CONTEXT, CROWD, PROMPT, SHAPES
 from slopes import LENGTHS, measure_slopes, rows, show_slopes
-from turns import Arm, Worker, console, measure, show, started
+from turns import Arm, Worker, console, measure, show, started, without_effect
 
 BATCHES = (1, 8, 32, 64)
 PLAIN, CONTROL = Arm("plain"), Arm("control")
 OURS = (*(Arm("featurehub", edits=edits) for edits in (0, 1, 8)), Arm("featurehub", top_k=8))
 EQUAL, DISTINCT = Arm("featurehub", edits=8), Arm("featurehub", edits=8, distinct=True)
+
+Remarks = dict[Arm, str]
 
 
 def main() -> None:
@@ -52,37 +66,46 @@ def main() -> None:
 
 def in_process(arguments: argparse.Namespace, folder: Path) -> None:
     SHAPES[arguments.model].save(folder)
-    names = peers() if arguments.peers else []
-    theirs = (arm for name in names for arm in (Arm(name), Arm(name, edits=8), Arm(name, top_k=8)))
-    arms = (PLAIN, CONTROL, *OURS, *theirs)
-    with started(arms, arguments.model, folder, arguments.compiled) as workers:
+    peers = PEERS if arguments.peers else {}
+    arms = (PLAIN, CONTROL, *OURS, *itertools.chain.from_iterable(map(arms_of, peers)))
+    compare = slopes if arguments.mode == "slope" else rates
+    with started(arms, arguments.model, folder, arguments.compiled, peers) as workers:
+        effects = {arm: without_effect(workers[arm.contender], arm.edits) for arm in arms if arm.edits}
         for batch in arguments.batches or (*BATCHES, CROWD):
-            compare = slopes if arguments.mode == "slope" else rates
-            compare(workers, arms, batch, arguments)
+            running = tuple(arm for arm in arms if not workers[arm.contender].failure)
+            compare(workers, running, batch, arguments, {arm: said for arm, said in effects.items() if said})
 
 
-def rates(workers: dict[str, Worker], arms: tuple[Arm, ...], batch: int, arguments: argparse.Namespace) -> None:
-    crowd = batch == CROWD
-    found = measure(workers, (PLAIN, CONTROL, EQUAL, DISTINCT) if crowd else arms, batch, arguments.rounds)
-    show(batch, EQUAL if crowd else PLAIN, found)
+def arms_of(peer: str) -> tuple[Arm, ...]:
+    return (Arm(peer), Arm(peer, edits=8), *((Arm(peer, top_k=8),) if peer in READERS else ()))
 
 
-def slopes(workers: dict[str, Worker], arms: tuple[Arm, ...], batch: int, arguments: argparse.Namespace) -> None:
+def rates(
+    workers: dict[str, Worker], arms: tuple[Arm, ...], batch: int, arguments: argparse.Namespace, effects: Remarks
+) -> None:
+    if batch == CROWD:
+        show(batch, EQUAL, measure(workers, (PLAIN, CONTROL, EQUAL, DISTINCT), batch, arguments.rounds))
+        return
+    found = measure(workers, arms, batch, arguments.rounds)
+    show(batch, PLAIN, found, effects | failures(workers))
+
+
+def slopes(
+    workers: dict[str, Worker], arms: tuple[Arm, ...], batch: int, arguments: argparse.Namespace, effects: Remarks
+) -> None:
     arms = (*arms, DISTINCT)
     lengths = tuple(arguments.lengths)
     found = measure_slopes(workers, arms, batch, arguments.rounds, lengths)
-    show_slopes(batch, lengths, rows(arms, found))
+    show_slopes(batch, lengths, rows(arms, found), effects | failures(workers))
+
+
+def failures(workers: dict[str, Worker]) -> Remarks:
+    """Only peers get here with one."""
+    return {Arm(name): f"cannot run here: {worker.failure}" for name, worker in workers.items() if worker.failure}
 
 
 def over_servers(arguments: argparse.Namespace, folder: Path) -> None:
     compare_servers(arguments.model, folder, arguments.batches or (1, 16), arguments.rounds, arguments.compiled)
-
-
-def peers() -> list[str]:
-    if find_spec("vllm_lens") is None:
-        console.print("vllm-lens is not on PYTHONPATH: left out")
-        return ["hooks", "transformerlens"]
-    return ["vllm-lens", "hooks", "transformerlens"]
 
 
 if __name__ == "__main__":
