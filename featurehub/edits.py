@@ -164,8 +164,8 @@ class Steering(Frozen):
 
     def conditions(self) -> list[Condition]:
         """Every condition of the edits, then of the aborts."""
-        whens = [edit.when for edit in self.edits if edit.when is not None] + [abort.when for abort in self.aborts]
-        return [condition for when in whens for condition in when.conditions]
+        waiting = (*self.edits, *self.aborts)
+        return [condition for each in waiting if each.when is not None for condition in each.when.conditions]
 
     def saes(self) -> set[str]:
         """The content hashes of all SAEs that the edits, reads and conditions use."""
