@@ -25,7 +25,7 @@ from torch.nn.functional import embedding_bag
 
 from featurehub.edits import LatentEdit, Steering, When
 from featurehub.engine.bank import Bank, Encoders
-from featurehub.engine.conditions import Mask
+from featurehub.engine.conditions import NO_CONDITION, Mask
 from featurehub.engine.rows import Batch, Step
 from featurehub.engine.sheet import Column, Draft, Sheet
 from featurehub.features import Mode
@@ -38,10 +38,11 @@ SEEN, STEERED, DOSE_SUM, DOSE_MAX, CLIPPED = range(COUNTS)
 SINGLE = ("dose_max", "used", "always", "tapping")
 SUMMED = ("summed_latent", "summed_beta")
 TALLIES_KEPT = 64
+NUDGE, PIN, MUL = Mode.NUDGE, Mode.PIN, Mode.MUL
 
 
-Moving = tuple[int, LatentEdit, float, float]
-"""An edit that changes something: its index in the request, the edit, alpha and beta."""
+Slot = tuple[int, float, float, Mask]
+"""What takes a slot: the row of the bank, alpha, beta (0 without a condition) and the condition."""
 
 
 class RowEdits(NamedTuple):
@@ -146,41 +147,50 @@ class EditTable:
             mask: Gives the condition bits of a ``when``.
             tapped: Whether the request captures or reads here.
         """
-        numbers = [(index, edit, *affine(edit)) for index, edit in edits]
-        moving = [each for each in numbers if each[2] or each[3]]
-        slotted = [each for each in moving if each[1].when is not None or each[2]]
-        bounds, draft = steering.positions.bounds(prompt_len), self.sheet.stage(row)
+        draft, slots, sums, conditional = self.sheet.stage(row), [], [], []
+        for index, edit in edits:
+            alpha, beta = affine(edit)
+            if edit.when is None:
+                if alpha:
+                    slots.append((self.bank.row_written(edit), alpha, 0.0, NO_CONDITION))
+                if beta:
+                    sums.append((self.bank.row_written(edit), beta))
+            elif alpha or beta:
+                conditional.append((index, len(slots)))
+                slots.append((self.bank.row_written(edit), alpha, beta, mask(edit.when)))
+        bounds = steering.positions.bounds(prompt_len)
         draft.put("dose_max", steering.dose_max)
         if tapped:
             draft.put("tapping", 1)
-        if moving:
+        if slots or sums:
             draft.put("bounds", bounds)
-            draft.put("always", any(edit.when is None for _, edit, _, _ in moving))
-        self.fill_slots(draft, slotted, [mask(edit.when) for _, edit, _, _ in slotted])
-        self.fill_sum(draft, [each for each in moving if each[1].when is None and each[3]])
-        if conditional := [(index, k) for k, (index, edit, _, _) in enumerate(slotted) if edit.when is not None]:
+            draft.put("always", bool(sums) or len(slots) > len(conditional))
+        if slots:
+            self.fill_slots(draft, slots, bool(conditional))
+        if sums:
+            self.fill_sum(draft, sums)
+        if conditional:
             self.conditional[row] = conditional
-        self.slots[row], self.holds[row], self.taken[row] = len(slotted), bool(moving), True
+        self.slots[row], self.holds[row], self.taken[row] = len(slots), bool(slots or sums), True
         self.host_bounds[row] = bounds
 
-    def fill_slots(self, draft: Draft, edits: Sequence[Moving], masks: Sequence[Mask]) -> None:
-        """Stages what takes a slot."""
-        if not edits:
-            return
-        draft.put("used", len(edits))
-        draft.put("latent", [self.bank.row_written(edit) for _, edit, _, _ in edits])
-        draft.put("alpha", [alpha for _, _, alpha, _ in edits])
-        if any(condition.bits for condition in masks):
-            draft.put("beta", [beta if edit.when else 0.0 for _, edit, _, beta in edits])
-            draft.put("bits", [condition.bits for condition in masks])
-            draft.put("any_of", [condition.any for condition in masks])
+    def fill_slots(self, draft: Draft, slots: Sequence[Slot], conditional: bool) -> None:
+        """Stages what takes a slot; ``conditional`` says whether any of it waits for a condition."""
+        latents, alpha, beta, masks = zip(*slots, strict=True)
+        draft.put("used", len(slots))
+        draft.put("latent", latents)
+        draft.put("alpha", alpha)
+        if conditional:
+            draft.put("beta", beta)
+            draft.put("bits", [mask.bits for mask in masks])
+            draft.put("any_of", [mask.any for mask in masks])
 
-    def fill_sum(self, draft: Draft, edits: Sequence[Moving]) -> None:
-        """Stages what is summed into ``nudge``."""
-        if edits:
-            draft.put("summed_latent", [self.bank.row_written(edit) for _, edit, _, _ in edits])
-            draft.put("summed_beta", [beta for _, _, _, beta in edits])
-            self.summed = max(self.summed, len(edits))
+    def fill_sum(self, draft: Draft, sums: Sequence[tuple[int, float]]) -> None:
+        """Stages what is summed into ``nudge``: rows of the bank, and beta."""
+        latents, beta = zip(*sums, strict=True)
+        draft.put("summed_latent", latents)
+        draft.put("summed_beta", beta)
+        self.summed = max(self.summed, len(sums))
 
     def release(self, row: int) -> None:
         """Clears the row, from the next ``write`` on."""
@@ -294,6 +304,8 @@ def columns(max_edits: int) -> dict[str, Column]:
 
 def affine(edit: LatentEdit) -> tuple[float, float]:
     """(alpha, beta) of an edit."""
-    if edit.mode is Mode.MUL:
+    if edit.mode is NUDGE:
+        return 0.0, edit.value
+    if edit.mode is MUL:
         return edit.value - 1.0, 0.0
-    return 0.0 if edit.mode is Mode.NUDGE else -1.0, 0.0 if edit.mode is Mode.ABLATE else edit.value
+    return -1.0, edit.value if edit.mode is PIN else 0.0
