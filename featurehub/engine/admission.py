@@ -57,7 +57,7 @@ def admit(request: Any, config: EngineConfig, eos_token_id: int | None) -> None:
 
 
 def complete(steering: Steering, request: Any, eos_token_id: int | None) -> Steering:
-    """The steering with its nonce and stop token, unsealed. Raises InvalidEdit for a request that cannot be steered so."""
+    """The steering with its nonce and stop token, unsealed. Raises InvalidEdit if such a request cannot be steered."""
     if getattr(request, "resumable", False) and not steering.is_nothing:
         raise InvalidEdit("a prompt that is still being sent has no end yet, so it cannot be steered; send it whole")
     if request.sampling_params.n > 1 and steering.needs_every_token:

@@ -145,7 +145,7 @@ class Bank(NamedTuple):
         """The row that an edit reads and writes with. Raises KeyError for an SAE that the bank does not hold."""
         if edit.mode is Mode.NUDGE and edit.sae in self.vectors:
             return self.vectors[edit.sae] + edit.latent
-        return self.row(edit.sae, edit.latent)
+        return self.slices[edit.sae].start + edit.latent
 
     def encoders(self, latents: Tensor) -> Encoders:
         """What reads these latents.

@@ -203,7 +203,7 @@ class Conditions:
 
     def begin_step(self, step: Step) -> None:
         """Clears the truths of a step's tokens."""
-        self.clearing = self.truths[: int(step.tokens.max()) + 1] if self.held[step.rows].any() else None
+        self.clearing = self.truths[: int(step.tokens[-1]) + 1] if self.held[step.rows].any() else None
         self.begin_again()
 
     def begin_again(self) -> None:

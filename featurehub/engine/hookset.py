@@ -151,7 +151,7 @@ class HookSet:
         self.write()
         self.batch = batch
         self.step = self.rows.lay_out(batch) if batch is not None else None
-        self.may_end = self.step is not None and bool(self.conditions.aborting[self.step.rows].any())
+        self.may_end = batch is not None and bool(self.conditions.aborting[batch.rows].any())
         if self.buffers is not None:
             self.buffers.fill(self.step)
         if batch is None or self.step is None or token_ids is None:

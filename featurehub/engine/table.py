@@ -1,18 +1,8 @@
 """The edits of one hook point as table rows.
 
-An edit changes its latent's activation a by an affine amount, so every mode is two numbers:
-
-    change = alpha · a + beta
-    nudge   alpha = 0           beta = value
-    pin     alpha = −1          beta = value
-    mul     alpha = value − 1   beta = 0
-    ablate  alpha = −1          beta = 0
-
-1. Of an edit without a condition, ``beta · W_dec`` is the same for every token: it is summed once, into ``nudge``.
-2. What is left (alpha, and everything of an edit with a condition) takes a slot k of the row: K dot products and K
-   axpys per token, whatever the size of the SAE.
-3. Edits that change nothing take neither, so that weight 0 is exactly the same as no edit.
-4. What the op needs of a step's rows is gathered, and kept while the next step has the same rows.
+1. What a request's edits come to (``featurehub.engine.amounts``) is written into its row: what takes a slot k costs a
+   dot product and an axpy for each token, whatever the size of the SAE; what is summed is summed once, into ``nudge``.
+2. What the op needs of a step's rows is gathered, and kept while the next step has the same rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,11 +14,11 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from featurehub.edits import LatentEdit, Steering, When
+from featurehub.engine.amounts import Amounts, Slot, Sum
 from featurehub.engine.bank import Bank, Encoders
-from featurehub.engine.conditions import NO_CONDITION, Mask
+from featurehub.engine.conditions import Mask
 from featurehub.engine.rows import Batch, Step
 from featurehub.engine.sheet import Column, Draft, Sheet
-from featurehub.features import Mode
 from featurehub.report import Wire
 
 __all__ = ["EditTable", "RowEdits"]
@@ -38,11 +28,6 @@ SEEN, STEERED, DOSE_SUM, DOSE_MAX, CLIPPED = range(COUNTS)
 SINGLE = ("dose_max", "used", "always", "tapping")
 SUMMED = ("summed_latent", "summed_beta")
 TALLIES_KEPT = 64
-NUDGE, PIN, MUL = Mode.NUDGE, Mode.PIN, Mode.MUL
-
-
-Slot = tuple[int, float, float, Mask]
-"""What takes a slot: the row of the bank, alpha, beta (0 without a condition) and the condition."""
 
 
 class RowEdits(NamedTuple):
@@ -147,18 +132,8 @@ class EditTable:
             mask: Gives the condition bits of a ``when``.
             tapped: Whether the request captures or reads here.
         """
-        draft, slots, sums, conditional = self.sheet.stage(row), [], [], []
-        for index, edit in edits:
-            alpha, beta = affine(edit)
-            if edit.when is None:
-                if alpha:
-                    slots.append((self.bank.row_written(edit), alpha, 0.0, NO_CONDITION))
-                if beta:
-                    sums.append((self.bank.row_written(edit), beta))
-            elif alpha or beta:
-                conditional.append((index, len(slots)))
-                slots.append((self.bank.row_written(edit), alpha, beta, mask(edit.when)))
-        bounds = steering.positions.bounds(prompt_len)
+        slots, sums, conditional = Amounts.of(edits, self.bank, mask)
+        bounds, draft = steering.positions.bounds(prompt_len), self.sheet.stage(row)
         draft.put("dose_max", steering.dose_max)
         if tapped:
             draft.put("tapping", 1)
@@ -185,8 +160,8 @@ class EditTable:
             draft.put("bits", [mask.bits for mask in masks])
             draft.put("any_of", [mask.any for mask in masks])
 
-    def fill_sum(self, draft: Draft, sums: Sequence[tuple[int, float]]) -> None:
-        """Stages what is summed into ``nudge``: rows of the bank, and beta."""
+    def fill_sum(self, draft: Draft, sums: Sequence[Sum]) -> None:
+        """Stages what is summed into ``nudge``."""
         latents, beta = zip(*sums, strict=True)
         draft.put("summed_latent", latents)
         draft.put("summed_beta", beta)
@@ -300,12 +275,3 @@ def columns(max_edits: int) -> dict[str, Column]:
         "bounds": Column(2, torch.long), "dose_max": Column(1, torch.float32, 1.0), "used": number, "always": flag,
         "tapping": number, "counts": Column(COUNTS, torch.float32), "in_force": floats,
     }  # fmt: skip
-
-
-def affine(edit: LatentEdit) -> tuple[float, float]:
-    """(alpha, beta) of an edit."""
-    if edit.mode is NUDGE:
-        return 0.0, edit.value
-    if edit.mode is MUL:
-        return edit.value - 1.0, 0.0
-    return -1.0, edit.value if edit.mode is PIN else 0.0
