@@ -46,17 +46,20 @@ class Amounts(NamedTuple):
     conditional: list[tuple[int, int]]
 
     @classmethod
-    def of(cls, edits: Iterable[tuple[int, LatentEdit]], bank: Bank, mask: Callable[[When | None], Mask]) -> Self:
-        """The amounts of edits.
+    def of(cls, edits: Iterable[LatentEdit], bank: Bank, mask: Callable[[When | None], Mask]) -> Self:
+        """The amounts of a request's edits at one hook point.
 
         Args:
-            edits: Each with its index in the request.
+            edits: All of its edits, those of other hook points too.
             bank: The SAEs of the hook point.
             mask: Gives the condition bits of a ``when``.
         """
         slots, sums, conditional = [], [], []
-        for index, edit in edits:
-            (alpha, beta), latent = affine(edit), bank.row_written(edit)
+        for index, edit in enumerate(edits):
+            if (own := bank.slices.get(edit.sae)) is None:
+                continue
+            (alpha, beta), latent = affine(edit), edit.latent
+            latent += bank.vectors[edit.sae] if edit.mode is NUDGE else own.start
             if edit.when is None:
                 if alpha:
                     slots.append((latent, alpha, 0.0, NO_CONDITION))

@@ -68,7 +68,7 @@ def check(steering: Steering, config: EngineConfig) -> Steering:
     for each in (*steering.edits, *conditions):
         if each.latent >= saes[each.sae].d_sae:
             check_latents([each.latent], saes[each.sae])
-        if abs(each.value) > LARGEST:
+        if not -LARGEST <= each.value <= LARGEST:
             raise InvalidEdit(f"latent {each.latent}: the value {each.value} is beyond ±{LARGEST:g}")
     for read in steering.reads:
         check_latents(read.latents, saes[read.sae])

@@ -118,10 +118,9 @@ class HookSet:
         row = self.rows.take(steering, next(self.numbers) if parked is None else parked.request)
         mask = self.conditions.admit(row, steering, prompt_len, self.locate)
         for hook in self.hooks:
-            own = [(i, edit) for i, edit in enumerate(steering.edits) if self.place[edit.sae] == hook.index]
-            reads = hook.name in steering.capture or any(self.place[r.sae] == hook.index for r in steering.reads)
-            if hook.edits is not None and (own or reads):
-                hook.edits.admit(row, steering, own, prompt_len, mask, reads)
+            if hook.edits is not None:
+                tapped = hook.name in steering.capture or any(self.place[r.sae] == hook.index for r in steering.reads)
+                hook.edits.admit(row, steering, prompt_len, mask, tapped)
         if parked is not None:
             self.rows.reached[row] = parked.reached
             if parked.fired is not None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from featurehub.edits import LatentEdit, Steering, When
+from featurehub.edits import Steering, When
 from featurehub.engine.amounts import Amounts, Slot, Sum
 from featurehub.engine.bank import Bank, Encoders
 from featurehub.engine.conditions import Mask
@@ -119,20 +119,20 @@ class EditTable:
         self.gathered: tuple[np.ndarray, RowEdits] | None = None
 
     def admit(
-        self, row: int, steering: Steering, edits: Sequence[tuple[int, LatentEdit]], prompt_len: int,
-        mask: Callable[[When | None], Mask], tapped: bool = False,
-    ) -> None:  # fmt: skip
-        """Fills a row, from the next ``write`` on.
+        self, row: int, steering: Steering, prompt_len: int, mask: Callable[[When | None], Mask], tapped: bool = False
+    ) -> None:
+        """Fills a row, from the next ``write`` on. One that nothing is asked of stays blank.
 
         Args:
             row: The row.
-            steering: The request's whole steering, for its positions and its dose_max.
-            edits: Its edits at this hook point, each with its index in the request.
+            steering: The request's whole steering.
             prompt_len: Number of tokens in the prompt.
             mask: Gives the condition bits of a ``when``.
             tapped: Whether the request captures or reads here.
         """
-        slots, sums, conditional = Amounts.of(edits, self.bank, mask)
+        slots, sums, conditional = Amounts.of(steering.edits, self.bank, mask)
+        if not (slots or sums or tapped):
+            return
         bounds, draft = steering.positions.bounds(prompt_len), self.sheet.stage(row)
         draft.put("dose_max", steering.dose_max)
         if tapped:
