@@ -248,9 +248,8 @@ class Conditions:
         hooks, ask = [hook for hook, rows in self.at.items() if rows[row]], self.sheet.ask(row)
 
         def read() -> Outcome:
-            counted = ask()
-            decided = {hook: counted["decided"][hook] for hook in hooks}
-            return Outcome(first_of(aborts, counted["aborted_at"]), decided)
+            decided = ask("decided")
+            return Outcome(first_of(aborts, ask("aborted_at")), {hook: decided[hook] for hook in hooks})
 
         return read
 

@@ -90,7 +90,7 @@ class Copied:
     Attributes:
         rows: The rows.
         counted: [rows, words]; None until it is collected.
-        numbers: By column, [rows, size] as lists, once somebody has read a row.
+        numbers: By column, [rows, size] as lists, once somebody has read it of a row.
     """
 
     def __init__(self) -> None:
@@ -167,33 +167,29 @@ class Sheet:
         self.words.index_copy_(0, rows, words)
         return rows, words
 
-    def ask(self, row: int) -> Callable[[], Mapping[str, list[Any]]]:
+    def ask(self, row: int) -> Callable[[str], list[Any]]:
         """Asks for what is counted in a row as it is now; the row must have been written.
 
         Returns:
-            A function that gives the counted columns by name; on CUDA, calling it waits for the device if need be.
+            A function that gives a counted column, by its name; on CUDA, calling it waits for the device if need be.
         """
         copied, at = self.asked, len(self.asked.rows)
         copied.rows.append(row)
-        return lambda: self.read(copied, at)
+        return lambda name: self.read(copied, name)[at]
 
-    def read(self, copied: Copied, at: int) -> Mapping[str, list[Any]]:
-        """The counted columns of one of the rows that were copied."""
+    def read(self, copied: Copied, name: str) -> list[list[Any]]:
+        """A counted column of the rows that were copied."""
         if copied is self.asked:
             self.collect()
-        if not copied.numbers:
+        if name not in copied.numbers:
             assert copied.counted is not None
-            copied.numbers = self.numbers(copied.counted.array())
-        return {name: rows[at] for name, rows in copied.numbers.items()}
+            copied.numbers[name] = self.numbers(copied.counted.array(), name)
+        return copied.numbers[name]
 
-    def numbers(self, words: Words) -> dict[str, list[list[Any]]]:
-        """The counted columns of rows ([rows, words of these columns]), as lists."""
-        first, numbers = self.counted.start, {}
-        for name, span in self.spans.items():
-            if self.counted.start <= span.start < self.counted.stop:
-                column = words[:, span.start - first : span.stop - first].view(NUMPY[self.columns[name].dtype])
-                numbers[name] = column[:, : self.columns[name].size].tolist()
-        return numbers
+    def numbers(self, words: Words, name: str) -> list[list[Any]]:
+        """A counted column of rows ([rows, words of these columns]), as lists."""
+        span, column, first = self.spans[name], self.columns[name], self.counted.start
+        return words[:, span.start - first : span.stop - first].view(NUMPY[column.dtype])[:, : column.size].tolist()
 
     def collect(self) -> None:
         """Starts to copy all that was asked for to the host."""

@@ -233,8 +233,7 @@ class EditTable:
         ask, expected, conditional = self.sheet.ask(row), int(self.expected[row]), self.conditional.get(row, [])
 
         def read() -> Wire:
-            counted = ask()
-            seen, steered, dose_sum, dose_max, clipped = counted["counts"]
+            seen, steered, dose_sum, dose_max, clipped = ask("counts")
             return {
                 "seen_tokens": int(seen),
                 "expected_tokens": expected,
@@ -242,7 +241,7 @@ class EditTable:
                 "dose_sum": dose_sum,
                 "dose_max": dose_max,
                 "clipped": int(clipped),
-                "in_force": {index: int(counted["in_force"][k]) for index, k in conditional},
+                "in_force": {index: int(ask("in_force")[k]) for index, k in conditional},
             }
 
         return read
