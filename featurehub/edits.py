@@ -173,8 +173,8 @@ class Steering(Frozen):
         return {each.sae for each in named}
 
     def to_json(self) -> str:
-        """The steering as canonical JSON, with its seal."""
-        return self.model_dump_json()
+        """The steering as canonical JSON, with its seal; what is None is left out."""
+        return self.model_dump_json(exclude_none=True)
 
     def to_sealed(self, maker: Maker) -> str:
         """The canonical JSON with the seal of whoever made it, which ``is_sealed_text`` knows."""

@@ -47,7 +47,7 @@ class Draft(NamedTuple):
     def put(self, name: str, values: float | Sequence[float]) -> None:
         """Writes a column's first number, or several."""
         lines, start = self.fields[name]
-        if isinstance(values, list | tuple):
+        if isinstance(values, (list, tuple)):
             lines[self.at, start : start + len(values)] = values
         else:
             lines[self.at, start] = values
