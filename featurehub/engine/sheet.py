@@ -200,7 +200,10 @@ class Sheet:
 
 
 def send(host: Words, device: torch.device) -> Tensor:
-    """Copies an array to a device without waiting. On the CPU it shares the array's memory."""
+    """Copies an array to a device without waiting. On the CPU it shares the array's memory.
+
+    On CUDA the device reads a copy in pinned memory, so that the array may be written to again at once.
+    """
     tensor = torch.from_numpy(host)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
