@@ -164,8 +164,8 @@ class Steering(Frozen):
 
     def conditions(self) -> list[Condition]:
         """Every condition of the edits, then of the aborts."""
-        whens = [edit.when for edit in self.edits if edit.when is not None] + [abort.when for abort in self.aborts]
-        return [condition for when in whens for condition in when.conditions]
+        waiting = (*self.edits, *self.aborts)
+        return [condition for each in waiting if each.when is not None for condition in each.when.conditions]
 
     def saes(self) -> set[str]:
         """The content hashes of all SAEs that the edits, reads and conditions use."""
@@ -173,8 +173,8 @@ class Steering(Frozen):
         return {each.sae for each in named}
 
     def to_json(self) -> str:
-        """The steering as canonical JSON, with its seal."""
-        return self.model_dump_json()
+        """The steering as canonical JSON, with its seal; what is None is left out."""
+        return self.model_dump_json(exclude_none=True)
 
     def to_sealed(self, maker: Maker) -> str:
         """The canonical JSON with the seal of whoever made it, which ``is_sealed_text`` knows."""

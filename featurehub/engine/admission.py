@@ -17,8 +17,7 @@ that both of its model runners take, so that method is wrapped, once. The worker
 """
 
 import hashlib
-import json
-import uuid
+import secrets
 from typing import Any
 
 from featurehub.edits import Steering, digest_of
@@ -58,12 +57,12 @@ def admit(request: Any, config: EngineConfig, eos_token_id: int | None) -> None:
 
 
 def complete(steering: Steering, request: Any, eos_token_id: int | None) -> Steering:
-    """The steering with its nonce and stop token. Raises InvalidEdit for a request that cannot be steered so."""
+    """The steering with its nonce and stop token, unsealed. Raises InvalidEdit if such a request cannot be steered."""
     if getattr(request, "resumable", False) and not steering.is_nothing:
         raise InvalidEdit("a prompt that is still being sent has no end yet, so it cannot be steered; send it whole")
-    if steering.needs_every_token and request.sampling_params.n > 1:
+    if request.sampling_params.n > 1 and steering.needs_every_token:
         raise InvalidEdit("activations, aborts and conditions of what was so far are of one answer; send n = 1")
-    filled: dict[str, Any] = {"nonce": uuid.uuid4().hex}
+    filled: dict[str, Any] = {"nonce": secrets.token_hex(16), "seal": ""}
     if steering.aborts:
         filled["stop_token"] = make_stoppable(request.sampling_params, eos_token_id)
     return steering.model_copy(update=filled)
@@ -95,7 +94,7 @@ def salt(request: Any, steering: Steering | None, text: str, config: EngineConfi
             config.weights,
             VERSION,
         ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest() if any(parts) else None
+    return hashlib.sha256(repr(parts).encode()).hexdigest() if any(parts) else None
 
 
 def make_stoppable(params: Any, eos_token_id: int | None) -> int:

@@ -18,10 +18,8 @@ from torch import Tensor
 
 from featurehub.artifacts.artifact import WEIGHTS
 from featurehub.dictionary import Dictionary
-from featurehub.edits import LatentEdit
 from featurehub.engine.config import SaeConfig
 from featurehub.errors import IncompatibleArtifact
-from featurehub.features import Mode
 
 __all__ = ["Bank", "Encoders"]
 
@@ -71,7 +69,8 @@ class Bank(NamedTuple):
         gain: [latents]
         offset: [latents]
         slices: By SAE id, the rows of its latents.
-        vectors: By SAE id, the row of its first steering vector; SAEs without such vectors are not in it.
+        vectors: By SAE id, the row that a nudge of its first latent writes with: that of its first steering vector or,
+            where it has none, of the latent.
     """
 
     W_enc: Tensor
@@ -106,7 +105,7 @@ class Bank(NamedTuple):
             gain=joined([torch.ones_like(d.b_enc) if d.gain is None else d.gain for d in parts]),
             offset=joined([torch.zeros_like(d.b_enc) if d.offset is None else d.offset for d in parts]),
             slices={name: slice(starts[i], starts[i + 1]) for i, name in enumerate(dictionaries)},
-            vectors={name: starts[len(dictionaries) + i] for i, name in enumerate(steering)},
+            vectors=dict(zip([*dictionaries, *steering], starts, strict=False)),
         )
 
     @classmethod
@@ -140,12 +139,6 @@ class Bank(NamedTuple):
     def row(self, sae: str, latent: int) -> int:
         """The row of one SAE's latent in the bank. Raises KeyError for an SAE that the bank does not hold."""
         return self.slices[sae].start + latent
-
-    def row_written(self, edit: LatentEdit) -> int:
-        """The row that an edit reads and writes with. Raises KeyError for an SAE that the bank does not hold."""
-        if edit.mode is Mode.NUDGE and edit.sae in self.vectors:
-            return self.vectors[edit.sae] + edit.latent
-        return self.row(edit.sae, edit.latent)
 
     def encoders(self, latents: Tensor) -> Encoders:
         """What reads these latents.

@@ -1,7 +1,7 @@
 """Whether the engine can do what a request's steering asks: checked by the frontend at admission, and by the worker."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -57,17 +57,18 @@ def check(steering: Steering, config: EngineConfig) -> Steering:
     Raises:
         InvalidEdit: The steering asks for something that the engine cannot do; the message says what.
     """
-    steering = named(steering, config)
+    saes, conditions = config.saes, set(steering.conditions())
+    used = {each.sae for each in (*steering.edits, *steering.reads, *conditions)}
+    if not used <= saes.keys():
+        return check(named(steering, used - saes.keys(), saes), config)
     if len(steering.edits) > config.max_edits:
         raise InvalidEdit(f"{len(steering.edits)} edits in one request; this engine takes at most {config.max_edits}")
-    conditions = set(steering.conditions())
     if max(len(conditions), len(steering.aborts)) > config.max_conditions:
         raise InvalidEdit(f"{len(conditions)} conditions in one request; at most {config.max_conditions} are allowed")
-    saes = config.saes
     for each in (*steering.edits, *conditions):
         if each.latent >= saes[each.sae].d_sae:
             check_latents([each.latent], saes[each.sae])
-        if abs(each.value) > LARGEST:
+        if not -LARGEST <= each.value <= LARGEST:
             raise InvalidEdit(f"latent {each.latent}: the value {each.value} is beyond ±{LARGEST:g}")
     for read in steering.reads:
         check_latents(read.latents, saes[read.sae])
@@ -80,15 +81,12 @@ def check(steering: Steering, config: EngineConfig) -> Steering:
     return steering
 
 
-def named(steering: Steering, config: EngineConfig) -> Steering:
+def named(steering: Steering, unknown: Set[str], saes: Mapping[str, SaeConfig]) -> Steering:
     """The steering with "" replaced by the id of the engine's first SAE, so that equal steerings are equal texts."""
-    unknown = steering.saes() - config.saes.keys()
-    if not unknown:
-        return steering
-    if unknown != {""} or not config.saes:
+    if unknown != {""} or not saes:
         missing = min(unknown) or "(the first)"
-        raise InvalidEdit(f"this engine does not hold the SAE {missing}; it holds {', '.join(config.saes) or 'none'}")
-    first = next(iter(config.saes))
+        raise InvalidEdit(f"this engine does not hold the SAE {missing}; it holds {', '.join(saes) or 'none'}")
+    first = next(iter(saes))
 
     def fill(fields: dict[str, Any]) -> dict[str, Any]:
         return {**fields, "sae": first} if fields.get("sae") == "" else fields

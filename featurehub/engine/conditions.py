@@ -203,7 +203,7 @@ class Conditions:
 
     def begin_step(self, step: Step) -> None:
         """Clears the truths of a step's tokens."""
-        self.clearing = self.truths[: int(step.tokens.max()) + 1] if self.held[step.rows].any() else None
+        self.clearing = self.truths[: int(step.tokens[-1]) + 1] if self.held[step.rows].any() else None
         self.begin_again()
 
     def begin_again(self) -> None:
@@ -248,9 +248,8 @@ class Conditions:
         hooks, ask = [hook for hook, rows in self.at.items() if rows[row]], self.sheet.ask(row)
 
         def read() -> Outcome:
-            counted = ask()
-            decided = {hook: counted["decided"][hook] for hook in hooks}
-            return Outcome(first_of(aborts, counted["aborted_at"]), decided)
+            decided = ask("decided")
+            return Outcome(first_of(aborts, ask("aborted_at")), {hook: decided[hook] for hook in hooks})
 
         return read
 

@@ -52,7 +52,7 @@ class Buffers:
         Args:
             step: The tokens that run under a row; None for dummy runs and for steps whose requests ask for nothing.
         """
-        tokens = int(step.tokens.max()) + 1 if step is not None and len(step.tokens) else 0
+        tokens = int(step.tokens[-1]) + 1 if step is not None and len(step.tokens) else 0
         size = max(tokens, self.filled)
         if not size:
             return

@@ -10,7 +10,7 @@ A runner's adapter calls ``admit`` and ``release`` for a request, ``begin_step``
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from featurehub.engine.checks import carried, check
 from featurehub.engine.conditions import NEVER, Conditions, ConditionState
 from featurehub.engine.config import EngineConfig, SaeConfig
 from featurehub.engine.hook import HOOKS, make_buffers, make_hook
+from featurehub.engine.reading import Activations
 from featurehub.engine.reports import Reports, Snapshot
 from featurehub.engine.rows import Batch, Rows, Step
 from featurehub.engine.table import EditTable
@@ -118,10 +119,9 @@ class HookSet:
         row = self.rows.take(steering, next(self.numbers) if parked is None else parked.request)
         mask = self.conditions.admit(row, steering, prompt_len, self.locate)
         for hook in self.hooks:
-            own = [(i, edit) for i, edit in enumerate(steering.edits) if self.place[edit.sae] == hook.index]
-            reads = hook.name in steering.capture or any(self.place[r.sae] == hook.index for r in steering.reads)
-            if hook.edits is not None and (own or reads):
-                hook.edits.admit(row, steering, own, prompt_len, mask, reads)
+            if hook.edits is not None:
+                tapped = hook.name in steering.capture or any(self.place[r.sae] == hook.index for r in steering.reads)
+                hook.edits.admit(row, steering, prompt_len, mask, tapped)
         if parked is not None:
             self.rows.reached[row] = parked.reached
             if parked.fired is not None:
@@ -151,7 +151,7 @@ class HookSet:
         self.write()
         self.batch = batch
         self.step = self.rows.lay_out(batch) if batch is not None else None
-        self.may_end = self.step is not None and bool(self.conditions.aborting[self.step.rows].any())
+        self.may_end = batch is not None and bool(self.conditions.aborting[batch.rows].any())
         if self.buffers is not None:
             self.buffers.fill(self.step)
         if batch is None or self.step is None or token_ids is None:
@@ -252,24 +252,27 @@ class HookSet:
         for hook in self.hooks:
             hook.drain()
         taken = [self.reports.take(key) for key in keys]
-        for key, wire in zip(keys, taken, strict=True):
-            if wire is not None:
-                self.add_readings(key, wire)
+        readings = [hook.readings.activations for hook in self.hooks]
+        if kept := [each for each in readings if each.unread or each.shares or each.lost]:
+            for key, wire in zip(keys, taken, strict=True):
+                if wire is not None:
+                    add_readings(key, wire, kept)
         return taken
-
-    def add_readings(self, key: str, wire: Wire) -> None:
-        """Adds to a report what was read."""
-        taken = [hook.readings.activations.take(key) for hook in self.hooks]
-        if blocks := [block.model_dump() for own, _ in taken for block in own]:
-            wire["activations"] = {"blocks": blocks}
-        if any(lost for _, lost in taken):
-            wire["reads_lost"] = True
 
     def captured(self, key: str, name: str) -> Tensor:
         """Takes a key's stream [tokens, d_model] at a hook point. Raises KeyError if there is none; SteeringLost."""
         hook = next(hook for hook in self.hooks if hook.name == name)
         hook.drain()
         return hook.readings.captures.take(key)
+
+
+def add_readings(key: str, wire: Wire, kept: Iterable[Activations]) -> None:
+    """Adds to a report what was read at each hook point."""
+    taken = [each.take(key) for each in kept]
+    if blocks := [block.model_dump() for own, _ in taken for block in own]:
+        wire["activations"] = {"blocks": blocks}
+    if any(lost for _, lost in taken):
+        wire["reads_lost"] = True
 
 
 def counted(seen: int, expected: int) -> dict[str, int]:

@@ -232,8 +232,6 @@ class Activations:
 
     def take(self, key: str) -> tuple[Sequence[ActivationBlock], bool]:
         """Every token of a key's requests once, in order, a block for each read; and whether any were dropped."""
-        if not (self.unread or self.shares or self.lost):
-            return (), False
         for sae in list(self.unread):
             self.encode(sae)
         shares, lost = self.shares.pop(key, ()), self.lost.pop(key, False)

@@ -35,5 +35,5 @@ class Reports:
         snapshots = self.kept.pop(key, None)
         if snapshots is None:
             return None
-        first, *others = (read() for read in snapshots)
+        first, *others = [read() for read in snapshots]
         return SteerReport.sum_of([first, *others]).to_wire() if others else first

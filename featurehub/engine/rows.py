@@ -38,6 +38,8 @@ class Batch(NamedTuple):
 
     def only(self, chosen: NDArray[np.bool_]) -> "Batch":
         """The chosen requests; ``chosen`` is [requests]."""
+        if chosen.all():
+            return self
         return Batch(*(column[chosen] for column in self))
 
     def following(self, tokens: int) -> "Batch":
@@ -50,18 +52,19 @@ class Batch(NamedTuple):
 
     def indices(self) -> Ints:
         """[tokens] batch index of each token."""
-        return self.starts if (self.tokens == 1).all() else np.repeat(self.starts, self.tokens) + self.offsets()
+        return self.starts if (self.tokens == 1).all() else self.starts.repeat(self.tokens) + self.offsets()
 
     def offsets(self) -> Ints:
         """[tokens] of each token, how many of its request's tokens stand before it."""
-        return np.arange(self.tokens.sum()) - np.repeat(self.tokens.cumsum() - self.tokens, self.tokens)
+        ends = self.tokens.cumsum()
+        return np.arange(ends[-1]) - (ends - self.tokens).repeat(self.tokens)
 
 
 class Step(NamedTuple):
     """The step's tokens that run under a row.
 
     Attributes:
-        tokens: [tokens] their batch indices.
+        tokens: [tokens] their batch indices, in ascending order.
         rows: [tokens] the rows that they run under.
         positions: [tokens] their positions in their requests.
         first: [tokens] whether the token is computed for the first time.
@@ -207,8 +210,10 @@ class Rows:
 
     def capturing(self, batch: Batch) -> Mapping[str, Sequence[Wanted]]:
         """By hook point, what to capture of a batch."""
-        capturing: dict[str, list[Wanted]] = {}
-        for row, start, tokens, position in batch.only(self.captured[batch.rows]).entries():
+        chosen, capturing = self.captured[batch.rows], dict[str, list[Wanted]]()
+        if not chosen.any():
+            return capturing
+        for row, start, tokens, position in batch.only(chosen).entries():
             steering = self.steerings[row]
             for name in steering.capture:
                 wanted = Wanted(steering.report, start, start + tokens, position)
@@ -228,9 +233,9 @@ class Rows:
         if (batch.tokens == 1).all():
             step = Step(batch.starts, batch.rows, batch.positions, batch.positions >= self.reached[batch.rows])
         else:
-            offsets, rows = batch.offsets(), np.repeat(batch.rows, batch.tokens)
-            positions = np.repeat(batch.positions, batch.tokens) + offsets
-            tokens = np.repeat(batch.starts, batch.tokens) + offsets
+            offsets, rows = batch.offsets(), batch.rows.repeat(batch.tokens)
+            positions = batch.positions.repeat(batch.tokens) + offsets
+            tokens = batch.starts.repeat(batch.tokens) + offsets
             step = Step(tokens, rows, positions, positions >= self.reached[rows])
         self.count(batch)
         return step
@@ -239,7 +244,7 @@ class Rows:
         """Counts a batch's tokens as computed. A row stands in it once."""
         rows, after = batch.rows, batch.positions + batch.tokens
         reached = self.reached[rows]
-        self.recomputed[rows] += np.clip(reached - batch.positions, 0, batch.tokens)
+        self.recomputed[rows] += np.minimum(np.maximum(reached - batch.positions, 0), batch.tokens)
         self.computed[rows] += batch.tokens
         self.reached[rows] = np.maximum(reached, after)
         self.position[rows] = after

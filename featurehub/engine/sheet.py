@@ -33,30 +33,24 @@ class Column(NamedTuple):
     blank: float = 0
 
 
-class Draft:
+class Draft(NamedTuple):
     """A row that is laid out on the host.
 
     Attributes:
-        words: [words] int64, what the row holds.
-        starts: By name, a column's dtype and the index of its first number, in numbers of that dtype.
-        views: The row as numbers of each dtype.
+        at: Its line there.
+        fields: By name, all lines as numbers of a column's dtype, and where in a line its numbers begin.
     """
 
-    def __init__(self, words: Words, starts: Mapping[str, tuple[torch.dtype, int]]) -> None:
-        self.words = words
-        self.starts = starts
-        self.views: dict[torch.dtype, NDArray[Any]] = {torch.long: words}
+    at: int
+    fields: Mapping[str, tuple[NDArray[Any], int]]
 
     def put(self, name: str, values: float | Sequence[float]) -> None:
         """Writes a column's first number, or several."""
-        dtype, start = self.starts[name]
-        view = self.views.get(dtype)
-        if view is None:
-            view = self.views[dtype] = self.words.view(NUMPY[dtype])
-        if isinstance(values, list | tuple):
-            view[start : start + len(values)] = values
+        lines, start = self.fields[name]
+        if isinstance(values, (list, tuple)):
+            lines[self.at, start : start + len(values)] = values
         else:
-            view[start] = values
+            lines[self.at, start] = values
 
 
 class HostCopy:
@@ -96,7 +90,7 @@ class Copied:
     Attributes:
         rows: The rows.
         counted: [rows, words]; None until it is collected.
-        numbers: By column, [rows, size] as lists, once somebody has read a row.
+        numbers: By column, [rows, size] as lists, once somebody has read it of a row.
     """
 
     def __init__(self) -> None:
@@ -116,7 +110,8 @@ class Sheet:
 
     Attributes:
         words: [rows, words] int64.
-        staged: By row, what ``write`` will put there: [words] int64.
+        lines: [rows, 1 + words] int64 on the host: the number of a row, and what ``write`` will put there.
+        staged: By row, its line.
         asked: What ``collect`` will take.
     """
 
@@ -129,15 +124,16 @@ class Sheet:
         for name, column in columns.items():
             self.spans[name] = slice(size, size := size + -(-column.size * column.dtype.itemsize // 8))
         self.counted = slice(self.spans[counted[0]].start, self.spans[counted[-1]].stop)
-        self.starts = {
-            name: (column.dtype, self.spans[name].start * 8 // column.dtype.itemsize)
+        self.lines = np.zeros((rows, 1 + size), np.int64)
+        self.fields = {
+            name: (self.lines.view(NUMPY[column.dtype]), (1 + self.spans[name].start) * 8 // column.dtype.itemsize)
             for name, column in columns.items()
         }
-        self.blank = np.zeros(size, np.int64)
         for name, column in columns.items():
-            Draft(self.blank, self.starts).put(name, [column.blank] * column.size)
-        self.words = torch.from_numpy(np.tile(self.blank, (rows, 1))).to(device)
-        self.staged: dict[int, Words] = {}
+            Draft(0, self.fields).put(name, [column.blank] * column.size)
+        self.blank = self.lines[0].copy()
+        self.words = torch.from_numpy(np.tile(self.blank[1:], (rows, 1))).to(device)
+        self.staged: dict[int, int] = {}
         self.asked = Copied()
 
     def column(self, name: str) -> Tensor:
@@ -150,54 +146,50 @@ class Sheet:
 
     def stage(self, row: int) -> Draft:
         """A blank row that ``write`` will put in the place of this one, to be filled until then."""
-        words = self.staged[row] = self.blank.copy()
-        return Draft(words, self.starts)
+        at = self.staged.setdefault(row, len(self.staged))
+        self.lines[at] = self.blank
+        self.lines[at, 0] = row
+        return Draft(at, self.fields)
 
     def write(self) -> tuple[Tensor, Tensor] | None:
         """Puts the staged rows in their places, after what was asked for has been collected.
 
         Returns:
-            Their numbers ([rows]) and what they hold ([rows, words]), on the device; None if none was staged.
+            Their numbers ([rows]) and what they hold ([rows, words]), on the device, until a row is staged again; None
+            if none was staged.
         """
         self.collect()
         if not self.staged:
             return None
-        host = np.empty((len(self.staged), 1 + len(self.blank)), np.int64)
-        host[:, 0] = list(self.staged)
-        host[:, 1:] = list(self.staged.values())
-        self.staged = {}
-        sent = send(host, self.words.device)
+        sent = send(self.lines[: len(self.staged)], self.words.device)
+        self.staged.clear()
         rows, words = sent[:, 0].contiguous(), sent[:, 1:]
         self.words.index_copy_(0, rows, words)
         return rows, words
 
-    def ask(self, row: int) -> Callable[[], Mapping[str, list[Any]]]:
+    def ask(self, row: int) -> Callable[[str], list[Any]]:
         """Asks for what is counted in a row as it is now; the row must have been written.
 
         Returns:
-            A function that gives the counted columns by name; on CUDA, calling it waits for the device if need be.
+            A function that gives a counted column, by its name; on CUDA, calling it waits for the device if need be.
         """
         copied, at = self.asked, len(self.asked.rows)
         copied.rows.append(row)
-        return lambda: self.read(copied, at)
+        return lambda name: self.read(copied, name)[at]
 
-    def read(self, copied: Copied, at: int) -> Mapping[str, list[Any]]:
-        """The counted columns of one of the rows that were copied."""
+    def read(self, copied: Copied, name: str) -> list[list[Any]]:
+        """A counted column of the rows that were copied."""
         if copied is self.asked:
             self.collect()
-        if not copied.numbers:
+        if name not in copied.numbers:
             assert copied.counted is not None
-            copied.numbers = self.numbers(copied.counted.array())
-        return {name: rows[at] for name, rows in copied.numbers.items()}
+            copied.numbers[name] = self.numbers(copied.counted.array(), name)
+        return copied.numbers[name]
 
-    def numbers(self, words: Words) -> dict[str, list[list[Any]]]:
-        """The counted columns of rows ([rows, words of these columns]), as lists."""
-        first, numbers = self.counted.start, {}
-        for name, span in self.spans.items():
-            if self.counted.start <= span.start < self.counted.stop:
-                column = words[:, span.start - first : span.stop - first].view(NUMPY[self.columns[name].dtype])
-                numbers[name] = column[:, : self.columns[name].size].tolist()
-        return numbers
+    def numbers(self, words: Words, name: str) -> list[list[Any]]:
+        """A counted column of rows ([rows, words of these columns]), as lists."""
+        span, column, first = self.spans[name], self.columns[name], self.counted.start
+        return words[:, span.start - first : span.stop - first].view(NUMPY[column.dtype])[:, : column.size].tolist()
 
     def collect(self) -> None:
         """Starts to copy all that was asked for to the host."""
@@ -208,7 +200,10 @@ class Sheet:
 
 
 def send(host: Words, device: torch.device) -> Tensor:
-    """Copies an array to a device without waiting. On the CPU it shares the array's memory."""
+    """Copies an array to a device without waiting. On the CPU it shares the array's memory.
+
+    On CUDA the device reads a copy in pinned memory, so that the array may be written to again at once.
+    """
     tensor = torch.from_numpy(host)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 

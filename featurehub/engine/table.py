@@ -1,18 +1,8 @@
 """The edits of one hook point as table rows.
 
-An edit changes its latent's activation a by an affine amount, so every mode is two numbers:
-
-    change = alpha · a + beta
-    nudge   alpha = 0           beta = value
-    pin     alpha = −1          beta = value
-    mul     alpha = value − 1   beta = 0
-    ablate  alpha = −1          beta = 0
-
-1. Of an edit without a condition, ``beta · W_dec`` is the same for every token: it is summed once, into ``nudge``.
-2. What is left (alpha, and everything of an edit with a condition) takes a slot k of the row: K dot products and K
-   axpys per token, whatever the size of the SAE.
-3. Edits that change nothing take neither, so that weight 0 is exactly the same as no edit.
-4. What the op needs of a step's rows is gathered, and kept while the next step has the same rows.
+1. What a request's edits come to (``featurehub.engine.amounts``) is written into its row: what takes a slot k costs a
+   dot product and an axpy for each token, whatever the size of the SAE; what is summed is summed once, into ``nudge``.
+2. What the op needs of a step's rows is gathered, and kept while the next step has the same rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from featurehub.edits import LatentEdit, Steering, When
+from featurehub.edits import Steering, When
+from featurehub.engine.amounts import Amounts, Slot, Sum
 from featurehub.engine.bank import Bank, Encoders
 from featurehub.engine.conditions import Mask
 from featurehub.engine.rows import Batch, Step
 from featurehub.engine.sheet import Column, Draft, Sheet
-from featurehub.features import Mode
 from featurehub.report import Wire
 
 __all__ = ["EditTable", "RowEdits"]
@@ -38,10 +28,6 @@ SEEN, STEERED, DOSE_SUM, DOSE_MAX, CLIPPED = range(COUNTS)
 SINGLE = ("dose_max", "used", "always", "tapping")
 SUMMED = ("summed_latent", "summed_beta")
 TALLIES_KEPT = 64
-
-
-Moving = tuple[int, LatentEdit, float, float]
-"""An edit that changes something: its index in the request, the edit, alpha and beta."""
 
 
 class RowEdits(NamedTuple):
@@ -133,54 +119,53 @@ class EditTable:
         self.gathered: tuple[np.ndarray, RowEdits] | None = None
 
     def admit(
-        self, row: int, steering: Steering, edits: Sequence[tuple[int, LatentEdit]], prompt_len: int,
-        mask: Callable[[When | None], Mask], tapped: bool = False,
-    ) -> None:  # fmt: skip
-        """Fills a row, from the next ``write`` on.
+        self, row: int, steering: Steering, prompt_len: int, mask: Callable[[When | None], Mask], tapped: bool = False
+    ) -> None:
+        """Fills a row, from the next ``write`` on. One that nothing is asked of stays blank.
 
         Args:
             row: The row.
-            steering: The request's whole steering, for its positions and its dose_max.
-            edits: Its edits at this hook point, each with its index in the request.
+            steering: The request's whole steering.
             prompt_len: Number of tokens in the prompt.
             mask: Gives the condition bits of a ``when``.
             tapped: Whether the request captures or reads here.
         """
-        numbers = [(index, edit, *affine(edit)) for index, edit in edits]
-        moving = [each for each in numbers if each[2] or each[3]]
-        slotted = [each for each in moving if each[1].when is not None or each[2]]
+        slots, sums, conditional = Amounts.of(steering.edits, self.bank, mask)
+        if not (slots or sums or tapped):
+            return
         bounds, draft = steering.positions.bounds(prompt_len), self.sheet.stage(row)
         draft.put("dose_max", steering.dose_max)
         if tapped:
             draft.put("tapping", 1)
-        if moving:
+        if slots or sums:
             draft.put("bounds", bounds)
-            draft.put("always", any(edit.when is None for _, edit, _, _ in moving))
-        self.fill_slots(draft, slotted, [mask(edit.when) for _, edit, _, _ in slotted])
-        self.fill_sum(draft, [each for each in moving if each[1].when is None and each[3]])
-        if conditional := [(index, k) for k, (index, edit, _, _) in enumerate(slotted) if edit.when is not None]:
+            draft.put("always", bool(sums) or len(slots) > len(conditional))
+        if slots:
+            self.fill_slots(draft, slots, bool(conditional))
+        if sums:
+            self.fill_sum(draft, sums)
+        if conditional:
             self.conditional[row] = conditional
-        self.slots[row], self.holds[row], self.taken[row] = len(slotted), bool(moving), True
+        self.slots[row], self.holds[row], self.taken[row] = len(slots), bool(slots or sums), True
         self.host_bounds[row] = bounds
 
-    def fill_slots(self, draft: Draft, edits: Sequence[Moving], masks: Sequence[Mask]) -> None:
-        """Stages what takes a slot."""
-        if not edits:
-            return
-        draft.put("used", len(edits))
-        draft.put("latent", [self.bank.row_written(edit) for _, edit, _, _ in edits])
-        draft.put("alpha", [alpha for _, _, alpha, _ in edits])
-        if any(condition.bits for condition in masks):
-            draft.put("beta", [beta if edit.when else 0.0 for _, edit, _, beta in edits])
-            draft.put("bits", [condition.bits for condition in masks])
-            draft.put("any_of", [condition.any for condition in masks])
+    def fill_slots(self, draft: Draft, slots: Sequence[Slot], conditional: bool) -> None:
+        """Stages what takes a slot; ``conditional`` says whether any of it waits for a condition."""
+        latents, alpha, beta, masks = zip(*slots, strict=True)
+        draft.put("used", len(slots))
+        draft.put("latent", latents)
+        draft.put("alpha", alpha)
+        if conditional:
+            draft.put("beta", beta)
+            draft.put("bits", [mask.bits for mask in masks])
+            draft.put("any_of", [mask.any for mask in masks])
 
-    def fill_sum(self, draft: Draft, edits: Sequence[Moving]) -> None:
+    def fill_sum(self, draft: Draft, sums: Sequence[Sum]) -> None:
         """Stages what is summed into ``nudge``."""
-        if edits:
-            draft.put("summed_latent", [self.bank.row_written(edit) for _, edit, _, _ in edits])
-            draft.put("summed_beta", [beta for _, _, _, beta in edits])
-            self.summed = max(self.summed, len(edits))
+        latents, beta = zip(*sums, strict=True)
+        draft.put("summed_latent", latents)
+        draft.put("summed_beta", beta)
+        self.summed = max(self.summed, len(sums))
 
     def release(self, row: int) -> None:
         """Clears the row, from the next ``write`` on."""
@@ -248,8 +233,7 @@ class EditTable:
         ask, expected, conditional = self.sheet.ask(row), int(self.expected[row]), self.conditional.get(row, [])
 
         def read() -> Wire:
-            counted = ask()
-            seen, steered, dose_sum, dose_max, clipped = counted["counts"]
+            seen, steered, dose_sum, dose_max, clipped = ask("counts")
             return {
                 "seen_tokens": int(seen),
                 "expected_tokens": expected,
@@ -257,7 +241,7 @@ class EditTable:
                 "dose_sum": dose_sum,
                 "dose_max": dose_max,
                 "clipped": int(clipped),
-                "in_force": {index: int(counted["in_force"][k]) for index, k in conditional},
+                "in_force": {index: int(ask("in_force")[k]) for index, k in conditional},
             }
 
         return read
@@ -290,10 +274,3 @@ def columns(max_edits: int) -> dict[str, Column]:
         "bounds": Column(2, torch.long), "dose_max": Column(1, torch.float32, 1.0), "used": number, "always": flag,
         "tapping": number, "counts": Column(COUNTS, torch.float32), "in_force": floats,
     }  # fmt: skip
-
-
-def affine(edit: LatentEdit) -> tuple[float, float]:
-    """(alpha, beta) of an edit."""
-    if edit.mode is Mode.MUL:
-        return edit.value - 1.0, 0.0
-    return 0.0 if edit.mode is Mode.NUDGE else -1.0, 0.0 if edit.mode is Mode.ABLATE else edit.value
