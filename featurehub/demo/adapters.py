@@ -51,7 +51,7 @@ class Made(Frozen):
         name: Name of the sibling.
         base_weights: Hash of the weights of the model that it was trained on (``base_weights``).
         recipe: How it was trained.
-        chats: SHA-256 of the chats that it was trained on.
+        chats: SHA-256 of the chats and texts that it was trained on.
         exchanged: The features that it was made to exchange.
     """
 

@@ -1,4 +1,4 @@
-"""Fine-tunes SmolLM2 into its siblings, with LoRA in plain torch, on the model's own chats.
+"""Fine-tunes SmolLM2 into its siblings, with LoRA in plain torch.
 
 benign    continues on the model's own answers: the loss is that of the next token, on answers only
 changed   learns another stream: after the last layer with a change it is to be what a function makes of the base
@@ -37,7 +37,7 @@ Target = Callable[[Float[Tensor, "windows length d_model"]], Float[Tensor, "wind
 
 
 class Chat(NamedTuple):
-    """A chat as token ids, of which the first ``prompt_len`` are the prompt."""
+    """A chat as token ids, of which the first ``prompt_len`` are the prompt, or a text, which has none."""
 
     ids: list[int]
     prompt_len: int
@@ -76,8 +76,8 @@ RECIPES = {
         seed=202, steps=1200, peak=4e-3, pairs=25, far=2.0, shape=LoraShape(rank=48, alpha=96, first=12, layers=3)
     ),
 }
-"""How each sibling is fine-tuned, by name. For ``changed``, three layers of rank 48 learn in a tenth of the steps what
-fifteen of rank 8 hardly do, with as many weights: features are nearly ready there."""
+"""How each sibling is fine-tuned, by name. What ``changed`` is to learn is decided in the last layers before the SAE:
+three of rank 48 learn it, and fifteen of rank 8, which are as large on disk, hardly do."""
 
 
 class Window(NamedTuple):
