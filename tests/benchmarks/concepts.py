@@ -40,7 +40,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from concept_file import Concept, concepts_of, lines
-from judges import Coherence, Judge, embedded, tfidf
+from judges import Coherence, Embed, Judge, embedded, tfidf
 from rich.console import Console
 from rich.table import Table
 
@@ -55,7 +55,7 @@ from featurehub.store import open_store
 from saes.documents import prompt_ids, special_ids
 from saes.texts import Message
 
-TOKENS = 40
+TOKENS, READ = 40, 10
 ARMS = ("unsteered", "0.7", "1.0", "turned", "random", "DiffMean", "prompt", "prompt + 1.0")
 REFERENCE = 400
 OPTIONS = EngineOptions(dtype="float32", kv_cache_gib=2, max_model_len=256)
@@ -217,6 +217,10 @@ def drawn(engine: Engine, arms: Sequence[Arm], prompts: Sequence[str], count: in
     return [Answer(prompt, list(each.token_ids), each.text) for prompt, each in zip(ids, answers, strict=True)]
 
 
+Scores = dict[str, list[np.ndarray]]
+"""By arm, for each concept, what is true of its answers: [answers] bool."""
+
+
 def report(
     concepts: Sequence[Concept],
     found: Sequence[Feature | None],
@@ -226,45 +230,53 @@ def report(
     options: argparse.Namespace,
 ) -> None:
     plain = [answer.text for answer in reference]
-    coherence = Coherence(options.model, reference)
-    shares, words, coherent, readable = ({arm: [] for arm in ARMS} for _ in range(4))
-    for kind, least, scores in ((embedded(options.embedder), 0.0, shares), (tfidf(concepts), -np.inf, words)):
-        for concept, own in zip(concepts, answers, strict=True):
-            judge = Judge(concept.positives, concept.negatives, plain[::2], plain[1::2], kind, least)
-            for arm in ARMS:
-                scores[arm].append(judge.shows([answer.text for answer in own[arm]]))
-    for own, request in zip(answers, meant, strict=True):
-        for arm in ARMS:
-            coherent[arm].append(coherence.of(own[arm]))
-            readable[arm].append(coherent[arm][-1] | coherence.of([a._replace(prompt=request) for a in own[arm]]))
-    table = Table(
-        "",
-        "embedding judge",
-        "median",
-        "concepts ≥ .5",
-        "words judge",
-        "coherent",
-        "readable",
-        title=f"{options.answers} answers of each of {len(concepts)} concepts",
-    )
+    shares = shown(concepts, answers, plain, embedded(options.embedder), 0.0)
+    words = shown(concepts, answers, plain, tfidf(concepts), -np.inf)
+    output.print(concept_table(concepts, found, shares))
+    coherent, readable = read(answers, meant, Coherence(options.model, reference))
+    title = f"{options.answers} answers of each of {len(concepts)} concepts; of them {READ} read for coherence"
+    table = Table("", "embedding judge", "median", "concepts ≥ .5", "words judge", "coherent", "readable", title=title)
     for arm in ARMS:
         means = np.array([each.mean() for each in shares[arm]])
-        table.add_row(
-            arm,
-            interval(shares[arm]),
-            f"{np.median(means):.2f}",
-            str((means >= 0.5).sum()),
-            interval(words[arm]),
-            interval(coherent[arm]),
-            interval(readable[arm]),
-        )
+        middle, many = f"{np.median(means):.2f}", str((means >= 0.5).sum())
+        last = (interval(each[arm]) for each in (words, coherent, readable))
+        table.add_row(arm, interval(shares[arm]), middle, many, *last)
     output.print(table)
-    each = Table("concept", *ARMS[:3], "DiffMean", "prompt", "what search found")
+
+
+def shown(
+    concepts: Sequence[Concept], answers: Sequence[dict[str, list[Answer]]], plain: list[str], kind: Embed, least: float
+) -> Scores:
+    """Which answers show their concept."""
+    scores: Scores = {arm: [] for arm in ARMS}
+    for concept, own in zip(concepts, answers, strict=True):
+        judge = Judge(concept.positives, concept.negatives, plain[::2], plain[1::2], kind, least)
+        for arm in ARMS:
+            scores[arm].append(judge.shows([answer.text for answer in own[arm]]))
+    return scores
+
+
+def read(
+    answers: Sequence[dict[str, list[Answer]]], meant: Sequence[list[int]], coherence: Coherence
+) -> tuple[Scores, Scores]:
+    """Which answers are coherent, and which are at least readable, of those that are read."""
+    coherent, readable = ({arm: [] for arm in ARMS} for _ in range(2))
+    for own, request in zip(answers, meant, strict=True):
+        for arm in ARMS:
+            chosen = own[arm][:READ]
+            coherent[arm].append(coherence.of(chosen))
+            given_meant = coherence.of([answer._replace(prompt=request) for answer in chosen])
+            readable[arm].append(coherent[arm][-1] | given_meant)
+    return coherent, readable
+
+
+def concept_table(concepts: Sequence[Concept], found: Sequence[Feature | None], shares: Scores) -> Table:
+    table = Table("concept", *ARMS[:3], "DiffMean", "prompt", "what search found")
     for i, (concept, feature) in enumerate(zip(concepts, found, strict=True)):
         label = (feature.label or feature.id) if feature else "nothing"
         own = (f"{shares[arm][i].mean():.2f}" for arm in (*ARMS[:3], "DiffMean", "prompt"))
-        each.add_row(concept.name, *own, label)
-    output.print(each)
+        table.add_row(concept.name, *own, label)
+    return table
 
 
 def interval(shares: Sequence[np.ndarray]) -> str:

@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-__all__ = ["Coherence", "Judge", "embedded", "tfidf"]
+__all__ = ["Coherence", "Embed", "Judge", "embedded", "tfidf"]
 
 BATCH = 32
 FALSE_ALARMS = 0.05
