@@ -51,7 +51,7 @@ def open_artifact(folder: Path) -> Artifact:
     path = folder / MANIFEST
     if not path.is_file():
         raise ArtifactNotFound(
-            f"no SAE artifact in {folder}: {MANIFEST} is missing. `featurehub build` makes one.", param="sae"
+            f"no SAE artifact in {folder}: {MANIFEST} is missing. {_where_one_is(folder)}", param="sae"
         )
     try:
         return Artifact(folder, Manifest.model_validate_json(path.read_bytes()))
@@ -59,6 +59,12 @@ def open_artifact(folder: Path) -> Artifact:
         raise CorruptArtifact(
             f"{path} is not a manifest of format 1: {error.errors()[0]['msg']}", param="sae"
         ) from None
+
+
+def _where_one_is(folder: Path) -> str:
+    """What to do instead: `featurehub train` makes a folder with an artifact for each of its recipes."""
+    inside = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    return f"It holds folders of some: name {inside[0]}." if inside else "`featurehub build` makes one."
 
 
 def verify(artifact: Artifact) -> None:

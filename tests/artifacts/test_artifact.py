@@ -77,6 +77,11 @@ def test_a_folder_without_a_manifest_says_how_to_make_one(tmp_path: Path) -> Non
             open_artifact(folder)
 
 
+def test_a_folder_of_artifacts_says_which_there_are(folder: Path) -> None:
+    with pytest.raises(ArtifactNotFound, match=f"name {folder}\\."):
+        open_artifact(folder.parent)
+
+
 @pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"surprise": 1}', "\x00"])
 def test_a_manifest_that_is_none_is_corrupt(folder: Path, damage: str) -> None:
     (folder / MANIFEST).write_text(damage)
