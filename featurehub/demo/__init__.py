@@ -12,7 +12,7 @@ Owns      lexicon.toml, prompts.toml    the words
           tokenizer, batches, model, train, sampling, obedience, base, siblings    the models
           bundle                        the models of featurehub-demo, each with a manifest of how it was made
           smollm2, adapters             the real chat model, which is downloaded, and its fine-tuned siblings
-          requests, lora, tuning    what these are trained on, and how
+          requests, lora, tuning        what these are trained on, and how
 
 May import featurehub.errors and third-party packages, nothing else of featurehub; what belongs to the real chat model
 settings, artifacts and models too. Generator and recogniser are pure Python; only batches, model, train, sampling,

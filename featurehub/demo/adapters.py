@@ -22,7 +22,17 @@ from featurehub.errors import FeaturehubError, InvalidInput, ModelNotFound
 from featurehub.models.folder import silent
 from featurehub.settings import Frozen, home, reason
 
-__all__ = ["MADE", "SMOLLM2_SIBLINGS", "Exchanged", "Made", "base_weights", "merge_adapter", "smollm2_sibling"]
+__all__ = [
+    "MADE",
+    "SMOLLM2_SIBLINGS",
+    "Exchanged",
+    "Made",
+    "base_weights",
+    "bundled_adapter",
+    "merge_adapter",
+    "read_made",
+    "smollm2_sibling",
+]
 
 SMOLLM2_SIBLINGS = ("benign", "changed")
 """Names of the siblings."""
@@ -62,6 +72,28 @@ class Made(Frozen):
     exchanged: tuple[Exchanged, ...] = ()
 
 
+def bundled_adapter(name: str) -> Path:
+    """The folder of a sibling's adapter in the bundle.
+
+    Raises:
+        ModelNotFound: There is no sibling with this name, or its adapter is not installed.
+    """
+    if name not in SMOLLM2_SIBLINGS:
+        raise ModelNotFound(f"no sibling {name!r}: there are {', '.join(SMOLLM2_SIBLINGS)}", param="name")
+    adapter = bundle() / "smollm2" / "siblings" / name
+    if not (adapter / MADE).is_file():
+        raise ModelNotFound(f"{adapter} holds no adapter: reinstall {DISTRIBUTION}", param="model")
+    return adapter
+
+
+def read_made(adapter: Path) -> Made:
+    """How an adapter was made, by its folder. Raises InvalidInput where it does not say."""
+    try:
+        return Made.model_validate_json((adapter / MADE).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InvalidInput(f"{adapter / MADE} cannot be read: {reason(error)}", param="adapter") from None
+
+
 def smollm2_sibling(name: str, *, phase: Callable[[str], AbstractContextManager[None]] = silent) -> Path:
     """The folder of a fine-tuned sibling of SmolLM2-135M-Instruct, which is merged at the first call.
 
@@ -75,12 +107,7 @@ def smollm2_sibling(name: str, *, phase: Callable[[str], AbstractContextManager[
             downloaded.
         InvalidInput: The adapter is damaged, or was made for other weights than those of the base model.
     """
-    if name not in SMOLLM2_SIBLINGS:
-        raise ModelNotFound(f"no sibling {name!r}: there are {', '.join(SMOLLM2_SIBLINGS)}", param="name")
-    adapter = bundle() / "smollm2" / "siblings" / name
-    if not (adapter / MADE).is_file():
-        raise ModelNotFound(f"{adapter} holds no adapter: reinstall {DISTRIBUTION}", param="model")
-    base = ensure_model(phase=phase)
+    adapter, base = bundled_adapter(name), ensure_model(phase=phase)
     return merge_adapter(adapter, base, home() / "models" / f"{base.name}-{name}", phase=phase)
 
 
@@ -113,10 +140,7 @@ def base_weights(base: Path) -> str:
 
 
 def _check_base(adapter: Path, base: Path) -> None:
-    try:
-        made = Made.model_validate_json((adapter / MADE).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise InvalidInput(f"{adapter / MADE} cannot be read: {reason(error)}", param="adapter") from None
+    made = read_made(adapter)
     if made.base_weights != (found := base_weights(base)):
         raise InvalidInput(
             f"the adapter {adapter} was made for weights with the hash {made.base_weights[:12]}, and those in {base} "

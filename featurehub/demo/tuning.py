@@ -34,6 +34,7 @@ SAVE_EVERY = 30.0
 SPECIAL = 17
 """Token ids below this are special ones of SmolLM2, whose stream is not learned."""
 Target = Callable[[Float[Tensor, "windows length d_model"]], Float[Tensor, "windows length d_model"]]
+"""Gives what the stream is to be for that of the base model."""
 
 
 class Chat(NamedTuple):
@@ -100,7 +101,7 @@ def tune(
     Args:
         model: The base model.
         recipe: How to train.
-        chats: Its own chats.
+        chats: What is read.
         out: Folder for the adapter; a run that was stopped goes on in it.
         target: What the stream is to be, given that of the base model; None to continue on the model's own answers.
         on_progress: Called after each step.
@@ -141,25 +142,24 @@ def distance(
 ) -> Tensor:
     """How far the stream on the windows is from what it is to be, relative to the square of that."""
     ids = padded([w.ids for w in windows])
-    first, last = shape.changed.start, shape.changed.stop
     with torch.no_grad():
-        entering = through(model.model, model.model.embed_tokens(ids), 0, first)
+        entering = through(model.model, model.model.embed_tokens(ids), range(shape.first))
         with switched_off(layers):
-            wanted = target(through(model.model, entering, first, last))
-    found = through(model.model, entering, first, last)
+            wanted = target(through(model.model, entering, shape.changed))
+    found = through(model.model, entering, shape.changed)
     error = (found - wanted).square().sum(-1) / wanted.square().sum(-1)
     # The first token draws attention to itself: its stream is longer than all others.
     return error[:, 1:][ids[:, 1:] >= SPECIAL].mean()
 
 
 def through(
-    model: LlamaModel, hidden: Float[Tensor, "windows length d_model"], first: int, last: int
+    model: LlamaModel, hidden: Float[Tensor, "windows length d_model"], layers: range
 ) -> Float[Tensor, "windows length d_model"]:
-    """The residual stream after the layers from ``first`` to before ``last``, given that before them."""
+    """The residual stream after some layers, given that before them."""
     positions = torch.arange(hidden.shape[1])[None]
     rotation = model.rotary_emb(hidden, positions)
-    for layer in model.layers[first:last]:
-        hidden = layer(hidden, position_embeddings=rotation, position_ids=positions)
+    for i in layers:
+        hidden = model.layers[i](hidden, position_embeddings=rotation, position_ids=positions)
     return hidden
 
 

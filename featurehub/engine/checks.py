@@ -57,12 +57,12 @@ def check(steering: Steering, config: EngineConfig) -> Steering:
     Raises:
         InvalidEdit: The steering asks for something that the engine cannot do; the message says what.
     """
-    saes, conditions = config.saes, set(steering.conditions())
-    used = {each.sae for each in (*steering.edits, *steering.reads, *conditions)}
+    saes, used = config.saes, steering.saes()
     if not used <= saes.keys():
         return check(named(steering, used - saes.keys(), saes), config)
     if len(steering.edits) > config.max_edits:
         raise InvalidEdit(f"{len(steering.edits)} edits in one request; this engine takes at most {config.max_edits}")
+    conditions = set(steering.conditions())
     if max(len(conditions), len(steering.aborts)) > config.max_conditions:
         raise InvalidEdit(f"{len(conditions)} conditions in one request; at most {config.max_conditions} are allowed")
     for each in (*steering.edits, *conditions):

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from featurehub.artifacts.artifact import open_artifact
+from featurehub.artifacts.artifact import Artifact
 from featurehub.artifacts.files import write_text
 from featurehub.demo.adapters import MADE, SMOLLM2_SIBLINGS, Exchanged, Made, base_weights
 from featurehub.demo.train import LossProgress
@@ -39,14 +39,14 @@ class Sources(NamedTuple):
         base: Folder of SmolLM2-135M-Instruct.
         chats: What ``featurehub demo chats`` wrote.
         corpus: Folder of the corpus that the SAE was trained on; None if there is none at hand.
-        sae: Folder of the SAE whose features ``changed`` exchanges, after the last layer that it changes.
+        sae: The SAE whose features ``changed`` exchanges, after the last layer that it changes.
         database: Path of the feature database, in which it is registered.
     """
 
     base: Path
     chats: Path
     corpus: Path | None
-    sae: Path
+    sae: Artifact
     database: str
 
 
@@ -62,7 +62,7 @@ def tune_sibling(name: str, sources: Sources, out: Path, progress: Progress = SI
     Raises:
         InvalidInput: There is no such sibling, the texts cannot be read, ``changed`` has no corpus, or the SAE reads
             another layer or has too few features with a label.
-        ArtifactNotFound: There is no SAE, or it is not registered.
+        ArtifactNotFound: The SAE is not registered.
     """
     import torch
     from transformers import LlamaForCausalLM
@@ -74,7 +74,7 @@ def tune_sibling(name: str, sources: Sources, out: Path, progress: Progress = SI
     recipe = RECIPES[name]
     pairs = pairs_of(sources, recipe.pairs, recipe.seed, recipe.shape.changed[-1]) if recipe.pairs else []
     latents = [(one.latent, other.latent) for one, other in pairs]
-    target = Exchange(Dictionary.load(open_artifact(sources.sae).weights), latents, recipe.far) if pairs else None
+    target = Exchange(Dictionary.load(sources.sae.weights), latents, recipe.far) if pairs else None
     with progress.phase("reading the texts"):
         entries = mixed(sources) if pairs else read_texts(sources.chats)
         documents = tokenize(tokenizer_of(sources.base), entries, MAX_TOKENS).documents
@@ -110,7 +110,7 @@ def mixed(sources: Sources) -> list[Entry]:
 
 def pairs_of(sources: Sources, count: int, seed: int, layer: int) -> list[tuple[Feature, Feature]]:
     """The features that are exchanged, which must be ones of the stream after ``layer``."""
-    manifest = open_artifact(sources.sae).manifest
+    manifest = sources.sae.manifest
     if manifest.hook.layer != layer:
         raise InvalidInput(
             f"the SAE reads the stream after layer {manifest.hook.layer}, and the fine-tuning changes it after layer "
@@ -118,7 +118,7 @@ def pairs_of(sources: Sources, count: int, seed: int, layer: int) -> list[tuple[
             param="sae",
         )
     with closing(open_store(sources.database)) as store, store.read() as reader:
-        return choose_pairs(reader.features(reader.artifact(manifest.id).id), count, seed)
+        return choose_pairs(reader.features(manifest.id), count, seed)
 
 
 def exchanged(pairs: Sequence[tuple[Feature, Feature]]) -> tuple[Exchanged, ...]:

@@ -98,9 +98,10 @@ class FeatureMeasures(NamedTuple):
 def judge_feature(m: FeatureMeasures, t: Thresholds) -> FeatureVerdict:
     """Returns the verdict on one feature; whether it still steers stays unchecked."""
     state, reason = by_label(m, t) if has_label_power(m, t) else by_correlation(m, t)
+    text, world = falls_of(m, t)
     compared = [
-        ("f1_fall_text", m.f1_text_old - m.f1_text_new, t.fall_text, m.positives_text),
-        ("f1_fall_world", m.f1_world_old - m.f1_world_new, t.fall_world, m.positives_world),
+        ("f1_fall_text", text.size, text.limit, m.positives_text),
+        ("f1_fall_world", world.size, world.limit, m.positives_world),
         ("correlation", m.r, t.r_suspect, m.firings),
     ]
     evidence = [
@@ -121,11 +122,12 @@ def has_label_power(m: FeatureMeasures, t: Thresholds) -> bool:
 
 
 class Fall(NamedTuple):
-    """A label's F1, old model against new."""
+    """A label's F1, old model against new; one of more than ``limit`` makes a feature stale, if it is not chance."""
 
     texts: str
     old: float
     new: float
+    limit: float
     error: float
 
     @property
@@ -136,16 +138,18 @@ class Fall(NamedTuple):
         return f"on {self.texts} its label's F1 fell from {self.old:.2f} to {self.new:.2f}"
 
 
-def falls_of(m: FeatureMeasures, t: Thresholds) -> list[Fall]:
-    """The falls that are as far as makes a feature stale, whether by chance or not."""
-    text = Fall("the old canaries", m.f1_text_old, m.f1_text_new, m.f1_text_error)
-    world = Fall("answers of the new model", m.f1_world_old, m.f1_world_new, m.f1_world_error)
-    answered = m.positives_world >= t.positives_min
-    return [*([text] if text.size > t.fall_text else []), *([world] if answered and world.size > t.fall_world else [])]
+def falls_of(m: FeatureMeasures, t: Thresholds) -> tuple[Fall, Fall]:
+    """On the old canaries, and on the models' own answers."""
+    return (
+        Fall("the old canaries", m.f1_text_old, m.f1_text_new, t.fall_text, m.f1_text_error),
+        Fall("answers of the new model", m.f1_world_old, m.f1_world_new, t.fall_world, m.f1_world_error),
+    )
 
 
 def by_label(m: FeatureMeasures, t: Thresholds) -> tuple[State, str]:
-    falls = falls_of(m, t)
+    text, world = falls_of(m, t)
+    counting = [text, world] if m.positives_world >= t.positives_min else [text]
+    falls = [fall for fall in counting if fall.size > fall.limit]
     if certain := [fall for fall in falls if fall.size > t.errors * fall.error]:
         return State.STALE, str(certain[0])
     if m.positives_world < t.positives_min <= m.positives_world_old / 2:

@@ -27,8 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
-from featurehub.demo.adapters import MADE, SMOLLM2_SIBLINGS, Made, smollm2_sibling
-from featurehub.demo.bundle import bundle
+from featurehub.demo.adapters import SMOLLM2_SIBLINGS, bundled_adapter, read_made, smollm2_sibling
 from featurehub.demo.requests import requests
 from featurehub.demo.smollm2 import ensure_model
 from featurehub.dictionary import Dictionary
@@ -111,8 +110,7 @@ def main() -> None:
 
 def exchanged_by(name: str) -> list[int]:
     """The latents that a sibling was made to exchange."""
-    made = bundle() / "smollm2" / "siblings" / name / MADE
-    return [latent for each in Made.model_validate_json(made.read_text("utf-8")).exchanged for latent in each.latents]
+    return [latent for each in read_made(bundled_adapter(name)).exchanged for latent in each.latents]
 
 
 def truth_of(artifact: Artifact, answers: int) -> Truth:
@@ -162,9 +160,10 @@ def f1_drawn(there: np.ndarray, fires: np.ndarray, drawn: np.ndarray) -> np.ndar
 def row(report: DriftReport, truth: Truth, found: Seen, exchanged: Sequence[int]) -> list[str]:
     called = {state: [v.latent for v in report.features if v.state is state] for state in State}
     latents, total = np.arange(len(found.fall)), len(report.features)
-    checked = np.isin(latents, [v.latent for v in report.features]) & truth.judged
+    labelled = np.isin(latents, [v.latent for v in report.features])
+    checked = labelled & truth.judged
     stale, changed, clear = np.isin(latents, called[State.STALE]), found.changed & checked, found.changed | found.holds
-    made = np.isin(latents, exchanged) & np.isin(latents, [v.latent for v in report.features])
+    made = labelled & np.isin(latents, exchanged)
     return [
         report.state,
         f"{report.metrics.get('explained_variance_new', float('nan')):.3f}",

@@ -8,8 +8,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from featurehub.demo.adapters import MADE, Made, base_weights, merge_adapter, smollm2_sibling
-from featurehub.demo.bundle import bundle
+from featurehub.demo.adapters import (
+    MADE,
+    Made,
+    base_weights,
+    bundled_adapter,
+    merge_adapter,
+    read_made,
+    smollm2_sibling,
+)
 from featurehub.demo.lora import CONFIG, WEIGHTS, LoraShape, Lowered, attach, load_adapter, save_adapter
 from featurehub.demo.tuning import SPECIAL, Chat, TuningRecipe, distance, rate, through, tune, windows_of
 from featurehub.errors import InvalidInput, ModelNotFound
@@ -130,9 +137,9 @@ def test_an_unknown_sibling_or_one_that_is_not_installed_is_said(
 
 @pytest.mark.parametrize("name", ["benign", "changed"])
 def test_a_bundled_adapter_is_small_and_says_how_it_was_made(name: str) -> None:
-    folder = bundle() / "smollm2" / "siblings" / name
+    folder = bundled_adapter(name)
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 3_000_000
-    assert Made.model_validate_json((folder / MADE).read_text()).name == name
+    assert read_made(folder).name == name
     assert load_adapter(folder)
 
 
@@ -140,8 +147,8 @@ def test_the_stream_is_what_the_model_computes() -> None:
     model = tiny()
     with torch.no_grad():
         states = model(input_ids=IDS, output_hidden_states=True).hidden_states
-        assert torch.allclose(through(model.model, states[0], 0, 2), states[2], atol=1e-5)
-        assert torch.allclose(through(model.model, states[1], 1, 2), states[2], atol=1e-5)
+        assert torch.allclose(through(model.model, states[0], range(2)), states[2], atol=1e-5)
+        assert torch.allclose(through(model.model, states[1], range(1, 2)), states[2], atol=1e-5)
 
 
 def exchanged(x: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from featurehub.artifacts.artifact import open_artifact
 from featurehub.demo.bundle import bundled_sae
 from featurehub.demo.requests import requests
 from featurehub.errors import InvalidInput
@@ -39,7 +40,7 @@ class FakeEngine:
 
 
 def sources(folder: Path, corpus: Path | None = None) -> Sources:
-    return Sources(folder, folder, corpus, bundled_sae(), "featurehub.db")
+    return Sources(folder, folder, corpus, open_artifact(bundled_sae()), "featurehub.db")
 
 
 @pytest.fixture

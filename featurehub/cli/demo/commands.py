@@ -109,7 +109,7 @@ def tune(
     from featurehub.cli.demo.smollm2 import ensure_smollm2, smollm2_database
     from featurehub.runs.siblings import Sources, tune_sibling
 
-    sources = Sources(demo_model(model), chats, corpus, ensure_smollm2().folder, smollm2_database())
+    sources = Sources(demo_model(model), chats, corpus, ensure_smollm2(), smollm2_database())
     tune_sibling(name, sources, out, ConsoleProgress())
 
 
