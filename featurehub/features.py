@@ -89,6 +89,8 @@ class Feature(Frozen):
             calibrated; None where it has no label or cannot write.
         steerability: Share of steered answers that showed the label, minus the share of unsteered ones, in [-1, 1];
             None where it was never tested.
+        expected_steerability: What its output score lets one expect where it was never tested, in [0, 1]; None where
+            that is not known.
         state: How the feature stands on the loaded model.
         relevance: How well it matches a search, in [0, 1]; None outside a search.
         aliases: Further names that find it.
@@ -105,6 +107,7 @@ class Feature(Frozen):
     label_score: float | None = None
     strength: float | None = None
     steerability: float | None = None
+    expected_steerability: float | None = None
     state: State = State.UNCHECKED
     relevance: float | None = None
     aliases: tuple[str, ...] = ()

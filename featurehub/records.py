@@ -250,6 +250,10 @@ class Calibration(Frozen):
         coherence: Share of coherent answers among those that steerability was measured on.
         answers: How many answers steerability was measured on; 0 where nothing was steered.
         curve: Every strength that was tried, measured on the answers that one was chosen by.
+        output_score: How much the probability of the label's words rises when the feature is nudged
+            (``labeling.output_score``); None where that was not computed.
+        expected_steerability: The steerability that features with such an output score had, in [0, 1]; None where too
+            few were steered to tell, and where it was measured.
         method: How it was found: "steered"; "dose" where it is only the usual dose, with which nobody tried to steer;
             "writes nothing" for a row of zeros.
     """
@@ -261,6 +265,8 @@ class Calibration(Frozen):
     coherence: float | None = None
     answers: int = Field(default=0, ge=0)
     curve: tuple[Trial, ...] = ()
+    output_score: float | None = None
+    expected_steerability: float | None = Field(default=None, ge=0.0, le=1.0)
     method: str = ""
 
 

@@ -23,6 +23,7 @@ class Candidate(NamedTuple):
         label_score: How well the label detects the latent's firing, in [0, 1].
         norm: Length of its steering vector (``Dictionary.nudges``).
         unsteered: Share of unsteered answers that show the label, in [0, 1], on the prompts that choose.
+        ease: Share of the SAE's features that have no higher output score, above 0; 1 where none has one.
     """
 
     latent: int
@@ -31,11 +32,12 @@ class Candidate(NamedTuple):
     label_score: float
     norm: float
     unsteered: float = 0.0
+    ease: float = 1.0
 
     @property
     def promise(self) -> float:
-        """``label_score`` · (1 − ``unsteered``), in [0, 1]."""
-        return self.label_score * (1.0 - self.unsteered)
+        """``label_score`` · (1 − ``unsteered``) · ``ease``, in [0, 1]."""
+        return self.label_score * (1.0 - self.unsteered) * self.ease
 
 
 class Generator(Protocol):

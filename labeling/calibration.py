@@ -1,7 +1,8 @@
 """How much is answered to find a feature's strength, which features are tried, and in which order.
 
-1. promise = label score · (1 − unsteered share): what an answer shows anyway cannot be steered towards. Features
-   without promise are not tried.
+1. promise = label score · (1 − unsteered share) · ease: what an answer shows anyway cannot be steered towards, and
+   ease is the share of features with no higher output score (``labeling.output_score``). Features without promise are
+   not tried.
 2. Candidates: the names whose best promise is highest, and of the features that share such a name, those with the best
    promise.
 3. They are tried in rounds of some names each, so that whenever it is stopped the most promising ones are done.
@@ -35,6 +36,9 @@ class CalibrationConfig(Frozen):
         screen_tokens: Most tokens of an answer in screening; the others have as many as ``sampling`` says.
         coherent_min: A dose at which fewer answers are coherent, as a share of the unsteered ones, has broken the text,
             and higher ones are not tried.
+        score_dose: The dose of the nudges that output scores are computed with.
+        score_answers: Beginnings of unsteered answers that output scores are computed on.
+        score_tokens: Most tokens of each.
         names_per_round: Names that are tried at a time.
         per_run: Answers per engine call.
         sampling: How answers are drawn.
@@ -49,6 +53,9 @@ class CalibrationConfig(Frozen):
     unsteered: int = Field(default=48, ge=1)
     screen_tokens: int = Field(default=32, ge=1)
     coherent_min: float = Field(default=0.3, ge=0.0, le=1.0)
+    score_dose: float = Field(default=0.45, gt=0.0)
+    score_answers: int = Field(default=4, ge=1)
+    score_tokens: int = Field(default=16, ge=1)
     names_per_round: int = Field(default=8, ge=1)
     per_run: int = Field(default=1024, ge=1)
     sampling: Sampling = Sampling(temperature=0.7, max_tokens=64, seed=101)
@@ -122,7 +129,7 @@ def tokens_of(candidates: Sequence[Candidate], config: CalibrationConfig) -> int
 
 def can_write(feature: Candidate, median_norm: float, config: CalibrationConfig) -> bool:
     """Whether an edit can carry the feature's strength at every dose."""
-    return coefficient(feature, max(config.doses), median_norm) <= LARGEST
+    return coefficient(feature, max(*config.doses, config.score_dose), median_norm) <= LARGEST
 
 
 def group(features: Sequence[Candidate]) -> Mapping[str, list[Candidate]]:

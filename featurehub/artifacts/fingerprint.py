@@ -9,8 +9,9 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from featurehub.artifacts.checkpoint import chat_template_hash, config_hash, dtype_in, read_config, tokenization_hash
 from featurehub.artifacts.files import sha256
@@ -19,7 +20,7 @@ from featurehub.artifacts.origin import origin_of
 from featurehub.artifacts.tensors import TensorHash, tensor_hashes
 from featurehub.errors import InvalidInput
 
-__all__ = ["combine", "identify", "layer_of", "reads_hook"]
+__all__ = ["combine", "identify", "layer_of", "layers_in", "reads_hook"]
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 _BEFORE_FIRST_LAYER = re.compile(r"embed(?!_out)|\.?wte\.|\.?wpe\.")
@@ -40,7 +41,7 @@ def identify(folder: Path, hook: HookPoint) -> ModelIdentity:
     config = read_config(folder)
     dtype = dtype_in(config)
     hashes = tensor_hashes(folder, dtype)
-    layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 0)
+    layers = layers_in(config)
     if hook.layer >= layers:
         raise InvalidInput(f"hook layer {hook.layer}: {folder} has layers 0 to {layers - 1}", param="layer")
     origin = origin_of(folder)
@@ -58,6 +59,11 @@ def identify(folder: Path, hook: HookPoint) -> ModelIdentity:
         config=config_hash(folder),
         revision=origin.revision,
     )
+
+
+def layers_in(config: Mapping[str, Any]) -> int:
+    """Number of layers, as a checkpoint's configuration says; 0 if it does not."""
+    return int(config.get("num_hidden_layers") or config.get("n_layer") or 0)
 
 
 def combine(hashes: Iterable[TensorHash]) -> str:

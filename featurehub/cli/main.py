@@ -117,14 +117,16 @@ def features_search(query: str, db: Database = "", limit: int = 10) -> None:
     never = False
     with closing(open_store(db or database_path())) as store, store.read() as reader:
         for f in reader.search(query, limit=limit).features:
-            numbers = (f.relevance, f.label_score, f.steerability)
-            cells = ["–" if n is None else f"{n:.2f}" for n in numbers]
+            cells = ["–" if n is None else f"{n:.2f}" for n in (f.relevance, f.label_score, f.steerability)]
+            if f.steerability is None and f.expected_steerability is not None:
+                cells[-1] = f"({f.expected_steerability:.2f})"
             never |= f.never_steered
             table.add_row(f.label or "(no label)", f.id, f.artifact[:12], *cells)
     output.print(table)
     if never:
         output.print(
-            "–: never calibrated; weight 1.0 is the usual dose until `featurehub calibrate SAE MODEL --feature NAME`"
+            "– or in brackets, as expected: never calibrated; weight 1.0 is the usual dose until "
+            "`featurehub calibrate SAE MODEL --feature NAME`"
         )
 
 

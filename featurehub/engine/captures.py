@@ -5,14 +5,17 @@ their positions, and a position counts once.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from featurehub.edits import Steering
+from featurehub.engine.reports import REPORTS_KEPT
 from featurehub.errors import SteeringLost
 
-__all__ = ["CAPTURES_KEPT", "Captures", "Wanted"]
+__all__ = ["CAPTURES_KEPT", "Captures", "Wanted", "groups_of"]
 
 CAPTURES_KEPT = 1 << 30
 
@@ -78,3 +81,17 @@ class Captures:
                 f"the streams of {int((~filled).sum())} of {tokens} tokens were dropped; read fewer at once"
             )
         return stream
+
+
+def groups_of(asked: Sequence[tuple[list[int], Steering]], tokens: int) -> Iterator[list[tuple[list[int], Steering]]]:
+    """Groups of consecutive documents: at most ``tokens`` tokens, or one longer document, and as many as reports."""
+    group: list[tuple[list[int], Steering]] = []
+    room = tokens
+    for document, steering in asked:
+        if group and (len(document) > room or len(group) == REPORTS_KEPT):
+            yield group
+            group, room = [], tokens
+        group.append((document, steering))
+        room -= len(document)
+    if group:
+        yield group

@@ -129,6 +129,13 @@ class EngineConfig(Frozen):
         except ValidationError as error:
             raise InvalidConfig(error.errors()[0]["msg"]) from None
 
+    def also_capturing(self, point: HookPoint) -> Self:
+        """The same engine with this hook point among those that it can capture."""
+        if point in (hook.point for hook in self.hooks):
+            return self
+        hooks = sorted((*self.hooks, HookConfig(point=point)), key=lambda hook: hook.point.order)
+        return self.model_copy(update={"hooks": tuple(hooks)})
+
     def to_additional_config(self) -> dict[str, Any]:
         """This configuration as the value of vLLM's ``additional_config``."""
         return {KEY: self.model_dump(mode="json")}

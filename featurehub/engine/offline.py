@@ -18,7 +18,7 @@ from torch import Tensor
 
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
-from featurehub.engine.captures import CAPTURES_KEPT
+from featurehub.engine.captures import CAPTURES_KEPT, groups_of
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.hooked import FAMILIES
 from featurehub.engine.hookset import current, install
@@ -104,6 +104,7 @@ class Engine:
         options: Size and precision; the defaults of ``EngineOptions`` if None.
 
     Attributes:
+        model: Folder of the model's checkpoint.
         config: The hook points and the SAEs there.
 
     Raises:
@@ -126,7 +127,7 @@ class Engine:
         register()
         own = as_fingerprinted(model)
         loaded: dict[str, Any] = own if options.dtype == "own" else own | {"dtype": options.dtype}
-        self.config = config
+        self.model, self.config = model, config
         self.keys = itertools.count()
         self.opened: Any = None
         # vLLM collects garbage several times while it boots, which need not look at all that was imported before. It
@@ -193,26 +194,36 @@ class Engine:
         """Number of tokens of the longest document that it can capture: vLLM needs room for one more."""
         return self.llm.model_config.max_model_len - 1
 
-    def capture(self, documents: Sequence[Sequence[int]], *points: HookPoint) -> list[Tensor]:
+    def capture(
+        self, documents: Sequence[Sequence[int]], *points: HookPoint, steerings: Sequence[Steering] = ()
+    ) -> list[Tensor]:
         """Captures the stream at hook points for every token of every document, in one pass.
 
         Args:
             documents: Token ids of each document; none may be longer than ``longest``.
             *points: Hook points to capture; the engine's first if none is named.
+            steerings: What each document is read under; nothing if none is given. A stream is captured before it is
+                edited at its own hook point.
 
         Returns:
             For each document a float32 tensor [tokens, points · d_model], the hook points side by side.
+
+        Raises:
+            InvalidEdit: A steering asks for something that the engine cannot do.
+            SteeringLost: Steering did not run over every token that it should have.
         """
-        whole = [list(document) for document in documents]
-        groups = groups_of(whole, CAPTURES_KEPT // (4 * self.llm.model_config.get_hidden_size()))
+        asked = [(list(d), s) for d, s in zip(documents, steerings or [Steering()] * len(documents), strict=True)]
+        groups = groups_of(asked, CAPTURES_KEPT // (4 * self.llm.model_config.get_hidden_size()))
         return [stream for group in groups for stream in self.capture_group(group, *points)]
 
-    def capture_group(self, documents: list[list[int]], *points: HookPoint) -> list[Tensor]:
+    def capture_group(self, asked: Sequence[tuple[list[int], Steering]], *points: HookPoint) -> list[Tensor]:
         """``capture`` for no more documents than the worker can keep the streams of."""
         names = tuple(map(str, points or [self.config.hooks[0].point]))
-        keys = [f"capture-{next(self.keys)}" for _ in documents]
-        steerings = [Steering(report=key, capture=names) for key in keys]
-        self.run(documents, steerings, Sampling(temperature=0.0, max_tokens=1))
+        keyed = [s.model_copy(update={"report": f"capture-{next(self.keys)}", "capture": names}) for _, s in asked]
+        self.run([document for document, _ in asked], keyed, Sampling(temperature=0.0, max_tokens=1))
+        for steering, report in zip(keyed, self.reports(keyed), strict=True):
+            checked(steering, report)
+        keys = [steering.report for steering in keyed]
         captured = [self.llm.collective_rpc("featurehub_captured", args=(keys, name))[0] for name in names]
         if len(names) == 1:
             return captured[0]
@@ -277,20 +288,6 @@ def checked(steering: Steering | None, report: SteerReport | None) -> SteerRepor
     if lost or (report and report.reads_lost):
         raise SteeringLost(lost or "activations were dropped for want of memory; ask for fewer at once")
     return report
-
-
-def groups_of(documents: Sequence[list[int]], tokens: int) -> Iterator[list[list[int]]]:
-    """Groups of consecutive documents, each group of at most ``tokens`` tokens, or of one longer document."""
-    group: list[list[int]] = []
-    room = tokens
-    for document in documents:
-        if group and len(document) > room:
-            yield group
-            group, room = [], tokens
-        group.append(document)
-        room -= len(document)
-    if group:
-        yield group
 
 
 def prepare_environment() -> None:

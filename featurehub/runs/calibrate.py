@@ -19,6 +19,7 @@ from featurehub.runs.basis import CalibrationBasis
 from featurehub.runs.deadline import UNBOUNDED, Deadline
 from featurehub.runs.engines import Engines
 from featurehub.runs.matching import identify_own
+from featurehub.runs.output_scores import open_output_scores
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.registered import RegisteredFeatures
 from featurehub.runs.strengths import StrengthSearch, affordable
@@ -149,7 +150,8 @@ def calibrate_promising(
     config = affordable(config, deadline.left, speed)
     search = StrengthSearch(registered, calibrator_of(engine, registered, basis, config), deadline.until, speed)
     search.listen(artifact.folder, basis, progress)
-    left = search.run(search.calibrator.candidates(waiting), progress)
+    search.score(open_output_scores(engine, search.calibrator), progress)
+    left = search.run(search.candidates(waiting), progress)
     search.conclude(rename_too=True)
     done = calibrated(search, left)
     others = f"; {done.left} promising names are left, `featurehub calibrate {artifact.folder} MODEL` goes on"

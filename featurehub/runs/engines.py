@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from featurehub.artifacts.artifact import WEIGHTS
+from featurehub.artifacts.checkpoint import read_config
 from featurehub.artifacts.files import sha256, workspace
+from featurehub.artifacts.fingerprint import layers_in
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
@@ -38,8 +40,9 @@ class Engines(NamedTuple):
         return self.started("starting the engine with all layers", EngineConfig.capturing(hook))
 
     def steering(self, config: EngineConfig) -> AbstractContextManager[Engine]:
-        """An engine of the whole model with the SAEs in ``config``: reads, generates, and steers."""
-        return self.started("starting the engine with the SAE", config)
+        """An engine of the whole model with the SAEs in ``config``: reads, generates, steers, and captures its end."""
+        last = HookPoint(layer=layers_in(read_config(self.model)) - 1)
+        return self.started("starting the engine with the SAE", config.also_capturing(last))
 
     @contextmanager
     def trying(self, dictionary: Dictionary, hook: HookPoint, out: Path) -> Iterator[Engine]:

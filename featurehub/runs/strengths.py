@@ -1,10 +1,12 @@
 """Finds the strengths of registered features, as many as there is time for.
 
 1. The unsteered model answers; its answers are kept beside the SAE for the next time.
-2. Rounds of a few names follow, the most promising first, as long as there is time for another. Each is written to the
+2. The output scores of all labelled features are computed, in a share of the time: they cost a few hundred tokens each,
+   which are only read. They say which features are the most promising.
+3. Rounds of a few names follow, the most promising first, as long as there is time for another. Each is written to the
    database when it is done.
-3. At the end every feature that was never steered gets the median of the doses found, and of features that share a name
-   the one that steers best takes it.
+4. At the end every feature that was never steered gets the median of the doses found and the steerability that its
+   output score lets one expect, and of features that share a name the one that steers best takes it.
 """
 
 import math
@@ -13,20 +15,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from scipy.stats import rankdata
+
 from featurehub.records import Calibration
 from featurehub.runs.basis import CalibrationBasis, digest_of, keep_unsteered, kept_unsteered
 from featurehub.runs.phases import duration
 from featurehub.runs.progress import Progress, Work
 from featurehub.runs.register import merits
 from featurehub.runs.registered import RegisteredFeatures
-from labeling.calibration import CalibrationConfig, group, rounds, tokens_of
+from labeling.calibration import CalibrationConfig, can_write, group, rounds, tokens_of
 from labeling.label import rename
+from labeling.output_score import OutputScores, expected_steerability
 from labeling.strength import Calibrator, Candidate, default_calibration, usual_dose
 
 __all__ = ["StrengthSearch", "affordable"]
 
 UNSTEERED_SHARE, FEWEST_UNSTEERED = 0.25, 12
 """Largest share of the time in which the model answers unsteered, and the fewest such answers to either half."""
+SCORING_SHARE, SCORED_AT_ONCE = 0.2, 32
+"""Largest share of the time left in which output scores are computed, and how many features are read at once."""
 ROUND = 60.0
 """Seconds that a round should take at most: what it finds is written only at its end."""
 TRIED_NAMES = 2
@@ -56,6 +63,7 @@ class StrengthSearch:
         until: When it should be done, in seconds of ``time.monotonic``.
         speed: Tokens of answers per second; None as long as that is not known.
         found: The calibrations that it found, by latent.
+        scores: The output scores that are known, by latent.
     """
 
     def __init__(
@@ -64,6 +72,8 @@ class StrengthSearch:
         self.registered, self.calibrator = registered, calibrator
         self.until, self.speed = until, speed
         self.found: dict[int, Calibration] = {}
+        known = ((latent, each.output_score) for latent, each in registered.calibrations.items())
+        self.scores = {latent: score for latent, score in known if score is not None}
 
     @property
     def left(self) -> float:
@@ -92,8 +102,44 @@ class StrengthSearch:
             calibrator.listen()
         keep_unsteered(folder, key, calibrator.unsteered)
 
+    def score(self, output_scores: OutputScores | None, progress: Progress) -> None:
+        """Step 2, the best labels first; those that are known are not computed again.
+
+        Args:
+            output_scores: Computes them; None where that is not possible.
+            progress: Receives progress reports.
+        """
+        config, norm = self.calibrator.config, self.calibrator.bench.median_norm
+        able = (each for each in self.registered.candidates if can_write(each, norm, config))
+        waiting = sorted((each for each in able if each.latent not in self.scores), key=lambda c: -c.label_score)
+        if output_scores is None or not waiting:
+            return
+        until = time.monotonic() + SCORING_SHARE * self.left
+        with progress.work("computing output scores", len(waiting), "features") as work:
+            while waiting and time.monotonic() < until:
+                some, waiting = waiting[:SCORED_AT_ONCE], waiting[SCORED_AT_ONCE:]
+                found = output_scores.of(some)
+                self.scores |= found
+                self.registered.write({latent: self.scored(latent, self.known(latent)) for latent in found})
+                work(len(some))
+
+    def known(self, latent: int) -> Calibration:
+        """The calibration that the database has of a labelled feature."""
+        return self.registered.calibrations[latent]
+
+    def scored(self, latent: int, calibration: Calibration) -> Calibration:
+        """A latent's calibration with its output score."""
+        return calibration.model_copy(update={"output_score": self.scores.get(latent)})
+
+    def candidates(self, features: Sequence[Candidate]) -> list[Candidate]:
+        """Those of the features that are tried, the most promising first."""
+        ranks = rankdata(list(self.scores.values()), "max")
+        eases = {latent: float(rank) / len(ranks) for latent, rank in zip(self.scores, ranks, strict=True)}
+        hardest = min(eases.values(), default=1.0)
+        return self.calibrator.candidates([each._replace(ease=eases.get(each.latent, hardest)) for each in features])
+
     def run(self, candidates: Sequence[Candidate], progress: Progress) -> list[Candidate]:
-        """Step 2.
+        """Step 3.
 
         Args:
             candidates: The features to try, in their order.
@@ -109,6 +155,7 @@ class StrengthSearch:
             while waiting and (chosen := self.next_round(waiting)):
                 with self.timed(work, passed):
                     found = self.calibrator.round(chosen)
+                found = {latent: self.scored(latent, each) for latent, each in found.items()}
                 self.registered.write(found)
                 self.found |= found
                 waiting = [each for each in waiting if each.latent not in found]
@@ -141,16 +188,20 @@ class StrengthSearch:
         self.speed = max(1, bench.tokens - before) / max(time.monotonic() - started, 1e-6)
 
     def conclude(self, rename_too: bool) -> None:
-        """Step 3.
+        """Step 4.
 
         Args:
             rename_too: Whether names go to the features that steer best.
         """
         calibrator, measured = self.calibrator, self.registered.measured | self.found
         config, norm, heard = calibrator.config, calibrator.bench.median_norm, calibrator.unsteered.confirming
-        usual = usual_dose([each for each in measured.values() if each.method == "steered"], config)
+        steered = {latent: each for latent, each in measured.items() if each.method == "steered"}
+        usual = usual_dose(steered.values(), config)
+        expected = expected_steerability(self.scores, {at: each.steerability or 0.0 for at, each in steered.items()})
         rest = {
-            f.latent: default_calibration(f, usual, norm, config, calibrator.share(f, heard))
+            f.latent: self.scored(
+                f.latent, default_calibration(f, usual, norm, config, calibrator.share(f, heard))
+            ).model_copy(update={"expected_steerability": expected.get(f.latent)})
             for f in self.registered.candidates
             if f.latent not in measured
         }

@@ -39,11 +39,11 @@ T = TypeVar("T")
 
 FIELDS = (
     "id", "label", "label_version", "slug", "artifact", "latent", "density", "max_activation", "label_score",
-    "strength", "steerability",
+    "strength", "steerability", "expected_steerability",
 )  # fmt: skip
 COLUMNS = """
     f.id, f.label, f.label_version, f.slug, f.artifact_id, f.latent, f.density, f.max_activation, f.label_score,
-    f.strength, f.steerability, names.name, names.key, names.kind
+    f.strength, f.steerability, f.expected_steerability, names.name, names.key, names.kind
 """
 """Columns of one row per feature ``f`` and name; a feature without a name has one row with nulls."""
 # Below the limit of old SQLite versions on the number of parameters.
@@ -91,8 +91,9 @@ def named(session: Session, query: TextClause, **parameters: object) -> dict[str
     for row in session.execute(query, parameters):
         if (each := found.get(row[0])) is None:
             each = found[row[0]] = NamedFeature(row, [])
-        if row[11] is not None:
-            each.names.append((row[11], row[12], row[13]))
+        name, key, kind = row[len(FIELDS) :]
+        if name is not None:
+            each.names.append((name, key, kind))
     return found
 
 

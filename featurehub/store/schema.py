@@ -77,6 +77,7 @@ class FeatureRecord(Base):
     label_score: Mapped[float | None] = mapped_column(Float)
     strength: Mapped[float | None] = mapped_column(Float)
     steerability: Mapped[float | None] = mapped_column(Float, index=True)
+    expected_steerability: Mapped[float | None] = mapped_column(Float)
     calibration: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     quantiles: Mapped[dict[str, Any]]
     contexts: Mapped[list[Any]]

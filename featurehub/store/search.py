@@ -12,7 +12,8 @@
    ``GOES`` x the mean of m / (1 + m) over those words of the query that go with any feature, m being how much they go
    with this one. A feature's relevance is the best of these, or ``TEXT`` where only its text was found.
 4. Rank: relevance² x label score x steerability; squared, since what steers well to something else must not come first.
-   A factor that was never measured counts as ``UNSCORED`` or ``UNTESTED``, and no factor counts less than ``FLOOR``:
+   What was never steered counts as what is expected of it. A factor of which nothing is known counts as ``UNSCORED`` or
+   ``UNTESTED``, and no factor counts less than ``FLOOR``:
    what does not steer comes last, but can still be found. What is most relevant by words of no label counts as
    ``UNSCORED`` too, however good its label is at something else.
    What was found by its text alone comes after all that has the word in a name, however well it steers.
@@ -53,28 +54,29 @@ UNTESTED = 0.3
 FLOOR = 0.05
 LIMIT = 1000
 
+STEERS = "coalesce(f.steerability, f.expected_steerability)"
 # By name, by text, and the names that are the query. The indexes rank best matches lowest.
 MATCHING = statement(
-    """
+    f"""
     WITH by_name AS (
         SELECT rowid AS id, rank FROM names_index WHERE names_index MATCH :any_word
     ), by_text AS (
         SELECT rowid AS id, rank FROM texts_index WHERE texts_index MATCH :every_word
     )
     SELECT * FROM (
-        SELECT 'name' AS source, f.id, f.label_score, f.steerability, names.key AS name, NULL AS goes
+        SELECT 'name' AS source, f.id, f.label_score, {STEERS}, names.key AS name, NULL AS goes
         FROM by_name JOIN names ON names.id = by_name.id JOIN features AS f ON f.id = names.feature_id
         WHERE f.artifact_id IN :saes ORDER BY by_name.rank, names.id LIMIT :limit
     )
     UNION ALL SELECT * FROM (
-        SELECT 'text', f.id, f.label_score, f.steerability, NULL, NULL
+        SELECT 'text', f.id, f.label_score, {STEERS}, NULL, NULL
         FROM by_text JOIN texts ON texts.id = by_text.id JOIN features AS f ON f.id = texts.feature_id
         WHERE f.artifact_id IN :saes ORDER BY by_text.rank, texts.id LIMIT :limit
     )
-    UNION ALL SELECT 'exact', f.id, f.label_score, f.steerability, names.key, NULL
+    UNION ALL SELECT 'exact', f.id, f.label_score, {STEERS}, names.key, NULL
         FROM names JOIN features AS f ON f.id = names.feature_id
         WHERE names.key = :key AND f.artifact_id IN :saes
-    UNION ALL SELECT 'word', f.id, f.label_score, f.steerability, words.word, json_extract(each.value, '$[1]')
+    UNION ALL SELECT 'word', f.id, f.label_score, {STEERS}, words.word, json_extract(each.value, '$[1]')
         FROM words JOIN json_each(words.latents) AS each
         JOIN features AS f ON f.artifact_id = words.artifact_id AND f.latent = json_extract(each.value, '$[0]')
         WHERE words.word IN :words AND words.artifact_id IN :saes
@@ -83,15 +85,15 @@ MATCHING = statement(
     "words",
 )
 NAMED = statement(
-    """
-    SELECT 'name', f.id, f.label_score, f.steerability, names.key, NULL
+    f"""
+    SELECT 'name', f.id, f.label_score, {STEERS}, names.key, NULL
     FROM features AS f JOIN names ON names.feature_id = f.id
     WHERE f.artifact_id IN :saes ORDER BY f.id, names.id
     """,
     "saes",
 )
 ALL = statement(
-    "SELECT 'exact', f.id, f.label_score, f.steerability, NULL, NULL FROM features AS f WHERE f.artifact_id IN :saes",
+    f"SELECT 'exact', f.id, f.label_score, {STEERS}, NULL, NULL FROM features AS f WHERE f.artifact_id IN :saes",
     "saes",
 )
 
@@ -103,7 +105,7 @@ class Hit(NamedTuple):
         source: How it was found: "name", "word", "text" or "exact".
         id: Its id.
         label_score: Its label's score; None where it was not scored.
-        steerability: Its steerability; None where it was not tested.
+        steerability: Its steerability, or the one that is expected of it; None where neither is known.
         name: The name or word that it was found by, folded; None where it was found by its text, or all are listed.
         goes: How much it goes with that word; None where it was found otherwise.
     """

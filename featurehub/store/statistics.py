@@ -20,6 +20,7 @@ __all__ = ["PreparedRows", "better_founded", "id_of", "may_replace", "save_calib
 Row = dict[str, Any]
 
 PLAIN = ("latent", "density", "max_activation")
+CALIBRATED_COLUMNS = ("strength", "steerability", "expected_steerability")
 AS_JSON = ("quantiles", "contexts", "top_tokens", "bottom_tokens", "neighbors")
 COLUMNS = (*PLAIN, *AS_JSON)
 
@@ -34,7 +35,8 @@ FORGET_TEXT = statement("DELETE FROM texts WHERE feature_id = :id")
 ADD_TEXT = statement("INSERT INTO texts (feature_id, text) VALUES (:id, :text)")
 CALIBRATED = statement("SELECT id, calibration FROM features WHERE id IN :ids AND calibration IS NOT NULL", "ids")
 CALIBRATE = statement(
-    "UPDATE features SET strength = :strength, steerability = :steerability, calibration = :calibration WHERE id = :id"
+    "UPDATE features SET strength = :strength, steerability = :steerability,"
+    " expected_steerability = :expected_steerability, calibration = :calibration WHERE id = :id"
 )
 
 
@@ -101,7 +103,7 @@ def better_founded(session: Session, calibrations: Mapping[str, Calibration]) ->
 def save_calibrations(session: Session, calibrations: Mapping[str, Calibration]) -> None:
     """Stores calibrations of known features, by id."""
     rows = [
-        {"id": id, "strength": each.strength, "steerability": each.steerability, "calibration": each.model_dump_json()}
+        {"id": id, "calibration": each.model_dump_json(), **{name: getattr(each, name) for name in CALIBRATED_COLUMNS}}
         for id, each in calibrations.items()
     ]
     run_many(session, CALIBRATE, rows)

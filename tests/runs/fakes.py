@@ -3,9 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
+from torch import Tensor
 from transformers import AutoTokenizer
 
+from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
+from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Generation
 from featurehub.records import FeatureRow, Labeled, Provenance, Unlabeled
 from featurehub.runs.baseline import EvaluatedSae
@@ -21,6 +24,8 @@ class FakeEngine(FakeReader):
     """With the bundled model's tokenizer and width; reads a random stream, and answers every prompt alike."""
 
     longest = 64
+    model = bundled_model()
+    config = EngineConfig.capturing(HookPoint(layer=5))
 
     def __init__(self, *_: object) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(bundled_model())
@@ -30,6 +35,9 @@ class FakeEngine(FakeReader):
         return self
 
     def __exit__(self, *_: object) -> None: ...
+
+    def capture(self, documents: Sequence[Sequence[int]], *points: HookPoint, steerings: object = ()) -> list[Tensor]:
+        return super().capture(documents, *points)
 
     def generate(self, prompts: Sequence[Sequence[int]], *_: object) -> Iterator[Generation]:
         return (Generation("good", [20, 21, 22], None) for _ in prompts)

@@ -133,6 +133,7 @@ def test_what_somebody_else_changes_is_seen(database: Path, fill, monkeypatch: p
 def test_an_older_schema_is_upgraded_where_that_is_possible(database: Path) -> None:
     raw = sqlite3.connect(database)
     raw.executescript(
+        "ALTER TABLE features DROP COLUMN expected_steerability;"
         "DROP TABLE words; DROP TABLE evaluations; DROP TABLE artifact_aliases;"
         "UPDATE alembic_version SET version_num = '0001'"
     )

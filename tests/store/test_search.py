@@ -45,6 +45,19 @@ def test_steerability_and_label_score_weigh_in(store: Store, fill) -> None:
         assert latents(writer.reader, "") == [2, 1, 3]
 
 
+def test_what_was_never_steered_counts_as_is_expected_of_it(store: Store, fill) -> None:
+    with store.write() as writer:
+        ids = fill(writer, {1: "pirate: arr", 2: "pirate: ahoy", 3: "pirate: deck", 4: "pirate: mate"})
+        unsteered = Calibration(strength=1.0, dose=0.3, method="dose")
+        for latent, expected in ((1, 0.1), (2, 0.9), (4, None)):
+            writer.put_calibration(ids[latent], unsteered.model_copy(update={"expected_steerability": expected}))
+        writer.put_calibration(ids[3], Calibration(strength=1.0, dose=0.3, steerability=0.6))
+        found = writer.reader.search("pirate").features
+        assert [each.latent for each in found] == [2, 3, 4, 1]
+        assert [each.expected_steerability for each in found] == [0.9, None, None, 0.1]
+        assert [each.never_steered for each in found] == [True, False, True, True]
+
+
 def test_a_name_goes_before_a_word_in_brackets_and_that_before_text(store: Store, fill, make_row) -> None:
     with store.write() as writer:
         ids = fill(writer, {1: "computing: excited, engineer", 2: "excited: wow", 3: "weather"})
