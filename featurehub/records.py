@@ -35,7 +35,7 @@ class RegisteredArtifact(Frozen):
         id: SHA-256 of its weights.
         name: Its own name.
         manifest: Its manifest, as it was registered.
-        path: Its folder.
+        path: Its folder; "" for one of which only the labels are here.
         created: When it was made, ISO 8601.
         is_default: Whether it serves its model when no SAE is named.
         aliases: Further names.
@@ -48,6 +48,11 @@ class RegisteredArtifact(Frozen):
     created: str
     is_default: bool
     aliases: tuple[str, ...] = ()
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether more than its labels was registered: only then can it steer."""
+        return self.path != ""
 
 
 class Scope(Frozen):

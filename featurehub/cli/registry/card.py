@@ -49,7 +49,10 @@ def identity_of(sae: SaeLocation) -> Lines:
     else:
         yield "names", ", ".join((sae.record.name, *sae.record.aliases))
         yield "default", "yes" if sae.record.is_default else "no"
-    yield "folder", Text.assemble(str(sae.folder), ("" if sae.holds() else " (does not hold it any more)", "red"))
+    if sae.record is not None and not sae.record.has_weights:
+        yield "folder", "none: only its labels are here"
+    else:
+        yield "folder", Text.assemble(str(sae.folder), ("" if sae.holds() else " (does not hold it any more)", "red"))
     yield "created", sae.manifest.created
 
 

@@ -65,6 +65,8 @@ def number(value: float | None, digits: int) -> str:
 
 def state_of(reader: Reader, artifact: RegisteredArtifact, identity: ModelIdentity | None) -> Text:
     """Fresh on the function that the SAE was trained on; otherwise what its latest report says."""
+    if not artifact.has_weights:
+        return Text("labels only", "dim")
     if identity is not None and artifact.manifest.model.same_function(identity):
         return colored(State.FRESH)
     report = reader.report_heads([artifact.id], None if identity is None else identity.function)[artifact.id]

@@ -48,6 +48,8 @@ def remove(store: Store, key: str, *, yes: bool, files: bool) -> None:
 
 def own_folder(artifact: RegisteredArtifact) -> Path:
     """The SAE's folder. Raises InvalidInput if anything else lies in it."""
+    if not artifact.has_weights:
+        raise InvalidInput(f"only the labels of {artifact.name} are here; remove it without --files", param="files")
     folder = Path(artifact.path).resolve()
     found = open_artifact(folder)
     if found.manifest.id != artifact.id:
@@ -70,7 +72,8 @@ def consequences(reader: Reader, artifact: RegisteredArtifact, folder: Path | No
     yield f"  {reports} drift reports and {evaluations} evaluations"
     if artifact.aliases:
         yield f"  its aliases {', '.join(artifact.aliases)}"
-    yield f"  its folder {folder}" if folder else f"  but not its folder {artifact.path}"
+    if artifact.has_weights:
+        yield f"  its folder {folder}" if folder else f"  but not its folder {artifact.path}"
     if (heir := reader.successor(artifact.id)) is not None:
         yield f"{heir.name} ({heir.id[:12]}), the latest, becomes the default of {artifact.manifest.model.name}."
     for child in reader.artifacts():

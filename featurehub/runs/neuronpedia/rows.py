@@ -1,0 +1,143 @@
+"""The rows that Neuronpedia exchanges, with its names, and all rows of one source together."""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pydantic import Field
+
+from featurehub.artifacts.manifest import HookPoint, Manifest, ModelIdentity, Site
+from featurehub.records import Context, FeatureRow, Labeled, Outcome, Provenance, TokenLogit
+from featurehub.settings import Frozen
+
+__all__ = ["FOLDERS", "Activation", "Explanation", "Export", "Line", "Statistics"]
+
+LABEL_CHARS = 2_000
+CONTEXTS = 20
+"""Contexts of a feature that are kept, strongest first."""
+SITES = {"res": Site.RESID_POST, "mlp": Site.MLP_OUT, "att": Site.ATTN_OUT}
+FOLDERS = ("explanations", "features", "activations")
+AUTHOR = "neuronpedia"
+
+
+class Line(Frozen, extra="ignore"):
+    """What every row has. ``layer`` names the SAE: ``20-gemmascope-res-16k``."""
+
+    model_id: str = Field(alias="modelId", min_length=1, max_length=200)
+    layer: str = Field(min_length=1, max_length=200)
+    index: int = Field(ge=0, lt=1 << 31)
+
+
+class Explanation(Line):
+    """A label."""
+
+    description: str = Field(max_length=LABEL_CHARS)
+    model: str | None = Field(default=None, alias="explanationModelName")
+    method: str | None = Field(default=None, alias="typeName")
+
+    @property
+    def version(self) -> tuple[Outcome, Provenance]:
+        """The label as a version of ours."""
+        provenance = Provenance(author=AUTHOR, method=self.method or AUTHOR, model=self.model or "")
+        return Labeled(label=self.description), provenance
+
+
+class Statistics(Line):
+    """What is known of a feature."""
+
+    max_activation: float = Field(default=0.0, alias="maxActApprox", ge=0.0)
+    density: float = Field(default=0.0, alias="frac_nonzero", ge=0.0, le=1.0)
+    pos_str: tuple[str, ...] = ()
+    pos_values: tuple[float, ...] = ()
+    neg_str: tuple[str, ...] = ()
+    neg_values: tuple[float, ...] = ()
+
+
+class Activation(Line):
+    """A context."""
+
+    tokens: tuple[str, ...]
+    values: tuple[float, ...]
+
+    @property
+    def context(self) -> Context:
+        """The context as ours; raises ValueError where tokens and values differ in number."""
+        return Context(tokens=self.tokens, activations=tuple(max(0.0, value) for value in self.values))
+
+
+class Export:
+    """The rows of one source, by latent.
+
+    Attributes:
+        model: Name of the model.
+        layer: Name of the SAE.
+        labels: All explanations, in their order; later ones are newer.
+        statistics: By latent.
+        contexts: By latent.
+        blank: How many explanations say nothing.
+    """
+
+    def __init__(self) -> None:
+        self.model = self.layer = ""
+        self.labels: defaultdict[int, list[Explanation]] = defaultdict(list)
+        self.statistics: dict[int, Statistics] = {}
+        self.contexts: defaultdict[int, list[Context]] = defaultdict(list)
+        self.blank = 0
+
+    @property
+    def source(self) -> str:
+        """Its name."""
+        return f"{self.model}/{self.layer}"
+
+    @property
+    def latents(self) -> list[int]:
+        """The latents of which anything is known."""
+        return sorted(self.labels.keys() | self.statistics.keys() | self.contexts.keys())
+
+    def add(self, row: Line) -> None:
+        """Adds a row. Raises ValueError if it is of another source, or a context is not valid."""
+        own = (row.model_id, row.layer)
+        if self.model and own != (self.model, self.layer):
+            raise ValueError(f"it is of {row.model_id}/{row.layer}, the rows before are of {self.source}; import one")
+        self.model, self.layer = own
+        if isinstance(row, Statistics):
+            self.statistics[row.index] = row
+        elif isinstance(row, Activation):
+            self.contexts[row.index].append(row.context)
+        elif isinstance(row, Explanation) and row.description.strip():
+            self.labels[row.index].append(row)
+        else:
+            self.blank += 1
+
+    def row(self, latent: int) -> FeatureRow:
+        """A latent's statistics; density and largest activation are 0 where the source has none."""
+        known = self.statistics.get(latent) or Statistics(modelId=self.model, layer=self.layer, index=latent)
+        contexts = sorted(self.contexts.get(latent, ()), key=lambda c: -max(c.activations, default=0.0))[:CONTEXTS]
+        strongest = max((max(c.activations, default=0.0) for c in contexts), default=0.0)
+        return FeatureRow(
+            latent=latent,
+            density=known.density,
+            max_activation=max(known.max_activation, strongest),
+            contexts=tuple(contexts),
+            top_tokens=token_logits(known.pos_str, known.pos_values),
+            bottom_tokens=token_logits(known.neg_str, known.neg_values),
+        )
+
+    def manifest(self) -> Manifest:
+        """A manifest of an SAE of which only the source is known; its id follows from that alone."""
+        layer = re.match(r"(\d+)", self.layer)
+        site = next((site for part, site in SITES.items() if part in self.layer.split("-")), Site.RESID_POST)
+        nothing = dict.fromkeys(("dtype", "reads", "whole", "tokenizer", "chat_template"), "")
+        return Manifest(
+            id=hashlib.sha256(f"neuronpedia:{self.source}".encode()).hexdigest(),
+            name=self.source, architecture="unknown", d_model=0, d_sae=max(self.latents) + 1, k=0.0,
+            hook=HookPoint(layer=int(layer[1]) if layer else 0, site=site),
+            model=ModelIdentity(name=self.model, architecture="unknown", d_model=0, layers=0, **nothing),
+            dataset={}, training={}, metrics={}, files={}, created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )  # fmt: skip
+
+
+def token_logits(tokens: Sequence[str], values: Sequence[float]) -> tuple[TokenLogit, ...]:
+    return tuple(TokenLogit(token=token, logit=value) for token, value in zip(tokens, values, strict=False))
