@@ -1,5 +1,6 @@
 """`featurehub features import | export | join`: labels in the form in which Neuronpedia exchanges them."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,8 @@ def import_labels(
     """Import labels and statistics from Neuronpedia."""
     from featurehub.runs.neuronpedia import import_features
 
-    done = import_features(source, db or database_path(), sae or None, ConsoleProgress())
+    db = db or database_path()
+    done = import_features(source, db, id_of(sae, db) if sae else None, ConsoleProgress())
     left = f", {done.unknown:,} of latents that it has no feature for" if done.unknown else ""
     left += f", {done.blank:,} blank ones left out" if done.blank else ""
     if done.artifact is not None:
@@ -40,12 +42,23 @@ def join_labels(
     """Give an SAE the labels that were imported before it."""
     from featurehub.runs.neuronpedia import join
 
-    output.print(f"{join(labels, sae, db or database_path()):,} features of {sae} got a label", soft_wrap=True)
+    db = db or database_path()
+    output.print(f"{join(labels, id_of(sae, db), db):,} features of {sae} got a label", soft_wrap=True)
 
 
 def export_labels(sae: Sae, out: Annotated[Path, typer.Argument(help="Folder to write.")], db: Database = "") -> None:
     """Export an SAE's features for Neuronpedia."""
     from featurehub.runs.neuronpedia import export_features
 
-    count = export_features(sae, db or database_path(), out, ConsoleProgress())
+    db = db or database_path()
+    count = export_features(id_of(sae, db), db, out, ConsoleProgress())
     output.print(f"{count:,} features in {out}", soft_wrap=True)
+
+
+def id_of(sae: str, database: str) -> str:
+    """The id of the registered SAE that a command names. Raises ArtifactNotFound, CorruptArtifact."""
+    from featurehub.cli.registry.location import registered
+    from featurehub.store import open_store
+
+    with closing(open_store(database)) as store, store.read() as reader:
+        return registered(reader, sae).id

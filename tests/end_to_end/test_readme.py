@@ -69,7 +69,10 @@ def test_its_short_commands_run(command: str, built: Any, tmp_path: Path) -> Non
     texts.write_text(json.dumps(["the pirate counts the loan ."] * 20))
     names = {"SAE": str(built.artifact.folder), "RETRAINED": str(bundled_model()), "MODEL": str(bundled_model())}
     names |= {"TEXTS.json": str(texts), "HARVEST": str(tmp_path / "harvest")}
-    names |= {"FOLDER": str(tmp_path / "folder")}
+    names |= {"FOLDER": str(tmp_path / "folder"), "LABELS.json": str(tmp_path / "labels.json")}
+    # Of a latent that is no feature, so that what other tests share keeps its names.
+    label = {"modelId": "m", "layer": "1-res", "index": 1 << 20, "description": "nothing of ours"}
+    (tmp_path / "labels.json").write_text(json.dumps([label]))
     if words[1] in ("drift", "features", "saes"):
         words += ["--db", built.database]
     done = run([names.get(word, word) for word in words])
