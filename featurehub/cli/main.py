@@ -15,6 +15,7 @@ from rich.text import Text
 
 from featurehub.cli.conversion import convert
 from featurehub.cli.demo.commands import demo_app
+from featurehub.cli.feature_card import show_feature
 from featurehub.cli.labels import export_labels, import_labels, join_labels
 from featurehub.cli.making import build, calibrate, harvest, label, train
 from featurehub.cli.options import MODEL, Database, ModelOption, Sae, database_path, located
@@ -34,7 +35,12 @@ app.add_typer(demo_app, name="demo")
 app.add_typer(features_app, name="features")
 app.add_typer(saes_app, name="saes")
 app.add_typer(transcoder_app, name="transcoder")
-for name, of_features in (("import", import_labels), ("export", export_labels), ("join", join_labels)):
+for name, of_features in (
+    ("show", show_feature),
+    ("import", import_labels),
+    ("export", export_labels),
+    ("join", join_labels),
+):
     features_app.command(name)(of_features)
 for command in (build, train, label, calibrate, harvest, convert):
     app.command()(command)

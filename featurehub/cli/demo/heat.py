@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
+from featurehub.cli.colors import COLD, DARK, LIGHT, blend
+
 __all__ = ["Word", "heat_map", "words"]
 
 HUES = ("#58a6ff", "#ffa657", "#56d364", "#ff7b9c", "#d2a8ff", "#f2cc60", "#39c5cf")
 """The colors of the features, of which so many fit at most."""
-COLD, DARK = "#161b22", "#0d1117"
 WIDTH, GAP = 12, 1
 """Columns of a terminal that a feature takes, and from one feature to the next."""
 CAPTION = "\nin percent of each feature's largest activation; a word has the color of its strongest, if shown"
@@ -99,11 +100,5 @@ def cell(share: float, hue: str) -> Text:
     """A share in percent on the feature's color, the stronger the larger it is; empty where there is none."""
     if share < 0.005:
         return Text()
-    ink = DARK if share > 0.45 else "#e6edf3"
+    ink = DARK if share > 0.45 else LIGHT
     return Text(f"{share:.0%}".center(WIDTH), style=f"{ink} on {blend(COLD, hue, min(1.0, share))}")
-
-
-def blend(cold: str, hot: str, share: float) -> str:
-    """The color between two, as ``#rrggbb``."""
-    ends = ((int(cold[i : i + 2], 16), int(hot[i : i + 2], 16)) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(low + (high - low) * share):02x}" for low, high in ends)

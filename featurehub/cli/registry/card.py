@@ -11,7 +11,7 @@ from featurehub.cli.registry.location import SaeLocation
 from featurehub.store import Evaluation, Reader, RegisteredArtifact
 from featurehub.verdicts import DriftReport
 
-__all__ = ["show"]
+__all__ = ["Lines", "section", "show"]
 
 DETAILS = ("density_", "probe_")
 """Prefixes of metrics that would take too many lines; the evaluation's own table and JSON have them."""
