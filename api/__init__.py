@@ -3,7 +3,7 @@
 Owns the routes, what a request may ask, and how errors look on the wire. Reading order:
 
     request   featurehub's keys of a request body, checked; ``model`` is what the server runs
-    plan      names -> what the engine runs; staleness
+    plan      names -> what the engine runs; ``names`` resolves them, ``notice`` warns of those that are not fresh
     choices   how many answers a request asks for, and what cannot be asked of several at once
     chat      a steered completion around vLLM's own route
     report    whether the steering really ran

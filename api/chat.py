@@ -188,7 +188,7 @@ class SteeredRequest:
         """What was fetched, unpacked, and checked to account for all that was asked. Raises SteeringLost."""
         if not self.plan.reaches_engine:
             return SteerReport()
-        return read_report(raw, self.plan.steering, self.choices.requests)
+        return read_report(raw, self.plan.steering, self.plan.hooks, self.choices.requests)
 
     def answer(self, report: SteerReport) -> Answer:
         """The ``featurehub`` object of an answer of as many tokens as were counted."""

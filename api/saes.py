@@ -81,9 +81,10 @@ class SaeCard(SaeSummary):
 
 @router.get("")
 def saes(deployment: CurrentDeployment) -> SaeList:
-    """Lists the registered SAEs."""
+    """Lists the registered SAEs: first those that are served, in the server's order, then the others by name."""
+    place = {each: at for at, each in enumerate(deployment.scope.saes or ())}
     with deployment.store.read() as reader:
-        artifacts = reader.artifacts()
+        artifacts = sorted(reader.artifacts(), key=lambda each: place.get(each.id, len(place)))
         states = artifact_states(reader, [each.id for each in artifacts], deployment.served)
         return SaeList(data=tuple(summary(each, states[each.id], deployment) for each in artifacts))
 
