@@ -145,7 +145,7 @@ def test_the_same_sae_twice_is_refused_whatever_it_is_called(
     [
         ({"width": 64, "d_model": 64}, r"other reads a stream of width 64"),
         ({"hook": HookPoint(layer=9), "layers": 12}, r"other reads layers\.9.*has the layers 0 to 4"),
-        ({"layers": 12}, r"other was trained on \w+ \(LlamaForCausalLM, 12 layers.*one on .*, 5 layers"),
+        ({"layers": 12}, r"other was trained on \w+ \(LlamaForCausalLM, 12 layers.*one.* on .*, 5 layers"),
     ],
 )
 def test_saes_of_different_models_are_refused_by_name(
