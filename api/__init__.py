@@ -10,6 +10,7 @@ Owns the routes, what a request may ask, and how errors look on the wire. Readin
     answer    the ``featurehub`` object; ``stream`` puts it into the last chunk, ``encoding`` into JSON
     features, saes, health   the registry's routes; ``states`` tells what is fresh
     errors    one table from error class to status
+    exchange  other SAEs on a server that runs; ``users`` knows which SAEs the requests that run use
     budget    refuses optional work while steering costs more than it may; ``overhead`` watches what it costs
     gate      size limit; refuses our keys on routes that would ignore them
     engine    the seam to the engine, with a fake of it; ``fake`` is a whole server without a model, for tests

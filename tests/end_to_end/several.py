@@ -1,4 +1,4 @@
-"""Three SAEs of the bundled model, registered with their features: one at its second layer, two at its fourth.
+"""SAEs of the bundled model, registered with their features: one at its second layer, two at its fourth, one between.
 
 Of ``other`` a drift check has found that it is stale on the model, so that it stands for an SAE of a model before.
 """
@@ -19,13 +19,17 @@ from featurehub.verdicts import DriftReport, FeatureVerdict
 from tests.engine.world import unit_dictionary
 
 D_SAE, STRENGTH, LARGEST = 64, 60.0, 20.0
-EARLY, LATE, OTHER = "early", "late", "other"
-HOOKS = {EARLY: HookPoint(layer=1), LATE: HookPoint(layer=3), OTHER: HookPoint(layer=3)}
+EARLY, LATE, OTHER, BETWEEN = "early", "late", "other", "between"
+SERVED = (LATE, EARLY, OTHER)
+HOOKS = {
+    EARLY: HookPoint(layer=1), LATE: HookPoint(layer=3), OTHER: HookPoint(layer=3), BETWEEN: HookPoint(layer=2),
+}  # fmt: skip
 DICTIONARIES = {name: unit_dictionary(seed, 192, D_SAE, 0.5) for seed, name in enumerate(HOOKS)}
 LABELS = {
     EARLY: {1: "banking", 2: "sailing", 3: "weather"},
     LATE: {1: "banking", 4: "cooking", 5: "gardening"},
     OTHER: {6: "music", 7: "chess"},
+    BETWEEN: {8: "skiing"},
 }
 
 
@@ -41,10 +45,10 @@ class Several(NamedTuple):
 
     @property
     def dictionaries(self) -> dict[str, dict[str, Dictionary]]:
-        """By hook point and id, as the naive equation takes them."""
+        """Those of ``SERVED`` by hook point and id, as the naive equation takes them."""
         found: dict[str, dict[str, Dictionary]] = {}
-        for name, id in self.ids.items():
-            found.setdefault(str(HOOKS[name]), {})[id] = DICTIONARIES[name]
+        for name in SERVED:
+            found.setdefault(str(HOOKS[name]), {})[self.ids[name]] = DICTIONARIES[name]
         return found
 
     def arguments(self, *names: str) -> list[str]:

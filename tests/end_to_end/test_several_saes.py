@@ -1,7 +1,10 @@
 """One server with several SAEs, at two hook points, against transformers with the naive equation."""
 
+import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import httpx
@@ -12,7 +15,19 @@ from torch import Tensor, nn
 from featurehub.cli.server import free_port, served
 from featurehub.edits import Condition, LatentEdit, Steering, When
 from featurehub.steering import EditResult, Reference
-from tests.end_to_end.several import DICTIONARIES, EARLY, HOOKS, LARGEST, LATE, OTHER, STRENGTH, Several, make_several
+from tests.end_to_end.several import (
+    BETWEEN,
+    DICTIONARIES,
+    EARLY,
+    HOOKS,
+    LARGEST,
+    LATE,
+    OTHER,
+    SERVED,
+    STRENGTH,
+    Several,
+    make_several,
+)
 from tests.engine import twin
 
 pytestmark = pytest.mark.engine
@@ -21,6 +36,7 @@ PROMPT = list(range(20, 45))
 LONG = [20 + (n * n) % 150 for n in range(300)]
 TOKENS = 20
 SAILING, COOKING = "sailing", "cooking"
+KEY = "operators only"
 Steered = dict[str, list[EditResult]]
 
 
@@ -31,9 +47,11 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Several:
 
 @pytest.fixture(scope="module")
 def server(several: Several, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    arguments = [*several.arguments(LATE, EARLY, OTHER), "--enable-prompt-tokens-details", "--block-size", "32"]
-    with served(arguments, free_port(), tmp_path_factory.mktemp("log") / "server.log") as url:
-        yield url
+    arguments = [*several.arguments(*SERVED), "--enable-prompt-tokens-details", "--block-size", "32"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEATUREHUB_OPERATOR_KEY", KEY)
+        with served(arguments, free_port(), tmp_path_factory.mktemp("log") / "server.log") as url:
+            yield url
 
 
 def ask(url: str, status: int = 200, prompt: list[int] = PROMPT, **keys: Any) -> Any:
@@ -70,7 +88,7 @@ def naive(several: Several, steering: Steering, ids: list[int]) -> Steered:
 def streams(ids: list[int]) -> dict[str, Tensor]:
     with torch.no_grad():
         hidden = twin.model()(torch.tensor([ids]), output_hidden_states=True).hidden_states
-    return {name: hidden[hook.layer + 1][0] for name, hook in HOOKS.items()}
+    return {name: hidden[HOOKS[name].layer + 1][0] for name in SERVED}
 
 
 def test_edits_at_two_hook_points_are_what_the_naive_equation_says(server: str, several: Several) -> None:
@@ -151,10 +169,10 @@ def test_a_stale_sae_among_fresh_ones_stops_only_its_own_features(server: str) -
 def test_the_server_says_which_saes_it_has(server: str, several: Several) -> None:
     root = server.removesuffix("/v1")
     listed = httpx.get(f"{server}/saes").json()["data"]
-    assert [(each["name"], each["loaded"]) for each in listed] == [(name, True) for name in (LATE, EARLY, OTHER)]
+    assert [(each["name"], each["loaded"]) for each in listed] == [*((name, True) for name in SERVED), (BETWEEN, False)]
     health = httpx.get(f"{root}/healthz").json()
     assert [(each["id"], each["hook"]) for each in health["saes"]] == [
-        (several.ids[name], str(HOOKS[name])) for name in (LATE, EARLY, OTHER)
+        (several.ids[name], str(HOOKS[name])) for name in SERVED
     ]
     assert (health["state"], [each["state"] for each in health["saes"]]) == ("stale", ["fresh", "fresh", "stale"])
 
@@ -174,3 +192,71 @@ def test_the_prefix_cache_keeps_the_saes_apart(server: str) -> None:
     texts = [[each["choices"][0]["text"] for each in answers] for answers in (first, again)]
     assert texts[0] == texts[1]
     assert len(set(texts[0])) == 3
+
+
+def exchange(url: str, *saes: str, key: str = KEY) -> httpx.Response:
+    return httpx.post(f"{url}/saes", json={"saes": saes}, headers={"x-featurehub-key": key}, timeout=120)
+
+
+class Asker:
+    """Asks for one feature again and again, and keeps what came."""
+
+    def __init__(self, url: str, feature: str) -> None:
+        self.url, self.feature = url, feature
+        self.text = ask(url, features={feature: 0.6})["choices"][0]["text"]
+        self.answers: list[Any] = []
+        self.refused: list[tuple[int, str]] = []
+
+    def run(self, over: Event) -> None:
+        body = {"model": "base", "prompt": PROMPT, "max_tokens": TOKENS, "temperature": 0}
+        while not over.is_set():
+            answer = httpx.post(f"{self.url}/completions", json=body | {"features": {self.feature: 0.6}}, timeout=120)
+            if answer.status_code == 200:
+                self.answers.append(answer.json())
+            else:
+                self.refused.append((answer.status_code, answer.json()["error"]["message"]))
+
+    def check(self, sae: str) -> None:
+        """Every answer was steered by its SAE at every token; rounding may turn a tie in another batch."""
+        for answer in self.answers:
+            [report] = answer["featurehub"]["saes"]
+            usage = answer["usage"]
+            assert (report["name"], report["steered_tokens"]) == (sae, usage["total_tokens"] - 1)
+        same = [answer["choices"][0]["text"] == self.text for answer in self.answers]
+        assert len(same) > 3
+        assert sum(same) >= 0.8 * len(same)
+
+
+def test_saes_come_and_go_under_load(server: str) -> None:
+    """Who uses an SAE that stays notices nothing; who uses one that goes is answered, or told so."""
+    askers: Sequence[Asker] = [Asker(server, SAILING), Asker(server, COOKING)]
+    over = Event()
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(each.run, over) for each in (*askers, *askers)]
+        try:
+            for saes in ((EARLY,), (EARLY, OTHER), (OTHER, LATE, EARLY), (EARLY, LATE), SERVED):
+                answer = exchange(server, *saes)
+                assert answer.status_code == 200, answer.text
+                assert [each["name"] for each in answer.json()["data"] if each["loaded"]] == list(saes)
+                time.sleep(0.5)
+        finally:
+            over.set()
+        for each in running:
+            each.result()
+    stays, goes = askers
+    stays.check(EARLY)
+    goes.check(LATE)
+    assert not stays.refused
+    assert goes.refused
+    assert {status for status, _ in goes.refused} <= {400, 404}
+    assert all(COOKING in message or "does not hold the SAE" in message for _, message in goes.refused)
+
+
+def test_what_cannot_be_exchanged_is_refused_and_changes_nothing(server: str) -> None:
+    elsewhere = exchange(server, *SERVED, BETWEEN)
+    assert (elsewhere.status_code, elsewhere.json()["error"]["code"]) == (400, "invalid_config")
+    assert "layers.1.resid_post, layers.3.resid_post only" in elsewhere.json()["error"]["message"]
+    assert exchange(server, EARLY, key="guessed").status_code == 403
+    listed = httpx.get(f"{server}/saes").json()["data"]
+    assert [each["name"] for each in listed if each["loaded"]] == list(SERVED)
+    assert ask(server, features={SAILING: 0.5, COOKING: 0.5})["featurehub"]["steered_tokens"]
