@@ -9,9 +9,10 @@ from typing_extensions import TypedDict
 from api.engine import SteeringEngine
 from api.notice import Notice
 from api.plan import Plan
+from api.states import ServedSae
 from featurehub.activations import ActivationBlock
 from featurehub.features import AppliedEdit
-from featurehub.report import SteerReport
+from featurehub.report import HookCounts, SteerReport
 from featurehub.settings import Frozen
 
 __all__ = ["Answer", "Labels", "headers", "make_answer"]
@@ -26,7 +27,7 @@ class FeatureActivation(TypedDict):
     Attributes:
         id: The feature's id, or ``sae:<artifact>/<latent>`` for a latent without a label.
         label: Its label; "" where it has none.
-        activation: Its raw activation, greater than 0.
+        activation: Its raw activation; 0 where the request named a feature that is not active here.
     """
 
     id: str
@@ -35,16 +36,18 @@ class FeatureActivation(TypedDict):
 
 
 class TokenActivations(TypedDict):
-    """One computed token's strongest features in one SAE. A dictionary, since there may be millions of them.
+    """One computed token's features in one SAE. A dictionary, since there may be millions of them.
 
     Attributes:
         position: Index of the token in the request, counted from the first token of the prompt.
         token: The text that it adds to the tokens before it.
-        features: Its active features, strongest first; at most ``top_k``.
+        sae: Id of the SAE.
+        features: Its active features, strongest first, at most ``top_k``; then the others that the request named.
     """
 
     position: int
     token: str
+    sae: str
     features: list[FeatureActivation]
 
 
@@ -62,20 +65,36 @@ class AbortedAnswer(Frozen):
     position: int
 
 
+class SaeReport(ServedSae):
+    """An SAE that a request used, and what the engine counted at its hook point.
+
+    SAEs that share a hook point share the counts: their edits are one change of the stream.
+
+    Attributes:
+        steered_tokens: Tokens with at least one edit in force there.
+        dose: Mean of ‖Δ‖/‖h‖ over these tokens, where Δ is the change made by all edits there together.
+        clipped_tokens: Tokens whose Δ the dose guard scaled down.
+    """
+
+    steered_tokens: int
+    dose: float
+    clipped_tokens: int
+
+
 class Answer(Frozen):
     """What was applied to a request.
 
     Attributes:
-        applied: The request's edits in its order, each with what the engine counted. ``dose`` is the mean ‖Δ‖/‖h‖ over
-            the steered tokens, of all edits of the request together; ``clipped`` says whether the dose guard scaled the
-            edits of any token down.
-        steered_tokens: Tokens with at least one edit in force.
+        applied: The request's edits in its order, each with what the engine counted at its hook point.
+        saes: The SAEs that the request used, in the order in which the server holds them.
+        steered_tokens: Tokens with at least one edit in force, at the hook point that has most of them.
         warnings: What the client should know although the request was answered.
         activations: One entry per token and SAE; None where the request did not ask for activations.
         aborted: The abort that ended the answer; None where none did.
     """
 
     applied: tuple[AppliedEdit, ...]
+    saes: tuple[SaeReport, ...]
     steered_tokens: int
     warnings: tuple[Notice, ...]
     activations: SkipValidation[list[TokenActivations] | None]
@@ -96,8 +115,14 @@ def make_answer(plan: Plan, report: SteerReport, labels: Labels, engine: Steerin
         engine: Decodes the tokens whose activations are returned.
     """
     sent = {(edit.sae, edit.latent): i for i, edit in enumerate(plan.steering.edits)}
+    hooks, none = plan.hooks, HookCounts()
+
+    def counts_of(sae: str) -> HookCounts:
+        return report.hooks.get(hooks[sae], none)
+
     return Answer(
-        applied=tuple(dosed(edit, sent.get((edit.sae, edit.latent)), report) for edit in plan.applied),
+        applied=tuple(dosed(edit, sent.get((edit.sae, edit.latent)), counts_of(edit.sae)) for edit in plan.applied),
+        saes=tuple(reported(each, counts_of(each.id)) for each in plan.saes),
         steered_tokens=report.steered_tokens,
         warnings=plan.notices + nothing_steered(plan, report),
         activations=activations(plan, report, labels, engine),
@@ -105,17 +130,26 @@ def make_answer(plan: Plan, report: SteerReport, labels: Labels, engine: Steerin
     )
 
 
-def dosed(edit: AppliedEdit, index: int | None, report: SteerReport) -> AppliedEdit:
+def reported(sae: ServedSae, counts: HookCounts) -> SaeReport:
+    return SaeReport(
+        **sae.model_dump(),
+        steered_tokens=counts.steered_tokens,
+        dose=counts.dose_mean,
+        clipped_tokens=counts.clipped,
+    )
+
+
+def dosed(edit: AppliedEdit, index: int | None, counts: HookCounts) -> AppliedEdit:
     """The edit with what the engine counted.
 
     Args:
         edit: An edit of the plan.
         index: Its index among the edits that were sent; None for an edit that changes nothing and so was not sent.
-        report: What the engine counted.
+        counts: What the engine counted at its hook point.
     """
     if index is None:
         return edit
-    counted = {"dose": report.dose_mean, "clipped": report.clipped > 0, "tokens": report.tokens_in_force(index)}
+    counted = {"dose": counts.dose_mean, "clipped": counts.clipped > 0, "tokens": counts.tokens_in_force(index)}
     return edit.model_copy(update=counted)
 
 
@@ -148,9 +182,9 @@ def token_activations(block: ActivationBlock, labels: Labels, engine: SteeringEn
     for text, (position, _, latents, strengths) in zip(texts, block.rows(), strict=True):
         features: list[FeatureActivation] = [
             {"id": known[latent][0], "label": known[latent][1], "activation": strength}
-            for latent, strength in zip(latents, strengths, strict=True)
+            for latent, strength in dict(zip(latents, strengths, strict=True)).items()
         ]
-        yield {"position": position, "token": text, "features": features}
+        yield {"position": position, "token": text, "sae": block.sae, "features": features}
 
 
 def headers(plan: Plan) -> dict[str, str]:

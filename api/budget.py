@@ -107,7 +107,7 @@ class Door:
 
     def check(self, asked: SteeringRequest) -> None:
         """Refuses a new request that asks for what there is no time for. Raises OverheadExceeded."""
-        if self.refused >= Refused.READS and asked.top_k:
+        if self.refused >= Refused.READS and asked.reads:
             raise self.refusal("read activations", "return_activations")
         if self.refused >= Refused.CONDITIONS and (key := next((key for key, _ in asked.conditions), "")):
             raise self.refusal("have conditions", key)

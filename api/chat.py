@@ -117,6 +117,8 @@ class SteeredRequest:
         quietly_counted: Whether a stream's numbers of tokens are for us alone.
         usage: The answer's latest ``usage`` object; None until one has come.
         fetched: Whether the worker was asked for the report, which it forgets once it has sent it.
+        users: Where it is counted while it runs.
+        counted: Whether it still is.
 
     Raises:
         SteeringUnsupported: The server runs no engine.
@@ -132,20 +134,27 @@ class SteeredRequest:
         self.choices = choices
         self.quietly_counted = quietly_counted
         self.fetched = not plan.reaches_engine
+        self.users = deployment.users
+        self.users.come(plan.hooks)
+        self.counted = True
 
     async def around(self, answering: Awaitable[Response | None]) -> Response:
         """vLLM's response with the ``featurehub`` object added; an error response is returned unchanged."""
         try:
-            response = await answering
-            if response is None or response.status_code >= 400:
-                self.drop()
-                return response or Response(status_code=CLIENT_GONE)
-            if isinstance(response, StreamingResponse):
-                return SteeredStream(response, self)
-            return await self.extend(response)
+            answer = await self.answered(await answering)
         except BaseException:
-            self.drop()
+            self.end()
             raise
+        if not isinstance(answer, SteeredStream):
+            self.end()
+        return answer
+
+    async def answered(self, response: Response | None) -> Response:
+        if response is None or response.status_code >= 400:
+            return response or Response(status_code=CLIENT_GONE)
+        if isinstance(response, StreamingResponse):
+            return SteeredStream(response, self)
+        return await self.extend(response)
 
     async def extend(self, response: Response) -> Response:
         """The whole, unstreamed response with the ``featurehub`` object and our headers. Raises SteeringLost."""
@@ -188,7 +197,7 @@ class SteeredRequest:
         """What was fetched, unpacked, and checked to account for all that was asked. Raises SteeringLost."""
         if not self.plan.reaches_engine:
             return SteerReport()
-        return read_report(raw, self.plan.steering, self.choices.requests)
+        return read_report(raw, self.plan.steering, self.plan.hooks, self.choices.requests)
 
     def answer(self, report: SteerReport) -> Answer:
         """The ``featurehub`` object of an answer of as many tokens as were counted."""
@@ -206,6 +215,13 @@ class SteeredRequest:
                 for block in report.activations.blocks
                 for each in reader.latents(block.sae, block.distinct())
             }
+
+    def end(self) -> None:
+        """Notes that the answer has ended, whether or not it was given. Safe to call again."""
+        self.drop()
+        if self.counted:
+            self.counted = False
+            self.users.go(self.plan.hooks)
 
     def drop(self) -> None:
         """Makes the worker forget a report that was not fetched. Starts at once and does not wait for the engine."""
@@ -229,7 +245,7 @@ class SteeredStream(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self.steered.drop()
+            self.steered.end()
 
 
 DROPPING: set[asyncio.Task[None]] = set()

@@ -1,5 +1,6 @@
 """What one server holds. Every route finds it in ``app.state.featurehub``."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -8,6 +9,7 @@ from fastapi import Depends, Request
 from api.budget import Door
 from api.engine import SteeringEngine
 from api.model import ServedModel
+from api.users import Users
 from featurehub.settings import Limits
 from featurehub.store import Scope, Store
 
@@ -16,7 +18,7 @@ __all__ = ["CurrentDeployment", "Deployment"]
 
 @dataclass(frozen=True)
 class Deployment:
-    """What one server holds.
+    """What one server holds. An exchange of SAEs puts another in its place, and requests end with the one they have.
 
     Attributes:
         store: The feature database.
@@ -24,6 +26,9 @@ class Deployment:
         engine: The running engine; None where only the registry is hosted.
         limits: What one request may ask for.
         door: Refuses optional work while steering costs more than its budget.
+        users: Which SAEs the requests that run use.
+        exchanging: Held while the SAEs are exchanged for others.
+        operator_key: What operators send with their requests; "" refuses all of these.
     """
 
     store: Store
@@ -31,6 +36,9 @@ class Deployment:
     engine: SteeringEngine | None = None
     limits: Limits = field(default_factory=Limits)
     door: Door = field(default_factory=Door)
+    users: Users = field(default_factory=Users)
+    exchanging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    operator_key: str = ""
 
     @property
     def scope(self) -> Scope:

@@ -1,9 +1,10 @@
 """The seam to the engine: what the routes ask of it, and a fake of it for tests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from featurehub.artifacts.artifact import Artifact
 from featurehub.errors import EngineUnavailable
 
 __all__ = ["FakeEngine", "Overhead", "SteeringEngine"]
@@ -52,6 +53,24 @@ class SteeringEngine(Protocol):
         """The text that each token adds to those before it. It may take long, so call it outside the event loop."""
         ...
 
+    async def add(self, artifacts: Sequence[Artifact]) -> None:
+        """Holds these SAEs too. Requests for them are not admitted yet.
+
+        Raises:
+            InvalidConfig: An SAE lies at a hook point that the engine does not have, or cannot be loaded.
+            SteeringUnsupported: The engine cannot exchange its SAEs while it runs.
+            EngineUnavailable: The engine is gone.
+        """
+        ...
+
+    def admit_only(self, saes: Collection[str]) -> None:
+        """Admits requests for the SAEs with these ids, of those that it holds, and refuses those for others."""
+        ...
+
+    async def keep_only(self, saes: Collection[str]) -> None:
+        """Lets go of all SAEs but those with these ids. Raises what ``add`` raises."""
+        ...
+
 
 @dataclass
 class FakeEngine:
@@ -63,6 +82,7 @@ class FakeEngine:
         running: Whether the engine is alive; ``report`` raises EngineUnavailable where it is not.
         taken: The keys that were asked for, in order.
         cost: What its steps have cost.
+        exchanged: What it was told of its SAEs, in order: the verb, and ids.
     """
 
     reports: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -70,6 +90,7 @@ class FakeEngine:
     running: bool = True
     taken: list[str] = field(default_factory=list)
     cost: Overhead = field(default_factory=Overhead)
+    exchanged: list[tuple[str, set[str]]] = field(default_factory=list)
 
     async def report(self, key: str) -> Mapping[str, Any] | None:
         """The report of ``key``, else the default. Raises EngineUnavailable where the engine is not running."""
@@ -91,3 +112,15 @@ class FakeEngine:
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
         """A made-up text for each token: its id in angle brackets."""
         return [f"<{token_id}>" for token_id in token_ids]
+
+    async def add(self, artifacts: Sequence[Artifact]) -> None:
+        """Notes the artifacts."""
+        self.exchanged.append(("add", {each.manifest.id for each in artifacts}))
+
+    def admit_only(self, saes: Collection[str]) -> None:
+        """Notes the SAEs."""
+        self.exchanged.append(("admit only", set(saes)))
+
+    async def keep_only(self, saes: Collection[str]) -> None:
+        """Notes the SAEs."""
+        self.exchanged.append(("keep only", set(saes)))

@@ -14,6 +14,7 @@ from featurehub.errors import (
     AmbiguousFeature,
     EngineUnavailable,
     FeaturehubError,
+    Forbidden,
     IncompatibleArtifact,
     InvalidInput,
     NotFound,
@@ -29,6 +30,7 @@ __all__ = ["error_body", "error_response", "install", "install_own", "status_of"
 TABLE: dict[type[FeaturehubError], tuple[int, str]] = {
     InvalidInput: (400, "invalid_request_error"),
     IncompatibleArtifact: (400, "invalid_request_error"),
+    Forbidden: (403, "permission_error"),
     NotFound: (404, "not_found_error"),
     AmbiguousFeature: (409, "conflict_error"),
     StaleFeature: (409, "conflict_error"),

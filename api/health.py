@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from api.deployment import CurrentDeployment, Deployment
-from api.states import artifact_states
+from api.states import ServedSae, served_saes
 from featurehub.errors import FeaturehubError
 from featurehub.features import State
 from featurehub.settings import Frozen
@@ -26,14 +26,15 @@ class Health(Frozen):
         status: "ok" where requests can be steered (or searched, without an engine); "failing" comes with status 503.
         engine: "ok", "dead", or "absent" where only the registry is hosted.
         store: Whether the feature database can be read.
-        artifact: Id of the loaded SAE, the first of several; None where only the registry is hosted.
-        state: The worst state of the loaded SAEs; None where none is loaded or the store fails.
+        saes: The SAEs that the server steers with, in its order; none where only the registry is hosted or the store
+            fails.
+        state: The worst of their states; None where there are none.
     """
 
     status: Literal["ok", "failing"]
     engine: Literal["ok", "dead", "absent"]
     store: Literal["ok", "failing"]
-    artifact: str | None
+    saes: tuple[ServedSae, ...]
     state: State | None
 
 
@@ -41,14 +42,14 @@ class Health(Frozen):
 async def healthz(deployment: CurrentDeployment) -> JSONResponse:
     """Whether the engine and the store work, and whether the SAEs still fit the loaded model."""
     engine = await engine_health(deployment)
-    store, state = await run_in_threadpool(store_health, deployment)
+    store, saes = await run_in_threadpool(store_health, deployment)
     failing = engine == "dead" or store == "failing"
     health = Health(
         status="failing" if failing else "ok",
         engine=engine,
         store=store,
-        artifact=deployment.served.saes[0] if deployment.served else None,
-        state=state,
+        saes=saes,
+        state=worst(each.state for each in saes) if saes else None,
     )
     return JSONResponse(health.model_dump(mode="json"), 503 if failing else 200)
 
@@ -59,12 +60,12 @@ async def engine_health(deployment: Deployment) -> Literal["ok", "dead", "absent
     return "ok" if await deployment.engine.alive() else "dead"
 
 
-def store_health(deployment: Deployment) -> tuple[Literal["ok", "failing"], State | None]:
+def store_health(deployment: Deployment) -> tuple[Literal["ok", "failing"], tuple[ServedSae, ...]]:
     try:
         with deployment.store.read() as reader:
             if deployment.served is None:
                 reader.artifacts()
-                return "ok", None
-            return "ok", worst(artifact_states(reader, deployment.served.saes, deployment.served).values())
+                return "ok", ()
+            return "ok", served_saes(reader, deployment.served)
     except (SQLAlchemyError, FeaturehubError):
-        return "failing", None
+        return "failing", ()

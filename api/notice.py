@@ -1,9 +1,22 @@
-"""What an answer warns of."""
+"""What an answer warns of, and the stale features for which there is none.
 
-from featurehub.features import Edit, Feature
-from featurehub.settings import Frozen
+A feature that is not fresh is warned of, and so are one that is nudged without ever having been calibrated, and an SAE
+that reads activations and is not fresh. A stale feature is refused, unless request or server ask for a warning.
+"""
 
-__all__ = ["Notice", "never_calibrated"]
+from collections.abc import Iterable, Mapping
+
+from api.model import ServedModel
+from api.names import ResolvedFeature
+from api.states import ServedSae, with_states
+from featurehub.errors import StaleFeature
+from featurehub.features import Edit, Feature, Mode, OnStale, State
+from featurehub.settings import Frozen, Limits
+from featurehub.store import Reader
+
+__all__ = ["Notice", "judge", "judge_edits", "judge_readings"]
+
+FEATURES_TRIED = 20
 
 
 class Notice(Frozen):
@@ -13,17 +26,88 @@ class Notice(Frozen):
         code: What it is about, for programs: "feature_stale", "sae_unchecked", "nothing_steered" and the like.
         message: The same in a sentence, for people.
         feature: Id of the feature that it is about; None where it is about no single feature.
+        sae: Id of the SAE that it is about; None where it is about a feature, or about no single SAE.
     """
 
     code: str
     message: str
     feature: str | None = None
+    sae: str | None = None
+
+
+def judge(
+    features: Mapping[str, ResolvedFeature], on_stale: OnStale, reader: Reader, served: ServedModel
+) -> tuple[Notice, ...]:
+    """Warnings about all features that are not fresh. Raises StaleFeature."""
+    for name, found in features.items():
+        if found.feature.state is State.STALE and on_stale is OnStale.REFUSE:
+            raise refusal(name, found, reader, served)
+    flagged = ((name, found) for name, found in features.items() if found.feature.state is not State.FRESH)
+    return tuple(notice(name, found, served) for name, found in flagged)
+
+
+def notice(name: str, found: ResolvedFeature, served: ServedModel) -> Notice:
+    feature, report = found.feature, f" (drift report {found.report})" if found.report else ""
+    message = f"{name!r} {saying(feature.state, served)}{report}"
+    return Notice(code=f"feature_{feature.state}", message=message, feature=feature.id)
+
+
+def judge_edits(edits: Mapping[str, Edit], features: Mapping[str, ResolvedFeature]) -> tuple[Notice, ...]:
+    """Warnings about the nudges whose weight is one of a strength that was never tried."""
+    nudges = [(name, edit) for name, edit in edits.items() if edit.mode is Mode.NUDGE and edit.weight]
+    tried = ((name, edit, features[name].feature) for name, edit in nudges)
+    return tuple(never_calibrated(name, edit, feature) for name, edit, feature in tried if feature.never_steered)
 
 
 def never_calibrated(name: str, edit: Edit, feature: Feature) -> Notice:
-    """The warning that nobody knows how a feature steers at the weight of an edit."""
     message = (
         f"{name!r} was never calibrated: weight {edit.weight or 0.0:g} is a share of the model's usual dose, with "
         "which nobody has steered it yet; `featurehub calibrate SAE MODEL --feature NAME` finds its own"
     )
     return Notice(code="feature_uncalibrated", message=message, feature=feature.id)
+
+
+def judge_readings(saes: Iterable[ServedSae], served: ServedModel) -> tuple[Notice, ...]:
+    """Warnings about those of the SAEs that read activations which are not fresh."""
+    return tuple(
+        Notice(
+            code=f"sae_{each.state}",
+            message=f"the SAE {each.name!r}, which reads the activations, {saying(each.state, served)}",
+            sae=each.id,
+        )
+        for each in saes
+        if each.state is not State.FRESH
+    )
+
+
+def saying(state: State, served: ServedModel) -> str:
+    """What a message says about a feature or an SAE that is not fresh."""
+    match state:
+        case State.SUSPECT:
+            return "may no longer mean what it says on the loaded model"
+        case State.STALE:
+            return "no longer holds on the loaded model"
+        case _:
+            return unchecked(served)
+
+
+def unchecked(served: ServedModel) -> str:
+    """Why it is not known whether a feature holds."""
+    if served.overrides:
+        return f"was not checked with {', '.join(served.overrides)}"
+    return "was not checked on the loaded model; run `featurehub drift check`"
+
+
+def refusal(name: str, found: ResolvedFeature, reader: Reader, served: ServedModel) -> StaleFeature:
+    label = found.feature.label[: Limits().name_chars]
+    page = reader.search(label, reader.scope(found.feature.artifact), FEATURES_TRIED)
+    fresh = (each.label for each in with_states(reader, page.features, served) if each.state is State.FRESH)
+    closest = next(fresh, None)
+    instead = f" The closest fresh feature is {closest!r}." if closest else ""
+    return StaleFeature(
+        f"{name!r} no longer holds on the loaded model (drift report {found.report}).{instead} "
+        'Send "steer": {"on_stale": "warn"} to use it all the same.',
+        param=found.param,
+        report=found.report,
+        closest=closest,
+    )

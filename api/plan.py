@@ -1,8 +1,7 @@
 """From the names of a request to what the engine runs.
 
-1. Every name is resolved to a feature of the loaded SAEs, all at once.
-2. A stale feature is refused, or warned of; one that was not checked is warned of, and so is one that is nudged
-   without ever having been calibrated.
+1. Every name is resolved to a feature of the served SAEs, all at once (``api.names``).
+2. A stale feature is refused, or warned of, and so on (``api.notice``).
 3. A weight on the calibrated scale becomes the raw number of its mode, and a condition's value an activation:
        nudge   weight · strength          pin   weight · max_activation
        mul     1 + weight                 ablate   0
@@ -13,38 +12,22 @@ The engine itself separates the KV blocks of requests by what they ask for (``fe
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from api.model import ServedModel
-from api.notice import Notice, never_calibrated
+from api.names import ResolvedFeature, refuse_repeated, resolve, resolve_sae
+from api.notice import Notice, judge, judge_edits, judge_readings
 from api.request import XARGS_KEY, SteeringRequest
-from api.states import artifact_states, states_of, with_states
+from api.states import ServedSae, served_saes
 from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
-from featurehub.errors import AmbiguousFeature, InvalidEdit, NotFound, StaleFeature
-from featurehub.features import AppliedEdit, Edit, Feature, Mode, OnStale, State
+from featurehub.errors import InvalidEdit
+from featurehub.features import AppliedEdit, Edit, Feature, Mode
 from featurehub.settings import Limits
 from featurehub.store import Reader
 
 __all__ = ["Plan", "make_plan"]
-
-FEATURES_TRIED = 20
-
-
-class ResolvedFeature(NamedTuple):
-    """What a name in a request means.
-
-    Attributes:
-        feature: The feature, with its state on the loaded model.
-        report: Id of the drift report that set the state; None where none did.
-        param: The key of the body in which the name stands.
-    """
-
-    feature: Feature
-    report: str | None
-    param: str
 
 
 @dataclass(frozen=True)
@@ -57,6 +40,7 @@ class Plan:
         applied: The edits in the order of the request, with dose 0 until the engine has reported.
         notices: What the answer warns of.
         watching: The names of the features that each abort watches, in the order of the request.
+        saes: The SAEs of its edits, conditions and readings, in the order in which the server holds them.
     """
 
     served: ServedModel
@@ -64,6 +48,12 @@ class Plan:
     applied: tuple[AppliedEdit, ...]
     notices: tuple[Notice, ...]
     watching: tuple[str, ...]
+    saes: tuple[ServedSae, ...]
+
+    @property
+    def hooks(self) -> dict[str, str]:
+        """The hook points of these SAEs, by their ids."""
+        return {each.id: each.hook for each in self.saes}
 
     @property
     def reaches_engine(self) -> bool:
@@ -86,19 +76,19 @@ def make_plan(asked: SteeringRequest, reader: Reader, served: ServedModel, limit
         limits: ``dose_max`` bounds the dose at each token.
 
     Raises:
-        FeatureNotFound: A name means no feature of the loaded SAEs.
+        FeatureNotFound: A name means no feature of the served SAEs.
         AmbiguousFeature: A name means several of them.
-        ArtifactNotFound: A name refers to an SAE that is not registered.
+        ArtifactNotFound: A name refers to an SAE that is not registered, or activations of one that is not served.
         StaleFeature: A feature is stale and the request or the server refuses those.
         InvalidEdit: Two names mean one feature, or a feature cannot be steered as asked.
     """
     features = resolve(asked, reader, served)
     refuse_repeated(asked.edits, features)
     on_stale = asked.steer.on_stale or served.on_stale
-    notices = judge(features, on_stale, reader, served)
-    notices += tuple(never_calibrated(name, edit, features[name].feature) for name, edit in guessed(asked, features))
-    if asked.top_k:
-        notices += judge_readings(reader, served)
+    notices = judge(features, on_stale, reader, served) + judge_edits(asked.edits, features)
+    reads = raw_reads(asked, features, reader, served)
+    reading = {each.sae for each in reads}
+    saes = served_saes(reader, served, reading | {each.feature.artifact for each in features.values()})
     edits = {name: latent_edit(name, edit, features[name].feature, features) for name, edit in asked.edits.items()}
     return Plan(
         served=served,
@@ -108,107 +98,31 @@ def make_plan(asked: SteeringRequest, reader: Reader, served: ServedModel, limit
             dose_max=limits.dose_max,
             aborts=tuple(raw_abort(abort, features) for abort in asked.aborts),
             report=uuid.uuid4().hex,
-            reads=tuple(Read(sae=sae, top_k=asked.top_k) for sae in served.saes) if asked.top_k else (),
+            reads=reads,
         ),
         applied=tuple(applied(features[name].feature, asked.edits[name], edits[name]) for name in edits),
-        notices=notices,
+        notices=notices + judge_readings((each for each in saes if each.id in reading), served),
         watching=tuple(", ".join(each.feature for each in abort.when) for abort in asked.aborts),
+        saes=saes,
     )
 
 
-def resolve(asked: SteeringRequest, reader: Reader, served: ServedModel) -> dict[str, ResolvedFeature]:
-    """The feature of every name, with its state. Raises FeatureNotFound, AmbiguousFeature and ArtifactNotFound."""
-    params = asked.keys
-    try:
-        features = reader.resolve_many(params, served.scope)
-    except (NotFound, AmbiguousFeature) as error:
-        error.param = params.get(error.param or "", error.param)
-        raise
-    states = states_of(reader, features.values(), served)
-    found = {}
-    for name, feature in features.items():
-        state, report = states[feature.id]
-        found[name] = ResolvedFeature(feature.model_copy(update={"state": state}), report, params[name])
-    return found
-
-
-def refuse_repeated(edits: Iterable[str], features: Mapping[str, ResolvedFeature]) -> None:
-    """Raises InvalidEdit where two names of edits mean one feature."""
-    taken: dict[str, str] = {}
-    for name in edits:
-        id = features[name].feature.id
-        if id in taken:
-            raise InvalidEdit(
-                f"{name!r} and {taken[id]!r} are the same feature ({id}); send it once", param=f"features.{name}"
-            )
-        taken[id] = name
-
-
-def judge(
-    features: Mapping[str, ResolvedFeature], on_stale: OnStale, reader: Reader, served: ServedModel
-) -> tuple[Notice, ...]:
-    """Warnings about all features that are not fresh. Raises StaleFeature."""
-    for name, found in features.items():
-        if found.feature.state is State.STALE and on_stale is OnStale.REFUSE:
-            raise refusal(name, found, reader, served)
-    flagged = ((name, found) for name, found in features.items() if found.feature.state is not State.FRESH)
-    return tuple(notice(name, found, served) for name, found in flagged)
-
-
-def notice(name: str, found: ResolvedFeature, served: ServedModel) -> Notice:
-    feature, report = found.feature, f" (drift report {found.report})" if found.report else ""
-    message = f"{name!r} {saying(feature.state, served)}{report}"
-    return Notice(code=f"feature_{feature.state}", message=message, feature=feature.id)
-
-
-def guessed(asked: SteeringRequest, features: Mapping[str, ResolvedFeature]) -> list[tuple[str, Edit]]:
-    """The edits whose weight is one of a strength that was never tried."""
-    nudges = [(name, edit) for name, edit in asked.edits.items() if edit.mode is Mode.NUDGE and edit.weight]
-    return [(name, edit) for name, edit in nudges if features[name].feature.never_steered]
-
-
-def judge_readings(reader: Reader, served: ServedModel) -> tuple[Notice, ...]:
-    """Warnings about the loaded SAEs that are not fresh, where activations are read with them."""
-    states = artifact_states(reader, served.saes, served)
-    message = "the SAE that reads the activations"
-    return tuple(
-        Notice(code=f"sae_{state}", message=f"{message} {saying(state, served)}")
-        for state in dict.fromkeys(states.values())
-        if state is not State.FRESH
+def raw_reads(
+    asked: SteeringRequest, features: Mapping[str, ResolvedFeature], reader: Reader, served: ServedModel
+) -> tuple[Read, ...]:
+    """What the engine reads, an entry for each SAE that is read. Raises ArtifactNotFound for one that is not served."""
+    if asked.reads is None:
+        return ()
+    top_k, chosen = asked.reads.top_k, asked.reads.sae
+    whole = served.saes if chosen is None else (resolve_sae(chosen, "return_activations.sae", reader, served),)
+    latents: dict[str, set[int]] = {}
+    for feature in (features[name].feature for name in asked.reads.features):
+        latents.setdefault(feature.artifact, set()).add(feature.latent)
+    reads = (
+        Read(sae=sae, top_k=top_k if sae in whole else 0, latents=tuple(sorted(latents.get(sae, ()))))
+        for sae in served.saes
     )
-
-
-def saying(state: State, served: ServedModel) -> str:
-    """What a message says about a feature or an SAE that is not fresh."""
-    match state:
-        case State.SUSPECT:
-            return "may no longer mean what it says on the loaded model"
-        case State.STALE:
-            return "no longer holds on the loaded model"
-        case _:
-            return unchecked(served)
-
-
-def unchecked(served: ServedModel) -> str:
-    """Why it is not known whether a feature holds."""
-    if served.overrides:
-        return f"was not checked with {', '.join(served.overrides)}"
-    return "was not checked on the loaded model; run `featurehub drift check`"
-
-
-def refusal(name: str, found: ResolvedFeature, reader: Reader, served: ServedModel) -> StaleFeature:
-    label = found.feature.label[: Limits().name_chars]
-    page = reader.search(label, reader.scope(found.feature.artifact), FEATURES_TRIED)
-    fresh = (each.label for each in with_states(reader, page.features, served) if each.state is State.FRESH)
-    closest = next(fresh, None)
-    instead = f" The closest fresh feature is {closest!r}." if closest else ""
-    return StaleFeature(
-        f"{name!r} no longer holds on the loaded model (drift report {found.report}).{instead} "
-        'Send "steer": {"on_stale": "warn"} to use it all the same.',
-        param=found.param,
-        report=found.report,
-        closest=closest,
-    )
+    return tuple(read for read in reads if read.top_k or read.latents)
 
 
 def latent_edit(name: str, edit: Edit, feature: Feature, watched: Mapping[str, ResolvedFeature]) -> LatentEdit:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from featurehub.conditions import Positions
 from featurehub.edits import Steering
 from featurehub.errors import SteeringLost
 from featurehub.report import SteerReport
@@ -12,12 +13,15 @@ from featurehub.report import SteerReport
 __all__ = ["read_report"]
 
 
-def read_report(raw: Mapping[str, Any] | None, steering: Steering, requests: int = 1) -> SteerReport:
+def read_report(
+    raw: Mapping[str, Any] | None, steering: Steering, hooks: Mapping[str, str], requests: int = 1
+) -> SteerReport:
     """The worker's counts, once they are known to account for all that the request asked for, at every token.
 
     Args:
         raw: What the worker sent; None where it had nothing.
         steering: What the request asked for.
+        hooks: By SAE of the steering, its hook point.
         requests: How many engine requests ran under the steering's key; all of them must have reported.
 
     Raises:
@@ -30,7 +34,7 @@ def read_report(raw: Mapping[str, Any] | None, steering: Steering, requests: int
         report = SteerReport.model_validate(raw)
     except ValidationError as error:
         raise SteeringLost(f"the engine's report of this request cannot be read: {error}") from error
-    if lost := report.lost(steering):
+    if lost := report.lost(steering) or missing(report, steering, hooks):
         raise SteeringLost(f"{lost}; the answer is withheld. Try again; if it stays, restart the server.")
     if len(report.requests) != requests:
         raise SteeringLost(f"the engine reports {len(report.requests)} of {requests} answers; they are withheld")
@@ -40,6 +44,21 @@ def read_report(raw: Mapping[str, Any] | None, steering: Steering, requests: int
     return report
 
 
+def missing(report: SteerReport, steering: Steering, hooks: Mapping[str, str]) -> str:
+    """What did not happen at one of the hook points; "" where everything did.
+
+    Edits of generated positions alone need not run at all (``SteerReport.due``), but their hook point must report.
+    """
+    for hook in dict.fromkeys(hooks[edit.sae] for edit in steering.edits):
+        counts = report.hooks.get(hook)
+        if counts is None or not (counts.seen_tokens or steering.positions is Positions.GENERATED):
+            return f"the edits at {hook} ran over no token"
+    for hook in dict.fromkeys(hooks[condition.sae] for condition in steering.conditions()):
+        if hook not in report.conditions:
+            return f"the conditions at {hook} were decided at no token"
+    return ""
+
+
 def check_readings(report: SteerReport, steering: Steering) -> None:
     """Checks that the report reads every token of one request in each of the SAEs. Raises SteeringLost."""
     if not steering.reads:
@@ -47,6 +66,7 @@ def check_readings(report: SteerReport, steering: Steering) -> None:
     if report.activations is None or report.reads_lost:
         raise SteeringLost("the activations were dropped, since too many answers wait for theirs; send fewer at once")
     blocks = report.activations.blocks
-    read = sorted(each.sae for each in blocks) == sorted(each.sae for each in steering.reads)
-    if not (read and all(block.is_gapless for block in blocks)):
+    named = {each.sae: set(each.latents) for each in steering.reads}
+    read = sorted(each.sae for each in blocks) == sorted(named)
+    if not (read and all(block.is_gapless and named[block.sae] <= block.distinct() for block in blocks)):
         raise SteeringLost("the activations are not those of every token of this request; they are withheld")

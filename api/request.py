@@ -1,9 +1,9 @@
 """featurehub's keys of a request body: taken out and checked."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from featurehub.conditions import FeatureAbort, FeatureCondition
 from featurehub.edits import TOP_K_MAX
@@ -12,7 +12,7 @@ from featurehub.features import Edit, SteerOptions
 from featurehub.parsing import parse_edits
 from featurehub.settings import Frozen, Limits
 
-__all__ = ["KEYS", "XARGS_KEY", "SteeringRequest", "refuse_reserved"]
+__all__ = ["KEYS", "XARGS_KEY", "ReturnActivations", "SteeringRequest", "refuse_reserved"]
 
 KEYS = ("features", "steer", "return_activations", "abort_when")
 """featurehub's keys of a request body."""
@@ -20,16 +20,30 @@ XARGS_KEY = "featurehub"
 """The key of ``vllm_xargs`` in which a steering travels to the worker."""
 
 T = TypeVar("T", bound=Frozen)
+Name = Annotated[str, Field(min_length=1, max_length=Limits().name_chars)]
 
 
 class ReturnActivations(Frozen):
-    """The ``return_activations`` object of a request.
+    """The ``return_activations`` object of a request; a list stands for its ``features``.
 
     Attributes:
-        top_k: How many of each token's strongest features to return, in [1, 64].
+        top_k: How many of each token's strongest features to return of every SAE, in [1, 64]; 0 where it is not given.
+        sae: The only SAE whose strongest features are returned, by its id, name or alias; None for all that are served.
+        features: Features, of any SAEs, whose activations are returned of every token, active or not; at most 64.
     """
 
-    top_k: int = Field(ge=1, le=TOP_K_MAX, strict=True)
+    top_k: int = Field(default=0, ge=1, le=TOP_K_MAX, strict=True)
+    sae: Name | None = None
+    features: tuple[Name, ...] = Field(default=(), max_length=TOP_K_MAX)
+
+    @model_validator(mode="after")
+    def asks(self) -> Self:
+        """Refuses an object that asks for nothing, or names an SAE for nothing."""
+        if not (self.top_k or self.features):
+            raise ValueError('give "top_k", or "features", or both')
+        if self.sae is not None and not self.top_k:
+            raise ValueError('"sae" says where "top_k" looks; give "top_k" too')
+        return self
 
 
 class SteeringRequest(Frozen):
@@ -38,13 +52,13 @@ class SteeringRequest(Frozen):
     Attributes:
         edits: The edits by the name of their feature, in the request's order.
         steer: The ``steer`` object: which positions to steer, and what to do about a stale feature.
-        top_k: Features to return of each token, in [0, 64]; 0 returns no activations.
+        reads: The ``return_activations`` object; None where no activations are returned.
         aborts: The entries of ``abort_when``, in the request's order.
     """
 
     edits: dict[str, Edit]
     steer: SteerOptions
-    top_k: int
+    reads: ReturnActivations | None = None
     aborts: tuple[FeatureAbort, ...] = ()
 
     @classmethod
@@ -65,10 +79,10 @@ class SteeringRequest(Frozen):
         asked = cls(
             edits=parse_edits({} if features is None else features, limits),
             steer=parse("steer", SteerOptions, {} if steer is None else steer),
-            top_k=0 if activations is None else parse("return_activations", ReturnActivations, activations).top_k,
+            reads=None if activations is None else parse_reads(activations),
             aborts=parse_aborts([] if aborts is None else aborts, limits),
         )
-        return asked if asked.edits or asked.top_k or asked.aborts else None
+        return asked if asked.edits or asked.reads or asked.aborts else None
 
     @property
     def conditions(self) -> Iterator[tuple[str, FeatureCondition]]:
@@ -82,8 +96,9 @@ class SteeringRequest(Frozen):
     @property
     def keys(self) -> dict[str, str]:
         """By feature name, the first key of the body in which the name stands."""
-        names = {name: f"features.{name}" for name in self.edits}
-        return {condition.feature: key for key, condition in reversed([*self.conditions])} | names
+        read = dict.fromkeys(self.reads.features if self.reads else (), "return_activations")
+        waiting = {condition.feature: key for key, condition in reversed([*self.conditions])}
+        return read | waiting | {name: f"features.{name}" for name in self.edits}
 
 
 def refuse_reserved(body: Mapping[str, Any]) -> None:
@@ -95,6 +110,11 @@ def refuse_reserved(body: Mapping[str, Any]) -> None:
     carried = body.get("vllm_xargs")
     if isinstance(carried, Mapping) and XARGS_KEY in carried:
         raise InvalidInput('steering goes into "features", not into vllm_xargs', param=f"vllm_xargs.{XARGS_KEY}")
+
+
+def parse_reads(value: object) -> ReturnActivations:
+    """The ``return_activations`` object; a list stands for its ``features``. Raises InvalidInput."""
+    return parse("return_activations", ReturnActivations, {"features": value} if isinstance(value, list) else value)
 
 
 def parse_aborts(value: object, limits: Limits) -> tuple[FeatureAbort, ...]:

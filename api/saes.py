@@ -1,10 +1,13 @@
-"""``/v1/saes``: the registered SAEs, and their states on the loaded model."""
+"""``/v1/saes``: the registered SAEs, their states on the loaded model, and which of them are served."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Header, Request
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
 
 from api.deployment import CurrentDeployment, Deployment
+from api.exchange import check_operator, serve_saes
 from api.states import artifact_states
 from featurehub.artifacts.manifest import Manifest, Part
 from featurehub.features import State
@@ -12,7 +15,7 @@ from featurehub.settings import Frozen
 from featurehub.store import RegisteredArtifact
 from featurehub.verdicts import DriftReport
 
-__all__ = ["SaeCard", "SaeList", "SaeSummary", "router"]
+__all__ = ["SaeCard", "SaeList", "SaeSummary", "ServedNames", "router"]
 
 router = APIRouter(prefix="/v1/saes", tags=["saes"])
 
@@ -63,6 +66,16 @@ class SaeList(Frozen):
     data: tuple[SaeSummary, ...]
 
 
+class ServedNames(Frozen):
+    """What a server is to steer with.
+
+    Attributes:
+        saes: Ids, names or aliases of registered SAEs, or unambiguous beginnings of one; 1 to 64.
+    """
+
+    saes: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(min_length=1, max_length=64)
+
+
 class SaeCard(SaeSummary):
     """Everything that is known about one SAE.
 
@@ -81,11 +94,22 @@ class SaeCard(SaeSummary):
 
 @router.get("")
 def saes(deployment: CurrentDeployment) -> SaeList:
-    """Lists the registered SAEs."""
+    """Lists the registered SAEs: first those that are served, in the server's order, then the others by name."""
+    place = {each: at for at, each in enumerate(deployment.scope.saes or ())}
     with deployment.store.read() as reader:
-        artifacts = reader.artifacts()
+        artifacts = sorted(reader.artifacts(), key=lambda each: place.get(each.id, len(place)))
         states = artifact_states(reader, [each.id for each in artifacts], deployment.served)
         return SaeList(data=tuple(summary(each, states[each.id], deployment) for each in artifacts))
+
+
+@router.post("")
+async def serve(
+    asked: ServedNames, request: Request, deployment: CurrentDeployment, x_featurehub_key: Annotated[str, Header()] = ""
+) -> SaeList:
+    """Makes the server steer with these SAEs from now on, and no others (``api.exchange``). For operators."""
+    check_operator(x_featurehub_key, deployment)
+    await serve_saes(asked.saes, request.app.state)
+    return await run_in_threadpool(saes, request.app.state.featurehub)
 
 
 # Names may have slashes, so this route takes every path that is left. Routes below an SAE, such as

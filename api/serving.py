@@ -7,7 +7,7 @@ two completion routes replace vLLM's routes of the same path and call them.
 import asyncio
 import os
 from argparse import Namespace
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
 from functools import cached_property, wraps
@@ -32,16 +32,22 @@ from api.engine import Overhead
 from api.model import ServedModel
 from api.overhead import watched
 from api.routes import check_routes
+from featurehub.artifacts.artifact import Artifact
+from featurehub.engine.admission import admit_under
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.overrides import resolved
-from featurehub.errors import ArtifactNotFound, EngineError, EngineUnavailable, InvalidConfig
+from featurehub.errors import ArtifactNotFound, EngineError, EngineUnavailable, InvalidConfig, SteeringUnsupported
 from featurehub.pieces import pieces
-from featurehub.settings import FRONTEND
+from featurehub.settings import FRONTEND, OPERATOR_KEY
 from featurehub.store import open_store
 
 __all__ = ["FeaturehubRoutes", "VllmEngine"]
 
 router = APIRouter()
+CAPTURED = (
+    "the graphs that this engine captured hold the addresses of its SAEs, so they cannot be exchanged while it runs: "
+    "start it with --eager, or start it anew with the other SAEs"
+)
 GONE = "the engine is gone; the server restarts it or ends. Try again later."
 
 
@@ -61,6 +67,7 @@ class VllmEngine:
 
     Attributes:
         client: vLLM's client to the engine process.
+        held: What the engine holds.
         keys: The keys that the next call asks for.
         next: That call; None until somebody asks.
         under_way: Held by the call that is under way.
@@ -91,6 +98,40 @@ class VllmEngine:
             for key, report in zip(keys, reports, strict=True)
             if report is not None
         }
+
+    @cached_property
+    def held(self) -> EngineConfig:
+        """What vLLM was started with; ``exchange`` puts another in its place. Raises InvalidConfig without ours."""
+        config = EngineConfig.of(self.client.vllm_config)
+        if config is None:
+            raise InvalidConfig("this engine was not started by featurehub")
+        return config
+
+    async def add(self, artifacts: Sequence[Artifact]) -> None:
+        """Holds these SAEs too. Raises InvalidConfig, SteeringUnsupported, EngineUnavailable."""
+        await self.exchange(self.held.with_saes(*(a for a in artifacts if a.manifest.id not in self.held.saes)))
+
+    def admit_only(self, saes: Collection[str]) -> None:
+        """Admits requests for these SAEs, and refuses those for others."""
+        admit_under(self.client.input_processor, self.held.only(saes))
+
+    async def keep_only(self, saes: Collection[str]) -> None:
+        """Lets go of all others. Raises InvalidConfig, SteeringUnsupported, EngineUnavailable."""
+        await self.exchange(self.held.only(saes))
+
+    async def exchange(self, config: EngineConfig) -> None:
+        """Gives every worker the SAEs of another configuration, or none of them."""
+        if config == self.held:
+            return
+        if captures_graphs(self.client.vllm_config):
+            raise SteeringUnsupported(CAPTURED)
+        with gone_if_dead():
+            asked = (config.model_dump(mode="json"),)
+            refusals = await self.client.collective_rpc("featurehub_prepare", args=asked)
+            if refused := next(filter(None, refusals), ""):
+                raise InvalidConfig(refused)
+            await self.client.collective_rpc("featurehub_exchange")
+        self.held = config
 
     async def alive(self) -> bool:
         """Whether the engine passes vLLM's health check."""
@@ -162,8 +203,14 @@ class FeaturehubRoutes:
             store.close()
             raise
         engine = VllmEngine(engine_client) if engine_client is not None else None
-        deployment = state.featurehub = Deployment(store, served, engine, door=Door(served.overhead_budget))
+        door, key = Door(served.overhead_budget), os.environ.get(OPERATOR_KEY, "")
+        deployment = state.featurehub = Deployment(store, served, engine, door=door, operator_key=key)
         live_with(self.app, deployment)
+
+
+def captures_graphs(vllm_config: Any) -> bool:
+    """Whether the engine may have captured graphs: not on a CPU, and not in eager mode."""
+    return vllm_config.device_config.device_type != "cpu" and not vllm_config.model_config.enforce_eager
 
 
 def live_with(app: FastAPI, deployment: Deployment) -> None:

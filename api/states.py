@@ -7,13 +7,49 @@
 4. Where no model is loaded, everything is unchecked.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from api.model import ServedModel
 from featurehub.features import Feature, State
+from featurehub.settings import Frozen
 from featurehub.store import Reader
 
-__all__ = ["artifact_states", "states_of", "with_states"]
+__all__ = ["ServedSae", "artifact_states", "served_saes", "states_of", "with_states"]
+
+
+class ServedSae(Frozen):
+    """An SAE that the server steers with.
+
+    Attributes:
+        id: Content hash of its weights.
+        name: The name it was registered under.
+        hook: Where it reads and writes, such as "layers.8.resid_post".
+        state: Its state on the loaded model.
+    """
+
+    id: str
+    name: str
+    hook: str
+    state: State
+
+
+def served_saes(reader: Reader, served: ServedModel, among: Set[str] | None = None) -> tuple[ServedSae, ...]:
+    """The SAEs that the server steers with, in its order, each with its state.
+
+    Args:
+        reader: Reads the registered SAEs and their drift reports.
+        served: What the server runs.
+        among: Ids of those that are wanted; None for all.
+
+    Raises:
+        ArtifactNotFound: One of them is not registered any more.
+    """
+    wanted = [each for each in served.saes if among is None or each in among]
+    states = artifact_states(reader, wanted, served)
+    found = [reader.artifact(each) for each in wanted]
+    return tuple(
+        ServedSae(id=each.id, name=each.name, hook=str(each.manifest.hook), state=states[each.id]) for each in found
+    )
 
 
 def artifact_states(reader: Reader, artifacts: Iterable[str], served: ServedModel | None) -> dict[str, State]:

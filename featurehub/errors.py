@@ -19,6 +19,7 @@ FeaturehubError
 │   ├── SteeringUnsupported  a server without an engine or an SAE; trying again does not help
 │   ├── OverheadExceeded     steering takes more of each step than its budget; optional work is refused for now
 │   └── EngineUnavailable    the engine is gone; try again later
+├── Forbidden                the caller may not do this
 ├── StoreError
 │   ├── StoreBusy            another process is writing to the feature database
 │   └── StoreReadOnly        the feature database can only be read
@@ -37,6 +38,7 @@ __all__ = [
     "EngineUnavailable",
     "FeatureNotFound",
     "FeaturehubError",
+    "Forbidden",
     "IncompatibleArtifact",
     "InvalidConfig",
     "InvalidEdit",
@@ -205,6 +207,12 @@ class EngineUnavailable(EngineError):
     """The engine is gone. Trying again later may help."""
 
     code = "engine_unavailable"
+
+
+class Forbidden(FeaturehubError):
+    """The caller may not do this: it is for operators."""
+
+    code = "forbidden"
 
 
 class StoreError(FeaturehubError):

@@ -170,8 +170,9 @@ class AppliedEdit(Frozen):
         weight: As requested, in [-1, 1]; 0 for ``ablate``.
         coefficient: The raw number that the forward pass used: for ``nudge`` the coefficient of the decoder row, for
             ``pin`` the target activation, for ``mul`` the factor, for ``ablate`` 0.
-        dose: Mean of ‖Δ‖/‖h‖ over the steered tokens, where Δ is the change made by all edits of the request together.
-        clipped: Whether the dose guard scaled down the change of any token.
+        dose: Mean of ‖Δ‖/‖h‖ over the steered tokens of the SAE's hook point, where Δ is the change made by all edits
+            of the request together there.
+        clipped: Whether the dose guard scaled down the change of any token there.
         tokens: Number of tokens at which this edit was in force.
         state: The feature's state on the loaded model.
     """

@@ -81,6 +81,19 @@ class HookCounts(Counts):
     clipped: int = 0
     in_force: dict[int, int] = Field(default_factory=dict)
 
+    @property
+    def dose_mean(self) -> float:
+        """Mean of ‖x' − x‖ / ‖x‖ over the steered tokens; 0 where there are none."""
+        return self.dose_sum / self.steered_tokens if self.steered_tokens else 0.0
+
+    def tokens_in_force(self, edit: int) -> int:
+        """At how many tokens an edit of this hook point was in force.
+
+        Args:
+            edit: Its index in the request. An edit without a condition is in force at all steered tokens.
+        """
+        return self.in_force.get(edit, self.steered_tokens)
+
     def without(self, tokens: int) -> "HookCounts":
         """The counts without so many of the last steered tokens; the mean dose stays. Unchanged with conditions."""
         if self.in_force or not self.steered_tokens:
@@ -147,12 +160,6 @@ class SteerReport(Frozen):
         return max((counts.steered_tokens for counts in self.hooks.values()), default=0)
 
     @property
-    def dose_mean(self) -> float:
-        """Mean of ‖x' − x‖ / ‖x‖ over all steered tokens of all hook points; 0 where there are none."""
-        steered = sum(counts.steered_tokens for counts in self.hooks.values())
-        return sum(counts.dose_sum for counts in self.hooks.values()) / steered if steered else 0.0
-
-    @property
     def dose_max(self) -> float:
         """Largest ‖x' − x‖ / ‖x‖ of any steered token."""
         return max((counts.dose_max for counts in self.hooks.values()), default=0.0)
@@ -161,15 +168,6 @@ class SteerReport(Frozen):
     def clipped(self) -> int:
         """Tokens whose Δ was scaled down, at the hook point with most of them."""
         return max((counts.clipped for counts in self.hooks.values()), default=0)
-
-    def tokens_in_force(self, edit: int) -> int:
-        """At how many tokens an edit was in force.
-
-        Args:
-            edit: Its index in the request. An edit without a condition is in force at all steered tokens.
-        """
-        held = [counts.in_force[edit] for counts in self.hooks.values() if edit in counts.in_force]
-        return sum(held) if held else self.steered_tokens
 
     @property
     def complete(self) -> bool:

@@ -5,11 +5,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["FRONTEND", "Frozen", "Limits", "home", "reason"]
+__all__ = ["FRONTEND", "OPERATOR_KEY", "Frozen", "Limits", "home", "reason"]
 
 FRONTEND = "FEATUREHUB_FRONTEND"
 """The environment variable in which `featurehub serve` tells the server's frontend what it serves, as JSON. Not through
 vLLM's ``additional_config``: that is hashed into the compile cache, so that another database would compile anew."""
+
+OPERATOR_KEY = "FEATUREHUB_OPERATOR_KEY"
+"""The environment variable with the key that operators' requests carry, for the server and for the command line."""
 
 
 class Frozen(BaseModel):

@@ -15,7 +15,7 @@ def check_fits(artifact: Artifact, identity: ModelIdentity) -> None:
 
     Raises:
         UnsupportedModel: No hook can be put into the architecture.
-        IncompatibleArtifact: The SAE reads a stream of another width.
+        IncompatibleArtifact: The SAE reads a stream of another width, or a layer that the model does not have.
     """
     check_architecture(identity.architecture)
     if artifact.manifest.d_model != identity.d_model:
@@ -23,5 +23,11 @@ def check_fits(artifact: Artifact, identity: ModelIdentity) -> None:
         raise IncompatibleArtifact(
             f"the SAE {artifact.manifest.name} reads {widths}: it was trained on another model. "
             "`featurehub build` makes one for this model.",
+            param="sae",
+        )
+    if artifact.manifest.hook.layer >= identity.layers:
+        raise IncompatibleArtifact(
+            f"the SAE {artifact.manifest.name} reads {artifact.manifest.hook}, {identity.name} has the layers 0 to "
+            f"{identity.layers - 1}: it was trained on another model.",
             param="sae",
         )

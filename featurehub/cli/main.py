@@ -54,7 +54,10 @@ class Exit(IntEnum):
 def serve(
     context: typer.Context,
     model: Annotated[Path | None, typer.Argument(help=f"Not needed with --demo or --planted: {MODEL}")] = None,
-    sae: Annotated[str | None, typer.Option(help="Name, alias, beginning of the id, or folder of an SAE.")] = None,
+    sae: Annotated[
+        list[str] | None,
+        typer.Option(help="Name, alias, beginning of the id, or folder of an SAE; several with an --sae for each."),
+    ] = None,
     db: Database = "",
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -82,17 +85,17 @@ def serve(
         raise InvalidInput("--demo and --planted are two models: give one of them", param="planted")
     if demo or planted:
         served = (serving.smollm2 if demo else serving.planted)(model)
-        model, sae, db = served.model, sae or str(served.sae), db or served.database
+        model, sae, db = served.model, sae or [str(served.sae)], db or served.database
         name, eager = serving.NAME, True
         context.args = [*serving.SERVED_MEMORY, *context.args]
     elif model is not None:
         model = located(model)
         name = repository_of(model)
-    if model is None or sae is None:
+    if model is None or not sae:
         raise InvalidInput("give MODEL and --sae, or --demo, or --planted", param="model" if model is None else "sae")
     options = ServeOptions(host=host, port=port, served_model_name=name, eager=eager, extra=context.args)
     db = db or database_path()
-    serve_model(model, folder_of(sae, db), db, on_stale, overhead_budget, options)
+    serve_model(model, [folder_of(each, db) for each in sae], db, on_stale, overhead_budget, options)
 
 
 @drift_app.command("check")
@@ -141,9 +144,11 @@ def features_search(query: str, db: Database = "", limit: int = 10) -> None:
 
 @app.command()
 def doctor(
-    server: Annotated[str, typer.Option(help="Address of a running server; shows what steering costs it.")] = "",
+    server: Annotated[
+        str, typer.Option(help="Address of a running server: shows its SAEs, and what steering costs.")
+    ] = "",
 ) -> None:
-    """Check that the four packages belong to one installation, and what steering costs a running server."""
+    """Check that the four packages belong to one installation, and show what a running server does."""
     from importlib.util import find_spec
 
     from featurehub.errors import InvalidConfig
@@ -158,8 +163,10 @@ def doctor(
             )
         output.print(Text.assemble(("✓", "green"), f" {package}"))
     if server:
+        from featurehub.cli.health import show_health
         from featurehub.cli.overhead import show_overhead
 
+        show_health(server)
         show_overhead(server)
 
 

@@ -10,7 +10,7 @@ from api.budget import Refused, percent
 from featurehub.cli.progress import output
 from featurehub.errors import EngineUnavailable, InvalidInput
 
-__all__ = ["show_overhead"]
+__all__ = ["fetch", "root_of", "show_overhead"]
 
 PREFIX = "featurehub_overhead_"
 
@@ -25,10 +25,10 @@ def show_overhead(server: str) -> None:
         InvalidInput: It is no such address, or the server there does not say what steering costs.
         EngineUnavailable: Nothing answers there.
     """
-    root = server.rstrip("/").removesuffix("/v1")
-    gauges = overhead_gauges(metrics(f"{root}/metrics"))
+    url = f"{root_of(server)}/metrics"
+    gauges = overhead_gauges(fetch(url))
     if not gauges:
-        raise InvalidInput(f"{root}/metrics has nothing of featurehub: is it a `featurehub serve` server?")
+        raise InvalidInput(f"{url} has nothing of featurehub: is it a `featurehub serve` server?")
     host, op = (gauges.get(f'share{{part="{part}"}}', 0.0) for part in ("host", "op"))
     budget, refused = gauges.get("budget", 0.0), Refused(int(gauges.get("refused", 0.0)))
     within = not budget or host + op <= budget
@@ -42,11 +42,28 @@ def show_overhead(server: str) -> None:
     )
 
 
-def metrics(url: str) -> str:
+def root_of(server: str) -> str:
+    """The address of a server without what its routes begin with."""
+    return server.rstrip("/").removesuffix("/v1")
+
+
+def fetch(url: str, *expected: int) -> str:
+    """What a server answers at this address.
+
+    Args:
+        url: The address.
+        expected: Statuses that mean an error but have an answer all the same.
+
+    Raises:
+        InvalidInput: It is no address, or the server answers with another error.
+        EngineUnavailable: Nothing answers there.
+    """
     try:
         with urllib.request.urlopen(url, timeout=10) as response:
             return response.read().decode()
     except urllib.error.HTTPError as error:
+        if error.code in expected:
+            return error.read().decode()
         raise InvalidInput(f"{url} answers {error.code}: is it a `featurehub serve` server?") from None
     except ValueError:
         raise InvalidInput(f"{url!r} is no address; give one like http://127.0.0.1:8000", param="server") from None

@@ -94,6 +94,17 @@ def alias(
 
 
 @saes_app.command()
+def serve(
+    saes: Annotated[list[str], typer.Argument(metavar="SAE…", help="All that it is to have, in their order.")],
+    server: Annotated[str, typer.Option(help="Address of the running server.")] = "http://127.0.0.1:8000",
+) -> None:
+    """Make a running server steer with these SAEs, without a restart; FEATUREHUB_OPERATOR_KEY must be the server's."""
+    from featurehub.cli.exchange import exchange_saes
+
+    exchange_saes(saes, server)
+
+
+@saes_app.command()
 def remove(
     sae: Sae,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

@@ -1,6 +1,7 @@
-"""`featurehub serve`: compares fingerprints, prints the result, and starts vLLM's server."""
+"""`featurehub serve`: compares fingerprints, prints what is known of each SAE, and starts vLLM's server."""
 
 import shlex
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from api.model import ServedModel
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.fits import check_fits
+from featurehub.artifacts.manifest import ModelIdentity
 from featurehub.cli.colors import colored
 from featurehub.cli.progress import console
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.server import ServeOptions, prepare, serve
-from featurehub.errors import ArtifactNotFound
+from featurehub.errors import ArtifactNotFound, IncompatibleArtifact, InvalidInput
 from featurehub.features import OnStale, State
 from featurehub.store import Reader, open_store
 
@@ -24,46 +26,90 @@ __all__ = ["serve_model"]
 
 
 def serve_model(
-    model: Path, sae: Path, database: str, on_stale: OnStale, overhead_budget: str, options: ServeOptions
+    model: Path, saes: Sequence[Path], database: str, on_stale: OnStale, overhead_budget: str, options: ServeOptions
 ) -> None:
-    """Serves a model with the features of an SAE; blocks until the server is told to stop.
+    """Serves a model with the features of SAEs; blocks until the server is told to stop.
 
     Args:
         model: Folder of the model.
-        sae: Folder of the artifact.
-        database: Path of the feature database, in which the SAE must be registered.
+        saes: Folders of the artifacts, at least one; the server holds them in this order.
+        database: Path of the feature database, in which the SAEs must be registered.
         on_stale: What the server does if a request names a stale feature.
         overhead_budget: The share of each step that steering may take, such as "3%" or "0.03"; "" for no budget.
         options: How vLLM's server is started.
 
     Raises:
         ModelNotFound: The model's folder is not there.
-        ArtifactNotFound: The folder holds no artifact, or the SAE is not registered.
-        CorruptArtifact: The artifact's files are damaged.
-        IncompatibleArtifact: The SAE reads a stream of another width than the model's.
+        ArtifactNotFound: A folder holds no artifact, or an SAE is not registered.
+        CorruptArtifact: An artifact's files are damaged.
+        IncompatibleArtifact: An SAE reads a stream of another width than the model's, or a layer that it does not have,
+            or is of another model than the first.
         UnsupportedModel: No hook can be put into the model.
-        InvalidInput: The model cannot be read, or an option does not suit.
+        InvalidInput: The model cannot be read, an SAE is given twice, or an option does not suit.
     """
     budget = parse_budget(overhead_budget) if overhead_budget else None
-    artifact = open_artifact(sae.resolve())
-    verify(artifact)
-    Dictionary.load(artifact.weights)
-    identity = identify(model, artifact.manifest.hook)
-    check_fits(artifact, identity)
+    artifacts = [open_artifact(each.resolve()) for each in saes]
+    check_distinct(artifacts)
+    for artifact in artifacts:
+        verify(artifact)
+        Dictionary.load(artifact.weights)
+    identity = identify(model, min((each.manifest.hook for each in artifacts), key=lambda hook: hook.order))
+    check_together(artifacts, identity)
     with closing(open_store(database)) as store, store.read() as reader:
-        check_registered(reader, artifact, database)  # before the slow imports
+        for artifact in artifacts:
+            check_registered(reader, artifact, database)  # before the slow imports
         launch = prepare(model, options)
         served = ServedModel(
             store=database,
-            saes=(artifact.manifest.id,),
+            saes=tuple(each.manifest.id for each in artifacts),
             model=identity,
             on_stale=on_stale,
             names=launch.names,
             overhead_budget=budget,
             overrides=launch.overrides,
         )
-        console.print(freshness(reader, artifact, served), soft_wrap=True)
-    serve(launch, EngineConfig.holding(artifact, weights=identity.function), served.model_dump_json())
+        for artifact in artifacts:
+            console.print(freshness(reader, artifact, served), soft_wrap=True)
+    serve(launch, EngineConfig.holding(*artifacts, weights=identity.function), served.model_dump_json())
+
+
+def check_distinct(artifacts: Sequence[Artifact]) -> None:
+    """Raises InvalidInput where an SAE is given twice, be it by different names or as a copy in another folder."""
+    taken: dict[str, Artifact] = {}
+    for artifact in artifacts:
+        first = taken.setdefault(artifact.manifest.id, artifact)
+        if first is not artifact:
+            where = f", as {first.folder} and {artifact.folder}" if first.folder != artifact.folder else ""
+            raise InvalidInput(f"the SAE {artifact.manifest.name} is given twice{where}; give it once", param="sae")
+
+
+def check_together(artifacts: Sequence[Artifact], identity: ModelIdentity) -> None:
+    """Checks that all SAEs can be run on the model, and were trained on models of one shape.
+
+    A retrained model has the shape of its parent: which SAEs still hold on it is another question (``freshness``).
+
+    Raises:
+        UnsupportedModel: No hook can be put into the architecture.
+        IncompatibleArtifact: An SAE does not fit the model, or is of another model than the first.
+    """
+    first = artifacts[0].manifest
+    for artifact in artifacts:
+        check_fits(artifact, identity)
+        own = artifact.manifest
+        if shape_of(own.model) != shape_of(first.model):
+            raise IncompatibleArtifact(
+                f"the SAE {own.name} was trained on {said(own.model)}, {first.name} on {said(first.model)}: one server "
+                "has the SAEs of one model. Start a server for each.",
+                param="sae",
+            )
+
+
+def shape_of(model: ModelIdentity) -> tuple[str, int, int]:
+    return model.architecture, model.layers, model.d_model
+
+
+def said(model: ModelIdentity) -> str:
+    return f"{model.name} ({model.architecture}, {model.layers} layers of width {model.d_model})"
 
 
 def check_registered(reader: Reader, artifact: Artifact, database: str) -> None:
@@ -78,7 +124,7 @@ def check_registered(reader: Reader, artifact: Artifact, database: str) -> None:
 
 def freshness(reader: Reader, artifact: Artifact, served: ServedModel) -> Text:
     """One line that says whether the SAE is known to be fresh on the model that is served."""
-    name = f"SAE {artifact.manifest.name}: "
+    name = f"SAE {artifact.manifest.name} at {artifact.manifest.hook}: "
     differing = artifact.manifest.model.differences(served.model)
     id = artifact.manifest.id
     report = reader.report_heads([id], served.fingerprint)[id] if differing else None

@@ -18,6 +18,7 @@ Reading order:
     reading     streams and activations, kept until they are fetched
     hook        the op's body on CPU; graph and kernel: on CUDA, inside captured graphs
     hookset     all hook points of a worker: admit, begin_step, end_step, release; reports: kept until they are fetched
+    exchange    other SAEs at the hook points, while the engine runs
     runner_v1, runner_v2   drive a hook set from vLLM's model runners; overhead: what our part of a step costs
     wrapping    how admission and runner_v1 enter where vLLM has no seam
     worker      what the frontend may ask of a worker

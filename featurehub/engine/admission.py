@@ -28,7 +28,7 @@ from featurehub.engine.wrapping import run_after
 from featurehub.errors import InvalidEdit, UnsupportedModel
 from featurehub.seals import Maker
 
-__all__ = ["admit", "install"]
+__all__ = ["admit", "admit_under", "install"]
 
 
 def admit(request: Any, config: EngineConfig, eos_token_id: int | None) -> None:
@@ -125,6 +125,11 @@ def configure(processor: Any, *constructed: Any, **arguments: Any) -> None:
     processor._featurehub_config = EngineConfig.of(processor.vllm_config)
     if processor._featurehub_config is not None:
         refuse_unsupported(processor.vllm_config)
+
+
+def admit_under(processor: Any, config: EngineConfig) -> None:
+    """Makes a vLLM input processor admit what an engine of this configuration can do, from now on."""
+    processor._featurehub_config = config
 
 
 def install() -> None:

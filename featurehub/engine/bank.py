@@ -113,7 +113,7 @@ class Bank(NamedTuple):
         """Loads SAEs of one hook point.
 
         Args:
-            saes: The SAEs.
+            saes: The SAEs; without any, the bank is of nothing.
             d_model: Width of the model's stream.
             device: Where the model runs.
 
@@ -121,6 +121,8 @@ class Bank(NamedTuple):
             CorruptArtifact: The weights of an SAE cannot be read.
             IncompatibleArtifact: An SAE was trained on a model of another width.
         """
+        if not saes:
+            return cls.nothing(d_model, device)
         with torch.device("cpu"):  # vLLM builds models under a default device of its own.
             dictionaries = {sae.id: Dictionary.load(sae.folder / WEIGHTS) for sae in saes}
             for dictionary in dictionaries.values():
@@ -131,6 +133,12 @@ class Bank(NamedTuple):
                     )
             return cls.of(dictionaries, device)
 
+    @classmethod
+    def nothing(cls, d_model: int, device: torch.device | str) -> "Bank":
+        """A bank without SAEs: of one latent, which nobody edits."""
+        row, number = torch.zeros(1, d_model, device=device), torch.zeros(1, device=device)
+        return cls(row, row, number, number, number, number, {}, {})
+
     @property
     def d_model(self) -> int:
         """Width of the stream."""
@@ -139,6 +147,20 @@ class Bank(NamedTuple):
     def row(self, sae: str, latent: int) -> int:
         """The row of one SAE's latent in the bank. Raises KeyError for an SAE that the bank does not hold."""
         return self.slices[sae].start + latent
+
+    def rows_in(self, other: "Bank") -> Tensor:
+        """Where each of its rows lies in another bank.
+
+        Returns:
+            [latents] int64 on the bank's device; 0 for the rows of an SAE that the other does not hold.
+        """
+        rows = torch.zeros(self.W_dec.shape[0], dtype=torch.long)
+        for sae in self.slices.keys() & other.slices.keys():
+            own, at = self.slices[sae], other.slices[sae].start
+            for start, target in ((own.start, at), (self.vectors[sae], other.vectors[sae])):
+                size = own.stop - own.start
+                rows[start : start + size] = torch.arange(target, target + size)
+        return rows.to(self.W_dec.device)
 
     def encoders(self, latents: Tensor) -> Encoders:
         """What reads these latents.

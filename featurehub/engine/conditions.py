@@ -201,6 +201,12 @@ class Conditions:
             self.fired_at[row], self.aborted_at[row] = fired
         self.resuming.clear()
 
+    def move(self, hook: int, rows: Tensor) -> None:
+        """Follows the latents of a hook point to their ``rows`` in another bank ([latents] of the one before)."""
+        self.write()
+        here = self.hook == hook
+        self.latent.copy_(torch.where(here, rows[torch.where(here, self.latent, 0)], self.latent))
+
     def begin_step(self, step: Step) -> None:
         """Clears the truths of a step's tokens."""
         self.clearing = self.truths[: int(step.tokens[-1]) + 1] if self.held[step.rows].any() else None

@@ -6,6 +6,7 @@ engine's version, the hook points, and the buffers' shapes. What only the server
 """
 
 import itertools
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -96,6 +97,42 @@ class EngineConfig(Frozen):
     def saes(self) -> dict[str, SaeConfig]:
         """The SAEs of all hook points by id, in the order of the hook points."""
         return {sae.id: sae for hook in self.hooks for sae in hook.saes}
+
+    @property
+    def place(self) -> dict[str, int]:
+        """The index of each SAE's hook point, by the SAE's id."""
+        return {sae.id: i for i, hook in enumerate(self.hooks) for sae in hook.saes}
+
+    def with_saes(self, *artifacts: Artifact) -> Self:
+        """The same engine with further SAEs at its hook points.
+
+        Raises:
+            InvalidConfig: An SAE lies at another hook point, or is there already.
+        """
+        points = {hook.point for hook in self.hooks}
+        for artifact in artifacts:
+            if artifact.manifest.hook not in points:
+                raise InvalidConfig(
+                    f"the SAE {artifact.manifest.name} reads {artifact.manifest.hook}, and this engine has hooks at "
+                    f"{', '.join(map(str, (hook.point for hook in self.hooks)))} only; to get others, start it anew"
+                )
+        added = {
+            hook.point: tuple(sae_config(each) for each in artifacts if each.manifest.hook == hook.point)
+            for hook in self.hooks
+        }
+        return self.filled({hook.point: hook.saes + added[hook.point] for hook in self.hooks})
+
+    def only(self, ids: Collection[str]) -> Self:
+        """The same engine with those of its SAEs that have these ids; a hook point may be left without any."""
+        return self.filled({hook.point: tuple(s for s in hook.saes if s.id in ids) for hook in self.hooks})
+
+    def filled(self, saes: Mapping[HookPoint, tuple[SaeConfig, ...]]) -> Self:
+        """The same engine with these SAEs at its hook points. Raises InvalidConfig where one is named twice."""
+        hooks = tuple(HookConfig(point=hook.point, saes=saes[hook.point]) for hook in self.hooks)
+        try:
+            return type(self)(**(dict(self) | {"hooks": hooks}))
+        except ValidationError as error:
+            raise InvalidConfig(error.errors()[0]["msg"]) from None
 
     @classmethod
     def capturing(cls, *points: HookPoint, truncated: bool = False) -> Self:

@@ -91,7 +91,7 @@ class GraphHook:
         self.table = table
         self.conditions = conditions
         self.buffers = buffers
-        self.edits = table if table is not None else EditTable(nothing(d_model, device), rows, 1)
+        self.edits = table if table is not None else EditTable(Bank.nothing(d_model, device), rows, 1)
         self.tap = torch.zeros(buffers.slot.shape[0], d_model, dtype=torch.float32, device=device)
         self.readings = Readings(self.edits.bank)
 
@@ -142,9 +142,3 @@ class GraphHook:
         kernel.lasting[(tokens,)](
             at.slot, at.position, c.truths, c.hook, c.so_far, c.fired_at, self.index, c.sheet.words.stride(0), C=columns
         )
-
-
-def nothing(d_model: int, device: torch.device) -> Bank:
-    """A bank of one latent that is never edited."""
-    row, number = torch.zeros(1, d_model, device=device), torch.zeros(1, device=device)
-    return Bank(row, row, number, number, number, number, {}, {})

@@ -61,6 +61,7 @@ class HookSet:
         graphs: Whether the op must be the same launches in every step (``featurehub.engine.graph``).
 
     Attributes:
+        orphaned: Rows whose requests use an SAE that was taken away (``featurehub.engine.exchange``).
         repeatable: Whether a next step of the same requests, with one token each, may be laid out by ``repeat_step``.
         may_end: Whether the step has a request with aborts.
     """
@@ -79,7 +80,7 @@ class HookSet:
             )
             for i, hook in enumerate(config.hooks)
         ]
-        self.place = {sae.id: i for i, hook in enumerate(config.hooks) for sae in hook.saes}
+        self.place, self.orphaned = config.place, set[int]()
         self.reports = Reports()
         self.numbers = itertools.count()
         self.step: Step | None = None
@@ -140,6 +141,7 @@ class HookSet:
         steering, reached, request = self.rows.steerings[row], int(self.rows.reached[row]), int(self.rows.requests[row])
         self.reports.keep(steering.report, self.snapshot(row))
         self.rows.give_back(row)
+        self.orphaned.discard(row)
         for hook in self.hooks:
             if hook.edits is not None:
                 hook.edits.release(row)
@@ -217,6 +219,8 @@ class HookSet:
 
     def snapshot(self, row: int) -> Snapshot:
         """A function that gives the row's report as it is now; calling it may wait for the device."""
+        if row in self.orphaned:
+            return lambda: {"refused": "an SAE that it uses was taken away while it ran"}
         steering, computed = self.rows.steerings[row], int(self.rows.computed[row])
         request, reached = int(self.rows.requests[row]), int(self.rows.reached[row])
         recomputed, judged = int(self.rows.recomputed[row]), int(self.conditions.judged[row])

@@ -192,6 +192,12 @@ class EditTable:
             self.nudge.index_fill_(0, rows, 0.0)
         self.summed = 0
 
+    def move(self, bank: Bank) -> None:
+        """Edits with another bank from now on. What its rows sum was summed with the one before, and stays."""
+        self.write()
+        self.latent.copy_(self.bank.rows_in(bank)[self.latent])
+        self.bank, self.gathered = bank, None
+
     def steered(self, step: Step) -> Step:
         """The tokens of the step that are edited here."""
         chosen = self.holds[step.rows]

@@ -3,18 +3,25 @@
 vLLM mixes the class into its worker's by ``worker_extension_cls``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.exchange import Prepared, exchange, prepare
 from featurehub.engine.hookset import current
 from featurehub.engine.overhead import METER
+from featurehub.errors import FeaturehubError
 from featurehub.report import Wire
 
 __all__ = ["EXTENSION", "HookWorker"]
 
 EXTENSION = "featurehub.engine.worker.HookWorker"
 """The value of vLLM's ``worker_extension_cls``."""
+
+PREPARED: list[Prepared] = []
+"""What this worker has loaded and not put in place yet."""
 
 
 class HookWorker:
@@ -64,3 +71,27 @@ class HookWorker:
         """
         hooks = current()
         return {**METER.counted._asdict(), "reading": hooks.rows.reading_now() if hooks is not None else 0}
+
+    def featurehub_prepare(self, config: Mapping[str, Any]) -> str:
+        """Loads the SAEs of another configuration with the same hook points; nothing changes yet.
+
+        Args:
+            config: The ``EngineConfig`` as JSON types.
+
+        Returns:
+            Why it cannot be had; "" where it can.
+        """
+        hooks = current()
+        if hooks is None:
+            return "this worker has no hooks"
+        try:
+            PREPARED[:] = [prepare(hooks, EngineConfig.model_validate(config))]
+        except FeaturehubError as error:
+            return error.message
+        return ""
+
+    def featurehub_exchange(self) -> None:
+        """Puts what was prepared in place."""
+        hooks = current()
+        assert hooks is not None
+        exchange(hooks, PREPARED.pop())

@@ -54,7 +54,9 @@ class SteeredCompletions(Completions):
             features: ``{name: weight}``, or an edit in place of a weight, on the calibrated scale from -1 to 1. They
                 win over the variant's, and those in ``extra_body`` over both.
             steer: ``{"positions": …, "on_stale": …}``, or ``SteerOptions``.
-            return_activations: How many of each token's strongest features to return, or ``{"top_k": …}``.
+            return_activations: How many of each token's strongest features to return; or a list of features whose
+                activations to return of every token; or ``{"top_k": …, "sae": …, "features": […]}``, where ``sae`` is
+                the only SAE whose strongest features are returned, of several that a server has.
             options: All other arguments of openai's ``create``.
 
         Returns:

@@ -1,12 +1,12 @@
 """From our keyword arguments to openai's: edits travel in ``extra_body``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from featurehub.errors import InvalidInput
-from featurehub.features import Edit, SteerOptions
+from featurehub.features import Edit, Feature, SteerOptions
 from featurehub.parsing import parse_edits
-from featurehub.sdk.variant import Snapshot, Variant, key_of
+from featurehub.sdk.variant import Snapshot, Variant, key_of, many
 from featurehub.settings import Limits
 
 __all__ = ["Activations", "Features", "Model", "Steer", "steered"]
@@ -15,8 +15,8 @@ Model = str | Variant | Snapshot
 # {name, id or feature: weight | {"weight", "mode"} | Edit}
 Features = Mapping[Any, float | Mapping[str, Any] | Edit]
 Steer = Mapping[str, str] | SteerOptions
-# How many of each token's strongest features to return, or {"top_k": that number}.
-Activations = int | Mapping[str, int]
+# How many of each token's strongest features to return, or features, or {"top_k": …, "sae": …, "features": […]}.
+Activations = int | Feature | str | Iterable[Feature | str] | Mapping[str, Any]
 
 
 def steered(options: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def steered(options: dict[str, Any]) -> dict[str, Any]:
     ours = {
         "features": edits or None,
         "steer": plain(taken.pop("steer", None)),
-        "return_activations": top_k(taken.pop("return_activations", None)),
+        "return_activations": reads(taken.pop("return_activations", None)),
     }
     body = {key: value for key, value in ours.items() if value is not None} | own
     return taken | ({"extra_body": body} if body else {})
@@ -63,5 +63,10 @@ def plain(value: object) -> object:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def top_k(value: Activations | None) -> object:
-    return {"top_k": value} if isinstance(value, int) else plain(value)
+def reads(value: Activations | None) -> object:
+    """``return_activations`` as JSON types, with ids or names for features."""
+    if value is None or isinstance(value, int):
+        return value if value is None else {"top_k": value}
+    asked = dict(value) if isinstance(value, Mapping) else {"features": value}
+    features = asked.get("features")
+    return asked | ({"features": [key_of(each) for each in many(features)]} if features else {})

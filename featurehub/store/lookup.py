@@ -186,7 +186,7 @@ def _the_one(session: Session, key: str, claims: Claims, directory: Directory, s
         return claims.features[ids[0]].value
     if ids:
         shown = [claims.features[each].value for each in ids[:SHOWN]]
-        raise AmbiguousFeature(_ambiguity(key, shown, len(ids), several=len(saes) > 1), candidates=ids)
+        raise AmbiguousFeature(_ambiguity(key, shown, len(ids), directory), candidates=ids)
     close = closest_names(session, key, saes)
     hint = "; the closest names are " + ", ".join(map(repr, close)) if close else ""
     raise FeatureNotFound(f"no feature is called {key!r}{hint}", suggestions=close)
@@ -226,10 +226,10 @@ def _addressed(key: str, directory: Directory) -> str | None:
         return None
 
 
-def _ambiguity(key: str, features: Sequence[Feature], count: int, *, several: bool) -> str:
-    places = [f", SAE {each.artifact[:12]}" if several else "" for each in features]
+def _ambiguity(key: str, features: Sequence[Feature], count: int, directory: Directory) -> str:
     shown = [
-        f"{each.id} ({each.label!r}, latent {each.latent}{place})" for each, place in zip(features, places, strict=True)
+        f"{each.id} ({each.label!r}, {ADDRESS}{directory.artifacts[each.artifact].name}/{each.latent})"
+        for each in features
     ]
     more = "" if count <= len(shown) else f" and {count - len(shown)} more"
-    return f"{key!r} names {count} features: {', '.join(shown)}{more}; use an id, or sae:<artifact>/<latent>"
+    return f"{key!r} names {count} features: {', '.join(shown)}{more}; use an id, or the address after it"

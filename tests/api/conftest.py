@@ -32,16 +32,16 @@ LABELS = {
 STRENGTHS = {0: 4.0, 1: 5.0, 2: 3.0, 4: 1.0, 5: 1.0, 7: 2.0}
 
 
-def manifest(id: str, name: str) -> Manifest:
+def manifest(id: str, name: str, layer: int = 2) -> Manifest:
     return Manifest(
-        id=id, name=name, architecture="batchtopk", d_model=8, d_sae=16, k=4, hook=HookPoint(layer=2), model=model(),
-        dataset={"name": "corpus", "tokens": 100}, training={}, metrics={"explained_variance": 0.96}, files={},
-        created="2026-01-01T00:00:00+00:00",
+        id=id, name=name, architecture="batchtopk", d_model=8, d_sae=16, k=4, hook=HookPoint(layer=layer),
+        model=model(), dataset={"name": "corpus", "tokens": 100}, training={}, metrics={"explained_variance": 0.96},
+        files={}, created="2026-01-01T00:00:00+00:00",
     )  # fmt: skip
 
 
-def fill(writer: Writer, id: str, name: str, labels: dict[int, str]) -> None:
-    writer.put_artifact(manifest(id, name), "/nowhere")
+def fill(writer: Writer, id: str, name: str, labels: dict[int, str], layer: int = 2) -> None:
+    writer.put_artifact(manifest(id, name, layer), "/nowhere")
     rows = [FeatureRow(latent=latent, density=0.01, max_activation=3.0) for latent in (*labels, 6)]
     ids = dict(zip((*labels, 6), writer.put_features(id, rows), strict=True))
     by_hand = Provenance(author="test", method="by hand")
@@ -69,7 +69,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = open_store(tmp_path / "features.db")
     with opened.write() as writer:
         fill(writer, SAE, "demo-l2", LABELS)
-        fill(writer, OTHER_SAE, "other", {0: "gardening"})
+        fill(writer, OTHER_SAE, "other", {0: "gardening"}, layer=3)
         writer.put_report(drift_report())
     yield opened
     opened.close()

@@ -6,12 +6,19 @@ import numpy as np
 
 from featurehub.activations import NO_LATENT, ActivationBlock
 
+HOOK, OTHER_HOOK = "layers.2.resid_post", "layers.3.resid_post"
+"""The hook points of the two SAEs of these tests."""
+
+
+def counts(steered: int, expected: int | None = None, dose: float = 0.25, **more: Any) -> dict[str, Any]:
+    """What a worker counts at one hook point."""
+    seen = {"seen_tokens": steered, "expected_tokens": steered if expected is None else expected}
+    return seen | {"steered_tokens": steered, "dose_sum": dose * steered, "dose_max": 0.5, "clipped": 0} | more
+
 
 def report(steered: int, expected: int | None = None, **more: Any) -> dict[str, Any]:
-    """What a worker says of a request with edits at one hook point."""
-    counts = {"seen_tokens": steered, "expected_tokens": steered if expected is None else expected}
-    counts |= {"steered_tokens": steered, "dose_sum": 0.25 * steered, "dose_max": 0.5, "clipped": 0}
-    return {"hooks": {"layers.3.resid_post": counts}, "requests": [0], **more}
+    """What a worker says of a request with edits of the first SAE."""
+    return {"hooks": {HOOK: counts(steered, expected)}, "requests": [0], **more}
 
 
 def reading(*tokens: tuple[int, dict[int, float]], sae: str = "a" * 64, start: int = 0) -> dict[str, Any]:

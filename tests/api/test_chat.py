@@ -117,7 +117,7 @@ def test_headers_say_what_was_applied(client: TestClient) -> None:
 
 def test_clipping_is_reported(client: TestClient, engine: FakeEngine) -> None:
     clipped = report(7)
-    clipped["hooks"]["layers.3.resid_post"]["clipped"] = 3
+    clipped["hooks"]["layers.2.resid_post"]["clipped"] = 3
     engine.default = clipped
     assert ask(client, {"pirate speech": 1.0})["featurehub"]["applied"][0]["clipped"] is True
 
@@ -352,7 +352,25 @@ class TestErrors:
             ({"return_activations": {"top_k": 0}}, 400, "invalid_input", "return_activations.top_k"),
             ({"return_activations": {"top_k": 65}}, 400, "invalid_input", "return_activations.top_k"),
             ({"return_activations": {"top_k": True}}, 400, "invalid_input", "return_activations.top_k"),
-            ({"return_activations": ["banking"]}, 400, "invalid_input", "return_activations"),
+            ({"return_activations": 3}, 400, "invalid_input", "return_activations"),
+            ({"return_activations": {}}, 400, "invalid_input", "return_activations"),
+            ({"return_activations": []}, 400, "invalid_input", "return_activations"),
+            (
+                {"return_activations": {"features": ["banking"], "sae": "demo-l2"}},
+                400,
+                "invalid_input",
+                "return_activations",
+            ),
+            ({"return_activations": {"top_k": 2, "sae": ""}}, 400, "invalid_input", "return_activations.sae"),
+            (
+                {"return_activations": {"top_k": 2, "sae": "nobody"}},
+                404,
+                "artifact_not_found",
+                "return_activations.sae",
+            ),
+            ({"return_activations": {"top_k": 2, "sae": "other"}}, 404, "artifact_not_found", "return_activations.sae"),
+            ({"return_activations": ["bankin"]}, 404, "feature_not_found", "return_activations"),
+            ({"return_activations": ["banking"] * 65}, 400, "invalid_input", "return_activations.features"),
             ({"abort_when": {"feature": "banking"}}, 400, "invalid_input", "abort_when"),
             ({"vllm_xargs": {"featurehub": "{}"}}, 400, "invalid_input", "vllm_xargs.featurehub"),
         ],

@@ -74,7 +74,7 @@ def test_one_prompt_may_come_in_any_form(client: TestClient, engine: FakeEngine,
 
 
 def test_conditions_that_last_take_a_list_but_not_n(client: TestClient, engine: FakeEngine) -> None:
-    decided = {"layers.3.resid_post": {"seen_tokens": 7, "expected_tokens": 7}}
+    decided = {"layers.2.resid_post": {"seen_tokens": 7, "expected_tokens": 7}}
     engine.default = report(7, requests=[0, 1], conditions=decided)
     assert ask(client, TEXTS, **LASTING).status_code == 200
 
@@ -114,7 +114,7 @@ class TestWhatWasComputedAfterTheAnswersEnd:
         judged = {"seen_tokens": 2, "expected_tokens": 2}
         found = {"event": "banking", "index": 0, "position": position}
         engine.default = {"requests": [0], "reached": {0: 2}, "aborts": judged, "aborted": found}
-        engine.default["conditions"] = {"layers.3.resid_post": judged}
+        engine.default["conditions"] = {"layers.2.resid_post": judged}
         assert f'"finish_reason":"{reason}"' in ask(client, stream=stream, **GUARD).text.replace('": "', '":"')
 
     def test_edits_of_the_prompt_alone_or_under_a_condition_keep_their_counts(
@@ -123,9 +123,9 @@ class TestWhatWasComputedAfterTheAnswersEnd:
         engine.default = report(3, reached={0: 5})
         assert ask(client, **STEER, steer={"positions": "prompt"}).json()["featurehub"]["steered_tokens"] == 3
         engine.default = report(
-            3, reached={0: 5}, conditions={"layers.3.resid_post": {"seen_tokens": 5, "expected_tokens": 5}}
+            3, reached={0: 5}, conditions={"layers.2.resid_post": {"seen_tokens": 5, "expected_tokens": 5}}
         )
-        engine.default["hooks"]["layers.3.resid_post"]["in_force"] = {0: 3}
+        engine.default["hooks"]["layers.2.resid_post"]["in_force"] = {0: 3}
         assert ask(client, **LASTING).json()["featurehub"]["steered_tokens"] == 3
 
     def test_token_counts_are_for_those_who_asked(self, client: TestClient, engine: FakeEngine) -> None:

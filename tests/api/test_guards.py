@@ -14,7 +14,7 @@ from tests.api.reports import report
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "tell me a story"}]}
 BANKING = {"feature": "banking", "value": 0.5}
 DECIDED = {"seen_tokens": 9, "expected_tokens": 9}
-GUARDED = {"requests": [0], "conditions": {"layers.3.resid_post": DECIDED}, "aborts": DECIDED}
+GUARDED = {"requests": [0], "conditions": {"layers.2.resid_post": DECIDED}, "aborts": DECIDED}
 ABORTED = report(7, aborted={"event": "money", "index": 0, "position": 12}, **GUARDED)
 
 
@@ -64,7 +64,7 @@ def test_an_abort_alone_makes_a_steered_request(client: TestClient, echoed: Echo
     assert (abort.event, abort.positions) == ("money", "generated")
 
 
-UNDECIDED = {"layers.3.resid_post": {"seen_tokens": 0, "expected_tokens": 9}}
+UNDECIDED = {"layers.2.resid_post": {"seen_tokens": 0, "expected_tokens": 9}}
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,8 @@ class TestSaes:
 class TestHealth:
     def test_all_is_well(self, client: TestClient) -> None:
         assert client.get("/healthz").json() == {
-            "status": "ok", "engine": "ok", "store": "ok", "artifact": SAE, "state": "fresh",
+            "status": "ok", "engine": "ok", "store": "ok", "state": "fresh",
+            "saes": [{"id": SAE, "name": "demo-l2", "hook": "layers.2.resid_post", "state": "fresh"}],
         }  # fmt: skip
 
     def test_a_dead_engine(self, client: TestClient, engine: FakeEngine) -> None:

@@ -1,7 +1,10 @@
 """What `featurehub serve` says of an SAE before it serves, and which judge a drift check asks."""
 
 import re
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -10,11 +13,14 @@ from api.model import ServedModel
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, seal
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint
+from featurehub.cli import serve as serving
 from featurehub.cli.serve import freshness
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
-from featurehub.errors import InvalidInput
-from featurehub.features import State
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.server import ServeOptions
+from featurehub.errors import ArtifactNotFound, IncompatibleArtifact, InvalidInput
+from featurehub.features import OnStale, State
 from featurehub.runs.judges import RecognizerJudge, judge_called
 from featurehub.store import open_store
 from featurehub.verdicts import DriftReport
@@ -23,17 +29,25 @@ from labeling.judge import WordJudge
 HOOK = HookPoint(layer=1)
 
 
-@pytest.fixture
-def artifact(tmp_path: Path) -> Artifact:
-    """A random SAE of the bundled model's second layer."""
-    folder = tmp_path / "sae"
+def made(
+    folder: Path, name: str, latents: int = 8, hook: HookPoint = HOOK, width: int = 192, **changed: object
+) -> Artifact:
+    """An SAE of the bundled model, changed."""
     folder.mkdir()
-    Dictionary(*(torch.eye(8, 192),) * 2, torch.zeros(8), torch.zeros(192), torch.zeros(8)).save(folder / WEIGHTS)
+    rows, zeros = torch.eye(latents, width), torch.zeros(latents)
+    Dictionary(rows, rows, zeros, torch.zeros(width), zeros).save(folder / WEIGHTS)
     fields = {
-        "name": "one[/x]", "architecture": "batchtopk", "d_model": 192, "d_sae": 8, "k": 2.0, "hook": HOOK,
-        "model": identify(bundled_model(), HOOK), "dataset": {}, "training": {}, "metrics": {}, "created": "2026-01-01",
+        "name": name, "architecture": "batchtopk", "d_model": width, "d_sae": latents, "k": 2.0, "hook": hook,
+        "model": identify(bundled_model(), HOOK).model_copy(update=changed), "dataset": {}, "training": {},
+        "metrics": {}, "created": "2026-01-01",
     }  # fmt: skip
     return seal(folder, fields)
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    """An SAE of the bundled model's second layer."""
+    return made(tmp_path / "sae", "one[/x]")
 
 
 def said(artifact: Artifact, tmp_path: Path, *overrides: str, report: State | None = None, **changed: str) -> str:
@@ -58,7 +72,7 @@ def said(artifact: Artifact, tmp_path: Path, *overrides: str, report: State | No
 @pytest.mark.parametrize(
     ("overrides", "changed", "report", "wanted"),
     [
-        ((), {}, None, r"fresh.*the model is the function"),
+        ((), {}, None, r"SAE one.* at layers\.1\.resid_post: fresh.*the model is the function"),
         (("--dtype",), {}, None, r"not checked.*--dtype"),
         ((), {"config": "other"}, None, r"not checked.*differs.*configuration.*drift check"),
         ((), {"chat_template": "other"}, State.STALE, r"stale.* by report dr_1: measured"),
@@ -76,6 +90,76 @@ def test_what_is_known_of_an_sae_is_said_before_it_is_served(
     wanted: str,
 ) -> None:
     assert re.search(wanted, said(artifact, tmp_path, *overrides, report=report, **changed), re.DOTALL)
+
+
+class Launched(NamedTuple):
+    names: tuple[str, ...] = ("m",)
+    overrides: tuple[str, ...] = ()
+
+
+def launched(
+    artifacts: Sequence[Artifact], registered: Sequence[Artifact], tmp_path: Path, patch: pytest.MonkeyPatch
+) -> tuple[EngineConfig, ServedModel]:
+    """What vLLM's server would be started with."""
+    kept: list[tuple[EngineConfig, ServedModel]] = []
+    patch.setattr(serving, "prepare", lambda model, options: Launched())
+    patch.setattr(
+        serving, "serve", lambda launch, config, told: kept.append((config, ServedModel.model_validate_json(told)))
+    )
+    with closing(open_store(tmp_path / "f.db")) as store, store.write() as writer:
+        for each in registered:
+            writer.put_artifact(each.manifest, each.folder)
+    folders = [each.folder for each in artifacts]
+    serving.serve_model(bundled_model(), folders, str(tmp_path / "f.db"), OnStale.REFUSE, "", ServeOptions())
+    [started] = kept
+    return started
+
+
+def test_several_saes_are_served_in_the_order_in_which_they_were_given(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And held by the engine in that of their hook points; a line is said of each."""
+    late = made(tmp_path / "late", "late", 16, HookPoint(layer=3), whole="other")
+    config, served = launched([late, artifact], [artifact, late], tmp_path, monkeypatch)
+    assert served.saes == (late.manifest.id, artifact.manifest.id)
+    assert [(str(hook.point), [sae.folder for sae in hook.saes]) for hook in config.hooks] == [
+        ("layers.1.resid_post", [artifact.folder]),
+        ("layers.3.resid_post", [late.folder]),
+    ]
+    first, second = (line for line in capsys.readouterr().err.splitlines() if line.startswith("SAE"))
+    assert re.match(r"SAE late at layers\.3\.resid_post: not checked", first)
+    assert re.match(r"SAE one.* at layers\.1\.resid_post: fresh", second)
+
+
+def test_the_same_sae_twice_is_refused_whatever_it_is_called(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = made(tmp_path / "copy", "copy")
+    for twice in ([artifact, artifact], [artifact, copy]):
+        with pytest.raises(InvalidInput, match="is given twice"):
+            launched(twice, [artifact], tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("other", "wanted"),
+    [
+        ({"width": 64, "d_model": 64}, r"other reads a stream of width 64"),
+        ({"hook": HookPoint(layer=9), "layers": 12}, r"other reads layers\.9.*has the layers 0 to 4"),
+        ({"layers": 12}, r"other was trained on \w+ \(LlamaForCausalLM, 12 layers.*one.* on .*, 5 layers"),
+    ],
+)
+def test_saes_of_different_models_are_refused_by_name(
+    other: dict[str, Any], wanted: str, artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = made(tmp_path / "other", "other", 16, **other)
+    with pytest.raises(IncompatibleArtifact, match=wanted):
+        launched([artifact, second], [artifact, second], tmp_path, monkeypatch)
+
+
+def test_each_must_be_registered(artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = made(tmp_path / "late", "late", 16, HookPoint(layer=3))
+    with pytest.raises(ArtifactNotFound, match=r"late is not registered"):
+        launched([artifact, late], [artifact], tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("", WordJudge), ("words", WordJudge), ("recognizer", RecognizerJudge)])

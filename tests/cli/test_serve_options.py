@@ -43,6 +43,15 @@ def test_the_operator_has_the_last_word(tmp_path: Path, monkeypatch: pytest.Monk
     assert shares[-1] == "0.5"
 
 
+def test_an_sae_for_each_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Sequence[Path]] = []
+    monkeypatch.setattr(serve, "serve_model", lambda *given: kept.append(given[1]))
+    monkeypatch.setattr(location, "folder_of", lambda sae, db: tmp_path / sae)
+    command = ["serve", str(tmp_path), "--sae", "one", "--max-model-len", "64", "--sae", "two"]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    assert kept == [[tmp_path / "one", tmp_path / "two"]]
+
+
 def test_other_models_get_what_vllm_gives_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = given_to_vllm([str(tmp_path), "--sae", str(tmp_path)], tmp_path, monkeypatch)
     assert "--gpu-memory-utilization" not in told

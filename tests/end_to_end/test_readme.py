@@ -29,6 +29,7 @@ LONG = (
     "featurehub calibrate",
     "featurehub saes import",
     "featurehub saes eval",
+    "featurehub saes serve",
     "featurehub transcoder",
     "featurehub demo train",
     "featurehub demo siblings",

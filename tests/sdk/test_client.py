@@ -82,6 +82,18 @@ class TestChat:
         assert (labelled["label"], bare["label"]) == ("banking: loan", "")
         assert [read.top_k for read in sent(server).reads] == [2]
 
+    @pytest.mark.parametrize("as_list", [True, False])
+    def test_activations_of_features(self, client: Client, server: Any, as_list: bool) -> None:
+        features = ["banking", client.features.search("formal tone")[0]]
+        asked: Any = features if as_list else {"top_k": 1, "sae": "demo-l2", "features": features}
+        server.engine.default = reading((3, {2: 1.5, 1: 0.5}))
+        answer = client.chat.completions.create(model="demo", messages=MESSAGES, return_activations=asked)
+        assert answer.model_extra is not None
+        [read] = sent(server).reads
+        assert (read.top_k, read.latents) == (0 if as_list else 1, (1, 2))
+        [token] = answer.model_extra["featurehub"]["activations"]
+        assert [each["activation"] for each in token["features"]] == [1.5, 0.5]
+
     def test_openais_other_ways_to_ask(self, client: Client, server: Any) -> None:
         class Story(BaseModel):
             title: str

@@ -1,0 +1,79 @@
+"""A request that uses one SAE is answered by an engine with several, bit by bit, as by an engine with that one.
+
+In eager mode, a request at a time, so that the same shapes run.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from featurehub.conditions import Op
+from featurehub.demo.bundle import bundled_model
+from featurehub.edits import Condition, LatentEdit, Read, Steering, When
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.offline import Engine, EngineOptions, Sampling
+from featurehub.features import Mode
+from featurehub.report import SteerReport
+from tests.engine.mixes import EARLY, LATE, SAES
+from tests.engine.world import hooked
+
+pytestmark = pytest.mark.engine
+
+PROMPT = list(range(20, 60))
+SAMPLING = Sampling(temperature=0.7, max_tokens=24, seed=5)
+POINTS = {"a": EARLY, "c": LATE}
+ALONE = {name: {point: {name: SAES[point][name]}} for name, point in POINTS.items()}
+
+
+class Answer(NamedTuple):
+    token_ids: list[int]
+    report: SteerReport
+    stream: Tensor
+
+
+def steerings(sae: str) -> list[Steering]:
+    """Of one SAE: every mode, a condition, and what it reads."""
+    when = When(conditions=(Condition(sae=sae, latent=5, op=Op.ABOVE, value=1.0),))
+    edits = (
+        LatentEdit(sae=sae, latent=3, mode=Mode.NUDGE, value=40.0),
+        LatentEdit(sae=sae, latent=7, mode=Mode.PIN, value=20.0),
+        LatentEdit(sae=sae, latent=9, mode=Mode.MUL, value=2.0, when=when),
+    )
+    return [
+        Steering(edits=edits[:1]),
+        Steering(edits=edits),
+        Steering(edits=edits[1:], reads=(Read(sae=sae, top_k=4, latents=(1,)),)),
+    ]
+
+
+def answers(engine: Engine, sae: str) -> list[Answer]:
+    found = []
+    for i, steering in enumerate(steerings(sae)):
+        asked = steering.model_copy(update={"report": f"{sae}{i}", "capture": (str(POINTS[sae]),)})
+        [output] = engine.run([PROMPT], [asked], SAMPLING)
+        [[stream]] = engine.llm.collective_rpc("featurehub_captured", args=([asked.report], str(POINTS[sae])))
+        [report] = engine.reports([asked])
+        assert report is not None
+        assert not report.lost(asked)
+        found.append(Answer(list(output.outputs[0].token_ids), report.model_copy(update={"requests": ()}), stream))
+    return found
+
+
+def run(config: EngineConfig, *saes: str) -> dict[str, list[Answer]]:
+    with Engine(bundled_model(), config, EngineOptions(max_num_seqs=4)) as engine:
+        return {sae: answers(engine, sae) for sae in saes}
+
+
+def test_an_sae_that_a_request_does_not_mention_does_nothing_to_it(tmp_path: Path) -> None:
+    """Answers, streams, doses and activations are equal, not merely close. ``b`` shares the hook point of ``a``."""
+    together = run(hooked(tmp_path / "all", SAES), *POINTS)
+    for sae, alone in ALONE.items():
+        for one, other in zip(run(hooked(tmp_path / sae, alone), sae)[sae], together[sae], strict=True):
+            assert one.token_ids == other.token_ids
+            assert torch.equal(one.stream, other.stream)
+            assert one.report.model_copy(update={"reached": {}}) == other.report.model_copy(update={"reached": {}})
+    plain = [answer.token_ids for answer in together["a"]]
+    assert len({tuple(each) for each in (*plain, *(answer.token_ids for answer in together["c"]))}) == 6
