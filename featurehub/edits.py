@@ -1,16 +1,20 @@
 """Edits as the engine runs them: latents and raw numbers instead of names and weights.
 
 A *steering* is everything that one request asks of the hooks. It crosses into vLLM as one canonical JSON string.
+
+These are msgspec's structs: a worker may read hundreds of them in one step, which takes pydantic several times as long.
+Types and bounds are checked where one is read (``Steering.read``), as every request's is at admission.
 """
 
 import hashlib
+from typing import Annotated, Self
 
-from pydantic import Field
+import msgspec
+from msgspec import Meta, Struct
 
 from featurehub.conditions import Op, Positions
 from featurehub.features import Mode
 from featurehub.seals import SEAL_LENGTH, Maker, is_sealed, make_seal
-from featurehub.settings import Frozen
 
 __all__ = [
     "LARGEST",
@@ -35,8 +39,14 @@ TOP_K_MAX = 64
 LARGEST = 1e9
 """Largest |value| of an edit: any sum of such edits has a finite length in float32, so that the guard can scale it."""
 
+Latent = Annotated[int, Meta(ge=0)]
 
-class Condition(Frozen):
+
+class Value(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of what crosses into the engine: immutable, and without unknown keys where it is read."""
+
+
+class Condition(Value, frozen=True, kw_only=True):
     """Whether a latent's activation, in the stream that reaches its hook point, is above or below ``value``.
 
     Attributes:
@@ -48,13 +58,13 @@ class Condition(Frozen):
     """
 
     sae: str = ""
-    latent: int = Field(ge=0)
+    latent: Latent
     op: Op = Op.ABOVE
     value: float
     so_far: bool = False
 
 
-class When(Frozen):
+class When(Value, frozen=True, kw_only=True):
     """Several conditions combined.
 
     Attributes:
@@ -62,11 +72,11 @@ class When(Frozen):
         any: Whether one of them is enough; otherwise all must hold.
     """
 
-    conditions: tuple[Condition, ...] = Field(min_length=1)
+    conditions: Annotated[tuple[Condition, ...], Meta(min_length=1)]
     any: bool = False
 
 
-class LatentEdit(Frozen):
+class LatentEdit(Value, frozen=True, kw_only=True):
     """One edit as the forward pass runs it.
 
     Attributes:
@@ -80,7 +90,7 @@ class LatentEdit(Frozen):
     """
 
     sae: str = ""
-    latent: int = Field(ge=0)
+    latent: Latent
     mode: Mode
     value: float = 0.0
     when: When | None = None
@@ -91,7 +101,7 @@ class LatentEdit(Frozen):
         return (self.mode, self.value) in ((Mode.NUDGE, 0.0), (Mode.MUL, 1.0))
 
 
-class Abort(Frozen):
+class Abort(Value, frozen=True, kw_only=True):
     """Ends the generation after the first token, at these positions, at which ``when`` holds.
 
     Attributes:
@@ -100,12 +110,12 @@ class Abort(Frozen):
         positions: The tokens that are watched.
     """
 
-    event: str = Field(min_length=1, max_length=200)
+    event: Annotated[str, Meta(min_length=1, max_length=200)]
     when: When
     positions: Positions = Positions.ALL
 
 
-class Read(Frozen):
+class Read(Value, frozen=True, kw_only=True):
     """Which activations of one SAE to report for every token.
 
     Attributes:
@@ -115,11 +125,11 @@ class Read(Frozen):
     """
 
     sae: str = ""
-    top_k: int = Field(default=0, ge=0, le=TOP_K_MAX)
-    latents: tuple[int, ...] = Field(default=(), max_length=256)
+    top_k: Annotated[int, Meta(ge=0, le=TOP_K_MAX)] = 0
+    latents: Annotated[tuple[int, ...], Meta(max_length=256)] = ()
 
 
-class Steering(Frozen):
+class Steering(Value, frozen=True, kw_only=True):
     """All that one request asks of the hooks, in the canonical form that crosses into the engine.
 
     Attributes:
@@ -137,7 +147,7 @@ class Steering(Frozen):
 
     edits: tuple[LatentEdit, ...] = ()
     positions: Positions = Positions.ALL
-    dose_max: float = Field(default=1.0, gt=0.0)
+    dose_max: Annotated[float, Meta(gt=0.0)] = 1.0
     aborts: tuple[Abort, ...] = ()
     reads: tuple[Read, ...] = ()
     capture: tuple[str, ...] = ()
@@ -172,13 +182,18 @@ class Steering(Frozen):
         named = (*self.edits, *self.reads, *self.conditions())
         return {each.sae for each in named}
 
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """The steering that a JSON says. Raises msgspec.DecodeError where it says none, or a value is out of bounds."""
+        return msgspec.json.decode(text, type=cls)
+
     def to_json(self) -> str:
-        """The steering as canonical JSON, with its seal; what is None is left out."""
-        return self.model_dump_json(exclude_none=True)
+        """The steering as canonical JSON, with its seal."""
+        return msgspec.json.encode(self).decode()
 
     def to_sealed(self, maker: Maker) -> str:
         """The canonical JSON with the seal of whoever made it, which ``is_sealed_text`` knows."""
-        text = (self.model_copy(update={"seal": ""}) if self.seal else self).to_json()
+        text = (msgspec.structs.replace(self, seal="") if self.seal else self).to_json()
         return f"{text[: -len(END)]}{make_seal(text, maker)}{END}"
 
     def to_request(self) -> str:

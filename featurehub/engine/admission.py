@@ -20,6 +20,8 @@ import hashlib
 import secrets
 from typing import Any
 
+from msgspec.structs import replace
+
 from featurehub.edits import Steering, digest_of
 from featurehub.engine.checks import carried, check, prompt_len
 from featurehub.engine.config import KEY, VERSION, EngineConfig
@@ -65,7 +67,7 @@ def complete(steering: Steering, request: Any, eos_token_id: int | None) -> Stee
     filled: dict[str, Any] = {"nonce": secrets.token_hex(16), "seal": ""}
     if steering.aborts:
         filled["stop_token"] = make_stoppable(request.sampling_params, eos_token_id)
-    return steering.model_copy(update=filled)
+    return replace(steering, **filled)
 
 
 def salt(request: Any, steering: Steering | None, text: str, config: EngineConfig) -> str | None:

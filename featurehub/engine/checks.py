@@ -1,18 +1,20 @@
 """Whether the engine can do what a request's steering asks: checked by the frontend at admission, and by the worker."""
 
-import json
 from collections.abc import Iterable, Mapping, Set
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from pydantic import ValidationError
+from msgspec import DecodeError
+from msgspec.structs import replace
 
-from featurehub.edits import LARGEST, LatentEdit, Steering, is_sealed_text
+from featurehub.edits import LARGEST, Condition, LatentEdit, Read, Steering, When, is_sealed_text
 from featurehub.engine.config import KEY, EngineConfig, SaeConfig
 from featurehub.errors import InvalidEdit
 from featurehub.seals import Maker
-from featurehub.settings import reason
 
 __all__ = ["Carried", "carried", "check", "prompt_len"]
+
+
+T = TypeVar("T", LatentEdit, Read, Condition)
 
 
 class Carried(NamedTuple):
@@ -43,9 +45,9 @@ def carried(extra_args: dict[str, Any] | None) -> Carried | None:
     if not isinstance(text, str):
         raise InvalidEdit(f"extra_args.{KEY} must be a steering as a JSON string, not {type(text).__name__}", param=KEY)
     try:
-        return Carried(Steering.model_validate_json(text), text)
-    except ValidationError as error:
-        raise InvalidEdit(f"extra_args.{KEY} is not a steering: {reason(error)}", param=KEY) from None
+        return Carried(Steering.read(text), text)
+    except DecodeError as error:
+        raise InvalidEdit(f"extra_args.{KEY} is not a steering: {error}", param=KEY) from None
 
 
 def check(steering: Steering, config: EngineConfig) -> Steering:
@@ -87,11 +89,22 @@ def named(steering: Steering, unknown: Set[str], saes: Mapping[str, SaeConfig]) 
         missing = min(unknown) or "(the first)"
         raise InvalidEdit(f"this engine does not hold the SAE {missing}; it holds {', '.join(saes) or 'none'}")
     first = next(iter(saes))
+    return replace(
+        steering,
+        edits=tuple(replace(filled(edit, first), when=edit.when and at(edit.when, first)) for edit in steering.edits),
+        aborts=tuple(replace(abort, when=at(abort.when, first)) for abort in steering.aborts),
+        reads=tuple(filled(read, first) for read in steering.reads),
+    )
 
-    def fill(fields: dict[str, Any]) -> dict[str, Any]:
-        return {**fields, "sae": first} if fields.get("sae") == "" else fields
 
-    return Steering.model_validate(json.loads(steering.to_json(), object_hook=fill))
+def at(when: When, sae: str) -> When:
+    """A condition whose nameless SAE is this one."""
+    return replace(when, conditions=tuple(filled(each, sae) for each in when.conditions))
+
+
+def filled(each: T, sae: str) -> T:
+    """An edit, read or condition whose nameless SAE is this one."""
+    return each if each.sae else replace(each, sae=sae)
 
 
 def check_latents(latents: Iterable[int], sae: SaeConfig) -> None:

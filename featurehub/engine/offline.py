@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from featurehub.artifacts.manifest import HookPoint
@@ -219,7 +220,7 @@ class Engine:
     def capture_group(self, asked: Sequence[tuple[list[int], Steering]], *points: HookPoint) -> list[Tensor]:
         """``capture`` for no more documents than the worker can keep the streams of."""
         names = tuple(map(str, points or [self.config.hooks[0].point]))
-        keyed = [s.model_copy(update={"report": f"capture-{next(self.keys)}", "capture": names}) for _, s in asked]
+        keyed = [replace(s, report=f"capture-{next(self.keys)}", capture=names) for _, s in asked]
         self.run([document for document, _ in asked], keyed, Sampling(temperature=0.0, max_tokens=1))
         for steering, report in zip(keyed, self.reports(keyed), strict=True):
             checked(steering, report)
@@ -246,7 +247,7 @@ class Engine:
             InvalidEdit: A steering asks for something that the engine cannot do.
             SteeringLost: Steering did not run over every token that it should have, or activations were dropped.
         """
-        keyed = [s and s.model_copy(update={"report": f"generate-{next(self.keys)}"}) for s in steerings]
+        keyed = [s and replace(s, report=f"generate-{next(self.keys)}") for s in steerings]
         # In groups: a worker drops the oldest reports beyond as many as this.
         for start in range(0, len(prompts), REPORTS_KEPT):
             group = slice(start, start + REPORTS_KEPT)

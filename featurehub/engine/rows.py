@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -202,7 +203,7 @@ class Rows:
         steering = self.steerings[row]
         self.forget_key(row, steering.report)
         self.stop_reading(row)
-        self.steerings[row] = steering.model_copy(update={"report": ""})
+        self.steerings[row] = replace(steering, report="")
 
     def reading_now(self) -> int:
         """How many requests read activations."""

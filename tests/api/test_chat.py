@@ -34,7 +34,7 @@ def ask(client: TestClient, features: object = None, status: int = 200, **more: 
 
 def steering(request: EchoRequest) -> Steering:
     assert request.vllm_xargs is not None
-    return Steering.model_validate_json(request.vllm_xargs["featurehub"])
+    return Steering.read(request.vllm_xargs["featurehub"])
 
 
 @pytest.mark.parametrize("keys", [{}, {"features": {}}, {"features": None}, {"steer": {"positions": "all"}}])

@@ -31,7 +31,7 @@ def ask(client: TestClient, status: int = 200, **body: Any) -> dict[str, Any]:
 
 def sent(echoed: Echoes) -> Steering:
     assert echoed[-1].vllm_xargs is not None
-    return Steering.model_validate_json(echoed[-1].vllm_xargs["featurehub"])
+    return Steering.read(echoed[-1].vllm_xargs["featurehub"])
 
 
 def test_a_value_is_a_share_of_the_largest_activation(client: TestClient, echoed: Echoes) -> None:

@@ -119,7 +119,7 @@ def test_edits_travel_in_vllms_sampling_parameters(client: TestClient, handler: 
     assert answer["featurehub"]["steered_tokens"] == 7
     (request,) = handler.requests
     carried = request.to_sampling_params(16, {}).extra_args["featurehub"]
-    assert Steering.model_validate_json(carried).edits[0].value == 2.0
+    assert Steering.read(carried).edits[0].value == 2.0
     assert request.model_extra == {}
     type(request).model_validate(CHAT | {"cache_salt": request.cache_salt, "vllm_xargs": request.vllm_xargs})
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from msgspec.structs import asdict
 
 from api.engine import FakeEngine
 from api.fake import create_fake_app
@@ -52,7 +53,7 @@ def ask(client: TestClient, status: int = 200, **keys: Any) -> dict[str, Any]:
 
 
 def steering(client: TestClient) -> Steering:
-    return Steering.model_validate_json(client.app.state.echoed[-1].vllm_xargs["featurehub"])  # type: ignore[attr-defined]
+    return Steering.read(client.app.state.echoed[-1].vllm_xargs["featurehub"])  # type: ignore[attr-defined]
 
 
 def both(first: object = None, other: object = None, **more: object) -> dict[str, Any]:
@@ -194,7 +195,7 @@ def test_edits_of_generated_tokens_may_run_over_none_but_are_reported(client: Te
 def test_activations_of_one_sae(client: TestClient, engine: FakeEngine) -> None:
     engine.default = read_of(OTHER_SAE)
     ours = ask(client, return_activations={"top_k": 2, "sae": "other"})["featurehub"]
-    assert [each.model_dump() for each in steering(client).reads] == [{"sae": OTHER_SAE, "top_k": 2, "latents": ()}]
+    assert [asdict(each) for each in steering(client).reads] == [{"sae": OTHER_SAE, "top_k": 2, "latents": ()}]
     assert [each["sae"] for each in ours["activations"]] == [OTHER_SAE]
     assert [each["id"] for each in ours["saes"]] == [OTHER_SAE]
 

@@ -33,6 +33,7 @@ import torch
 from cuda_cost import check_cost
 from cuda_kernel import MIXED, check_kernel
 from cuda_loop import check_loop
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -215,7 +216,7 @@ def hugging_face(check: Check, documents: list[list[int]]) -> float:
 
 
 def check_pressure(check: Check) -> Results:
-    steerings = [STEERED.model_copy(update={"positions": Positions.GENERATED})] * 12
+    steerings = [replace(STEERED, positions=Positions.GENERATED)] * 12
     with check.engine(enforce_eager=True) as engine:
         roomy = ask(engine, list(steerings), tokens=64)
     pressed = {"max_num_seqs": 6, "max_num_batched_tokens": 7, "num_gpu_blocks_override": 8, "block_size": 32}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.dictionary import Dictionary
@@ -51,7 +52,7 @@ def kernel_error(d_model: int, dtype: torch.dtype, device: str) -> float:
     hidden, residual = (torch.randn(16, d_model, device=device).to(dtype) for _ in range(2))
     x = hidden.float() + residual.float()
     hook.run(hidden, residual)
-    named = [edit.model_copy(update={"sae": "k"}) for edit in MIXED]
+    named = [replace(edit, sae="k") for edit in MIXED]
     wanted = torch.stack([steer_token(row, {"k": dictionary}, named, 0.5).x for row in x.cpu()])
     error = float((residual.cpu().float() - wanted).abs().max())
     bound = float(wanted.abs().max()) * max(torch.finfo(dtype).eps, 1e-5)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from vllm import SamplingParams
 from vllm.v1.engine import EngineCoreRequest
 
@@ -47,7 +48,7 @@ def batch_of(ids: Sequence[str], tokens: Sequence[int], buffer: torch.Tensor) ->
 def new_request(steering: Steering, name: str) -> Any:
     """vLLM's ``NewRequestData`` of a request that passed admission."""
     asked = not steering.is_nothing
-    carried = {KEY: steering.model_copy(update={"nonce": name}).to_sealed(Maker.ADMISSION)} if asked else None
+    carried = {KEY: replace(steering, nonce=name).to_sealed(Maker.ADMISSION)} if asked else None
     return SimpleNamespace(
         req_id=name, prompt_token_ids=[1] * PROMPT, num_computed_tokens=0,
         sampling_params=SamplingParams(extra_args=carried),

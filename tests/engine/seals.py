@@ -1,5 +1,7 @@
 """Seals of steerings as objects, written out again for each: the naive twin of seals that are read off the text."""
 
+from msgspec.structs import replace
+
 from featurehub.edits import Steering
 from featurehub.seals import Maker, is_sealed, make_seal
 
@@ -8,7 +10,7 @@ __all__ = ["has_seal", "sealed"]
 
 def sealed(steering: Steering, maker: Maker) -> Steering:
     """A copy with the seal of whoever made it."""
-    return steering.model_copy(update={"seal": make_seal(unsealed(steering), maker)})
+    return replace(steering, seal=make_seal(unsealed(steering), maker))
 
 
 def has_seal(steering: Steering, maker: Maker) -> bool:
@@ -18,4 +20,4 @@ def has_seal(steering: Steering, maker: Maker) -> bool:
 
 def unsealed(steering: Steering) -> str:
     """The text that a seal covers: the canonical JSON with an empty seal."""
-    return steering.model_copy(update={"seal": ""}).to_json()
+    return replace(steering, seal="").to_json()

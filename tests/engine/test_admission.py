@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from vllm.lora.request import LoRARequest
 from vllm.sampling_params import SamplingParams, StructuredOutputsParams
 from vllm.v1.engine import EngineCoreRequest
@@ -23,7 +24,7 @@ NUDGE = Steering(edits=(LatentEdit(latent=3, mode=Mode.NUDGE, value=5.0),))
 GUARD = Steering(aborts=(Abort(event="e", when=When(conditions=(Condition(latent=1, value=0.5),))),))
 READ = Steering(reads=(Read(top_k=2),), report="r")
 SO_FAR = When(conditions=(Condition(latent=1, value=0.5, so_far=True),))
-LASTING = Steering(edits=(NUDGE.edits[0].model_copy(update={"when": SO_FAR}),))
+LASTING = Steering(edits=(replace(NUDGE.edits[0], when=SO_FAR),))
 CAPTURE = Steering(capture=("layers.1.resid_post",), report="r")
 
 
@@ -51,7 +52,7 @@ def salted(config: EngineConfig, *args: Any, **kwargs: Any) -> str | None:
 
 def carried_by(made: EngineCoreRequest) -> Steering:
     assert made.sampling_params is not None
-    return Steering.model_validate_json((made.sampling_params.extra_args or {})[KEY])
+    return Steering.read((made.sampling_params.extra_args or {})[KEY])
 
 
 def test_requests_that_ask_for_nothing_share_blocks_with_all_of_their_tenant_that_do(config: EngineConfig) -> None:
@@ -68,13 +69,13 @@ def test_a_client_that_names_the_salt_of_steered_blocks_does_not_share_them(conf
 
 
 def test_equal_steerings_share_blocks_and_nothing_else_does(config: EngineConfig) -> None:
-    named = NUDGE.model_copy(update={"edits": (NUDGE.edits[0].model_copy(update={"sae": "a"}),), "report": "other"})
+    named = replace(NUDGE, edits=(replace(NUDGE.edits[0], sae="a"),), report="other")
     assert salted(config, NUDGE) == salted(config, named, name="two")
     other = [
         salted(config, NUDGE, salt="tenant"),
         salted(config.model_copy(update={"weights": "w2"}), NUDGE),
-        salted(config, NUDGE.model_copy(update={"dose_max": 0.5})),
-        salted(config, NUDGE.model_copy(update={"edits": (NUDGE.edits[0].model_copy(update={"sae": "b"}),)})),
+        salted(config, replace(NUDGE, dose_max=0.5)),
+        salted(config, replace(NUDGE, edits=(replace(NUDGE.edits[0], sae="b"),))),
         None,
     ]
     assert len({salted(config, NUDGE), *other}) == 6
@@ -84,7 +85,7 @@ def test_equal_steerings_share_blocks_and_nothing_else_does(config: EngineConfig
 def test_blocks_are_shared_across_prompts_where_the_end_of_a_prompt_changes_nothing(config: EngineConfig) -> None:
     """In a chat's next turn, tokens of the last answer are prompt."""
     for positions in Positions:
-        steering = NUDGE.model_copy(update={"positions": positions})
+        steering = replace(NUDGE, positions=positions)
         assert salted(config, steering, tokens=5) == salted(config, steering, tokens=5)
         assert (salted(config, steering, tokens=5) == salted(config, steering, tokens=9)) is (positions == "all")
 
@@ -128,8 +129,8 @@ def test_every_admission_is_sealed_and_tells_requests_of_one_id_apart(config: En
 def test_a_steering_that_a_client_wrote_is_refused_whatever_it_claims(config: EngineConfig) -> None:
     """As ``extra_args`` of any route that takes whole sampling parameters."""
     good = sealed(NUDGE, Maker.REQUEST)
-    stolen = good.model_copy(update={"dose_max": 1000.0})
-    wrong = NUDGE.model_copy(update={"seal": "ä"})
+    stolen = replace(good, dose_max=1000.0)
+    wrong = replace(NUDGE, seal="ä")
     for forged in (NUDGE, CAPTURE, Steering(), stolen, wrong, sealed(NUDGE, Maker.ADMISSION)):
         with pytest.raises(InvalidEdit, match="name features in the request's body"):
             admit(request(forged.to_json()), config, EOS)
@@ -142,8 +143,8 @@ def test_a_steering_that_a_client_wrote_is_refused_whatever_it_claims(config: En
         ("not json", EOS, {}, "is not a steering"),
         (7, EOS, {}, "JSON string"),
         ('{"edits": [{"latent": 1, "mode": "nudge", "value": 1, "strange": 1}]}', EOS, {}, "strange"),
-        (NUDGE.model_copy(update={"edits": NUDGE.edits * 7}), EOS, {}, "7 edits"),
-        (READ.model_copy(update={"report": ""}), EOS, {}, "report key"),
+        (replace(NUDGE, edits=NUDGE.edits * 7), EOS, {}, "7 edits"),
+        (replace(READ, report=""), EOS, {}, "report key"),
         (READ, EOS, {"n": 2}, "n = 1"),
         (GUARD, None, {}, "end-of-sequence"),
         (GUARD, EOS, {"ignore_eos": True}, "end-of-sequence"),

@@ -5,6 +5,7 @@ import gc
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from vllm import SamplingParams, TokensPrompt
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
@@ -82,7 +83,7 @@ async def blocks_are_shared_by_those_who_ask_for_the_same(frontend: Frontend) ->
 async def tokens_of_the_last_answer_are_prompt_in_the_next_turn(frontend: Frontend) -> None:
     """Where edits heed that, its blocks are not what the turn needs; the same turn asked again finds its own."""
     for positions in (Positions.GENERATED, Positions.PROMPT):
-        steering = STEERED.model_copy(update={"positions": positions})
+        steering = replace(STEERED, positions=positions)
         await frontend.llm.reset_prefix_cache()
         answer, _ = await frontend.checked(PROMPT, steering)
         turn = PROMPT + answer
@@ -131,7 +132,7 @@ async def what_did_not_come_through_admission_is_not_steered_and_says_so(fronten
 
 
 async def what_the_engine_cannot_do_is_refused(frontend: Frontend) -> None:
-    beyond = STEERED.model_copy(update={"edits": (STEERED.edits[0].model_copy(update={"latent": 99_999}),)})
+    beyond = replace(STEERED, edits=(replace(STEERED.edits[0], latent=99_999),))
     with pytest.raises(InvalidEdit, match="latent 99999") as refused:
         await frontend.ask(PROMPT, beyond)
     assert isinstance(refused.value, VLLMClientError)  # vLLM's own server answers 400.

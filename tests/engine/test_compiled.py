@@ -77,7 +77,7 @@ when = When(conditions=(Condition(latent=1, op=Op.ABOVE, value=1e6),))
 nudge = LatentEdit(latent=3, mode=Mode.NUDGE, value=300.0)
 asked = {
     "edit": Steering(edits=(nudge,)),
-    "conditional": Steering(edits=(nudge.model_copy(update={"when": when}),)),
+    "conditional": Steering(edits=(replace(nudge, when=when),)),
     "generated": Steering(edits=(nudge,), positions="generated"),
     "abort": Steering(aborts=(Abort(event="e", when=when),)),
     "nothing": None,

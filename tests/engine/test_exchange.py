@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.conditions import Op, Positions
@@ -133,7 +134,7 @@ def test_a_request_whose_sae_went_reports_that_and_the_next_in_its_row_does_not(
     give(world.hooks, world_config.only("ac"))
     assert "taken away" in world.report(0).lost(world.steerings[0])
     world.hooks.release(world.rows[0])
-    after = STEERINGS[0].model_copy(update={"report": "after"})
+    after = replace(STEERINGS[0], report="after")
     assert world.hooks.admit(after, 3) == world.rows[0]
     report = world.hooks.report("after")
     assert report is not None

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from featurehub.conditions import Op, Positions
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
@@ -75,14 +76,14 @@ def test_256_distinct_edit_sets_run_side_by_side(world_config: EngineConfig, dty
     assert not world.hooks.rows.free
 
 
-def only(config: EngineConfig, *edits: LatentEdit, tokens: int = 3, **fields: object) -> World:
-    world = World(config, [Steering.model_validate({"edits": edits, **fields})], tokens, torch.float32)
+def only(config: EngineConfig, *edits: LatentEdit, tokens: int = 3, **fields: float) -> World:
+    world = World(config, [Steering(edits=edits, **fields)], tokens, torch.float32)
     world.step([Chunk(0, 0, tokens)])
     return world
 
 
 def test_the_largest_value_that_is_accepted_keeps_the_stream_finite(world_config: EngineConfig) -> None:
-    report = only(world_config, NUDGE.model_copy(update={"value": 1e9}), dose_max=0.25).report(0)
+    report = only(world_config, replace(NUDGE, value=1e9), dose_max=0.25).report(0)
     assert report.clipped == 3
     assert report.dose_max == pytest.approx(0.25, rel=1e-5)
 
@@ -110,7 +111,7 @@ def test_a_single_tensor_is_the_stream_itself(world_config: EngineConfig) -> Non
 def test_a_freed_row_is_as_if_it_had_never_been_used(world_config: EngineConfig) -> None:
     """After everything that a request can ask for."""
     fired = when(Condition(sae="a", latent=1, value=0.0, so_far=True))
-    everything = (NUDGE, PIN, ABLATE, NUDGE.model_copy(update={"when": fired}))
+    everything = (NUDGE, PIN, ABLATE, replace(NUDGE, when=fired))
     world = only(world_config, *everything, aborts=[Abort(event="e", when=fired)])
     world.preempt(0)
     fresh = HookSet(world_config, max_reqs=1, max_tokens=TOKENS, d_model=D_MODEL)
@@ -142,7 +143,7 @@ def test_rows_in_use_are_distinct_and_all_come_back(world_config: EngineConfig, 
 
 def test_reports_of_requests_with_one_key_add_up(world_config: EngineConfig) -> None:
     world = World(world_config, [Steering(edits=(NUDGE,))] * 2, 4, torch.float32)
-    world.steerings = [s.model_copy(update={"report": "shared"}) for s in world.steerings]
+    world.steerings = [replace(s, report="shared") for s in world.steerings]
     world.step([Chunk(0, 0, 3), Chunk(1, 0, 1)])
     world.preempt(0)
     report = world.hooks.report("shared")
@@ -183,7 +184,7 @@ def test_a_token_that_the_op_never_saw_makes_the_report_incomplete(world_config:
     assert (report.seen_tokens, report.expected_tokens) == (3, 6)
 
 
-@pytest.mark.parametrize("second", [PIN.model_copy(update={"latent": 7}), PIN.model_copy(update={"sae": "a"}), NUDGE])
+@pytest.mark.parametrize("second", [replace(PIN, latent=7), replace(PIN, sae="a"), NUDGE])
 def test_a_row_s_next_request_is_steered_by_its_own_edits(world_config: EngineConfig, second: LatentEdit) -> None:
     """The world holds each step against the reference; both requests run alone, one token at a time, in one row."""
     world = World(world_config, [Steering(edits=(PIN,)), Steering(edits=(second,))], 4, torch.float32)
@@ -207,14 +208,14 @@ def test_reports_that_nobody_fetches_are_bounded(world_config: EngineConfig) -> 
     ("steering", "named"),
     [
         (Steering(edits=(NUDGE,) * (K + 1)), f"{K + 1} edits"),
-        (Steering(edits=(NUDGE.model_copy(update={"latent": D_SAE}),)), f"latent {D_SAE}"),
-        (Steering(edits=(NUDGE.model_copy(update={"value": 1e39}),)), "1e\\+39"),
-        (Steering(edits=(NUDGE.model_copy(update={"sae": "z"}),)), "SAE z"),
+        (Steering(edits=(replace(NUDGE, latent=D_SAE),)), f"latent {D_SAE}"),
+        (Steering(edits=(replace(NUDGE, value=1e39),)), "1e\\+39"),
+        (Steering(edits=(replace(NUDGE, sae="z"),)), "SAE z"),
         (Steering(reads=(Read(sae="a", latents=(D_SAE,)),), report="r"), f"latent {D_SAE}"),
         (Steering(reads=(Read(sae="a", top_k=1),)), "report key"),
         (Steering(capture=("layers.9.resid_post",), report="r"), "layers.9.resid_post"),
         (
-            Steering(edits=(NUDGE.model_copy(update={"when": when(Condition(sae="c", latent=1, value=0.0))}),)),
+            Steering(edits=(replace(NUDGE, when=when(Condition(sae="c", latent=1, value=0.0))),)),
             "reaches later",
         ),
         (
@@ -238,7 +239,7 @@ def test_conditions_decide_where_an_edit_is_in_force(world_config: EngineConfig,
     """The reference itself, against activations read by hand."""
     pairs = [Condition(sae="a", latent=i, op=Op.ABOVE, value=0.5, so_far=so_far) for i in (1, 2)]
     decided = When(conditions=tuple(pairs), any=any_of)
-    world = only(world_config, NUDGE.model_copy(update={"when": decided}), tokens=12, dose_max=1000.0)
+    world = only(world_config, replace(NUDGE, when=decided), tokens=12, dose_max=1000.0)
     x = whole_stream(0, 0, 12)
     met = DICTIONARIES[POINTS[0]]["a"].encode(x)[:, [1, 2]] > 0.5
     met = met.cummax(0).values if so_far else met

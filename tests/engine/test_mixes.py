@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from vllm import RequestOutput, TokensPrompt
 
 from featurehub.conditions import Positions
@@ -68,7 +69,7 @@ def run(engine: Engine, asked: Sequence[Asked]) -> list[Answered]:
     while len(done) < len(asked):
         while waiting and (asked[waiting[0]].arrival <= step or not core.has_unfinished_requests()):
             i = waiting.pop(0)
-            steering = asked[i].steering.model_copy(update={"report": keys[i]})
+            steering = replace(asked[i].steering, report=keys[i])
             core.add_request(
                 keys[i], TokensPrompt(prompt_token_ids=list(asked[i].prompt)), params_of(steering, MAX_TOKENS)
             )
@@ -101,7 +102,7 @@ def burst() -> list[Asked]:
     nudge = LatentEdit(sae="a", latent=3, mode=Mode.NUDGE, value=20.0)
     steerings = [
         Steering(edits=(nudge,), positions=Positions.GENERATED),
-        Steering(edits=(nudge.model_copy(update={"when": lasting}),)),
+        Steering(edits=(replace(nudge, when=lasting),)),
         Steering(edits=(LatentEdit(sae="c", latent=9, mode=Mode.PIN, value=60.0), nudge)),
         Steering(edits=(nudge,), reads=(Read(sae="c", top_k=3), Read(sae="a", latents=(1, 2)))),
         Steering(edits=(nudge,), positions=Positions.PROMPT),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from torch import Tensor
 
 from featurehub.activations import PackedActivations
@@ -78,7 +79,7 @@ def test_requests_that_share_a_key_are_never_merged(world_config: EngineConfig, 
     """The prompts of one list, say: in one step or in different ones, in chunks, preempted in between."""
     with patch("featurehub.engine.reading.TOKENS_TOGETHER", together):
         world = World(world_config, [Steering(reads=(Read(sae="a", top_k=4),))] * 2, 4, torch.float32)
-        world.steerings = [s.model_copy(update={"report": "shared"}) for s in world.steerings]
+        world.steerings = [replace(s, report="shared") for s in world.steerings]
         world.step([Chunk(0, 0, 2), Chunk(1, 0, 3)])
         world.preempt(1)
         world.step([Chunk(0, 2, 2)])
@@ -95,7 +96,7 @@ def test_requests_that_share_a_key_are_never_merged(world_config: EngineConfig, 
 def test_a_report_is_of_the_requests_that_ran_each_counted_once(world_config: EngineConfig) -> None:
     """A preempted request keeps its number; one that was never admitted has none."""
     world = World(world_config, [Steering(edits=(NUDGE,))] * 3, 4, torch.float32)
-    world.steerings = [s.model_copy(update={"report": "shared"}) for s in world.steerings]
+    world.steerings = [replace(s, report="shared") for s in world.steerings]
     for position in range(3):
         world.step([Chunk(0, position, 1), Chunk(1, position, 1)])
         world.preempt(0)
@@ -121,7 +122,7 @@ def test_what_a_request_reads_after_its_report_was_fetched_is_not_kept(world_con
 def test_a_report_survives_the_wire(world_config: EngineConfig) -> None:
     """As vLLM sends it: through msgpack."""
     reads = (Read(sae="a", top_k=2, latents=(5,)), Read(sae="b", latents=(1, 2)))
-    conditional = NUDGE.model_copy(update={"when": When(conditions=(Condition(sae="a", latent=1, value=0.0),))})
+    conditional = replace(NUDGE, when=When(conditions=(Condition(sae="a", latent=1, value=0.0),)))
     world = World(world_config, [Steering(reads=reads, edits=(NUDGE, conditional))], 4, torch.float32)
     world.step([Chunk(0, 0, 4)])
     report = world.report(0)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from torch import Tensor
 from vllm import SamplingParams
 from vllm.engine.arg_utils import EngineArgs
@@ -56,7 +57,7 @@ def state(hooks: HookSet) -> Any:
 
 
 def admitted(steering: Steering, key: str, nonce: str = "once") -> Steering:
-    return sealed(steering.model_copy(update={"report": key, "nonce": nonce}), Maker.ADMISSION)
+    return sealed(structs.replace(steering, report=key, nonce=nonce), Maker.ADMISSION)
 
 
 def new(request_id: str, steering: Steering | None, computed: int = 0) -> NewRequestData:
@@ -148,7 +149,7 @@ def happen(adapter: StateAdapter, event: str, name: str, running: dict[str, int]
     when = When(conditions=(Condition(sae="a", latent=1, value=0.0),))
     reads = [(), (Read(sae="a", top_k=3),), (Read(sae="c", top_k=2, latents=(5,)), Read(sae="a", latents=(1,)))]
     steerings = [Steering(edits=(NUDGE,), positions=p, reads=own) for p, own in zip(Positions, reads, strict=True)]
-    steerings += [Steering(edits=(NUDGE.model_copy(update={"when": when}),)), None]
+    steerings += [Steering(edits=(structs.replace(NUDGE, when=when),)), None]
     if event == "come":
         adapter.add(new(name, steerings[int(name)], computed=int(name)))
     elif event == "go":
@@ -261,7 +262,7 @@ def test_a_new_request_with_the_id_of_one_that_is_gone_starts_from_nothing(state
     """Ids are clients' where vLLM does not randomize them. What had fired must not go on, nor what was computed."""
     fired = When(conditions=(Condition(sae="a", latent=1, op=Op.BELOW, value=1e6, so_far=True),))
     never = When(conditions=(Condition(sae="a", latent=1, op=Op.ABOVE, value=1e6, so_far=True),))
-    first, second = (Steering(edits=(NUDGE.model_copy(update={"when": when}),)) for when in (fired, never))
+    first, second = (Steering(edits=(structs.replace(NUDGE, when=when),)) for when in (fired, never))
     for number, steering in enumerate((first, second)):
         request = new("a", None)
         carried = admitted(steering, f"report-{number}", nonce=f"nonce-{number}").to_json()
@@ -275,7 +276,7 @@ def test_a_new_request_with_the_id_of_one_that_is_gone_starts_from_nothing(state
 
 
 def test_what_the_worker_refuses_has_a_report_that_says_why(state: Any, hooks: HookSet) -> None:
-    state.add_request(0, new("a", Steering(edits=(NUDGE.model_copy(update={"latent": 10_000}),))))
+    state.add_request(0, new("a", Steering(edits=(structs.replace(NUDGE, latent=10_000),))))
     state.prepare_inputs(batch(a=3), None)
     before, after = run(hooks, [(0, p) for p in range(3)])
     assert torch.equal(before, after)

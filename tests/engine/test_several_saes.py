@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from featurehub.conditions import Op
@@ -52,7 +53,7 @@ def steerings(sae: str) -> list[Steering]:
 def answers(engine: Engine, sae: str) -> list[Answer]:
     found = []
     for i, steering in enumerate(steerings(sae)):
-        asked = steering.model_copy(update={"report": f"{sae}{i}", "capture": (str(POINTS[sae]),)})
+        asked = replace(steering, report=f"{sae}{i}", capture=(str(POINTS[sae]),))
         [output] = engine.run([PROMPT], [asked], SAMPLING)
         [[stream]] = engine.llm.collective_rpc("featurehub_captured", args=([asked.report], str(POINTS[sae])))
         [report] = engine.reports([asked])

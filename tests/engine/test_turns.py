@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from vllm import TokensPrompt
 
 from featurehub.conditions import Positions
@@ -43,11 +44,11 @@ class Turn(NamedTuple):
 
 def of_now(conditions: list[Condition]) -> tuple[Condition, ...]:
     """None of them asks what was so far, which would need every token."""
-    return tuple(condition.model_copy(update={"so_far": False}) for condition in conditions)
+    return tuple(replace(condition, so_far=False) for condition in conditions)
 
 
 def with_when(edit: LatentEdit, when: When | None) -> LatentEdit:
-    return edit.model_copy(update={"when": when})
+    return replace(edit, when=when)
 
 
 class Talk(NamedTuple):
@@ -86,7 +87,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 def ask(engine: Engine, asked: Sequence[Asked]) -> list[Answered]:
-    keyed = [each.steering.model_copy(update={"report": f"turn-{next(engine.keys)}"}) for each in asked]
+    keyed = [replace(each.steering, report=f"turn-{next(engine.keys)}") for each in asked]
     prompts = [TokensPrompt(prompt_token_ids=list(each.prompt)) for each in asked]
     outputs = engine.llm.generate(prompts, [params_of(each, MAX_TOKENS) for each in keyed], use_tqdm=False)
     return [

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from torch import Tensor
 
 from featurehub.artifacts.manifest import HookPoint, Site
@@ -149,7 +150,7 @@ class World:
         graphs: bool = False,
     ) -> None:
         self.hooks = HookSet(config, max(1, len(steerings)), TOKENS, D_MODEL, graphs=graphs)
-        self.steerings = [s.model_copy(update={"report": f"r{i}", "stop_token": STOP}) for i, s in enumerate(steerings)]
+        self.steerings = [replace(s, report=f"r{i}", stop_token=STOP) for i, s in enumerate(steerings)]
         self.references = [Reference(s, DICTIONARIES, prompt_len) for s in self.steerings]
         self.prompt_len = prompt_len
         self.dtype = dtype

@@ -18,7 +18,7 @@ MESSAGES: list[Any] = [{"role": "user", "content": "tell me a story"}]
 
 
 def sent(server: Any) -> Steering:
-    return Steering.model_validate_json(server.echoed[-1].vllm_xargs["featurehub"])
+    return Steering.read(server.echoed[-1].vllm_xargs["featurehub"])
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
