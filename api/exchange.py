@@ -81,8 +81,10 @@ def ids_of(names: Sequence[str], store: Store) -> tuple[str, ...]:
 def opened(ids: Sequence[str], store: Store, served: ServedModel) -> list[Artifact]:
     """The artifacts of registered SAEs, known to be whole and to fit the model."""
     with store.read() as reader:
-        folders = [(id, Path(reader.artifact(id).path)) for id in ids]
-    return [checked(id, folder, served) for id, folder in folders]
+        registered = [reader.artifact(id) for id in ids]
+    for each in registered:
+        each.check_weights()
+    return [checked(each.id, Path(each.path), served) for each in registered]
 
 
 def checked(id: str, folder: Path, served: ServedModel) -> Artifact:

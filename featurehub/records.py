@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from featurehub.artifacts.manifest import Manifest
+from featurehub.errors import ArtifactNotFound
 from featurehub.features import Feature, State
 from featurehub.settings import Frozen
 
@@ -53,6 +54,15 @@ class RegisteredArtifact(Frozen):
     def has_weights(self) -> bool:
         """Whether more than its labels was registered: only then can it steer."""
         return self.path != ""
+
+    def check_weights(self) -> None:
+        """Raises ArtifactNotFound where only its labels are here."""
+        if not self.has_weights:
+            raise ArtifactNotFound(
+                f"only the labels of {self.name} are here, without its weights: import the SAE (`featurehub saes "
+                f"import`), and give it the labels (`featurehub features join {self.name} SAE`)",
+                param="sae",
+            )
 
 
 class Scope(Frozen):

@@ -92,7 +92,7 @@ def test_labels_without_their_sae_are_found_and_say_so(tmp_path: Path, database:
     with pytest.raises(ArtifactNotFound, match="without its weights"):
         raise CliRunner().invoke(app, ["saes", "verify", NAME, "--db", database]).exception  # type: ignore[misc]
     kept = CliRunner().invoke(app, ["saes", "remove", NAME, "--files", "--yes", "--db", database])
-    assert isinstance(kept.exception, InvalidInput)
+    assert isinstance(kept.exception, ArtifactNotFound)
 
 
 def test_importing_again_changes_nothing(tmp_path: Path, database: str) -> None:

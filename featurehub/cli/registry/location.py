@@ -45,13 +45,8 @@ class SaeLocation(NamedTuple):
             ArtifactNotFound: The folder holds no artifact, or another one.
             CorruptArtifact: The manifest is damaged.
         """
-        if self.record is not None and not self.record.has_weights:
-            name = self.manifest.name
-            raise ArtifactNotFound(
-                f"only the labels of {name} are here, without its weights: import the SAE (`featurehub saes import`), "
-                f"and give it the labels (`featurehub features join {name} SAE`)",
-                param="sae",
-            )
+        if self.record is not None:
+            self.record.check_weights()
         artifact = open_artifact(self.folder)
         if artifact.manifest.id != self.manifest.id:
             wanted, found = (f"{each.name} ({each.id[:12]})" for each in (self.manifest, artifact.manifest))

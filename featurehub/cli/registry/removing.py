@@ -48,8 +48,7 @@ def remove(store: Store, key: str, *, yes: bool, files: bool) -> None:
 
 def own_folder(artifact: RegisteredArtifact) -> Path:
     """The SAE's folder. Raises InvalidInput if anything else lies in it."""
-    if not artifact.has_weights:
-        raise InvalidInput(f"only the labels of {artifact.name} are here; remove it without --files", param="files")
+    artifact.check_weights()
     folder = Path(artifact.path).resolve()
     found = open_artifact(folder)
     if found.manifest.id != artifact.id:
