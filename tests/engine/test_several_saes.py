@@ -76,5 +76,8 @@ def test_an_sae_that_a_request_does_not_mention_does_nothing_to_it(tmp_path: Pat
             assert one.token_ids == other.token_ids
             assert torch.equal(one.stream, other.stream)
             assert one.report.model_copy(update={"reached": {}}) == other.report.model_copy(update={"reached": {}})
-    plain = [answer.token_ids for answer in together["a"]]
-    assert len({tuple(each) for each in (*plain, *(answer.token_ids for answer in together["c"]))}) == 6
+    for sae, own in together.items():
+        for answer in own:
+            assert [(name, counts.dose_sum > 0) for name, counts in answer.report.hooks.items()] == [
+                (str(POINTS[sae]), True)
+            ]
