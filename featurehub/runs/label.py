@@ -18,7 +18,7 @@ from pydantic import Field
 from featurehub.artifacts.artifact import Artifact
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
-from featurehub.engine.offline import EngineOptions
+from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.runs.baseline import DOCUMENTS, BaselineConfig, evaluated
 from featurehub.runs.basis import CalibrationBasis, digest_of
 from featurehub.runs.calibrate import calibrate_registered
@@ -31,12 +31,13 @@ from featurehub.runs.naming import NamingConfig, name_features
 from featurehub.runs.phases import EVALUATE, LABEL, PhasePlan, forecast_labelling
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.register import register_unnamed
-from featurehub.runs.speeds import measure_speeds
-from featurehub.runs.survey import survey_features
+from featurehub.runs.speeds import Speeds, measure_speeds
+from featurehub.runs.survey import Survey, survey_features
 from featurehub.settings import Frozen
 from featurehub.store import check_writable, open_store
 from labeling.calibration import CalibrationConfig
 from saes.budget import Budget
+from saes.documents import Document
 from saes.texts import Message
 
 __all__ = ["LabelPlan", "label_artifact"]
@@ -112,25 +113,50 @@ def label_artifact(
             until = PhasePlan([], deadline, patient=True).calibrate_until(0.0)
             calibrate_registered(engine, artifact, basis, plan.database, until, progress)
             return
-        dictionary = Dictionary.load(artifact.weights)
         material = material_of(plan.material, engine, identity, hook, entries, progress)
-        speeds = measure_speeds(engine, dictionary, material.held_out, start, progress)
-        baseline, steps, d_sae = BaselineConfig(documents=plan.documents), (EVALUATE, LABEL), dictionary.d_sae
-        calibration, documents = plan.calibration, material.held_out
-        # How many documents there is time for differs from run to run, and with it what a language model is asked.
-        bound = UNBOUNDED if plan.naming.asks else deadline
-        forecast = forecast_labelling(speeds, baseline, documents, d_sae, steps, calibration, bound, progress)
-        held_out = material.held_out[: forecast.baseline.documents]
-        sae = evaluated(engine, dictionary, held_out, progress, artifact.manifest.span)
-        survey = survey_features(plan.model, engine, sae, progress)
-        register_unnamed(artifact, survey, plan.database, progress)
+        speeds = measure_speeds(engine, Dictionary.load(artifact.weights), material.held_out, start, progress)
+        survey = survey_and_register(plan, engine, artifact, material.held_out, speeds, deadline, progress)
         began = time.monotonic()
-        left = name_features(plan.naming, survey, artifact, calibration, plan.database, progress)
+        left = name_features(plan.naming, survey, artifact, plan.calibration, plan.database, progress)
         if plan.naming.asks:
             deadline = deadline._replace(began=deadline.began + time.monotonic() - began)
         basis.model_copy(update={"made_from": "" if left else digest}).keep(artifact.folder, progress)
         until = PhasePlan([], deadline, patient=True).calibrate_until(0.0)
         calibrate_registered(engine, artifact, basis, plan.database, until, progress, speeds.steered)
+
+
+def survey_and_register(
+    plan: LabelPlan,
+    engine: Engine,
+    artifact: Artifact,
+    documents: Sequence[Document],
+    speeds: Speeds,
+    deadline: Deadline,
+    progress: Progress,
+) -> Survey:
+    """Step 2. What the database has then is left out of the survey, and not kept in memory while a model is asked.
+
+    Args:
+        plan: How to label, and where to register.
+        engine: Reads the documents.
+        artifact: The artifact.
+        documents: The held-out documents.
+        speeds: Speeds of the engine.
+        deadline: When the run should be done.
+        progress: Receives progress reports.
+
+    Raises:
+        StoreError: The database cannot be written.
+    """
+    dictionary, baseline = Dictionary.load(artifact.weights), BaselineConfig(documents=plan.documents)
+    steps, d_sae, calibration = (EVALUATE, LABEL), dictionary.d_sae, plan.calibration
+    # How many documents there is time for differs from run to run, and with it what a language model is asked.
+    bound = UNBOUNDED if plan.naming.asks else deadline
+    forecast = forecast_labelling(speeds, baseline, documents, d_sae, steps, calibration, bound, progress)
+    chosen, span = documents[: forecast.baseline.documents], artifact.manifest.span
+    survey = survey_features(plan.model, engine, evaluated(engine, dictionary, chosen, progress, span), progress)
+    register_unnamed(artifact, survey, plan.database, progress)
+    return survey._replace(rows=[], words={})
 
 
 def is_labelled(artifact: Artifact, digest: str, database: str) -> bool:

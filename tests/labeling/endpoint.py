@@ -126,7 +126,7 @@ def serve(port: int, log: str) -> None:
     def script(number: int, body: dict[str, Any]) -> Answer:
         with open(log, "a") as file:
             file.write(json.dumps(questions_of(body)) + "\n")
-        return good(number, body)._replace(stall=0.05)
+        return good(number, body)._replace(stall=0.02)
 
     Endpoint(script).server(port).serve_forever()
 

@@ -178,7 +178,7 @@ def test_a_run_killed_at_any_moment_goes_on_without_asking_again(served: tuple[s
             process.stdin.write("\n")
             process.stdin.flush()
             child = int(process.stdout.readline())
-            time.sleep(moments.uniform(0.0, 1.0))
+            time.sleep(moments.uniform(0.0, 0.5))
             os.kill(child, signal.SIGKILL)
             killed += int(process.stdout.readline()) == signal.SIGKILL
             new = [json.loads(line) for line in log.read_text().splitlines()[asked:]]
