@@ -29,15 +29,17 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csc_matrix
 
-from featurehub.records import TokenLogit
+from featurehub.records import Context, TokenLogit
 from labeling.activity import WordActivity
-from labeling.corpus import Corpus
+from labeling.corpus import Corpus, peak_levels, pool
+from labeling.cutting import cut
 from labeling.logit_lens import Projection
-from labeling.units import Units, Views, build_views
+from labeling.units import STRONG, Units, Views, build_views
 from labeling.words import words_in
 
-__all__ = ["Evidence", "NGram", "common_words", "gather"]
+__all__ = ["Evidence", "NGram", "common_words", "gather", "outline"]
 
 BLOCK = 128
 ITSELF = 0.8
@@ -74,15 +76,42 @@ class Evidence(NamedTuple):
         active: The words of step 6, most active first.
         top_tokens: The tokens that its decoder row promotes, strongest first; empty without a projection.
         bottom_tokens: The tokens that its decoder row suppresses, strongest first; empty without a projection.
+        contexts: Stretches of text in which it fires, strongest first (``labeling.contexts``).
     """
 
     latent: int
     level: float
     passages: int
-    ngrams: tuple[NGram, ...]
+    ngrams: tuple[NGram, ...] = ()
     active: tuple[str, ...] = ()
     top_tokens: tuple[TokenLogit, ...] = ()
     bottom_tokens: tuple[TokenLogit, ...] = ()
+    contexts: tuple[Context, ...] = ()
+
+
+def outline(corpus: Corpus, latents: Sequence[int], projection: Projection | None = None) -> Iterator[Evidence]:
+    """The evidence on latents without any words: where they fire, and what they write.
+
+    Args:
+        corpus: Documents that the explainer may see.
+        latents: Indices in the SAE.
+        projection: What each latent writes.
+
+    Yields:
+        The evidence on each latent, in the order of ``latents``.
+    """
+    pieces = cut(corpus)
+    peaks = csc_matrix(pool(corpus.matrix, pieces.passage_of, len(pieces.texts)))
+    strong = peak_levels(peaks, STRONG)
+    for latent in latents:
+        yield outlined(latent, peaks, strong, projection)
+
+
+def outlined(latent: int, peaks: csc_matrix, strong: np.ndarray, projection: Projection | None) -> Evidence:
+    level = float(strong[latent] / 2)
+    passages = int((peaks[:, [latent]].data >= level).sum())
+    top, bottom = ((), ()) if projection is None else (projection.top[latent], projection.bottom[latent])
+    return Evidence(latent, level, passages, top_tokens=top, bottom_tokens=bottom)
 
 
 def gather(
@@ -142,20 +171,12 @@ def gather_block(
     frequency = np.asarray(terms.sum(axis=0)).ravel()
     for at, latent in enumerate(latents):
         best = largest(agreement[:, at], count).tolist()
-        level = float(views.strong[latent] / 2)
-        top, bottom = ((), ()) if projection is None else (projection.top[latent], projection.bottom[latent])
-        yield Evidence(
-            latent=latent,
-            level=level,
-            passages=int((views.peaks[:, [latent]].data >= level).sum()),
-            ngrams=tuple(
-                NGram(views.names[w], float(agreement[w, at]), int(frequency[w]), float(firing[w, at]))
-                for w in best
-                if evident[w, at]
-            ),
-            top_tokens=top,
-            bottom_tokens=bottom,
+        ngrams = tuple(
+            NGram(views.names[w], float(agreement[w, at]), int(frequency[w]), float(firing[w, at]))
+            for w in best
+            if evident[w, at]
         )
+        yield outlined(latent, views.peaks, views.strong, projection)._replace(ngrams=ngrams)
 
 
 def largest(values: np.ndarray, count: int) -> np.ndarray:

@@ -7,14 +7,14 @@
 3. Where no further word makes it unique, it gets a number: ``banking (2)``.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterator, Mapping
 from itertools import count
 
 from featurehub.names import fold
 from labeling.proposal import Proposal
 
-__all__ = ["unique_heads"]
+__all__ = ["TakenHeads", "unique_heads"]
 
 
 def unique_heads(proposals: Mapping[int, Proposal], merits: Mapping[int, float]) -> dict[int, Proposal]:
@@ -37,7 +37,31 @@ def unique_heads(proposals: Mapping[int, Proposal], merits: Mapping[int, float])
     return unique
 
 
-def distinguish(proposal: Proposal, taken: set[str], numbers: Iterator[int]) -> Proposal:
+class TakenHeads:
+    """The heads of an SAE's labels while some are replaced one after the other.
+
+    Args:
+        heads: The heads by latent.
+    """
+
+    def __init__(self, heads: Mapping[int, str]) -> None:
+        self._heads = {latent: fold(head) for latent, head in heads.items()}
+        self._counts = Counter(self._heads.values())
+
+    def __contains__(self, folded: str) -> bool:
+        return self._counts[folded] > 0
+
+    def give(self, latent: int, proposal: Proposal) -> Proposal:
+        """The proposal with a head that no other latent has; it takes the place of the one that the latent had."""
+        if latent in self._heads:
+            self._counts[self._heads[latent]] -= 1
+        found = distinguish(proposal, self, count(2))
+        self._heads[latent] = fold(found.head)
+        self._counts[self._heads[latent]] += 1
+        return found
+
+
+def distinguish(proposal: Proposal, taken: Container[str], numbers: Iterator[int]) -> Proposal:
     """The proposal with a head that is not taken. ``numbers`` are those not used yet for its head."""
     if fold(proposal.head) not in taken:
         return proposal

@@ -1,39 +1,43 @@
 """Labels the live latents of an SAE from documents with their activations.
 
-1. The documents are split first: those that the explainer is shown, and those that its labels are scored on, have none
-   in common.
+1. The documents are split before anything is drawn from them: those that the explainer is shown, and those that its
+   labels are scored on, have none in common.
 2. A live latent fires somewhere. One that fires in too few passages of either half stays unlabelled, with that reason.
 3. The explainer proposes a label from the evidence on the first half.
-4. The scorer tells, on the second half, how well the label detects the latent's firing. A label that does so no better
+4. The scorer tells, on the second half, how well the label tells where the latent fires. A label that does so no better
    than chance is none: the latent is unclear, and the reason says what was tried.
 5. Of latents that share a head, the one whose label scores best keeps it plain; the others get a distinguishing one.
    ``rename`` does that again by another merit, once more is known about the features (how well they steer).
 6. More failures than the budget allows end the run: labels of an SAE that mostly cannot be labelled mislead. An unclear
    latent is no failure; it was looked at.
+
+``label_latents`` does all of it at once. ``label_each`` gives each label as it is found (steps 1 to 4), for explainers
+that take hours and runs that may be stopped.
 """
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pydantic import Field
-from scipy.sparse import csc_matrix
 
-from featurehub.errors import BudgetExceeded
 from featurehub.records import Labeled, Outcome, Provenance, Unlabeled
 from featurehub.settings import Frozen
-from labeling.corpus import Corpus, pool, split
-from labeling.cutting import cut
-from labeling.evidence import Evidence, gather
-from labeling.explainer import Explainer, Explanation, NgramExplainer
+from labeling.contexts import Contexts
+from labeling.corpus import Corpus, split
+from labeling.evidence import Evidence, gather, outline
+from labeling.examiner import Examiner, HeldOut, LabelScorer, Neighbors, ScoredExplanation, too_few
+from labeling.explainer import Explainer, Explanation, OutOfBudget
+from labeling.explainers.offline import NgramExplainer
+from labeling.failures import check_budget
 from labeling.heads import unique_heads
 from labeling.logit_lens import Projection
 from labeling.proposal import Proposal
-from labeling.scoring import Scorer, WordScorer, detection
+from labeling.scorers.words import WordDetection
 
-__all__ = ["LabelConfig", "LatentLabel", "label_latents", "rename"]
-
-CERTAIN = 2.0
+__all__ = ["LabelConfig", "LabelSource", "LatentLabel", "label_each", "label_latents", "rename", "row_of"]
 
 
 class LabelConfig(Frozen):
@@ -74,16 +78,27 @@ class LatentLabel(NamedTuple):
     provenance: Provenance
 
 
-class ScoredExplanation(NamedTuple):
-    """An explanation with its detection scores.
+class LabelSource(NamedTuple):
+    """What labels are made from.
 
     Attributes:
-        explanation: What the explainer came to.
-        scores: As ``labeling.scoring.detection`` gives them; empty where there is no proposal.
+        corpus: Documents with their activations.
+        live: The latents to label; None for those that fire anywhere in the corpus.
+        projection: What each latent writes, as further evidence for the explainer.
+        tokens: The same documents with the activations on single tokens, where those of ``corpus`` are others.
+        neighbors: By latent, those with similar decoder rows; near misses are drawn from where they fire.
     """
 
-    explanation: Explanation
-    scores: dict[str, float]
+    corpus: Corpus
+    live: Sequence[int] | None = None
+    projection: Projection | None = None
+    tokens: Corpus | None = None
+    neighbors: Neighbors = MappingProxyType({})
+
+    @property
+    def latents(self) -> Sequence[int]:
+        """The latents to label."""
+        return self.corpus.live if self.live is None else self.live
 
 
 def label_latents(
@@ -93,11 +108,11 @@ def label_latents(
     live: Sequence[int] | None = None,
     projection: Projection | None = None,
     explainer: Explainer | None = None,
-    scorer: Scorer | None = None,
+    scorer: LabelScorer | None = None,
     tokens: Corpus | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[LatentLabel]:
-    """Labels every live latent. The same corpus and configuration give the same labels.
+    """Labels every live latent. The same corpus and configuration give the same labels, as far as the explainer does.
 
     Args:
         corpus: Documents with their activations.
@@ -105,116 +120,138 @@ def label_latents(
         live: The latents to label; by default those that fire anywhere in the corpus.
         projection: What each latent writes, as further evidence for the explainer.
         explainer: Proposes labels; by default ``NgramExplainer()``.
-        scorer: Scores texts for a label; by default ``WordScorer()``.
+        scorer: Scores labels; by default ``WordDetection()``.
         tokens: The same documents with the activations on single tokens, where those of ``corpus`` are others.
         progress: Called with the number of latents done and the number of live latents.
 
     Returns:
-        A label or a reason for every live latent, by index.
+        A label or a reason for every live latent, by index; nothing for those that an explainer's own budget left over.
 
     Raises:
         InvalidInput: The documents, rows and offsets of the corpus do not fit together.
         BudgetExceeded: More latents stay without a label than ``max_unlabeled`` allows.
     """
-    config, explainer, scorer = config or LabelConfig(), explainer or NgramExplainer(), scorer or WordScorer()
-    shown, held_out = split(corpus.checked(), config.score_share, config.seed)
-    live = corpus.live if live is None else live
-    examiner = Examiner(held_out, scorer, config.min_passages)
-    single = None if tokens is None else split(tokens.checked(), config.score_share, config.seed)[0]
-    evidences = gather(shown, live, projection, config.longest, config.min_ngram, config.candidates, single)
+    config, explainer = config or LabelConfig(), explainer or NgramExplainer()
+    source = LabelSource(corpus, live, projection, tokens)
     found: dict[int, ScoredExplanation] = {}
-    for latent, scored in examined(evidences, explainer, examiner, config):
-        found[latent] = scored
-        progress(len(found), len(live))
+
+    async def collect() -> None:
+        async with aclosing(label_each(source, config, explainer, scorer)) as each:
+            async for latent, scored in each:
+                found[latent] = scored
+                progress(len(found), len(source.latents))
+
+    asyncio.run(collect())
     check_budget(found, config.max_unlabeled)
     return concluded(found, explainer, config.author)
 
 
-class Examiner:
-    """Scores proposals on the passages of held-out documents."""
+async def label_each(
+    source: LabelSource,
+    config: LabelConfig,
+    explainer: Explainer,
+    scorer: LabelScorer | None = None,
+    known: Callable[[int, str], bool] = lambda latent, prompt: False,
+) -> AsyncGenerator[tuple[int, ScoredExplanation], None]:
+    """Steps 1 to 4, each latent as soon as it is done. Ends early where explainer or scorer may ask no more.
 
-    def __init__(self, held_out: Corpus, scorer: Scorer, min_passages: int) -> None:
-        self.scorer, self.min_passages = scorer, min_passages
-        pieces = cut(held_out)
-        self.texts = pieces.texts
-        self.peaks = csc_matrix(pool(held_out.matrix, pieces.passage_of, len(pieces.texts)))
+    Args:
+        source: What to label, and from what.
+        config: How to label.
+        explainer: Proposes labels.
+        scorer: Scores labels; by default ``WordDetection()``.
+        known: Whether a latent was explained before from this prompt; it is left out then.
 
-    def examine(self, evidence: Evidence, explanation: Explanation) -> ScoredExplanation:
-        """The explanation with its scores on held-out passages; Unlabeled where the latent fires in too few of them."""
-        if isinstance(explanation.outcome, Unlabeled):
-            return ScoredExplanation(explanation, {})
-        fires = self.peaks[:, [evidence.latent]].toarray().ravel() >= evidence.level
-        if fires.sum() < self.min_passages:
-            outcome = too_few(int(fires.sum()), self.min_passages, "held-out")
-            return ScoredExplanation(explanation._replace(outcome=outcome), {})
-        label = explanation.outcome.label
-        scores = detection(self.scorer.scores(label, self.texts), fires)
-        return ScoredExplanation(explanation if tells(scores) else unclear(explanation, label, scores), scores)
+    Yields:
+        Latents with what was found, in no particular order.
 
-
-def tells(scores: Mapping[str, float]) -> bool:
-    """Whether a label detects the firing better than chance, by ``CERTAIN`` standard errors of the AUROC of chance."""
-    firing, others = scores["n_firing"], scores["n"] - scores["n_firing"]
-    error = math.sqrt((scores["n"] + 1) / (12 * firing * others)) if firing and others else math.inf
-    return scores["auroc"] - scores["chance"] > CERTAIN * error or not others
-
-
-def unclear(explanation: Explanation, label: str, scores: Mapping[str, float]) -> Explanation:
-    reason = (
-        f"unclear: of {scores['n']:.0f} held-out passages it fires in {scores['n_firing']:.0f}, which its best words, "
-        f"“{label}”, tell no better than chance (AUROC {scores['auroc']:.2f})"
+    Raises:
+        InvalidInput: The documents, rows and offsets of the corpus do not fit together.
+    """
+    shown, held_out = split(source.corpus.checked(), config.score_share, config.seed)
+    examiner = Examiner(
+        HeldOut(held_out, source.neighbors, config.seed), scorer or WordDetection(), config.min_passages
     )
-    return explanation._replace(outcome=Unlabeled(reason=reason))
+    evidences = evidences_of(source, shown, explainer, config)
+    waiting = (each for each in evidences if not known(each.latent, explainer.prompt(each)))
+    async with aclosing(examined(waiting, explainer, examiner, config)) as each:
+        async for latent, scored in each:
+            yield latent, scored
 
 
-def examined(
+def evidences_of(source: LabelSource, shown: Corpus, explainer: Explainer, config: LabelConfig) -> Iterator[Evidence]:
+    """What the explainer wants to read on each latent, from the documents that it may see."""
+    wants = explainer.wants
+    if wants.ngrams:
+        single = source.tokens and split(source.tokens.checked(), config.score_share, config.seed)[0]
+        sizes = config.longest, config.min_ngram, config.candidates
+        evidences = gather(shown, source.latents, source.projection, *sizes, single)
+    else:
+        evidences = outline(shown, source.latents, source.projection)
+    contexts = Contexts(shown, config.seed) if wants.contexts else None
+    for each in evidences:
+        yield each._replace(contexts=contexts.firing(each.latent, wants.contexts)) if contexts else each
+
+
+async def examined(
     evidences: Iterable[Evidence], explainer: Explainer, examiner: Examiner, config: LabelConfig
-) -> Iterator[tuple[int, ScoredExplanation]]:
-    """Steps 2 to 4."""
-    for evidence in evidences:
-        if evidence.passages < config.min_passages:
-            outcome = too_few(evidence.passages, config.min_passages, "explained")
-            yield evidence.latent, ScoredExplanation(Explanation(outcome, "", ""), {})
-        else:
-            yield evidence.latent, examiner.examine(evidence, explainer.explain(evidence))
+) -> AsyncGenerator[tuple[int, ScoredExplanation], None]:
+    """Steps 2 to 4, for as many latents at once as the explainer takes."""
+    running: set[asyncio.Task[tuple[int, ScoredExplanation] | None]] = set()
+    waiting, spent = iter(evidences), False
+    try:
+        while True:
+            while not spent and len(running) < explainer.at_once and (evidence := next(waiting, None)) is not None:
+                running.add(asyncio.create_task(looked_at(evidence, explainer, examiner, config)))
+            if not running:
+                return
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if (found := task.result()) is None:
+                    spent = True
+                else:
+                    yield found
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
-def too_few(passages: int, needed: int, half: str) -> Unlabeled:
-    return Unlabeled(reason=f"fires in {passages} of the {half} passages; at least {needed} are needed")
-
-
-def check_budget(found: Mapping[int, ScoredExplanation], max_unlabeled: float) -> None:
-    """Step 6. Raises BudgetExceeded."""
-    outcomes = [each.explanation.outcome for each in found.values() if not each.scores]
-    reasons = [outcome.reason for outcome in outcomes if isinstance(outcome, Unlabeled)]
-    if len(reasons) > max_unlabeled * len(found):
-        raise BudgetExceeded(
-            f"{len(reasons)} of {len(found)} live latents stay without a label, more than the share of {max_unlabeled} "
-            f"that is allowed; the first: {reasons[0]}. Give more documents, or raise max_unlabeled."
-        )
+async def looked_at(
+    evidence: Evidence, explainer: Explainer, examiner: Examiner, config: LabelConfig
+) -> tuple[int, ScoredExplanation] | None:
+    """A latent and what was found; None where explainer or scorer may ask no more."""
+    if evidence.passages < config.min_passages:
+        reason: Unlabeled | None = too_few(evidence.passages, config.min_passages, "explained")
+    else:
+        reason = examiner.untestable(evidence)
+    if reason is not None:
+        return evidence.latent, ScoredExplanation(Explanation(reason, "", ""), {})
+    try:
+        return evidence.latent, await examiner.examine(evidence, await explainer.explain(evidence))
+    except OutOfBudget:
+        return None
 
 
 def concluded(found: Mapping[int, ScoredExplanation], explainer: Explainer, author: str) -> list[LatentLabel]:
     """Step 5, and the rows as the store takes them."""
-    labels: list[LatentLabel] = []
-    for latent, (explanation, scores) in sorted(found.items()):
-        provenance = Provenance(
-            author=author,
-            method=explainer.method,
-            model=explainer.model,
-            prompt=explanation.prompt,
-            answer=explanation.answer,
-        )
-        outcome: Outcome
-        if isinstance(explanation.outcome, Proposal):
-            score = max(0.0, scores["agreement"])
-            outcome = Labeled(label=explanation.outcome.label, score=score, scores=scores)
-        else:
-            outcome = explanation.outcome
-        labels.append(LatentLabel(latent, outcome, provenance))
+    labels = [row_of(latent, scored, explainer, author) for latent, scored in sorted(found.items())]
     return rename(
         labels, {each.latent: each.outcome.score or 0.0 for each in labels if isinstance(each.outcome, Labeled)}
     )
+
+
+def row_of(latent: int, scored: ScoredExplanation, explainer: Explainer, author: str) -> LatentLabel:
+    """What was found of a latent as the store takes it."""
+    proposal, prompt, answer = scored.explanation
+    provenance = Provenance(author=author, method=explainer.method, model=explainer.model, prompt=prompt, answer=answer)
+    outcome: Outcome
+    if isinstance(proposal, Proposal):
+        score = max(0.0, scored.scores["agreement"])
+        outcome = Labeled(label=proposal.label, score=score, scores=scored.scores)
+    else:
+        outcome = proposal
+    return LatentLabel(latent, outcome, provenance)
 
 
 def rename(labels: Sequence[LatentLabel], merits: Mapping[int, float]) -> list[LatentLabel]:

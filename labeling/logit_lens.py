@@ -7,7 +7,9 @@ It needs no data and no forward pass. The row is read as if it were the whole st
 the logits mean something. A LayerNorm's bias is included; it adds the same logits to every row.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -20,7 +22,33 @@ ReadOut = Callable[[np.ndarray], np.ndarray]
 BLOCK = 256
 
 
-class Projection:
+class TokenRows(Sequence[tuple[TokenLogit, ...]]):
+    """Some tokens with their logits for every latent, kept as arrays: as values, those of 65,536 latents take 1 GB.
+
+    Args:
+        ids: [d_sae, count] indices of tokens, in their order.
+        logits: [d_sae, count]; NaN for a latent that has none.
+        tokens: The vocabulary, by id.
+    """
+
+    def __init__(self, ids: np.ndarray, logits: np.ndarray, tokens: Sequence[str]) -> None:
+        self.ids, self.logits, self.tokens = ids, logits, tokens
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, at: int) -> tuple[TokenLogit, ...]: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[tuple[TokenLogit, ...]]: ...
+    def __getitem__(self, at: int | slice) -> "tuple[TokenLogit, ...] | Sequence[tuple[TokenLogit, ...]]":
+        if isinstance(at, slice):
+            return [self[each] for each in range(len(self))[at]]
+        pairs = zip(self.ids[at].tolist(), self.logits[at].tolist(), strict=True)
+        return tuple(TokenLogit(token=self.tokens[id], logit=logit) for id, logit in pairs if not math.isnan(logit))
+
+
+class Projection(NamedTuple):
     """The tokens that every latent promotes and suppresses most. A decoder row of zeros has none.
 
     Attributes:
@@ -28,9 +56,8 @@ class Projection:
         bottom: The tokens with the lowest logits of each latent, lowest first.
     """
 
-    def __init__(self, top: Sequence[tuple[TokenLogit, ...]], bottom: Sequence[tuple[TokenLogit, ...]]) -> None:
-        self.top = top
-        self.bottom = bottom
+    top: Sequence[tuple[TokenLogit, ...]]
+    bottom: Sequence[tuple[TokenLogit, ...]]
 
 
 def project(
@@ -48,24 +75,21 @@ def project(
     Returns:
         The strongest tokens of every row in both directions.
     """
-    top: list[tuple[TokenLogit, ...]] = []
-    bottom: list[tuple[TokenLogit, ...]] = []
     head = np.asarray(unembed[: len(tokens)], dtype=np.float32).T
+    count = min(count, head.shape[1])
+    ids = np.zeros((2, len(W_dec), count), dtype=np.int32)
+    values = np.full((2, len(W_dec), count), np.nan, dtype=np.float32)
     for start in range(0, len(W_dec), BLOCK):
         rows = np.asarray(W_dec[start : start + BLOCK], dtype=np.float32)
-        for row, logits in zip(rows, norm(rows) @ head, strict=True):
-            top.append(flipped(strongest(-logits, tokens, count)) if row.any() else ())
-            bottom.append(strongest(logits, tokens, count) if row.any() else ())
+        for at, (row, logits) in enumerate(zip(rows, norm(rows) @ head, strict=True), start):
+            if row.any():
+                ids[:, at] = strongest(-logits, count), strongest(logits, count)
+                values[:, at] = logits[ids[:, at]]
+    top, bottom = (TokenRows(*each, tokens) for each in zip(ids, values, strict=True))
     return Projection(top, bottom)
 
 
-def strongest(row: np.ndarray, tokens: Sequence[str], count: int) -> tuple[TokenLogit, ...]:
-    """The tokens with the smallest values, smallest first; among equals the one that comes first in the vocabulary."""
-    count = min(count, len(row))
+def strongest(row: np.ndarray, count: int) -> np.ndarray:
+    """The smallest values' indices, smallest first; among equals the one that comes first."""
     smallest = np.argpartition(row, count - 1)[:count]
-    order = smallest[np.lexsort((smallest, row[smallest]))]
-    return tuple(TokenLogit(token=tokens[int(at)], logit=float(row[at])) for at in order)
-
-
-def flipped(tokens: tuple[TokenLogit, ...]) -> tuple[TokenLogit, ...]:
-    return tuple(TokenLogit(token=each.token, logit=-each.logit) for each in tokens)
+    return smallest[np.lexsort((smallest, row[smallest]))]

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from featurehub.names import base_of, head_of
-from labeling.words import join, words_in
 
 __all__ = ["Proposal"]
 
@@ -12,8 +11,8 @@ class Proposal(NamedTuple):
     """A proposed label, such as ``banking: loan, deposit``.
 
     Attributes:
-        head: The name, of folded words joined as their script joins them.
-        further: Words or n-grams that say more, in the same form.
+        head: The name.
+        further: Words or n-grams that say more.
     """
 
     head: str
@@ -31,4 +30,4 @@ class Proposal(NamedTuple):
         bracketed = head[len(name) :].strip(" ()")
         behind = label[len(head) :].lstrip(":").split(",")
         parts = [*([] if bracketed.isdigit() else [bracketed]), *behind]
-        return cls(join(words_in(name)), tuple(found for part in parts if (found := join(words_in(part)))))
+        return cls(name, tuple(found for part in parts if (found := part.strip())))

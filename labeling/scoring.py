@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from labeling.proposal import Proposal
-from labeling.words import ngrams_of, words_in
+from labeling.words import join, ngrams_of, words_in
 
 __all__ = ["Scorer", "WordScorer", "detection"]
 
@@ -49,12 +49,16 @@ class WordScorer:
 
     def scores(self, label: str, texts: Sequence[str]) -> np.ndarray:
         """The score of each text, [texts] in [0, 1]."""
+        return self.scores_of(Proposal.read(label), texts)
+
+    def scores_of(self, proposal: Proposal, texts: Sequence[str]) -> np.ndarray:
+        """The score of each text for the words of a proposal, [texts] in [0, 1]."""
         index = self._indexed(texts)
-        proposal = Proposal.read(label)
+        head, *further = (join(words_in(part)) for part in (proposal.head, *proposal.further))
         scores = np.zeros(len(texts), dtype=np.float32)
-        for word in proposal.further:
+        for word in further:
             scores[index.get(word, [])] += self.FURTHER
-        scores[index.get(proposal.head, [])] = 1.0
+        scores[index.get(head, [])] = 1.0
         return np.minimum(scores, 1.0)
 
     def _indexed(self, texts: Sequence[str]) -> dict[str, np.ndarray]:

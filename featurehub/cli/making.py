@@ -10,6 +10,17 @@ from rich.table import Table
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.artifacts.manifest import Site
+from featurehub.cli.naming import (
+    ExplainedBy,
+    LlmAtOnce,
+    LlmModel,
+    LlmMoney,
+    LlmPrices,
+    LlmTokens,
+    LlmUrl,
+    ScoredBy,
+    naming_of,
+)
 from featurehub.cli.options import (
     Active,
     Budget,
@@ -176,6 +187,14 @@ def label(
     documents: Documents = None,
     max_tokens: MaxTokens = None,
     budget: Time = PATIENCE,
+    explainer: ExplainedBy = "offline",
+    scorer: ScoredBy = "",
+    llm_url: LlmUrl = "",
+    llm_model: LlmModel = "",
+    llm_tokens: LlmTokens = "",
+    llm_money: LlmMoney = None,
+    llm_prices: LlmPrices = "",
+    llm_at_once: LlmAtOnce = 8,
 ) -> None:
     """Label an SAE's features, register them, and calibrate strengths: the second half of a build."""
     from saes.texts import read_texts
@@ -191,7 +210,8 @@ def label(
     where = db or database_path()
     artifact = open_artifact(folder_of(sae, where))
     material = MaterialConfig(max_tokens=max_tokens)
-    plan = LabelPlan(model=model, database=where, material=material, budget=time_budget(budget))
+    naming = naming_of(explainer, scorer, llm_url, llm_model, llm_tokens, llm_money, llm_prices, llm_at_once)
+    plan = LabelPlan(model=model, database=where, material=material, naming=naming, budget=time_budget(budget))
     label_artifact(plan, artifact, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())
     suggest("Serve it", "featurehub", "serve", model, "--sae", artifact.folder, *same_database(db))
 

@@ -21,7 +21,7 @@ from featurehub.runs.engines import Engines
 from featurehub.runs.harvest import read_documents
 from featurehub.runs.matching import identify_own
 from featurehub.runs.progress import SILENT, Progress
-from featurehub.runs.register import corpus_of
+from featurehub.runs.survey import corpus_of
 from labeling.statistics import StatisticsConfig, contexts_of
 from saes.texts import Entry
 

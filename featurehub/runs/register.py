@@ -2,33 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
-from featurehub.errors import UnsupportedModel
 from featurehub.names import base_of
-from featurehub.pieces import pieces, vocabulary
 from featurehub.records import Calibration, FeatureRow, Labeled, Unlabeled
 from featurehub.runs.baseline import EvaluatedSae
 from featurehub.runs.progress import Progress
+from featurehub.runs.survey import Survey, survey_features
 from featurehub.store import FeatureSet, save_or_keep
-from labeling.associations import Associations, associate
+from labeling.associations import Associations
 from labeling.calibration import CalibrationConfig
-from labeling.corpus import Corpus
 from labeling.label import LabelConfig, LatentLabel, label_latents
-from labeling.logit_lens import project
-from labeling.statistics import StatisticsConfig, feature_rows
 from labeling.strength import Candidate, default_calibration, usual_dose
-from labeling.unembedding import Unembedding, read_unembedding
-from saes.activations import FeatureActivations
-from saes.documents import special_ids
-from saes.template import TemplateTokens
 
-__all__ = ["LENIENT", "Description", "candidates_of", "corpus_of", "describe", "merits", "register"]
+__all__ = ["LENIENT", "Description", "candidates_of", "describe", "merits", "register", "register_unnamed"]
 
 LENIENT = LabelConfig(max_unlabeled=1.0)
 """For runs with a budget of time, in which few documents may be read: these end in an SAE with the labels there are."""
@@ -67,48 +57,29 @@ def describe(
     Raises:
         BudgetExceeded: More latents stay without a label than the configuration allows.
     """
-    seen = sae.activations
-    corpus = corpus_of(seen, engine.tokenizer)
-    single, evidence = evidence_of(corpus, seen, engine.tokenizer)
-    unembedding, tokens = unembedding_of(model, progress), vocabulary(engine.tokenizer)
-    projection = None
-    if unembedding is not None:
-        projection = project(sae.dictionary.nudges.numpy(), unembedding.norm, unembedding.weight, tokens)
+    survey = survey_features(model, engine, sae, progress)
+    corpus, live, projection, tokens, _ = survey.source
     with progress.work("labelling", sae.dictionary.d_sae, "latents") as work:
-        labels = label_latents(
-            evidence, config, live=corpus.live, projection=projection, tokens=single, progress=work.at
-        )
+        labels = label_latents(corpus, config, live=live, projection=projection, tokens=tokens, progress=work.at)
+    warn_of_unlabelled(labels, len(corpus.documents), progress)
+    return Description(survey.rows, labels, candidates_of(sae.dictionary, labels), survey.median_norm, survey.words)
+
+
+def warn_of_unlabelled(labels: Sequence[LatentLabel], documents: int, progress: Progress) -> None:
+    """Warns if most of the latents have no label.
+
+    Args:
+        labels: A label or a reason for each latent.
+        documents: How many documents were read for them.
+        progress: Hears the warning.
+    """
     unlabelled = sum(isinstance(label.outcome, Unlabeled) for label in labels)
     if unlabelled > LabelConfig().max_unlabeled * len(labels):
         progress.warn(
-            f"{unlabelled:,} of {len(labels):,} live latents have no label: in the {len(seen.documents):,} documents "
-            "that were read for them, no word tells better than chance where they fire. Search finds them by what they "
-            "go with; `featurehub label` on more text may name more"
+            f"{unlabelled:,} of {len(labels):,} live latents have no label: in the {documents:,} documents that were "
+            "read for them, no word tells better than chance where they fire. Search finds them by what they go with; "
+            "`featurehub label` on more text may name more"
         )
-    with progress.phase("computing statistics"):
-        W_dec = sae.dictionary.W_dec.numpy()
-        rows = list(feature_rows(corpus, seen.tokens, W_dec, projection, StatisticsConfig()))
-    with progress.phase("finding what words go with"):
-        words = associate(evidence, tokens, None if unembedding is None else unembedding.weight)
-    return Description(rows, labels, candidates_of(sae.dictionary, labels), seen.median_norm, words)
-
-
-def corpus_of(seen: FeatureActivations, tokenizer: Any) -> Corpus:
-    """The documents as texts, with what the features do in them."""
-    return Corpus([pieces(tokenizer, d.token_ids) for d in seen.documents], seen.matrix, seen.offsets)
-
-
-def evidence_of(corpus: Corpus, seen: FeatureActivations, tokenizer: Any) -> tuple[Corpus, Corpus]:
-    """What labels are made from, without what the chat template adds to every chat.
-
-    Returns:
-        The corpus with the activations on single tokens, and the one with those that labels explain: of an SAE of
-        spans, on the mean around each token.
-    """
-    template = TemplateTokens.of(tokenizer, special_ids(tokenizer))
-    mask = np.concatenate([template.mask(document.token_ids) for document in seen.documents])
-    tokens = corpus.without(mask)
-    return tokens, tokens if seen.around is None else corpus._replace(matrix=seen.around).without(mask)
 
 
 def register(
@@ -129,10 +100,31 @@ def register(
     dose, norm = usual_dose([], calibration), described.median_norm
     strengths = {f.latent: default_calibration(f, dose, norm, calibration) for f in described.candidates}
     labels = {label.latent: (label.outcome, label.provenance) for label in described.labels}
+    folder = artifact.folder.resolve()
+    write(FeatureSet(artifact.manifest, folder, described.rows, labels, strengths, described.words), database, progress)
+
+
+def register_unnamed(artifact: Artifact, survey: Survey, database: str, progress: Progress) -> None:
+    """Registers an artifact with its features in one transaction. Names and strengths that they have already stay.
+
+    Args:
+        artifact: The artifact, in its place.
+        survey: Its features.
+        database: Path of the feature database.
+        progress: Receives progress reports.
+
+    Raises:
+        StoreError: The database cannot be written; the message says where the features were kept.
+    """
+    write(
+        FeatureSet(artifact.manifest, artifact.folder.resolve(), survey.rows, {}, {}, survey.words), database, progress
+    )
+
+
+def write(features: FeatureSet, database: str, progress: Progress) -> None:
+    """Raises StoreError."""
     with progress.phase("writing the database"):
-        folder, words = artifact.folder.resolve(), described.words
-        features = FeatureSet(artifact.manifest, folder, described.rows, labels, strengths, words)
-        unregistered = save_or_keep(features, database, artifact.folder)
+        unregistered = save_or_keep(features, database, features.folder)
     if unregistered is not None:
         raise unregistered
 
@@ -148,15 +140,6 @@ def merits(labels: Sequence[LatentLabel], strengths: Mapping[int, Calibration]) 
 
 def steerability(calibration: Calibration | None) -> float:
     return 0.0 if calibration is None else calibration.steerability or 0.0
-
-
-def unembedding_of(model: Path, progress: Progress) -> Unembedding | None:
-    """How the model turns its stream into logits; None, with a warning, if its final norm or head is not found."""
-    try:
-        return read_unembedding(model)
-    except UnsupportedModel as error:
-        progress.warn(f"features get no top tokens: {error.message}")
-        return None
 
 
 def candidates_of(dictionary: Dictionary, labels: Sequence[LatentLabel]) -> list[Candidate]:

@@ -35,7 +35,7 @@ from featurehub.records import (
 )
 from featurehub.store.feature_set import FeatureSet
 from featurehub.store.reader import Reader
-from featurehub.store.saving import KEPT, save_feature_set, save_or_keep
+from featurehub.store.saving import KEPT, put_named, save_feature_set, save_or_keep
 from featurehub.store.statistics import PreparedRows
 from featurehub.store.store import Store, check_writable, open_store
 from featurehub.store.writer import Writer
@@ -65,6 +65,7 @@ __all__ = [
     "Writer",
     "check_writable",
     "open_store",
+    "put_named",
     "save_feature_set",
     "save_or_keep",
 ]

@@ -1,6 +1,6 @@
 """Stores versions of labels. A failed attempt is a version with a reason, never a label."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 from featurehub.errors import FeatureNotFound
 from featurehub.records import Labeled, LabelVersion, Outcome, Provenance
 from featurehub.store.naming import choose_slugs, give_names
-from featurehub.store.rows import batches, label_of
-from featurehub.store.schema import LabelRecord
+from featurehub.store.rows import BATCH, batches, label_of
+from featurehub.store.schema import FeatureRecord, LabelRecord
 from featurehub.store.sql import run_many, statement
 
-__all__ = ["owners_of", "save_labels"]
+__all__ = ["load_attempts", "owners_of", "save_labels"]
 
 COLUMNS = (
     "feature_id", "version", "label", "reason", "score", "scores", "author", "method", "model", "prompt", "answer",
@@ -53,6 +53,17 @@ def save_labels(session: Session, labels: Mapping[str, tuple[Outcome, Provenance
     named = {each: (number, found) for each, (number, found, _) in new.items() if isinstance(found, Labeled)}
     _make_current(session, named, artifacts)
     return {each: new[each][0] if each in new else _version(latest.get(each)) for each in labels}
+
+
+def load_attempts(session: Session, artifact: str, method: str, model: str) -> Iterator[tuple[int, LabelVersion]]:
+    """The latents of an artifact with their label versions of one method and model, as they are read."""
+    query = (
+        select(FeatureRecord.latent, LabelRecord)
+        .join(LabelRecord, LabelRecord.feature_id == FeatureRecord.id)
+        .where(FeatureRecord.artifact_id == artifact, LabelRecord.method == method, LabelRecord.model == model)
+    )
+    for latent, record in session.execute(query.execution_options(yield_per=BATCH)):
+        yield latent, label_of(record)
 
 
 def _version(latest: LabelVersion | None) -> int:

@@ -1,17 +1,26 @@
 """The queries that the feature database answers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from featurehub.errors import FeatureNotFound
 from featurehub.features import Feature
-from featurehub.records import Evaluation, FeatureDetails, RegisteredArtifact, ReportHead, Scope, SearchPage
+from featurehub.records import (
+    Evaluation,
+    FeatureDetails,
+    LabelVersion,
+    RegisteredArtifact,
+    ReportHead,
+    Scope,
+    SearchPage,
+)
 from featurehub.store.directory import Directory, load_directory
 from featurehub.store.drift import Judged, load_heads, load_reports, load_states
 from featurehub.store.evaluations import load_evaluations
 from featurehub.store.feature_set import FeatureSet, read_feature_set
+from featurehub.store.labels import load_attempts
 from featurehub.store.lookup import closest_names, find_features, saes_of
 from featurehub.store.registry import heir_of, owned_artifact
 from featurehub.store.rows import details_of, features_of, load_features
@@ -210,6 +219,14 @@ class Reader:
             ArtifactNotFound: The artifact is not registered.
         """
         return read_feature_set(self._session, self.artifact(artifact))
+
+    def attempts(self, artifact: str, method: str, model: str) -> Iterator[tuple[int, LabelVersion]]:
+        """The latents of an artifact with their label versions of one method and model; read while they are taken.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+        """
+        return load_attempts(self._session, self.artifact(artifact).id, method, model)
 
     def evaluations(self, artifact: str) -> list[Evaluation]:
         """The evaluations of an artifact, latest first.

@@ -5,18 +5,22 @@ writing, the file is read-only, or it is not a feature database), the features g
 the SAE's folder. That one can be served at once, and be put into the right one later.
 """
 
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from featurehub.errors import FeaturehubError, StoreError
+from featurehub.records import Calibration, Outcome, Provenance
 from featurehub.store.feature_set import FeatureSet
-from featurehub.store.statistics import PreparedRows
+from featurehub.store.statistics import PreparedRows, id_of
 from featurehub.store.store import open_store
 from featurehub.store.writer import Writer
 
-__all__ = ["KEPT", "save_feature_set", "save_or_keep"]
+__all__ = ["KEPT", "put_named", "save_feature_set", "save_or_keep"]
+
+Labels = Mapping[int, tuple[Outcome, Provenance]]
 
 KEPT = "features.db"
 """File name of the database in an SAE's folder."""
@@ -42,20 +46,38 @@ def save_feature_set(features: FeatureSet, database: str | Path, patience: float
     prepared = PreparedRows(features.rows)
     with closing(open_store(database)) as store, store.write(patience) as writer:
         writer.put_artifact(features.manifest, features.folder)
-        ids = dict(zip(prepared.latents, writer.put_features(features.manifest.id, prepared), strict=True))
+        writer.put_features(features.manifest.id, prepared)
         writer.put_words(features.manifest.id, features.words)
-        before = names_of(writer, features.manifest.id)
-        writer.put_labels({ids[latent]: label for latent, label in features.labels.items()})
-        after = names_of(writer, features.manifest.id)
-        given = {ids[latent]: each for latent, each in features.calibrations.items()}
-        same = {id for id in given if before.get(id) == after.get(id)}
-        writer.put_calibrations({id: each for id, each in given.items() if id not in same})
-        writer.improve_calibrations({id: each for id, each in given.items() if id in same})
+        put_named(writer, features.manifest.id, features.labels, features.calibrations)
 
 
-def names_of(writer: Writer, artifact: str) -> dict[str, str]:
-    """The labels of an artifact's features by id."""
-    return {feature.id: feature.label for feature in writer.reader.features(artifact)}
+def put_named(writer: Writer, artifact: str, labels: Labels, calibrations: Mapping[int, Calibration]) -> None:
+    """Stores labels and calibrations of an artifact's features.
+
+    A feature that keeps its label keeps its calibration too, unless the new one is founded on as many answers.
+
+    Args:
+        writer: Writes.
+        artifact: Id of the artifact.
+        labels: By latent: the label, or why there is none, and where that comes from.
+        calibrations: By latent.
+
+    Raises:
+        FeatureNotFound: The artifact has no feature of one of the latents.
+    """
+    latents = labels.keys() | calibrations.keys()
+    before = names_of(writer, artifact, latents)
+    writer.put_labels({id_of(artifact, latent): label for latent, label in labels.items()})
+    after = names_of(writer, artifact, latents)
+    given = {id_of(artifact, latent): each for latent, each in calibrations.items()}
+    same = {id for id in given if before.get(id) == after.get(id)}
+    writer.put_calibrations({id: each for id, each in given.items() if id not in same})
+    writer.improve_calibrations({id: each for id, each in given.items() if id in same})
+
+
+def names_of(writer: Writer, artifact: str, latents: Iterable[int]) -> dict[str, str]:
+    """The labels of the features of some latents by id."""
+    return {feature.id: feature.label for feature in writer.reader.latents(artifact, latents)}
 
 
 def save_or_keep(

@@ -17,8 +17,9 @@ from featurehub.store import FeatureSet, open_store, save_feature_set
 from labeling.associations import Associations
 from labeling.corpus import Corpus, peak_levels, pool
 from labeling.cutting import cut
-from labeling.explainer import NgramExplainer
-from labeling.label import LabelConfig, ScoredExplanation, concluded
+from labeling.examiner import ScoredExplanation
+from labeling.explainers import NgramExplainer
+from labeling.label import LabelConfig, concluded
 from labeling.proposal import Proposal
 from labeling.scoring import WordScorer, auroc, detection
 from labeling.units import STRONG

@@ -15,6 +15,7 @@ All get the same documents, and give the name and up to three further words (the
 can judge them.
 """
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -26,7 +27,7 @@ from labeling.activity import WordActivity
 from labeling.associations import associate
 from labeling.corpus import Corpus
 from labeling.evidence import Evidence, gather
-from labeling.explainer import NgramExplainer
+from labeling.explainers import NgramExplainer
 from labeling.label import LabelConfig
 from labeling.logit_lens import Projection
 from labeling.proposal import Proposal
@@ -80,7 +81,7 @@ def evidences_of(shown: Shown) -> Iterator[Evidence]:
 
 def explained(evidences: Iterable[Evidence]) -> Mapping[int, Proposal]:
     explainer = NgramExplainer(FURTHER)
-    outcomes = {each.latent: explainer.explain(each).outcome for each in evidences}
+    outcomes = {each.latent: asyncio.run(explainer.explain(each)).outcome for each in evidences}
     return {latent: outcome for latent, outcome in outcomes.items() if isinstance(outcome, Proposal)}
 
 

@@ -18,6 +18,7 @@
 """
 
 import argparse
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,11 +39,12 @@ from featurehub.pieces import vocabulary
 from labeling.associations import associate
 from labeling.corpus import Corpus, split
 from labeling.evidence import Evidence, common_words
+from labeling.examiner import Examiner, HeldOut
 from labeling.explainer import Explanation
-from labeling.label import Examiner, LabelConfig
+from labeling.label import LabelConfig
 from labeling.logit_lens import project
 from labeling.proposal import Proposal
-from labeling.scoring import WordScorer
+from labeling.scorers import WordDetection
 from labeling.statistics import StatisticsConfig, feature_rows
 from labeling.unembedding import read_unembedding
 from labeling.units import build_views
@@ -166,7 +168,7 @@ def half(corpus: Corpus, side: int) -> Corpus:
 
 def label(shown: Shown, other: Corpus) -> tuple[dict[str, Found], dict[str, float]]:
     """Step 2: labels by name of the row, and the CPU seconds of those that were made."""
-    examiner, levels = Examiner(other, WordScorer(), CONFIG.min_passages), firing_levels(shown.corpus)
+    examiner, levels = Examiner(HeldOut(other), WordDetection(), CONFIG.min_passages), firing_levels(shown.corpus)
     found: dict[str, Found] = {}
     seconds: dict[str, float] = {}
     for name, labeller in LABELLERS.items():
@@ -188,7 +190,7 @@ def examined(proposals: Mapping[int, Proposal], examiner: Examiner, levels: np.n
     tested: Found = {}
     for latent, proposal in proposals.items():
         explanation = Explanation(proposal, "", "")
-        scored = examiner.examine(Evidence(latent, float(levels[latent]), 0, ()), explanation)
+        scored = asyncio.run(examiner.examine(Evidence(latent, float(levels[latent]), 0), explanation))
         if scored.scores:
             kept[latent], tested[latent] = scored, scored._replace(explanation=explanation)
     return labelled(kept), tested

@@ -24,7 +24,7 @@ from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput
 from featurehub.runs.material import MaterialConfig, split
-from featurehub.runs.register import corpus_of, evidence_of
+from featurehub.runs.survey import corpus_of, evidence_of
 from labeling.corpus import Corpus
 from saes.activations import FeatureActivations, encode_documents
 from saes.documents import Document, Tokenization, prompt_ids, special_ids, text_hash, tokenize

@@ -1,12 +1,15 @@
 """From evidence to a name, and names that are unique."""
 
+import asyncio
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from featurehub.names import base_of
 from featurehub.records import TokenLogit, Unlabeled
 from labeling.evidence import Evidence, NGram
-from labeling.explainer import FakeExplainer, NgramExplainer
+from labeling.explainer import Explainer, Explanation, FakeExplainer
+from labeling.explainers import NgramExplainer, ProjectionExplainer
 from labeling.heads import unique_heads
 from labeling.proposal import Proposal
 
@@ -20,8 +23,12 @@ def evidence(agreements: dict[str, float], top: dict[str, float] | None = None) 
     return Evidence(latent=3, level=0.5, passages=20, ngrams=ngrams, top_tokens=tokens)
 
 
+def explain(explainer: Explainer, evidence: Evidence) -> Explanation:
+    return asyncio.run(explainer.explain(evidence))
+
+
 def propose(agreements: dict[str, float], top: dict[str, float] | None = None) -> object:
-    return NgramExplainer().explain(evidence(agreements, top)).outcome
+    return explain(NgramExplainer(), evidence(agreements, top)).outcome
 
 
 def test_best_agreement_is_the_head_and_others_follow() -> None:
@@ -46,17 +53,17 @@ def test_without_contrast_there_is_a_reason() -> None:
 
 def test_without_clear_agreement_the_words_it_is_most_active_on_are_the_label() -> None:
     words = ("should", "must", "need", "want", "ought", "can", "may")
-    explain = NgramExplainer().explain
+    offline = NgramExplainer()
     vague, clear = (evidence({"a plan": agreement}, {" x": 1.0})._replace(active=words) for agreement in (0.2, 0.6))
-    assert explain(vague).outcome == Proposal("should", ("must", "need", "want", "ought", "can"))
-    assert explain(vague).answer == "should, must, need, want, ought, can, may"
-    assert "is most active on 'should', 'must'" in explain(vague).prompt
-    assert explain(clear).outcome == Proposal("a plan")
-    assert explain(evidence({})._replace(active=("only",))).outcome == Proposal("only")
+    assert explain(offline, vague).outcome == Proposal("should", ("must", "need", "want", "ought", "can"))
+    assert explain(offline, vague).answer == "should, must, need, want, ought, can, may"
+    assert "is most active on 'should', 'must'" in explain(offline, vague).prompt
+    assert explain(offline, clear).outcome == Proposal("a plan")
+    assert explain(offline, evidence({})._replace(active=("only",))).outcome == Proposal("only")
 
 
 def test_prompt_and_answer_are_kept() -> None:
-    explanation = NgramExplainer().explain(evidence({"banking": 0.6}, {" bank": 2.0}))
+    explanation = explain(NgramExplainer(), evidence({"banking": 0.6}, {" bank": 2.0}))
     assert "'banking': agreement 0.600, in 10 passages" in explanation.prompt
     assert "promotes ' bank'" in explanation.prompt
     assert explanation.answer == "+0.600 banking"
@@ -64,8 +71,18 @@ def test_prompt_and_answer_are_kept() -> None:
 
 def test_fake_answers_from_its_table() -> None:
     fake = FakeExplainer({3: Proposal("x")})
-    assert fake.explain(evidence({})).outcome == Proposal("x")
-    assert isinstance(FakeExplainer({}).explain(evidence({})).outcome, Unlabeled)
+    assert explain(fake, evidence({})).outcome == Proposal("x")
+    assert isinstance(explain(FakeExplainer({}), evidence({})).outcome, Unlabeled)
+
+
+def test_the_projection_names_by_the_whole_words_that_are_promoted() -> None:
+    tokens = {" Bank": 3.0, "ing": 2.9, " loan": 2.0, " bank": 1.5, " 's": 1.0, " of money": 0.5}
+    found = explain(ProjectionExplainer(), evidence({"sea": 0.9}, tokens))
+    assert found.outcome == Proposal("bank", ("loan", "s"))
+    assert found.answer == "bank, loan, s"
+    assert "promotes ' Bank', 'ing'" in found.prompt
+    nothing = explain(ProjectionExplainer(), evidence({"sea": 0.9}, {"ing": 2.0})).outcome
+    assert nothing == Unlabeled(reason="no token that it promotes is a whole word")
 
 
 def test_most_merit_keeps_the_plain_head() -> None:
