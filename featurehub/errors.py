@@ -21,7 +21,8 @@ FeaturehubError
 │   └── EngineUnavailable    the engine is gone; try again later
 ├── StoreError
 │   ├── StoreBusy            another process is writing to the feature database
-│   └── StoreReadOnly        the feature database can only be read
+│   ├── StoreReadOnly        the feature database can only be read
+│   └── StoreUnavailable     the feature database's server cannot be reached
 └── BudgetExceeded           too many failures, or a budget that is too small for any result
 """
 
@@ -50,6 +51,7 @@ __all__ = [
     "StoreBusy",
     "StoreError",
     "StoreReadOnly",
+    "StoreUnavailable",
     "UnsupportedModel",
 ]
 
@@ -223,6 +225,12 @@ class StoreReadOnly(StoreError):
     """The feature database can only be read."""
 
     code = "store_read_only"
+
+
+class StoreUnavailable(StoreError):
+    """The feature database's server cannot be reached, or ended the connection. Trying again later may help."""
+
+    code = "store_unavailable"
 
 
 class BudgetExceeded(FeaturehubError):

