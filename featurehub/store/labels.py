@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 
 from featurehub.errors import FeatureNotFound
 from featurehub.records import Labeled, LabelVersion, Outcome, Provenance
-from featurehub.store.bulk import insert_rows
+from featurehub.store.bulk import insert_rows, update_rows
 from featurehub.store.naming import choose_slugs, give_names
 from featurehub.store.rows import batches, label_of
 from featurehub.store.schema import LabelRecord
-from featurehub.store.sql import run_many, statement
+from featurehub.store.sql import statement
 
 __all__ = ["owners_of", "save_labels"]
 
@@ -22,9 +22,7 @@ COLUMNS = (
     "created",
 )  # fmt: skip
 OWNERS = statement("SELECT id, artifact_id FROM features WHERE id IN :ids", "ids")
-NAME = statement(
-    "UPDATE features SET label = :label, label_version = :version, label_score = :score, slug = :slug WHERE id = :id"
-)
+NAME = ("label", "label_version", "label_score", "slug")
 
 
 def save_labels(session: Session, labels: Mapping[str, tuple[Outcome, Provenance]], created: str) -> dict[str, int]:
@@ -123,8 +121,5 @@ def _make_current(session: Session, named: Mapping[str, tuple[int, Labeled]], ar
     slugs: dict[str, str] = {}
     for artifact, owned in groupby(sorted(labels, key=artifacts.__getitem__), key=artifacts.__getitem__):
         slugs |= choose_slugs(session, artifact, {each: labels[each] for each in owned})
-    rows = [
-        {"id": each, "label": found.label, "version": number, "score": found.score, "slug": slugs[each]}
-        for each, (number, found) in named.items()
-    ]
-    run_many(session, NAME, rows)
+    rows = ((found.label, number, found.score, slugs[each], each) for each, (number, found) in named.items())
+    update_rows(session, "features", NAME, rows)

@@ -40,12 +40,12 @@ def free_slug(slug: str, taken: set[str]) -> str:
 
 def give_names(session: Session, labels: Mapping[str, str]) -> None:
     """Makes each label and its head names of its feature (by id), and keeps all former names."""
+    claims = [(each, name, kind) for each, label in labels.items() for name, kind in _current(label)]
     for batch in batches(labels):
-        former = session.execute(FORMER, {"ids": batch}).all()
-        claims = [(each, name, kind) for each in batch for name, kind in _current(labels[each])]
-        claims += [(row.feature_id, row.name, _kept(NameKind(row.kind))) for row in former]
-        session.execute(FORGET, {"ids": batch})
-        insert_rows(session, "names", COLUMNS, _first_claims(claims))
+        if former := session.execute(FORMER, {"ids": batch}).all():
+            claims += [(row.feature_id, row.name, _kept(NameKind(row.kind))) for row in former]
+            session.execute(FORGET, {"ids": batch})
+    insert_rows(session, "names", COLUMNS, _first_claims(claims))
 
 
 def choose_slugs(session: Session, artifact: str, labels: Mapping[str, str]) -> dict[str, str]:

@@ -110,6 +110,16 @@ class Reader:
         """
         return features_of(self._session, self.artifact(artifact).id)
 
+    def labels(self, artifact: str) -> dict[str, str]:
+        """The labels of an artifact's features by id; "" where there is none.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+        """
+        owner = self.artifact(artifact).id
+        query = select(FeatureRecord.id, FeatureRecord.label).where(FeatureRecord.artifact_id == owner)
+        return {row.id: row.label for row in self._session.execute(query)}
+
     def count_features(self, artifact: str) -> tuple[int, int]:
         """Counts an artifact's features.
 

@@ -14,7 +14,6 @@ from featurehub.errors import FeaturehubError, StoreError
 from featurehub.store.feature_set import FeatureSet
 from featurehub.store.statistics import PreparedRows
 from featurehub.store.store import open_store
-from featurehub.store.writer import Writer
 
 __all__ = ["KEPT", "save_feature_set", "save_or_keep"]
 
@@ -44,18 +43,13 @@ def save_feature_set(features: FeatureSet, database: str | Path, patience: float
         writer.put_artifact(features.manifest, features.folder)
         ids = dict(zip(prepared.latents, writer.put_features(features.manifest.id, prepared), strict=True))
         writer.put_words(features.manifest.id, features.words)
-        before = names_of(writer, features.manifest.id)
+        before = writer.reader.labels(features.manifest.id)
         writer.put_labels({ids[latent]: label for latent, label in features.labels.items()})
-        after = names_of(writer, features.manifest.id)
+        after = writer.reader.labels(features.manifest.id)
         given = {ids[latent]: each for latent, each in features.calibrations.items()}
         same = {id for id in given if before.get(id) == after.get(id)}
         writer.put_calibrations({id: each for id, each in given.items() if id not in same})
         writer.improve_calibrations({id: each for id, each in given.items() if id in same})
-
-
-def names_of(writer: Writer, artifact: str) -> dict[str, str]:
-    """The labels of an artifact's features by id."""
-    return {feature.id: feature.label for feature in writer.reader.features(artifact)}
 
 
 def save_or_keep(

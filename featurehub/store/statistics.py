@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from featurehub.errors import InvalidInput
 from featurehub.names import words_of
 from featurehub.records import Calibration, FeatureRow
-from featurehub.store.bulk import insert_rows
+from featurehub.store.bulk import insert_rows, update_rows
 from featurehub.store.naming import default_slug, free_slug
 from featurehub.store.rows import batches
 from featurehub.store.schema import ArtifactRecord
@@ -27,15 +27,12 @@ COLUMNS = (*PLAIN, *AS_JSON)
 KNOWN = statement("SELECT id, slug FROM features WHERE artifact_id = :artifact")
 REMOVE = statement("DELETE FROM features WHERE id = :id")
 ADDED = ("id", "artifact_id", "slug", "label", "label_version", *COLUMNS)
-CHANGE = statement(f"UPDATE features SET {', '.join(f'{name} = :{name}' for name in COLUMNS)} WHERE id = :id")
 FORGET_TEXT = statement("DELETE FROM texts WHERE feature_id = :id")
 CALIBRATED = statement(
     "SELECT id, CAST(calibration AS TEXT) AS calibration FROM features WHERE id IN :ids AND calibration IS NOT NULL",
     "ids",
 )
-CALIBRATE = statement(
-    "UPDATE features SET strength = :strength, steerability = :steerability, calibration = :calibration WHERE id = :id"
-)
+CALIBRATION = ("strength", "steerability", "calibration")
 
 
 class PreparedRows:
@@ -75,7 +72,7 @@ def save_features(session: Session, artifact: ArtifactRecord, rows: PreparedRows
     gone = slugs.keys() - set(ids)
     known, new = _parted(columns, slugs)
     run_many(session, REMOVE, [{"id": each} for each in sorted(gone)])
-    run_many(session, CHANGE, known)
+    update_rows(session, "features", COLUMNS, ((*(each[name] for name in COLUMNS), each["id"]) for each in known))
     insert_rows(session, "features", ADDED, _added(artifact.id, new, {slugs[each["id"]] for each in known}))
     run_many(session, FORGET_TEXT, known)
     insert_rows(session, "texts", ("feature_id", "text"), ((each["id"], each["text"]) for each in columns))
@@ -100,11 +97,8 @@ def better_founded(session: Session, calibrations: Mapping[str, Calibration]) ->
 
 def save_calibrations(session: Session, calibrations: Mapping[str, Calibration]) -> None:
     """Stores calibrations of known features, by id."""
-    rows = [
-        {"id": id, "strength": each.strength, "steerability": each.steerability, "calibration": each.model_dump_json()}
-        for id, each in calibrations.items()
-    ]
-    run_many(session, CALIBRATE, rows)
+    rows = ((each.strength, each.steerability, each.model_dump_json(), id) for id, each in calibrations.items())
+    update_rows(session, "features", CALIBRATION, rows)
 
 
 def _parted(rows: Sequence[Row], known: Container[str]) -> tuple[list[Row], list[Row]]:
