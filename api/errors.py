@@ -22,6 +22,7 @@ from featurehub.errors import (
     StaleFeature,
     SteeringUnsupported,
     StoreBusy,
+    StoreUnavailable,
 )
 
 __all__ = ["error_body", "error_response", "install", "install_own", "status_of"]
@@ -38,6 +39,7 @@ TABLE: dict[type[FeaturehubError], tuple[int, str]] = {
     EngineUnavailable: (503, "service_unavailable_error"),
     OverheadExceeded: (503, "service_unavailable_error"),
     StoreBusy: (503, "service_unavailable_error"),
+    StoreUnavailable: (503, "service_unavailable_error"),
     FeaturehubError: (500, "server_error"),
 }
 CARRIED = ("suggestions", "candidates", "report", "closest")

@@ -22,7 +22,8 @@ FeaturehubError
 ├── Forbidden                the caller may not do this
 ├── StoreError
 │   ├── StoreBusy            another process is writing to the feature database
-│   └── StoreReadOnly        the feature database can only be read
+│   ├── StoreReadOnly        the feature database can only be read
+│   └── StoreUnavailable     the feature database's server cannot be reached
 └── BudgetExceeded           too many failures, or a budget that is too small for any result
 """
 
@@ -52,6 +53,7 @@ __all__ = [
     "StoreBusy",
     "StoreError",
     "StoreReadOnly",
+    "StoreUnavailable",
     "UnsupportedModel",
 ]
 
@@ -231,6 +233,12 @@ class StoreReadOnly(StoreError):
     """The feature database can only be read."""
 
     code = "store_read_only"
+
+
+class StoreUnavailable(StoreError):
+    """The feature database's server cannot be reached, or ended the connection. Trying again later may help."""
+
+    code = "store_unavailable"
 
 
 class BudgetExceeded(FeaturehubError):

@@ -9,8 +9,8 @@ WORD = re.compile(r"\w+")
 
 
 def fold(name: str) -> str:
-    """The form in which names are compared: NFKC-normalised, case-folded, spaces collapsed."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
+    """The form in which names are compared: NFKC-normalised, case-folded, spaces collapsed, NUL a space."""
+    folded = unicodedata.normalize("NFKC", name.replace("\0", " ")).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 

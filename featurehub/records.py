@@ -185,9 +185,9 @@ class Labeled(Frozen):
     @field_validator("label")
     @classmethod
     def _not_blank(cls, label: str) -> str:
-        if not label.strip():
+        if not label.replace("\0", " ").strip():
             raise ValueError("a label has at least one visible character; use Unlabeled(reason) where there is none")
-        return " ".join(label.split())
+        return " ".join(label.replace("\0", " ").split())
 
 
 class Unlabeled(Frozen):

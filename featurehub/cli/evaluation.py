@@ -81,9 +81,9 @@ def evaluate(
         if json is not None:
             write_text(json, json_lines.dumps(measured.as_dict(), indent=2) + "\n")
         if store_evaluation(measured.evaluation, store):
-            output.print(f"Stored in {store.path}.", soft_wrap=True)
+            output.print(f"Stored in {store.name}.", soft_wrap=True)
         else:
-            lacking = f"{store.path} does not have this SAE; --json FILE keeps the numbers"
+            lacking = f"{store.name} does not have this SAE; --json FILE keeps the numbers"
             console.print(Text.assemble(("not stored", "yellow"), f": {lacking}"), soft_wrap=True)
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from featurehub.cli.conversion import convert
+from featurehub.cli.database import db_app
 from featurehub.cli.demo.commands import demo_app
 from featurehub.cli.feature_card import show_feature
 from featurehub.cli.labels import export_labels, import_labels, join_labels
@@ -30,6 +31,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Feature steering for language models.")
 drift_app = typer.Typer(no_args_is_help=True, help="Does an SAE still hold on a retrained model?")
 features_app = typer.Typer(no_args_is_help=True, help="The feature database.")
+app.add_typer(db_app, name="db")
 app.add_typer(drift_app, name="drift")
 app.add_typer(demo_app, name="demo")
 app.add_typer(features_app, name="features")

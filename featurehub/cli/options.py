@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from saes.budget import Budget as TimeBudget
 
 __all__ = [
+    "DATABASE",
     "MODEL",
     "Active",
     "Budget",
@@ -37,6 +39,7 @@ __all__ = [
     "located_if_given",
     "same_database",
     "time_budget",
+    "without_password",
 ]
 
 
@@ -54,6 +57,21 @@ def located_if_given(model: Path | None) -> Path | None:
     return None if model is None else located(model)
 
 
+def without_password(location: str) -> str:
+    """The location of a database, whose password goes into the environment, where the driver looks for it.
+
+    What is printed, suggested or handed to the server then has none.
+    """
+    if "://" not in location:
+        return location
+    from featurehub.store.location import part_password
+
+    place, password = part_password(location)
+    if password:
+        os.environ["PGPASSWORD"] = password
+    return place
+
+
 Active = Annotated[
     float | None,
     typer.Option(
@@ -65,7 +83,8 @@ DemoModel = Annotated[
     str, typer.Option("--model", envvar="MODEL", help="Another model than SmolLM2-135M-Instruct; as for build.")
 ]
 Time = Annotated[str, typer.Option("--budget", help="Time for the whole run, such as 90s, 10min or 2h.")]
-Database = Annotated[str, typer.Option("--db", help="Feature database: the path of an SQLite file.")]
+DATABASE = "the path of an SQLite file, or postgresql://USER@HOST/DATABASE."
+Database = Annotated[str, typer.Option("--db", callback=without_password, help=f"Feature database: {DATABASE}")]
 Documents = Annotated[
     int | None, typer.Option(min=1, help="Take the first so many texts only; of a dataset 100,000 by default.")
 ]

@@ -1,7 +1,7 @@
 """The feature database: artifacts, features, labels, names, evaluations, drift verdicts.
 
-Owns the schema, its migrations and every query, in one SQLite file. Reading and writing are different types, so that a
-function's signature says what it may do:
+Owns the schema, its migrations and every query, in one SQLite file or in a database on a PostgreSQL server. Reading and
+writing are different types, so that a function's signature says what it may do:
 
     store = open_store("features.db")
     with store.write() as writer:          # one transaction; an error rolls it back
@@ -12,7 +12,7 @@ function's signature says what it may do:
 
 May import errors, settings, features, records, verdicts and artifacts; never torch, vllm or a spoke. Start with
 ``featurehub.records`` (what goes in and comes out), then ``reader`` and ``writer``. ``lookup`` says how a name finds
-its feature, ``search`` how results are ranked, ``connection`` how a file that cannot be written is opened.
+its feature, ``search`` how results are ranked, ``database`` in what the two kinds of database differ.
 """
 
 from featurehub.records import (
@@ -33,11 +33,12 @@ from featurehub.records import (
     Trial,
     Unlabeled,
 )
+from featurehub.store.copying import copy_store, count_rows
 from featurehub.store.feature_set import FeatureSet
 from featurehub.store.reader import Reader
 from featurehub.store.saving import KEPT, put_named, save_feature_set, save_or_keep
 from featurehub.store.statistics import PreparedRows
-from featurehub.store.store import Store, check_writable, open_store
+from featurehub.store.store import Store, check_writable, has_store, open_store
 from featurehub.store.writer import Writer
 
 __all__ = [
@@ -64,6 +65,9 @@ __all__ = [
     "Unlabeled",
     "Writer",
     "check_writable",
+    "copy_store",
+    "count_rows",
+    "has_store",
     "open_store",
     "put_named",
     "save_feature_set",

@@ -16,9 +16,9 @@ SHOWN = 5
 MANIFESTS_KEPT = 256
 
 ALL = statement("""
-    SELECT a.id, a.name, a.manifest, a.path, a.created, a.is_default, artifact_aliases.name
+    SELECT a.id, a.name, CAST(a.manifest AS TEXT), a.path, a.created, a.is_default, artifact_aliases.name
     FROM artifacts AS a LEFT JOIN artifact_aliases ON artifact_aliases.artifact_id = a.id
-    ORDER BY a.name, artifact_aliases.name
+    ORDER BY a.id
 """)
 
 
@@ -61,7 +61,9 @@ def load_directory(session: Session) -> Directory:
     for id, name, manifest, path, created, is_default, alias in session.execute(ALL):
         rows[id] = (name, manifest, path, created, bool(is_default))
         aliases.setdefault(id, []).extend([] if alias is None else [alias])
-    return Directory(_artifact(id, *row, aliases[id]) for id, row in rows.items())
+    # Sorted here: how texts are ordered is a setting of a server's database.
+    in_order = sorted(rows.items(), key=lambda each: each[1][0])
+    return Directory(_artifact(id, *row, sorted(aliases[id])) for id, row in in_order)
 
 
 def _artifact(

@@ -8,15 +8,17 @@ Without a report everything is unchecked.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import delete, insert, select
-from sqlalchemy.orm import Session, selectinload
+from pydantic_core import to_json
+from sqlalchemy import and_, bindparam, delete, func, insert, select
+from sqlalchemy.orm import Session, aliased, selectinload
 
 from featurehub.features import State
 from featurehub.records import ReportHead
+from featurehub.store.bulk import insert_rows
 from featurehub.store.rows import batches
 from featurehub.store.schema import ReportRecord, VerdictRecord
-from featurehub.store.sql import statement
 from featurehub.verdicts import DriftReport, FeatureVerdict, state_of
 
 __all__ = ["Judged", "Place", "load_heads", "load_reports", "load_states", "save_report"]
@@ -26,28 +28,22 @@ Place = tuple[str, int]
 Judged = tuple[State, str | None]
 """A state, and the id of the report that says so; None where there is no report."""
 
-HEAD = "r.artifact_id, r.id, r.model, r.created, r.state, json_extract(r.report, '$.reason')"
-LATEST = """
-    r.artifact_id IN :saes AND r.fingerprint = :fingerprint AND r.number = (
-        SELECT max(number) FROM drift_reports
-        WHERE artifact_id = r.artifact_id AND fingerprint = r.fingerprint
-    )
-"""
-LATEST_ON_ANY = """
-    r.artifact_id IN :saes AND r.number = (SELECT max(number) FROM drift_reports WHERE artifact_id = r.artifact_id)
-"""
-HEADS = statement(f"SELECT {HEAD} FROM drift_reports AS r WHERE {LATEST}", "saes")
-HEADS_ON_ANY = statement(f"SELECT {HEAD} FROM drift_reports AS r WHERE {LATEST_ON_ANY}", "saes")
+R, V = ReportRecord, VerdictRecord
+FIELDS = ("latent", "label", "reads", "steers", "reason", "evidence")
+HEAD: tuple[Any, ...] = (R.artifact_id, R.id, R.model, R.created, R.state, R.report["reason"].as_string())
+SAES = R.artifact_id.in_(bindparam("saes", expanding=True))
+OTHER = aliased(R)
+ON_ANY = select(func.max(OTHER.number)).where(OTHER.artifact_id == R.artifact_id)
+ON_SAME = ON_ANY.where(OTHER.fingerprint == R.fingerprint)
+LATEST = and_(SAES, R.fingerprint == bindparam("fingerprint"), R.number == ON_SAME.scalar_subquery())
+HEADS = select(*HEAD).where(LATEST)
+HEADS_ON_ANY = select(*HEAD).where(SAES, R.number == ON_ANY.scalar_subquery())
+ANY = aliased(V)
+HAS_VERDICTS = select(ANY.latent).where(ANY.report_id == R.id).exists()
+JUDGED: tuple[Any, ...] = (HAS_VERDICTS, V.latent, V.reads, V.steers)
+ASKED = and_(V.report_id == R.id, V.latent.in_(bindparam("latents", expanding=True)))
 # Steps 1 to 3: the latest report of each SAE, whether it has verdicts, and those of the latents that are asked for.
-STATES = statement(
-    f"""
-    SELECT {HEAD}, EXISTS (SELECT 1 FROM drift_verdicts WHERE report_id = r.id), v.latent, v.reads, v.steers
-    FROM drift_reports AS r LEFT JOIN drift_verdicts AS v ON v.report_id = r.id AND v.latent IN :latents
-    WHERE {LATEST}
-    """,
-    "saes",
-    "latents",
-)
+STATES = select(*HEAD, *JUDGED).select_from(R).outerjoin(V, ASKED).where(LATEST)
 
 
 def load_reports(
@@ -135,9 +131,7 @@ def save_report(session: Session, report: DriftReport) -> None:
     head = report.model_dump(mode="json", exclude={"features"})
     columns = {name: head[name] for name in ("id", "model", "fingerprint", "created", "state")}
     session.execute(insert(ReportRecord).values(artifact_id=report.artifact, report=head, **columns))
-    rows = [{"report_id": report.id, **verdict.model_dump(mode="json")} for verdict in report.features]
-    if rows:
-        session.execute(insert(VerdictRecord), rows)
+    insert_rows(session, "drift_verdicts", ("report_id", *FIELDS), (_row(report.id, each) for each in report.features))
 
 
 def _report(record: ReportRecord) -> DriftReport:
@@ -145,5 +139,10 @@ def _report(record: ReportRecord) -> DriftReport:
 
 
 def _verdict(record: VerdictRecord) -> FeatureVerdict:
-    fields = ("latent", "label", "reads", "steers", "reason", "evidence")
-    return FeatureVerdict.model_validate({name: getattr(record, name) for name in fields})
+    return FeatureVerdict.model_validate({name: getattr(record, name) for name in FIELDS})
+
+
+def _row(report: str, verdict: FeatureVerdict) -> tuple[str | int, ...]:
+    """The report's id, and values of ``FIELDS``."""
+    evidence = to_json(verdict.evidence).decode()
+    return report, verdict.latent, verdict.label, verdict.reads.value, verdict.steers.value, verdict.reason, evidence

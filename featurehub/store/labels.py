@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import Any
 
 from pydantic_core import to_json
 from sqlalchemy import func, select
@@ -10,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from featurehub.errors import FeatureNotFound
 from featurehub.records import Labeled, LabelVersion, Outcome, Provenance
+from featurehub.store.bulk import insert_rows, update_rows
 from featurehub.store.naming import choose_slugs, give_names
 from featurehub.store.rows import BATCH, batches, label_of
 from featurehub.store.schema import FeatureRecord, LabelRecord
-from featurehub.store.sql import run_many, statement
+from featurehub.store.sql import statement
 
 __all__ = ["load_attempts", "owners_of", "save_labels"]
 
@@ -22,10 +22,7 @@ COLUMNS = (
     "created",
 )  # fmt: skip
 OWNERS = statement("SELECT id, artifact_id FROM features WHERE id IN :ids", "ids")
-ADD = statement(f"INSERT INTO labels ({', '.join(COLUMNS)}) VALUES ({', '.join(f':{name}' for name in COLUMNS)})")
-NAME = statement(
-    "UPDATE features SET label = :label, label_version = :version, label_score = :score, slug = :slug WHERE id = :id"
-)
+NAME = ("label", "label_version", "label_score", "slug")
 
 
 def save_labels(session: Session, labels: Mapping[str, tuple[Outcome, Provenance]], created: str) -> dict[str, int]:
@@ -49,7 +46,7 @@ def save_labels(session: Session, labels: Mapping[str, tuple[Outcome, Provenance
         for each in labels
         if (known := latest.get(each)) is None or (known.outcome, known.provenance) != labels[each]
     }
-    run_many(session, ADD, [_row(each, *entry, created) for each, entry in new.items()])
+    insert_rows(session, "labels", COLUMNS, (_row(each, *entry, created) for each, entry in new.items()))
     named = {each: (number, found) for each, (number, found, _) in new.items() if isinstance(found, Labeled)}
     _make_current(session, named, artifacts)
     return {each: new[each][0] if each in new else _version(latest.get(each)) for each in labels}
@@ -108,18 +105,25 @@ def _latest(session: Session, labels: Mapping[str, object]) -> dict[str, LabelVe
     return found
 
 
-def _row(feature: str, version: int, outcome: Outcome, provenance: Provenance, created: str) -> dict[str, Any]:
+def _row(
+    feature: str, version: int, outcome: Outcome, provenance: Provenance, created: str
+) -> tuple[str | int | float | None, ...]:
+    """Values of ``COLUMNS``."""
     named = isinstance(outcome, Labeled)
-    return {
-        "feature_id": feature,
-        "version": version,
-        "label": outcome.label if named else None,
-        "reason": None if named else outcome.reason,
-        "score": outcome.score if named else None,
-        "scores": to_json(outcome.scores if named else {}).decode(),
-        "created": created,
-        **provenance.model_dump(),
-    }
+    return (
+        feature,
+        version,
+        outcome.label if named else None,
+        None if named else outcome.reason,
+        outcome.score if named else None,
+        to_json(outcome.scores if named else {}).decode(),
+        provenance.author,
+        provenance.method,
+        provenance.model,
+        provenance.prompt,
+        provenance.answer,
+        created,
+    )
 
 
 def _make_current(session: Session, named: Mapping[str, tuple[int, Labeled]], artifacts: Mapping[str, str]) -> None:
@@ -128,8 +132,5 @@ def _make_current(session: Session, named: Mapping[str, tuple[int, Labeled]], ar
     slugs: dict[str, str] = {}
     for artifact, owned in groupby(sorted(labels, key=artifacts.__getitem__), key=artifacts.__getitem__):
         slugs |= choose_slugs(session, artifact, {each: labels[each] for each in owned})
-    rows = [
-        {"id": each, "label": found.label, "version": number, "score": found.score, "slug": slugs[each]}
-        for each, (number, found) in named.items()
-    ]
-    run_many(session, NAME, rows)
+    rows = ((found.label, number, found.score, slugs[each], each) for each, (number, found) in named.items())
+    update_rows(session, "features", NAME, rows)

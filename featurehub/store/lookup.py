@@ -42,17 +42,18 @@ FORMS = 3
 
 RANKS = " ".join(f"WHEN '{kind}' THEN {kind.rank}" for kind in NameKind)
 # Of the features that share a name, only those with the strongest claim are read: there may be thousands of others.
-# CROSS JOIN and the unary + make SQLite look up a few names instead of scanning all features of an SAE.
+# CROSS JOIN and || '' make SQLite look up a few names instead of scanning all features of an SAE; PostgreSQL does so
+# by itself.
 CANDIDATES = statement(
     f"""
     WITH claims AS (
         SELECT n.feature_id, n.key, CASE n.kind {RANKS} END AS strength
-        FROM names AS n CROSS JOIN features ON features.id = n.feature_id
-        WHERE n.key IN :keys AND +features.artifact_id IN :saes
+        FROM names AS n CROSS JOIN features
+        WHERE n.key IN :keys AND features.id = n.feature_id AND features.artifact_id || '' IN :saes
     ), ranked AS (
         SELECT feature_id, strength, min(strength) OVER (PARTITION BY key) AS strongest FROM claims
     ), found AS (
-        SELECT id FROM features WHERE id IN :ids AND +artifact_id IN :saes
+        SELECT id FROM features WHERE id IN :ids AND artifact_id || '' IN :saes
         UNION SELECT id FROM features WHERE slug IN :slugs AND artifact_id IN :saes
         UNION SELECT feature_id FROM ranked WHERE strength = strongest
     )

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from featurehub.features import slugify
 from featurehub.names import fold, head_of
+from featurehub.store.bulk import insert_rows
 from featurehub.store.names import NameKind
 from featurehub.store.rows import batches
 from featurehub.store.sql import run_many, statement
@@ -20,7 +21,7 @@ __all__ = ["choose_slugs", "default_slug", "free_slug", "give_names"]
 
 FORMER = statement("SELECT feature_id, name, kind FROM names WHERE feature_id IN :ids ORDER BY id", "ids")
 FORGET = statement("DELETE FROM names WHERE feature_id IN :ids", "ids")
-ADD = statement("INSERT INTO names (feature_id, name, key, kind) VALUES (:feature_id, :name, :key, :kind)")
+COLUMNS = ("feature_id", "name", "key", "kind")
 SLUGS = statement("SELECT id, latent, slug FROM features WHERE artifact_id = :artifact ORDER BY latent")
 STEP_ASIDE = statement("UPDATE features SET slug = id WHERE id = :id")
 
@@ -39,12 +40,12 @@ def free_slug(slug: str, taken: set[str]) -> str:
 
 def give_names(session: Session, labels: Mapping[str, str]) -> None:
     """Makes each label and its head names of its feature (by id), and keeps all former names."""
+    claims = [(each, name, kind) for each, label in labels.items() for name, kind in _current(label)]
     for batch in batches(labels):
-        former = session.execute(FORMER, {"ids": batch}).all()
-        claims = [(each, name, kind) for each in batch for name, kind in _current(labels[each])]
-        claims += [(row.feature_id, row.name, _kept(NameKind(row.kind))) for row in former]
-        session.execute(FORGET, {"ids": batch})
-        run_many(session, ADD, _first_claims(claims))
+        if former := session.execute(FORMER, {"ids": batch}).all():
+            claims += [(row.feature_id, row.name, _kept(NameKind(row.kind))) for row in former]
+            session.execute(FORGET, {"ids": batch})
+    insert_rows(session, "names", COLUMNS, _first_claims(claims))
 
 
 def choose_slugs(session: Session, artifact: str, labels: Mapping[str, str]) -> dict[str, str]:
@@ -80,9 +81,10 @@ def _kept(kind: NameKind) -> NameKind:
     return kind if kind is NameKind.GIVEN else NameKind.KEPT
 
 
-def _first_claims(claims: Iterable[tuple[str, str, NameKind]]) -> list[dict[str, str]]:
-    rows: dict[tuple[str, str], dict[str, str]] = {}
+def _first_claims(claims: Iterable[tuple[str, str, NameKind]]) -> Iterable[tuple[str, str, str, str]]:
+    """Values of ``COLUMNS``; of claims to one name, the first counts."""
+    rows: dict[tuple[str, str], tuple[str, str, str, str]] = {}
     for feature_id, name, kind in claims:
-        row = {"feature_id": feature_id, "name": name, "key": fold(name), "kind": kind.value}
-        rows.setdefault((feature_id, row["key"]), row)
-    return list(rows.values())
+        key = fold(name)
+        rows.setdefault((feature_id, key), (feature_id, name, key, kind.value))
+    return rows.values()

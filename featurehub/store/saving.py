@@ -35,7 +35,7 @@ def save_feature_set(features: FeatureSet, database: str | Path, patience: float
 
     Args:
         features: The SAE and its features.
-        database: The SQLite file.
+        database: Path or URL of the feature database.
         patience: Seconds to wait for another writer.
 
     Raises:
@@ -87,7 +87,7 @@ def save_or_keep(
 
     Args:
         features: The SAE and its features; ``features.folder`` is where the SAE will lie.
-        database: The SQLite file.
+        database: Path or URL of the feature database.
         folder: Where the SAE lies now.
         patience: Seconds to wait for another writer.
 

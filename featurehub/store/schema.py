@@ -46,7 +46,15 @@ class ArtifactRecord(Base):
     created: Mapped[str] = mapped_column(String(40))
     is_default: Mapped[bool]
 
-    __table_args__ = (Index("ix_artifacts_one_default", "model", unique=True, sqlite_where=text("is_default")),)
+    __table_args__ = (
+        Index(
+            "ix_artifacts_one_default",
+            "model",
+            unique=True,
+            sqlite_where=text("is_default"),
+            postgresql_where=text("is_default"),
+        ),
+    )
 
 
 class AliasRecord(Base):

@@ -34,6 +34,9 @@ from featurehub.errors import InvalidInput
 from featurehub.names import base_of, fold, head_of, words_of
 from featurehub.records import SearchPage
 from featurehub.settings import Limits
+from featurehub.store.candidates import STEERS
+from featurehub.store.candidates_postgres import POSTGRES
+from featurehub.store.candidates_sqlite import SQLITE
 from featurehub.store.rows import load_features
 from featurehub.store.sql import statement
 
@@ -54,36 +57,7 @@ UNTESTED = 0.3
 FLOOR = 0.05
 LIMIT = 1000
 
-STEERS = "coalesce(f.steerability, f.expected_steerability)"
-# By name, by text, and the names that are the query. The indexes rank best matches lowest.
-MATCHING = statement(
-    f"""
-    WITH by_name AS (
-        SELECT rowid AS id, rank FROM names_index WHERE names_index MATCH :any_word
-    ), by_text AS (
-        SELECT rowid AS id, rank FROM texts_index WHERE texts_index MATCH :every_word
-    )
-    SELECT * FROM (
-        SELECT 'name' AS source, f.id, f.label_score, {STEERS}, names.key AS name, NULL AS goes
-        FROM by_name JOIN names ON names.id = by_name.id JOIN features AS f ON f.id = names.feature_id
-        WHERE f.artifact_id IN :saes ORDER BY by_name.rank, names.id LIMIT :limit
-    )
-    UNION ALL SELECT * FROM (
-        SELECT 'text', f.id, f.label_score, {STEERS}, NULL, NULL
-        FROM by_text JOIN texts ON texts.id = by_text.id JOIN features AS f ON f.id = texts.feature_id
-        WHERE f.artifact_id IN :saes ORDER BY by_text.rank, texts.id LIMIT :limit
-    )
-    UNION ALL SELECT 'exact', f.id, f.label_score, {STEERS}, names.key, NULL
-        FROM names JOIN features AS f ON f.id = names.feature_id
-        WHERE names.key = :key AND f.artifact_id IN :saes
-    UNION ALL SELECT 'word', f.id, f.label_score, {STEERS}, words.word, json_extract(each.value, '$[1]')
-        FROM words JOIN json_each(words.latents) AS each
-        JOIN features AS f ON f.artifact_id = words.artifact_id AND f.latent = json_extract(each.value, '$[0]')
-        WHERE words.word IN :words AND words.artifact_id IN :saes
-    """,
-    "saes",
-    "words",
-)
+FULL_TEXT = {"sqlite": SQLITE, "postgresql": POSTGRES}
 NAMED = statement(
     f"""
     SELECT 'name', f.id, f.label_score, {STEERS}, names.key, NULL
@@ -184,12 +158,10 @@ def _hits(session: Session, query: str, words: Sequence[str], saes: Sequence[str
     """All features that may be shown, once for each way in which they were found."""
     if not query.strip():
         return _run(session, ALL, saes=saes)
-    # Quoted, so that a word is never an operator; \w+ matches no quotation mark. The empty phrase matches nothing.
-    quoted = [f'"{word}"*' for word in words] or ['""']
-    any_word, every_word = " OR ".join(quoted), " AND ".join(quoted)
+    full_text = FULL_TEXT[session.get_bind().dialect.name]
     hits = _run(
-        session, MATCHING, any_word=any_word, every_word=every_word, key=fold(query), saes=saes, limit=CANDIDATES,
-        words=words,
+        session, full_text.matching, any_word=full_text.any_word(words), every_word=full_text.every_word(words),
+        key=fold(query), saes=saes, limit=CANDIDATES, words=words,
     )  # fmt: skip
     if words and not any(each.source in ("name", "word") for each in hits):
         hits += _alike(session, words, saes)

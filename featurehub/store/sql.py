@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import TextClause, bindparam, text
+from sqlalchemy import String, TextClause, bindparam, text
 from sqlalchemy.orm import Session
 
 __all__ = ["run_many", "statement"]
@@ -14,9 +14,9 @@ def statement(sql: str, *lists: str) -> TextClause:
 
     Args:
         sql: Its text.
-        lists: Names of the parameters that stand for a list: ``… IN :ids``.
+        lists: Names of the parameters that stand for a list of texts: ``… IN :ids``.
     """
-    return text(sql).bindparams(*(bindparam(name, expanding=True) for name in lists))
+    return text(sql).bindparams(*(bindparam(name, type_=String, expanding=True) for name in lists))
 
 
 def run_many(session: Session, query: TextClause, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,7 +1,7 @@
 """Stores the statistics of an artifact's features, and the text in which search looks for them."""
 
 import hashlib
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import to_json
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from featurehub.errors import InvalidInput
 from featurehub.names import words_of
 from featurehub.records import Calibration, FeatureRow
+from featurehub.store.bulk import insert_rows, update_rows
 from featurehub.store.naming import default_slug, free_slug
 from featurehub.store.rows import batches
 from featurehub.store.schema import ArtifactRecord
@@ -20,24 +21,18 @@ __all__ = ["PreparedRows", "better_founded", "id_of", "may_replace", "save_calib
 Row = dict[str, Any]
 
 PLAIN = ("latent", "density", "max_activation")
-CALIBRATED_COLUMNS = ("strength", "steerability", "expected_steerability")
 AS_JSON = ("quantiles", "contexts", "top_tokens", "bottom_tokens", "neighbors")
 COLUMNS = (*PLAIN, *AS_JSON)
 
 KNOWN = statement("SELECT id, slug FROM features WHERE artifact_id = :artifact")
 REMOVE = statement("DELETE FROM features WHERE id = :id")
-ADD = statement(
-    f"INSERT INTO features (id, artifact_id, slug, label, label_version, {', '.join(COLUMNS)})"
-    f" VALUES (:id, :artifact, :slug, '', 0, {', '.join(f':{name}' for name in COLUMNS)})"
-)
-CHANGE = statement(f"UPDATE features SET {', '.join(f'{name} = :{name}' for name in COLUMNS)} WHERE id = :id")
+ADDED = ("id", "artifact_id", "slug", "label", "label_version", *COLUMNS)
 FORGET_TEXT = statement("DELETE FROM texts WHERE feature_id = :id")
-ADD_TEXT = statement("INSERT INTO texts (feature_id, text) VALUES (:id, :text)")
-CALIBRATED = statement("SELECT id, calibration FROM features WHERE id IN :ids AND calibration IS NOT NULL", "ids")
-CALIBRATE = statement(
-    "UPDATE features SET strength = :strength, steerability = :steerability,"
-    " expected_steerability = :expected_steerability, calibration = :calibration WHERE id = :id"
+CALIBRATED = statement(
+    "SELECT id, CAST(calibration AS TEXT) AS calibration FROM features WHERE id IN :ids AND calibration IS NOT NULL",
+    "ids",
 )
+CALIBRATION = ("strength", "steerability", "expected_steerability", "calibration")
 
 
 class PreparedRows:
@@ -77,10 +72,10 @@ def save_features(session: Session, artifact: ArtifactRecord, rows: PreparedRows
     gone = slugs.keys() - set(ids)
     known, new = _parted(columns, slugs)
     run_many(session, REMOVE, [{"id": each} for each in sorted(gone)])
-    run_many(session, CHANGE, known)
-    run_many(session, ADD, _with_slugs(artifact.id, new, {slugs[each["id"]] for each in known}))
+    update_rows(session, "features", COLUMNS, ((*(each[name] for name in COLUMNS), each["id"]) for each in known))
+    insert_rows(session, "features", ADDED, _added(artifact.id, new, {slugs[each["id"]] for each in known}))
     run_many(session, FORGET_TEXT, known)
-    run_many(session, ADD_TEXT, columns)
+    insert_rows(session, "texts", ("feature_id", "text"), ((each["id"], each["text"]) for each in columns))
     return ids
 
 
@@ -102,11 +97,11 @@ def better_founded(session: Session, calibrations: Mapping[str, Calibration]) ->
 
 def save_calibrations(session: Session, calibrations: Mapping[str, Calibration]) -> None:
     """Stores calibrations of known features, by id."""
-    rows = [
-        {"id": id, "calibration": each.model_dump_json(), **{name: getattr(each, name) for name in CALIBRATED_COLUMNS}}
+    rows = (
+        (each.strength, each.steerability, each.expected_steerability, each.model_dump_json(), id)
         for id, each in calibrations.items()
-    ]
-    run_many(session, CALIBRATE, rows)
+    )
+    update_rows(session, "features", CALIBRATION, rows)
 
 
 def _parted(rows: Sequence[Row], known: Container[str]) -> tuple[list[Row], list[Row]]:
@@ -119,13 +114,12 @@ def _columns(row: FeatureRow) -> Row:
     return stored | {"text": _searched(row)}
 
 
-def _with_slugs(artifact: str, rows: Sequence[Row], taken: set[str]) -> list[Row]:
-    named = []
+def _added(artifact: str, rows: Sequence[Row], taken: set[str]) -> Iterator[tuple[Any, ...]]:
+    """Values of ``ADDED``, with a slug that no other feature has."""
     for row in rows:
         slug = free_slug(default_slug(row["latent"]), taken)
         taken.add(slug)
-        named.append({"artifact": artifact, "slug": slug, **row})
-    return named
+        yield (row["id"], artifact, slug, "", 0, *(row[name] for name in COLUMNS))
 
 
 def _searched(row: FeatureRow) -> str:

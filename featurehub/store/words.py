@@ -7,23 +7,22 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from featurehub.names import fold
+from featurehub.store.bulk import insert_rows
 from featurehub.store.schema import WordRecord
-from featurehub.store.sql import run_many, statement
+from featurehub.store.sql import statement
 
 __all__ = ["save_words", "words_of"]
 
 FORGET = statement("DELETE FROM words WHERE artifact_id = :artifact")
-ADD = statement("INSERT OR REPLACE INTO words (artifact_id, word, latents) VALUES (:artifact, :word, :latents)")
+COLUMNS = ("artifact_id", "word", "latents")
 
 
 def save_words(session: Session, artifact: str, words: Mapping[str, Sequence[tuple[int, float]]]) -> None:
     """Makes these the words of an artifact; there are no others any more."""
     session.execute(FORGET, {"artifact": artifact})
-    rows = [
-        {"artifact": artifact, "word": fold(word), "latents": to_json(latents).decode()}
-        for word, latents in words.items()
-    ]
-    run_many(session, ADD, rows)
+    # Of words that are folded alike, the last counts.
+    folded = {fold(word): to_json(latents).decode() for word, latents in words.items()}
+    insert_rows(session, "words", COLUMNS, ((artifact, word, latents) for word, latents in folded.items()))
 
 
 def words_of(session: Session, artifact: str) -> dict[str, list[tuple[int, float]]]:

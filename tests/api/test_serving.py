@@ -299,7 +299,7 @@ def boot(app: FastAPI, served: ServedModel | None, engine: Any = None) -> State:
 
 
 def serving(store: Store, sae: str = SAE) -> ServedModel:
-    return ServedModel(store=str(store.path), saes=(sae,), model=model())
+    return ServedModel(store=store.name, saes=(sae,), model=model())
 
 
 def test_a_boot_needs_its_configuration_and_its_sae(store: Store) -> None:

@@ -1,7 +1,6 @@
-"""A store in a temporary folder, and small values to fill it with."""
+"""A store in each kind of database, and small values to fill it with."""
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,15 +64,16 @@ def provenance() -> Provenance:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(tmp_path / "features.db")
+def store(location: str) -> Iterator[Store]:
+    """An empty store; the test runs once for each kind of database."""
+    opened = open_store(location)
     yield opened
     opened.close()
 
 
 @pytest.fixture(scope="module")
-def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def lasting(lasting_location: str) -> Iterator[Store]:
     """One store for a module whose tests roll back what they write."""
-    opened = open_store(tmp_path_factory.mktemp("store") / "features.db")
+    opened = open_store(lasting_location)
     yield opened
     opened.close()

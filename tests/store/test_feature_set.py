@@ -1,7 +1,6 @@
 """A build's end: what it found is registered, or kept where it can be served and registered later."""
 
 import os
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,7 @@ def features(make_manifest, make_row, provenance, tmp_path: Path) -> FeatureSet:
     )
 
 
-def read(database: Path) -> FeatureSet:
+def read(database: str | Path) -> FeatureSet:
     store = open_store(database)
     with store.read() as reader:
         found = reader.feature_set("demo-l2")
@@ -43,34 +42,37 @@ def read(database: Path) -> FeatureSet:
     return found
 
 
-def test_it_comes_out_as_it_went_in(features: FeatureSet, tmp_path: Path) -> None:
-    save_feature_set(features, tmp_path / "f.db")
-    assert read(tmp_path / "f.db") == features
-    save_feature_set(features, tmp_path / "f.db")
-    assert read(tmp_path / "f.db") == features
+def test_it_comes_out_as_it_went_in(features: FeatureSet, location: str) -> None:
+    save_feature_set(features, location)
+    assert read(location) == features
+    save_feature_set(features, location)
+    assert read(location) == features
 
 
 def test_what_a_busy_database_does_not_take_is_kept(features: FeatureSet, store: Store) -> None:
-    writing = sqlite3.connect(store.path, isolation_level=None)
-    writing.execute("BEGIN IMMEDIATE")
-    told = save_or_keep(features, store.path, features.folder, patience=0.2)
+    with store.write():
+        told = save_or_keep(features, store.name, features.folder, patience=0.2)
     assert told is not None
     assert isinstance(told.__cause__, StoreBusy)
     for words in (f"register it with `featurehub saes register {features.folder}`", str(features.folder / KEPT)):
         assert words in told.message
-    writing.close()
     assert read(features.folder / KEPT) == features
     assert [each.name for each in features.folder.iterdir()] == [KEPT]
-    assert save_or_keep(features, store.path, features.folder) is None
-    assert read(store.path) == features
+    assert save_or_keep(features, store.name, features.folder) is None
+    assert read(store.name) == features
     assert list(features.folder.iterdir()) == []
 
 
-def test_a_long_run_asks_first_whether_it_may_write(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    writing = sqlite3.connect(store.path, isolation_level=None)
-    writing.execute("BEGIN IMMEDIATE")
-    check_writable(store.path)
-    writing.close()
+def test_a_long_run_asks_first_whether_it_may_write(store: Store) -> None:
+    with store.write():
+        check_writable(store.name)
+
+
+def test_a_long_run_is_told_of_a_file_that_it_may_not_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_writable(tmp_path / "f.db")
+    assert not list(tmp_path.iterdir())
+    open_store(tmp_path / "f.db").close()
     monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
-    with pytest.raises(StoreReadOnly):
-        check_writable(store.path)
+    for name in ("f.db", "missing.db"):
+        with pytest.raises(StoreReadOnly):
+            check_writable(tmp_path / name)

@@ -9,6 +9,16 @@ branch_labels = None
 depends_on = None
 
 INDEXED = {"names": "key", "texts": "text"}
+LONGEST = 100_000
+"""Characters of a text that are indexed on PostgreSQL, which refuses a text whose index entry is larger than a MiB."""
+# PostgreSQL's parser knows addresses, paths and numbers with a point, and in a database of the locale C it takes
+# every character beyond ASCII for a letter. It is given words alone, so that it finds what SQLite's index does.
+SEPARATORS = (
+    "".join(map(chr, range(1, 128))).translate({code: None for code in range(128) if chr(code).isalnum()})
+    + "\u00a0\u00a1\u00a7\u00ab\u00ac\u00ad\u00ae\u00af\u00b0\u00b1\u00b4\u00b6\u00b7\u00b8\u00bb\u00bf\u00d7\u00f7"
+    + "".join(map(chr, (*range(0x2000, 0x2070), *range(0x20A0, 0x20C1), *range(0x2190, 0x2300))))
+    + "".join(map(chr, (*range(0x3000, 0x3004), *range(0x3008, 0x3021), 0x3030, 0x30FB)))
+)
 
 
 def upgrade() -> None:
@@ -17,8 +27,9 @@ def upgrade() -> None:
     _create_labels()
     _create_names()
     _create_drift()
+    index = {"sqlite": _index_on_sqlite, "postgresql": _index_on_postgres}[op.get_context().dialect.name]
     for table, column in INDEXED.items():
-        _index_text(table, column)
+        index(table, column)
 
 
 def _create_artifacts() -> None:
@@ -33,7 +44,9 @@ def _create_artifacts() -> None:
         sa.Column("is_default", sa.Boolean(), nullable=False),
     )
     only = sa.text("is_default")
-    op.create_index("ix_artifacts_one_default", "artifacts", ["model"], unique=True, sqlite_where=only)
+    op.create_index(
+        "ix_artifacts_one_default", "artifacts", ["model"], unique=True, sqlite_where=only, postgresql_where=only
+    )
 
 
 def _create_features() -> None:
@@ -118,7 +131,7 @@ def _create_drift() -> None:
     )
 
 
-def _index_text(table: str, column: str) -> None:
+def _index_on_sqlite(table: str, column: str) -> None:
     """An FTS5 index that follows its table by triggers, so that nobody who writes needs to know of it."""
     index = f"{table}_index"
     op.execute(
@@ -130,3 +143,12 @@ def _index_text(table: str, column: str) -> None:
     op.execute(f"CREATE TRIGGER {table}_added AFTER INSERT ON {table} BEGIN {add} END")
     op.execute(f"CREATE TRIGGER {table}_removed AFTER DELETE ON {table} BEGIN {drop} END")
     op.execute(f"CREATE TRIGGER {table}_changed AFTER UPDATE ON {table} BEGIN {drop} {add} END")
+
+
+def _index_on_postgres(table: str, column: str) -> None:
+    """A column that the server fills with the text's words, and an index over it."""
+    quoted = SEPARATORS.replace("'", "''")
+    words = f"translate(left({column}, {LONGEST}), '{quoted}', repeat(' ', {len(SEPARATORS)}))"
+    vector = f"tsvector GENERATED ALWAYS AS (to_tsvector('simple', {words})) STORED"
+    op.execute(f"ALTER TABLE {table} ADD COLUMN words {vector}")
+    op.create_index(f"ix_{table}_words", table, ["words"], postgresql_using="gin")
