@@ -109,7 +109,7 @@ class EngineConfig(Frozen):
         Raises:
             InvalidConfig: An SAE lies at another hook point, or is there already.
         """
-        points = {hook.point for hook in self.hooks}
+        points = [hook.point for hook in self.hooks]
         for artifact in artifacts:
             if artifact.manifest.hook not in points:
                 raise InvalidConfig(
@@ -130,7 +130,7 @@ class EngineConfig(Frozen):
         """The same engine with these SAEs at its hook points. Raises InvalidConfig where one is named twice."""
         hooks = tuple(HookConfig(point=hook.point, saes=saes[hook.point]) for hook in self.hooks)
         try:
-            return type(self)(**(dict(self) | {"hooks": hooks}))
+            return type(self).model_validate(dict(self) | {"hooks": hooks})
         except ValidationError as error:
             raise InvalidConfig(error.errors()[0]["msg"]) from None
 
