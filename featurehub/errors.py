@@ -22,6 +22,8 @@ FeaturehubError
 ├── StoreError
 │   ├── StoreBusy            another process is writing to the feature database
 │   └── StoreReadOnly        the feature database can only be read
+├── EmbedderUnavailable      the embedder's endpoint does not answer; try again later
+├── EmbedderMismatch         vectors of another embedder are stored; the message says how to embed again
 └── BudgetExceeded           too many failures, or a budget that is too small for any result
 """
 
@@ -33,6 +35,8 @@ __all__ = [
     "ArtifactNotFound",
     "BudgetExceeded",
     "CorruptArtifact",
+    "EmbedderMismatch",
+    "EmbedderUnavailable",
     "EngineError",
     "EngineUnavailable",
     "FeatureNotFound",
@@ -223,6 +227,18 @@ class StoreReadOnly(StoreError):
     """The feature database can only be read."""
 
     code = "store_read_only"
+
+
+class EmbedderUnavailable(FeaturehubError):
+    """The embedder's endpoint does not answer. Trying again later may help."""
+
+    code = "embedder_unavailable"
+
+
+class EmbedderMismatch(FeaturehubError):
+    """The stored vectors come from another embedder, with whose vectors these cannot be compared."""
+
+    code = "embedder_mismatch"
 
 
 class BudgetExceeded(FeaturehubError):
