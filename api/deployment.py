@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from api.budget import Door
 from api.engine import SteeringEngine
 from api.model import ServedModel
+from featurehub.embedding import QueryEmbedder
 from featurehub.settings import Limits
 from featurehub.store import Scope, Store
 
@@ -23,6 +24,7 @@ class Deployment:
         served: What the engine serves; None where only the registry is hosted.
         engine: The running engine; None where only the registry is hosted.
         limits: What one request may ask for.
+        embedder: Embeds the queries of searches, where an SAE was embedded.
         door: Refuses optional work while steering costs more than its budget.
     """
 
@@ -30,6 +32,7 @@ class Deployment:
     served: ServedModel | None = None
     engine: SteeringEngine | None = None
     limits: Limits = field(default_factory=Limits)
+    embedder: QueryEmbedder = field(default_factory=QueryEmbedder)
     door: Door = field(default_factory=Door)
 
     @property

@@ -7,13 +7,16 @@
 4. Where no model is loaded, everything is unchecked.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from api.model import ServedModel
 from featurehub.features import Feature, State
 from featurehub.store import Reader
 
-__all__ = ["artifact_states", "states_of", "with_states"]
+__all__ = ["Judge", "artifact_states", "judge_of", "states_of", "with_states"]
+
+Judge = Callable[[Iterable[Feature]], dict[str, State]]
+"""The states of features, by id."""
 
 
 def artifact_states(reader: Reader, artifacts: Iterable[str], served: ServedModel | None) -> dict[str, State]:
@@ -59,6 +62,13 @@ def states_of(reader: Reader, features: Iterable[Feature], served: ServedModel) 
     judged = reader.states_of(away, served.fingerprint) if away else {}
     states = {each.id: judged.get(each.id, (State.FRESH, None)) for each in listed}
     return {id: (vouched(state, served), report) for id, (state, report) in states.items()}
+
+
+def judge_of(reader: Reader, served: ServedModel | None) -> Judge | None:
+    """How features stand on what the server runs; None where no model is loaded."""
+    if served is None:
+        return None
+    return lambda features: {id: state for id, (state, _) in states_of(reader, features, served).items()}
 
 
 def with_states(reader: Reader, features: Iterable[Feature], served: ServedModel | None) -> tuple[Feature, ...]:

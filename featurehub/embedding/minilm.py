@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from featurehub.errors import InvalidConfig
 
@@ -89,22 +89,22 @@ def forward(weights: Mapping[str, Tensor], ids: Tensor, real: Tensor) -> Tensor:
         at = f"encoder.layer.{layer}."
         mixed = linear(attention(x, real, weights, f"{at}attention.self."), weights, f"{at}attention.output.dense")
         x = norm(x + mixed, weights, f"{at}attention.output.LayerNorm")
-        inner = F.gelu(linear(x, weights, f"{at}intermediate.dense"))
+        inner = functional.gelu(linear(x, weights, f"{at}intermediate.dense"))
         x = norm(x + linear(inner, weights, f"{at}output.dense"), weights, f"{at}output.LayerNorm")
-    return F.normalize((x * real[..., None]).sum(1) / real.sum(1, keepdim=True), dim=-1)
+    return functional.normalize((x * real[..., None]).sum(1) / real.sum(1, keepdim=True), dim=-1)
 
 
 def attention(x: Tensor, real: Tensor, weights: Mapping[str, Tensor], at: str) -> Tensor:
     """What each token takes from the real tokens of its text, ``[texts, tokens, width]``."""
     asked = (linear(x, weights, f"{at}{name}") for name in ("query", "key", "value"))
     q, k, v = (each.unflatten(-1, (HEADS, -1)).transpose(1, 2) for each in asked)
-    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=real[:, None, None, :])
+    mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=real[:, None, None, :])
     return mixed.transpose(1, 2).flatten(2)
 
 
 def linear(x: Tensor, weights: Mapping[str, Tensor], name: str) -> Tensor:
-    return F.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+    return functional.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
 
 
 def norm(x: Tensor, weights: Mapping[str, Tensor], name: str) -> Tensor:
-    return F.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], EPSILON)
+    return functional.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], EPSILON)

@@ -2,6 +2,7 @@
 
 1. compare the fingerprints: an SAE may only be labelled on the function that it was trained on
 2. encode the texts that a build would have held out, label, register, then calibrate
+3. embed what was labelled, so that search finds it by meaning, unless there is a budget of time
 
 Labelling that was stopped once its features were registered goes on with the calibration when it is started again.
 """
@@ -21,6 +22,7 @@ from featurehub.runs.baseline import DOCUMENTS, BaselineConfig, evaluated
 from featurehub.runs.basis import CalibrationBasis, digest_of
 from featurehub.runs.calibrate import calibrate_registered
 from featurehub.runs.deadline import Deadline
+from featurehub.runs.embed import embed_if_possible
 from featurehub.runs.engines import Engines
 from featurehub.runs.judges import BuildJudge
 from featurehub.runs.matching import identify_own
@@ -113,6 +115,8 @@ def label_artifact(
         basis.keep(artifact.folder, progress)
         until = PhasePlan([], deadline, patient=True).calibrate_until(0.0)
         calibrate_registered(engine, artifact, basis, plan.database, until, progress, speeds.steered)
+    if not deadline.is_bound:
+        embed_if_possible(plan.database, artifact.manifest.id, progress)
 
 
 def is_labelled(artifact: Artifact, digest: str, database: str) -> bool:

@@ -12,7 +12,8 @@ function's signature says what it may do:
 
 May import errors, settings, features, records, verdicts and artifacts; never torch, vllm or a spoke. Start with
 ``featurehub.records`` (what goes in and comes out), then ``reader`` and ``writer``. ``lookup`` says how a name finds
-its feature, ``search`` how results are ranked, ``connection`` how a file that cannot be written is opened.
+its feature, ``search`` how results are ranked, ``embeddings`` what is stored of what features mean, ``connection`` how
+a file that cannot be written is opened.
 """
 
 from featurehub.records import (
@@ -28,12 +29,15 @@ from featurehub.records import (
     RegisteredArtifact,
     ReportHead,
     Scope,
+    SearchFilter,
     SearchPage,
     TokenLogit,
     Trial,
     Unlabeled,
 )
+from featurehub.store.embeddings import EmbeddedBy, EmbeddingKind, Unembedded
 from featurehub.store.feature_set import FeatureSet
+from featurehub.store.nearest import QueryVector
 from featurehub.store.reader import Reader
 from featurehub.store.saving import KEPT, save_feature_set, save_or_keep
 from featurehub.store.statistics import PreparedRows
@@ -44,6 +48,8 @@ __all__ = [
     "KEPT",
     "Calibration",
     "Context",
+    "EmbeddedBy",
+    "EmbeddingKind",
     "Evaluation",
     "FeatureDetails",
     "FeatureRow",
@@ -53,14 +59,17 @@ __all__ = [
     "Outcome",
     "PreparedRows",
     "Provenance",
+    "QueryVector",
     "Reader",
     "RegisteredArtifact",
     "ReportHead",
     "Scope",
+    "SearchFilter",
     "SearchPage",
     "Store",
     "TokenLogit",
     "Trial",
+    "Unembedded",
     "Unlabeled",
     "Writer",
     "check_writable",

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from featurehub.errors import FeatureNotFound
 from featurehub.records import Labeled, LabelVersion, Outcome, Provenance
+from featurehub.store.embeddings import EmbeddingKind, forget_embeddings
 from featurehub.store.naming import choose_slugs, give_names
 from featurehub.store.rows import batches, label_of
 from featurehub.store.schema import LabelRecord
@@ -122,3 +123,4 @@ def _make_current(session: Session, named: Mapping[str, tuple[int, Labeled]], ar
         for each, (number, found) in named.items()
     ]
     run_many(session, NAME, rows)
+    forget_embeddings(session, list(named), {artifacts[each] for each in named}, (EmbeddingKind.LABEL,))

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from featurehub.errors import InvalidInput
 from featurehub.names import words_of
 from featurehub.records import Calibration, FeatureRow
+from featurehub.store.embeddings import EmbeddingKind, forget_embeddings
 from featurehub.store.naming import default_slug, free_slug
 from featurehub.store.rows import batches
 from featurehub.store.schema import ArtifactRecord
@@ -79,6 +80,7 @@ def save_features(session: Session, artifact: ArtifactRecord, rows: PreparedRows
     run_many(session, ADD, _with_slugs(artifact.id, new, {slugs[each["id"]] for each in known}))
     run_many(session, FORGET_TEXT, known)
     run_many(session, ADD_TEXT, columns)
+    forget_embeddings(session, ids, [artifact.id], (EmbeddingKind.TOKENS, EmbeddingKind.CONTEXTS))
     return ids
 
 

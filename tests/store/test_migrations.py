@@ -4,17 +4,18 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from featurehub.errors import StoreError
 from featurehub.features import State
-from featurehub.store import Calibration, Evaluation, Store, migrate, open_store
+from featurehub.store import Calibration, EmbeddingKind, Evaluation, Store, migrate, open_store
 from featurehub.verdicts import DriftReport, FeatureVerdict
 
 TABLES = (
     "artifacts", "artifact_aliases", "features", "labels", "names", "texts", "drift_reports", "drift_verdicts",
-    "evaluations", "words",
+    "evaluations", "words", "embedders", "embeddings",
 )  # fmt: skip
 Migration = Callable[[str], None]
 VERSIONS = Path(migrate.__file__).parent / "migrations"
@@ -28,6 +29,8 @@ def database(store: Store, fill) -> Path:
         ids = fill(writer, {1: "banking: loan", 2: "pirate", 3: "gardening"})
         writer.put_artifact_alias("a" * 64, "production")
         writer.put_words("a" * 64, {"cheque": [(1, 2.5)]})
+        writer.begin_embedding("a" * 64, "fake", 2)
+        writer.put_embeddings("a" * 64, "fake", EmbeddingKind.LABEL, {ids[2]: "pirate"}, np.ones((1, 2), np.float32))
         writer.put_calibration(ids[1], Calibration(strength=1.0, dose=0.3))
         writer.put_report(
             DriftReport(
@@ -64,7 +67,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "9999", "0003", None, None
+revision, down_revision, branch_labels, depends_on = "9999", "0005", None, None
 
 def upgrade():
     connection = op.get_bind()
