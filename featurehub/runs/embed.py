@@ -30,7 +30,7 @@ def embed_features(
         progress: Receives progress reports.
 
     Returns:
-        How many vectors were stored, by the name of the SAE.
+        How many vectors were stored, by the name of each SAE that got any.
 
     Raises:
         ArtifactNotFound: The SAE is not registered.
@@ -53,7 +53,7 @@ def embed_features(
                     stored[each.name] = stored.get(each.name, 0) + done
                     work.at(at * features + min(features, batch[-1].latent + 1))
                 work.at((at + 1) * features)
-    return stored
+    return {name: count for name, count in stored.items() if count}
 
 
 def embed_if_possible(database: str, artifact: str, progress: Progress = SILENT) -> None:

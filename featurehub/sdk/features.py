@@ -3,7 +3,7 @@
 import html
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from openai import APIStatusError, AsyncOpenAI, OpenAI
 
@@ -110,7 +110,7 @@ class Features:
             yield from page
 
     def _page(self, **query: object) -> FeatureList:
-        return page_of(self._client.get("/features", cast_to=object, options={"params": given(query)}))
+        return page_of(self._client.get(listing(query), cast_to=object))
 
 
 class AsyncFeatures:
@@ -144,11 +144,12 @@ class AsyncFeatures:
                 yield each
 
     async def _page(self, **query: object) -> FeatureList:
-        return page_of(await self._client.get("/features", cast_to=object, options={"params": given(query)}))
+        return page_of(await self._client.get(listing(query), cast_to=object))
 
 
-def given(query: Mapping[str, object]) -> dict[str, object]:
-    return {key: value for key, value in query.items() if value is not None}
+def listing(query: Mapping[str, object]) -> str:
+    """The path of a search. Lists repeat their key, as FastAPI reads them; openai's client would write ``key[]``."""
+    return f"/features?{urlencode({key: value for key, value in query.items() if value is not None}, doseq=True)}"
 
 
 def path_of(name: str) -> str:
