@@ -10,6 +10,7 @@ from api.budget import Door
 from api.engine import SteeringEngine
 from api.model import ServedModel
 from api.users import Users
+from featurehub.embedding import QueryEmbedder
 from featurehub.settings import Limits
 from featurehub.store import Scope, Store
 
@@ -25,6 +26,7 @@ class Deployment:
         served: What the engine serves; None where only the registry is hosted.
         engine: The running engine; None where only the registry is hosted.
         limits: What one request may ask for.
+        embedder: Embeds the queries of searches, where an SAE was embedded.
         door: Refuses optional work while steering costs more than its budget.
         users: Which SAEs the requests that run use.
         exchanging: Held while the SAEs are exchanged for others.
@@ -35,6 +37,7 @@ class Deployment:
     served: ServedModel | None = None
     engine: SteeringEngine | None = None
     limits: Limits = field(default_factory=Limits)
+    embedder: QueryEmbedder = field(default_factory=QueryEmbedder)
     door: Door = field(default_factory=Door)
     users: Users = field(default_factory=Users)
     exchanging: asyncio.Lock = field(default_factory=asyncio.Lock)

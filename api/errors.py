@@ -12,6 +12,8 @@ from starlette.exceptions import HTTPException
 
 from featurehub.errors import (
     AmbiguousFeature,
+    EmbedderMismatch,
+    EmbedderUnavailable,
     EngineUnavailable,
     FeaturehubError,
     Forbidden,
@@ -35,8 +37,10 @@ TABLE: dict[type[FeaturehubError], tuple[int, str]] = {
     NotFound: (404, "not_found_error"),
     AmbiguousFeature: (409, "conflict_error"),
     StaleFeature: (409, "conflict_error"),
+    EmbedderMismatch: (409, "conflict_error"),
     SteeringUnsupported: (501, "not_implemented_error"),
     EngineUnavailable: (503, "service_unavailable_error"),
+    EmbedderUnavailable: (503, "service_unavailable_error"),
     OverheadExceeded: (503, "service_unavailable_error"),
     StoreBusy: (503, "service_unavailable_error"),
     StoreUnavailable: (503, "service_unavailable_error"),

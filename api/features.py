@@ -1,21 +1,28 @@
 """``/v1/features``: search, listing, and one feature by its name."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 
 from api.deployment import CurrentDeployment
-from api.states import with_states
-from featurehub.features import Feature
+from api.states import judge_of, with_states
+from featurehub.features import Feature, State
 from featurehub.settings import Frozen
-from featurehub.store import Calibration, Context, LabelVersion, TokenLogit
+from featurehub.store import Calibration, Context, LabelVersion, SearchFilter, TokenLogit
 
 __all__ = ["FeatureCard", "FeaturePage", "router"]
 
+NONE: list[Any] = []
 router = APIRouter(prefix="/v1/features", tags=["features"])
 Words = Annotated[str, Query(max_length=200, description="empty lists all features")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 After = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
+Layers = Annotated[list[int], Query(max_length=64, description="only SAEs in these layers")]
+Share = Annotated[float, Query(ge=0.0, le=1.0, description="share of tokens on which a feature fires")]
+Score = Annotated[float | None, Query(ge=0.0, le=1.0, description="smallest label score")]
+States = Annotated[list[State], Query(max_length=len(State), description="how features stand on the loaded model")]
+Steerable = Annotated[bool, Query(description="only features that were steered and then showed their label")]
+Explain = Annotated[bool, Query(description="whether each feature says how it was found")]
 Sae = Annotated[str | None, Query(max_length=200, description="id or name of an SAE; by default all that are loaded")]
 
 
@@ -27,12 +34,15 @@ class FeaturePage(Frozen):
         data: The features, each with its state on the loaded model.
         next: The ``after`` of the following page; None on the last page.
         has_more: Whether another page follows.
+        by_meaning: Whether the search went by meaning too, and not by words alone: it does where the SAEs were embedded
+            (`featurehub features embed`).
     """
 
     object: Literal["list"] = "list"
     data: tuple[Feature, ...]
     next: str | None
     has_more: bool
+    by_meaning: bool = False
 
 
 class FeatureCard(Feature):
@@ -61,13 +71,31 @@ class FeatureCard(Feature):
 
 @router.get("")
 def search(
-    deployment: CurrentDeployment, q: Words = "", limit: Limit = 20, after: After = None, artifact: Sae = None
+    deployment: CurrentDeployment,
+    q: Words = "",
+    limit: Limit = 20,
+    after: After = None,
+    artifact: Sae = None,
+    layer: Layers = NONE,
+    min_density: Share = 0.0,
+    max_density: Share = 1.0,
+    min_score: Score = None,
+    steerable: Steerable = False,
+    state: States = NONE,
+    explain: Explain = False,
 ) -> FeaturePage:
-    """Searches features by words, best first. An empty query lists all of them."""
+    """Searches features by words and by meaning, best first. An empty query lists all of them."""
+    only = SearchFilter(
+        layers=frozenset(layer), min_density=min_density, max_density=max_density, min_score=min_score,
+        steerable=steerable, states=frozenset(state),
+    )  # fmt: skip
     with deployment.store.read() as reader:
-        page = reader.search(q, reader.scope(artifact) if artifact else deployment.scope, limit, after)
+        scope = reader.scope(artifact) if artifact else deployment.scope
+        vector = deployment.embedder.vector(q, reader, scope)
+        judge = judge_of(reader, deployment.served)
+        page = reader.search(q, scope, limit, after, only, vector=vector, judge=judge, explain=explain)
         data = with_states(reader, page.features, deployment.served)
-    return FeaturePage(data=data, next=page.next, has_more=page.next is not None)
+    return FeaturePage(data=data, next=page.next, has_more=page.next is not None, by_meaning=page.by_meaning)
 
 
 # Names may have slashes, so this route takes every path that is left. Routes below a feature, such as

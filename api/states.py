@@ -7,14 +7,17 @@
 4. Where no model is loaded, everything is unchecked.
 """
 
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 
 from api.model import ServedModel
 from featurehub.features import Feature, State
 from featurehub.settings import Frozen
 from featurehub.store import Reader
 
-__all__ = ["ServedSae", "artifact_states", "served_saes", "states_of", "with_states"]
+__all__ = ["Judge", "ServedSae", "artifact_states", "judge_of", "served_saes", "states_of", "with_states"]
+
+Judge = Callable[[Iterable[Feature]], dict[str, State]]
+"""The states of features, by id."""
 
 
 class ServedSae(Frozen):
@@ -95,6 +98,13 @@ def states_of(reader: Reader, features: Iterable[Feature], served: ServedModel) 
     judged = reader.states_of(away, served.fingerprint) if away else {}
     states = {each.id: judged.get(each.id, (State.FRESH, None)) for each in listed}
     return {id: (vouched(state, served), report) for id, (state, report) in states.items()}
+
+
+def judge_of(reader: Reader, served: ServedModel | None) -> Judge | None:
+    """How features stand on what the server runs; None where no model is loaded."""
+    if served is None:
+        return None
+    return lambda features: {id: state for id, (state, _) in states_of(reader, features, served).items()}
 
 
 def with_states(reader: Reader, features: Iterable[Feature], served: ServedModel | None) -> tuple[Feature, ...]:

@@ -24,6 +24,8 @@ FeaturehubError
 │   ├── StoreBusy            another process is writing to the feature database
 │   ├── StoreReadOnly        the feature database can only be read
 │   └── StoreUnavailable     the feature database's server cannot be reached
+├── EmbedderUnavailable      the embedder's endpoint does not answer; try again later
+├── EmbedderMismatch         vectors of another embedder are stored; the message says how to embed again
 └── BudgetExceeded           too many failures, or a budget that is too small for any result
 """
 
@@ -35,6 +37,8 @@ __all__ = [
     "ArtifactNotFound",
     "BudgetExceeded",
     "CorruptArtifact",
+    "EmbedderMismatch",
+    "EmbedderUnavailable",
     "EngineError",
     "EngineUnavailable",
     "FeatureNotFound",
@@ -239,6 +243,18 @@ class StoreUnavailable(StoreError):
     """The feature database's server cannot be reached, or ended the connection. Trying again later may help."""
 
     code = "store_unavailable"
+
+
+class EmbedderUnavailable(FeaturehubError):
+    """The embedder's endpoint does not answer. Trying again later may help."""
+
+    code = "embedder_unavailable"
+
+
+class EmbedderMismatch(FeaturehubError):
+    """The stored vectors come from another embedder, with whose vectors these cannot be compared."""
+
+    code = "embedder_mismatch"
 
 
 class BudgetExceeded(FeaturehubError):

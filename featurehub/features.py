@@ -17,6 +17,7 @@ __all__ = [
     "AppliedEdit",
     "Edit",
     "Feature",
+    "Found",
     "Mode",
     "OnStale",
     "State",
@@ -71,6 +72,24 @@ class OnStale(StrEnum):
     WARN = "warn"
 
 
+class Found(Frozen):
+    """One way in which a search found a feature.
+
+    Attributes:
+        source: "exact" (a name is the query), "name" (a name has or resembles words of it), "word" (words of no label
+            that go with it), "text" (contexts and tokens that hold every word), or whose vector is near: "label",
+            "tokens" or "contexts".
+        place: Its place among what this source found, from 1.
+        words: The name or word; None where it was found otherwise.
+        similarity: Cosine of its vector with the query's, in [-1, 1]; None where it was found by words.
+    """
+
+    source: str
+    place: int
+    words: str | None = None
+    similarity: float | None = None
+
+
 class Feature(Frozen):
     """A latent with a label, statistics and an id, as search returns it and as a request names it.
 
@@ -94,6 +113,7 @@ class Feature(Frozen):
         state: How the feature stands on the loaded model.
         relevance: How well it matches a search, in [0, 1]; None outside a search.
         aliases: Further names that find it.
+        found: How a search found it, where the search was asked to explain.
     """
 
     id: str
@@ -111,6 +131,7 @@ class Feature(Frozen):
     state: State = State.UNCHECKED
     relevance: float | None = None
     aliases: tuple[str, ...] = ()
+    found: tuple[Found, ...] = ()
 
     @property
     def never_steered(self) -> bool:

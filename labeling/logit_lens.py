@@ -45,7 +45,9 @@ class TokenRows(Sequence[tuple[TokenLogit, ...]]):
         if isinstance(at, slice):
             return [self[each] for each in range(len(self))[at]]
         pairs = zip(self.ids[at].tolist(), self.logits[at].tolist(), strict=True)
-        return tuple(TokenLogit(token=self.tokens[int(id)], logit=logit) for id, logit in pairs if not math.isnan(logit))
+        return tuple(
+            TokenLogit(token=self.tokens[int(id)], logit=logit) for id, logit in pairs if not math.isnan(logit)
+        )
 
 
 class Projection(NamedTuple):

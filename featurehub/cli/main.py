@@ -4,13 +4,11 @@ import logging
 import os
 import sys
 import warnings
-from contextlib import closing
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from featurehub.cli.conversion import convert
@@ -22,6 +20,7 @@ from featurehub.cli.making import build, calibrate, harvest, label, train
 from featurehub.cli.options import MODEL, Database, ModelOption, Sae, database_path, located
 from featurehub.cli.progress import ConsoleProgress, console, output
 from featurehub.cli.saes import saes_app
+from featurehub.cli.searching import embed, search
 from featurehub.cli.transcoding import transcoder_app
 from featurehub.errors import FeaturehubError
 from featurehub.features import OnStale
@@ -46,6 +45,8 @@ for name, of_features in (
     features_app.command(name)(of_features)
 for command in (build, train, label, calibrate, harvest, convert):
     app.command()(command)
+features_app.command("search")(search)
+features_app.command("embed")(embed)
 
 
 class Exit(IntEnum):
@@ -119,29 +120,6 @@ def drift_check(
     if json is not None:
         write_text(json, report.model_dump_json(indent=2) + "\n")
     raise typer.Exit(report.exit_code)
-
-
-@features_app.command("search")
-def features_search(query: str, db: Database = "", limit: int = 10) -> None:
-    """Find features by what they mean."""
-
-    from featurehub.store import open_store
-
-    table = Table("label", "id", "artifact", "relevance", "label score", "steerability")
-    never = False
-    with closing(open_store(db or database_path())) as store, store.read() as reader:
-        for f in reader.search(query, limit=limit).features:
-            cells = ["–" if n is None else f"{n:.2f}" for n in (f.relevance, f.label_score, f.steerability)]
-            if f.steerability is None and f.expected_steerability is not None:
-                cells[-1] = f"({f.expected_steerability:.2f})"
-            never |= f.never_steered
-            table.add_row(f.label or "(no label)", f.id, f.artifact[:12], *cells)
-    output.print(table)
-    if never:
-        output.print(
-            "– or in brackets, as expected: never calibrated; weight 1.0 is the usual dose until "
-            "`featurehub calibrate SAE MODEL --feature NAME`"
-        )
 
 
 @app.command()

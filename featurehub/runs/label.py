@@ -3,6 +3,7 @@
 1. compare the fingerprints: an SAE may only be labelled on the function that it was trained on
 2. encode the texts that a build would have held out, and register the features without names
 3. name them, each as soon as its name is found (``featurehub.runs.naming``), then calibrate
+4. embed what was labelled, so that search finds it by meaning, unless there is a budget of time
 
 Labelling that was stopped goes on when it is started again: what a language model was asked is not asked again, and
 once all features are named, only the calibration is left.
@@ -23,6 +24,7 @@ from featurehub.runs.baseline import DOCUMENTS, BaselineConfig, evaluated
 from featurehub.runs.basis import CalibrationBasis, digest_of
 from featurehub.runs.calibrate import calibrate_registered
 from featurehub.runs.deadline import UNBOUNDED, Deadline
+from featurehub.runs.embed import embed_if_possible
 from featurehub.runs.engines import Engines
 from featurehub.runs.judges import BuildJudge
 from featurehub.runs.matching import identify_own
@@ -123,6 +125,8 @@ def label_artifact(
         basis.model_copy(update={"made_from": "" if left else digest}).keep(artifact.folder, progress)
         until = PhasePlan([], deadline, patient=True).calibrate_until(0.0)
         calibrate_registered(engine, artifact, basis, plan.database, until, progress, speeds.steered)
+    if not deadline.is_bound:
+        embed_if_possible(plan.database, artifact.manifest.id, progress)
 
 
 def survey_and_register(

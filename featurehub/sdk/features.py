@@ -1,18 +1,40 @@
 """``client.features``: search, listing, and one feature by its name."""
 
 import html
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import Any
-from urllib.parse import quote
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+from urllib.parse import quote, urlencode
 
 from openai import APIStatusError, AsyncOpenAI, OpenAI
 
 from featurehub.errors import AmbiguousFeature, FeaturehubError, FeatureNotFound
-from featurehub.features import Feature
+from featurehub.features import Feature, State
 
-__all__ = ["AsyncFeatures", "FeatureList", "Features"]
+__all__ = ["AsyncFeatures", "FeatureList", "Features", "SearchOptions"]
 
 PAGE = 100
+
+
+class SearchOptions(TypedDict, total=False):
+    """Which features a search may show.
+
+    Attributes:
+        layer: Only SAEs in these layers.
+        min_density: Smallest share of tokens on which a feature fires.
+        max_density: Largest such share.
+        min_score: Smallest label score.
+        steerable: Only features that were steered and then showed their label.
+        state: How they stand on the loaded model.
+        explain: Whether each feature says in ``found`` how it was found.
+    """
+
+    layer: Sequence[int]
+    min_density: float
+    max_density: float
+    min_score: float
+    steerable: bool
+    state: Sequence[State | str]
+    explain: bool
 
 
 class FeatureList(list[Feature]):
@@ -39,18 +61,23 @@ class Features:
     def __init__(self, client: OpenAI) -> None:
         self._client = client
 
-    def search(self, q: str, limit: int = 10, *, artifact: str | None = None) -> FeatureList:
-        """Searches the features by words.
+    def search(
+        self, q: str, limit: int = 10, *, artifact: str | None = None, after: str | None = None,
+        **only: Unpack[SearchOptions],
+    ) -> FeatureList:  # fmt: skip
+        """Searches the features by words and by meaning.
 
         Args:
             q: The words.
             limit: Largest number of features, in [1, 100].
             artifact: Id or name of an SAE; by default all that the server holds.
+            after: ``next`` of the page before; None for the first page.
+            only: Which features may be shown, and whether each says how it was found; see ``SearchOptions``.
 
         Returns:
             The features closest to ``q``, best first.
         """
-        return self._page(q=q, limit=limit, artifact=artifact)
+        return self._page(q=q, limit=limit, artifact=artifact, after=after, **only)
 
     def get(self, name: str) -> Feature:
         """Looks up one feature.
@@ -83,7 +110,7 @@ class Features:
             yield from page
 
     def _page(self, **query: object) -> FeatureList:
-        return page_of(self._client.get("/features", cast_to=object, options={"params": given(query)}))
+        return page_of(self._client.get(listing(query), cast_to=object))
 
 
 class AsyncFeatures:
@@ -92,9 +119,12 @@ class AsyncFeatures:
     def __init__(self, client: AsyncOpenAI) -> None:
         self._client = client
 
-    async def search(self, q: str, limit: int = 10, *, artifact: str | None = None) -> FeatureList:
+    async def search(
+        self, q: str, limit: int = 10, *, artifact: str | None = None, after: str | None = None,
+        **only: Unpack[SearchOptions],
+    ) -> FeatureList:  # fmt: skip
         """See ``Features.search``."""
-        return await self._page(q=q, limit=limit, artifact=artifact)
+        return await self._page(q=q, limit=limit, artifact=artifact, after=after, **only)
 
     async def get(self, name: str) -> Feature:
         """See ``Features.get``."""
@@ -114,11 +144,12 @@ class AsyncFeatures:
                 yield each
 
     async def _page(self, **query: object) -> FeatureList:
-        return page_of(await self._client.get("/features", cast_to=object, options={"params": given(query)}))
+        return page_of(await self._client.get(listing(query), cast_to=object))
 
 
-def given(query: Mapping[str, object]) -> dict[str, object]:
-    return {key: value for key, value in query.items() if value is not None}
+def listing(query: Mapping[str, object]) -> str:
+    """The path of a search. Lists repeat their key, as FastAPI reads them; openai's client would write ``key[]``."""
+    return f"/features?{urlencode({key: value for key, value in query.items() if value is not None}, doseq=True)}"
 
 
 def path_of(name: str) -> str:

@@ -12,7 +12,8 @@ writing are different types, so that a function's signature says what it may do:
 
 May import errors, settings, features, records, verdicts and artifacts; never torch, vllm or a spoke. Start with
 ``featurehub.records`` (what goes in and comes out), then ``reader`` and ``writer``. ``lookup`` says how a name finds
-its feature, ``search`` how results are ranked, ``database`` in what the two kinds of database differ.
+its feature, ``search`` how results are ranked, ``embeddings`` what is stored of what features mean, ``database`` in
+what the two kinds of database differ.
 """
 
 from featurehub.records import (
@@ -28,13 +29,16 @@ from featurehub.records import (
     RegisteredArtifact,
     ReportHead,
     Scope,
+    SearchFilter,
     SearchPage,
     TokenLogit,
     Trial,
     Unlabeled,
 )
 from featurehub.store.copying import copy_store, count_rows
+from featurehub.store.embeddings import EmbeddedBy, EmbeddingKind, Unembedded
 from featurehub.store.feature_set import FeatureSet
+from featurehub.store.nearest import QueryVector
 from featurehub.store.reader import Reader
 from featurehub.store.saving import KEPT, put_named, save_feature_set, save_or_keep
 from featurehub.store.statistics import PreparedRows
@@ -45,6 +49,8 @@ __all__ = [
     "KEPT",
     "Calibration",
     "Context",
+    "EmbeddedBy",
+    "EmbeddingKind",
     "Evaluation",
     "FeatureDetails",
     "FeatureRow",
@@ -54,14 +60,17 @@ __all__ = [
     "Outcome",
     "PreparedRows",
     "Provenance",
+    "QueryVector",
     "Reader",
     "RegisteredArtifact",
     "ReportHead",
     "Scope",
+    "SearchFilter",
     "SearchPage",
     "Store",
     "TokenLogit",
     "Trial",
+    "Unembedded",
     "Unlabeled",
     "Writer",
     "check_writable",

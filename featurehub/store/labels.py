@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from featurehub.errors import FeatureNotFound
 from featurehub.records import Labeled, LabelVersion, Outcome, Provenance
 from featurehub.store.bulk import insert_rows, update_rows
+from featurehub.store.embeddings import EmbeddingKind, forget_embeddings
 from featurehub.store.naming import choose_slugs, give_names
 from featurehub.store.rows import BATCH, batches, label_of
 from featurehub.store.schema import FeatureRecord, LabelRecord
@@ -134,3 +135,4 @@ def _make_current(session: Session, named: Mapping[str, tuple[int, Labeled]], ar
         slugs |= choose_slugs(session, artifact, {each: labels[each] for each in owned})
     rows = ((found.label, number, found.score, slugs[each], each) for each, (number, found) in named.items())
     update_rows(session, "features", NAME, rows)
+    forget_embeddings(session, list(named), {artifacts[each] for each in named}, (EmbeddingKind.LABEL,))

@@ -14,18 +14,22 @@ from featurehub.records import (
     RegisteredArtifact,
     ReportHead,
     Scope,
+    SearchFilter,
     SearchPage,
 )
 from featurehub.store.directory import Directory, load_directory
 from featurehub.store.drift import Judged, load_heads, load_reports, load_states
+from featurehub.store.embeddings import EmbeddedBy, EmbeddingKind, Unembedded, embedders_of, load_unembedded
 from featurehub.store.evaluations import load_evaluations
 from featurehub.store.feature_set import FeatureSet, read_feature_set
 from featurehub.store.labels import load_attempts
 from featurehub.store.lookup import closest_names, find_features, saes_of
+from featurehub.store.nearest import EVERY, QueryVector, check_embedders
+from featurehub.store.only import in_layers
+from featurehub.store.pages import Judge, search
 from featurehub.store.registry import heir_of, owned_artifact
 from featurehub.store.rows import details_of, features_of, load_features
 from featurehub.store.schema import ArtifactRecord, FeatureRecord
-from featurehub.store.search import search
 from featurehub.store.statistics import id_of
 from featurehub.verdicts import DriftReport
 
@@ -197,20 +201,37 @@ class Reader:
         """Up to three names like ``key``, most similar first."""
         return closest_names(self._session, key, saes_of(self.directory, scope))
 
-    def search(self, query: str, scope: Scope = EVERYWHERE, limit: int = 20, after: str | None = None) -> SearchPage:
-        """Searches features by words; see ``featurehub.store.search`` for the ranking.
+    def search(
+        self, query: str, scope: Scope = EVERYWHERE, limit: int = 20, after: str | None = None,
+        only: SearchFilter = EVERY, *, vector: QueryVector | None = None, judge: Judge | None = None,
+        explain: bool = False,
+    ) -> SearchPage:  # fmt: skip
+        """Searches features; see ``featurehub.store.search`` for the ranking.
 
         Args:
             query: The words; the empty query lists all features.
             scope: The artifacts to search; all by default.
             limit: Largest number of features on the page, in 1..1000.
             after: The ``next`` of the page before; None for the first page.
+            only: Which features may be shown.
+            vector, judge, explain: See ``pages.search``, which raises ``InvalidInput`` for what is out of bounds.
 
         Raises:
-            InvalidInput: The query is too long, the limit out of bounds, or ``after`` not among the results.
             ArtifactNotFound: The scope names an SAE that is not registered.
+            EmbedderMismatch: An SAE of the scope was embedded by another embedder than the query.
         """
-        return search(self._session, query, saes_of(self.directory, scope), limit, after)
+        saes = in_layers(saes_of(self.directory, scope), self.directory, only)
+        if vector is not None:
+            check_embedders(self._session, vector, saes, self.directory)
+        return search(self._session, query, saes, limit, after, only, vector, judge, explain)
+
+    def embedders(self, scope: Scope = EVERYWHERE) -> dict[str, EmbeddedBy]:
+        """Where the vectors of the scope's artifacts come from, by id; those never embedded are left out."""
+        return embedders_of(self._session, saes_of(self.directory, scope))
+
+    def unembedded(self, artifact: str, kind: EmbeddingKind, after: int = -1, limit: int = 256) -> list[Unembedded]:
+        """The next features of an artifact (by id) without a vector of this kind, by latent."""
+        return load_unembedded(self._session, artifact, kind, after, limit)
 
     def feature_set(self, artifact: str) -> FeatureSet:
         """An artifact with all its features, to put into another database.

@@ -5,13 +5,27 @@ A column has the meaning and unit of the field of the same name in ``featurehub.
 
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 __all__ = [
     "AliasRecord",
     "ArtifactRecord",
     "Base",
+    "EmbedderRecord",
+    "EmbeddingRecord",
     "EvaluationRecord",
     "FeatureRecord",
     "LabelRecord",
@@ -201,3 +215,24 @@ class EvaluationRecord(Base):
     report: Mapped[dict[str, Any]]
 
     __table_args__ = (Index("ix_evaluations_artifact_fingerprint", "artifact_id", "fingerprint"),)
+
+
+class EmbedderRecord(Base):
+    """Which embedder an artifact's embeddings come from. ``stamp`` changes with every change of them."""
+
+    __tablename__ = "embedders"
+
+    artifact_id: Mapped[str] = mapped_column(ForeignKey("artifacts.id", ondelete="CASCADE"), primary_key=True)
+    embedder: Mapped[str] = mapped_column(Text)
+    dimensions: Mapped[int]
+    stamp: Mapped[str] = mapped_column(String(32))
+
+
+class EmbeddingRecord(Base):
+    """A feature's text of one ``EmbeddingKind`` as a vector: float16, little-endian. A text that changes loses it."""
+
+    __tablename__ = "embeddings"
+
+    feature_id: Mapped[str] = mapped_column(ForeignKey("features.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10), primary_key=True)
+    vector: Mapped[bytes] = mapped_column(LargeBinary)

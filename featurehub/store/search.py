@@ -1,4 +1,4 @@
-"""Finds features by words and ranks them.
+"""Finds features by words and by meaning, and ranks them.
 
 1. Candidates by name: the names in which a word of the query begins a word, best first, at most ``CANDIDATES``; where
    no name has any, names that look alike.
@@ -11,13 +11,16 @@
    weighted by how rare the word is among the candidates, and a name's further words cost up to a tenth. By words it is
    ``GOES`` x the mean of m / (1 + m) over those words of the query that go with any feature, m being how much they go
    with this one. A feature's relevance is the best of these, or ``TEXT`` where only its text was found.
-4. Rank: relevance² x label score x steerability; squared, since what steers well to something else must not come first.
+4. Candidates by meaning, where the query comes with its vector: of each kind of vector the ``NEAR`` nearest features,
+   if their cosine is at least ``FAINT``. ``fuse`` makes one relevance of this and of step 3.
+5. Rank: relevance² x label score x steerability; squared, since what steers well to something else must not come first.
    What was never steered counts as what is expected of it. A factor of which nothing is known counts as ``UNSCORED`` or
    ``UNTESTED``, and no factor counts less than ``FLOOR``:
    what does not steer comes last, but can still be found. What is most relevant by words of no label counts as
    ``UNSCORED`` too, however good its label is at something else.
-   What was found by its text alone comes after all that has the word in a name, however well it steers.
-5. An empty query lists all features, relevance 1.
+   What was found by tokens or contexts alone counts as ``UNSCORED`` as well.
+   What was found by its text or its meaning alone comes after all true names (``fuse``), however well it steers.
+6. An empty query lists all features, relevance 1.
 """
 
 import math
@@ -30,17 +33,21 @@ from rapidfuzz import fuzz, process
 from sqlalchemy import TextClause
 from sqlalchemy.orm import Session
 
-from featurehub.errors import InvalidInput
+from featurehub.features import Found
 from featurehub.names import base_of, fold, head_of, words_of
-from featurehub.records import SearchPage
-from featurehub.settings import Limits
+from featurehub.records import SearchFilter
 from featurehub.store.candidates import STEERS
 from featurehub.store.candidates_postgres import POSTGRES
 from featurehub.store.candidates_sqlite import SQLITE
-from featurehub.store.rows import load_features
+from featurehub.store.embeddings import EmbeddingKind
+from featurehub.store.found import found_by
+from featurehub.store.fuse import CERTAIN, Meant, fuse
+from featurehub.store.nearest import EVERY, QueryVector, nearest
+from featurehub.store.only import ALLOWED, bounds_of
+from featurehub.store.rows import batches
 from featurehub.store.sql import statement
 
-__all__ = ["search"]
+__all__ = ["Ranking", "find"]
 
 CANDIDATES = 500
 BASE = 0.95
@@ -55,20 +62,26 @@ ALIKE_FROM = 70
 UNSCORED = 0.5
 UNTESTED = 0.3
 FLOOR = 0.05
-LIMIT = 1000
+NEAR = 200
+FAINT = 0.2
+"""Features that are looked at of each kind of vector, if their cosine is ``FAINT`` or more: below, it says nothing."""
 
 FULL_TEXT = {"sqlite": SQLITE, "postgresql": POSTGRES}
 NAMED = statement(
     f"""
     SELECT 'name', f.id, f.label_score, {STEERS}, names.key, NULL
     FROM features AS f JOIN names ON names.feature_id = f.id
-    WHERE f.artifact_id IN :saes ORDER BY f.id, names.id
+    WHERE f.artifact_id IN :saes AND {ALLOWED} ORDER BY f.id, names.id
     """,
     "saes",
 )
 ALL = statement(
-    f"SELECT 'exact', f.id, f.label_score, {STEERS}, NULL, NULL FROM features AS f WHERE f.artifact_id IN :saes",
+    f"SELECT 'exact', f.id, f.label_score, {STEERS}, NULL, NULL FROM features AS f"
+    f" WHERE f.artifact_id IN :saes AND {ALLOWED}",
     "saes",
+)
+ROWS = statement(
+    f"SELECT 'meaning', f.id, f.label_score, {STEERS}, NULL, NULL FROM features AS f WHERE f.id IN :ids", "ids"
 )
 
 
@@ -92,34 +105,46 @@ class Hit(NamedTuple):
     goes: float | None
 
 
-def search(session: Session, query: str, saes: Sequence[str], limit: int, after: str | None) -> SearchPage:
-    """One page of features, best first.
+class Ranking(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        ids: Best first.
+        relevance: By id, in [0, 1].
+        found: How each was found, by id; none where all are listed.
+        by_meaning: Whether vectors were searched too.
+    """
+
+    ids: Sequence[str]
+    relevance: Mapping[str, float]
+    found: Mapping[str, Sequence[Found]]
+    by_meaning: bool
+
+
+def find(
+    session: Session, query: str, saes: Sequence[str], only: SearchFilter = EVERY, vector: QueryVector | None = None
+) -> Ranking:
+    """All features that a query finds.
 
     Args:
         session: A session that reads.
         query: The words; the empty query lists all features.
         saes: Ids of the SAEs to search.
-        limit: Largest number of features on the page, in 1..1000.
-        after: The ``next`` of the page before; None for the first page.
-
-    Raises:
-        InvalidInput: The query is too long, the limit out of bounds, or ``after`` not among the results.
+        only: Which features may be found; its layers and states are not looked at.
+        vector: The query as a vector; None searches by words alone.
     """
-    if len(query) > Limits().name_chars:
-        raise InvalidInput(f"a query has at most {Limits().name_chars} characters, not {len(query)}", param="q")
-    if not 1 <= limit <= LIMIT:
-        raise InvalidInput(f"limit must lie in 1..{LIMIT}, not {limit}", param="limit")
-    words = words_of(query)
-    hits = _hits(session, query, words, saes)
+    words, bounds = words_of(query), bounds_of(only)
+    hits = _hits(session, query, words, saes, bounds)
     going = _going([each for each in hits if each.source == "word"])
-    relevance = _relevance(words, hits, going)
-    by_word = {id for id, each in going.items() if each >= relevance[id]}
-    ranked = _ranked(hits, relevance, by_word)
-    start = _start(ranked, after)
-    page = ranked[start : start + limit]
-    features = load_features(session, page)
-    shown = (each.model_copy(update={"relevance": relevance[each.id]}) for each in features)
-    return SearchPage(features=tuple(shown), next=page[-1] if start + limit < len(ranked) else None)
+    named = _relevance(words, hits, going)
+    meant = _meant(session, vector, saes, only) if vector is not None and query.strip() else {}
+    relevance = fuse(named, meant) if meant else named
+    called = {near.id for near in meant.get(EmbeddingKind.LABEL, ())} | (named.keys() - going.keys())
+    unnamed = {id for id, each in going.items() if each >= relevance[id]} | (relevance.keys() - called - going.keys())
+    guessed = {id for id in relevance if named.get(id, 0.0) < CERTAIN} if meant else set[str]()
+    rows = [*hits, *_rows(session, relevance.keys() - named.keys())]
+    ids = _ranked(rows, relevance, unnamed, guessed)
+    return Ranking(ids, relevance, found_by(hits, meant) if query.strip() else {}, bool(meant))
 
 
 def rank(relevance: float, label_score: float | None, steerability: float | None) -> float:
@@ -154,17 +179,31 @@ def _grade_word(word: str, head: Sequence[str], name: Sequence[str]) -> float:
     return ALIKE * likeness / 100 if likeness >= ALIKE_FROM else 0.0
 
 
-def _hits(session: Session, query: str, words: Sequence[str], saes: Sequence[str]) -> list[Hit]:
-    """All features that may be shown, once for each way in which they were found."""
+def _meant(session: Session, vector: QueryVector, saes: Sequence[str], only: SearchFilter) -> Meant:
+    """The features whose vectors are near, by kind; empty where no vector is."""
+    near = {kind: nearest(session, vector.vector, saes, NEAR, kind, only) for kind in EmbeddingKind}
+    alike = {kind: [each for each in found if each.similarity >= FAINT] for kind, found in near.items()}
+    return {kind: found for kind, found in alike.items() if found}
+
+
+def _rows(session: Session, ids: Iterable[str]) -> list[Hit]:
+    return [hit for batch in batches(ids) for hit in _run(session, ROWS, ids=batch)]
+
+
+def _hits(
+    session: Session, query: str, words: Sequence[str], saes: Sequence[str], bounds: Mapping[str, float]
+) -> list[Hit]:
+    """All features that may be shown, once for each way in which words found them."""
     if not query.strip():
-        return _run(session, ALL, saes=saes)
+        return _run(session, ALL, saes=saes, **bounds)
     full_text = FULL_TEXT[session.get_bind().dialect.name]
     hits = _run(
         session, full_text.matching, any_word=full_text.any_word(words), every_word=full_text.every_word(words),
         key=fold(query), saes=saes, limit=CANDIDATES, words=words,
+        **bounds,
     )  # fmt: skip
     if words and not any(each.source in ("name", "word") for each in hits):
-        hits += _alike(session, words, saes)
+        hits += _alike(session, words, saes, bounds)
     return hits
 
 
@@ -172,9 +211,9 @@ def _run(session: Session, query: TextClause, **parameters: object) -> list[Hit]
     return [Hit(*row) for row in session.execute(query, parameters)]
 
 
-def _alike(session: Session, words: Sequence[str], saes: Sequence[str]) -> list[Hit]:
+def _alike(session: Session, words: Sequence[str], saes: Sequence[str], bounds: Mapping[str, float]) -> list[Hit]:
     """Features with a name like the query; scans all names, so only where nothing else was found."""
-    named = _run(session, NAMED, saes=saes)
+    named = _run(session, NAMED, saes=saes, **bounds)
     alike = process.extract(
         " ".join(words),
         [each.name or "" for each in named],
@@ -221,19 +260,13 @@ def _rarity(names: Iterable[Sequence[str]]) -> Callable[[str], float]:
     return lambda word: math.log(2 + total / (1 + counts[word]))
 
 
-def _ranked(hits: Iterable[Hit], relevance: Mapping[str, float], by_word: Collection[str]) -> list[str]:
-    """All ids that were found, best first; those found by text come after those by name, equal ones by id."""
+def _ranked(
+    hits: Iterable[Hit], relevance: Mapping[str, float], unnamed: Collection[str], guessed: Collection[str]
+) -> list[str]:
+    """All ids that were found, best first; after true names those that are guessed, last those found by text alone."""
     scores = {
-        each.id: rank(relevance[each.id], None if each.id in by_word else each.label_score, each.steerability)
+        each.id: rank(relevance[each.id], None if each.id in unnamed else each.label_score, each.steerability)
         for each in hits
         if each.id in relevance
     }
-    return sorted(scores, key=lambda id: (relevance[id] <= TEXT, -scores[id], id))
-
-
-def _start(ranked: Sequence[str], after: str | None) -> int:
-    if after is None:
-        return 0
-    if after not in ranked:
-        raise InvalidInput("`after` is not among the results any more; start again without it", param="after")
-    return ranked.index(after) + 1
+    return sorted(scores, key=lambda id: (id in guessed, relevance[id] <= TEXT, -scores[id], id))

@@ -11,6 +11,7 @@ from featurehub.errors import InvalidInput
 from featurehub.names import words_of
 from featurehub.records import Calibration, FeatureRow
 from featurehub.store.bulk import insert_rows, update_rows
+from featurehub.store.embeddings import EmbeddingKind, forget_embeddings
 from featurehub.store.naming import default_slug, free_slug
 from featurehub.store.rows import batches
 from featurehub.store.schema import ArtifactRecord
@@ -76,6 +77,7 @@ def save_features(session: Session, artifact: ArtifactRecord, rows: PreparedRows
     insert_rows(session, "features", ADDED, _added(artifact.id, new, {slugs[each["id"]] for each in known}))
     run_many(session, FORGET_TEXT, known)
     insert_rows(session, "texts", ("feature_id", "text"), ((each["id"], each["text"]) for each in columns))
+    forget_embeddings(session, ids, [artifact.id], (EmbeddingKind.TOKENS, EmbeddingKind.CONTEXTS))
     return ids
 
 

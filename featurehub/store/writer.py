@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
@@ -13,6 +15,7 @@ from featurehub.names import fold
 from featurehub.records import Calibration, Evaluation, FeatureRow, Outcome, Provenance
 from featurehub.store.aliases import drop_alias, save_alias
 from featurehub.store.drift import save_report
+from featurehub.store.embeddings import EmbeddingKind, begin_embedding, save_embeddings
 from featurehub.store.evaluations import save_evaluation
 from featurehub.store.labels import owners_of, save_labels
 from featurehub.store.names import NameKind
@@ -215,6 +218,35 @@ class Writer:
         better = better_founded(self._session, calibrations)
         self.put_calibrations(better)
         return list(better)
+
+    def begin_embedding(self, artifact: str, embedder: str, dimensions: int) -> None:
+        """Makes an embedder (by identity) the artifact's. The vectors of a former one are deleted.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+            InvalidInput: The vectors are too long.
+        """
+        begin_embedding(self._session, owned_artifact(self._session, artifact).id, embedder, dimensions)
+
+    def put_embeddings(
+        self, artifact: str, embedder: str, kind: EmbeddingKind, texts: Mapping[str, str], vectors: NDArray[np.float32]
+    ) -> int:
+        """Stores vectors of features' texts.
+
+        Args:
+            artifact: Id of the SAE.
+            embedder: Identity of the embedder that they come from, for which ``begin_embedding`` was called.
+            kind: Which texts.
+            texts: The text that was embedded, by the feature's id.
+            vectors: One row of length 1 per text.
+
+        Returns:
+            How many were stored: a feature whose text has changed meanwhile gets none.
+
+        Raises:
+            EmbedderMismatch: Another embedder is the artifact's meanwhile.
+        """
+        return save_embeddings(self._session, artifact, embedder, kind, texts, vectors)
 
     def put_report(self, report: DriftReport) -> None:
         """Stores a drift report as the latest on its artifact and model.

@@ -205,6 +205,17 @@ class TestFeatures:
         assert client.features.search("banking")[0].strength == 4.0
         assert client.features.search("banking")[0] == client.feature("banking")
 
+    def test_a_search_passes_on_its_filters(self, client: Client) -> None:
+        assert client.features.search("pirate", layer=[3]) == []
+        only = client.features.search("", limit=100, layer=[2], steerable=True, min_score=0.5, state=["fresh"])
+        assert {each.latent for each in only} == set(range(6))
+        assert client.features.search("", min_density=0.5, max_density=0.9) == []
+        [first, *_] = client.features.search("pirate", explain=True)
+        assert {each.source for each in first.found} == {"name"}
+        page = client.features.search("", limit=100)
+        rest = client.features.search("", limit=100, after=page.next)
+        assert len({each.id for each in [*page, *rest]}) == 130
+
     def test_a_table_in_jupyter(self, client: Client) -> None:
         table = client.features.search("bold")._repr_html_()
         assert "&lt;b&gt;bold" in table

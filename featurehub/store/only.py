@@ -1,0 +1,35 @@
+"""Which features a search may show, as SQL."""
+
+from collections.abc import Iterable
+
+from featurehub.records import SearchFilter
+from featurehub.store.directory import Directory
+
+__all__ = ["ALLOWED", "bounds_of", "in_layers"]
+
+ALLOWED = """
+    f.density BETWEEN :min_density AND :max_density
+    AND coalesce(f.label_score, :unscored) >= :min_score AND coalesce(f.steerability, :untested) > :steers_above
+"""
+"""A condition on a feature ``f``; ``bounds_of`` has its parameters."""
+UNSCORED, UNTESTED = -1.0, -2.0
+"""Below every score and every steerability."""
+
+
+def bounds_of(only: SearchFilter) -> dict[str, float]:
+    """The parameters of ``ALLOWED``."""
+    return {
+        "min_density": only.min_density,
+        "max_density": only.max_density,
+        "min_score": UNSCORED if only.min_score is None else only.min_score,
+        "steers_above": 0.0 if only.steerable else UNTESTED - 1.0,
+        "unscored": UNSCORED,
+        "untested": UNTESTED,
+    }
+
+
+def in_layers(saes: Iterable[str], directory: Directory, only: SearchFilter) -> tuple[str, ...]:
+    """Those of the SAEs (by id) that lie in the layers asked for."""
+    return tuple(
+        each for each in saes if not only.layers or directory.artifacts[each].manifest.hook.layer in only.layers
+    )
