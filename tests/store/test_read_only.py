@@ -134,6 +134,7 @@ def test_an_older_schema_is_upgraded_where_that_is_possible(database: Path) -> N
     raw = sqlite3.connect(database)
     raw.executescript(
         "ALTER TABLE features DROP COLUMN expected_steerability;"
+        "DROP TABLE embeddings; DROP TABLE embedders;"
         "DROP TABLE words; DROP TABLE evaluations; DROP TABLE artifact_aliases;"
         "UPDATE alembic_version SET version_num = '0001'"
     )
