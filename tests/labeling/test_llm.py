@@ -70,7 +70,7 @@ def test_a_good_answer_is_read_and_its_tokens_are_counted() -> None:
     assert (body["max_completion_tokens"], body["temperature"]) == (300, 0.0)
 
 
-@pytest.mark.parametrize("header", ["1", formatdate(time.time() + 3600, usegmt=True)])
+@pytest.mark.parametrize("header", ["1", formatdate(time.time() + 3600, usegmt=True)], ids=["short", "long"])
 def test_retry_after_is_waited_for_or_left_for_the_next_run(header: str) -> None:
     began = time.monotonic()
     limited = Answer("{}", 429, {"retry-after": header})
