@@ -6,7 +6,7 @@ engine's version, the hook points, and the buffers' shapes. What only the server
 """
 
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -109,28 +109,27 @@ class EngineConfig(Frozen):
         Raises:
             InvalidConfig: An SAE lies at another hook point, or is there already.
         """
-        points = [hook.point for hook in self.hooks]
-        for artifact in artifacts:
-            if artifact.manifest.hook not in points:
+        points = [str(hook.point) for hook in self.hooks]
+        for manifest in (artifact.manifest for artifact in artifacts):
+            if str(manifest.hook) not in points:
                 raise InvalidConfig(
-                    f"the SAE {artifact.manifest.name} reads {artifact.manifest.hook}, and this engine has hooks at "
-                    f"{', '.join(map(str, (hook.point for hook in self.hooks)))} only; to get others, start it anew"
+                    f"the SAE {manifest.name} reads {manifest.hook}, and this engine has hooks at {', '.join(points)} "
+                    "only; to get others, start it anew"
                 )
-        added = {
-            hook.point: tuple(sae_config(each) for each in artifacts if each.manifest.hook == hook.point)
+        return self.filled(
+            hook.saes + tuple(sae_config(each) for each in artifacts if each.manifest.hook == hook.point)
             for hook in self.hooks
-        }
-        return self.filled({hook.point: hook.saes + added[hook.point] for hook in self.hooks})
+        )
 
     def only(self, ids: Collection[str]) -> Self:
         """The same engine with those of its SAEs that have these ids; a hook point may be left without any."""
-        return self.filled({hook.point: tuple(s for s in hook.saes if s.id in ids) for hook in self.hooks})
+        return self.filled(tuple(sae for sae in hook.saes if sae.id in ids) for hook in self.hooks)
 
-    def filled(self, saes: Mapping[HookPoint, tuple[SaeConfig, ...]]) -> Self:
-        """The same engine with these SAEs at its hook points. Raises InvalidConfig where one is named twice."""
-        hooks = tuple(HookConfig(point=hook.point, saes=saes[hook.point]) for hook in self.hooks)
+    def filled(self, saes: Iterable[tuple[SaeConfig, ...]]) -> Self:
+        """The same engine with these SAEs at each of its hook points. Raises InvalidConfig where one is named twice."""
+        hooks = tuple(HookConfig(point=hook.point, saes=own) for hook, own in zip(self.hooks, saes, strict=True))
         try:
-            return type(self).model_validate(dict(self) | {"hooks": hooks})
+            return type(self).model_validate({**dict(self), "hooks": hooks})
         except ValidationError as error:
             raise InvalidConfig(error.errors()[0]["msg"]) from None
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from featurehub.cli.server import free_port, served
 from featurehub.edits import Condition, LatentEdit, Steering, When
+from featurehub.features import Mode
 from featurehub.steering import EditResult, Reference
 from tests.end_to_end.several import (
     BETWEEN,
@@ -62,7 +63,7 @@ def ask(url: str, status: int = 200, prompt: list[int] = PROMPT, **keys: Any) ->
 
 
 def edit(several: Several, sae: str, latent: int, weight: float, when: When | None = None) -> LatentEdit:
-    return LatentEdit(sae=several.ids[sae], latent=latent, mode="nudge", value=weight * STRENGTH, when=when)
+    return LatentEdit(sae=several.ids[sae], latent=latent, mode=Mode.NUDGE, value=weight * STRENGTH, when=when)
 
 
 def naive(several: Several, steering: Steering, ids: list[int]) -> Steered:

@@ -26,7 +26,6 @@ pytestmark = pytest.mark.engine
 PROMPT = list(range(20, 60))
 SAMPLING = Sampling(temperature=0.7, max_tokens=24, seed=5)
 POINTS = {"a": EARLY, "c": LATE}
-ALONE = {name: {point: {name: SAES[point][name]}} for name, point in POINTS.items()}
 
 
 class Answer(NamedTuple):
@@ -63,6 +62,11 @@ def answers(engine: Engine, sae: str) -> list[Answer]:
     return found
 
 
+def alone(config: EngineConfig, sae: str) -> EngineConfig:
+    """An engine that has hooks for one SAE, and no others."""
+    return EngineConfig(hooks=tuple(hook for hook in config.only({sae}).hooks if hook.saes))
+
+
 def run(config: EngineConfig, *saes: str) -> dict[str, list[Answer]]:
     with Engine(bundled_model(), config, EngineOptions(max_num_seqs=4)) as engine:
         return {sae: answers(engine, sae) for sae in saes}
@@ -70,9 +74,10 @@ def run(config: EngineConfig, *saes: str) -> dict[str, list[Answer]]:
 
 def test_an_sae_that_a_request_does_not_mention_does_nothing_to_it(tmp_path: Path) -> None:
     """Answers, streams, doses and activations are equal, not merely close. ``b`` shares the hook point of ``a``."""
-    together = run(hooked(tmp_path / "all", SAES), *POINTS)
-    for sae, alone in ALONE.items():
-        for one, other in zip(run(hooked(tmp_path / sae, alone), sae)[sae], together[sae], strict=True):
+    whole = hooked(tmp_path, SAES)
+    together = run(whole, *POINTS)
+    for sae in POINTS:
+        for one, other in zip(run(alone(whole, sae), sae)[sae], together[sae], strict=True):
             assert one.token_ids == other.token_ids
             assert torch.equal(one.stream, other.stream)
             assert one.report.model_copy(update={"reached": {}}) == other.report.model_copy(update={"reached": {}})
