@@ -9,8 +9,8 @@ page, and the search for a strength by really steering:
     projection = project(W_dec, head.norm, head.weight, tokens)  # what each latent writes
     labels = label_latents(corpus, projection=projection)   # a label or a reason, for every live latent
 
-Pass your own explainer and scorer as ``explainer=`` and ``scorer=``; ``explainers`` and ``scorers`` have one file for each
-that there is. A latent that cannot be labelled has a reason, never a label that says so; too many of them raise
+Pass your own explainer and scorer as ``explainer=`` and ``scorer=``; ``explainers`` and ``scorers`` have one file for
+each that there is. A latent that cannot be labelled has a reason, never a label that says so; too many of them raise
 BudgetExceeded.
 
 May import the engine, records and all below; never the store, saes or api, and nothing here trains. Start with
