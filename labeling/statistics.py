@@ -1,7 +1,7 @@
 """The rows that a feature's page shows: densities, quantiles, strongest contexts, what it writes, its neighbours."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, overload
 
 import numpy as np
 from scipy.sparse import csc_matrix
@@ -10,7 +10,7 @@ from featurehub.records import Context, FeatureRow
 from labeling.corpus import Corpus
 from labeling.logit_lens import Projection
 
-__all__ = ["StatisticsConfig", "contexts_of", "feature_rows", "nearest"]
+__all__ = ["PackedRows", "StatisticsConfig", "contexts_of", "feature_rows", "nearest"]
 
 QUANTILES = (0.5, 0.9, 0.99)
 BLOCK = 256
@@ -29,6 +29,29 @@ class StatisticsConfig(NamedTuple):
     contexts: int = 5
     radius: int = 12
     neighbors: int = 5
+
+
+class PackedRows(Sequence[FeatureRow]):
+    """Rows, each as the bytes of its JSON: as values, those of 65,536 latents take more than 2 GB.
+
+    Args:
+        rows: The rows; they are taken one by one.
+    """
+
+    def __init__(self, rows: Iterable[FeatureRow]) -> None:
+        self._packed = [row.model_dump_json().encode() for row in rows]
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    @overload
+    def __getitem__(self, at: int) -> FeatureRow: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[FeatureRow]: ...
+    def __getitem__(self, at: int | slice) -> FeatureRow | Sequence[FeatureRow]:
+        if isinstance(at, slice):
+            return [FeatureRow.model_validate_json(each) for each in self._packed[at]]
+        return FeatureRow.model_validate_json(self._packed[at])
 
 
 def feature_rows(

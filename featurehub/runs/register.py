@@ -35,7 +35,7 @@ class Description(NamedTuple):
         words: The latents that go with each word.
     """
 
-    rows: list[FeatureRow]
+    rows: Sequence[FeatureRow]
     labels: list[LatentLabel]
     candidates: list[Candidate]
     median_norm: float

@@ -1,5 +1,6 @@
 """What is known of an SAE's features before any of them has a name: statistics, words they go with, label material."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from labeling.associations import Associations, associate
 from labeling.corpus import Corpus
 from labeling.label import LabelSource
 from labeling.logit_lens import project
-from labeling.statistics import StatisticsConfig, feature_rows
+from labeling.statistics import PackedRows, StatisticsConfig, feature_rows
 from labeling.unembedding import Unembedding, read_unembedding
 from saes.activations import FeatureActivations
 from saes.documents import special_ids
@@ -34,7 +35,7 @@ class Survey(NamedTuple):
         median_norm: Median ‖x‖ of the stream at the SAE's hook point.
     """
 
-    rows: list[FeatureRow]
+    rows: Sequence[FeatureRow]
     source: LabelSource
     words: Associations
     median_norm: float
@@ -58,7 +59,7 @@ def survey_features(model: Path, engine: Engine, sae: EvaluatedSae, progress: Pr
         projection = project(dictionary.nudges.numpy(), unembedding.norm, unembedding.weight, tokens)
     with progress.phase("computing statistics"):
         W_dec = dictionary.W_dec.numpy()
-        rows = list(feature_rows(corpus, seen.tokens, W_dec, projection, StatisticsConfig()))
+        rows = PackedRows(feature_rows(corpus, seen.tokens, W_dec, projection, StatisticsConfig()))
     with progress.phase("finding what words go with"):
         words = associate(evidence, tokens, None if unembedding is None else unembedding.weight)
     neighbors = {row.latent: row.neighbors for row in rows}

@@ -26,14 +26,14 @@ def main() -> None:
     parser.add_argument("--latents", type=int, default=65_536)
     parser.add_argument("--documents", type=int, default=3000)
     options = parser.parse_args()
-    table = Table("latents", *STEPS)
+    table = Table("latents", *STEPS, title="peak memory in MB")
     for latents in (options.latents // 16, options.latents):
         command = [sys.executable, __file__, "--run", str(latents), str(options.documents)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(done.stderr[-3000:])
         said = json.loads(done.stdout.splitlines()[-1])
-        table.add_row(f"{latents:,}", *(f"{said[step] / 1e6:,.0f} MB" for step in STEPS))
+        table.add_row(f"{latents:,}", *(f"{said[step] / 1e6:,.0f}" for step in STEPS))
     console.print(table)
 
 
@@ -50,7 +50,7 @@ def steps(latents: int, documents: int) -> Iterator[tuple[str, int]]:
     from labeling.evidence import outline
     from labeling.examiner import HeldOut
     from labeling.logit_lens import project
-    from labeling.statistics import StatisticsConfig, feature_rows
+    from labeling.statistics import PackedRows, StatisticsConfig, feature_rows
 
     random = np.random.default_rng(0)
     vocabulary = [f" word{i}" for i in range(VOCABULARY)]
@@ -65,7 +65,7 @@ def steps(latents: int, documents: int) -> Iterator[tuple[str, int]]:
     unembed = random.standard_normal((VOCABULARY, D_MODEL), dtype=np.float32)
     projection = project(W_dec, lambda rows: rows, unembed, vocabulary)
     yield "projection", peak()
-    rows = list(feature_rows(corpus, tokens, W_dec, projection, StatisticsConfig()))
+    rows = PackedRows(feature_rows(corpus, tokens, W_dec, projection, StatisticsConfig()))
     yield "statistics", peak()
     shown, rest = split(corpus, 0.5, 0)
     held_out = HeldOut(rest)

@@ -6,7 +6,7 @@ import pytest
 from featurehub.records import FeatureRow, TokenLogit
 from labeling.corpus import Corpus
 from labeling.logit_lens import Projection
-from labeling.statistics import StatisticsConfig, feature_rows, nearest
+from labeling.statistics import PackedRows, StatisticsConfig, feature_rows, nearest
 
 D_SAE, DEAD = 8, 7
 CONFIG = StatisticsConfig(contexts=4, radius=3, neighbors=3)
@@ -25,6 +25,12 @@ def rows(corpus: Corpus, W_dec: np.ndarray) -> dict[int, FeatureRow]:
 def test_there_is_one_row_per_live_latent(corpus: Corpus, rows: dict[int, FeatureRow]) -> None:
     assert set(rows) == set(np.flatnonzero(corpus.matrix.getnnz(axis=0)))
     assert DEAD not in rows
+
+
+def test_packed_rows_are_the_same_rows(rows: dict[int, FeatureRow]) -> None:
+    packed = PackedRows(iter(rows.values()))
+    assert list(packed) == list(rows.values())
+    assert (len(packed), packed[-1], packed[1:3]) == (len(rows), list(rows.values())[-1], list(rows.values())[1:3])
 
 
 def test_numbers_are_those_of_the_matrix(corpus: Corpus, rows: dict[int, FeatureRow]) -> None:
