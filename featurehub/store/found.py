@@ -7,7 +7,7 @@ from typing import Protocol
 from featurehub.features import Found
 from featurehub.store.fuse import Meant
 
-__all__ = ["found_by"]
+__all__ = ["Hit", "found_by"]
 
 
 class Hit(Protocol):

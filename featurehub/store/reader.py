@@ -209,16 +209,14 @@ class Reader:
         """Searches features; see ``featurehub.store.search`` for the ranking.
 
         Args:
-            query: The words; the empty query lists all features.
+            query: The words; the empty one lists all.
             scope: The artifacts to search; all by default.
-            limit: Largest number of features on the page, in 1..1000.
-            after: The ``next`` of the page before; None for the first page.
-            only: Which features may be shown.
-            vector, judge, explain: See ``pages.search``, which raises ``InvalidInput`` for what is out of bounds.
+            limit, after, only: How many features at most, the ``next`` of the page before, and which may be shown.
+            vector, judge, explain: See ``pages.search``, which refuses what is out of bounds.
 
         Raises:
             ArtifactNotFound: The scope names an SAE that is not registered.
-            EmbedderMismatch: An SAE of the scope was embedded by another embedder than the query.
+            EmbedderMismatch: An SAE of the scope was embedded by another embedder.
         """
         saes = in_layers(saes_of(self.directory, scope), self.directory, only)
         if vector is not None:

@@ -41,8 +41,9 @@ from featurehub.store.candidates_postgres import POSTGRES
 from featurehub.store.candidates_sqlite import SQLITE
 from featurehub.store.embeddings import EmbeddingKind
 from featurehub.store.found import found_by
-from featurehub.store.fuse import CERTAIN, Meant, fuse
-from featurehub.store.nearest import EVERY, QueryVector, nearest
+from featurehub.store.fuse import fuse
+from featurehub.store.meaning import near_features, true_names
+from featurehub.store.nearest import EVERY, QueryVector
 from featurehub.store.only import ALLOWED, bounds_of
 from featurehub.store.rows import batches
 from featurehub.store.sql import statement
@@ -62,9 +63,6 @@ ALIKE_FROM = 70
 UNSCORED = 0.5
 UNTESTED = 0.3
 FLOOR = 0.05
-NEAR = 200
-FAINT = 0.2
-"""Features that are looked at of each kind of vector, if their cosine is ``FAINT`` or more: below, it says nothing."""
 
 FULL_TEXT = {"sqlite": SQLITE, "postgresql": POSTGRES}
 NAMED = statement(
@@ -137,13 +135,13 @@ def find(
     hits = _hits(session, query, words, saes, bounds)
     going = _going([each for each in hits if each.source == "word"])
     named = _relevance(words, hits, going)
-    meant = _meant(session, vector, saes, only) if vector is not None and query.strip() else {}
-    relevance = fuse(named, meant) if meant else named
+    meant = near_features(session, vector, saes, only) if vector is not None and query.strip() else {}
+    true = true_names(words, hits, going) if meant else named.keys()
+    relevance = fuse(named, meant, true) if meant else named
     called = {near.id for near in meant.get(EmbeddingKind.LABEL, ())} | (named.keys() - going.keys())
     unnamed = {id for id, each in going.items() if each >= relevance[id]} | (relevance.keys() - called - going.keys())
-    guessed = {id for id in relevance if named.get(id, 0.0) < CERTAIN} if meant else set[str]()
     rows = [*hits, *_rows(session, relevance.keys() - named.keys())]
-    ids = _ranked(rows, relevance, unnamed, guessed)
+    ids = _ranked(rows, relevance, unnamed, true)
     return Ranking(ids, relevance, found_by(hits, meant) if query.strip() else {}, bool(meant))
 
 
@@ -177,13 +175,6 @@ def _grade_word(word: str, head: Sequence[str], name: Sequence[str]) -> float:
         return FURTHER
     likeness = max(fuzz.ratio(word, each) for each in name)
     return ALIKE * likeness / 100 if likeness >= ALIKE_FROM else 0.0
-
-
-def _meant(session: Session, vector: QueryVector, saes: Sequence[str], only: SearchFilter) -> Meant:
-    """The features whose vectors are near, by kind; empty where no vector is."""
-    near = {kind: nearest(session, vector.vector, saes, NEAR, kind, only) for kind in EmbeddingKind}
-    alike = {kind: [each for each in found if each.similarity >= FAINT] for kind, found in near.items()}
-    return {kind: found for kind, found in alike.items() if found}
 
 
 def _rows(session: Session, ids: Iterable[str]) -> list[Hit]:
@@ -261,12 +252,12 @@ def _rarity(names: Iterable[Sequence[str]]) -> Callable[[str], float]:
 
 
 def _ranked(
-    hits: Iterable[Hit], relevance: Mapping[str, float], unnamed: Collection[str], guessed: Collection[str]
+    hits: Iterable[Hit], relevance: Mapping[str, float], unnamed: Collection[str], true: Collection[str]
 ) -> list[str]:
-    """All ids that were found, best first; after true names those that are guessed, last those found by text alone."""
+    """All ids that were found, best first: true names, then what is guessed, last what was found by text alone."""
     scores = {
         each.id: rank(relevance[each.id], None if each.id in unnamed else each.label_score, each.steerability)
         for each in hits
         if each.id in relevance
     }
-    return sorted(scores, key=lambda id: (id in guessed, relevance[id] <= TEXT, -scores[id], id))
+    return sorted(scores, key=lambda id: (id not in true, relevance[id] <= TEXT, -scores[id], id))

@@ -23,7 +23,7 @@ from featurehub.store import (
 )
 from featurehub.store import nearest as nearest_module
 from featurehub.store.embeddings import text_of
-from featurehub.store.fuse import CERTAIN, fuse, reciprocal
+from featurehub.store.fuse import fuse, reciprocal
 from featurehub.store.nearest import Matrices, Near, nearest
 from featurehub.store.pages import RANKINGS
 from tests.store.undone import undone
@@ -178,6 +178,14 @@ def test_what_is_near_never_outranks_a_true_name(store: Store, fill, provenance)
         assert sorted(latents(writer.reader, "money")) == [1, 2, 3]
 
 
+def test_a_name_with_some_of_the_words_is_no_true_name(store: Store, fill) -> None:
+    with store.write() as writer:
+        fill(writer, {1: "buccaneer money", 2: "money in banking", 3: "pirate"})
+        embed(writer)
+        assert latents(writer.reader, "pirate banking money")[0] != 3
+        assert latents(writer.reader, "money ban") == [2, 1]
+
+
 names = st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 1))
 near = st.lists(st.tuples(st.sampled_from("efghijkl"), st.floats(-1, 1)), unique_by=lambda each: each[0])
 
@@ -188,10 +196,12 @@ def test_fused_relevance(named: dict[str, float], label: list, contexts: list) -
         kind: sorted((Near(*each) for each in found), key=lambda each: -each.similarity)
         for kind, found in ((LABEL, label), (EmbeddingKind.CONTEXTS, contexts))
     }
-    found = fuse(named, meant)
+    true = {id for id in named if id in "aceg"}
+    found = fuse(named, meant, true)
     assert found.keys() == named.keys() | {id for id, _ in [*label, *contexts]}
     assert all(0.0 <= each <= 1.0 for each in found.values())
-    assert all(found[id] >= each for id, each in named.items() if each >= CERTAIN)
+    assert all(found[id] >= named[id] for id in true)
+    assert all(found[id] <= max(named.get(id, 0.0), 0.75) for id in found if id not in true)
 
 
 def test_reciprocal_rank_is_as_published() -> None:

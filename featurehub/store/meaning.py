@@ -1,0 +1,38 @@
+"""What a query means: the features whose vectors are near, and those that it names, which always come before them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy.orm import Session
+
+from featurehub.names import head_of, words_of
+from featurehub.records import SearchFilter
+from featurehub.store.embeddings import EmbeddingKind
+from featurehub.store.found import Hit
+from featurehub.store.fuse import CERTAIN, Meant
+from featurehub.store.nearest import QueryVector, nearest
+
+__all__ = ["near_features", "true_names"]
+
+NEAR = 200
+FAINT = 0.2
+"""Features that are looked at of each kind of vector, if their cosine is ``FAINT`` or more: below, it says nothing."""
+
+
+def true_names(words: Sequence[str], hits: Iterable[Hit], going: Mapping[str, float]) -> set[str]:
+    """Ids of the features with all words in the head of a name, or that go with them as surely."""
+    named = {
+        hit.id for hit in hits if hit.source == "exact" or (hit.source == "name" and _holds(words, hit.name or ""))
+    }
+    return named | {id for id, each in going.items() if each >= CERTAIN}
+
+
+def _holds(words: Sequence[str], name: str) -> bool:
+    head = words_of(head_of(name))
+    return all(any(each.startswith(word) for each in head) for word in words)
+
+
+def near_features(session: Session, vector: QueryVector, saes: Sequence[str], only: SearchFilter) -> Meant:
+    """The features whose vectors are near, by kind; empty where no vector is."""
+    near = {kind: nearest(session, vector.vector, saes, NEAR, kind, only) for kind in EmbeddingKind}
+    alike = {kind: [each for each in found if each.similarity >= FAINT] for kind, found in near.items()}
+    return {kind: found for kind, found in alike.items() if found}
