@@ -196,7 +196,7 @@ class Reader:
 
     def suggest(self, key: str, scope: Scope = EVERYWHERE) -> tuple[str, ...]:
         """Up to three names like ``key``, most similar first."""
-        return closest_names(self._session, key, saes_of(self.directory, scope))
+        return closest_names(self._session, key, saes_of(self.directory, scope), scope.owner)
 
     def search(self, query: str, scope: Scope = EVERYWHERE, limit: int = 20, after: str | None = None) -> SearchPage:
         """Searches features by words; see ``featurehub.store.search`` for the ranking.
@@ -211,7 +211,7 @@ class Reader:
             InvalidInput: The query is too long, the limit out of bounds, or ``after`` not among the results.
             ArtifactNotFound: The scope names an SAE that is not registered.
         """
-        return search(self._session, query, saes_of(self.directory, scope), limit, after)
+        return search(self._session, query, saes_of(self.directory, scope), limit, after, scope.owner)
 
     def feature_set(self, artifact: str) -> FeatureSet:
         """An artifact with all its features, to put into another database.

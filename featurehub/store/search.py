@@ -60,7 +60,7 @@ NAMED = statement(
     """
     SELECT 'name', f.id, f.label_score, f.steerability, names.key, NULL
     FROM features AS f JOIN names ON names.feature_id = f.id
-    WHERE f.artifact_id IN :saes ORDER BY f.id, names.id
+    WHERE f.artifact_id IN :saes AND names.owner IN ('', :owner) ORDER BY f.id, names.id
     """,
     "saes",
 )
@@ -90,7 +90,7 @@ class Hit(NamedTuple):
     goes: float | None
 
 
-def search(session: Session, query: str, saes: Sequence[str], limit: int, after: str | None) -> SearchPage:
+def search(session: Session, query: str, saes: Sequence[str], limit: int, after: str | None, owner: str) -> SearchPage:
     """One page of features, best first.
 
     Args:
@@ -99,6 +99,7 @@ def search(session: Session, query: str, saes: Sequence[str], limit: int, after:
         saes: Ids of the SAEs to search.
         limit: Largest number of features on the page, in 1..1000.
         after: The ``next`` of the page before; None for the first page.
+        owner: Whose own aliases count beside everyone's names.
 
     Raises:
         InvalidInput: The query is too long, the limit out of bounds, or ``after`` not among the results.
@@ -108,14 +109,14 @@ def search(session: Session, query: str, saes: Sequence[str], limit: int, after:
     if not 1 <= limit <= LIMIT:
         raise InvalidInput(f"limit must lie in 1..{LIMIT}, not {limit}", param="limit")
     words = words_of(query)
-    hits = _hits(session, query, words, saes)
+    hits = _hits(session, query, words, saes, owner)
     going = _going([each for each in hits if each.source == "word"])
     relevance = _relevance(words, hits, going)
     by_word = {id for id, each in going.items() if each >= relevance[id]}
     ranked = _ranked(hits, relevance, by_word)
     start = _start(ranked, after)
     page = ranked[start : start + limit]
-    features = load_features(session, page)
+    features = load_features(session, page, owner)
     shown = (each.model_copy(update={"relevance": relevance[each.id]}) for each in features)
     return SearchPage(features=tuple(shown), next=page[-1] if start + limit < len(ranked) else None)
 
@@ -152,17 +153,17 @@ def _grade_word(word: str, head: Sequence[str], name: Sequence[str]) -> float:
     return ALIKE * likeness / 100 if likeness >= ALIKE_FROM else 0.0
 
 
-def _hits(session: Session, query: str, words: Sequence[str], saes: Sequence[str]) -> list[Hit]:
+def _hits(session: Session, query: str, words: Sequence[str], saes: Sequence[str], owner: str) -> list[Hit]:
     """All features that may be shown, once for each way in which they were found."""
     if not query.strip():
         return _run(session, ALL, saes=saes)
     full_text = FULL_TEXT[session.get_bind().dialect.name]
     hits = _run(
         session, full_text.matching, any_word=full_text.any_word(words), every_word=full_text.every_word(words),
-        key=fold(query), saes=saes, limit=CANDIDATES, words=words,
+        key=fold(query), saes=saes, limit=CANDIDATES, words=words, owner=owner,
     )  # fmt: skip
     if words and not any(each.source in ("name", "word") for each in hits):
-        hits += _alike(session, words, saes)
+        hits += _alike(session, words, saes, owner)
     return hits
 
 
@@ -170,9 +171,9 @@ def _run(session: Session, query: TextClause, **parameters: object) -> list[Hit]
     return [Hit(*row) for row in session.execute(query, parameters)]
 
 
-def _alike(session: Session, words: Sequence[str], saes: Sequence[str]) -> list[Hit]:
+def _alike(session: Session, words: Sequence[str], saes: Sequence[str], owner: str) -> list[Hit]:
     """Features with a name like the query; scans all names, so only where nothing else was found."""
-    named = _run(session, NAMED, saes=saes)
+    named = _run(session, NAMED, saes=saes, owner=owner)
     alike = process.extract(
         " ".join(words),
         [each.name or "" for each in named],
