@@ -71,9 +71,11 @@ class Scope(Frozen):
 
     Attributes:
         saes: Ids of artifacts, in the order in which a server holds them; None for all registered ones.
+        owner: Whose own aliases go before everyone's names; "" for nobody's.
     """
 
     saes: tuple[str, ...] | None = None
+    owner: str = ""
 
 
 class ReportHead(Frozen):

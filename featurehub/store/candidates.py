@@ -44,7 +44,8 @@ def candidates(by_name: str, by_text: str, pairs: str, latent: str, goes: str) -
         SELECT * FROM (
             SELECT 'name' AS source, f.id, f.label_score, {STEERS}, names.key AS name, CAST(NULL AS FLOAT) AS goes
             FROM by_name JOIN names ON names.id = by_name.id JOIN features AS f ON f.id = names.feature_id
-            WHERE f.artifact_id IN :saes AND {ALLOWED} ORDER BY by_name.rank, names.id LIMIT :limit
+            WHERE f.artifact_id IN :saes AND {ALLOWED} AND names.owner IN ('', :owner)
+            ORDER BY by_name.rank, names.id LIMIT :limit
         ) AS named
         UNION ALL SELECT * FROM (
             SELECT 'text', f.id, f.label_score, {STEERS}, CAST(NULL AS TEXT), CAST(NULL AS FLOAT)
@@ -53,7 +54,7 @@ def candidates(by_name: str, by_text: str, pairs: str, latent: str, goes: str) -
         ) AS told
         UNION ALL SELECT 'exact', f.id, f.label_score, {STEERS}, names.key, NULL
             FROM names JOIN features AS f ON f.id = names.feature_id
-            WHERE names.key = :key AND f.artifact_id IN :saes AND {ALLOWED}
+            WHERE names.key = :key AND f.artifact_id IN :saes AND {ALLOWED} AND names.owner IN ('', :owner)
         UNION ALL SELECT 'word', f.id, f.label_score, {STEERS}, words.word, {goes}
             FROM words JOIN {pairs} ON true
             JOIN features AS f ON f.artifact_id = words.artifact_id AND f.latent = {latent}

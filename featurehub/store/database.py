@@ -53,6 +53,10 @@ class Database(Protocol):
         """
         ...
 
+    def revising(self, connection: Connection) -> AbstractContextManager[None]:
+        """What one revision of the schema runs in, inside ``upgrading``: it keeps the search indexes up to date."""
+        ...
+
     def exists(self) -> bool:
         """Whether the database is there; one that is not is made where it is opened."""
         ...

@@ -3,7 +3,8 @@
 A key is tried, in the SAEs of the scope, as
 1. ``sae:<artifact>/<latent>``, the artifact by id, name, alias or an unambiguous prefix of one;
 2. an id;
-3. a current label in full, then a label's head, then a kept or given alias, then a slug, in upper or lower case.
+3. an alias that the scope's owner gave for themselves, then a current label in full, then a label's head, then a kept
+   or given alias, then a slug, in upper or lower case.
 The first step at which a feature answers decides; where several answer at that step, the key is ambiguous. (So
 ``banking`` means the feature with exactly that label, not one labelled ``banking: loan`` or once called ``banking``.)
 
@@ -23,7 +24,7 @@ from featurehub.records import Scope
 from featurehub.settings import Limits
 from featurehub.store.directory import Directory
 from featurehub.store.names import NameKind
-from featurehub.store.rows import BATCH, COLUMNS, NamedFeature, batches, named
+from featurehub.store.rows import BATCH, COLUMNS, WITH_NAMES, NamedFeature, batches, named
 from featurehub.store.sql import statement
 from featurehub.store.statistics import id_of
 
@@ -49,7 +50,8 @@ CANDIDATES = statement(
     WITH claims AS (
         SELECT n.feature_id, n.key, CASE n.kind {RANKS} END AS strength
         FROM names AS n CROSS JOIN features
-        WHERE n.key IN :keys AND features.id = n.feature_id AND features.artifact_id || '' IN :saes
+        WHERE n.key IN :keys AND n.owner IN ('', :owner)
+            AND features.id = n.feature_id AND features.artifact_id || '' IN :saes
     ), ranked AS (
         SELECT feature_id, strength, min(strength) OVER (PARTITION BY key) AS strongest FROM claims
     ), found AS (
@@ -58,7 +60,7 @@ CANDIDATES = statement(
         UNION SELECT feature_id FROM ranked WHERE strength = strongest
     )
     SELECT {COLUMNS}
-    FROM found JOIN features AS f ON f.id = found.id LEFT JOIN names ON names.feature_id = f.id
+    FROM found JOIN features AS f ON f.id = found.id {WITH_NAMES}
     ORDER BY names.id
     """,
     "keys", "ids", "slugs", "saes",
@@ -67,7 +69,7 @@ NAMES = statement(
     """
     SELECT names.feature_id, names.name, names.key
     FROM features JOIN names ON names.feature_id = features.id
-    WHERE features.artifact_id IN :saes ORDER BY names.feature_id
+    WHERE features.artifact_id IN :saes AND names.owner IN ('', :owner) ORDER BY names.feature_id, names.id
     """,
     "saes",
 )
@@ -137,20 +139,23 @@ def find_features(session: Session, keys: Iterable[str], directory: Directory, s
     """
     asked = list(dict.fromkeys(keys))
     saes = saes_of(directory, scope)
-    claims = _claims(session, asked, directory, saes)
+    claims = _claims(session, asked, directory, saes, scope.owner)
     found: dict[str, Feature] = {}
     for key in asked:
         try:
-            found[key] = _the_one(session, key, claims, directory, saes)
+            found[key] = _the_one(session, key, claims, directory, saes, scope.owner)
         except (NotFound, AmbiguousFeature) as error:
             error.param = key
             raise
     return found
 
 
-def closest_names(session: Session, key: str, saes: Sequence[str]) -> tuple[str, ...]:
-    """Up to three names like ``key``, each of another feature of these SAEs (by id), most similar first."""
-    rows = session.execute(NAMES, {"saes": saes}).all()
+def closest_names(session: Session, key: str, saes: Sequence[str], owner: str) -> tuple[str, ...]:
+    """Up to three names like ``key``, each of another feature of these SAEs (by id), most similar first.
+
+    They are everyone's names, and those of the owner.
+    """
+    rows = session.execute(NAMES, {"saes": saes, "owner": owner}).all()
     alike = process.extract(
         fold(_cut(key)),
         [row.key for row in rows],
@@ -163,7 +168,7 @@ def closest_names(session: Session, key: str, saes: Sequence[str]) -> tuple[str,
     return tuple(dict.fromkeys(names[each] for each in order))[:SUGGESTIONS]
 
 
-def _claims(session: Session, keys: Sequence[str], directory: Directory, saes: Sequence[str]) -> Claims:
+def _claims(session: Session, keys: Sequence[str], directory: Directory, saes: Sequence[str], owner: str) -> Claims:
     found: dict[str, NamedFeature] = {}
     for batch in batches(keys, BATCH // FORMS):
         addressed = {id for key in batch if (id := _addressed(key, directory)) is not None}
@@ -175,11 +180,14 @@ def _claims(session: Session, keys: Sequence[str], directory: Directory, saes: S
             ids=list(addressed | {key.strip() for key in plain}),
             slugs=list({key.strip().lower() for key in plain}),
             saes=saes,
+            owner=owner,
         )
     return Claims.of(found)
 
 
-def _the_one(session: Session, key: str, claims: Claims, directory: Directory, saes: Sequence[str]) -> Feature:
+def _the_one(
+    session: Session, key: str, claims: Claims, directory: Directory, saes: Sequence[str], owner: str
+) -> Feature:
     if _is_address(key):
         return _at(key, claims, directory, saes)
     ids = claims.strongest(_cut(key))
@@ -188,7 +196,7 @@ def _the_one(session: Session, key: str, claims: Claims, directory: Directory, s
     if ids:
         shown = [claims.features[each].value for each in ids[:SHOWN]]
         raise AmbiguousFeature(_ambiguity(key, shown, len(ids), directory), candidates=ids)
-    close = closest_names(session, key, saes)
+    close = closest_names(session, key, saes, owner)
     hint = "; the closest names are " + ", ".join(map(repr, close)) if close else ""
     raise FeatureNotFound(f"no feature is called {key!r}{hint}", suggestions=close)
 

@@ -45,7 +45,7 @@ def migrate(database: Database, patience: float) -> None:
     try:
         with _ALEMBIC, database.upgrading(patience) as connection:
             if not _is_current(connection, scripts, database.name):
-                _upgrade(connection)
+                _upgrade(database, connection, scripts)
     except StoreReadOnly as error:
         raise StoreReadOnly(
             f"the feature database {database.name} was written by an older featurehub, or by none, and may only be "
@@ -63,8 +63,11 @@ def _is_current(connection: Connection, scripts: ScriptDirectory, name: str) -> 
     return current == scripts.get_current_head()
 
 
-def _upgrade(connection: Connection) -> None:
-    """Runs the migrations inside the connection's transaction."""
+def _upgrade(database: Database, connection: Connection, scripts: ScriptDirectory) -> None:
+    """Runs the migrations one by one, inside the connection's transaction."""
+    current = MigrationContext.configure(connection).get_current_revision()
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
-    command.upgrade(config, "head")
+    for script in reversed(list(scripts.iterate_revisions("head", current or "base"))):
+        with database.revising(connection):
+            command.upgrade(config, script.revision)

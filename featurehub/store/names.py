@@ -9,12 +9,14 @@ class NameKind(StrEnum):
     """Why a feature answers to a name, strongest claim first.
 
     Attributes:
+        OWN: It is an alias that somebody gave for themselves; nobody else knows it.
         LABEL: It is the current label in full.
         HEAD: It is the current label's head.
         GIVEN: It is an alias that somebody gave.
         KEPT: It is a former label or head.
     """
 
+    OWN = "own"
     LABEL = "label"
     HEAD = "head"
     GIVEN = "given"
@@ -22,5 +24,5 @@ class NameKind(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for the current label, 1 for its head, 2 for any other name; the lowest rank wins."""
-        return {NameKind.LABEL: 0, NameKind.HEAD: 1}.get(self, 2)
+        """0 for an own alias, 1 for the current label, 2 for its head, 3 for any other name; the lowest rank wins."""
+        return {NameKind.OWN: 0, NameKind.LABEL: 1, NameKind.HEAD: 2}.get(self, 3)

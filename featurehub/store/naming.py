@@ -19,8 +19,10 @@ from featurehub.store.sql import run_many, statement
 
 __all__ = ["choose_slugs", "default_slug", "free_slug", "give_names"]
 
-FORMER = statement("SELECT feature_id, name, kind FROM names WHERE feature_id IN :ids ORDER BY id", "ids")
-FORGET = statement("DELETE FROM names WHERE feature_id IN :ids", "ids")
+FORMER = statement(
+    "SELECT feature_id, name, kind FROM names WHERE feature_id IN :ids AND owner = '' ORDER BY id", "ids"
+)
+FORGET = statement("DELETE FROM names WHERE feature_id IN :ids AND owner = ''", "ids")
 COLUMNS = ("feature_id", "name", "key", "kind")
 SLUGS = statement("SELECT id, latent, slug FROM features WHERE artifact_id = :artifact ORDER BY latent")
 STEP_ASIDE = statement("UPDATE features SET slug = id WHERE id = :id")
@@ -39,7 +41,7 @@ def free_slug(slug: str, taken: set[str]) -> str:
 
 
 def give_names(session: Session, labels: Mapping[str, str]) -> None:
-    """Makes each label and its head names of its feature (by id), and keeps all former names."""
+    """Makes each label and its head names of its feature (by id), and keeps all former names, and all of owners."""
     claims = [(each, name, kind) for each, label in labels.items() for name, kind in _current(label)]
     for batch in batches(labels):
         if former := session.execute(FORMER, {"ids": batch}).all():

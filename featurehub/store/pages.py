@@ -86,7 +86,7 @@ RANKINGS = Rankings(IDS)
 
 def search(
     session: Session, query: str, saes: Sequence[str], limit: int, after: str | None, only: SearchFilter = EVERY,
-    vector: QueryVector | None = None, judge: Judge | None = None, explain: bool = False,
+    vector: QueryVector | None = None, judge: Judge | None = None, explain: bool = False, owner: str = "",
 ) -> SearchPage:  # fmt: skip
     """One page of features, best first.
 
@@ -100,6 +100,7 @@ def search(
         vector: The query as a vector; None searches by words alone.
         judge: Says the states, where ``only`` asks for some.
         explain: Whether each feature says how it was found.
+        owner: Whose own aliases count beside everyone's names.
 
     Raises:
         InvalidInput: The query is too long, the limit out of bounds, ``after`` not among the results, or states are
@@ -112,12 +113,12 @@ def search(
     if only.states and judge is None:
         raise InvalidInput("features have states only where a model is loaded: leave out `state`", param="state")
     embedder = "" if vector is None else vector.embedder
-    asked = _digest(query, *saes, str([sorted(only.layers), sorted(only.states), bounds_of(only), embedder]))
+    asked = _digest(query, owner, *saes, str([sorted(only.layers), sorted(only.states), bounds_of(only), embedder]))
     cursor = None if after is None else Cursor.of(after, asked)
     ranking = None if cursor is None else RANKINGS.find(cursor.name)
     name = "" if cursor is None else cursor.name
     if ranking is None:
-        ranking = _judged(session, find(session, query, saes, only, vector), only, judge)
+        ranking = _judged(session, find(session, query, saes, only, vector, owner), only, judge)
         name = RANKINGS.keep(asked, ranking) if len(ranking.ids) > limit else ""
     start = 0 if cursor is None else cursor.place
     if cursor is not None and ranking.ids[max(0, start - 1) : start] != [cursor.last]:
@@ -125,7 +126,7 @@ def search(
     ids = ranking.ids[start : start + limit]
     end = start + len(ids)
     following = str(Cursor(name, end, ids[-1])) if end < len(ranking.ids) else None
-    features = tuple(_shown(each, ranking, explain) for each in load_features(session, ids))
+    features = tuple(_shown(each, ranking, explain) for each in load_features(session, ids, owner))
     return SearchPage(features=features, next=following, by_meaning=ranking.by_meaning)
 
 

@@ -11,7 +11,7 @@
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import psycopg
@@ -72,6 +72,10 @@ class PostgresDatabase:
         """A transaction that holds the write lock; it waits as long for each table that somebody still reads."""
         with self.writing(patience).begin() as connection:
             yield connection
+
+    def revising(self, connection: Connection) -> AbstractContextManager[None]:
+        """Nothing more: the server keeps its indexes itself."""
+        return nullcontext()
 
     def exists(self) -> bool:
         """True: where it is not, no connection can be opened, which says so."""

@@ -199,7 +199,7 @@ class Reader:
 
     def suggest(self, key: str, scope: Scope = EVERYWHERE) -> tuple[str, ...]:
         """Up to three names like ``key``, most similar first."""
-        return closest_names(self._session, key, saes_of(self.directory, scope))
+        return closest_names(self._session, key, saes_of(self.directory, scope), scope.owner)
 
     def search(
         self, query: str, scope: Scope = EVERYWHERE, limit: int = 20, after: str | None = None,
@@ -221,7 +221,7 @@ class Reader:
         saes = in_layers(saes_of(self.directory, scope), self.directory, only)
         if vector is not None:
             check_embedders(self._session, vector, saes, self.directory)
-        return search(self._session, query, saes, limit, after, only, vector, judge, explain)
+        return search(self._session, query, saes, limit, after, only, vector, judge, explain, scope.owner)
 
     def embedders(self, scope: Scope = EVERYWHERE) -> dict[str, EmbeddedBy]:
         """Where the vectors of the scope's artifacts come from, by id; those never embedded are left out."""

@@ -49,14 +49,11 @@ COLUMNS = """
 # Below the limit of old SQLite versions on the number of parameters.
 BATCH = 900
 
-BY_ID = statement(
-    f"SELECT {COLUMNS} FROM features AS f LEFT JOIN names ON names.feature_id = f.id"
-    " WHERE f.id IN :ids ORDER BY names.id",
-    "ids",
-)
+WITH_NAMES = "LEFT JOIN names ON names.feature_id = f.id AND names.owner IN ('', :owner)"
+"""Adds to features ``f`` the names that an owner knows: everyone's, and their own."""
+BY_ID = statement(f"SELECT {COLUMNS} FROM features AS f {WITH_NAMES} WHERE f.id IN :ids ORDER BY names.id", "ids")
 OF_ARTIFACT = statement(
-    f"SELECT {COLUMNS} FROM features AS f LEFT JOIN names ON names.feature_id = f.id"
-    " WHERE f.artifact_id = :artifact ORDER BY f.latent, names.id"
+    f"SELECT {COLUMNS} FROM features AS f {WITH_NAMES} WHERE f.artifact_id = :artifact ORDER BY f.latent, names.id"
 )
 
 
@@ -75,7 +72,7 @@ class NamedFeature(NamedTuple):
     def value(self) -> Feature:
         """The feature as a value."""
         label = fold(self.row[1])
-        aliases = tuple(name for name, key, _ in self.names if key != label)
+        aliases = tuple(dict.fromkeys(name for name, key, _ in self.names if key != label))
         return Feature(**dict(zip(FIELDS, self.row, strict=False)), aliases=aliases)
 
 
@@ -97,17 +94,17 @@ def named(session: Session, query: TextClause, **parameters: object) -> dict[str
     return found
 
 
-def load_features(session: Session, ids: Sequence[str]) -> list[Feature]:
-    """The features with these ids, in this order; unknown ids are left out."""
+def load_features(session: Session, ids: Sequence[str], owner: str = "") -> list[Feature]:
+    """The features with these ids and the names that ``owner`` knows, in this order; unknown ids are left out."""
     found: dict[str, NamedFeature] = {}
     for batch in batches(ids):
-        found |= named(session, BY_ID, ids=batch)
+        found |= named(session, BY_ID, ids=batch, owner=owner)
     return [found[each].value for each in ids if each in found]
 
 
 def features_of(session: Session, artifact: str) -> list[Feature]:
     """All features of an artifact, given by its id, sorted by latent."""
-    return [each.value for each in named(session, OF_ARTIFACT, artifact=artifact).values()]
+    return [each.value for each in named(session, OF_ARTIFACT, artifact=artifact, owner="").values()]
 
 
 def label_of(record: LabelRecord) -> LabelVersion:

@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 __all__ = [
+    "OWNER_CHARS",
     "AliasRecord",
     "ArtifactRecord",
     "Base",
@@ -35,6 +36,10 @@ __all__ = [
     "VerdictRecord",
     "WordRecord",
 ]
+
+
+OWNER_CHARS = 64
+"""Longest name of an owner that the column holds."""
 
 
 class Base(DeclarativeBase):
@@ -134,7 +139,10 @@ class LabelRecord(Base):
 
 
 class NameRecord(Base):
-    """A name that a feature answers to. ``key`` is the folded name; ``kind`` a ``NameKind``."""
+    """A name that a feature answers to.
+
+    ``key`` is the folded name, ``kind`` a ``NameKind``, and ``owner`` whoever alone knows the name; "" is everyone.
+    """
 
     __tablename__ = "names"
 
@@ -143,8 +151,9 @@ class NameRecord(Base):
     name: Mapped[str] = mapped_column(Text)
     key: Mapped[str] = mapped_column(Text, index=True)
     kind: Mapped[str] = mapped_column(String(10))
+    owner: Mapped[str] = mapped_column(String(OWNER_CHARS), server_default="")
 
-    __table_args__ = (UniqueConstraint("feature_id", "key"),)
+    __table_args__ = (UniqueConstraint("feature_id", "owner", "key", name="uq_names_feature_owner_key"),)
 
 
 class TextRecord(Base):

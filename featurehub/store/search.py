@@ -69,7 +69,7 @@ NAMED = statement(
     f"""
     SELECT 'name', f.id, f.label_score, {STEERS}, names.key, NULL
     FROM features AS f JOIN names ON names.feature_id = f.id
-    WHERE f.artifact_id IN :saes AND {ALLOWED} ORDER BY f.id, names.id
+    WHERE f.artifact_id IN :saes AND {ALLOWED} AND names.owner IN ('', :owner) ORDER BY f.id, names.id
     """,
     "saes",
 )
@@ -120,8 +120,9 @@ class Ranking(NamedTuple):
 
 
 def find(
-    session: Session, query: str, saes: Sequence[str], only: SearchFilter = EVERY, vector: QueryVector | None = None
-) -> Ranking:
+    session: Session, query: str, saes: Sequence[str], only: SearchFilter = EVERY, vector: QueryVector | None = None,
+    owner: str = "",
+) -> Ranking:  # fmt: skip
     """All features that a query finds.
 
     Args:
@@ -130,8 +131,9 @@ def find(
         saes: Ids of the SAEs to search.
         only: Which features may be found; its layers and states are not looked at.
         vector: The query as a vector; None searches by words alone.
+        owner: Whose own aliases count beside everyone's names.
     """
-    words, bounds = words_of(query), bounds_of(only)
+    words, bounds = words_of(query), bounds_of(only) | {"owner": owner}
     hits = _hits(session, query, words, saes, bounds)
     going = _going([each for each in hits if each.source == "word"])
     named = _relevance(words, hits, going)
@@ -182,7 +184,7 @@ def _rows(session: Session, ids: Iterable[str]) -> list[Hit]:
 
 
 def _hits(
-    session: Session, query: str, words: Sequence[str], saes: Sequence[str], bounds: Mapping[str, float]
+    session: Session, query: str, words: Sequence[str], saes: Sequence[str], bounds: Mapping[str, object]
 ) -> list[Hit]:
     """All features that may be shown, once for each way in which words found them."""
     if not query.strip():
@@ -202,7 +204,7 @@ def _run(session: Session, query: TextClause, **parameters: object) -> list[Hit]
     return [Hit(*row) for row in session.execute(query, parameters)]
 
 
-def _alike(session: Session, words: Sequence[str], saes: Sequence[str], bounds: Mapping[str, float]) -> list[Hit]:
+def _alike(session: Session, words: Sequence[str], saes: Sequence[str], bounds: Mapping[str, object]) -> list[Hit]:
     """Features with a name like the query; scans all names, so only where nothing else was found."""
     named = _run(session, NAMED, saes=saes, **bounds)
     alike = process.extract(

@@ -91,10 +91,16 @@ class SqliteDatabase:
         )
         event.listen(engine, "begin", self._begin)
         with engine.execution_options(patience=patience).begin() as connection:
-            dangling, triggers = _dangling(connection), _triggers(connection)
+            dangling = _dangling(connection)
             yield connection
-            _restore(connection, triggers)
             _check_lost(_dangling(connection) - dangling)
+
+    @contextmanager
+    def revising(self, connection: Connection) -> Iterator[None]:
+        """Creates triggers again that a revision drops with its table, be they of the revision just before."""
+        triggers = _triggers(connection)
+        yield
+        _restore(connection, triggers)
 
     def exists(self) -> bool:
         """Whether the file is there."""

@@ -21,7 +21,7 @@ from featurehub.store.labels import owners_of, save_labels
 from featurehub.store.names import NameKind
 from featurehub.store.reader import Reader
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
-from featurehub.store.schema import NameRecord
+from featurehub.store.schema import OWNER_CHARS, NameRecord
 from featurehub.store.statistics import PreparedRows, better_founded, save_calibrations, save_features
 from featurehub.store.words import save_words
 from featurehub.verdicts import DriftReport
@@ -168,20 +168,28 @@ class Writer:
         """
         return save_labels(self._session, labels, datetime.now(UTC).isoformat(timespec="seconds"))
 
-    def put_alias(self, feature: str, name: str) -> None:
+    def put_alias(self, feature: str, name: str, owner: str = "") -> None:
         """Gives a feature one more name.
+
+        Args:
+            feature: Id of the feature.
+            name: The name.
+            owner: Who gives it for themselves: nobody else knows it, and for them it goes before every other name.
+                "" gives it for everyone.
 
         Raises:
             FeatureNotFound: No feature has this id.
-            InvalidInput: The name is blank.
+            InvalidInput: The name is blank, or the owner's is too long.
         """
         self.reader.feature(feature)
         if not (key := fold(name)):
             raise InvalidInput("an alias has at least one visible character", param="name")
-        query = select(NameRecord.id).where(NameRecord.feature_id == feature, NameRecord.key == key)
-        if self._session.scalars(query).first() is None:
-            values = {"feature_id": feature, "name": name, "key": key, "kind": NameKind.GIVEN.value}
-            self._session.execute(insert(NameRecord).values(**values))
+        if len(owner) > OWNER_CHARS:
+            raise InvalidInput(f"an owner has at most {OWNER_CHARS} characters, not {len(owner)}", param="owner")
+        kind = NameKind.OWN if owner else NameKind.GIVEN
+        values = {"feature_id": feature, "key": key, "owner": owner}
+        if self._session.scalars(select(NameRecord.id).filter_by(**values)).first() is None:
+            self._session.execute(insert(NameRecord).values(name=name, kind=kind.value, **values))
 
     def put_calibration(self, feature: str, calibration: Calibration) -> None:
         """Stores which strength weight 1.0 stands for, and how well the feature steers.

@@ -18,6 +18,7 @@ from featurehub.errors import InvalidConfig
 from featurehub.store import Store, migrate, open_store
 from featurehub.store.location import database_at
 from featurehub.store.schema import Base
+from featurehub.store.search import FULL_TEXT
 
 FOLDER = Path(migrate.__file__).parent / "migrations"
 OPEN = "import sys; from featurehub.store import open_store; open_store(sys.argv[1]).close()"
@@ -35,6 +36,19 @@ def test_migrations_make_exactly_the_schema(bare: str) -> None:
         context = MigrationContext.configure(connection, opts={"include_object": is_ours, "compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
     store.close()
+
+
+def test_a_new_database_indexes_what_is_written(bare: str, fill) -> None:
+    """Whatever a later revision did to the tables that the first one indexes."""
+    with closing(open_store(bare)) as store, store.write() as writer:
+        fill(writer, {1: "banking: loan", 2: "pirate"})
+        full_text = FULL_TEXT[store._engine.dialect.name]
+        found = writer._session.execute(
+            full_text.matching,
+            {"any_word": full_text.any_word(["loa"]), "every_word": full_text.every_word(["quiet"]), "key": "",
+             "saes": ["a" * 64], "words": [], "limit": 9, "owner": ""},
+        )  # fmt: skip
+        assert sorted(row[0] for row in found) == ["name", "text", "text"]
 
 
 def test_a_database_of_the_first_version_keeps_what_it_has(bare: str, make_manifest) -> None:

@@ -136,6 +136,10 @@ def test_an_older_schema_is_upgraded_where_that_is_possible(database: Path) -> N
         "ALTER TABLE features DROP COLUMN expected_steerability;"
         "DROP TABLE embeddings; DROP TABLE embedders;"
         "DROP TABLE words; DROP TABLE evaluations; DROP TABLE artifact_aliases;"
+        "CREATE TABLE old (id INTEGER PRIMARY KEY, feature_id TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,"
+        " kind TEXT NOT NULL, UNIQUE (feature_id, key));"
+        "INSERT INTO old SELECT id, feature_id, name, key, kind FROM names;"
+        "DROP TABLE names; ALTER TABLE old RENAME TO names; CREATE INDEX ix_names_key ON names (key);"
         "UPDATE alembic_version SET version_num = '0001'"
     )
     raw.close()
