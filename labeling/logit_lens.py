@@ -38,16 +38,14 @@ class TokenRows(Sequence[tuple[TokenLogit, ...]]):
         return len(self.ids)
 
     @overload
-    def __getitem__(self, at: int) -> tuple[TokenLogit, ...]: ...
+    def __getitem__(self, index: int) -> tuple[TokenLogit, ...]: ...
     @overload
-    def __getitem__(self, at: slice) -> Sequence[tuple[TokenLogit, ...]]: ...
-    def __getitem__(self, at: int | slice) -> "tuple[TokenLogit, ...] | Sequence[tuple[TokenLogit, ...]]":
-        if isinstance(at, slice):
-            return [self[each] for each in range(len(self))[at]]
-        pairs = zip(self.ids[at].tolist(), self.logits[at].tolist(), strict=True)
-        return tuple(
-            TokenLogit(token=self.tokens[int(id)], logit=logit) for id, logit in pairs if not math.isnan(logit)
-        )
+    def __getitem__(self, index: slice) -> Sequence[tuple[TokenLogit, ...]]: ...
+    def __getitem__(self, index: int | slice) -> "tuple[TokenLogit, ...] | Sequence[tuple[TokenLogit, ...]]":
+        if isinstance(index, slice):
+            return [self[each] for each in range(len(self))[index]]
+        pairs = zip(self.ids[index].tolist(), self.logits[index].tolist(), strict=True)
+        return tuple(TokenLogit(token=self.tokens[id], logit=logit) for id, logit in pairs if not math.isnan(logit))
 
 
 class Projection(NamedTuple):

@@ -45,13 +45,13 @@ class PackedRows(Sequence[FeatureRow]):
         return len(self._packed)
 
     @overload
-    def __getitem__(self, at: int) -> FeatureRow: ...
+    def __getitem__(self, index: int) -> FeatureRow: ...
     @overload
-    def __getitem__(self, at: slice) -> Sequence[FeatureRow]: ...
-    def __getitem__(self, at: int | slice) -> FeatureRow | Sequence[FeatureRow]:
-        if isinstance(at, slice):
-            return [FeatureRow.model_validate_json(each) for each in self._packed[at]]
-        return FeatureRow.model_validate_json(self._packed[at])
+    def __getitem__(self, index: slice) -> Sequence[FeatureRow]: ...
+    def __getitem__(self, index: int | slice) -> FeatureRow | Sequence[FeatureRow]:
+        if isinstance(index, slice):
+            return [FeatureRow.model_validate_json(each) for each in self._packed[index]]
+        return FeatureRow.model_validate_json(self._packed[index])
 
 
 def feature_rows(
