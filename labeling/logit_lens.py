@@ -44,7 +44,7 @@ class TokenRows(Sequence[tuple[TokenLogit, ...]]):
     def __getitem__(self, index: int | slice) -> "tuple[TokenLogit, ...] | Sequence[tuple[TokenLogit, ...]]":
         if isinstance(index, slice):
             return [self[each] for each in range(len(self))[index]]
-        pairs = zip(self.ids[index].tolist(), self.logits[index].tolist(), strict=True)
+        pairs = zip(map(int, self.ids[index]), map(float, self.logits[index]), strict=True)
         return tuple(TokenLogit(token=self.tokens[id], logit=logit) for id, logit in pairs if not math.isnan(logit))
 
 
