@@ -61,6 +61,8 @@ BYPASSED = """
 import sys
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Abort, Condition, LatentEdit, Op, Steering, When
 from featurehub.engine import families
