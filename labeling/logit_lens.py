@@ -23,7 +23,7 @@ BLOCK = 256
 
 
 class TokenRows(Sequence[tuple[TokenLogit, ...]]):
-    """Some tokens with their logits for every latent, kept as arrays: as values, those of 65,536 latents take 1 GB.
+    """Some tokens with their logits for every latent, kept as arrays, which take a fraction of the memory of values.
 
     Args:
         ids: [d_sae, count] indices of tokens, in their order.
