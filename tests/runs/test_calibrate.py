@@ -21,8 +21,10 @@ from featurehub.runs.costs import training_bar
 from featurehub.runs.progress import SILENT
 from featurehub.runs.register import Description, candidates_of
 from featurehub.store import open_store
+from labeling import output_score
 from labeling.calibration import CalibrationConfig
 from labeling.judge import WordJudge
+from labeling.output_score import OutputScores
 from labeling.strength import Calibrator
 from saes.budget import Budget
 from saes.cost import Job
@@ -160,6 +162,32 @@ def test_when_the_time_is_over_what_is_left_is_said_and_another_run_goes_on(tmp_
     rest = calibrate_artifact(over.model_copy(update={"budget": Budget()}), artifact, basis)
     assert ([f.label.split(":")[0] for f, _ in rest.features], rest.left) == (["sea", "sun", "law", "war"], 0)
     assert all(each.method == "steered" and each.answers == 3 for _, each in rest.features)
+
+
+def test_output_scores_say_whom_to_steer_first_and_what_to_expect_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are computed once, and are kept where a calibration was stopped."""
+    # The worse its label, the more a feature writes it: the order is that of neither alone.
+    found = {latent: latent**2 / 10 for latent in range(len(NAMES))}
+    monkeypatch.setattr(OutputScores, "of", lambda _, features: {f.latent: found[f.latent] for f in features})
+    monkeypatch.setattr(output_score, "FEWEST_STEERED", 2)
+    plan = few(tmp_path / "sae", calibration=FEW.model_copy(update={"names": 2}))
+    make(plan)
+    scored = {name: calibration(plan, name) for name in NAMES}
+    assert [each.output_score for each in scored.values()] == list(found.values())
+    promise = {name: (0.9 - i / 10) * (i + 1) / len(NAMES) for i, name in enumerate(NAMES)}
+    first = sorted(NAMES, key=lambda name: -promise[name])[:2]
+    assert [name for name in NAMES if scored[name].method == "steered"] == sorted(first, key=NAMES.index)
+    expected = [each.expected_steerability is not None for each in scored.values()]
+    assert expected == [each.method == "dose" for each in scored.values()]
+    monkeypatch.setattr(OutputScores, "of", lambda *_: pytest.fail("they are known"))
+    own = CalibratePlan(model=bundled_model(), database=plan.database)
+    done = calibrate_artifact(own, open_artifact(plan.out), CalibrationBasis.open(open_artifact(plan.out)))
+    assert [f.label.split(":")[0] for f, _ in done.features] == sorted(
+        set(NAMES) - set(first), key=lambda name: -promise[name]
+    )
+    assert all(calibration(plan, name).output_score is not None for name in NAMES)
 
 
 def test_a_feature_that_is_named_is_calibrated_now_with_more_answers_and_these_stay(tmp_path: Path) -> None:
