@@ -69,7 +69,8 @@ NAMES = statement(
     """
     SELECT names.feature_id, names.name, names.key
     FROM features JOIN names ON names.feature_id = features.id
-    WHERE features.artifact_id IN :saes AND names.owner IN ('', :owner) ORDER BY names.feature_id, names.id
+    WHERE features.artifact_id IN :saes AND names.owner IN ('', :owner)
+    ORDER BY names.feature_id, length(names.name), names.id
     """,
     "saes",
 )

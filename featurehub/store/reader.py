@@ -27,9 +27,9 @@ from featurehub.store.lookup import closest_names, find_features, saes_of
 from featurehub.store.nearest import EVERY, QueryVector, check_embedders
 from featurehub.store.only import in_layers
 from featurehub.store.pages import Judge, search
-from featurehub.store.registry import heir_of, owned_artifact
+from featurehub.store.registry import default_of, heir_of, owned_artifact
 from featurehub.store.rows import details_of, features_of, load_features
-from featurehub.store.schema import ArtifactRecord, FeatureRecord
+from featurehub.store.schema import FeatureRecord
 from featurehub.store.statistics import id_of
 from featurehub.verdicts import DriftReport
 
@@ -95,12 +95,7 @@ class Reader:
             The model's default, else its latest artifact; None where it has none. Without a model, the latest default
             of all.
         """
-        query = select(ArtifactRecord.id).order_by(
-            ArtifactRecord.is_default.desc(), ArtifactRecord.created.desc(), ArtifactRecord.id
-        )
-        if model is not None:
-            query = query.where(ArtifactRecord.model == model)
-        found = self._session.scalars(query.limit(1)).first()
+        found = default_of(self._session, model)
         return None if found is None else self.artifact(found)
 
     def successor(self, artifact: str) -> RegisteredArtifact | None:
@@ -124,14 +119,7 @@ class Reader:
         return features_of(self._session, self.artifact(artifact).id)
 
     def count_features(self, artifact: str) -> tuple[int, int]:
-        """Counts an artifact's features.
-
-        Returns:
-            How many features it has, and how many of them have a label.
-
-        Raises:
-            ArtifactNotFound: The artifact is not registered.
-        """
+        """How many features an artifact has, and how many of them have a label. Raises ArtifactNotFound."""
         owner = self.artifact(artifact).id
         labelled = func.count().filter(FeatureRecord.label != "")
         query = select(func.count(), labelled).where(FeatureRecord.artifact_id == owner)

@@ -13,7 +13,7 @@ from featurehub.artifacts.manifest import Manifest
 from featurehub.errors import ArtifactNotFound
 from featurehub.store.schema import AliasRecord, ArtifactRecord
 
-__all__ = ["drop_artifact", "heir_of", "make_default", "owned_artifact", "save_artifact"]
+__all__ = ["default_of", "drop_artifact", "heir_of", "make_default", "owned_artifact", "save_artifact"]
 
 
 def owned_artifact(session: Session, artifact: str) -> ArtifactRecord:
@@ -26,6 +26,16 @@ def owned_artifact(session: Session, artifact: str) -> ArtifactRecord:
     if record is None:
         raise ArtifactNotFound(f"there is no artifact with the id {artifact!r}", param="artifact")
     return record
+
+
+def default_of(session: Session, model: str | None) -> str | None:
+    """The id of a model's default, else of its latest artifact; of any model's for None."""
+    query = select(ArtifactRecord.id).order_by(
+        ArtifactRecord.is_default.desc(), ArtifactRecord.created.desc(), ArtifactRecord.id
+    )
+    if model is not None:
+        query = query.where(ArtifactRecord.model == model)
+    return session.scalars(query.limit(1)).first()
 
 
 def save_artifact(session: Session, manifest: Manifest, path: str | Path, default: bool | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from featurehub.cli import progress
 from featurehub.cli.main import app
 from featurehub.errors import ArtifactNotFound, FeaturehubError, InvalidInput
 from featurehub.records import Calibration, Context, FeatureRow, Labeled, Provenance, TokenLogit
@@ -73,7 +74,9 @@ def registered(database: str, folder: Path, label: str = "banking: loan") -> Fea
     return features
 
 
-def test_labels_without_their_sae_are_found_and_say_so(tmp_path: Path, database: str) -> None:
+def test_labels_without_their_sae_are_found_and_say_so(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = call("import", written(tmp_path / "labels.json", LIST), "--db", database)
     assert f"3 labels of {NAME}, 1 blank ones left out" in said
     assert "nothing can be steered by them" in said
@@ -86,8 +89,9 @@ def test_labels_without_their_sae_are_found_and_say_so(tmp_path: Path, database:
         assert not artifact.has_weights
         assert not artifact.is_default
         assert str(artifact.manifest.hook) == "layers.20.resid_post"
+    monkeypatch.setattr(progress.output, "width", 200)
     listed = CliRunner().invoke(app, ["saes", "list", "--db", database]).output
-    assert "labels only" in "".join(listed)
+    assert "labels only" in listed
     assert "only its labels are here" in CliRunner().invoke(app, ["saes", "show", NAME, "--db", database]).output
     with pytest.raises(ArtifactNotFound, match="without its weights"):
         raise CliRunner().invoke(app, ["saes", "verify", NAME, "--db", database]).exception  # type: ignore[misc]

@@ -78,7 +78,7 @@ def test_what_a_server_says_of_its_sae(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     model = SimpleNamespace(differences=lambda _: differing)
-    manifest = SimpleNamespace(name=NASTY, id="a", model=model)
+    manifest = SimpleNamespace(name=NASTY, id="a", model=model, hook="layers.2.mlp_out")
     artifact: Any = SimpleNamespace(manifest=manifest, folder=Path("runs/[v2] it's"))
     found = None if report is None else SimpleNamespace(state=report, id="dr_1", reason=NASTY)
     reader: Any = SimpleNamespace(report_heads=lambda ids, _: dict.fromkeys(ids, found))
@@ -86,7 +86,7 @@ def test_what_a_server_says_of_its_sae(
     line = serve.freshness(reader, artifact, served)
     progress.console.print(line, soft_wrap=True)
     printed = capsys.readouterr().err
-    assert printed.startswith(f"SAE {NASTY}: {said}")
+    assert printed.startswith(f"SAE {NASTY} at layers.2.mlp_out: {said}")
     if "drift check" in printed:
         [command] = re.findall("`(.*) <folder>`", printed)
         assert shlex.split(command) == ["featurehub", "drift", "check", "runs/[v2] it's", "--model"]

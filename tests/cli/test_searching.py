@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from featurehub.cli import progress
 from featurehub.cli.main import app
 from featurehub.errors import FeaturehubError
 from featurehub.store import open_store
@@ -12,7 +13,8 @@ from tests.store.conftest import fill_artifact
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(progress.output, "width", 200)
     path = tmp_path / "features.db"
     store = open_store(path)
     with store.write() as writer:
@@ -22,7 +24,7 @@ def database(tmp_path: Path) -> Path:
 
 
 def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "200", "FEATUREHUB_EMBEDDER": ""})
+    return CliRunner().invoke(app, [*map(str, arguments)], env={"FEATUREHUB_EMBEDDER": ""})
 
 
 def test_what_is_embedded_is_found_by_its_meaning(database: Path) -> None:

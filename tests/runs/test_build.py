@@ -43,6 +43,7 @@ HEARD = [
     "choosing canaries and answering their prompts",
     "writing the database",
     "answering unsteered",
+    "computing output scores",
     "calibrating",
 ]
 

@@ -15,8 +15,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from featurehub.errors import InvalidConfig
+from featurehub.records import SearchFilter
 from featurehub.store import Store, migrate, open_store
 from featurehub.store.location import database_at
+from featurehub.store.only import bounds_of
 from featurehub.store.schema import Base
 from featurehub.store.search import FULL_TEXT
 
@@ -46,7 +48,7 @@ def test_a_new_database_indexes_what_is_written(bare: str, fill) -> None:
         found = writer._session.execute(
             full_text.matching,
             {"any_word": full_text.any_word(["loa"]), "every_word": full_text.every_word(["quiet"]), "key": "",
-             "saes": ["a" * 64], "words": [], "limit": 9, "owner": ""},
+             "saes": ["a" * 64], "words": [], "limit": 9, "owner": "", **bounds_of(SearchFilter())},
         )  # fmt: skip
         assert sorted(row[0] for row in found) == ["name", "text", "text"]
 
