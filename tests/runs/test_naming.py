@@ -26,7 +26,7 @@ from tests.labeling.endpoint import Answer, Endpoint, chat, good
 from tests.runs import naming_process
 from tests.runs.naming_process import config_of, made, named, survey_of
 
-ROOT, MOMENTS = Path(__file__).parents[2], 20
+ROOT, MOMENTS = Path(__file__).parents[2], 10
 METHOD = "llm-contexts"
 
 
