@@ -198,13 +198,10 @@ class StrengthSearch:
         steered = {latent: each for latent, each in measured.items() if each.method == "steered"}
         usual = usual_dose(steered.values(), config)
         expected = expected_steerability(self.scores, {at: each.steerability or 0.0 for at, each in steered.items()})
-        rest = {
-            f.latent: self.scored(
-                f.latent, default_calibration(f, usual, norm, config, calibrator.share(f, heard))
-            ).model_copy(update={"expected_steerability": expected.get(f.latent)})
-            for f in self.registered.candidates
-            if f.latent not in measured
-        }
+        rest: dict[int, Calibration] = {}
+        for f in (each for each in self.registered.candidates if each.latent not in measured):
+            never = self.scored(f.latent, default_calibration(f, usual, norm, config, calibrator.share(f, heard)))
+            rest[f.latent] = never.model_copy(update={"expected_steerability": expected.get(f.latent)})
         labels = self.registered.labels
         renamed = rename(labels, merits(labels, measured)) if rename_too else labels
         self.registered.write(rest, [new for new, old in zip(renamed, labels, strict=True) if new != old])

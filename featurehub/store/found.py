@@ -1,8 +1,8 @@
-"""Why a search shows a feature."""
+"""The features that a search may show, and why."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple
 
 from featurehub.features import Found
 from featurehub.store.fuse import Meant
@@ -10,17 +10,24 @@ from featurehub.store.fuse import Meant
 __all__ = ["Hit", "found_by"]
 
 
-class Hit(Protocol):
-    """What ``search.Hit`` says of how it was found."""
+class Hit(NamedTuple):
+    """A feature that a search may show.
 
-    @property
-    def source(self) -> str: ...
+    Attributes:
+        source: How it was found: "name", "word", "text" or "exact".
+        id: Its id.
+        label_score: Its label's score; None where it was not scored.
+        steerability: Its steerability, or the one that is expected of it; None where neither is known.
+        name: The name or word that it was found by, folded; None where it was found by its text, or all are listed.
+        goes: How much it goes with that word; None where it was found otherwise.
+    """
 
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def name(self) -> str | None: ...
+    source: str
+    id: str
+    label_score: float | None
+    steerability: float | None
+    name: str | None
+    goes: float | None
 
 
 def found_by(hits: Iterable[Hit], meant: Meant) -> Mapping[str, Sequence[Found]]:

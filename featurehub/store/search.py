@@ -15,10 +15,9 @@
    if their cosine is at least ``FAINT``. ``fuse`` makes one relevance of this and of step 3.
 5. Rank: relevance² x label score x steerability; squared, since what steers well to something else must not come first.
    What was never steered counts as what is expected of it. A factor of which nothing is known counts as ``UNSCORED`` or
-   ``UNTESTED``, and no factor counts less than ``FLOOR``:
-   what does not steer comes last, but can still be found. What is most relevant by words of no label counts as
-   ``UNSCORED`` too, however good its label is at something else.
-   What was found by tokens or contexts alone counts as ``UNSCORED`` as well.
+   ``UNTESTED``, and no factor counts less than ``FLOOR``: what does not steer comes last, but can still be found. What
+   is most relevant by words of no label counts as ``UNSCORED`` too, however good its label is at something else; so
+   does what was found by tokens or contexts alone.
    What was found by its text or its meaning alone comes after all true names (``fuse``), however well it steers.
 6. An empty query lists all features, relevance 1.
 """
@@ -40,7 +39,7 @@ from featurehub.store.candidates import STEERS
 from featurehub.store.candidates_postgres import POSTGRES
 from featurehub.store.candidates_sqlite import SQLITE
 from featurehub.store.embeddings import EmbeddingKind
-from featurehub.store.found import found_by
+from featurehub.store.found import Hit, found_by
 from featurehub.store.fuse import fuse
 from featurehub.store.meaning import near_features, true_names
 from featurehub.store.nearest import EVERY, QueryVector
@@ -81,26 +80,6 @@ ALL = statement(
 ROWS = statement(
     f"SELECT 'meaning', f.id, f.label_score, {STEERS}, NULL, NULL FROM features AS f WHERE f.id IN :ids", "ids"
 )
-
-
-class Hit(NamedTuple):
-    """A feature that a search may show.
-
-    Attributes:
-        source: How it was found: "name", "word", "text" or "exact".
-        id: Its id.
-        label_score: Its label's score; None where it was not scored.
-        steerability: Its steerability, or the one that is expected of it; None where neither is known.
-        name: The name or word that it was found by, folded; None where it was found by its text, or all are listed.
-        goes: How much it goes with that word; None where it was found otherwise.
-    """
-
-    source: str
-    id: str
-    label_score: float | None
-    steerability: float | None
-    name: str | None
-    goes: float | None
 
 
 class Ranking(NamedTuple):

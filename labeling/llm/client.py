@@ -68,13 +68,13 @@ class LlmConfig(Frozen):
     limits: BudgetLimits = BudgetLimits()
 
 
-class Message(BaseModel):
+class ReplyMessage(BaseModel):
     content: str | None = None
     refusal: str | None = None
 
 
 class Choice(BaseModel):
-    message: Message
+    message: ReplyMessage
     finish_reason: str | None = None
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from featurehub.errors import InvalidInput
 from featurehub.records import RegisteredArtifact
 from featurehub.runs.neuronpedia.reading import read
-from featurehub.runs.neuronpedia.rows import FOLDERS, Explanation, Export
+from featurehub.runs.neuronpedia.rows import FOLDERS, Export, LabelRow
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.store import Writer, open_store
 from featurehub.store.statistics import id_of
@@ -50,7 +50,9 @@ def import_features(path: Path, database: str, sae: str | None = None, progress:
     """
     export = read(path, progress)
     if not export.latents:
-        raise InvalidInput(f"{path} holds no feature: give a file of explanations, or a folder with {FOLDERS}")
+        raise InvalidInput(
+            f"{path} holds no feature: give a file of explanations, or a folder with {', '.join(FOLDERS)}"
+        )
     with progress.phase("writing the database"), closing(open_store(database)) as store, store.write() as writer:
         artifact = writer.reader.artifact(sae) if sae is not None else None
         owner = artifact.id if artifact is not None else put_source(writer, export)
@@ -69,7 +71,7 @@ def put_source(writer: Writer, export: Export) -> str:
     return manifest.id
 
 
-def put_versions(writer: Writer, artifact: str, labels: Mapping[int, Sequence[Explanation]]) -> None:
+def put_versions(writer: Writer, artifact: str, labels: Mapping[int, Sequence[LabelRow]]) -> None:
     """Adds each latent's labels as versions, oldest first."""
     for age in range(max(map(len, labels.values()), default=0)):
         versions = {at: found[age].version for at, found in labels.items() if age < len(found)}

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from featurehub.errors import InvalidInput
-from featurehub.runs.neuronpedia.rows import FOLDERS, Activation, Explanation, Export, Line, Statistics
+from featurehub.runs.neuronpedia.rows import FOLDERS, ContextRow, Export, LabelRow, SourceRow, StatisticsRow
 from featurehub.runs.progress import Progress
 
 __all__ = ["read"]
@@ -36,11 +36,11 @@ def read(path: Path, progress: Progress) -> Export:
     return export
 
 
-def files_of(path: Path) -> Sequence[tuple[Path, type[Line]]]:
+def files_of(path: Path) -> Sequence[tuple[Path, type[SourceRow]]]:
     """The files to read, and what their rows are. Raises InvalidInput."""
     if path.is_file():
-        return [(path, Explanation)]
-    kinds = zip(FOLDERS, (Explanation, Statistics, Activation), strict=True)
+        return [(path, LabelRow)]
+    kinds = zip(FOLDERS, (LabelRow, StatisticsRow, ContextRow), strict=True)
     found = [(file, kind) for name, kind in kinds for file in sorted((path / name).glob("*.jsonl*"))]
     if not found:
         raise InvalidInput(f"{path} is neither a file nor a folder with {', '.join(FOLDERS)} of .jsonl.gz files")

@@ -12,7 +12,7 @@ from featurehub.artifacts.manifest import HookPoint, Manifest, ModelIdentity, Si
 from featurehub.records import Context, FeatureRow, Labeled, Outcome, Provenance, TokenLogit
 from featurehub.settings import Frozen
 
-__all__ = ["FOLDERS", "Activation", "Explanation", "Export", "Line", "Statistics"]
+__all__ = ["FOLDERS", "ContextRow", "Export", "LabelRow", "SourceRow", "StatisticsRow"]
 
 LABEL_CHARS = 2_000
 CONTEXTS = 20
@@ -22,7 +22,7 @@ FOLDERS = ("explanations", "features", "activations")
 AUTHOR = "neuronpedia"
 
 
-class Line(Frozen, extra="ignore"):
+class SourceRow(Frozen, extra="ignore"):
     """What every row has. ``layer`` names the SAE: ``20-gemmascope-res-16k``."""
 
     model_id: str = Field(alias="modelId", min_length=1, max_length=200)
@@ -30,7 +30,7 @@ class Line(Frozen, extra="ignore"):
     index: int = Field(ge=0, lt=1 << 31)
 
 
-class Explanation(Line):
+class LabelRow(SourceRow):
     """A label."""
 
     description: str = Field(max_length=LABEL_CHARS)
@@ -44,7 +44,7 @@ class Explanation(Line):
         return Labeled(label=self.description), provenance
 
 
-class Statistics(Line):
+class StatisticsRow(SourceRow):
     """What is known of a feature."""
 
     max_activation: float = Field(default=0.0, alias="maxActApprox", ge=0.0)
@@ -55,7 +55,7 @@ class Statistics(Line):
     neg_values: tuple[float, ...] = ()
 
 
-class Activation(Line):
+class ContextRow(SourceRow):
     """A context."""
 
     tokens: tuple[str, ...]
@@ -81,8 +81,8 @@ class Export:
 
     def __init__(self) -> None:
         self.model = self.layer = ""
-        self.labels: defaultdict[int, list[Explanation]] = defaultdict(list)
-        self.statistics: dict[int, Statistics] = {}
+        self.labels: defaultdict[int, list[LabelRow]] = defaultdict(list)
+        self.statistics: dict[int, StatisticsRow] = {}
         self.contexts: defaultdict[int, list[Context]] = defaultdict(list)
         self.blank = 0
 
@@ -96,24 +96,24 @@ class Export:
         """The latents of which anything is known."""
         return sorted(self.labels.keys() | self.statistics.keys() | self.contexts.keys())
 
-    def add(self, row: Line) -> None:
+    def add(self, row: SourceRow) -> None:
         """Adds a row. Raises ValueError if it is of another source, or a context is not valid."""
         own = (row.model_id, row.layer)
         if self.model and own != (self.model, self.layer):
             raise ValueError(f"it is of {row.model_id}/{row.layer}, the rows before are of {self.source}; import one")
         self.model, self.layer = own
-        if isinstance(row, Statistics):
+        if isinstance(row, StatisticsRow):
             self.statistics[row.index] = row
-        elif isinstance(row, Activation):
+        elif isinstance(row, ContextRow):
             self.contexts[row.index].append(row.context)
-        elif isinstance(row, Explanation) and row.description.strip():
+        elif isinstance(row, LabelRow) and row.description.strip():
             self.labels[row.index].append(row)
         else:
             self.blank += 1
 
     def row(self, latent: int) -> FeatureRow:
         """A latent's statistics; density and largest activation are 0 where the source has none."""
-        known = self.statistics.get(latent) or Statistics(modelId=self.model, layer=self.layer, index=latent)
+        known = self.statistics.get(latent) or StatisticsRow(modelId=self.model, layer=self.layer, index=latent)
         contexts = sorted(self.contexts.get(latent, ()), key=lambda c: -max(c.activations, default=0.0))[:CONTEXTS]
         strongest = max((max(c.activations, default=0.0) for c in contexts), default=0.0)
         return FeatureRow(
