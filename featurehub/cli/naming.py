@@ -1,5 +1,6 @@
 """Options of `featurehub label` that say how features are named, and which language model is asked."""
 
+import os
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -20,7 +21,8 @@ ExplainedBy = Annotated[
     str, typer.Option("--explainer", help="What names features: offline, projection (what they write), or llm.")
 ]
 ScoredBy = Annotated[
-    str, typer.Option("--scorer", help="What scores names: words, or a language model by detection or fuzzing.")
+    str,
+    typer.Option("--scorer", help="What scores names: words, embedding; a language model by detection or fuzzing."),
 ]
 LlmUrl = Annotated[str, typer.Option(help="OpenAI-compatible endpoint of a language model; its key is OPENAI_API_KEY.")]
 LlmModel = Annotated[str, typer.Option(help="The model's name at that endpoint.")]
@@ -50,6 +52,7 @@ def naming_of(
     Raises:
         InvalidInput: An option has a value that it cannot have, or one that is needed is missing.
     """
+    from featurehub.embedding import DEFAULT, EMBEDDER
     from featurehub.runs.naming import ExplainerName, NamingConfig, ScorerName
     from labeling.llm import LlmConfig
 
@@ -60,6 +63,7 @@ def naming_of(
         explainer=one_of(ExplainerName, explainer, "explainer"),
         scorer=one_of(ScorerName, scorer, "scorer") if scorer else None,
         llm=llm,
+        embedder=os.environ.get(EMBEDDER) or DEFAULT,
     )
     return config.checked()
 

@@ -10,7 +10,7 @@ May import errors, settings and store; never vllm or a spoke. Start with ``embed
 """
 
 from featurehub.embedding.embedder import Embedder, FakeEmbedder
-from featurehub.embedding.opening import chosen_embedder, open_embedder
+from featurehub.embedding.opening import DEFAULT, EMBEDDER, chosen_embedder, open_embedder
 from featurehub.embedding.query import QueryEmbedder
 
-__all__ = ["Embedder", "FakeEmbedder", "QueryEmbedder", "chosen_embedder", "open_embedder"]
+__all__ = ["DEFAULT", "EMBEDDER", "Embedder", "FakeEmbedder", "QueryEmbedder", "chosen_embedder", "open_embedder"]

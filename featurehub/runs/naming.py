@@ -14,12 +14,13 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager, closing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from enum import StrEnum
 from typing import NamedTuple
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.dictionary import Dictionary
+from featurehub.embedding import DEFAULT, open_embedder
 from featurehub.errors import InvalidInput
 from featurehub.names import head_of
 from featurehub.records import Unlabeled
@@ -38,7 +39,7 @@ from labeling.heads import TakenHeads
 from labeling.label import LabelConfig, LatentLabel, label_each, rename, row_of
 from labeling.llm import Llm, LlmConfig
 from labeling.proposal import Proposal
-from labeling.scorers import Detection, Fuzzing, WordDetection
+from labeling.scorers import Detection, EmbeddingScorer, Fuzzing, WordDetection
 from labeling.strength import default_calibration, usual_dose
 
 __all__ = ["ExplainerName", "Labeler", "NamingConfig", "ScorerName", "name_features"]
@@ -61,6 +62,7 @@ class ScorerName(StrEnum):
     WORDS = "words"
     DETECTION = "detection"
     FUZZING = "fuzzing"
+    EMBEDDING = "embedding"
 
 
 class NamingConfig(Frozen):
@@ -70,12 +72,14 @@ class NamingConfig(Frozen):
         explainer: Names features.
         scorer: Scores their names; None for detection where a language model names them, else for words.
         llm: The language model, where one is asked.
+        embedder: The embedder that scores by embedding (``featurehub.embedding.open_embedder``).
         labels: How labels are made.
     """
 
     explainer: ExplainerName = ExplainerName.OFFLINE
     scorer: ScorerName | None = None
     llm: LlmConfig | None = None
+    embedder: str = DEFAULT
     labels: LabelConfig = LabelConfig()
 
     @property
@@ -86,7 +90,7 @@ class NamingConfig(Frozen):
     @property
     def asks(self) -> bool:
         """Whether a language model is asked."""
-        return self.explainer is ExplainerName.LLM or self.scored_by is not ScorerName.WORDS
+        return self.explainer is ExplainerName.LLM or self.scored_by in (ScorerName.DETECTION, ScorerName.FUZZING)
 
     def checked(self) -> "NamingConfig":
         """The configuration itself.
@@ -123,22 +127,35 @@ class Labeler(NamedTuple):
 @asynccontextmanager
 async def labeler_of(config: NamingConfig) -> AsyncIterator[Labeler]:
     """The explainer and the scorer of a configuration. The key of an endpoint is ``OPENAI_API_KEY``."""
-    if config.llm is None or not config.asks:
-        offline = NgramExplainer() if config.explainer is ExplainerName.OFFLINE else ProjectionExplainer()
-        yield Labeler(offline, WordDetection(), None)
-        return
-    async with Llm(config.llm, os.environ.get("OPENAI_API_KEY", "")) as llm:
-        explainers = {
-            ExplainerName.OFFLINE: NgramExplainer,
-            ExplainerName.PROJECTION: ProjectionExplainer,
-            ExplainerName.LLM: lambda: LlmExplainer(llm),
-        }
-        scorers = {
-            ScorerName.WORDS: WordDetection,
-            ScorerName.DETECTION: lambda: Detection(llm),
-            ScorerName.FUZZING: lambda: Fuzzing(llm),
-        }
-        yield Labeler(explainers[config.explainer](), scorers[config.scored_by](), llm)
+    async with AsyncExitStack() as stack:
+        llm = None
+        if config.asks and config.llm is not None:
+            llm = await stack.enter_async_context(Llm(config.llm, os.environ.get("OPENAI_API_KEY", "")))
+        yield Labeler(explainer_of(config, llm), scorer_of(config, llm), llm)
+
+
+def explainer_of(config: NamingConfig, llm: Llm | None) -> Explainer:
+    match config.explainer, llm:
+        case ExplainerName.OFFLINE, _:
+            return NgramExplainer()
+        case ExplainerName.PROJECTION, _:
+            return ProjectionExplainer()
+        case ExplainerName.LLM, Llm():
+            return LlmExplainer(llm)
+    raise AssertionError("a checked configuration has the language model that it asks")
+
+
+def scorer_of(config: NamingConfig, llm: Llm | None) -> LabelScorer:
+    match config.scored_by, llm:
+        case ScorerName.WORDS, _:
+            return WordDetection()
+        case ScorerName.EMBEDDING, _:
+            return EmbeddingScorer(open_embedder(config.embedder).embed)
+        case ScorerName.DETECTION, Llm():
+            return Detection(llm)
+        case ScorerName.FUZZING, Llm():
+            return Fuzzing(llm)
+    raise AssertionError("a checked configuration has the language model that it asks")
 
 
 def name_features(

@@ -2,6 +2,7 @@
 
 1. The large matrices are rounded to bfloat16, so the SAE is another one, with an id of its own. Its manifest says under
    ``training`` which one it was packed from; it has no ``parent``, since that one is in no database where it arrives.
+   What was unpacked and is packed again, with what was found about its features since, is the same SAE.
 2. It has the files that serving and drift checks need, and not the report of its training. What it shows of texts can
    be taken from others than those of the build (``featurehub.runs.examples``).
 3. The features are one compressed JSON file. Unlike a database it is the same bytes each time, and has no indexes.
@@ -96,7 +97,8 @@ def fields_of(manifest: Manifest) -> dict[str, object]:
     """The fields of the parcel's manifest. Where the text lay on the machine of the build says nothing elsewhere."""
     fields = manifest.model_dump(exclude={"id", "files"})
     dataset = manifest.dataset | {"name": PurePath(str(manifest.dataset.get("name", ""))).name}
-    return fields | {"parent": None, "dataset": dataset, "training": manifest.training | {"packed_from": manifest.id}}
+    packed_from = {"packed_from": manifest.training.get("packed_from", manifest.id)}
+    return fields | {"parent": None, "dataset": dataset, "training": manifest.training | packed_from}
 
 
 def packed(features: FeatureSet) -> bytes:

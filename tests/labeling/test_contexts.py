@@ -13,10 +13,13 @@ from labeling.contexts import Contexts
 from labeling.evidence import Evidence
 from labeling.examiner import HeldOut, LabelScorer, Score
 from labeling.explainer import Explainer, Explanation, FakeExplainer, Wants
-from labeling.explainers import NgramExplainer, ProjectionExplainer
+from labeling.explainers import LlmExplainer, NgramExplainer, ProjectionExplainer
+from labeling.label import LabelSource, label_each
+from labeling.llm import Llm, LlmConfig
 from labeling.proposal import Proposal
 from labeling.scorers import WordDetection
 from labeling.words import words_in
+from tests.labeling.endpoint import Endpoint, good, questions_of
 
 WINDOW = 4
 
@@ -162,6 +165,22 @@ def test_no_explainer_is_shown_what_its_labels_are_scored_on(corpus: Corpus, exp
     shown, scored = marks(" ".join(map(str, spied.seen))), marks(" ".join(scorer.texts))
     assert len(scored) == 300
     assert shown or not explainer.wants.ngrams
+    assert not shown & scored
+
+
+def test_no_language_model_is_shown_what_its_labels_are_scored_on(corpus: Corpus) -> None:
+    endpoint, scorer, config = Endpoint(good), EverythingScorer(), LabelConfig()
+
+    async def labelled(url: str) -> int:
+        async with Llm(LlmConfig(url=url, model="m")) as llm:
+            labels = label_each(LabelSource(marked(corpus)), config, LlmExplainer(llm, contexts=1000), scorer)
+            return len([latent async for latent, _ in labels])
+
+    with endpoint.running() as url:
+        assert asyncio.run(labelled(url)) > 0
+    shown, scored = marks(" ".join(map(questions_of, endpoint.asked))), marks(" ".join(scorer.texts))
+    assert len(scored) == 300
+    assert len(shown) > 50
     assert not shown & scored
 
 

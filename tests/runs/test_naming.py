@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from featurehub.errors import BudgetExceeded, InvalidInput
+from featurehub.errors import BudgetExceeded, InvalidConfig, InvalidInput
 from featurehub.names import fold, head_of
 from featurehub.records import Labeled, LabelVersion, Provenance
 from featurehub.runs.naming import ExplainerName, NamingConfig, ScorerName
@@ -144,6 +144,17 @@ def test_other_explainers_name_through_the_same_door(tmp_path: Path, survey: Sur
         named(tmp_path, config, survey_of(6))
     with pytest.raises(InvalidInput, match="--llm-url and --llm-model"):
         named(tmp_path / "llm", NamingConfig(explainer=ExplainerName.LLM), survey)
+
+
+def test_names_are_scored_by_an_embedding_where_that_is_asked_for(tmp_path: Path) -> None:
+    config = NamingConfig(scorer=ScorerName.EMBEDDING, labels=config_of("").labels)
+    named(tmp_path, config, survey_of(1))
+    with closing(open_store(tmp_path / "features.db")) as store, store.read() as reader:
+        found = [outcome for outcome, _ in reader.feature_set("sae").labels.values() if isinstance(outcome, Labeled)]
+    assert len(found) > 2
+    assert all(each.scores["chance"] == 0.5 < each.scores["embedding_low"] for each in found)
+    with pytest.raises(InvalidConfig, match="there is no embedder"):
+        named(tmp_path / "other", config.model_copy(update={"embedder": "word2vec"}), survey_of(1))
 
 
 @pytest.fixture

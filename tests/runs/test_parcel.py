@@ -125,6 +125,18 @@ class TestPacking:
         names = [path.name for path in parcel.iterdir()]
         assert filecmp.cmpfiles(parcel, again, names, shallow=False) == (names, [], [])
 
+    def test_what_was_unpacked_and_calibrated_is_packed_as_the_same_sae(
+        self, parcel: Path, place: tuple[Path, str], tmp_path: Path
+    ) -> None:
+        artifact, found = unpack(parcel, *place), CALIBRATED.model_copy(update={"output_score": 0.25})
+        with open_store(place[1]).write() as writer:
+            writer.put_calibrations({id_of(artifact.manifest.id, 2): found})
+        again = pack(artifact.folder, place[1], tmp_path / "again")
+        assert (again.folder / MANIFEST).read_bytes() == (parcel / MANIFEST).read_bytes()
+        assert (again.folder / WEIGHTS).read_bytes() == (parcel / WEIGHTS).read_bytes()
+        unpack(again.folder, tmp_path / "new" / "sae", str(tmp_path / "new" / "features.db"))
+        assert features_in(str(tmp_path / "new" / "features.db")).calibrations == {0: CALIBRATED, 2: found}
+
     def test_an_sae_that_is_not_registered_is_refused(self, tmp_path: Path, source: Built) -> None:
         with pytest.raises(ArtifactNotFound):
             pack(sealed(tmp_path / "other", 3).folder, source.database, tmp_path / "parcel")
