@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from featurehub.settings import Frozen
 
-__all__ = ["NO_LATENT", "ActivationBlock", "PackedActivations", "TokenFeatures"]
+__all__ = ["NO_LATENT", "ActivationBlock", "ActivationTotals", "PackedActivations", "TokenFeatures"]
 
 NO_LATENT = -1
 """Fills a block where fewer latents were active than were asked for."""
@@ -121,26 +121,62 @@ def first(buffer: bytes, tokens: int, of: int) -> bytes:
     return buffer[: len(buffer) // of * tokens]
 
 
+class ActivationTotals(Frozen):
+    """What the latents of one SAE did over stretches of one request. Buffers are little-endian, 32 bits per number.
+
+    Attributes:
+        sae: Content hash of the SAE; "" is the engine's first.
+        tokens: Number of the tokens that were read.
+        latents: int32 [latents], those that were active at any of them, ascending.
+        counts: int32 [latents], at how many tokens each was active.
+        sums: float32 [latents], sums of their activations.
+        maxima: float32 [latents], their largest activations.
+    """
+
+    sae: str = ""
+    tokens: int
+    latents: bytes
+    counts: bytes
+    sums: bytes
+    maxima: bytes
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        """Refuses buffers of different numbers of latents."""
+        if len({len(self.latents), len(self.counts), len(self.sums), len(self.maxima)}) > 1 or len(self.latents) % 4:
+            raise ValueError("the buffers of the totals have different numbers of latents")
+        return self
+
+    def arrays(self) -> tuple[Ints, Ints, Floats, Floats]:
+        """Latents, counts, sums and maxima."""
+        ints, floats = (self.latents, self.counts), (self.sums, self.maxima)
+        latents, counts = (np.frombuffer(each, "<i4") for each in ints)
+        sums, maxima = (np.frombuffer(each, "<f4") for each in floats)
+        return latents, counts, sums, maxima
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class PackedActivations:
     """The activations of one report. Iterating yields a ``TokenFeatures`` for each token of each block.
 
     Attributes:
         blocks: One for each request and each SAE that it read.
+        totals: One for each request and each SAE over whose tokens it asked for totals.
     """
 
     blocks: tuple[ActivationBlock, ...] = ()
+    totals: tuple[ActivationTotals, ...] = ()
 
     def __len__(self) -> int:
         """Number of tokens in all blocks."""
         return sum(map(len, self.blocks))
 
     def until(self, tokens: int) -> "PackedActivations":
-        """The first so many tokens of each block."""
-        return PackedActivations(tuple(block.until(tokens) for block in self.blocks))
+        """The first so many tokens of each block; totals stay."""
+        return PackedActivations(tuple(block.until(tokens) for block in self.blocks), self.totals)
 
     def __add__(self, other: "PackedActivations") -> "PackedActivations":
-        return PackedActivations((*self.blocks, *other.blocks))
+        return PackedActivations((*self.blocks, *other.blocks), (*self.totals, *other.totals))
 
     def __iter__(self) -> Iterator[TokenFeatures]:
         for block in self.blocks:

@@ -122,11 +122,14 @@ class Read(Value, frozen=True, kw_only=True):
         sae: Content hash of the SAE; "" is the engine's first.
         top_k: How many of each token's strongest latents to report, at most 64; 0 for none.
         latents: Latents to report whether they are active or not; at most 256.
+        totals: Stretches of positions, each from its first to the one after its last; over all of their tokens together
+            it is reported how often each latent was active, the sum of its activations and the largest. At most 256.
     """
 
     sae: str = ""
     top_k: Annotated[int, Meta(ge=0, le=TOP_K_MAX)] = 0
     latents: Annotated[tuple[int, ...], Meta(max_length=256)] = ()
+    totals: Annotated[tuple[tuple[int, int], ...], Meta(max_length=256)] = ()
 
 
 class Steering(Value, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ The steering vectors of an SAE that has them follow all latents, as rows that ar
 a row and needs no other, so that nothing else in the engine knows of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -187,7 +187,9 @@ class Bank(NamedTuple):
         # In place: factors of 0 and 1 take no memory of their own, and a third of the time of a mask on a CPU.
         return a.mul_(z.gt_(self.threshold[own]))
 
-    def read(self, x: Tensor, sae: str, top_k: int, named: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    def read(
+        self, x: Tensor, sae: str, top_k: int, named: Sequence[int], see: Callable[[int, Tensor], None] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The strongest latents of one SAE, and those that are named.
 
         In chunks, so that the full activations of many tokens never exist at once.
@@ -197,14 +199,19 @@ class Bank(NamedTuple):
             sae: Id of the SAE.
             top_k: How many of the strongest.
             named: Latents whose activations are wanted, whatever they are.
+            see: Is shown every chunk: the index of its first token, and the activations of all latents
+                ([tokens, d_sae]), which it does not keep.
 
         Returns:
             Indices and activations of the strongest ([tokens, top_k]), activations of the named ones ([tokens, named]).
         """
         size = self.slices[sae].stop - self.slices[sae].start
+        at_once = max(1, LATENTS_AT_ONCE // size)
         chunks = []
-        for part in x.split(max(1, LATENTS_AT_ONCE // size)):
+        for start, part in zip(range(0, len(x), at_once), x.split(at_once), strict=True):
             a = self.encode(part, sae)
+            if see is not None:
+                see(start, a)
             top = a.topk(min(top_k, size), dim=-1)
             chunks.append((top.indices, top.values, a[:, list(named)]))
         if len(chunks) == 1:

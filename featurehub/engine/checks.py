@@ -74,6 +74,11 @@ def check(steering: Steering, config: EngineConfig) -> Steering:
             raise InvalidEdit(f"latent {each.latent}: the value {each.value} is beyond ±{LARGEST:g}")
     for read in steering.reads:
         check_latents(read.latents, saes[read.sae])
+        for start, stop in read.totals:
+            if not 0 <= start < stop:
+                raise InvalidEdit(
+                    f"totals over positions {start} to {stop}: the first must be 0 or more, and before the last"
+                )
     if conditions:
         check_order(steering.edits, config)
     if steering.capture:

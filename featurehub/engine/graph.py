@@ -20,7 +20,8 @@ from featurehub.engine import kernel
 from featurehub.engine.bank import Bank
 from featurehub.engine.captures import Wanted
 from featurehub.engine.conditions import Conditions
-from featurehub.engine.reading import ReadersBySae, Readings
+from featurehub.engine.readers import ReadersBySae
+from featurehub.engine.reading import Readings
 from featurehub.engine.rows import Step
 from featurehub.engine.sheet import send
 from featurehub.engine.table import EditTable

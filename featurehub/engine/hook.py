@@ -21,7 +21,8 @@ from vllm.utils.torch_utils import direct_register_custom_op
 from featurehub.engine.captures import Wanted
 from featurehub.engine.conditions import Conditions, is_met
 from featurehub.engine.overhead import METER
-from featurehub.engine.reading import ReadersBySae, Readings
+from featurehub.engine.readers import ReadersBySae
+from featurehub.engine.reading import Readings
 from featurehub.engine.rows import DeviceStep, Step
 from featurehub.engine.sheet import Place, place
 from featurehub.engine.table import EditTable, RowEdits, StepTally

@@ -273,9 +273,9 @@ class HookSet:
 def add_readings(key: str, wire: Wire, kept: Iterable[Activations]) -> None:
     """Adds to a report what was read at each hook point."""
     taken = [each.take(key) for each in kept]
-    if blocks := [block.model_dump() for own, _ in taken for block in own]:
-        wire["activations"] = {"blocks": blocks}
-    if any(lost for _, lost in taken):
+    if blocks := [block.model_dump() for each in taken for block in each.blocks]:
+        wire["activations"] = {"blocks": blocks, "totals": [own.model_dump() for each in taken for own in each.totals]}
+    if any(each.lost for each in taken):
         wire["reads_lost"] = True
 
 

@@ -9,7 +9,7 @@
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,101 +18,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from featurehub.activations import NO_LATENT, ActivationBlock
+from featurehub.activations import NO_LATENT, ActivationBlock, ActivationTotals
 from featurehub.edits import Read
 from featurehub.engine.bank import Bank
 from featurehub.engine.captures import Captures, Wanted
-from featurehub.engine.sheet import HostCopy, Place, place
+from featurehub.engine.readers import AskedTokens, Reader, Readers, ReadersBySae, taken
+from featurehub.engine.sheet import HostCopy
+from featurehub.engine.totals import Counting, KeptTotals
 
-__all__ = ["Activations", "Reader", "Readers", "ReadersBySae", "Readings"]
+__all__ = ["Activations", "Readings"]
 
 BYTES_KEPT = 1 << 28
 TOKENS_TOGETHER = 256
 
 Words = NDArray[np.int32]
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reader:
-    """A request that reads.
-
-    Attributes:
-        key: Key of the report that the request writes into; several requests may share one.
-        request: The request's own number.
-        reads: By SAE, what it reads there.
-    """
-
-    key: str
-    request: int
-    reads: Mapping[str, Sequence[Read]]
-
-
-class Readers(NamedTuple):
-    """Requests that read an SAE, in batch order; or those of several steps, step by step.
-
-    Attributes:
-        readers: [requests] a ``Reader`` for each.
-        requests: [requests] their own numbers.
-        tokens: [requests] number of their tokens in the step.
-        positions: [requests] position of the first of these tokens in the request.
-    """
-
-    readers: NDArray[np.object_]
-    requests: Ints
-    tokens: Ints
-    positions: Ints
-
-    def following(self) -> "Readers":
-        """The next tokens of each request, as many as these."""
-        return self._replace(positions=self.positions + self.tokens)
-
-    def in_order(self) -> tuple[Ints, Words, list[tuple[Reader, slice]]]:
-        """Sorts the tokens by their requests.
-
-        Returns:
-            The tokens in that order; in that order, their positions; and, of each request, its span of them.
-        """
-        whose = np.repeat(np.arange(len(self.tokens)), self.tokens)
-        inside = np.arange(len(whose)) - np.repeat(self.tokens.cumsum() - self.tokens, self.tokens)
-        requests = self.requests[whose]
-        order = np.argsort(requests, kind="stable")
-        ordered, whose, inside = requests[order], whose[order], inside[order]
-        starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-        stops = np.append(starts[1:], len(order))
-        readers = self.readers[whose[starts]].tolist()
-        spans = map(slice, starts.tolist(), stops.tolist())
-        return order, (self.positions[whose] + inside).astype(np.int32), list(zip(readers, spans, strict=True))
-
-
-ReadersBySae = Mapping[str, tuple[Readers, Ints]]
-"""By SAE, who reads it in a step, and where their tokens stand in the batch ([tokens])."""
-
-
-class AskedTokens(NamedTuple):
-    """The tokens of a step of which somebody reads an SAE.
-
-    Attributes:
-        sae: Id of the SAE.
-        readers: Whose they are.
-        at: Where they stand in the batch, on its device.
-        token_ids: [tokens] a copy.
-    """
-
-    sae: str
-    readers: Readers
-    at: Place
-    token_ids: Tensor
-
-    @classmethod
-    def of(cls, sae: str, readers: Readers, indices: Ints, token_ids: Tensor) -> "AskedTokens":
-        """The readers' tokens, which stand at these indices of a batch with these ids ([tokens])."""
-        at = place(indices, token_ids.device)
-        return cls(sae, readers, at, taken(token_ids, at))
-
-    def following(self, token_ids: Tensor) -> "AskedTokens":
-        """The same requests' next tokens, at the same places of a batch with these ids ([tokens])."""
-        return self._replace(readers=self.readers.following(), token_ids=taken(token_ids, self.at))
 
 
 @dataclass(slots=True)
@@ -159,6 +79,14 @@ class ReadSpan(NamedTuple):
     span: slice
 
 
+class Kept(NamedTuple):
+    """What was kept under a key, and whether anything of it was dropped."""
+
+    blocks: Sequence[ActivationBlock]
+    totals: Sequence[ActivationTotals]
+    lost: bool
+
+
 class Activations:
     """Activations by request key and SAE.
 
@@ -168,6 +96,7 @@ class Activations:
         bank: The SAEs of the hook point; None without any.
         unread: By SAE, fewer than ``TOKENS_TOGETHER`` tokens that are not encoded yet, and their streams.
         shares: By key, its spans of the pieces.
+        totals: Totals over tokens, by key.
         lost: Keys whose activations were dropped, at most 4096.
         bytes: Size of all pieces.
     """
@@ -176,6 +105,7 @@ class Activations:
         self.bank = bank
         self.unread: dict[str, list[tuple[AskedTokens, Tensor]]] = {}
         self.shares: OrderedDict[str, list[ReadSpan]] = OrderedDict()
+        self.totals = KeptTotals()
         self.lost: OrderedDict[str, bool] = OrderedDict()
         self.bytes = 0
 
@@ -194,17 +124,35 @@ class Activations:
         reads = [read for reader, _ in spans for read in reader.reads[sae]]
         named = sorted({latent for read in reads for latent in read.latents})
         top_k = max(read.top_k for read in reads)
-        words, top_k = self.read(sae, torch.cat(streams), torch.cat([each.token_ids for each in asked]), top_k, named)
+        x, token_ids = torch.cat(streams), torch.cat([each.token_ids for each in asked])
+        counting = [each for reader, span in spans for each in self.counting(reader, sae, order[span], positions[span])]
+        words, top_k = self.read(sae, x, token_ids, top_k, named, counting)
         piece = Piece(sae, HostCopy(words), order, positions, top_k, named, len(spans))
         self.bytes += words.nbytes
         for reader, span in spans:
             self.keep(reader.key, ReadSpan(reader, piece, span))
         self.bound()
 
-    def read(self, sae: str, x: Tensor, token_ids: Tensor, top_k: int, named: Sequence[int]) -> tuple[Tensor, int]:
+    def counting(self, reader: Reader, sae: str, rows: Ints, positions: Words) -> Iterator[Counting]:
+        """Which of a request's tokens count in its totals, given their rows in the batch and their positions."""
+        assert self.bank is not None
+        if reader.key in self.lost or not any(read.totals for read in reader.reads[sae]):
+            return
+        own = self.bank.slices[sae]
+        for totals in self.totals.of(reader, sae, own.stop - own.start, self.bank.W_enc.device):
+            yield Counting(totals, np.sort(rows[totals.choose(positions)]))
+
+    def read(
+        self, sae: str, x: Tensor, token_ids: Tensor, top_k: int, named: Sequence[int], counting: Sequence[Counting]
+    ) -> tuple[Tensor, int]:
         """The words of a piece, and how many of the strongest latents it has: no more than the SAE."""
         assert self.bank is not None
-        latents, values, own = self.bank.read(x, sae, top_k, named)
+
+        def see(start: int, a: Tensor) -> None:
+            for each in counting:
+                each.see(start, a)
+
+        latents, values, own = self.bank.read(x, sae, top_k, named, see if counting else None)
         active = torch.where(values > 0, latents.int(), NO_LATENT)
         columns = (token_ids.int()[:, None], active, values.view(torch.int32), own.view(torch.int32))
         return torch.cat(columns, dim=1), latents.shape[1]
@@ -223,15 +171,16 @@ class Activations:
                 self.bytes -= share.piece.copied.bytes
 
     def bound(self) -> None:
-        while self.bytes > BYTES_KEPT and self.shares:
+        while self.bytes + self.totals.bytes > BYTES_KEPT and self.shares:
             key, dropped = self.shares.popitem(last=False)
             self.let_go(dropped)
+            self.totals.take(key)
             self.lost[key] = True
             if len(self.lost) > 4096:
                 self.lost.popitem(last=False)
 
-    def take(self, key: str) -> tuple[Sequence[ActivationBlock], bool]:
-        """Every token of a key's requests once, in order, a block for each read; and whether any were dropped."""
+    def take(self, key: str) -> Kept:
+        """Every token of a key's requests once, in order, a block for each read; and their totals."""
         for sae in list(self.unread):
             self.encode(sae)
         shares, lost = self.shares.pop(key, ()), self.lost.pop(key, False)
@@ -239,7 +188,8 @@ class Activations:
         together: dict[tuple[int, str], list[ReadSpan]] = {}
         for share in shares:
             together.setdefault((share.reader.request, share.piece.sae), []).append(share)
-        return [packed(own, sae, read) for (_, sae), own in together.items() for read in own[0].reader.reads[sae]], lost
+        blocks = [packed(own, sae, read) for (_, sae), own in together.items() for read in own[0].reader.reads[sae]]
+        return Kept(blocks, [each.packed() for each in self.totals.take(key)], lost)
 
 
 def packed(shares: Sequence[ReadSpan], sae: str, read: Read) -> ActivationBlock:
@@ -291,8 +241,3 @@ class Readings:
             self.captures.add(wanted, x)
         for each in self.asked:
             self.activations.add(each, taken(x, each.at))
-
-
-def taken(rows: Tensor, at: Place) -> Tensor:
-    """A copy of rows of a tensor."""
-    return rows[at].clone() if isinstance(at, slice) else rows[at]

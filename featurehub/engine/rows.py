@@ -15,7 +15,7 @@ from torch import Tensor
 
 from featurehub.edits import Read, Steering
 from featurehub.engine.captures import Wanted
-from featurehub.engine.reading import Reader, Readers, ReadersBySae
+from featurehub.engine.readers import Reader, Readers, ReadersBySae
 
 __all__ = ["Batch", "DeviceStep", "Rows", "Step"]
 
