@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from featurehub.errors import InvalidInput
+from featurehub.token_ids import Entry
 from saes.documents import Document, tokenize
-from saes.texts import Entry, entry_of, json_lines, kind_of, named, rows_of
+from saes.texts import entry_of, json_lines, kind_of, named, rows_of
 
 __all__ = ["Example", "read_examples", "tokenize_examples"]
 

@@ -25,18 +25,15 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
 from featurehub.errors import InvalidInput
+from featurehub.token_ids import Entry, Message
 
-__all__ = ["HUB_ENTRIES", "Entry", "Message", "contents", "named", "pinned", "read_texts", "rows_of"]
+__all__ = ["HUB_ENTRIES", "contents", "named", "pinned", "read_texts", "rows_of"]
 
 MAX_JSON_CHARS = 2 << 30
 """Longest .json file that is read, since it is read at once; the other kinds of file are read piece by piece."""
 HUB = "hf:"
 HUB_ENTRIES = 100_000
 """How many entries of a dataset are read by default: some datasets are too long for any memory."""
-Message = dict[str, Any]
-"""``role``, a string, and ``content``, a string; or a list if some parts are not text: such a chat is not read."""
-Entry = str | list[Message]
-"""A text, or the messages of a chat."""
 
 
 def read_texts(source: str | Path, limit: int | None = None) -> list[Entry]:

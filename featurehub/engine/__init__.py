@@ -15,7 +15,8 @@ Reading order:
     sheet       columns of rows, written and read for many rows at once
     table       the edits of one hook point as rows
     conditions  what edits and aborts wait for
-    reading     streams and activations, kept until they are fetched; reports: so are the counts
+    readers     who reads which tokens of a step
+    reading     streams and activations, kept until they are fetched; totals: of every latent; reports: the counts
     hook        the op's body on CPU; graph and kernel: on CUDA, inside captured graphs
     hookset     all hook points of a worker: admit, begin_step, end_step, release; exchange: other SAEs meanwhile
     runner_v1, runner_v2   drive a hook set from vLLM's model runners; overhead: what our part of a step costs

@@ -35,15 +35,15 @@ from featurehub.runs.register import LENIENT, describe, register
 from featurehub.runs.speeds import measure_speeds
 from featurehub.settings import Frozen
 from featurehub.store import check_writable
+from featurehub.token_ids import Message, special_ids
 from labeling.calibration import CalibrationConfig
 from saes.budget import Budget
-from saes.documents import Document, special_ids
+from saes.documents import Document
 from saes.evaluate import Quality
 from saes.formats.imported import ImportedSae
 from saes.formats.recognise import read_sae
 from saes.formats.source import Source, fetch
 from saes.reader import StreamReader, read_tokens
-from saes.texts import Message
 
 __all__ = ["ImportPlan", "adopt", "hook_of", "measured"]
 

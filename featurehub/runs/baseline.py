@@ -14,9 +14,10 @@ from featurehub.engine.offline import Engine
 from featurehub.runs.material import Material, dataset_of
 from featurehub.runs.progress import Progress
 from featurehub.settings import Frozen
+from featurehub.token_ids import special_ids
 from saes.activations import FeatureActivations, encode_documents
 from saes.canaries import CanaryConfig, choose_canaries
-from saes.documents import Document, special_ids
+from saes.documents import Document
 from saes.drift.check import ANSWERS, CANARIES, CheckConfig, answer_prompts
 from saes.drift.tokens import TOKENS, save_tokens
 from saes.observed import observe

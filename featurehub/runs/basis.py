@@ -18,10 +18,10 @@ from featurehub.errors import CorruptArtifact, InvalidInput
 from featurehub.runs.judges import BuildJudge, judge_with
 from featurehub.runs.progress import Progress
 from featurehub.settings import Frozen
+from featurehub.token_ids import Message
 from labeling.calibration import CalibrationConfig
 from labeling.judge import WordJudge
 from labeling.strength import UnsteeredAnswers
-from saes.texts import Message
 
 __all__ = ["CalibrationBasis", "digest_of", "keep_unsteered", "kept_unsteered"]
 

@@ -38,9 +38,9 @@ from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.register import LENIENT, describe, register
 from featurehub.runs.training import FollowUp, TrainPlan, train_saes
 from featurehub.store import check_writable, open_store
+from featurehub.token_ids import Message
 from labeling.calibration import CalibrationConfig
 from saes.budget import Budget
-from saes.texts import Message
 
 __all__ = ["BuildPlan", "build"]
 

@@ -25,11 +25,11 @@ from featurehub.runs.registered import RegisteredFeatures
 from featurehub.runs.strengths import StrengthSearch, affordable
 from featurehub.settings import Frozen
 from featurehub.store import check_writable, open_store
+from featurehub.token_ids import prompt_ids
 from labeling.bench import Bench
 from labeling.calibration import CalibrationConfig, group
 from labeling.strength import Calibrator, Candidate
 from saes.budget import Budget
-from saes.documents import prompt_ids
 
 __all__ = [
     "CalibratePlan",

@@ -22,8 +22,8 @@ from featurehub.runs.harvest import read_documents
 from featurehub.runs.matching import identify_own
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.survey import corpus_of
+from featurehub.token_ids import Entry
 from labeling.statistics import StatisticsConfig, contexts_of
-from saes.texts import Entry
 
 __all__ = ["Examples", "Excerpts"]
 

@@ -15,9 +15,9 @@ from featurehub.runs.chunks import HarvestSource, harvested
 from featurehub.runs.engines import Engines
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.settings import Frozen, reason
-from saes.documents import Document, special_ids, tokenize
+from featurehub.token_ids import Message, special_ids
+from saes.documents import Document, tokenize
 from saes.harvest import Harvest, HarvestConfig
-from saes.texts import Message
 
 __all__ = ["HarvestPlan", "harvest", "identify_hook", "identify_hooks", "read_documents", "tokens_read"]
 

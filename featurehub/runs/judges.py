@@ -9,11 +9,12 @@ from featurehub.demo.concepts import names
 from featurehub.demo.recognizer import recognize
 from featurehub.errors import InvalidInput
 from featurehub.names import base_of, fold
+from featurehub.token_ids import Entry
 from labeling.bench import SteeringJudge
 from labeling.judge import WordJudge
 from labeling.words import words_in
 from saes.drift.measures import Judge
-from saes.texts import Entry, contents
+from saes.texts import contents
 
 __all__ = ["BuildJudge", "RecognizerJudge", "judge_called", "judge_of", "judge_with"]
 

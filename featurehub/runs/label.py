@@ -37,10 +37,10 @@ from featurehub.runs.speeds import Speeds, measure_speeds
 from featurehub.runs.survey import Survey, survey_features
 from featurehub.settings import Frozen
 from featurehub.store import check_writable, open_store
+from featurehub.token_ids import Message
 from labeling.calibration import CalibrationConfig
 from saes.budget import Budget
 from saes.documents import Document
-from saes.texts import Message
 
 __all__ = ["LabelPlan", "label_artifact"]
 

@@ -11,8 +11,8 @@ from featurehub.errors import InvalidInput
 from featurehub.runs.harvest import read_documents
 from featurehub.runs.progress import Progress
 from featurehub.settings import Frozen
+from featurehub.token_ids import Message
 from saes.documents import Document, count_tokens, ordinary, text_hash
-from saes.texts import Message
 
 __all__ = ["Material", "MaterialConfig", "dataset_of", "material_of", "split", "take_until"]
 

@@ -28,14 +28,14 @@ from featurehub.runs.harvest import tokens_read
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.settings import Frozen
 from featurehub.store import Store
+from featurehub.token_ids import Message, special_ids
 from saes.activations import FeatureActivations, encode_documents
-from saes.documents import Document, special_ids, text_hash, tokenize
+from saes.documents import Document, text_hash, tokenize
 from saes.evaluate import decades
 from saes.examples import Example, tokenize_examples
 from saes.host import Host, load_host
 from saes.probing import ClassProbe, Means, ProbeConfig, document_means, mean_scores, probe
 from saes.splice import Fidelity, measure_splice
-from saes.texts import Message
 
 __all__ = ["EvaluatedArtifact", "EvaluationPlan", "measure", "store_evaluation"]
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from featurehub.errors import InvalidInput
-from saes.texts import Entry, named, rows_of
+from featurehub.token_ids import Entry
+from saes.texts import named, rows_of
 
 __all__ = ["Mixture", "mix"]
 

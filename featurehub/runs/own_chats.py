@@ -15,8 +15,7 @@ from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.errors import InvalidInput
 from featurehub.runs.engines import Engines
 from featurehub.runs.progress import SILENT, Progress
-from saes.documents import prompt_ids
-from saes.texts import Message
+from featurehub.token_ids import Message, prompt_ids
 
 __all__ = ["CHATS", "write_chats"]
 

@@ -8,8 +8,7 @@ from transformers import AutoTokenizer
 
 from featurehub.artifacts.fingerprint import read_config
 from featurehub.errors import InvalidInput, ModelNotFound
-from saes.documents import prompt_ids, text_ids
-from saes.texts import Entry, Message
+from featurehub.token_ids import Entry, Message, prompt_ids, text_ids
 
 __all__ = ["beginnings"]
 

@@ -22,8 +22,9 @@ from featurehub.runs.mixture import mix
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.prompts import tokenizer_of
 from featurehub.store import open_store
+from featurehub.token_ids import Entry
 from saes.documents import text_hash, tokenize
-from saes.texts import Entry, read_texts
+from saes.texts import read_texts
 
 __all__ = ["Sources", "tune_sibling"]
 

@@ -14,8 +14,9 @@ from featurehub.engine.offline import Engine, Sampling
 from featurehub.features import Mode
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.settings import Frozen
+from featurehub.token_ids import special_ids
 from saes.activations import FeatureActivations, encode_documents
-from saes.documents import Document, count_tokens, special_ids
+from saes.documents import Document, count_tokens
 
 __all__ = ["Speeds", "measure_speeds", "reading_speed", "untrained"]
 

@@ -12,6 +12,8 @@ from featurehub.pieces import pieces, vocabulary
 from featurehub.records import FeatureRow
 from featurehub.runs.baseline import EvaluatedSae
 from featurehub.runs.progress import Progress
+from featurehub.template import TemplateTokens
+from featurehub.token_ids import special_ids
 from labeling.associations import Associations, associate
 from labeling.corpus import Corpus
 from labeling.label import LabelSource
@@ -19,8 +21,6 @@ from labeling.logit_lens import project
 from labeling.statistics import PackedRows, StatisticsConfig, feature_rows
 from labeling.unembedding import Unembedding, read_unembedding
 from saes.activations import FeatureActivations
-from saes.documents import special_ids
-from saes.template import TemplateTokens
 
 __all__ = ["Survey", "corpus_of", "evidence_of", "survey_features"]
 

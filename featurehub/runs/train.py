@@ -16,7 +16,7 @@ from featurehub.runs.deadline import Deadline
 from featurehub.runs.engines import Engines
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.training import FollowUp, TrainPlan, train_saes
-from saes.texts import Message
+from featurehub.token_ids import Message
 
 __all__ = ["train_artifacts"]
 

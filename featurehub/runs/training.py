@@ -35,13 +35,13 @@ from featurehub.runs.phases import Forecast, Phase, PhasePlan, duration, forecas
 from featurehub.runs.progress import Progress
 from featurehub.runs.speeds import Speeds, measure_speeds, reading_speed, untrained
 from featurehub.settings import Frozen
+from featurehub.token_ids import Message, special_ids
 from labeling.calibration import CalibrationConfig
 from saes.budget import Budget
 from saes.cost import Job, Rates, measure
-from saes.documents import Document, special_ids, text_hash
+from saes.documents import Document, text_hash
 from saes.recipes import Recipe
 from saes.stream import Chunks
-from saes.texts import Message
 from saes.train import TrainedSae, train, trial
 
 __all__ = ["FollowUp", "SaeTraining", "TrainPlan", "TrainedSaes", "harvest_and_train", "job_of", "train_saes"]

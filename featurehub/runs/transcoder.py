@@ -30,13 +30,13 @@ from featurehub.runs.material import MaterialConfig, dataset_of, split, take_unt
 from featurehub.runs.partial import partial_folder
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.settings import Frozen, reason
+from featurehub.token_ids import Message, special_ids
 from saes.budget import Budget
 from saes.cost import Job, measure
-from saes.documents import Document, special_ids, text_hash
+from saes.documents import Document, text_hash
 from saes.harvest import Harvest
 from saes.run import TrainConfig
 from saes.stream import Chunks
-from saes.texts import Message
 from saes.transcoders.folder import TranscoderManifest, write_transcoder
 from saes.transcoders.pairs import READ, WRITTEN, pairs
 from saes.transcoders.quality import TranscoderQuality, evaluate_transcoder

@@ -23,9 +23,10 @@ from featurehub.edits import Steering
 from featurehub.engine.offline import Generation, Sampling
 from featurehub.features import State
 from featurehub.settings import Frozen
+from featurehub.token_ids import special_ids
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from saes.activations import FeatureActivations, encode_documents
-from saes.documents import Document, special_ids
+from saes.documents import Document
 from saes.drift.measures import Judge, measure
 from saes.drift.rules import Thresholds, judge_artifact, judge_feature, reconstructs
 from saes.drift.tokens import disagreement

@@ -32,9 +32,9 @@ from featurehub.cli.demo.planted import build_plan
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
 from featurehub.runs.harvest import identify_hook
+from featurehub.token_ids import special_ids
 from saes.activations import FeatureActivations
 from saes.architecture import Architecture
-from saes.documents import special_ids
 from saes.drift.measures import World
 from saes.harvest import harvest_documents
 from saes.recipes import Recipe

@@ -52,8 +52,7 @@ from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Feature, Mode
 from featurehub.store import open_store
-from saes.documents import prompt_ids, special_ids
-from saes.texts import Message
+from featurehub.token_ids import Message, prompt_ids, special_ids
 
 TOKENS, READ = 40, 10
 ARMS = ("unsteered", "0.7", "1.0", "turned", "random", "DiffMean", "prompt", "prompt + 1.0")

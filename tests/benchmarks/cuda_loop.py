@@ -28,7 +28,7 @@ from featurehub.runs.drift import check_drift
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
 from featurehub.store import open_store
-from saes.documents import prompt_ids
+from featurehub.token_ids import prompt_ids
 from saes.run import TrainConfig
 
 __all__ = ["check_loop"]

@@ -33,8 +33,8 @@ from featurehub.names import base_of
 from featurehub.runs.drift import check_drift
 from featurehub.runs.judges import RecognizerJudge
 from featurehub.store import open_store
+from featurehub.token_ids import prompt_ids
 from featurehub.verdicts import DriftReport
-from saes.documents import prompt_ids
 from saes.drift.check import CheckConfig, answer_prompts
 from saes.drift.measures import World, world
 from saes.drift.scores import best_threshold, f1

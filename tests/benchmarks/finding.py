@@ -47,7 +47,7 @@ from featurehub.runs.embed import embed_features
 from featurehub.store import QueryVector, Reader, Store, open_store
 from featurehub.store.fuse import MEANS, SHOWS
 from featurehub.store.search import rank
-from saes.documents import prompt_ids
+from featurehub.token_ids import prompt_ids
 
 TOP, DEPTH = 5, 200
 UNSTEERED = 400

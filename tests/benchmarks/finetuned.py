@@ -37,9 +37,9 @@ from featurehub.features import State
 from featurehub.runs.drift import check_drift
 from featurehub.runs.judges import judge_called
 from featurehub.runs.own_chats import CHATS
+from featurehub.token_ids import prompt_ids, special_ids
 from featurehub.verdicts import DriftReport
 from saes.activations import FeatureActivations, encode_documents
-from saes.documents import prompt_ids, special_ids
 from saes.drift.check import CheckConfig, answer_prompts
 from saes.drift.measures import World, world
 from saes.drift.scores import best_threshold, correlation, f1

@@ -31,10 +31,10 @@ from featurehub.runs.engines import Engines
 from featurehub.runs.output_scores import open_output_scores
 from featurehub.runs.registered import RegisteredFeatures
 from featurehub.runs.strengths import StrengthSearch
+from featurehub.token_ids import Message
 from labeling.calibration import CalibrationConfig
 from labeling.judge import WordJudge
 from labeling.output_score import expected_steerability
-from saes.texts import Message
 
 CONFIG = CalibrationConfig(answers=3, confirm=12, unsteered=16)
 PROMPTS = (

@@ -28,12 +28,12 @@ from featurehub.features import Feature
 from featurehub.names import base_of
 from featurehub.runs.judges import RecognizerJudge
 from featurehub.store import open_store
+from featurehub.token_ids import Message, special_ids
 from saes.activations import FeatureActivations, encode_documents
-from saes.documents import Document, special_ids, tokenize
+from saes.documents import Document, tokenize
 from saes.drift.measures import World, world
 from saes.drift.scores import best_threshold, f1
 from saes.observed import observe
-from saes.texts import Message
 
 WANTED_F1, WANTED_SHARE = 0.9, 0.9
 console = Console()

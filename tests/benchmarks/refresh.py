@@ -29,7 +29,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine
 from featurehub.runs.harvest import identify_hook
-from saes.documents import special_ids
+from featurehub.token_ids import special_ids
 from saes.evaluate import Quality
 from saes.harvest import harvest_documents
 from saes.recipes import Recipe

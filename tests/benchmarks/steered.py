@@ -24,8 +24,8 @@ from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Mode
 from featurehub.records import Calibration
+from featurehub.token_ids import prompt_ids
 from labeling.strength import Candidate, calibrate
-from saes.documents import prompt_ids
 
 __all__ = ["Steered", "open_engine", "steer"]
 

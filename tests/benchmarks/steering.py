@@ -25,7 +25,7 @@ from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Feature, Mode
 from featurehub.store import open_store
-from saes.documents import prompt_ids
+from featurehub.token_ids import prompt_ids
 
 RANDOM_DIRECTIONS = 12
 UNSTEERED = 10

@@ -12,7 +12,8 @@ from featurehub.demo.concepts import Kind, names
 from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.prompts import neutral_prompts
 from featurehub.runs.judges import BuildJudge, RecognizerJudge, judge_of
-from saes.texts import Message, read_texts
+from featurehub.token_ids import Message
+from saes.texts import read_texts
 
 SHARED = Path(os.environ.get("FEATUREHUB_SHARED", Path(__file__).parents[3] / "shared")) / "data"
 WORDS = ("dog", "cat", "bird", "tree", "ball", "car", "flower", "fish", "rain", "park", "cake", "toy", "sad", "scared")

@@ -29,7 +29,8 @@ from featurehub.demo.corpus import conversations, messages
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.runs.harvest import identify_hooks
-from saes.documents import Document, special_ids, tokenize
+from featurehub.token_ids import special_ids
+from saes.documents import Document, tokenize
 from saes.harvest import Harvest, HarvestConfig, harvest_documents
 from saes.run import TrainConfig
 from saes.stream import Stream, StreamConfig

@@ -25,9 +25,10 @@ from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput
 from featurehub.runs.material import MaterialConfig, split
 from featurehub.runs.survey import corpus_of, evidence_of
+from featurehub.token_ids import prompt_ids, special_ids
 from labeling.corpus import Corpus
 from saes.activations import FeatureActivations, encode_documents
-from saes.documents import Document, Tokenization, prompt_ids, special_ids, text_hash, tokenize
+from saes.documents import Document, Tokenization, text_hash, tokenize
 from saes.texts import read_texts
 
 __all__ = ["Unseen", "read_unseen"]

@@ -14,7 +14,8 @@ from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.demo.bundle import bundled_model
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine
-from saes.documents import Document, special_ids
+from featurehub.token_ids import special_ids
+from saes.documents import Document
 from saes.harvest import Harvest, HarvestConfig, harvest_documents
 
 pytestmark = pytest.mark.engine

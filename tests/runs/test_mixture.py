@@ -10,7 +10,7 @@ import pytest
 from featurehub.errors import InvalidInput
 from featurehub.runs import mixture
 from featurehub.runs.mixture import mix
-from saes.texts import Message
+from featurehub.token_ids import Message
 
 
 def chat(text: str) -> list[Message]:

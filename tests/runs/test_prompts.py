@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from featurehub.demo.bundle import bundled_model
 from featurehub.errors import InvalidInput, ModelNotFound
 from featurehub.runs.prompts import beginnings
-from saes.documents import prompt_ids
+from featurehub.token_ids import prompt_ids
 
 USER = {"role": "user", "content": "tell me about banking ."}
 SYSTEM = {"role": "system", "content": "be kind ."}

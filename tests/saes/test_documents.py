@@ -11,7 +11,8 @@ from transformers import AutoTokenizer
 
 from featurehub.demo.bundle import bundled_model
 from featurehub.errors import InvalidInput
-from saes.documents import Document, cut, pieces, prompt_ids, special_ids, tokenize
+from featurehub.token_ids import prompt_ids, special_ids
+from saes.documents import Document, cut, pieces, tokenize
 
 CHAT = [{"role": "user", "content": "tell me about banking ."}, {"role": "assistant", "content": "the loan is good ."}]
 

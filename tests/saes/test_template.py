@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saes.documents import special_ids, tokenize
-from saes.template import TemplateTokens
+from featurehub.template import TemplateTokens
+from featurehub.token_ids import special_ids
+from saes.documents import tokenize
 
 TURN = "{{ bos_token }}{{ message['role'] }} is {{ message['content'] }}"
 SYSTEM = "{% if messages[0]['role'] != 'system' %}{{ bos_token }}good day to you{% endif %}"

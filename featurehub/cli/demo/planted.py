@@ -16,10 +16,10 @@ from featurehub.runs.judges import RecognizerJudge
 from featurehub.runs.material import MaterialConfig
 from featurehub.runs.training import SaeTraining
 from featurehub.settings import Frozen, home
+from featurehub.token_ids import Message
 from labeling.calibration import CalibrationConfig
 from saes.recipes import Recipe
 from saes.run import TrainConfig
-from saes.texts import Message
 
 __all__ = ["PlantedPlan", "build_planted", "ensure_planted", "planted_database", "planted_sae", "user"]
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from saes.documents import RENDERING
+from featurehub.token_ids import RENDERING
 
 __all__ = ["TemplateTokens"]
 
