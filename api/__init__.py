@@ -9,14 +9,16 @@ Owns the routes, what a request may ask, and how errors look on the wire. Readin
     report    whether the steering really ran
     answer    the ``featurehub`` object; ``stream`` puts it into the last chunk, ``encoding`` into JSON
     features, saes, health   the registry's routes; ``states`` tells what is fresh
+    inspect   what features do in a chat that is there already; ``reading`` lets the engine read it
     errors    one table from error class to status
     exchange  other SAEs on a server that runs; ``users`` knows which SAEs the requests that run use
     budget    refuses optional work while steering costs more than it may; ``overhead`` watches what it costs
     gate      size limit; refuses our keys on routes that would ignore them
-    engine    the seam to the engine, with a fake of it; ``fake`` is a whole server without a model, for tests
+    engine    the seam to the engine, with a fake of it; ``vllm_engine`` is the real one
+    fake      a whole server without a model, for tests
     app       the registry alone: ``create_app(store)``
     serving   attaches all of it to vLLM's server; ``routes`` makes sure that requests reach it
 
-``serving`` is the only module that imports vllm; all others run without torch, so that the registry can be hosted
-without a GPU. May import everything below in ``featurehub``, never ``labeling`` or ``saes``.
+Only ``serving`` and ``vllm_engine`` import vllm; all other modules run without torch, so that the registry
+can be hosted without a GPU. May import everything below in ``featurehub``, never ``labeling`` or ``saes``.
 """

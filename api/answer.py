@@ -15,7 +15,7 @@ from featurehub.features import AppliedEdit
 from featurehub.report import HookCounts, SteerReport
 from featurehub.settings import Frozen
 
-__all__ = ["Answer", "Labels", "headers", "make_answer"]
+__all__ = ["Answer", "FeatureActivation", "Labels", "TokenActivations", "headers", "make_answer", "token_activations"]
 
 Labels = Mapping[tuple[str, int], tuple[str, str]]
 """Feature id and label by (id of the SAE, latent)."""

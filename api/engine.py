@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from featurehub.artifacts.artifact import Artifact
+from featurehub.edits import Steering
 from featurehub.errors import EngineUnavailable
+from featurehub.token_ids import Message
 
-__all__ = ["FakeEngine", "Overhead", "SteeringEngine"]
+__all__ = ["FakeEngine", "Overhead", "SteeringEngine", "Tokens"]
 
 
 class Overhead(NamedTuple):
@@ -26,8 +28,21 @@ class Overhead(NamedTuple):
     reading: int = 0
 
 
+class Tokens(NamedTuple):
+    """A text or a chat as token ids.
+
+    Attributes:
+        ids: All of them, special tokens included.
+        content: Which of them are somebody's words: not the first, which holds what models have no other place for,
+            whatever it is; no special token, and none that the chat template adds.
+    """
+
+    ids: list[int]
+    content: list[bool]
+
+
 class SteeringEngine(Protocol):
-    """The running engine. ``api.serving.VllmEngine`` implements it on vLLM's client."""
+    """The running engine. ``api.vllm_engine.VllmEngine`` implements it on vLLM's client."""
 
     async def report(self, key: str) -> Mapping[str, Any] | None:
         """Takes the counts that a worker kept under ``key``; None where no worker has any.
@@ -51,6 +66,23 @@ class SteeringEngine(Protocol):
 
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
         """The text that each token adds to those before it. It may take long, so call it outside the event loop."""
+        ...
+
+    def tokens(self, text: str | Sequence[Message]) -> Tokens:
+        """A text or a chat as the model reads it. It may take long, so call it outside the event loop.
+
+        Raises:
+            InvalidInput: It cannot be rendered, or is longer than the engine reads.
+        """
+        ...
+
+    async def run(self, token_ids: Sequence[int], steering: Steering) -> None:
+        """Lets the model read these tokens under a steering, whose report can be taken afterwards.
+
+        Raises:
+            InvalidEdit: The engine cannot do what the steering asks.
+            EngineUnavailable: The engine is gone.
+        """
         ...
 
     async def add(self, artifacts: Sequence[Artifact]) -> None:
@@ -82,6 +114,7 @@ class FakeEngine:
         running: Whether the engine is alive; ``report`` raises EngineUnavailable where it is not.
         taken: The keys that were asked for, in order.
         cost: What its steps have cost.
+        ran: What it was given to read, in order.
         exchanged: What it was told of its SAEs, in order: the verb, and ids.
     """
 
@@ -90,6 +123,7 @@ class FakeEngine:
     running: bool = True
     taken: list[str] = field(default_factory=list)
     cost: Overhead = field(default_factory=Overhead)
+    ran: list[tuple[list[int], Steering]] = field(default_factory=list)
     exchanged: list[tuple[str, set[str]]] = field(default_factory=list)
 
     async def report(self, key: str) -> Mapping[str, Any] | None:
@@ -112,6 +146,18 @@ class FakeEngine:
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
         """A made-up text for each token: its id in angle brackets."""
         return [f"<{token_id}>" for token_id in token_ids]
+
+    def tokens(self, text: str | Sequence[Message]) -> Tokens:
+        """A token for each word; the first is no content."""
+        words = text if isinstance(text, str) else " ".join(str(each["content"]) for each in text)
+        ids = [sum(word.encode()) for word in words.split()]
+        return Tokens(ids, [at > 0 for at in range(len(ids))])
+
+    async def run(self, token_ids: Sequence[int], steering: Steering) -> None:
+        """Notes the tokens and the steering. Raises EngineUnavailable where the engine is not running."""
+        if not self.running:
+            raise EngineUnavailable("the engine is gone")
+        self.ran.append((list(token_ids), steering))
 
     async def add(self, artifacts: Sequence[Artifact]) -> None:
         """Notes the artifacts."""

@@ -1,6 +1,6 @@
 """Whether a request's steering really ran, by what the worker counted."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -70,3 +70,11 @@ def check_readings(report: SteerReport, steering: Steering) -> None:
     read = sorted(each.sae for each in blocks) == sorted(named)
     if not (read and all(block.is_gapless and named[block.sae] <= block.distinct() for block in blocks)):
         raise SteeringLost("the activations are not those of every token of this request; they are withheld")
+    asked = sorted((each.sae, covered(each.totals, len(blocks[0]))) for each in steering.reads if each.totals)
+    if sorted((each.sae, each.tokens) for each in report.activations.totals) != asked:
+        raise SteeringLost("the totals are not over every token of this request; they are withheld")
+
+
+def covered(spans: Iterable[tuple[int, int]], tokens: int) -> int:
+    """How many of the first ``tokens`` positions lie in some of these stretches."""
+    return len({position for start, stop in spans for position in range(start, min(stop, tokens))})

@@ -12,7 +12,7 @@ from featurehub.features import Edit, SteerOptions
 from featurehub.parsing import parse_edits
 from featurehub.settings import Frozen, Limits
 
-__all__ = ["KEYS", "XARGS_KEY", "ReturnActivations", "SteeringRequest", "refuse_reserved"]
+__all__ = ["KEYS", "XARGS_KEY", "Name", "ReturnActivations", "SteeringRequest", "refuse_reserved"]
 
 KEYS = ("features", "steer", "return_activations", "abort_when")
 """featurehub's keys of a request body."""

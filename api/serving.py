@@ -1,16 +1,14 @@
-"""Attaches featurehub to vLLM's OpenAI server; the only module of ``api`` that imports vllm.
+"""Attaches featurehub to vLLM's OpenAI server; only it and ``vllm_engine`` import vllm.
 
 vLLM loads ``FeaturehubRoutes`` through the entry point ``vllm.endpoint_plugins`` when ``VLLM_PLUGINS`` names it. Our
 two completion routes replace vLLM's routes of the same path and call them.
 """
 
-import asyncio
 import os
 from argparse import Namespace
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from copy import deepcopy
-from functools import cached_property, wraps
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import wraps
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -22,139 +20,24 @@ from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionReque
 from vllm.entrypoints.openai.completion.api_router import create_completion
 from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.serve.utils.api_utils import validate_json_request
-from vllm.v1.engine.exceptions import EngineDeadError
 
 from api.app import ROUTERS, attach
 from api.budget import Door
 from api.chat import Core, answer_steered
 from api.deployment import Deployment
-from api.engine import Overhead
 from api.model import ServedModel
 from api.overhead import watched
 from api.routes import check_routes
-from featurehub.artifacts.artifact import Artifact
-from featurehub.engine.admission import admit_under
+from api.vllm_engine import VllmEngine, gone_if_dead
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.overrides import resolved
-from featurehub.errors import ArtifactNotFound, EngineError, EngineUnavailable, InvalidConfig, SteeringUnsupported
-from featurehub.pieces import pieces
+from featurehub.errors import ArtifactNotFound, EngineError, InvalidConfig
 from featurehub.settings import FRONTEND, OPERATOR_KEY
 from featurehub.store import open_store
 
-__all__ = ["FeaturehubRoutes", "VllmEngine"]
+__all__ = ["FeaturehubRoutes"]
 
 router = APIRouter()
-CAPTURED = (
-    "the graphs that this engine captured hold the addresses of its SAEs, so they cannot be exchanged while it runs: "
-    "start it with --eager, or start it anew with the other SAEs"
-)
-GONE = "the engine is gone; the server restarts it or ends. Try again later."
-
-
-@contextmanager
-def gone_if_dead() -> Iterator[None]:
-    """Raises EngineUnavailable where vLLM raises that its engine is dead."""
-    try:
-        yield
-    except EngineDeadError as error:
-        raise EngineUnavailable(GONE) from error
-
-
-class VllmEngine:
-    """``api.engine.SteeringEngine`` on vLLM's client.
-
-    Each call stops the engine's loop for a moment. What is asked for while one is under way goes together in the next.
-
-    Attributes:
-        client: vLLM's client to the engine process.
-        held: What the engine holds.
-        keys: The keys that the next call asks for.
-        next: That call; None until somebody asks.
-        under_way: Held by the call that is under way.
-    """
-
-    def __init__(self, client: EngineClient) -> None:
-        self.client = client
-        self.keys: list[str] = []
-        self.next: asyncio.Task[Mapping[str, Any]] | None = None
-        self.under_way = asyncio.Lock()
-
-    async def report(self, key: str) -> Mapping[str, Any] | None:
-        """Takes the counts that a worker kept under ``key``; None where no worker has any. Raises EngineUnavailable."""
-        self.keys.append(key)
-        call = self.next = self.next or asyncio.create_task(self.reports())
-        with gone_if_dead():
-            # Shielded: a client that goes away must not take the others' reports with it.
-            return (await asyncio.shield(call)).get(key)
-
-    async def reports(self) -> Mapping[str, Any]:
-        """Takes the reports of all keys that wait, by key. Raises EngineDeadError."""
-        async with self.under_way:
-            keys, self.keys, self.next = self.keys, [], None
-            workers = await self.client.collective_rpc("featurehub_reports", args=(keys,))
-        return {
-            key: report
-            for reports in reversed(workers)
-            for key, report in zip(keys, reports, strict=True)
-            if report is not None
-        }
-
-    @cached_property
-    def held(self) -> EngineConfig:
-        """What vLLM was started with; ``exchange`` puts another in its place. Raises InvalidConfig without ours."""
-        config = EngineConfig.of(self.client.vllm_config)
-        if config is None:
-            raise InvalidConfig("this engine was not started by featurehub")
-        return config
-
-    async def add(self, artifacts: Sequence[Artifact]) -> None:
-        """Holds these SAEs too. Raises InvalidConfig, SteeringUnsupported, EngineUnavailable."""
-        await self.exchange(self.held.with_saes(*(a for a in artifacts if a.manifest.id not in self.held.saes)))
-
-    def admit_only(self, saes: Collection[str]) -> None:
-        """Admits requests for these SAEs, and refuses those for others."""
-        admit_under(self.client.input_processor, self.held.only(saes))
-
-    async def keep_only(self, saes: Collection[str]) -> None:
-        """Lets go of all others. Raises InvalidConfig, SteeringUnsupported, EngineUnavailable."""
-        await self.exchange(self.held.only(saes))
-
-    async def exchange(self, config: EngineConfig) -> None:
-        """Gives every worker the SAEs of another configuration, or none of them."""
-        if config == self.held:
-            return
-        if captures_graphs(self.client.vllm_config):
-            raise SteeringUnsupported(CAPTURED)
-        with gone_if_dead():
-            asked = (config.model_dump(mode="json"),)
-            refusals = await self.client.collective_rpc("featurehub_prepare", args=asked)
-            if refused := next(filter(None, refusals), ""):
-                raise InvalidConfig(refused)
-            await self.client.collective_rpc("featurehub_exchange")
-        self.held = config
-
-    async def alive(self) -> bool:
-        """Whether the engine passes vLLM's health check."""
-        try:
-            await self.client.check_health()
-        except EngineDeadError:
-            return False
-        return True
-
-    async def overhead(self) -> Overhead:
-        """What our part of its steps has cost; of several workers, the most of each. Raises EngineUnavailable."""
-        with gone_if_dead():
-            workers = await self.client.collective_rpc("featurehub_overhead")
-        return Overhead(**{name: max(worker[name] for worker in workers) for name in Overhead._fields})
-
-    @cached_property
-    def tokenizer(self) -> Any:
-        """Our own copy of the tokenizer, since vLLM uses its own in other threads."""
-        return deepcopy(self.client.renderer.get_tokenizer())
-
-    def pieces(self, token_ids: Sequence[int]) -> list[str]:
-        """The text that each token adds to those before it, special tokens included."""
-        return pieces(self.tokenizer, token_ids, special=True)
 
 
 class FeaturehubRoutes:
@@ -206,11 +89,6 @@ class FeaturehubRoutes:
         door, key = Door(served.overhead_budget), os.environ.get(OPERATOR_KEY, "")
         deployment = state.featurehub = Deployment(store, served, engine, door=door, operator_key=key)
         live_with(self.app, deployment)
-
-
-def captures_graphs(vllm_config: Any) -> bool:
-    """Whether the engine may have captured graphs: not on a CPU, and not in eager mode."""
-    return vllm_config.device_config.device_type != "cpu" and not vllm_config.model_config.enforce_eager
 
 
 def live_with(app: FastAPI, deployment: Deployment) -> None:

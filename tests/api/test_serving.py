@@ -217,7 +217,7 @@ class Client:
 
 
 def test_the_first_worker_that_knows_a_request_answers() -> None:
-    from api.serving import VllmEngine
+    from api.vllm_engine import VllmEngine
 
     engine: Any = VllmEngine(Client([None, {"steered_tokens": 1}]))  # type: ignore[arg-type]
     report = {"steered_tokens": 1, "method": "featurehub_reports", "key": "key"}
@@ -228,7 +228,7 @@ def test_the_first_worker_that_knows_a_request_answers() -> None:
 
 def test_reports_that_are_asked_for_at_the_same_time_are_one_call() -> None:
     """And those that are asked for while it is under way are the next; a client that goes away costs nobody else's."""
-    from api.serving import VllmEngine
+    from api.vllm_engine import VllmEngine
 
     client = Client([{"steered_tokens": 1}])
 
@@ -246,7 +246,7 @@ def test_reports_that_are_asked_for_at_the_same_time_are_one_call() -> None:
 
 
 def test_a_dead_engine_is_known_as_such() -> None:
-    from api.serving import VllmEngine
+    from api.vllm_engine import VllmEngine
 
     engine = VllmEngine(Client([], dead=True))  # type: ignore[arg-type]
     assert not asyncio.run(engine.alive())
@@ -256,7 +256,7 @@ def test_a_dead_engine_is_known_as_such() -> None:
 
 
 def test_what_steps_cost_is_the_most_of_each_among_the_workers() -> None:
-    from api.serving import VllmEngine
+    from api.vllm_engine import VllmEngine
 
     sums = [dict(zip(Overhead._fields, each, strict=True)) for each in ((9.0, 0.3, 0.1, 2), (8.0, 0.2, 0.4, 2))]
     engine = VllmEngine(Client(sums))  # type: ignore[arg-type]
@@ -275,7 +275,7 @@ def test_tokens_are_texts_that_join_and_the_tokenizer_is_our_own() -> None:
     """Of the bundled model: words with the space before them, and special tokens by their names."""
     from transformers import AutoTokenizer
 
-    from api.serving import VllmEngine
+    from api.vllm_engine import VllmEngine
 
     client: Any = Client([])
     tokenizer = AutoTokenizer.from_pretrained(bundled_model())

@@ -1,0 +1,216 @@
+"""``POST /v1/features/inspect``: what the features of the served SAEs do in a chat or text that is there already.
+
+1. The text becomes tokens as the model reads them, and names become a plan (``api.plan``).
+2. The engine reads the tokens once. Each token's strongest features come back, and totals of all features over the
+   content: what people and the model said, without special tokens and what the chat template adds.
+3. Over the n tokens of the content, a feature's frequency is the share on which it is active, its mean Σa / n; the
+   strongest features of the whole are those with the largest mean, or by another of these numbers.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from fastapi import APIRouter
+from pydantic import Field, SkipValidation, model_validator
+
+from api.answer import TokenActivations, token_activations
+from api.deployment import CurrentDeployment, Deployment
+from api.engine import SteeringEngine, Tokens
+from api.notice import Notice
+from api.plan import Plan, make_plan
+from api.reading import engine_of, read, with_totals
+from api.request import Name, ReturnActivations, SteeringRequest
+from api.states import ServedSae
+from featurehub.activations import ActivationTotals
+from featurehub.edits import TOP_K_MAX
+from featurehub.features import SteerOptions
+from featurehub.report import SteerReport
+from featurehub.settings import Frozen
+
+__all__ = ["InspectBody", "Inspection", "TokenInspection", "TotalActivation", "router"]
+
+CHARS = 1 << 20
+"""Longest text or chat, in characters."""
+MESSAGES = 1000
+router = APIRouter(prefix="/v1/features", tags=["features"])
+Known = Mapping[tuple[str, int], tuple[str, str]]
+
+
+class ChatMessage(Frozen):
+    """A message of a chat.
+
+    Attributes:
+        role: "system", "user" or "assistant", or another that the chat template knows.
+        content: What it says.
+    """
+
+    role: str = Field(min_length=1, max_length=64)
+    content: str = Field(max_length=CHARS)
+
+
+class InspectBody(Frozen):
+    """The body of a request: a chat or a text.
+
+    Attributes:
+        model: As in a chat completion; left out, the model that is served.
+        messages: The chat.
+        text: The text.
+        sae: The only SAE that is asked, by its id, name or alias; None for all that are served.
+        features: Features whose activations every token shows, active or not; at most 64.
+        top_k: How many of its strongest features each token shows, in [1, 64].
+        by: What the strongest features of the whole have most of.
+        limit: How many of them are returned, in [1, 1000].
+    """
+
+    model: str | None = None
+    messages: tuple[ChatMessage, ...] | None = Field(default=None, min_length=1, max_length=MESSAGES)
+    text: str | None = Field(default=None, min_length=1, max_length=CHARS)
+    sae: Name | None = None
+    features: tuple[Name, ...] = Field(default=(), max_length=TOP_K_MAX)
+    top_k: Annotated[int, Field(ge=1, le=TOP_K_MAX, strict=True)] = 8
+    by: Literal["mean", "max", "sum", "frequency"] = "mean"
+    limit: Annotated[int, Field(ge=1, le=1000, strict=True)] = 20
+
+    @model_validator(mode="after")
+    def one_of_both(self) -> Self:
+        """Refuses a body with a chat and a text, or with neither."""
+        if (self.messages is None) == (self.text is None):
+            raise ValueError('give "messages" or "text", one of both')
+        return self
+
+    @property
+    def asked(self) -> SteeringRequest:
+        """What is read, as a completion would ask for it."""
+        reads = ReturnActivations(top_k=self.top_k, sae=self.sae, features=self.features)
+        return SteeringRequest(edits={}, steer=SteerOptions(), reads=reads)
+
+    @property
+    def entry(self) -> str | list[dict[str, Any]]:
+        """The text, or the chat's messages."""
+        return self.text if self.text is not None else [each.model_dump() for each in self.messages or ()]
+
+
+class TokenInspection(TokenActivations):
+    """A token with its features in one SAE.
+
+    Attributes:
+        content: Whether it is somebody's words, which totals are over.
+    """
+
+    content: bool
+
+
+class TotalActivation(Frozen):
+    """What one feature did in the whole content.
+
+    Attributes:
+        id: The feature's id, or ``sae:<artifact>/<latent>`` for a latent without a label.
+        label: Its label; "" where it has none.
+        sae: Id of its SAE.
+        frequency: Share of the tokens on which it is active, in (0, 1].
+        mean: Mean of its activations over all tokens.
+        max: Its largest activation.
+        sum: Sum of its activations.
+    """
+
+    id: str
+    label: str
+    sae: str
+    frequency: float
+    mean: float
+    max: float
+    sum: float
+
+
+class Inspection(Frozen):
+    """What the features do in a chat or text.
+
+    Attributes:
+        object: Always "inspection".
+        tokens: One entry per token and SAE, SAE by SAE.
+        content_tokens: How many tokens the totals are over.
+        top: The strongest features of the whole, strongest first.
+        saes: The SAEs that were asked, with their states on the loaded model.
+        warnings: What the client should know.
+    """
+
+    object: Literal["inspection"] = "inspection"
+    tokens: SkipValidation[list[TokenInspection]]
+    content_tokens: int
+    top: tuple[TotalActivation, ...]
+    saes: tuple[ServedSae, ...]
+    warnings: tuple[Notice, ...]
+
+
+@router.post("/inspect")
+async def inspect(deployment: CurrentDeployment, body: InspectBody) -> Inspection:
+    """What the features do in a chat or text: at each token, and in the whole."""
+    engine = engine_of(deployment)
+    deployment.door.check(body.asked)
+    tokens = await asyncio.to_thread(engine.tokens, body.entry)
+    plan = await asyncio.to_thread(plan_of, body, tokens, deployment)
+    report = await read(tokens, plan, deployment)
+    return await asyncio.to_thread(inspection, body, tokens, plan, report, deployment)
+
+
+def plan_of(body: InspectBody, tokens: Tokens, deployment: Deployment) -> Plan:
+    assert deployment.served is not None
+    with deployment.store.read() as reader:
+        plan = make_plan(body.asked, reader, deployment.served.running(body.model), deployment.limits)
+    return with_totals(plan, tokens) if any(tokens.content) else plan
+
+
+def inspection(
+    body: InspectBody, tokens: Tokens, plan: Plan, report: SteerReport, deployment: Deployment
+) -> Inspection:
+    """Step 3."""
+    assert report.activations is not None
+    count, found = sum(tokens.content), report.activations
+    strongest = strongest_of(found.totals, body, count)
+    latents = {(block.sae, latent) for block in found.blocks for latent in block.distinct()}
+    known = labels(latents | {(sae, latent) for sae, latent, _ in strongest}, deployment)
+    return Inspection(
+        tokens=[*token_rows(tokens, report, known, engine_of(deployment))],
+        content_tokens=count,
+        top=tuple(total(sae, latent, numbers, known) for sae, latent, numbers in strongest),
+        saes=plan.saes,
+        warnings=plan.notices,
+    )
+
+
+Strongest = list[tuple[str, int, dict[str, float]]]
+"""The SAE, the latent, and its numbers by name."""
+
+
+def strongest_of(totals: tuple[ActivationTotals, ...], body: InspectBody, tokens: int) -> Strongest:
+    """The strongest latents of all SAEs."""
+    found: Strongest = []
+    for each in totals:
+        latents, counts, sums, maxima = each.arrays()
+        columns = {"frequency": counts / tokens, "mean": sums / tokens, "max": maxima, "sum": sums}
+        order = np.argsort(-columns[body.by], kind="stable")[: body.limit]
+        found += [(each.sae, int(latents[i]), {name: float(c[i]) for name, c in columns.items()}) for i in order]
+    return sorted(found, key=lambda row: (-row[2][body.by], row[:2]))[: body.limit]
+
+
+def labels(latents: set[tuple[str, int]], deployment: Deployment) -> Known:
+    """Feature id and label of the latents that have one."""
+    by_sae: dict[str, list[int]] = {}
+    for sae, latent in sorted(latents):
+        by_sae.setdefault(sae, []).append(latent)
+    with deployment.store.read() as reader:
+        found = [(sae, each) for sae, own in by_sae.items() for each in reader.latents(sae, own)]
+    return {(sae, each.latent): (each.id, each.label) for sae, each in found}
+
+
+def total(sae: str, latent: int, numbers: Mapping[str, float], known: Known) -> TotalActivation:
+    id, label = known.get((sae, latent), (f"sae:{sae}/{latent}", ""))
+    return TotalActivation(id=id, label=label, sae=sae, **numbers)
+
+
+def token_rows(tokens: Tokens, report: SteerReport, known: Known, engine: SteeringEngine) -> Iterator[TokenInspection]:
+    for block in report.activations.blocks if report.activations is not None else ():
+        for row in token_activations(block, known, engine):
+            yield {**row, "content": tokens.content[row["position"]]}

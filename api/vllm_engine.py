@@ -1,0 +1,165 @@
+"""``api.engine.SteeringEngine`` on vLLM's client to its engine."""
+
+import asyncio
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from functools import cached_property
+from typing import Any
+
+from vllm import SamplingParams, TokensPrompt
+from vllm.engine.protocol import EngineClient
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from api.engine import Overhead, Tokens
+from api.request import XARGS_KEY
+from featurehub.artifacts.artifact import Artifact
+from featurehub.edits import Steering
+from featurehub.engine.admission import admit_under
+from featurehub.engine.config import EngineConfig
+from featurehub.errors import EngineUnavailable, InvalidConfig, InvalidInput, SteeringUnsupported
+from featurehub.pieces import pieces
+from featurehub.template import TemplateTokens
+from featurehub.token_ids import Message, chat_ids, special_ids, text_ids
+
+__all__ = ["VllmEngine", "gone_if_dead"]
+
+CAPTURED = (
+    "the graphs that this engine captured hold the addresses of its SAEs, so they cannot be exchanged while it runs: "
+    "start it with --eager, or start it anew with the other SAEs"
+)
+GONE = "the engine is gone; the server restarts it or ends. Try again later."
+
+
+@contextmanager
+def gone_if_dead() -> Iterator[None]:
+    """Raises EngineUnavailable where vLLM raises that its engine is dead."""
+    try:
+        yield
+    except EngineDeadError as error:
+        raise EngineUnavailable(GONE) from error
+
+
+class VllmEngine:
+    """The running engine.
+
+    Each call stops the engine's loop for a moment. What is asked for while one is under way goes together in the next.
+
+    Attributes:
+        client: vLLM's client to the engine process.
+        held: What the engine holds.
+        keys: The keys that the next call asks for.
+        next: That call; None until somebody asks.
+        under_way: Held by the call that is under way.
+    """
+
+    def __init__(self, client: EngineClient) -> None:
+        self.client = client
+        self.keys: list[str] = []
+        self.next: asyncio.Task[Mapping[str, Any]] | None = None
+        self.under_way = asyncio.Lock()
+
+    async def report(self, key: str) -> Mapping[str, Any] | None:
+        """Takes the counts that a worker kept under ``key``; None where no worker has any. Raises EngineUnavailable."""
+        self.keys.append(key)
+        call = self.next = self.next or asyncio.create_task(self.reports())
+        with gone_if_dead():
+            # Shielded: a client that goes away must not take the others' reports with it.
+            return (await asyncio.shield(call)).get(key)
+
+    async def reports(self) -> Mapping[str, Any]:
+        """Takes the reports of all keys that wait, by key. Raises EngineDeadError."""
+        async with self.under_way:
+            keys, self.keys, self.next = self.keys, [], None
+            workers = await self.client.collective_rpc("featurehub_reports", args=(keys,))
+        return {
+            key: report
+            for reports in reversed(workers)
+            for key, report in zip(keys, reports, strict=True)
+            if report is not None
+        }
+
+    @cached_property
+    def held(self) -> EngineConfig:
+        """What vLLM was started with; ``exchange`` puts another in its place. Raises InvalidConfig without ours."""
+        config = EngineConfig.of(self.client.vllm_config)
+        if config is None:
+            raise InvalidConfig("this engine was not started by featurehub")
+        return config
+
+    async def add(self, artifacts: Sequence[Artifact]) -> None:
+        """Holds these SAEs too. Raises InvalidConfig, SteeringUnsupported, EngineUnavailable."""
+        await self.exchange(self.held.with_saes(*(a for a in artifacts if a.manifest.id not in self.held.saes)))
+
+    def admit_only(self, saes: Collection[str]) -> None:
+        """Admits requests for these SAEs, and refuses those for others."""
+        admit_under(self.client.input_processor, self.held.only(saes))
+
+    async def keep_only(self, saes: Collection[str]) -> None:
+        """Lets go of all others. Raises InvalidConfig, SteeringUnsupported, EngineUnavailable."""
+        await self.exchange(self.held.only(saes))
+
+    async def exchange(self, config: EngineConfig) -> None:
+        """Gives every worker the SAEs of another configuration, or none of them."""
+        if config == self.held:
+            return
+        if captures_graphs(self.client.vllm_config):
+            raise SteeringUnsupported(CAPTURED)
+        with gone_if_dead():
+            asked = (config.model_dump(mode="json"),)
+            refusals = await self.client.collective_rpc("featurehub_prepare", args=asked)
+            if refused := next(filter(None, refusals), ""):
+                raise InvalidConfig(refused)
+            await self.client.collective_rpc("featurehub_exchange")
+        self.held = config
+
+    async def alive(self) -> bool:
+        """Whether the engine passes vLLM's health check."""
+        try:
+            await self.client.check_health()
+        except EngineDeadError:
+            return False
+        return True
+
+    async def overhead(self) -> Overhead:
+        """What our part of its steps has cost; of several workers, the most of each. Raises EngineUnavailable."""
+        with gone_if_dead():
+            workers = await self.client.collective_rpc("featurehub_overhead")
+        return Overhead(**{name: max(worker[name] for worker in workers) for name in Overhead._fields})
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Our own copy of the tokenizer, since vLLM uses its own in other threads."""
+        return deepcopy(self.client.renderer.get_tokenizer())
+
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """The text that each token adds to those before it, special tokens included."""
+        return pieces(self.tokenizer, token_ids, special=True)
+
+    @cached_property
+    def template(self) -> TemplateTokens:
+        """What the model's chat template adds to every chat."""
+        return TemplateTokens.of(self.tokenizer, special_ids(self.tokenizer))
+
+    def tokens(self, text: str | Sequence[Message]) -> Tokens:
+        """A text or a chat as token ids. Raises InvalidInput where it cannot be rendered, or is too long."""
+        ids = text_ids(self.tokenizer, text) if isinstance(text, str) else chat_ids(self.tokenizer, text)
+        longest = self.client.model_config.max_model_len - 1
+        if not 1 <= len(ids) <= longest:
+            raise InvalidInput(f"{len(ids):,} tokens; this server reads 1 to {longest:,} at once")
+        template = self.template.mask(ids)
+        content = [at > 0 and token not in self.template.special and not template[at] for at, token in enumerate(ids)]
+        return Tokens(ids, content)
+
+    async def run(self, token_ids: Sequence[int], steering: Steering) -> None:
+        """Lets the model read these tokens under a steering. Raises InvalidEdit, EngineUnavailable."""
+        params = SamplingParams(max_tokens=1, temperature=0, extra_args={XARGS_KEY: steering.to_request()})
+        prompt = TokensPrompt(prompt_token_ids=list(token_ids))
+        with gone_if_dead():
+            async for _ in self.client.generate(prompt, params, request_id=f"featurehub-{steering.report}"):
+                pass
+
+
+def captures_graphs(vllm_config: Any) -> bool:
+    """Whether the engine may have captured graphs: not on a CPU, and not in eager mode."""
+    return vllm_config.device_config.device_type != "cpu" and not vllm_config.model_config.enforce_eager
