@@ -17,7 +17,9 @@ __all__ = ["MAX_BODY", "STEERED_PATHS", "Gate"]
 MAX_BODY = 32 * 2**20
 """The largest JSON body, in bytes."""
 STEERED_PATHS = ("/v1/chat/completions", "/v1/completions")
-"""The routes that read featurehub's keys."""
+"""vLLM's routes that read featurehub's keys."""
+OWN_PATHS = "/v1/features/"
+"""Where the paths of our own routes begin, which themselves refuse every key that they do not know."""
 
 
 class Gate:
@@ -44,7 +46,7 @@ class Gate:
             await plain(413, message, "body_too_large")(scope, receive, send)
             return
         try:
-            if path_of(scope) not in STEERED_PATHS:
+            if (path := path_of(scope)) not in STEERED_PATHS and not path.startswith(OWN_PATHS):
                 refuse_ours(b"".join(message.get("body", b"") for message in messages))
         except InvalidInput as error:
             await error_response(error)(scope, receive, send)

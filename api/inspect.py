@@ -25,6 +25,7 @@ from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.activations import ActivationTotals
 from featurehub.edits import TOP_K_MAX
+from featurehub.errors import AmbiguousFeature, NotFound
 from featurehub.features import SteerOptions
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
@@ -34,6 +35,8 @@ __all__ = ["InspectBody", "Inspection", "TokenInspection", "TotalActivation", "r
 CHARS = 1 << 20
 """Longest text or chat, in characters."""
 MESSAGES = 1000
+PARAMS = {"return_activations": "features", "return_activations.sae": "sae"}
+"""Our keys by those of a completion."""
 router = APIRouter(prefix="/v1/features", tags=["features"])
 Known = Mapping[tuple[str, int], tuple[str, str]]
 
@@ -157,8 +160,12 @@ async def inspect(deployment: CurrentDeployment, body: InspectBody) -> Inspectio
 
 def plan_of(body: InspectBody, tokens: Tokens, deployment: Deployment) -> Plan:
     assert deployment.served is not None
-    with deployment.store.read() as reader:
-        plan = make_plan(body.asked, reader, deployment.served.running(body.model), deployment.limits)
+    try:
+        with deployment.store.read() as reader:
+            plan = make_plan(body.asked, reader, deployment.served.running(body.model), deployment.limits)
+    except (NotFound, AmbiguousFeature) as error:
+        error.param = PARAMS.get(error.param or "", error.param)
+        raise
     return with_totals(plan, tokens) if any(tokens.content) else plan
 
 

@@ -1,0 +1,157 @@
+"""What features do in a chat, as ``client.features.inspect`` returns it: token by token, and in the whole."""
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Literal, NamedTuple, TypedDict
+
+__all__ = ["FeatureActivation", "InspectOptions", "InspectedToken", "Inspection", "TotalActivation", "inspect_body"]
+
+
+class InspectOptions(TypedDict, total=False):
+    """What ``inspect`` asks for.
+
+    Attributes:
+        sae: The only SAE that is asked, by its id, name or alias; by default all that are served.
+        features: Names of features whose activations every token shows, active or not; at most 64.
+        top_k: How many of its strongest features each token shows, in [1, 64].
+        by: What the strongest features of the whole have most of.
+        limit: How many of them are returned, in [1, 1000].
+        model: As in a chat completion.
+    """
+
+    sae: str
+    features: Sequence[str]
+    top_k: int
+    by: Literal["mean", "max", "sum", "frequency"]
+    limit: int
+    model: str
+
+
+class FeatureActivation(NamedTuple):
+    """What a feature does at one token.
+
+    Attributes:
+        id: The feature's id, or ``sae:<artifact>/<latent>`` for a latent without a label.
+        label: Its label; "" where it has none.
+        activation: Its raw activation.
+    """
+
+    id: str
+    label: str
+    activation: float
+
+
+class TotalActivation(NamedTuple):
+    """What a feature does in the whole content.
+
+    Attributes:
+        id: The feature's id, or ``sae:<artifact>/<latent>`` for a latent without a label.
+        label: Its label; "" where it has none.
+        sae: Id of its SAE.
+        frequency: Share of the tokens on which it is active, in (0, 1].
+        mean: Mean of its activations over all tokens.
+        max: Its largest activation.
+        sum: Sum of its activations.
+    """
+
+    id: str
+    label: str
+    sae: str
+    frequency: float
+    mean: float
+    max: float
+    sum: float
+
+
+class InspectedToken(NamedTuple):
+    """A token and its features.
+
+    Attributes:
+        position: Its index in the chat.
+        text: The text that it adds.
+        content: Whether it is somebody's words: no special token, and none that the chat template adds.
+        features: Its features in all SAEs that were asked, strongest first within each.
+    """
+
+    position: int
+    text: str
+    content: bool
+    features: tuple[FeatureActivation, ...]
+
+    def top(self, n: int = 5) -> tuple[FeatureActivation, ...]:
+        """The ``n`` strongest of its features."""
+        return tuple(sorted(self.features, key=lambda each: -each.activation)[:n])
+
+
+class Inspection:
+    """What features do in a chat or text. Jupyter shows it as a heat map with its strongest features.
+
+    Attributes:
+        tokens: The tokens in their order.
+        warnings: What the server warned of.
+    """
+
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        rows = sorted(body["tokens"], key=lambda row: row["position"])
+        self.tokens = tuple(token_of([*own]) for _, own in groupby(rows, lambda row: row["position"]))
+        self.warnings: tuple[str, ...] = tuple(each["message"] for each in body["warnings"])
+        self._top = tuple(TotalActivation(*(row[name] for name in TotalActivation._fields)) for row in body["top"])
+
+    def top(self, n: int = 5) -> tuple[TotalActivation, ...]:
+        """The ``n`` strongest features of the whole, by what was asked for, strongest first."""
+        return self._top[:n]
+
+    def matrix(self) -> tuple[tuple[str, ...], list[list[float]]]:
+        """The activations of all tokens.
+
+        Returns:
+            Ids of the features that any token shows, and for each token a row with their activations: 0 where a token
+            does not show the feature.
+        """
+        ids = tuple(dict.fromkeys(each.id for token in self.tokens for each in token.features))
+        own = [{each.id: each.activation for each in token.features} for token in self.tokens]
+        return ids, [[row.get(id, 0.0) for id in ids] for row in own]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __iter__(self) -> Iterator[InspectedToken]:
+        return iter(self.tokens)
+
+    def _repr_html_(self) -> str:
+        strongest = max((self._strength(token) for token in self.tokens), default=0.0) or 1.0
+        marks = "".join(mark(token, self._strength(token) / strongest) for token in self.tokens)
+        cells = ((each.label or each.id, each.frequency, each.mean, each.max) for each in self._top)
+        heads = "".join(f"<th>{head}</th>" for head in ("feature", "frequency", "mean", "max"))
+        rows = "".join(f"<tr>{''.join(f'<td>{shown(value)}</td>' for value in row)}</tr>" for row in cells)
+        return f"<div style='white-space: pre-wrap'>{marks}</div><table><tr>{heads}</tr>{rows}</table>"
+
+    def _strength(self, token: InspectedToken) -> float:
+        """The activation of the strongest feature of the whole at a token."""
+        if not self._top or not token.content:
+            return 0.0
+        return next((each.activation for each in token.features if each.id == self._top[0].id), 0.0)
+
+
+def inspect_body(chat: str | Sequence[Mapping[str, Any]], options: InspectOptions) -> dict[str, Any]:
+    """The body of the request: a text, or the messages of a chat."""
+    return {"text" if isinstance(chat, str) else "messages": chat, **options}
+
+
+def token_of(rows: Sequence[Mapping[str, Any]]) -> InspectedToken:
+    """A token from the server's rows, one for each SAE."""
+    found = (FeatureActivation(f["id"], f["label"], f["activation"]) for row in rows for f in row["features"])
+    first = rows[0]
+    return InspectedToken(first["position"], first["token"], first["content"], tuple(found))
+
+
+def mark(token: InspectedToken, strength: float) -> str:
+    """A token on a ground of a blue that grows with its strength, in [0, 1]; its features are its title."""
+    title = html.escape(", ".join(f"{each.label or each.id} {each.activation:.3g}" for each in token.top(3)), True)
+    text, color = html.escape(token.text), f"rgba(0, 114, 178, {0.6 * strength:.2f})"
+    return f"<span title='{title}' style='background: {color}'>{text}</span>"
+
+
+def shown(value: object) -> str:
+    return html.escape(f"{value:.3g}" if isinstance(value, float) else str(value))
