@@ -15,42 +15,23 @@ import numpy as np
 from fastapi import APIRouter
 from pydantic import Field, SkipValidation, model_validator
 
-from api.answer import TokenActivations, token_activations
+from api.answer import Labels, TokenActivations, token_activations
 from api.deployment import CurrentDeployment, Deployment
 from api.engine import SteeringEngine, Tokens
 from api.notice import Notice
 from api.plan import Plan, make_plan
-from api.reading import engine_of, read, with_totals
+from api.reading import CHARS, Chat, engine_of, labels_of, read, refuse_unknown, with_totals
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.activations import ActivationTotals
 from featurehub.edits import TOP_K_MAX
-from featurehub.errors import AmbiguousFeature, NotFound
 from featurehub.features import SteerOptions
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
 __all__ = ["InspectBody", "Inspection", "TokenInspection", "TotalActivation", "router"]
 
-CHARS = 1 << 20
-"""Longest text or chat, in characters."""
-MESSAGES = 1000
-PARAMS = {"return_activations": "features", "return_activations.sae": "sae"}
-"""Our keys by those of a completion."""
 router = APIRouter(prefix="/v1/features", tags=["features"])
-Known = Mapping[tuple[str, int], tuple[str, str]]
-
-
-class ChatMessage(Frozen):
-    """A message of a chat.
-
-    Attributes:
-        role: "system", "user" or "assistant", or another that the chat template knows.
-        content: What it says.
-    """
-
-    role: str = Field(min_length=1, max_length=64)
-    content: str = Field(max_length=CHARS)
 
 
 class InspectBody(Frozen):
@@ -68,7 +49,7 @@ class InspectBody(Frozen):
     """
 
     model: str | None = None
-    messages: tuple[ChatMessage, ...] | None = Field(default=None, min_length=1, max_length=MESSAGES)
+    messages: Chat | None = None
     text: str | None = Field(default=None, min_length=1, max_length=CHARS)
     sae: Name | None = None
     features: tuple[Name, ...] = Field(default=(), max_length=TOP_K_MAX)
@@ -160,12 +141,8 @@ async def inspect(deployment: CurrentDeployment, body: InspectBody) -> Inspectio
 
 def plan_of(body: InspectBody, tokens: Tokens, deployment: Deployment) -> Plan:
     assert deployment.served is not None
-    try:
-        with deployment.store.read() as reader:
-            plan = make_plan(body.asked, reader, deployment.served.running(body.model), deployment.limits)
-    except (NotFound, AmbiguousFeature) as error:
-        error.param = PARAMS.get(error.param or "", error.param)
-        raise
+    with refuse_unknown(), deployment.store.read() as reader:
+        plan = make_plan(body.asked, reader, deployment.served.running(body.model), deployment.limits)
     return with_totals(plan, tokens) if any(tokens.content) else plan
 
 
@@ -177,7 +154,7 @@ def inspection(
     count, found = sum(tokens.content), report.activations
     strongest = strongest_of(found.totals, body, count)
     latents = {(block.sae, latent) for block in found.blocks for latent in block.distinct()}
-    known = labels(latents | {(sae, latent) for sae, latent, _ in strongest}, deployment)
+    known = labels_of(latents | {(sae, latent) for sae, latent, _ in strongest}, deployment)
     return Inspection(
         tokens=[*token_rows(tokens, report, known, engine_of(deployment))],
         content_tokens=count,
@@ -202,22 +179,12 @@ def strongest_of(totals: tuple[ActivationTotals, ...], body: InspectBody, tokens
     return sorted(found, key=lambda row: (-row[2][body.by], row[:2]))[: body.limit]
 
 
-def labels(latents: set[tuple[str, int]], deployment: Deployment) -> Known:
-    """Feature id and label of the latents that have one."""
-    by_sae: dict[str, list[int]] = {}
-    for sae, latent in sorted(latents):
-        by_sae.setdefault(sae, []).append(latent)
-    with deployment.store.read() as reader:
-        found = [(sae, each) for sae, own in by_sae.items() for each in reader.latents(sae, own)]
-    return {(sae, each.latent): (each.id, each.label) for sae, each in found}
-
-
-def total(sae: str, latent: int, numbers: Mapping[str, float], known: Known) -> TotalActivation:
+def total(sae: str, latent: int, numbers: Mapping[str, float], known: Labels) -> TotalActivation:
     id, label = known.get((sae, latent), (f"sae:{sae}/{latent}", ""))
     return TotalActivation(id=id, label=label, sae=sae, **numbers)
 
 
-def token_rows(tokens: Tokens, report: SteerReport, known: Known, engine: SteeringEngine) -> Iterator[TokenInspection]:
+def token_rows(tokens: Tokens, report: SteerReport, known: Labels, engine: SteeringEngine) -> Iterator[TokenInspection]:
     for block in report.activations.blocks if report.activations is not None else ():
         for row in token_activations(block, known, engine):
             yield {**row, "content": tokens.content[row["position"]]}

@@ -1,20 +1,46 @@
 """Lets the engine read tokens that are there already, and returns what the features did on them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from typing import Annotated
 
 import msgspec
+from pydantic import Field
 
+from api.answer import Labels
 from api.deployment import Deployment
 from api.engine import SteeringEngine, Tokens
 from api.plan import Plan
 from api.report import read_report
-from featurehub.errors import EngineUnavailable, SteeringUnsupported
+from featurehub.errors import AmbiguousFeature, EngineUnavailable, NotFound, SteeringUnsupported
 from featurehub.report import SteerReport
+from featurehub.settings import Frozen
 
-__all__ = ["engine_of", "read", "spans", "with_totals"]
+__all__ = ["CHARS", "Chat", "ChatMessage", "engine_of", "labels_of", "read", "refuse_unknown", "spans", "with_totals"]
+
+CHARS = 1 << 20
+"""Longest text or message, in characters."""
+MESSAGES = 1000
+PARAMS = {"return_activations": "features", "return_activations.sae": "sae"}
+"""Our keys by those of a completion."""
+
+
+class ChatMessage(Frozen):
+    """A message of a chat.
+
+    Attributes:
+        role: "system", "user" or "assistant", or another that the chat template knows.
+        content: What it says.
+    """
+
+    role: str = Field(min_length=1, max_length=64)
+    content: str = Field(max_length=CHARS)
+
+
+Chat = Annotated[tuple[ChatMessage, ...], Field(min_length=1, max_length=MESSAGES)]
+"""The messages of a chat."""
 
 
 def engine_of(deployment: Deployment) -> SteeringEngine:
@@ -67,3 +93,23 @@ async def counted(plan: Plan, deployment: Deployment) -> AsyncIterator[None]:
         raise
     finally:
         deployment.users.go(plan.hooks)
+
+
+@contextmanager
+def refuse_unknown() -> Iterator[None]:
+    """Names of features and SAEs that mean nothing are errors of our keys, not of those of a completion."""
+    try:
+        yield
+    except (NotFound, AmbiguousFeature) as error:
+        error.param = PARAMS.get(error.param or "", error.param)
+        raise
+
+
+def labels_of(latents: set[tuple[str, int]], deployment: Deployment) -> Labels:
+    """Feature id and label of the latents that have one."""
+    by_sae: dict[str, list[int]] = {}
+    for sae, latent in sorted(latents):
+        by_sae.setdefault(sae, []).append(latent)
+    with deployment.store.read() as reader:
+        found = [(sae, each) for sae, own in by_sae.items() for each in reader.latents(sae, own)]
+    return {(sae, each.latent): (each.id, each.label) for sae, each in found}

@@ -1,0 +1,237 @@
+"""``POST /v1/features/contrast``: the features that tell two sets of chats apart.
+
+1. Every chat is read once. x_cf is the mean activation of feature f over the n tokens of the content of chat c, of
+   which the engine reports the sums: no activations of single tokens leave it.
+2. Each set is halved, every second chat going to the second half. With means m and standard deviations s of the first
+   half, the effect of a feature is d_f = (m1_f − m2_f) / (s_f + s0): a t statistic with a constant, so that features of
+   hardly any variance do not come first (Tusher, Tibshirani and Chu 2001, "SAM"). s_f² is the mean of both variances,
+   and s0 the median of s over the features that are active in the first half; 1 where that is 0, as of single chats.
+3. The second half, which chose nothing, says how well the feature tells the sets apart: it is cut in the middle of m1_f
+   and m2_f, and the accuracy is the mean of the shares of both sets that lie on their side, .5 by chance.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from fastapi import APIRouter
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.sparse import csr_matrix, vstack
+
+from api.answer import Labels
+from api.deployment import CurrentDeployment, Deployment
+from api.notice import Notice
+from api.plan import Plan, make_plan
+from api.reading import Chat, engine_of, labels_of, read, refuse_unknown, with_totals
+from api.request import Name, ReturnActivations, SteeringRequest
+from api.states import ServedSae
+from featurehub.activations import ActivationTotals
+from featurehub.errors import FeaturehubError
+from featurehub.features import SteerOptions
+from featurehub.report import SteerReport
+from featurehub.settings import Frozen
+
+__all__ = ["Contrast", "ContrastBody", "ContrastRow", "router"]
+
+CHATS = 1000
+AT_ONCE = 32
+"""Chats that are read at once; the others of a request wait, so that other requests are answered between."""
+router = APIRouter(prefix="/v1/features", tags=["features"])
+Dataset = Annotated[tuple[Chat, ...], Field(min_length=1, max_length=CHATS)]
+Floats = NDArray[np.float64]
+
+
+class ContrastBody(Frozen):
+    """The body of a request.
+
+    Attributes:
+        model: As in a chat completion; left out, the model that is served.
+        dataset_1: Chats.
+        dataset_2: Chats that lack what those have, or have what they lack.
+        sae: The only SAE that is asked, by its id, name or alias; None for all that are served.
+        limit: How many features are returned of each set, in [1, 100].
+    """
+
+    model: str | None = None
+    dataset_1: Dataset
+    dataset_2: Dataset
+    sae: Name | None = None
+    limit: Annotated[int, Field(ge=1, le=100, strict=True)] = 10
+
+    @property
+    def asked(self) -> SteeringRequest:
+        """What is read, as a completion would ask for it."""
+        return SteeringRequest(edits={}, steer=SteerOptions(), reads=ReturnActivations(top_k=1, sae=self.sae))
+
+
+class ContrastRow(Frozen):
+    """A feature that tells the sets apart.
+
+    Attributes:
+        id: The feature's id, or ``sae:<artifact>/<latent>`` for a latent without a label.
+        label: Its label; "" where it has none.
+        sae: Id of its SAE.
+        effect: d of the first halves; above 0 where the feature is stronger in the first set.
+        mean_1: Mean activation over the chats of the first set's first half.
+        mean_2: The same of the second set.
+        accuracy: How well it tells the second halves apart, .5 by chance; None where a set has a single chat.
+    """
+
+    id: str
+    label: str
+    sae: str
+    effect: float
+    mean_1: float
+    mean_2: float
+    accuracy: float | None
+
+
+class Contrast(Frozen):
+    """The features that tell two sets of chats apart.
+
+    Attributes:
+        object: Always "contrast".
+        dataset_1: Those that are stronger in the first set, the largest effect first.
+        dataset_2: Those that are stronger in the second set.
+        saes: The SAEs that were asked, with their states on the loaded model.
+        warnings: What the client should know.
+    """
+
+    object: Literal["contrast"] = "contrast"
+    dataset_1: tuple[ContrastRow, ...]
+    dataset_2: tuple[ContrastRow, ...]
+    saes: tuple[ServedSae, ...]
+    warnings: tuple[Notice, ...]
+
+
+class Effect(NamedTuple):
+    """The numbers of a latent, as ``ContrastRow`` has them."""
+
+    sae: str
+    latent: int
+    effect: float
+    mean_1: float
+    mean_2: float
+    accuracy: float | None
+
+
+@router.post("/contrast")
+async def contrast(deployment: CurrentDeployment, body: ContrastBody) -> Contrast:
+    """The features that tell two sets of chats apart, the largest effect first."""
+    engine_of(deployment)
+    deployment.door.check(body.asked)
+    plan = await asyncio.to_thread(plan_of, body, deployment)
+    chats, room = (*body.dataset_1, *body.dataset_2), asyncio.Semaphore(AT_ONCE)
+    try:
+        async with asyncio.TaskGroup() as group:
+            reading = [group.create_task(means(chat, deployment, body, room)) for chat in chats]
+    except* FeaturehubError as errors:
+        raise first_of(errors) from None
+    return await asyncio.to_thread(contrasted, body, plan, [each.result() for each in reading], deployment)
+
+
+def first_of(errors: BaseExceptionGroup[FeaturehubError]) -> FeaturehubError:
+    """The first of several errors: a request has one answer."""
+    first = errors.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def plan_of(body: ContrastBody, deployment: Deployment) -> Plan:
+    """A plan with a report key of its own."""
+    assert deployment.served is not None
+    with refuse_unknown(), deployment.store.read() as reader:
+        return make_plan(body.asked, reader, deployment.served.running(body.model), deployment.limits)
+
+
+Means = dict[str, csr_matrix]
+"""By SAE, one row of mean activations."""
+
+
+async def means(chat: Chat, deployment: Deployment, body: ContrastBody, room: asyncio.Semaphore) -> Means:
+    """Step 1, for one chat."""
+    async with room:
+        engine = engine_of(deployment)
+        tokens = await asyncio.to_thread(engine.tokens, [each.model_dump() for each in chat])
+        plan = with_totals(await asyncio.to_thread(plan_of, body, deployment), tokens)
+        report = await read(tokens, plan, deployment)
+    return {each.sae: row(each) for each in totals_of(report)}
+
+
+def totals_of(report: SteerReport) -> Sequence[ActivationTotals]:
+    return report.activations.totals if report.activations is not None else ()
+
+
+def row(totals: ActivationTotals) -> csr_matrix:
+    latents, _, sums, _ = totals.arrays()
+    width = int(latents.max()) + 1 if len(latents) else 1
+    values = sums.astype(np.float64) / max(1, totals.tokens)
+    return csr_matrix((values, (np.zeros(len(latents), np.int64), latents)), shape=(1, width))
+
+
+def contrasted(body: ContrastBody, plan: Plan, found: Sequence[Means], deployment: Deployment) -> Contrast:
+    """Steps 2 and 3, over all SAEs."""
+    count = len(body.dataset_1)
+    effects = [
+        effect
+        for sae in (read.sae for read in plan.steering.reads)
+        for effect in effects_of(sae, matrix([each.get(sae) for each in found]), count)
+    ]
+    first = sorted((e for e in effects if e.effect > 0), key=lambda e: -e.effect)[: body.limit]
+    second = sorted((e for e in effects if e.effect < 0), key=lambda e: e.effect)[: body.limit]
+    known = labels_of({(each.sae, each.latent) for each in (*first, *second)}, deployment)
+    rows_1, rows_2 = (tuple(shown(each, known) for each in side) for side in (first, second))
+    return Contrast(dataset_1=rows_1, dataset_2=rows_2, saes=plan.saes, warnings=plan.notices)
+
+
+def matrix(rows: Sequence[csr_matrix | None]) -> csr_matrix:
+    """[chats, latents]"""
+    width = max((each.get_shape()[1] for each in rows if each is not None), default=1)
+    padded = [csr_matrix((1, width)) if each is None else resized(each, width) for each in rows]
+    return csr_matrix(vstack(padded))
+
+
+def resized(row: csr_matrix, width: int) -> csr_matrix:
+    return csr_matrix((row.data, row.indices, row.indptr), shape=(1, width))
+
+
+def effects_of(sae: str, x: csr_matrix, count: int) -> list[Effect]:
+    """The effects of all latents that are active in a first half.
+
+    Args:
+        sae: Id of the SAE.
+        x: [chats, latents] mean activations; the first ``count`` chats are the first set's.
+        count: How many they are.
+    """
+    chosen = [np.arange(0, count, 2), np.arange(count, x.get_shape()[0], 2)]
+    tested = [np.arange(1, count, 2), np.arange(count + 1, x.get_shape()[0], 2)]
+    active = np.unique(x[np.concatenate(chosen)].indices)
+    if not len(active):
+        return []
+    first, second = (x[rows][:, active].toarray() for rows in chosen)
+    m1, m2 = first.mean(0), second.mean(0)
+    s = np.sqrt((first.var(0) + second.var(0)) / 2)
+    d = (m1 - m2) / (s + (np.median(s) or 1.0))
+    right = accuracy([x[rows][:, active].toarray() for rows in tested], m1, m2)
+    shares = [None] * len(active) if right is None else right.tolist()
+    columns = (active.tolist(), d.tolist(), m1.tolist(), m2.tolist(), shares)
+    return [Effect(sae, *each) for each in zip(*columns, strict=True)]
+
+
+def accuracy(tested: Sequence[Floats], m1: Floats, m2: Floats) -> Floats | None:
+    """Step 3; None where a half is empty. A chat that lies on the cut counts half."""
+    if not all(len(each) for each in tested):
+        return None
+    middle, side = (m1 + m2) / 2, np.sign(m1 - m2)
+    shares = [
+        ((np.sign(each - middle) * side * sign + 1) / 2).mean(0) for each, sign in zip(tested, (1, -1), strict=True)
+    ]
+    return (shares[0] + shares[1]) / 2
+
+
+def shown(each: Effect, known: Labels) -> ContrastRow:
+    id, label = known.get((each.sae, each.latent), (f"sae:{each.sae}/{each.latent}", ""))
+    rest = each._asdict()
+    del rest["latent"]
+    return ContrastRow(id=id, label=label, **rest)
