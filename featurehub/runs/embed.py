@@ -53,6 +53,8 @@ def embed_features(
                     stored[each.name] = stored.get(each.name, 0) + done
                     work.at(at * features + min(features, batch[-1].latent + 1))
                 work.at((at + 1) * features)
+    with store.write() as writer:
+        writer.index_embeddings()
     return {name: count for name, count in stored.items() if count}
 
 

@@ -38,7 +38,7 @@ from featurehub.records import (
 from featurehub.store.copying import copy_store, count_rows
 from featurehub.store.embeddings import EmbeddedBy, EmbeddingKind, Unembedded
 from featurehub.store.feature_set import FeatureSet
-from featurehub.store.nearest import QueryVector
+from featurehub.store.near import QueryVector
 from featurehub.store.reader import Reader
 from featurehub.store.saving import KEPT, put_named, save_feature_set, save_or_keep
 from featurehub.store.statistics import PreparedRows

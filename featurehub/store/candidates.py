@@ -4,36 +4,50 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import TextClause
+from sqlalchemy.orm import Session
 
 from featurehub.store.only import ALLOWED
 from featurehub.store.sql import statement
 
-__all__ = ["STEERS", "FullText", "candidates"]
+__all__ = ["MANY", "STEERS", "FullText", "Term", "candidates"]
 
 STEERS = "coalesce(f.steerability, f.expected_steerability)"
 """SQL for the steerability of a feature ``f`` that was steered, else for what is expected of it."""
+MANY = 5_000
+"""A word of so many names is common: it tells them apart no more, and ranking them all would take too long."""
+
+
+class Term(NamedTuple):
+    """A word that a name or text has, or, if it ``begins``, one of whose words begins so."""
+
+    word: str
+    begins: bool = False
 
 
 class FullText(NamedTuple):
     """How a database finds words.
 
     Attributes:
-        matching: The query of ``candidates``.
-        any_word: What that query's ``:any_word`` is for the words of a search: a name has one of them.
-        every_word: What its ``:every_word`` is: a text has all of them.
+        best: The query of ``candidates``, with the names that match ``:names`` best, of all that do.
+        first: The same with the shortest of the first ``MANY`` names that match.
+        any_of: What ``:names`` is for names that have one of the terms.
+        every_of: What ``:names`` or ``:texts`` is for those that have one term of each group.
+        common: Which of the terms ``MANY`` names or more have, as far as the database knows.
     """
 
-    matching: TextClause
-    any_word: Callable[[Sequence[str]], str]
-    every_word: Callable[[Sequence[str]], str]
+    best: TextClause
+    first: TextClause
+    any_of: Callable[[Sequence[Term]], str]
+    every_of: Callable[[Sequence[Sequence[Term]]], str]
+    common: Callable[[Session, Sequence[Term]], set[Term]]
 
 
 def candidates(by_name: str, by_text: str, pairs: str, latent: str, goes: str) -> TextClause:
     """A query for the features that are found by name, by text, by words, and whose name is the query.
 
     Args:
-        by_name: SQL that selects ``id`` and ``rank`` (the best is lowest) of the names that match ``:any_word``.
-        by_text: The same of the texts that match ``:every_word``.
+        by_name: SQL that selects ``id`` and ``rank`` (the best is lowest) of the names that match ``:names``.
+        by_text: SQL that selects ``id`` of texts that match ``:texts``.
         pairs: SQL for the rows of ``words.latents``, each with a ``value``.
         latent: SQL for the latent of such a ``value``.
         goes: SQL for how much the latent goes with the word.
@@ -50,7 +64,7 @@ def candidates(by_name: str, by_text: str, pairs: str, latent: str, goes: str) -
         UNION ALL SELECT * FROM (
             SELECT 'text', f.id, f.label_score, {STEERS}, CAST(NULL AS TEXT), CAST(NULL AS FLOAT)
             FROM by_text JOIN texts ON texts.id = by_text.id JOIN features AS f ON f.id = texts.feature_id
-            WHERE f.artifact_id IN :saes AND {ALLOWED} ORDER BY by_text.rank, texts.id LIMIT :limit
+            WHERE f.artifact_id IN :saes AND {ALLOWED} ORDER BY texts.id LIMIT :limit
         ) AS told
         UNION ALL SELECT 'exact', f.id, f.label_score, {STEERS}, names.key, NULL
             FROM names JOIN features AS f ON f.id = names.feature_id

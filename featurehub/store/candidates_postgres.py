@@ -1,30 +1,73 @@
 """Words in PostgreSQL: columns of ``tsvector`` that the server fills, with GIN indexes.
 
-Their rank is the share of a text's words that match; PostgreSQL does not know how rare a word is.
+Their rank is the share of a text's words that match; PostgreSQL does not know how rare a word is. Which words are
+common, it says in the statistics that it keeps of large tables (``pg_stats``), which are read once in ``SECONDS``.
 """
 
+import time
 from collections.abc import Sequence
 
-from featurehub.store.candidates import FullText, candidates
+from sqlalchemy.orm import Session
+
+from featurehub.store.candidates import MANY, FullText, Term, candidates
+from featurehub.store.sql import statement
 
 __all__ = ["POSTGRES"]
 
-RANKED = "SELECT id, -ts_rank(words, query, 2) AS rank FROM {}, to_tsquery('simple', :{}) AS query WHERE words @@ query"
+SECONDS = 60.0
+BEST = "SELECT id, -ts_rank(words, query, 2) AS rank FROM names, to_tsquery('simple', :names) AS query"
+MATCHES = f"SELECT * FROM {{}} WHERE words @@ to_tsquery('simple', :{{}}) LIMIT {MANY}"
+BY_TEXT = f"SELECT id FROM ({MATCHES.format('texts', 'texts')}) AS few"
+PAIRS = "LATERAL json_array_elements(words.latents) AS each(value)"
+LATENT, GOES = "CAST(each.value ->> 0 AS INTEGER)", "CAST(each.value ->> 1 AS FLOAT)"
+COMMON = statement(
+    f"""
+    SELECT word FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    JOIN pg_stats AS s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = 'words',
+    unnest(CAST(CAST(s.most_common_elems AS text) AS text[]), s.most_common_elem_freqs) AS each(word, share)
+    WHERE c.oid = CAST('names' AS regclass) AND word IS NOT NULL AND share * c.reltuples >= {MANY}
+    """
+)
+KEPT: dict[str, tuple[float, frozenset[str]]] = {}
+"""The words that are common in a database, by its URL, and when that was read."""
 
 
-def joined(operator: str, words: Sequence[str]) -> str:
-    """A ``tsquery``. The words are quoted, so that none is an operator; the empty query matches nothing."""
-    return operator.join(f"'{word.replace('_', ' ')}':*" for word in words)
+def term(asked: Term) -> str:
+    """A term, quoted, so that no word is an operator."""
+    return f"'{asked.word.replace('_', ' ')}'" + ":*" * asked.begins
+
+
+def any_of(terms: Sequence[Term]) -> str:
+    """A ``tsquery``; the empty one matches nothing."""
+    return " | ".join(map(term, terms))
+
+
+def every_of(groups: Sequence[Sequence[Term]]) -> str:
+    """A ``tsquery`` for one term of each group."""
+    return " & ".join(f"({any_of(each)})" for each in groups)
+
+
+def common(session: Session, terms: Sequence[Term]) -> set[Term]:
+    """Those of the terms that many names have."""
+    at = str(session.get_bind().engine.url)
+    read, words = KEPT.get(at, (-SECONDS, frozenset()))
+    if (now := time.monotonic()) - read >= SECONDS:
+        words = frozenset(session.execute(COMMON).scalars())
+        KEPT[at] = now, words
+    return {each for each in terms if each.word in words or (each.begins and _begins(each.word, words))}
+
+
+def _begins(word: str, words: frozenset[str]) -> bool:
+    return any(each.startswith(word) for each in words)
 
 
 POSTGRES = FullText(
-    matching=candidates(
-        by_name=RANKED.format("names", "any_word"),
-        by_text=RANKED.format("texts", "every_word"),
-        pairs="LATERAL json_array_elements(words.latents) AS each(value)",
-        latent="CAST(each.value ->> 0 AS INTEGER)",
-        goes="CAST(each.value ->> 1 AS FLOAT)",
+    best=candidates(f"{BEST} WHERE words @@ query", BY_TEXT, PAIRS, LATENT, GOES),
+    first=candidates(
+        f"SELECT id, length(key) AS rank FROM ({MATCHES.format('names', 'names')}) AS few",
+        BY_TEXT, PAIRS, LATENT, GOES,
     ),
-    any_word=lambda words: joined(" | ", words),
-    every_word=lambda words: joined(" & ", words),
-)
+    any_of=any_of,
+    every_of=every_of,
+    common=common,
+)  # fmt: skip

@@ -1,25 +1,59 @@
-"""Words in SQLite: FTS5 indexes beside the tables, which triggers keep up to date. Their rank is bm25."""
+"""Words in SQLite: FTS5 indexes beside the tables, which triggers keep up to date. Their rank is bm25.
 
+bm25 counts all rows with each of the words, so that it is only asked for words that few have.
+"""
+
+import json
 from collections.abc import Sequence
 
-from featurehub.store.candidates import FullText, candidates
+from sqlalchemy.orm import Session
+
+from featurehub.store.candidates import MANY, FullText, Term, candidates
+from featurehub.store.sql import statement
 
 __all__ = ["SQLITE"]
 
+MATCHES = "SELECT rowid FROM {0}_index WHERE {0}_index MATCH {1} LIMIT {2}"
+BY_TEXT = f"SELECT rowid AS id FROM texts_index WHERE texts_index MATCH :texts LIMIT {MANY}"
+PAIRS = "json_each(words.latents) AS each"
+LATENT, GOES = "json_extract(each.value, '$[0]')", "json_extract(each.value, '$[1]')"
+# A count that is cut short: the index gives one row after another.
+COMMON = statement(
+    f"SELECT value FROM json_each(:terms) WHERE"
+    f" (SELECT count(*) FROM ({MATCHES.format('names', 'value', MANY)})) >= {MANY}"
+)
 
-def joined(operator: str, words: Sequence[str]) -> str:
-    """An FTS5 query. The words are quoted, so that none is an operator; the empty phrase matches nothing."""
-    return operator.join([f'"{word}"*' for word in words] or ['""'])
+
+def term(asked: Term) -> str:
+    """A term, quoted, so that no word is an operator."""
+    return f'"{asked.word}"' + "*" * asked.begins
+
+
+def any_of(terms: Sequence[Term]) -> str:
+    """An FTS5 query; the empty phrase matches nothing."""
+    return " OR ".join([term(each) for each in terms] or ['""'])
+
+
+def every_of(groups: Sequence[Sequence[Term]]) -> str:
+    """An FTS5 query for one term of each group."""
+    return " AND ".join([f"({any_of(each)})" for each in groups] or ['""'])
+
+
+def common(session: Session, terms: Sequence[Term]) -> set[Term]:
+    """Those of the terms that many names have."""
+    found = session.execute(COMMON, {"terms": json.dumps([term(each) for each in terms])}).scalars().all()
+    return {each for each in terms if term(each) in found}
 
 
 SQLITE = FullText(
-    matching=candidates(
-        by_name="SELECT rowid AS id, rank FROM names_index WHERE names_index MATCH :any_word",
-        by_text="SELECT rowid AS id, rank FROM texts_index WHERE texts_index MATCH :every_word",
-        pairs="json_each(words.latents) AS each",
-        latent="json_extract(each.value, '$[0]')",
-        goes="json_extract(each.value, '$[1]')",
+    best=candidates(
+        "SELECT rowid AS id, rank FROM names_index WHERE names_index MATCH :names", BY_TEXT, PAIRS, LATENT, GOES
     ),
-    any_word=lambda words: joined(" OR ", words),
-    every_word=lambda words: joined(" AND ", words),
-)
+    first=candidates(
+        f"SELECT id, length(key) AS rank FROM names WHERE id IN ({MATCHES.format('names', ':names', MANY)})",
+        BY_TEXT, PAIRS, LATENT, GOES,
+    ),
+    any_of=any_of,
+    every_of=every_of,
+    common=common,
+)  # fmt: skip

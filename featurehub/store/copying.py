@@ -13,6 +13,8 @@ from sqlalchemy import JSON, Column, Connection, Integer, Table, Text, cast, fun
 
 from featurehub.errors import InvalidInput, StoreError
 from featurehub.store.bulk import insert_rows
+from featurehub.store.half import Half
+from featurehub.store.nearest_postgres import index_vectors
 from featurehub.store.schema import Base
 from featurehub.store.store import PATIENCE, Store
 
@@ -56,6 +58,7 @@ def copy_store(source: Store, target: Store, copied: Callable[[int], object], pa
             )
         for table in TABLES:
             _copy(table, rows, kept, copied)
+        index_vectors(kept)
         return sum(_verified(table, rows, kept, target.name) for table in TABLES)
 
 
@@ -63,9 +66,12 @@ def _copy(table: Table, source: Connection, target: Connection, copied: Callable
     query = select(*map(_plain, table.columns)).order_by(*table.primary_key)
     found = source.execute(query, execution_options={"stream_results": True, "yield_per": BATCH})
 
+    taken = [_taken(column, target) for column in table.columns]
+
     def rows() -> Iterator[Sequence[Any]]:
         for batch in found.partitions():
-            yield from batch
+            for row in batch:
+                yield [take(value) for take, value in zip(taken, row, strict=True)]
             copied(len(batch))
 
     insert_rows(target, table.name, [column.name for column in table.columns], rows())
@@ -76,6 +82,16 @@ def _copy(table: Table, source: Connection, target: Connection, copied: Callable
 def _plain(column: Column[Any]) -> Any:
     """The column as the other database takes it: JSON as its text, which is not read and written anew."""
     return cast(column, Text) if isinstance(column.type, JSON) else column
+
+
+def _taken(column: Column[Any], target: Connection) -> Callable[[Any], Any]:
+    """Turns a column's values into what the target takes: vectors are written in another way on each."""
+    processor = (
+        column.type.dialect_impl(target.dialect).bind_processor(target.dialect)
+        if isinstance(column.type, Half)
+        else None
+    )
+    return processor or (lambda value: value)
 
 
 def _number_on(table: Table, target: Connection) -> None:

@@ -19,11 +19,11 @@ from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from featurehub.errors import EmbedderMismatch, InvalidInput
+from featurehub.store.half import DTYPE
 from featurehub.store.rows import batches
 from featurehub.store.schema import EmbedderRecord, EmbeddingRecord, FeatureRecord
 
 __all__ = [
-    "DTYPE",
     "EmbeddedBy",
     "EmbeddingKind",
     "Unembedded",
@@ -35,7 +35,6 @@ __all__ = [
     "text_of",
 ]
 
-DTYPE = np.dtype("<f2")
 DIMENSIONS = 4096
 TOKENS = 10
 CONTEXTS = 4
@@ -105,8 +104,7 @@ def begin_embedding(session: Session, artifact: str, embedder: str, dimensions: 
     former = embedders_of(session, [artifact]).get(artifact)
     if former is not None and (former.embedder, former.dimensions) == (embedder, dimensions):
         return
-    owned = select(FeatureRecord.id).where(FeatureRecord.artifact_id == artifact)
-    session.execute(delete(EmbeddingRecord).where(EmbeddingRecord.feature_id.in_(owned)))
+    session.execute(delete(EmbeddingRecord).where(EmbeddingRecord.artifact_id == artifact))
     session.execute(delete(EmbedderRecord).where(EmbedderRecord.artifact_id == artifact))
     values = {"artifact_id": artifact, "embedder": embedder, "dimensions": dimensions, "stamp": uuid4().hex}
     session.execute(insert(EmbedderRecord).values(**values))
@@ -159,7 +157,8 @@ def save_embeddings(
     stored = [at for at, (id, text) in enumerate(texts.items()) if current.get(id) == text]
     ids, rows = list(texts), vectors.astype(DTYPE)
     _forget(session, [ids[at] for at in stored], [kind])
-    values = [{"feature_id": ids[at], "kind": kind.value, "vector": rows[at].tobytes()} for at in stored]
+    same = {"kind": kind.value, "artifact_id": artifact}
+    values = [{"feature_id": ids[at], "vector": rows[at].tobytes(), **same} for at in stored]
     if values:
         session.execute(insert(EmbeddingRecord), values)
         _stamp(session, [artifact])

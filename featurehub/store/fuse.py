@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from featurehub.store.embeddings import EmbeddingKind
-from featurehub.store.nearest import Near
+from featurehub.store.near import Near
 
 __all__ = ["CERTAIN", "fuse", "reciprocal"]
 

@@ -19,11 +19,14 @@ from sqlalchemy.orm import Session
 
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, NotFound
 from featurehub.features import Feature
-from featurehub.names import fold
+from featurehub.names import fold, words_of
 from featurehub.records import Scope
 from featurehub.settings import Limits
 from featurehub.store.directory import Directory
+from featurehub.store.matching import find_alike
 from featurehub.store.names import NameKind
+from featurehub.store.nearest import EVERY
+from featurehub.store.only import bounds_of
 from featurehub.store.rows import BATCH, COLUMNS, WITH_NAMES, NamedFeature, batches, named
 from featurehub.store.sql import statement
 from featurehub.store.statistics import id_of
@@ -34,6 +37,8 @@ ADDRESS = "sae:"
 SUGGESTIONS = 3
 # Below this likeness (0..100) a suggestion would be noise.
 LIKENESS = 50
+LOOKED_AT = 100
+"""Names, of which those are suggested that are most similar."""
 SHOWN = 5
 NAME_CHARS = Limits().name_chars
 BY_ID, BY_SLUG = -1, len(NameKind)
@@ -66,13 +71,9 @@ CANDIDATES = statement(
     "keys", "ids", "slugs", "saes",
 )  # fmt: skip
 NAMES = statement(
-    """
-    SELECT names.feature_id, names.name, names.key
-    FROM features JOIN names ON names.feature_id = features.id
-    WHERE features.artifact_id IN :saes AND names.owner IN ('', :owner)
-    ORDER BY names.feature_id, length(names.name), names.id
-    """,
-    "saes",
+    "SELECT feature_id, name, key FROM names WHERE feature_id IN :ids AND owner IN ('', :owner)"
+    " ORDER BY feature_id, length(name), id",
+    "ids",
 )
 
 
@@ -156,7 +157,9 @@ def closest_names(session: Session, key: str, saes: Sequence[str], owner: str) -
 
     They are everyone's names, and those of the owner.
     """
-    rows = session.execute(NAMES, {"saes": saes, "owner": owner}).all()
+    hits = find_alike(session, words_of(_cut(key)), saes, bounds_of(EVERY) | {"owner": owner})
+    near = process.extract(fold(_cut(key)), [each.name or "" for each in hits], scorer=fuzz.WRatio, limit=LOOKED_AT)
+    rows = session.execute(NAMES, {"ids": [hits[at].id for _, _, at in near], "owner": owner}).all()
     alike = process.extract(
         fold(_cut(key)),
         [row.key for row in rows],

@@ -9,7 +9,8 @@ from featurehub.records import SearchFilter
 from featurehub.store.embeddings import EmbeddingKind
 from featurehub.store.found import Hit
 from featurehub.store.fuse import CERTAIN, Meant
-from featurehub.store.nearest import QueryVector, nearest
+from featurehub.store.near import QueryVector
+from featurehub.store.nearest import nearest
 
 __all__ = ["near_features", "true_names"]
 

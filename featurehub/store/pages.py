@@ -21,7 +21,8 @@ from featurehub.errors import InvalidInput
 from featurehub.features import Feature, State
 from featurehub.records import SearchFilter, SearchPage
 from featurehub.settings import Limits
-from featurehub.store.nearest import EVERY, QueryVector
+from featurehub.store.near import QueryVector
+from featurehub.store.nearest import EVERY
 from featurehub.store.only import bounds_of
 from featurehub.store.rows import load_features
 from featurehub.store.search import Ranking, find

@@ -37,6 +37,11 @@ MAY_WRITE = """
 """
 BUSY = ("55P03",)
 READ_ONLY = ("25006", "42501")
+SETTINGS = """
+    SET jit = off; SET synchronize_seqscans = off;
+    SET hnsw.ef_search = 200; SET hnsw.iterative_scan = strict_order
+"""
+"""For short queries; the nearest vectors are those that the longest search of ``meaning`` asks for."""
 GONE = ("08", "57P", "53300")
 """Beginnings of codes (SQLSTATE): connection lost, server shut down, too many connections."""
 
@@ -155,3 +160,5 @@ class Dumper(StrDumperUnknown):
 
 def _prepare(connection: "psycopg.Connection[object]", _: object) -> None:
     connection.adapters.register_dumper(str, Dumper)
+    connection.execute(SETTINGS)
+    connection.commit()

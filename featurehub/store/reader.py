@@ -24,7 +24,8 @@ from featurehub.store.evaluations import load_evaluations
 from featurehub.store.feature_set import FeatureSet, read_feature_set
 from featurehub.store.labels import load_attempts
 from featurehub.store.lookup import closest_names, find_features, saes_of
-from featurehub.store.nearest import EVERY, QueryVector, check_embedders
+from featurehub.store.near import QueryVector
+from featurehub.store.nearest import EVERY, check_embedders
 from featurehub.store.only import in_layers
 from featurehub.store.pages import Judge, search
 from featurehub.store.registry import default_of, heir_of, owned_artifact

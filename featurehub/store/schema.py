@@ -12,13 +12,14 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     String,
     Text,
     UniqueConstraint,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from featurehub.store.half import Half
 
 __all__ = [
     "OWNER_CHARS",
@@ -238,10 +239,16 @@ class EmbedderRecord(Base):
 
 
 class EmbeddingRecord(Base):
-    """A feature's text of one ``EmbeddingKind`` as a vector: float16, little-endian. A text that changes loses it."""
+    """A feature's text of one ``EmbeddingKind`` as a vector. A text that changes loses it.
+
+    ``artifact_id`` repeats the feature's, so that vectors of some SAEs are found without their features.
+    """
 
     __tablename__ = "embeddings"
 
     feature_id: Mapped[str] = mapped_column(ForeignKey("features.id", ondelete="CASCADE"), primary_key=True)
     kind: Mapped[str] = mapped_column(String(10), primary_key=True)
-    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    artifact_id: Mapped[str] = mapped_column(String(64))
+    vector: Mapped[bytes] = mapped_column(Half)
+
+    __table_args__ = (Index("ix_embeddings_artifact_kind", "artifact_id", "kind"),)

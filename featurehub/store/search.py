@@ -1,7 +1,7 @@
 """Finds features by words and by meaning, and ranks them.
 
-1. Candidates by name: the names in which a word of the query begins a word, best first, at most ``CANDIDATES``; where
-   no name has any, names that look alike.
+1. Candidates by name: the names that have words of the query, best first; where none has any, names that look alike
+   (``matching``).
 2. Candidates by word: of each word of the query, the features that go with it in whatever text, as labelling found
    (``labeling.associations``). Candidates by text: those whose top contexts and tokens hold every word of the query.
 3. Relevance of a name, in [0, 1]: 1 if it is the query, or has its words in order and no other; ``BASE`` if that holds
@@ -28,28 +28,27 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from rapidfuzz import fuzz, process
+from rapidfuzz import fuzz
 from sqlalchemy import TextClause
 from sqlalchemy.orm import Session
 
 from featurehub.features import Found
-from featurehub.names import base_of, fold, head_of, words_of
+from featurehub.names import base_of, head_of, words_of
 from featurehub.records import SearchFilter
 from featurehub.store.candidates import STEERS
-from featurehub.store.candidates_postgres import POSTGRES
-from featurehub.store.candidates_sqlite import SQLITE
 from featurehub.store.embeddings import EmbeddingKind
 from featurehub.store.found import Hit, found_by
 from featurehub.store.fuse import fuse
+from featurehub.store.matching import find_alike, find_words
 from featurehub.store.meaning import near_features, true_names
-from featurehub.store.nearest import EVERY, QueryVector
+from featurehub.store.near import QueryVector
+from featurehub.store.nearest import EVERY
 from featurehub.store.only import ALLOWED, bounds_of
 from featurehub.store.rows import batches
 from featurehub.store.sql import statement
 
 __all__ = ["Ranking", "find"]
 
-CANDIDATES = 500
 BASE = 0.95
 WORD = 0.75
 PREFIX = 0.5
@@ -63,15 +62,6 @@ UNSCORED = 0.5
 UNTESTED = 0.3
 FLOOR = 0.05
 
-FULL_TEXT = {"sqlite": SQLITE, "postgresql": POSTGRES}
-NAMED = statement(
-    f"""
-    SELECT 'name', f.id, f.label_score, {STEERS}, names.key, NULL
-    FROM features AS f JOIN names ON names.feature_id = f.id
-    WHERE f.artifact_id IN :saes AND {ALLOWED} AND names.owner IN ('', :owner) ORDER BY f.id, names.id
-    """,
-    "saes",
-)
 ALL = statement(
     f"SELECT 'exact', f.id, f.label_score, {STEERS}, NULL, NULL FROM features AS f"
     f" WHERE f.artifact_id IN :saes AND {ALLOWED}",
@@ -168,32 +158,18 @@ def _hits(
     """All features that may be shown, once for each way in which words found them."""
     if not query.strip():
         return _run(session, ALL, saes=saes, **bounds)
-    full_text = FULL_TEXT[session.get_bind().dialect.name]
-    hits = _run(
-        session, full_text.matching, any_word=full_text.any_word(words), every_word=full_text.every_word(words),
-        key=fold(query), saes=saes, limit=CANDIDATES, words=words,
-        **bounds,
-    )  # fmt: skip
+    hits = find_words(session, query, words, saes, bounds)
     if words and not any(each.source in ("name", "word") for each in hits):
-        hits += _alike(session, words, saes, bounds)
+        hits += [each for each in find_alike(session, words, saes, bounds) if _looks_like(words, each.name or "")]
     return hits
+
+
+def _looks_like(words: Sequence[str], name: str) -> bool:
+    return fuzz.WRatio(" ".join(words), name) >= ALIKE_FROM
 
 
 def _run(session: Session, query: TextClause, **parameters: object) -> list[Hit]:
     return [Hit(*row) for row in session.execute(query, parameters)]
-
-
-def _alike(session: Session, words: Sequence[str], saes: Sequence[str], bounds: Mapping[str, object]) -> list[Hit]:
-    """Features with a name like the query; scans all names, so only where nothing else was found."""
-    named = _run(session, NAMED, saes=saes, **bounds)
-    alike = process.extract(
-        " ".join(words),
-        [each.name or "" for each in named],
-        scorer=fuzz.WRatio,
-        score_cutoff=ALIKE_FROM,
-        limit=CANDIDATES,
-    )
-    return [named[at] for _, _, at in alike]
 
 
 def _relevance(words: Sequence[str], hits: Sequence[Hit], going: Mapping[str, float]) -> dict[str, float]:

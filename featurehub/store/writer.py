@@ -19,6 +19,7 @@ from featurehub.store.embeddings import EmbeddingKind, begin_embedding, save_emb
 from featurehub.store.evaluations import save_evaluation
 from featurehub.store.labels import owners_of, save_labels
 from featurehub.store.names import NameKind
+from featurehub.store.nearest_postgres import index_vectors
 from featurehub.store.reader import Reader
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
 from featurehub.store.schema import OWNER_CHARS, NameRecord
@@ -255,6 +256,10 @@ class Writer:
             EmbedderMismatch: Another embedder is the artifact's meanwhile.
         """
         return save_embeddings(self._session, artifact, embedder, kind, texts, vectors)
+
+    def index_embeddings(self) -> None:
+        """Makes the indexes of vectors that a database with many of them should have; PostgreSQL only."""
+        index_vectors(self._session.connection())
 
     def put_report(self, report: DriftReport) -> None:
         """Stores a drift report as the latest on its artifact and model.

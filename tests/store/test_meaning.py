@@ -20,11 +20,13 @@ from featurehub.store import (
     SearchFilter,
     Store,
     Writer,
+    nearest_sqlite,
 )
-from featurehub.store import nearest as nearest_module
 from featurehub.store.embeddings import text_of
 from featurehub.store.fuse import fuse, reciprocal
-from featurehub.store.nearest import Matrices, Near, nearest
+from featurehub.store.near import Near
+from featurehub.store.nearest import nearest
+from featurehub.store.nearest_sqlite import Matrices
 from featurehub.store.pages import RANKINGS
 from tests.store.undone import undone
 
@@ -142,8 +144,9 @@ def test_nearest_is_what_sorting_all_similarities_gives(lasting: Store, fill, da
         assert all(near.similarity == exact[near.id] for near in found)
 
 
+@pytest.mark.parametrize("location", ["sqlite"], indirect=True)
 def test_vectors_are_read_once_until_they_change(store: Store, fill, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest_module, "MATRICES", kept := Matrices(1 << 20))
+    monkeypatch.setattr(nearest_sqlite, "MATRICES", kept := Matrices(1 << 20))
     reads: list[str] = []
     real = Matrices._read
     monkeypatch.setattr(Matrices, "_read", lambda *args: reads.append(args[2]) or real(*args))

@@ -17,10 +17,11 @@ from sqlalchemy import text
 from featurehub.errors import InvalidConfig
 from featurehub.records import SearchFilter
 from featurehub.store import Store, migrate, open_store
+from featurehub.store.candidates import Term
 from featurehub.store.location import database_at
+from featurehub.store.matching import FULL_TEXT
 from featurehub.store.only import bounds_of
 from featurehub.store.schema import Base
-from featurehub.store.search import FULL_TEXT
 
 FOLDER = Path(migrate.__file__).parent / "migrations"
 OPEN = "import sys; from featurehub.store import open_store; open_store(sys.argv[1]).close()"
@@ -46,9 +47,9 @@ def test_a_new_database_indexes_what_is_written(bare: str, fill) -> None:
         fill(writer, {1: "banking: loan", 2: "pirate"})
         full_text = FULL_TEXT[store._engine.dialect.name]
         found = writer._session.execute(
-            full_text.matching,
-            {"any_word": full_text.any_word(["loa"]), "every_word": full_text.every_word(["quiet"]), "key": "",
-             "saes": ["a" * 64], "words": [], "limit": 9, "owner": "", **bounds_of(SearchFilter())},
+            full_text.best,
+            {"names": full_text.any_of([Term("loa", begins=True)]), "texts": full_text.every_of([[Term("quiet")]]),
+             "key": "", "saes": ["a" * 64], "words": [], "limit": 9, "owner": "", **bounds_of(SearchFilter())},
         )  # fmt: skip
         assert sorted(row[0] for row in found) == ["name", "text", "text"]
 
