@@ -36,7 +36,7 @@ from featurehub.store.schema import Base
 from tests.postgres import Server
 from tests.store.conftest import PROVENANCE, build_manifest, build_row
 
-__all__ = ["OPERATIONS", "Course", "Kill", "Operation", "copies", "killed", "observed", "states_hold"]
+__all__ = ["OPERATIONS", "Course", "Kill", "Operation", "copies", "forked", "killed", "observed", "states_hold"]
 
 FEATURES, BATCH = 96, 16
 ARTIFACT = "a" * 64
