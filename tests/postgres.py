@@ -10,11 +10,12 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -23,6 +24,7 @@ __all__ = ["Server", "binaries", "running"]
 
 USER = "nobody"
 ADMIN = "postgres"
+RESTARTS = 50
 # A database of a test is gone after it, and need not outlast a power cut.
 SETTINGS = {
     "listen_addresses": "", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
@@ -37,16 +39,43 @@ def binaries() -> Path | None:
     return next((place for each in places if (place := Path(each) / "pginstall18").is_dir()), None)
 
 
-class Server(NamedTuple):
+class Server:
     """A running server.
 
-    Attributes:
+    Args:
         folder: Where its socket, data and log lie.
-        process: The server itself.
+        command: What starts it.
+        user: As whom.
     """
 
-    folder: Path
-    process: "subprocess.Popen[bytes]"
+    def __init__(self, folder: Path, command: Sequence[str | Path], user: dict[str, Any]) -> None:
+        self.folder, self._command, self._user = folder, command, user
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, and waits until it takes connections."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, **self._user)
+        wait_for(self.process, self.folder / "data")
+
+    def kill(self) -> None:
+        """Kills it with signal 9 and starts it anew, once the processes of its connections have noticed."""
+        data = self.folder / "data"
+        self.process.kill()
+        self.process.wait()
+        for _ in range(RESTARTS):
+            # The file says "ready" of the one that is dead.
+            (data / "postmaster.pid").write_text("")
+            try:
+                return self.start()
+            except RuntimeError:
+                time.sleep(0.2)
+        raise RuntimeError(f"PostgreSQL does not start again: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """SIGINT: connections are ended, and the server with them."""
+        self.process.send_signal(2)
+        self.process.wait(60)
 
     def url(self, database: str) -> str:
         return f"postgresql://{ADMIN}@/{database}?host={self.folder}"
@@ -88,16 +117,11 @@ def running(programs: Path, **settings: str) -> Iterator[Server]:
         first = ["initdb", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "-U", ADMIN, "-D", str(data)]
         subprocess.run([programs / "bin" / first[0], *first[1:]], check=True, capture_output=True, **user)
         options = [each for name, value in (SETTINGS | settings).items() for each in ("-c", f"{name}={value}")]
-        with (folder / "log").open("wb") as log:
-            server = [programs / "bin" / "postgres", "-D", data, "-k", folder, *options]
-            process = subprocess.Popen(server, stdout=log, stderr=log, **user)
+        server = Server(folder, [programs / "bin" / "postgres", "-D", data, "-k", folder, *options], user)
         try:
-            wait_for(process, data)
-            yield Server(folder, process)
+            yield server
         finally:
-            # SIGINT: connections are ended, and the server with them.
-            process.send_signal(2)
-            process.wait(60)
+            server.stop()
     finally:
         shutil.rmtree(folder)
 

@@ -39,6 +39,7 @@ from featurehub.store.copying import copy_store, count_rows
 from featurehub.store.embeddings import EmbeddedBy, EmbeddingKind, Unembedded
 from featurehub.store.feature_set import FeatureSet
 from featurehub.store.near import QueryVector
+from featurehub.store.new_features import NewFeatures
 from featurehub.store.reader import Reader
 from featurehub.store.saving import KEPT, put_named, save_feature_set, save_or_keep
 from featurehub.store.statistics import PreparedRows
@@ -57,6 +58,7 @@ __all__ = [
     "FeatureSet",
     "LabelVersion",
     "Labeled",
+    "NewFeatures",
     "Outcome",
     "PreparedRows",
     "Provenance",

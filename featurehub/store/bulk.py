@@ -1,11 +1,14 @@
 """Many rows at once, as fast as each kind of database takes them."""
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from contextlib import nullcontext
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
+
+from featurehub.store.sqlite import indexed_at_once
 
 __all__ = ["insert_rows", "update_rows"]
 
@@ -35,8 +38,11 @@ def insert_rows(target: Session | Connection, table: str, columns: Sequence[str]
         from featurehub.store.postgres import copy_rows
 
         return copy_rows(connection, f"COPY {table} ({', '.join(columns)}) FROM STDIN", rows)
-    places = ", ".join("?" * len(columns))
-    return _run(connection, f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", rows)
+    statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+    left = iter(rows)
+    first = list(islice(left, BATCH))
+    with nullcontext() if len(first) < BATCH else indexed_at_once(connection, table):
+        return _run(connection, statement, chain(first, left))
 
 
 def update_rows(session: Session, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

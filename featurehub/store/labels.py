@@ -16,9 +16,9 @@ from featurehub.store.rows import BATCH, batches, label_of
 from featurehub.store.schema import FeatureRecord, LabelRecord
 from featurehub.store.sql import statement
 
-__all__ = ["load_attempts", "owners_of", "save_labels"]
+__all__ = ["LABEL_COLUMNS", "label_values", "load_attempts", "owners_of", "save_labels"]
 
-COLUMNS = (
+LABEL_COLUMNS = (
     "feature_id", "version", "label", "reason", "score", "scores", "author", "method", "model", "prompt", "answer",
     "created",
 )  # fmt: skip
@@ -47,7 +47,7 @@ def save_labels(session: Session, labels: Mapping[str, tuple[Outcome, Provenance
         for each in labels
         if (known := latest.get(each)) is None or (known.outcome, known.provenance) != labels[each]
     }
-    insert_rows(session, "labels", COLUMNS, (_row(each, *entry, created) for each, entry in new.items()))
+    insert_rows(session, "labels", LABEL_COLUMNS, (label_values(each, *entry, created) for each, entry in new.items()))
     named = {each: (number, found) for each, (number, found, _) in new.items() if isinstance(found, Labeled)}
     _make_current(session, named, artifacts)
     return {each: new[each][0] if each in new else _version(latest.get(each)) for each in labels}
@@ -106,10 +106,10 @@ def _latest(session: Session, labels: Mapping[str, object]) -> dict[str, LabelVe
     return found
 
 
-def _row(
+def label_values(
     feature: str, version: int, outcome: Outcome, provenance: Provenance, created: str
 ) -> tuple[str | int | float | None, ...]:
-    """Values of ``COLUMNS``."""
+    """Values of ``LABEL_COLUMNS``."""
     named = isinstance(outcome, Labeled)
     return (
         feature,

@@ -17,13 +17,16 @@ from featurehub.store.names import NameKind
 from featurehub.store.rows import batches
 from featurehub.store.sql import run_many, statement
 
-__all__ = ["choose_slugs", "default_slug", "free_slug", "give_names"]
+__all__ = ["NAME_COLUMNS", "TakenSlugs", "choose_slugs", "default_slug", "first_claims", "give_names", "names_from"]
+
+Claim = tuple[str, str, NameKind]
+"""A feature's id, and a name that it is to have."""
 
 FORMER = statement(
     "SELECT feature_id, name, kind FROM names WHERE feature_id IN :ids AND owner = '' ORDER BY id", "ids"
 )
 FORGET = statement("DELETE FROM names WHERE feature_id IN :ids AND owner = ''", "ids")
-COLUMNS = ("feature_id", "name", "key", "kind")
+NAME_COLUMNS = ("feature_id", "name", "key", "kind")
 SLUGS = statement("SELECT id, latent, slug FROM features WHERE artifact_id = :artifact ORDER BY latent")
 STEP_ASIDE = statement("UPDATE features SET slug = id WHERE id = :id")
 
@@ -33,21 +36,40 @@ def default_slug(latent: int) -> str:
     return f"latent-{latent}"
 
 
-def free_slug(slug: str, taken: set[str]) -> str:
-    """The slug itself, or with the lowest number from 2 that makes it one that is not taken."""
-    if slug not in taken:
-        return slug
-    return next(each for number in count(2) if (each := f"{slug}-{number}") not in taken)
+class TakenSlugs:
+    """The slugs of an artifact's features.
+
+    Args:
+        taken: Those that are taken already.
+    """
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+        # What was taken stays so: the next number is sought after the last one, however many share a slug.
+        self._last: dict[str, int] = {}
+
+    def give(self, slug: str) -> str:
+        """The slug itself, or with the lowest number from 2 that makes it one that is not taken; it is taken now."""
+        free = slug
+        if slug in self._taken:
+            number = next(n for n in count(self._last.get(slug, 1) + 1) if f"{slug}-{n}" not in self._taken)
+            self._last[slug], free = number, f"{slug}-{number}"
+        self._taken.add(free)
+        return free
+
+    def give_named(self, latent: int, label: str) -> str:
+        """Step 2."""
+        return self.give(slugify(head_of(label)) or default_slug(latent))
 
 
 def give_names(session: Session, labels: Mapping[str, str]) -> None:
     """Makes each label and its head names of its feature (by id), and keeps all former names, and all of owners."""
-    claims = [(each, name, kind) for each, label in labels.items() for name, kind in _current(label)]
+    claims = names_from(labels)
     for batch in batches(labels):
         if former := session.execute(FORMER, {"ids": batch}).all():
             claims += [(row.feature_id, row.name, _kept(NameKind(row.kind))) for row in former]
             session.execute(FORGET, {"ids": batch})
-    insert_rows(session, "names", COLUMNS, _first_claims(claims))
+    insert_rows(session, "names", NAME_COLUMNS, first_claims(claims))
 
 
 def choose_slugs(session: Session, artifact: str, labels: Mapping[str, str]) -> dict[str, str]:
@@ -62,29 +84,30 @@ def choose_slugs(session: Session, artifact: str, labels: Mapping[str, str]) -> 
         The slugs, by the feature's id.
     """
     rows = session.execute(SLUGS, {"artifact": artifact}).all()
-    taken = {row.slug for row in rows if row.id not in labels}
+    slugs = TakenSlugs(row.slug for row in rows if row.id not in labels)
     former = {row.slug: row.id for row in rows}
-    chosen: dict[str, str] = {}
-    for row in rows:
-        if row.id in labels:
-            chosen[row.id] = free_slug(slugify(head_of(labels[row.id])) or default_slug(row.latent), taken)
-            taken.add(chosen[row.id])
+    chosen = {row.id: slugs.give_named(row.latent, labels[row.id]) for row in rows if row.id in labels}
     # Features may swap slugs, and the database checks uniqueness row by row, so slugs in the way are replaced first.
     in_the_way = [former[slug] for id, slug in chosen.items() if former.get(slug, id) != id]
     run_many(session, STEP_ASIDE, [{"id": each} for each in in_the_way])
     return chosen
 
 
-def _current(label: str) -> Iterable[tuple[str, NameKind]]:
-    return (label, NameKind.LABEL), (head_of(label), NameKind.HEAD)
+def names_from(labels: Mapping[str, str]) -> list[Claim]:
+    """The names that labels give to their features (by id)."""
+    return [
+        claim
+        for each, label in labels.items()
+        for claim in ((each, label, NameKind.LABEL), (each, head_of(label), NameKind.HEAD))
+    ]
 
 
 def _kept(kind: NameKind) -> NameKind:
     return kind if kind is NameKind.GIVEN else NameKind.KEPT
 
 
-def _first_claims(claims: Iterable[tuple[str, str, NameKind]]) -> Iterable[tuple[str, str, str, str]]:
-    """Values of ``COLUMNS``; of claims to one name, the first counts."""
+def first_claims(claims: Iterable[Claim]) -> Iterable[tuple[str, str, str, str]]:
+    """Values of ``NAME_COLUMNS``; of claims to one name, the first counts."""
     rows: dict[tuple[str, str], tuple[str, str, str, str]] = {}
     for feature_id, name, kind in claims:
         key = fold(name)

@@ -14,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from featurehub.errors import FeaturehubError, StoreError
 from featurehub.records import Calibration, Outcome, Provenance
 from featurehub.store.feature_set import FeatureSet
-from featurehub.store.statistics import PreparedRows, id_of
+from featurehub.store.new_features import NewFeatures
+from featurehub.store.statistics import id_of
 from featurehub.store.store import open_store
 from featurehub.store.writer import Writer
 
@@ -43,12 +44,15 @@ def save_feature_set(features: FeatureSet, database: str | Path, patience: float
         StoreBusy: Another process wrote for all that time.
         StoreReadOnly: The file or its folder cannot be written.
     """
-    prepared = PreparedRows(features.rows)
+    new = NewFeatures(features)
     with closing(open_store(database)) as store, store.write(patience) as writer:
         writer.put_artifact(features.manifest, features.folder)
-        writer.put_features(features.manifest.id, prepared)
-        writer.put_words(features.manifest.id, features.words)
-        put_named(writer, features.manifest.id, features.labels, features.calibrations)
+        if writer.reader.count_features(new.artifact)[0]:
+            writer.put_features(new.artifact, new.rows)
+            put_named(writer, new.artifact, features.labels, features.calibrations)
+        else:
+            writer.add_features(new)
+        writer.put_words(new.artifact, features.words)
 
 
 def put_named(writer: Writer, artifact: str, labels: Labels, calibrations: Mapping[int, Calibration]) -> None:

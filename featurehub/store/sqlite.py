@@ -27,12 +27,14 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from featurehub.errors import StoreError
 from featurehub.store.database import busy, read_only
 
-__all__ = ["DatabaseFile", "SqliteDatabase", "connect", "source_of"]
+__all__ = ["DatabaseFile", "SqliteDatabase", "connect", "indexed_at_once", "source_of"]
 
 READER_PATIENCE_MS = 5_000
 """How long a reader waits while another process recovers or creates the database; it never waits for a writer."""
 TURN_SECONDS = 1.0
 BESIDE = ("-wal", "-shm", "-journal")
+BULK_CACHE_KIB = 65_536
+"""Pages that a connection keeps while it adds many rows: ids are hashes, so each goes to another page of an index."""
 
 
 class DatabaseFile(NamedTuple):
@@ -196,6 +198,44 @@ def _try_to_begin(connection: sqlite3.Connection, name: str, turn: float) -> boo
             case _:
                 raise
     return True
+
+
+@contextmanager
+def indexed_at_once(connection: Connection, table: str) -> Iterator[None]:
+    """Rows that are added to a table meanwhile get into its full-text index at the end, in one statement.
+
+    A trigger would write the index anew for each row. It is put aside inside the transaction: nobody else sees that,
+    and a transaction that ends before its time brings it back.
+
+    Args:
+        connection: A connection that writes.
+        table: The table; one without such an index is filled as always.
+    """
+    (kept,) = connection.exec_driver_sql("PRAGMA cache_size").one()
+    connection.exec_driver_sql(f"PRAGMA cache_size=-{BULK_CACHE_KIB}")
+    try:
+        if (trigger := _triggers(connection).get(f"{table}_added")) is None:
+            yield
+        else:
+            with _without(connection, table, trigger[1]):
+                yield
+    finally:
+        connection.exec_driver_sql(f"PRAGMA cache_size={kept}")
+
+
+@contextmanager
+def _without(connection: Connection, table: str, trigger: str) -> Iterator[None]:
+    """Drops the trigger that adds a table's new rows to its index, and catches up in the end, even after an error."""
+    index = f"{table}_index"
+    before = connection.exec_driver_sql(f"SELECT coalesce(max(id), 0) FROM {table}").scalar_one()
+    connection.exec_driver_sql(f"DROP TRIGGER {table}_added")
+    try:
+        yield
+    finally:
+        columns = ", ".join(row.name for row in connection.exec_driver_sql(f"PRAGMA table_info({index})"))
+        new = f"SELECT id, {columns} FROM {table} WHERE id > ? ORDER BY id"
+        connection.exec_driver_sql(f"INSERT INTO {index} (rowid, {columns}) {new}", (before,))
+        connection.exec_driver_sql(trigger)
 
 
 def _dangling(connection: Connection) -> Counter[tuple[str, str]]:

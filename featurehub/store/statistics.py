@@ -12,12 +12,23 @@ from featurehub.names import words_of
 from featurehub.records import Calibration, FeatureRow
 from featurehub.store.bulk import insert_rows, update_rows
 from featurehub.store.embeddings import EmbeddingKind, forget_embeddings
-from featurehub.store.naming import default_slug, free_slug
+from featurehub.store.naming import TakenSlugs, default_slug
 from featurehub.store.rows import batches
 from featurehub.store.schema import ArtifactRecord
 from featurehub.store.sql import run_many, statement
 
-__all__ = ["PreparedRows", "better_founded", "id_of", "may_replace", "save_calibrations", "save_features"]
+__all__ = [
+    "CALIBRATION",
+    "COLUMNS",
+    "PreparedRows",
+    "better_founded",
+    "calibration_values",
+    "check_width",
+    "id_of",
+    "may_replace",
+    "save_calibrations",
+    "save_features",
+]
 
 Row = dict[str, Any]
 
@@ -64,9 +75,7 @@ def id_of(artifact: str, latent: int) -> str:
 
 def save_features(session: Session, artifact: ArtifactRecord, rows: PreparedRows) -> list[str]:
     """Makes ``rows`` the artifact's features; see ``Writer.put_features``."""
-    width = artifact.manifest["d_sae"]
-    if rows.latents and max(rows.latents) >= width:
-        raise InvalidInput(f"latent {max(rows.latents)} lies outside the SAE's {width} latents", param="latent")
+    check_width(artifact, rows.latents)
     ids = [id_of(artifact.id, latent) for latent in rows.latents]
     columns = [{"id": id, **each} for id, each in zip(ids, rows.columns, strict=True)]
     slugs = {row.id: row.slug for row in session.execute(KNOWN, {"artifact": artifact.id})}
@@ -79,6 +88,13 @@ def save_features(session: Session, artifact: ArtifactRecord, rows: PreparedRows
     insert_rows(session, "texts", ("feature_id", "text"), ((each["id"], each["text"]) for each in columns))
     forget_embeddings(session, ids, [artifact.id], (EmbeddingKind.TOKENS, EmbeddingKind.CONTEXTS))
     return ids
+
+
+def check_width(artifact: ArtifactRecord, latents: Sequence[int]) -> None:
+    """Raises InvalidInput where a latent lies outside the SAE."""
+    width = artifact.manifest["d_sae"]
+    if latents and max(latents) >= width:
+        raise InvalidInput(f"latent {max(latents)} lies outside the SAE's {width} latents", param="latent")
 
 
 def may_replace(new: Calibration, stored: Calibration | None) -> bool:
@@ -99,11 +115,15 @@ def better_founded(session: Session, calibrations: Mapping[str, Calibration]) ->
 
 def save_calibrations(session: Session, calibrations: Mapping[str, Calibration]) -> None:
     """Stores calibrations of known features, by id."""
-    rows = (
-        (each.strength, each.steerability, each.expected_steerability, each.model_dump_json(), id)
-        for id, each in calibrations.items()
-    )
-    update_rows(session, "features", CALIBRATION, rows)
+    update_rows(session, "features", CALIBRATION, ((*calibration_values(x), id) for id, x in calibrations.items()))
+
+
+def calibration_values(calibration: Calibration | None) -> tuple[float | str | None, ...]:
+    """Values of ``CALIBRATION``."""
+    if calibration is None:
+        return (None,) * len(CALIBRATION)
+    found = calibration
+    return found.strength, found.steerability, found.expected_steerability, found.model_dump_json()
 
 
 def _parted(rows: Sequence[Row], known: Container[str]) -> tuple[list[Row], list[Row]]:
@@ -118,9 +138,9 @@ def _columns(row: FeatureRow) -> Row:
 
 def _added(artifact: str, rows: Sequence[Row], taken: set[str]) -> Iterator[tuple[Any, ...]]:
     """Values of ``ADDED``, with a slug that no other feature has."""
+    slugs = TakenSlugs(taken)
     for row in rows:
-        slug = free_slug(default_slug(row["latent"]), taken)
-        taken.add(slug)
+        slug = slugs.give(default_slug(row["latent"]))
         yield (row["id"], artifact, slug, "", 0, *(row[name] for name in COLUMNS))
 
 

@@ -20,6 +20,7 @@ from featurehub.store.evaluations import save_evaluation
 from featurehub.store.labels import owners_of, save_labels
 from featurehub.store.names import NameKind
 from featurehub.store.nearest_postgres import index_vectors
+from featurehub.store.new_features import NewFeatures, save_new_features
 from featurehub.store.reader import Reader
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
 from featurehub.store.schema import OWNER_CHARS, NameRecord
@@ -128,6 +129,15 @@ class Writer:
         """
         prepared = rows if isinstance(rows, PreparedRows) else PreparedRows(rows)
         return save_features(self._session, owned_artifact(self._session, artifact), prepared)
+
+    def add_features(self, features: NewFeatures) -> None:
+        """Stores all features of an artifact that has none, with labels and calibrations: the fastest way to do so.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+            InvalidInput: It has features, or a latent lies outside the SAE.
+        """
+        save_new_features(self._session, owned_artifact(self._session, features.artifact), features)
 
     def put_words(self, artifact: str, words: Mapping[str, Sequence[tuple[int, float]]]) -> None:
         """Makes these the words by which search finds an artifact's features, beside their names.

@@ -3,8 +3,8 @@
     python tests/benchmarks/store.py [--features 10000 100000] [--rounds 200] [--crowd 60] [--only sqlite]
 
 Filled with SAEs of at most 50,000 features, each with statistics, a label and its names, in one transaction an SAE. Per
-second of wall-clock time: features alone (prepared before, as a build does), labels alone, and everything, from values
-to the end of the transaction. Then 32 names are resolved in the scope of all SAEs (median, 99th percentile), and 24
+second of wall-clock time: prepared as rows (before the write lock is taken), written in the transaction, and everything
+with the making of the values. Then 32 names are resolved in the scope of all SAEs (median, 99th percentile), and 24
 threads read and write for a while; the only error that they may get is StoreBusy.
 """
 
@@ -22,8 +22,7 @@ from typing import NamedTuple
 
 from sqlalchemy import text
 
-from featurehub.store import FeatureRow, Labeled, Provenance, Store, open_store
-from featurehub.store.statistics import PreparedRows
+from featurehub.store import FeatureRow, FeatureSet, Labeled, NewFeatures, Provenance, Store, open_store
 from tests.benchmarks.machine import processor
 from tests.postgres import binaries, running
 from tests.store.conftest import build_manifest
@@ -35,10 +34,10 @@ BY_HAND = Provenance(author="benchmark", method="by hand")
 
 
 class Filled(NamedTuple):
-    """Features per second."""
+    """Features per second: prepared, written, and both with the making of the values."""
 
-    features: float
-    labels: float
+    prepared: float
+    written: float
     all: float
 
 
@@ -47,23 +46,22 @@ def label(n: int) -> str:
 
 
 def fill(store: Store, count: int) -> Filled:
-    seconds = [0.0, 0.0, 0.0]
+    prepared = written = 0.0
+    began = time.perf_counter()
     for first in range(0, count, WIDTH):
         width = min(WIDTH, count - first)
-        sae = f"{first:064x}"
-        began = time.perf_counter()
-        rows = PreparedRows(FeatureRow(latent=n, density=0.01, max_activation=3.0) for n in range(width))
+        rows = [FeatureRow(latent=n, density=0.01, max_activation=3.0) for n in range(width)]
+        labels = {n: (Labeled(label=label(first + n), score=0.9), BY_HAND) for n in range(width)}
+        manifest = build_manifest(f"sae-{first}", f"{first:064x}", d_sae=width)
+        start = time.perf_counter()
+        new = NewFeatures(FeatureSet(manifest, Path("/nowhere"), rows, labels, {}))
+        prepared += time.perf_counter() - start
+        start = time.perf_counter()
         with store.write() as writer:
-            writer.put_artifact(build_manifest(f"sae-{first}", sae, d_sae=width), "/nowhere")
-            start = time.perf_counter()
-            ids = writer.put_features(sae, rows)
-            seconds[0] += time.perf_counter() - start
-            labels = {id: (Labeled(label=label(first + n), score=0.9), BY_HAND) for n, id in enumerate(ids)}
-            start = time.perf_counter()
-            writer.put_labels(labels)
-            seconds[1] += time.perf_counter() - start
-        seconds[2] += time.perf_counter() - began
-    return Filled(*(count / each for each in seconds))
+            writer.put_artifact(manifest, "/nowhere")
+            writer.add_features(new)
+        written += time.perf_counter() - start
+    return Filled(*(count / each for each in (prepared, written, time.perf_counter() - began)))
 
 
 def resolving(store: Store, count: int, rounds: int) -> tuple[float, float]:
@@ -118,7 +116,9 @@ def main() -> None:
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     print(f"{len(os.sched_getaffinity(0))} cores of {processor()}; SQLite {sqlite3.sqlite_version}, PostgreSQL 18")
-    print("database    features  features/s  labels/s  all/s  32 names: median ms  99 % ms  MiB on disk  peak MiB here")
+    print(
+        "database    features  prepared/s  written/s  all/s  32 names: median ms  99 % ms  MiB on disk  peak MiB here"
+    )
     with databases(options.only) as found:
         for kind, locations in found.items():
             for count in options.features:
@@ -128,7 +128,7 @@ def main() -> None:
                     median, most = resolving(store, count, options.rounds)
                     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
                     print(
-                        f"{kind:<10} {count:9,} {rates.features:11,.0f} {rates.labels:9,.0f} {rates.all:6,.0f} "
+                        f"{kind:<10} {count:9,} {rates.prepared:11,.0f} {rates.written:10,.0f} {rates.all:6,.0f} "
                         f"{median:20.2f} {most:8.2f} {size(store):12,.0f} {peak:14,.0f}"
                     )
         for kind, locations in found.items():

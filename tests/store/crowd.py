@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 from featurehub.errors import StoreBusy
+from featurehub.features import Feature
 from featurehub.store import Calibration, Labeled, Reader, Store, Writer, open_store
 from tests.store.conftest import PROVENANCE, build_manifest, build_row
 
@@ -45,6 +46,9 @@ def crowd(location: str, writers: int, readers: int, seconds: float) -> Counter[
             each.result()
         with store.read() as reader:
             hold(reader)
+            for each in SAES:
+                for feature in reader.features(each):
+                    numbered(reader, feature)
     return done
 
 
@@ -113,6 +117,11 @@ def hold(reader: Reader, saes: "list[str] | tuple[str, ...]" = SAES) -> None:
         assert len({each.slug for each in features}) == len(features)
         # All calibrations of an SAE are written at once.
         assert len({each.strength is None for each in features}) == 1
-        details = reader.details(features[0].id)
-        assert [each.version for each in details.labels] == list(range(1, len(details.labels) + 1))
-        assert details.labels[-1].outcome == Labeled(label=features[0].label)
+        numbered(reader, features[0])
+
+
+def numbered(reader: Reader, feature: Feature) -> None:
+    """Versions of its label have no gap, and the newest is the one that is shown."""
+    versions = reader.details(feature.id).labels
+    assert [each.version for each in versions] == list(range(1, len(versions) + 1))
+    assert versions[-1].outcome == Labeled(label=feature.label)

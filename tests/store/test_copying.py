@@ -1,7 +1,5 @@
-"""Copies of whole databases, between all kinds of them: everything arrives, or nothing."""
+"""Copies of whole databases, between all kinds of them: everything arrives, or nothing; ``test_kills`` kills them."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,17 +9,6 @@ import pytest
 from featurehub.errors import InvalidInput, StoreError
 from featurehub.store import Store, copy_store, copying, count_rows, open_store
 from tests.store.filled import fill_every_table, report, rows
-
-COPY = """
-import sys, time
-from featurehub.store import copy_store, open_store
-
-def copied(count):
-    print("in the middle", flush=True)
-    time.sleep(60)
-
-copy_store(open_store(sys.argv[1]), open_store(sys.argv[2]), copied)
-"""
 
 
 @pytest.fixture
@@ -88,18 +75,6 @@ def test_rows_that_do_not_arrive_are_missed(source: Store, target: Store, monkey
     with pytest.raises(StoreError, match="of 1 rows of words, 0 arrived"):
         copy_store(source, target, int)
     assert count_rows(target) == 0
-
-
-@pytest.mark.parametrize("location", ["sqlite"], indirect=True)
-def test_one_whose_process_is_killed_leaves_nothing(source: Store, bare: str) -> None:
-    command = [sys.executable, "-c", COPY, source.name, bare]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as copying:
-        assert copying.stdout is not None
-        assert copying.stdout.readline() == "in the middle\n"
-        copying.kill()
-    with closing(open_store(bare)) as target:
-        assert count_rows(target) == 0
-        assert copy_store(source, target, int) == count_rows(source)
 
 
 def test_a_backup_is_one_file(source: Store, tmp_path: Path) -> None:

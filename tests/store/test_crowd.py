@@ -1,7 +1,8 @@
 """Writers and readers that get into each other's way, on each kind of database; a benchmark lets them for longer."""
 
-import subprocess
-import sys
+import os
+import signal
+import time
 from contextlib import closing
 
 import pytest
@@ -9,16 +10,7 @@ import pytest
 from featurehub.errors import StoreBusy
 from featurehub.store import Store, open_store
 from tests.store.crowd import CHANGES, crowd, prepare
-
-HOLD = """
-import sys, time
-from featurehub.store import open_store
-
-with open_store(sys.argv[1]).write() as writer:
-    writer.remove_artifact("a" * 64)
-    print("writing", flush=True)
-    time.sleep(600)
-"""
+from tests.store.killing import forked
 
 
 def test_nobody_fails_and_everybody_sees_whole_states(store: Store, location: str) -> None:
@@ -42,9 +34,18 @@ def test_whoever_writes_waits_and_then_says_what_to_do(store: Store, location: s
 def test_a_killed_writer_leaves_nothing_and_holds_nothing(store: Store, location: str, fill) -> None:
     with store.write() as writer:
         fill(writer, {1: "banking"})
-    with subprocess.Popen([sys.executable, "-c", HOLD, location], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "writing\n"
-        other.kill()
+    store.close()  # no connection goes along into another process
+    told, tell = os.pipe()
+
+    def hold() -> None:
+        with open_store(location).write() as writer:
+            writer.remove_artifact("a" * 64)
+            os.write(tell, b"w")
+            time.sleep(600)
+
+    process = forked(hold)
+    assert os.read(told, 1) == b"w"
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
     with store.write(patience=60) as writer:
         assert writer.reader.resolve("banking").latent == 1
