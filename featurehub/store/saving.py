@@ -48,6 +48,7 @@ def save_feature_set(features: FeatureSet, database: str | Path, patience: float
         writer.put_artifact(features.manifest, features.folder)
         writer.put_features(features.manifest.id, prepared)
         writer.put_words(features.manifest.id, features.words)
+        writer.put_clusters(features.manifest.id, features.clusters)
         put_named(writer, features.manifest.id, features.labels, features.calibrations)
 
 

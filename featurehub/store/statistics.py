@@ -22,7 +22,7 @@ __all__ = ["PreparedRows", "better_founded", "id_of", "may_replace", "save_calib
 Row = dict[str, Any]
 
 PLAIN = ("latent", "density", "max_activation")
-AS_JSON = ("quantiles", "contexts", "top_tokens", "bottom_tokens", "neighbors")
+AS_JSON = ("quantiles", "contexts", "top_tokens", "bottom_tokens", "neighbors", "histogram", "coactive")
 COLUMNS = (*PLAIN, *AS_JSON)
 
 KNOWN = statement("SELECT id, slug FROM features WHERE artifact_id = :artifact")
