@@ -8,7 +8,17 @@ from api.deployment import CurrentDeployment
 from api.states import judge_of, with_states
 from featurehub.features import Feature, State
 from featurehub.settings import Frozen
-from featurehub.store import Calibration, Context, LabelVersion, SearchFilter, TokenLogit
+from featurehub.store import (
+    Calibration,
+    Cluster,
+    CoActive,
+    Context,
+    Histogram,
+    LabelVersion,
+    PastVerdict,
+    SearchFilter,
+    TokenLogit,
+)
 
 __all__ = ["FeatureCard", "FeaturePage", "router"]
 
@@ -56,7 +66,12 @@ class FeatureCard(Feature):
         bottom_tokens: The tokens whose logits its decoder row lowers most, strongest first.
         neighbors: The latents of the same SAE with the most similar decoder rows (cosine), closest first.
         calibration: How its strength was found; None where it was never calibrated.
-        labels: All versions of its label, oldest first.
+        labels: The versions of its label, oldest first; at most the newest 100.
+        histogram: How often it is how active; None where that is not known.
+        coactive: The latents of the same SAE that are active on the same tokens (Jaccard's index), most so first.
+        cluster: The latents that it belongs together with, under a name of their own; None where there is none.
+        others: Labels of the latents in ``neighbors``, ``coactive`` and ``cluster``, by latent; "" for one without.
+        drift: What drift reports found of it, newest first; at most 20.
     """
 
     object: Literal["feature"] = "feature"
@@ -67,6 +82,11 @@ class FeatureCard(Feature):
     neighbors: tuple[int, ...]
     calibration: Calibration | None
     labels: tuple[LabelVersion, ...]
+    histogram: Histogram | None
+    coactive: tuple[CoActive, ...]
+    cluster: Cluster | None
+    others: dict[int, str]
+    drift: tuple[PastVerdict, ...]
 
 
 @router.get("")

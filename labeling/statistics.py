@@ -1,12 +1,17 @@
-"""The rows that a feature's page shows: densities, quantiles, strongest contexts, what it writes, its neighbours."""
+"""The rows that a feature's page shows: how often and how strongly it fires and where, what it writes, and its like."""
 
+import os
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from tempfile import TemporaryFile
 from typing import NamedTuple, overload
+from weakref import finalize
 
 import numpy as np
 from scipy.sparse import csc_matrix
 
-from featurehub.records import Context, FeatureRow
+from featurehub.records import Context, FeatureRow, Histogram
+from labeling.coactivity import CoActivity
 from labeling.corpus import Corpus
 from labeling.logit_lens import Projection
 
@@ -24,34 +29,49 @@ class StatisticsConfig(NamedTuple):
         contexts: Stretches of text per latent, at most one of each document.
         radius: Tokens on either side of the peak.
         neighbors: Latents with similar decoder rows.
+        coactive: Latents that fire on the same tokens.
+        bins: Parts of the histogram.
     """
 
     contexts: int = 5
     radius: int = 12
     neighbors: int = 5
+    coactive: int = 5
+    bins: int = 20
 
 
 class PackedRows(Sequence[FeatureRow]):
-    """Rows, each as the bytes of its JSON: as values, those of 65,536 latents take more than 2 GB.
+    """Rows on disk, each as its JSON: as values, those of 65,536 latents take more than 2 GB.
+
+    The file has no name, so that nothing is left of it however the process ends. It lies where temporary files do
+    (``TMPDIR``), and takes about 4 KB per latent.
 
     Args:
         rows: The rows; they are taken one by one.
     """
 
     def __init__(self, rows: Iterable[FeatureRow]) -> None:
-        self._packed = [row.model_dump_json().encode() for row in rows]
+        self._file = TemporaryFile()  # noqa: SIM115 (it is open as long as these rows are used)
+        finalize(self, self._file.close)
+        self._ends = array("q", [0])
+        for row in rows:
+            self._ends.append(self._ends[-1] + self._file.write(row.model_dump_json().encode()))
+        self._file.flush()
 
     def __len__(self) -> int:
-        return len(self._packed)
+        return len(self._ends) - 1
 
     @overload
     def __getitem__(self, index: int) -> FeatureRow: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[FeatureRow]: ...
     def __getitem__(self, index: int | slice) -> FeatureRow | Sequence[FeatureRow]:
-        if isinstance(index, slice):
-            return [FeatureRow.model_validate_json(each) for each in self._packed[index]]
-        return FeatureRow.model_validate_json(self._packed[index])
+        at = range(len(self))[index]
+        return [self._read(each) for each in at] if isinstance(at, range) else self._read(at)
+
+    def _read(self, at: int) -> FeatureRow:
+        start, end = self._ends[at], self._ends[at + 1]
+        return FeatureRow.model_validate_json(os.pread(self._file.fileno(), end - start, start))
 
 
 def feature_rows(
@@ -72,6 +92,7 @@ def feature_rows(
     """
     firings = list(firings_of(corpus))
     live = np.array([latent for latent, *_ in firings], dtype=np.intp)
+    coactivity = CoActivity(corpus.matrix, tokens)
     for (latent, values, rows), neighbors in zip(firings, nearest(W_dec, live, config.neighbors), strict=True):
         yield FeatureRow(
             latent=latent,
@@ -82,7 +103,16 @@ def feature_rows(
             top_tokens=projection.top[latent] if projection else (),
             bottom_tokens=projection.bottom[latent] if projection else (),
             neighbors=neighbors,
+            histogram=histogram_of(values, config.bins),
+            coactive=coactivity.of(latent, rows, config.coactive),
         )
+
+
+def histogram_of(values: np.ndarray, bins: int) -> Histogram:
+    """Positive activations, counted in equal parts from 0 to the largest."""
+    high = float(values.max())
+    counts, _ = np.histogram(values.astype(np.float64), bins, (0.0, high))
+    return Histogram(low=0.0, high=high, counts=tuple(counts.tolist()))
 
 
 def contexts_of(corpus: Corpus, config: StatisticsConfig) -> dict[int, tuple[Context, ...]]:

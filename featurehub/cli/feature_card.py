@@ -1,6 +1,7 @@
 """`featurehub features show`: everything that is known of one feature."""
 
 from contextlib import closing
+from math import ceil, log1p
 from typing import Annotated
 
 import typer
@@ -9,9 +10,18 @@ from rich.text import Text
 from featurehub.cli.colors import colored, shaded
 from featurehub.cli.options import Database, database_path
 from featurehub.cli.registry.card import Lines, section
-from featurehub.records import Calibration, Context, FeatureDetails, Labeled, LabelVersion, Scope, TokenLogit
+from featurehub.records import (
+    Calibration,
+    Context,
+    FeatureDetails,
+    Histogram,
+    Labeled,
+    LabelVersion,
+    PastVerdict,
+    Scope,
+    TokenLogit,
+)
 from featurehub.store import Reader, open_store
-from featurehub.verdicts import DriftReport
 
 __all__ = ["show_feature"]
 
@@ -19,6 +29,9 @@ CONTEXTS, AROUND = 8, 12
 """Contexts that are shown, and tokens of each before and after its strongest one."""
 BAR = 20
 """Characters of the longest bar."""
+MEMBERS = 12
+"""Features of a cluster that are shown."""
+HEIGHTS = " ▁▂▃▄▅▆▇█"
 UNKNOWN = "–"
 
 
@@ -41,9 +54,11 @@ def show(reader: Reader, details: FeatureDetails) -> None:
     section("contexts", (context_line(each, feature.max_activation) for each in details.contexts[:CONTEXTS]))
     section("writes", writes_of(details))
     section("steers", steers_of(details.calibration))
-    section("similar features", similar_to(reader, details))
+    section("similar features", similar_to(details))
+    section("fire on the same tokens", coactive_with(details))
+    section(f"cluster {cluster_name(details)}".rstrip(), members_of(details))
     section("labels", (version_line(each) for each in reversed(details.labels)))
-    section("drift", drift_of(reader.reports(feature.artifact), feature.latent))
+    section("drift", (verdict_line(each) for each in details.drift))
 
 
 def identity_of(reader: Reader, details: FeatureDetails) -> Lines:
@@ -64,6 +79,8 @@ def activity_of(details: FeatureDetails) -> Lines:
         for quantile, value in details.quantiles.items():
             yield f"quantile {quantile}", f"{value:.4g} {bar(value / feature.max_activation)}"
         yield "largest", f"{feature.max_activation:.4g} {bar(1.0)}"
+    if details.histogram is not None:
+        yield "histogram", f"{columns(details.histogram)} (from {details.histogram.low:.4g}; heights are logarithms)"
 
 
 def context_line(context: Context, largest: float) -> tuple[str, Text]:
@@ -103,12 +120,36 @@ def steers_of(calibration: Calibration | None) -> Lines:
         yield f"dose {each.dose:.2f}", f"shown {each.success:.2f} {bar(each.success)} coherent {each.coherence:.2f}"
 
 
-def similar_to(reader: Reader, details: FeatureDetails) -> Lines:
+def similar_to(details: FeatureDetails) -> Lines:
     """The features whose decoder rows are most similar, in that order."""
-    known = {each.latent: each for each in reader.latents(details.feature.artifact, details.neighbors)}
     for latent in details.neighbors:
-        if latent in known:
-            yield str(latent), known[latent].label or "(no label)"
+        if latent in details.others:
+            yield str(latent), named(latent, details)
+
+
+def coactive_with(details: FeatureDetails) -> Lines:
+    """The features that fire on the same tokens, with the share of tokens on which both do."""
+    for each in details.coactive:
+        if each.latent in details.others:
+            yield str(each.latent), f"{each.jaccard:.2f} {named(each.latent, details)}"
+
+
+def cluster_name(details: FeatureDetails) -> str:
+    return "" if details.cluster is None else details.cluster.name
+
+
+def members_of(details: FeatureDetails) -> Lines:
+    """The other features of its cluster."""
+    latents = () if details.cluster is None else details.cluster.latents
+    others = [each for each in latents if each in details.others and each != details.feature.latent]
+    for latent in others[:MEMBERS]:
+        yield str(latent), named(latent, details)
+    if len(others) > MEMBERS:
+        yield "…", f"{len(others) - MEMBERS} more"
+
+
+def named(latent: int, details: FeatureDetails) -> str:
+    return details.others[latent] or "(no label)"
 
 
 def version_line(version: LabelVersion) -> tuple[str, str]:
@@ -118,13 +159,19 @@ def version_line(version: LabelVersion) -> tuple[str, str]:
     return f"{version.version}", f"{named}, by {provenance.author} with {source}, {version.created[:16]}"
 
 
-def drift_of(reports: list[DriftReport], latent: int) -> Lines:
-    """What each drift report found of the feature, the latest first."""
-    for report in reports:
-        for verdict in report.features:
-            if verdict.latent == latent:
-                states = Text.assemble("reads ", colored(verdict.reads), ", steers ", colored(verdict.steers))
-                yield report.created[:16], states + f" on {report.model}: {verdict.reason}"
+def verdict_line(verdict: PastVerdict) -> tuple[str, Text]:
+    if verdict.reads is None or verdict.steers is None:
+        states = Text.assemble("all features ", colored(verdict.state))
+    else:
+        states = Text.assemble("reads ", colored(verdict.reads), ", steers ", colored(verdict.steers))
+    return verdict.created[:16], states + f" on {verdict.model}: {verdict.reason}"
+
+
+def columns(histogram: Histogram) -> str:
+    """A column for each part, as high as the logarithm of its count; the smallest for a single token."""
+    most = log1p(max(histogram.counts))
+    heights = (ceil(log1p(count) / most * (len(HEIGHTS) - 1)) if count else 0 for count in histogram.counts)
+    return "".join(HEIGHTS[each] for each in heights)
 
 
 def bar(share: float) -> str:

@@ -2,19 +2,24 @@
 
 from featurehub.records.artifacts import Evaluation, RegisteredArtifact, ReportHead, Scope
 from featurehub.records.calibration import Calibration, Trial
+from featurehub.records.clusters import Cluster
 from featurehub.records.labels import Labeled, LabelVersion, Outcome, Provenance, Unlabeled
-from featurehub.records.pages import FeatureDetails, SearchFilter, SearchPage
-from featurehub.records.statistics import Context, FeatureRow, TokenLogit
+from featurehub.records.pages import FeatureDetails, PastVerdict, SearchFilter, SearchPage
+from featurehub.records.statistics import CoActive, Context, FeatureRow, Histogram, TokenLogit
 
 __all__ = [
     "Calibration",
+    "Cluster",
+    "CoActive",
     "Context",
     "Evaluation",
     "FeatureDetails",
     "FeatureRow",
+    "Histogram",
     "LabelVersion",
     "Labeled",
     "Outcome",
+    "PastVerdict",
     "Provenance",
     "RegisteredArtifact",
     "ReportHead",

@@ -4,11 +4,34 @@ from pydantic import Field
 
 from featurehub.features import Feature, State
 from featurehub.records.calibration import Calibration
+from featurehub.records.clusters import Cluster
 from featurehub.records.labels import LabelVersion
-from featurehub.records.statistics import Context, TokenLogit
+from featurehub.records.statistics import CoActive, Context, Histogram, TokenLogit
 from featurehub.settings import Frozen
 
-__all__ = ["FeatureDetails", "SearchFilter", "SearchPage"]
+__all__ = ["FeatureDetails", "PastVerdict", "SearchFilter", "SearchPage"]
+
+
+class PastVerdict(Frozen):
+    """What one drift report found of a feature.
+
+    Attributes:
+        report: The report's id.
+        model: Name of the model that was checked.
+        created: Time of the check, ISO 8601 in UTC.
+        state: The feature's state by this report.
+        reads: Whether it still fires where its label says; None where the report speaks for all features at once.
+        steers: Whether steering it still has the effect that its label names; None likewise.
+        reason: The rule that decided, in words.
+    """
+
+    report: str
+    model: str
+    created: str
+    state: State
+    reads: State | None
+    steers: State | None
+    reason: str
 
 
 class FeatureDetails(Frozen):
@@ -22,7 +45,12 @@ class FeatureDetails(Frozen):
         bottom_tokens: Tokens that its decoder row suppresses most.
         neighbors: Latents with the most similar decoder rows, most similar first.
         calibration: What weight 1.0 stands for; None where it was never calibrated.
-        labels: All versions of its label, oldest first.
+        labels: The versions of its label, oldest first; of very many, the newest.
+        histogram: Its positive activations; None where they are not known.
+        coactive: Latents that fire on the same tokens, those that do so most first.
+        cluster: The cluster that it belongs to; None where it belongs to none.
+        others: Labels of the features in ``neighbors``, ``coactive`` and ``cluster``, by latent; "" for one without.
+        drift: What drift reports found of it, newest first; of very many, the newest.
     """
 
     feature: Feature
@@ -33,6 +61,11 @@ class FeatureDetails(Frozen):
     neighbors: tuple[int, ...]
     calibration: Calibration | None
     labels: tuple[LabelVersion, ...]
+    histogram: Histogram | None
+    coactive: tuple[CoActive, ...]
+    cluster: Cluster | None
+    others: dict[int, str]
+    drift: tuple[PastVerdict, ...]
 
 
 class SearchFilter(Frozen):

@@ -6,7 +6,10 @@ from pydantic import Field, model_validator
 
 from featurehub.settings import Frozen
 
-__all__ = ["Context", "FeatureRow", "TokenLogit"]
+__all__ = ["CoActive", "Context", "FeatureRow", "Histogram", "TokenLogit"]
+
+BINS = 100
+"""Most parts of a histogram."""
 
 
 class Context(Frozen):
@@ -39,6 +42,38 @@ class TokenLogit(Frozen):
     logit: float
 
 
+class Histogram(Frozen):
+    """How often a latent fires how strongly: its positive activations, counted in equal parts of [low, high].
+
+    Attributes:
+        low: Where the first part begins, >= 0.
+        high: Where the last part ends; that value belongs to it.
+        counts: Tokens in each part, those with the weakest activations first.
+    """
+
+    low: float = Field(ge=0.0)
+    high: float = Field(gt=0.0)
+    counts: tuple[int, ...] = Field(min_length=1, max_length=BINS)
+
+    @property
+    def middles(self) -> tuple[float, ...]:
+        """The middle of each part."""
+        width = (self.high - self.low) / len(self.counts)
+        return tuple(self.low + width * (at + 0.5) for at in range(len(self.counts)))
+
+
+class CoActive(Frozen):
+    """A latent that fires on the same tokens.
+
+    Attributes:
+        latent: Index in the SAE.
+        jaccard: Tokens on which both fire, by those on which either does, in (0, 1].
+    """
+
+    latent: int = Field(ge=0)
+    jaccard: float = Field(gt=0.0, le=1.0)
+
+
 class FeatureRow(Frozen):
     """The statistics of one live latent.
 
@@ -51,6 +86,8 @@ class FeatureRow(Frozen):
         top_tokens: Tokens that its decoder row promotes most.
         bottom_tokens: Tokens that its decoder row suppresses most.
         neighbors: Latents with the most similar decoder rows, most similar first.
+        histogram: Its positive activations; None where they are not known.
+        coactive: Latents that fire on the same tokens (``labeling.coactivity``), those that do so most first.
     """
 
     latent: int = Field(ge=0)
@@ -61,3 +98,5 @@ class FeatureRow(Frozen):
     top_tokens: tuple[TokenLogit, ...] = ()
     bottom_tokens: tuple[TokenLogit, ...] = ()
     neighbors: tuple[int, ...] = ()
+    histogram: Histogram | None = None
+    coactive: tuple[CoActive, ...] = ()

@@ -5,7 +5,8 @@
 2. Labels are written a few at a time, each few in one transaction. A run that is killed loses no more than those that
    were not written yet, and an explainer's answers that were on their way.
 3. A label's head is made unique among those that the SAE has at that moment, so that no name is ever ambiguous.
-4. Once all are labelled, names go to the features that deserve them most, as after a calibration.
+4. Once all are labelled, names go to the features that deserve them most, as after a calibration, and
+   clusters get theirs from them.
 """
 
 import asyncio
@@ -25,13 +26,14 @@ from featurehub.errors import InvalidInput
 from featurehub.names import head_of
 from featurehub.records import Unlabeled
 from featurehub.runs.progress import Progress, Work
-from featurehub.runs.register import candidates_of, merits
+from featurehub.runs.register import candidates_of, labeled, merits
 from featurehub.runs.registered import RegisteredFeatures
 from featurehub.runs.survey import Survey
 from featurehub.settings import Frozen
 from featurehub.store import Store, open_store, put_named
 from labeling.calibration import CalibrationConfig
-from labeling.examiner import LabelScorer, ScoredExplanation
+from labeling.cluster_names import cluster_latents
+from labeling.examiner import LabelScorer, Neighbors, ScoredExplanation
 from labeling.explainer import Explainer
 from labeling.explainers import LlmExplainer, NgramExplainer, ProjectionExplainer
 from labeling.failures import FailureBudget
@@ -188,7 +190,7 @@ def name_features(
         book = LabelBook(store, artifact, survey.median_norm, calibration)
         with progress.work("labelling", len(survey.source.latents), "latents") as work:
             left = asyncio.run(fill(book, config.checked(), survey, work))
-    settle_names(database, artifact)
+    settle_names(database, artifact, survey.source.neighbors)
     if left:
         progress.warn(
             f"{len(left):,} latents have no label yet: the budget for the language model is spent. What was found is "
@@ -289,9 +291,12 @@ def digest(prompt: str) -> bytes:
     return hashlib.sha256(prompt.encode()).digest()
 
 
-def settle_names(database: str, artifact: Artifact) -> None:
+def settle_names(database: str, artifact: Artifact, neighbors: Neighbors) -> None:
     """Step 4."""
     registered = RegisteredFeatures.read(database, artifact)
     labels = registered.labels
     renamed = rename(labels, merits(labels, registered.measured))
     registered.write({}, [new for new, old in zip(renamed, labels, strict=True) if new != old])
+    clusters = cluster_latents(Dictionary.load(artifact.weights).W_dec.numpy(), neighbors, labeled(renamed))
+    with closing(open_store(database)) as store, store.write() as writer:
+        writer.put_clusters(artifact.manifest.id, clusters)

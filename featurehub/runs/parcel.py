@@ -24,7 +24,7 @@ from featurehub.artifacts.files import exclusive, replace_folder
 from featurehub.artifacts.manifest import Manifest
 from featurehub.dictionary import Dictionary
 from featurehub.errors import ArtifactNotFound, CorruptArtifact
-from featurehub.records import Calibration, Context, FeatureRow, Outcome, Provenance
+from featurehub.records import Calibration, Cluster, Context, FeatureRow, Outcome, Provenance
 from featurehub.runs.examples import Examples
 from featurehub.settings import Frozen
 from featurehub.store import FeatureSet, open_store, save_feature_set
@@ -43,6 +43,7 @@ class PackedFeatures(Frozen):
     labels: Mapping[int, tuple[Outcome, Provenance]]
     calibrations: Mapping[int, Calibration]
     words: Mapping[str, tuple[tuple[int, float], ...]]
+    clusters: tuple[Cluster, ...] = ()
 
 
 def pack(sae: Path, database: str, out: Path, examples: Examples | None = None) -> Artifact:

@@ -8,17 +8,18 @@ from featurehub.artifacts.artifact import Artifact
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
 from featurehub.names import base_of
-from featurehub.records import Calibration, FeatureRow, Labeled, Unlabeled
+from featurehub.records import Calibration, Cluster, FeatureRow, Labeled, Unlabeled
 from featurehub.runs.baseline import EvaluatedSae
 from featurehub.runs.progress import Progress
 from featurehub.runs.survey import Survey, survey_features
 from featurehub.store import FeatureSet, save_or_keep
 from labeling.associations import Associations
 from labeling.calibration import CalibrationConfig
+from labeling.cluster_names import cluster_latents
 from labeling.label import LabelConfig, LatentLabel, label_latents
 from labeling.strength import Candidate, default_calibration, usual_dose
 
-__all__ = ["LENIENT", "Description", "candidates_of", "describe", "merits", "register", "register_unnamed"]
+__all__ = ["LENIENT", "Description", "candidates_of", "describe", "labeled", "merits", "register", "register_unnamed"]
 
 LENIENT = LabelConfig(max_unlabeled=1.0)
 """For runs with a budget of time, in which few documents may be read: these end in an SAE with the labels there are."""
@@ -33,6 +34,7 @@ class Description(NamedTuple):
         candidates: The labelled features, as calibration takes them.
         median_norm: Median ‖x‖ of the stream at the SAE's hook point.
         words: The latents that go with each word.
+        clusters: Latents that write alike.
     """
 
     rows: Sequence[FeatureRow]
@@ -40,6 +42,7 @@ class Description(NamedTuple):
     candidates: list[Candidate]
     median_norm: float
     words: Associations
+    clusters: Sequence[Cluster] = ()
 
 
 def describe(
@@ -58,11 +61,18 @@ def describe(
         BudgetExceeded: More latents stay without a label than the configuration allows.
     """
     survey = survey_features(model, engine, sae, progress)
-    corpus, live, projection, tokens, _ = survey.source
+    corpus, live, projection, tokens, neighbors = survey.source
     with progress.work("labelling", sae.dictionary.d_sae, "latents") as work:
         labels = label_latents(corpus, config, live=live, projection=projection, tokens=tokens, progress=work.at)
     warn_of_unlabelled(labels, len(corpus.documents), progress)
-    return Description(survey.rows, labels, candidates_of(sae.dictionary, labels), survey.median_norm, survey.words)
+    found = candidates_of(sae.dictionary, labels)
+    clusters = cluster_latents(sae.dictionary.W_dec.numpy(), neighbors, labeled(labels))
+    return Description(survey.rows, labels, found, survey.median_norm, survey.words, clusters)
+
+
+def labeled(labels: Sequence[LatentLabel]) -> dict[int, Labeled]:
+    """The labels that were found, by latent."""
+    return {each.latent: each.outcome for each in labels if isinstance(each.outcome, Labeled)}
 
 
 def warn_of_unlabelled(labels: Sequence[LatentLabel], documents: int, progress: Progress) -> None:
@@ -101,7 +111,8 @@ def register(
     strengths = {f.latent: default_calibration(f, dose, norm, calibration) for f in described.candidates}
     labels = {label.latent: (label.outcome, label.provenance) for label in described.labels}
     folder = artifact.folder.resolve()
-    write(FeatureSet(artifact.manifest, folder, described.rows, labels, strengths, described.words), database, progress)
+    rows, words, clusters = described.rows, described.words, described.clusters
+    write(FeatureSet(artifact.manifest, folder, rows, labels, strengths, words, clusters), database, progress)
 
 
 def register_unnamed(artifact: Artifact, survey: Survey, database: str, progress: Progress) -> None:

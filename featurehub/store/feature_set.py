@@ -9,7 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from featurehub.artifacts.manifest import Manifest
-from featurehub.records import Calibration, FeatureRow, Outcome, Provenance, RegisteredArtifact
+from featurehub.records import Calibration, Cluster, FeatureRow, Outcome, Provenance, RegisteredArtifact
+from featurehub.store.clusters import clusters_of
 from featurehub.store.rows import label_of, row_of
 from featurehub.store.schema import FeatureRecord
 from featurehub.store.words import words_of
@@ -27,6 +28,7 @@ class FeatureSet(NamedTuple):
         labels: By latent: the label, or why there is none, and where that comes from.
         calibrations: By latent.
         words: By word, the latents that go with it and how much, best first; search finds features by them.
+        clusters: Latents that belong together.
     """
 
     manifest: Manifest
@@ -35,6 +37,7 @@ class FeatureSet(NamedTuple):
     labels: Mapping[int, tuple[Outcome, Provenance]]
     calibrations: Mapping[int, Calibration]
     words: Mapping[str, Sequence[tuple[int, float]]] = MappingProxyType({})
+    clusters: Sequence[Cluster] = ()
 
 
 def read_feature_set(session: Session, artifact: RegisteredArtifact) -> FeatureSet:
@@ -51,4 +54,5 @@ def read_feature_set(session: Session, artifact: RegisteredArtifact) -> FeatureS
             each.latent: Calibration.model_validate(each.calibration) for each in records if each.calibration
         },
         words=words_of(session, artifact.id),
+        clusters=clusters_of(session, artifact.id),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from featurehub.errors import FeatureNotFound
 from featurehub.features import Feature
@@ -21,6 +21,7 @@ from featurehub.store.directory import Directory, load_directory
 from featurehub.store.drift import Judged, load_heads, load_reports, load_states
 from featurehub.store.embeddings import EmbeddedBy, EmbeddingKind, Unembedded, embedders_of, load_unembedded
 from featurehub.store.evaluations import load_evaluations
+from featurehub.store.feature_page import load_details
 from featurehub.store.feature_set import FeatureSet, read_feature_set
 from featurehub.store.labels import load_attempts
 from featurehub.store.lookup import closest_names, find_features, saes_of
@@ -29,7 +30,7 @@ from featurehub.store.nearest import EVERY, check_embedders
 from featurehub.store.only import in_layers
 from featurehub.store.pages import Judge, search
 from featurehub.store.registry import default_of, heir_of, owned_artifact
-from featurehub.store.rows import details_of, features_of, load_features
+from featurehub.store.rows import features_of, load_features
 from featurehub.store.schema import FeatureRecord
 from featurehub.store.statistics import id_of
 from featurehub.verdicts import DriftReport
@@ -153,11 +154,7 @@ class Reader:
         Raises:
             FeatureNotFound: No feature has this id.
         """
-        feature = self.feature(feature_id)
-        query = select(FeatureRecord).where(FeatureRecord.id == feature_id).options(selectinload(FeatureRecord.labels))
-        # Statements may have changed what this session has read before.
-        record = self._session.scalars(query.execution_options(populate_existing=True)).one()
-        return details_of(record, feature)
+        return load_details(self._session, feature_id)
 
     def resolve(self, key: str, scope: Scope = EVERYWHERE) -> Feature:
         """The feature that a key of a request means.

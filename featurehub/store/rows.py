@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from featurehub.features import Feature
 from featurehub.names import fold
 from featurehub.records import (
-    Calibration,
+    CoActive,
     Context,
-    FeatureDetails,
     FeatureRow,
+    Histogram,
     Labeled,
     LabelVersion,
     Outcome,
@@ -25,9 +25,9 @@ from featurehub.store.sql import statement
 
 __all__ = [
     "COLUMNS",
+    "FIELDS",
     "NamedFeature",
     "batches",
-    "details_of",
     "features_of",
     "label_of",
     "load_features",
@@ -131,19 +131,6 @@ def row_of(record: FeatureRecord) -> FeatureRow:
         top_tokens=tuple(TokenLogit(**each) for each in record.top_tokens),
         bottom_tokens=tuple(TokenLogit(**each) for each in record.bottom_tokens),
         neighbors=tuple(record.neighbors),
-    )
-
-
-def details_of(record: FeatureRecord, feature: Feature) -> FeatureDetails:
-    """Everything that a feature's page shows, from its row with its labels."""
-    row = row_of(record)
-    return FeatureDetails(
-        feature=feature,
-        quantiles=row.quantiles,
-        contexts=row.contexts,
-        top_tokens=row.top_tokens,
-        bottom_tokens=row.bottom_tokens,
-        neighbors=row.neighbors,
-        calibration=None if record.calibration is None else Calibration.model_validate(record.calibration),
-        labels=tuple(label_of(each) for each in record.labels),
+        histogram=None if record.histogram is None else Histogram.model_validate(record.histogram),
+        coactive=tuple(CoActive(**each) for each in record.coactive),
     )

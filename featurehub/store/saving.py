@@ -53,6 +53,7 @@ def save_feature_set(features: FeatureSet, database: str | Path, patience: float
         else:
             writer.add_features(new)
         writer.put_words(new.artifact, features.words)
+        writer.put_clusters(new.artifact, features.clusters)
 
 
 def put_named(writer: Writer, artifact: str, labels: Labels, calibrations: Mapping[int, Calibration]) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "AliasRecord",
     "ArtifactRecord",
     "Base",
+    "ClusterRecord",
     "EmbedderRecord",
     "EmbeddingRecord",
     "EvaluationRecord",
@@ -112,10 +113,24 @@ class FeatureRecord(Base):
     top_tokens: Mapped[list[Any]]
     bottom_tokens: Mapped[list[Any]]
     neighbors: Mapped[list[Any]]
+    histogram: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    coactive: Mapped[list[Any]] = mapped_column(server_default="[]")
+    cluster: Mapped[int | None]
 
     labels: Mapped[list["LabelRecord"]] = relationship(lazy="raise", order_by="LabelRecord.version", viewonly=True)
 
     __table_args__ = (UniqueConstraint("artifact_id", "latent"), UniqueConstraint("artifact_id", "slug"))
+
+
+class ClusterRecord(Base):
+    """A cluster of an artifact's features, which have its ``number`` as their ``cluster``."""
+
+    __tablename__ = "clusters"
+
+    artifact_id: Mapped[str] = mapped_column(ForeignKey("artifacts.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(Text)
+    latents: Mapped[list[Any]]
 
 
 class LabelRecord(Base):

@@ -33,7 +33,7 @@ __all__ = [
 Row = dict[str, Any]
 
 PLAIN = ("latent", "density", "max_activation")
-AS_JSON = ("quantiles", "contexts", "top_tokens", "bottom_tokens", "neighbors")
+AS_JSON = ("quantiles", "contexts", "top_tokens", "bottom_tokens", "neighbors", "histogram", "coactive")
 COLUMNS = (*PLAIN, *AS_JSON)
 
 KNOWN = statement("SELECT id, slug FROM features WHERE artifact_id = :artifact")

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from featurehub.artifacts.manifest import Manifest
 from featurehub.errors import InvalidInput
 from featurehub.names import fold
-from featurehub.records import Calibration, Evaluation, FeatureRow, Outcome, Provenance
+from featurehub.records import Calibration, Cluster, Evaluation, FeatureRow, Outcome, Provenance
 from featurehub.store.aliases import drop_alias, save_alias
+from featurehub.store.clusters import save_clusters
 from featurehub.store.drift import save_report
 from featurehub.store.embeddings import EmbeddingKind, begin_embedding, save_embeddings
 from featurehub.store.evaluations import save_evaluation
@@ -150,6 +151,19 @@ class Writer:
             ArtifactNotFound: The artifact is not registered.
         """
         save_words(self._session, owned_artifact(self._session, artifact).id, words)
+
+    def put_clusters(self, artifact: str, clusters: Sequence[Cluster]) -> None:
+        """Makes these the clusters of an artifact's features; there are no others any more.
+
+        Args:
+            artifact: Id of the SAE.
+            clusters: No latent is in two of them.
+
+        Raises:
+            ArtifactNotFound: The artifact is not registered.
+            InvalidInput: A latent is in several clusters.
+        """
+        save_clusters(self._session, owned_artifact(self._session, artifact).id, clusters)
 
     def put_label(self, feature: str, outcome: Outcome, provenance: Provenance) -> int:
         """Adds a version to a feature's label: a new label, or the reason why none was found.

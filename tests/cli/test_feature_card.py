@@ -6,10 +6,23 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from featurehub.cli.feature_card import columns
 from featurehub.cli.main import app
 from featurehub.errors import FeatureNotFound
 from featurehub.features import State
-from featurehub.records import Calibration, Context, FeatureRow, Labeled, Provenance, TokenLogit, Trial, Unlabeled
+from featurehub.records import (
+    Calibration,
+    Cluster,
+    CoActive,
+    Context,
+    FeatureRow,
+    Histogram,
+    Labeled,
+    Provenance,
+    TokenLogit,
+    Trial,
+    Unlabeled,
+)
 from featurehub.store import open_store, save_feature_set
 from featurehub.store.feature_set import FeatureSet
 from featurehub.verdicts import DriftReport, FeatureVerdict
@@ -26,6 +39,8 @@ def database(tmp_path: Path) -> str:
         FeatureRow(
             latent=3, density=0.25, max_activation=4.0, quantiles={"0.5": 1.0}, contexts=(LONG, BANK), neighbors=(5, 4),
             top_tokens=(TokenLogit(token=" bank", logit=1.5),), bottom_tokens=(TokenLogit(token="sea", logit=-1.0),),
+            histogram=Histogram(low=0.0, high=4.0, counts=(2000, 40, 0, 1)),
+            coactive=(CoActive(latent=4, jaccard=0.25), CoActive(latent=9, jaccard=0.2)),
         ),
         FeatureRow(latent=4, density=0.5, max_activation=1.0),
         FeatureRow(latent=5, density=0.5, max_activation=1.0),
@@ -38,7 +53,9 @@ def database(tmp_path: Path) -> str:
         method="steered", output_score=0.02,
     )  # fmt: skip
     expected = Calibration(strength=2.0, dose=0.3, method="dose", output_score=0.01, expected_steerability=0.4)
-    save_feature_set(FeatureSet(build_manifest(), tmp_path, rows, labels, {3: steered, 5: expected}), database)
+    clusters = [Cluster(name="finance", latents=(3, 5))]
+    strengths = {3: steered, 5: expected}
+    save_feature_set(FeatureSet(build_manifest(), tmp_path, rows, labels, strengths, clusters=clusters), database)
     verdict = FeatureVerdict(latent=3, label="banking", reads=State.STALE, steers=State.FRESH, reason="F1 fell")
     with closing(open_store(database)) as store, store.write() as writer:
         [three] = writer.reader.latents("demo-l2", [3])
@@ -68,6 +85,7 @@ def test_the_card_shows_all_that_is_known(database: str) -> None:
         "label score 0.9",
         "fires on 25.00% of tokens",
         "quantile 0.5 1 ▇▇▇▇▇",
+        "histogram █▄ ▁ (from 0; heights are logarithms)",
         "2 the bank⏎",
         "raises ' bank' +1.50",
         "lowers 'sea' -1.00",
@@ -82,6 +100,8 @@ def test_the_card_shows_all_that_is_known(database: str) -> None:
     assert around.split()[1:] == [f"w{i}" for i in range(38, 60)], "of a long context, what is around its peak"
     similar = lines[lines.index("similar features") + 1 :]
     assert similar[:2] == ["5 money", "4 (no label)"]
+    together = lines[lines.index("fire on the same tokens") + 1 :]
+    assert together[:3] == ["4 0.25 (no label)", "cluster finance", "5 money"]
     versions = lines[lines.index("labels") + 1 :]
     assert versions[0].startswith("2 none: no words agree, by us with contrastive none, 20")
     assert versions[1].startswith("1 banking: loan (0.9), by us")
@@ -96,6 +116,31 @@ def test_what_was_never_steered_shows_what_is_expected(database: str) -> None:
 def test_what_is_not_known_is_not_shown(database: str) -> None:
     lines = show(database, f"sae:{'a' * 64}/4")
     assert lines[0] == "latent 4, without a label"
-    assert not {"contexts", "writes", "steers", "similar features", "labels", "drift"} & set(lines)
+    assert not {
+        "contexts",
+        "writes",
+        "steers",
+        "similar features",
+        "fire on the same tokens",
+        "cluster",
+        "labels",
+        "drift",
+    } & set(lines)
     with pytest.raises(FeatureNotFound, match="closest names are 'banking"):
         show(database, "bankign")
+
+
+def test_columns_are_the_logarithms_of_counts() -> None:
+    assert columns(Histogram(low=0.0, high=1.0, counts=(1, 0, 7, 63))) == "▂ ▄█"
+    assert columns(Histogram(low=0.0, high=1.0, counts=(10**6, 1))) == "█▁", "a single token is seen"
+
+
+def test_of_a_large_cluster_some_are_shown(tmp_path: Path) -> None:
+    database = str(tmp_path / "features.db")
+    rows = [FeatureRow(latent=latent, density=0.5, max_activation=1.0) for latent in range(20)]
+    clusters = [Cluster(name="", latents=tuple(range(20)))]
+    save_feature_set(FeatureSet(build_manifest(), tmp_path, rows, {}, {}, clusters=clusters), database)
+    lines = show(database, f"sae:{'a' * 64}/4")
+    members = lines[lines.index("cluster") + 1 :]
+    assert members[:5] == [f"{latent} (no label)" for latent in (0, 1, 2, 3, 5)]
+    assert (len(members), members[-1]) == (13, "… 7 more")

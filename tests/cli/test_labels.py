@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from featurehub.cli import progress
 from featurehub.cli.main import app
 from featurehub.errors import ArtifactNotFound, FeaturehubError, InvalidInput
-from featurehub.records import Calibration, Context, FeatureRow, Labeled, Provenance, TokenLogit
+from featurehub.records import Calibration, Context, FeatureRow, Histogram, Labeled, Provenance, TokenLogit
 from featurehub.store import open_store, save_feature_set
 from featurehub.store.feature_set import FeatureSet
 from tests.store.conftest import build_manifest
@@ -64,6 +64,7 @@ def registered(database: str, folder: Path, label: str = "banking: loan") -> Fea
         FeatureRow(
             latent=latent, density=0.25, max_activation=2.5, contexts=(context,),
             top_tokens=(TokenLogit(token="bank", logit=1.5),), bottom_tokens=(TokenLogit(token="sea", logit=-1.0),),
+            histogram=Histogram(low=0.0, high=2.5, counts=(3, 0, 1, 1)),
         )
         for latent in (3, 4)
     ]  # fmt: skip

@@ -44,6 +44,29 @@ def test_numbers_are_those_of_the_matrix(corpus: Corpus, rows: dict[int, Feature
         )
 
 
+def test_histograms_count_every_activation_once(corpus: Corpus, rows: dict[int, FeatureRow]) -> None:
+    dense = corpus.matrix.toarray()
+    for latent, row in rows.items():
+        active = dense[:, latent][dense[:, latent] > 0].astype(np.float64)
+        assert row.histogram is not None
+        low, high, counts = row.histogram.low, row.histogram.high, row.histogram.counts
+        assert (low, high, len(counts)) == (0.0, row.max_activation, CONFIG.bins)
+        parts = np.minimum(np.floor(active / high * len(counts)), len(counts) - 1)
+        assert [int((parts == part).sum()) for part in range(len(counts))] == list(counts)
+        assert row.histogram.middles == pytest.approx(
+            [high * (part + 0.5) / len(counts) for part in range(len(counts))]
+        )
+
+
+def test_what_fires_on_the_same_tokens_is_that_of_the_matrix(corpus: Corpus, rows: dict[int, FeatureRow]) -> None:
+    fires = corpus.matrix.toarray() > 0
+    for latent, row in rows.items():
+        for each in row.coactive:
+            both, either = fires[:, latent] & fires[:, each.latent], fires[:, latent] | fires[:, each.latent]
+            assert each.jaccard == pytest.approx(both.sum() / either.sum())
+            assert each.latent != latent
+
+
 def test_contexts_are_the_strongest_of_different_documents_with_their_activations(
     corpus: Corpus, rows: dict[int, FeatureRow]
 ) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from sqlalchemy import inspect, text
 
 from featurehub.features import State
-from featurehub.store import Calibration, EmbeddingKind, Evaluation, Writer
+from featurehub.store import Calibration, Cluster, EmbeddingKind, Evaluation, Writer
 from featurehub.store.location import database_at
 from featurehub.store.schema import Base
 from featurehub.verdicts import DriftReport, FeatureVerdict
@@ -30,6 +30,7 @@ def fill_every_table(writer: Writer) -> dict[int, str]:
     writer.put_words("a" * 64, {"cheque": [(1, 2.5)]})
     writer.begin_embedding("a" * 64, "fake", 2)
     writer.put_embeddings("a" * 64, "fake", EmbeddingKind.LABEL, {ids[2]: "pirate"}, np.ones((1, 2), np.float32))
+    writer.put_clusters("a" * 64, [Cluster(name="money", latents=(1, 3))])
     writer.put_calibration(ids[1], Calibration(strength=1.0, dose=0.3))
     writer.put_report(report("r1"))
     writer.put_evaluation(

@@ -10,7 +10,7 @@ from typing import Any
 
 from featurehub.artifacts.files import replace_folder
 from featurehub.errors import InvalidInput
-from featurehub.records import Labeled
+from featurehub.records import Histogram, Labeled
 from featurehub.runs.neuronpedia.rows import FOLDERS
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.store import FeatureSet, open_store
@@ -76,8 +76,18 @@ def statistics(features: FeatureSet) -> Iterator[dict[str, Any]]:
             **identity(features, row.latent), "maxActApprox": row.max_activation, "frac_nonzero": row.density,
             "pos_str": [each.token for each in row.top_tokens], "pos_values": [each.logit for each in row.top_tokens],
             "neg_str": [each.token for each in row.bottom_tokens],
-            "neg_values": [each.logit for each in row.bottom_tokens],
+            "neg_values": [each.logit for each in row.bottom_tokens], **bars(row.histogram),
         }  # fmt: skip
+
+
+def bars(histogram: Histogram | None) -> dict[str, Any]:
+    """A histogram as Neuronpedia has it: the middle and the height of each bar."""
+    if histogram is None:
+        return {}
+    return {
+        "freq_hist_data_bar_values": list(histogram.middles),
+        "freq_hist_data_bar_heights": list(histogram.counts),
+    }
 
 
 def contexts(features: FeatureSet) -> Iterator[dict[str, Any]]:

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pydantic import Field
 
 from featurehub.artifacts.manifest import HookPoint, Manifest, ModelIdentity, Site
-from featurehub.records import Context, FeatureRow, Labeled, Outcome, Provenance, TokenLogit
+from featurehub.records import Context, FeatureRow, Histogram, Labeled, Outcome, Provenance, TokenLogit
 from featurehub.settings import Frozen
 
 __all__ = ["FOLDERS", "ContextRow", "Export", "LabelRow", "SourceRow", "StatisticsRow"]
 
 LABEL_CHARS = 2_000
-CONTEXTS = 20
-"""Contexts of a feature that are kept, strongest first."""
+BINS, CONTEXTS = 100, 20
+"""Bars of the longest histogram, and contexts of a feature, strongest first, that are kept."""
 SITES = {"res": Site.RESID_POST, "mlp": Site.MLP_OUT, "att": Site.ATTN_OUT}
 FOLDERS = ("explanations", "features", "activations")
 AUTHOR = "neuronpedia"
@@ -53,6 +53,18 @@ class StatisticsRow(SourceRow):
     pos_values: tuple[float, ...] = ()
     neg_str: tuple[str, ...] = ()
     neg_values: tuple[float, ...] = ()
+    middles: tuple[float, ...] = Field(default=(), alias="freq_hist_data_bar_values")
+    heights: tuple[float, ...] = Field(default=(), alias="freq_hist_data_bar_heights")
+
+    @property
+    def histogram(self) -> Histogram | None:
+        """The histogram as ours; None where there is none of two to ``BINS`` bars."""
+        bars = len(self.middles)
+        if bars != len(self.heights) or not 2 <= bars <= BINS:
+            return None
+        half = (self.middles[-1] - self.middles[0]) / (bars - 1) / 2
+        low, high = max(0.0, self.middles[0] - half), self.middles[-1] + half
+        return Histogram(low=low, high=high, counts=tuple(map(round, self.heights))) if high > low else None
 
 
 class ContextRow(SourceRow):
@@ -123,6 +135,7 @@ class Export:
             contexts=tuple(contexts),
             top_tokens=token_logits(known.pos_str, known.pos_values),
             bottom_tokens=token_logits(known.neg_str, known.neg_values),
+            histogram=known.histogram,
         )
 
     def manifest(self) -> Manifest:
