@@ -3,13 +3,14 @@
 Owns the routes, what a request may ask, and how errors look on the wire. Reading order:
 
     request   featurehub's keys of a request body, checked; ``model`` is what the server runs
-    plan      names -> what the engine runs; ``names`` resolves them, ``notice`` warns of those that are not fresh
+    plan      names -> what the engine runs; ``names`` resolves them, ``members`` puts features in place of groups,
+              ``notice`` warns of those that are not fresh
     choices   how many answers a request asks for, and what cannot be asked of several at once
     chat      a steered completion around vLLM's own route
     report    whether the steering really ran
     answer    the ``featurehub`` object; ``stream`` puts it into the last chunk, ``encoding`` into JSON
-    features, saes, health   the registry's routes; ``states`` tells what is fresh
-    inspect   what features do in a chat that is there already; ``reading`` lets the engine read it
+    features, groups, saes, health   the registry's routes; ``states`` tells what is fresh
+    inspect, contrast   what features do in chats that are there already; ``reading`` lets the engine read them
     errors    one table from error class to status
     exchange  other SAEs on a server that runs; ``users`` knows which SAEs the requests that run use
     budget    refuses optional work while steering costs more than it may; ``overhead`` watches what it costs

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from api.deployment import CurrentDeployment
 from api.states import judge_of, with_states
 from featurehub.features import Feature, State
+from featurehub.groups import FeatureGroup
 from featurehub.settings import Frozen
 from featurehub.store import (
     Calibration,
@@ -46,6 +47,7 @@ class FeaturePage(Frozen):
         has_more: Whether another page follows.
         by_meaning: Whether the search went by meaning too, and not by words alone: it does where the SAEs were embedded
             (`featurehub features embed`).
+        groups: On the first page of a search, the groups whose name or description has its words, best first.
     """
 
     object: Literal["list"] = "list"
@@ -53,6 +55,7 @@ class FeaturePage(Frozen):
     next: str | None
     has_more: bool
     by_meaning: bool = False
+    groups: tuple[FeatureGroup, ...] = ()
 
 
 class FeatureCard(Feature):
@@ -115,7 +118,9 @@ def search(
         judge = judge_of(reader, deployment.served)
         page = reader.search(q, scope, limit, after, only, vector=vector, judge=judge, explain=explain)
         data = with_states(reader, page.features, deployment.served)
-    return FeaturePage(data=data, next=page.next, has_more=page.next is not None, by_meaning=page.by_meaning)
+        groups = reader.groups.find(q, scope)[:limit] if after is None else ()
+    more = page.next is not None
+    return FeaturePage(data=data, next=page.next, has_more=more, by_meaning=page.by_meaning, groups=groups)
 
 
 # Names may have slashes, so this route takes every path that is left. Routes below a feature, such as

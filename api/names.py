@@ -1,4 +1,4 @@
-"""What the names of a request mean: features of the served SAEs, each with its state on the loaded model."""
+"""What the names of a request mean: features and groups of the served SAEs, with states on the loaded model."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -8,51 +8,80 @@ from api.request import SteeringRequest
 from api.states import states_of
 from featurehub.errors import AmbiguousFeature, ArtifactNotFound, InvalidEdit, NotFound
 from featurehub.features import Feature
+from featurehub.groups import FeatureGroup, ResolvedGroup
 from featurehub.store import Reader
 
-__all__ = ["ResolvedFeature", "refuse_repeated", "resolve", "resolve_sae"]
+__all__ = ["ResolvedFeature", "ResolvedNames", "refuse_repeated", "resolve", "resolve_sae"]
 
 
 class ResolvedFeature(NamedTuple):
-    """What a name in a request means.
+    """What a name in a request means, or a member of what it means.
 
     Attributes:
         feature: The feature, with its state on the loaded model.
         report: Id of the drift report that set the state; None where none did.
         param: The key of the body in which the name stands.
+        called: What messages call the feature.
     """
 
     feature: Feature
     report: str | None
     param: str
+    called: str
 
 
-def resolve(asked: SteeringRequest, reader: Reader, served: ServedModel) -> dict[str, ResolvedFeature]:
-    """The feature of every name, with its state. Raises FeatureNotFound, AmbiguousFeature and ArtifactNotFound."""
+class ResolvedNames(NamedTuple):
+    """What the names of a request mean.
+
+    Attributes:
+        features: By name; those of groups by their ids.
+        groups: By name.
+    """
+
+    features: Mapping[str, ResolvedFeature]
+    groups: Mapping[str, FeatureGroup]
+
+
+def resolve(asked: SteeringRequest, reader: Reader, served: ServedModel) -> ResolvedNames:
+    """What every name means. Raises FeatureNotFound, AmbiguousFeature and ArtifactNotFound."""
     params = asked.keys
     try:
-        features = reader.resolve_many(params, served.scope)
+        named = reader.resolve_named(params, served.scope)
     except (NotFound, AmbiguousFeature) as error:
         error.param = params.get(error.param or "", error.param)
         raise
-    states = states_of(reader, features.values(), served)
-    found = {}
-    for name, feature in features.items():
-        state, report = states[feature.id]
-        found[name] = ResolvedFeature(feature.model_copy(update={"state": state}), report, params[name])
-    return found
+    found: dict[str, tuple[Feature, str, str]] = {}
+    for name, each in named.items():
+        if isinstance(each, ResolvedGroup):
+            found |= {
+                one.id: (one, params[name], f"{one.label or one.id!r} of the group {name!r}") for one in each.features
+            }
+    found |= {name: (each, params[name], repr(name)) for name, each in named.items() if isinstance(each, Feature)}
+    states = states_of(reader, (feature for feature, _, _ in found.values()), served)
+    features = {
+        name: ResolvedFeature(_in_state(feature, states), states[feature.id][1], param, called)
+        for name, (feature, param, called) in found.items()
+    }
+    return ResolvedNames(
+        features, {name: each.group for name, each in named.items() if isinstance(each, ResolvedGroup)}
+    )
+
+
+def _in_state(feature: Feature, states: Mapping[str, tuple[object, object]]) -> Feature:
+    return feature.model_copy(update={"state": states[feature.id][0]})
 
 
 def refuse_repeated(edits: Iterable[str], features: Mapping[str, ResolvedFeature]) -> None:
-    """Raises InvalidEdit where two names of edits mean one feature."""
-    taken: dict[str, str] = {}
+    """Raises InvalidEdit where two edits are of one feature."""
+    taken: dict[str, ResolvedFeature] = {}
     for name in edits:
-        id = features[name].feature.id
+        found = features[name]
+        id = found.feature.id
         if id in taken:
             raise InvalidEdit(
-                f"{name!r} and {taken[id]!r} are the same feature ({id}); send it once", param=f"features.{name}"
+                f"{found.called} and {taken[id].called} are the same feature ({id}); send it once", param=found.param
             )
-        taken[id] = name
+        taken[id] = found
 
 
 def resolve_sae(name: str, param: str, reader: Reader, served: ServedModel) -> str:

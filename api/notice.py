@@ -10,7 +10,7 @@ from api.model import ServedModel
 from api.names import ResolvedFeature
 from api.states import ServedSae, with_states
 from featurehub.errors import StaleFeature
-from featurehub.features import Edit, Feature, Mode, OnStale, State
+from featurehub.features import Edit, Mode, OnStale, State
 from featurehub.settings import Frozen, Limits
 from featurehub.store import Reader
 
@@ -39,32 +39,31 @@ def judge(
     features: Mapping[str, ResolvedFeature], on_stale: OnStale, reader: Reader, served: ServedModel
 ) -> tuple[Notice, ...]:
     """Warnings about all features that are not fresh. Raises StaleFeature."""
-    for name, found in features.items():
+    for found in features.values():
         if found.feature.state is State.STALE and on_stale is OnStale.REFUSE:
-            raise refusal(name, found, reader, served)
-    flagged = ((name, found) for name, found in features.items() if found.feature.state is not State.FRESH)
-    return tuple(notice(name, found, served) for name, found in flagged)
+            raise refusal(found, reader, served)
+    flagged = (found for found in features.values() if found.feature.state is not State.FRESH)
+    return tuple(notice(found, served) for found in flagged)
 
 
-def notice(name: str, found: ResolvedFeature, served: ServedModel) -> Notice:
+def notice(found: ResolvedFeature, served: ServedModel) -> Notice:
     feature, report = found.feature, f" (drift report {found.report})" if found.report else ""
-    message = f"{name!r} {saying(feature.state, served)}{report}"
+    message = f"{found.called} {saying(feature.state, served)}{report}"
     return Notice(code=f"feature_{feature.state}", message=message, feature=feature.id)
 
 
 def judge_edits(edits: Mapping[str, Edit], features: Mapping[str, ResolvedFeature]) -> tuple[Notice, ...]:
     """Warnings about the nudges whose weight is one of a strength that was never tried."""
-    nudges = [(name, edit) for name, edit in edits.items() if edit.mode is Mode.NUDGE and edit.weight]
-    tried = ((name, edit, features[name].feature) for name, edit in nudges)
-    return tuple(never_calibrated(name, edit, feature) for name, edit, feature in tried if feature.never_steered)
+    nudges = [(edit, features[name]) for name, edit in edits.items() if edit.mode is Mode.NUDGE and edit.weight]
+    return tuple(never_calibrated(edit, found) for edit, found in nudges if found.feature.never_steered)
 
 
-def never_calibrated(name: str, edit: Edit, feature: Feature) -> Notice:
+def never_calibrated(edit: Edit, found: ResolvedFeature) -> Notice:
     message = (
-        f"{name!r} was never calibrated: weight {edit.weight or 0.0:g} is a share of the model's usual dose, with "
-        "which nobody has steered it yet; `featurehub calibrate SAE MODEL --feature NAME` finds its own"
+        f"{found.called} was never calibrated: weight {edit.weight or 0.0:g} is a share of the model's usual dose, "
+        "with which nobody has steered it yet; `featurehub calibrate SAE MODEL --feature NAME` finds its own"
     )
-    return Notice(code="feature_uncalibrated", message=message, feature=feature.id)
+    return Notice(code="feature_uncalibrated", message=message, feature=found.feature.id)
 
 
 def judge_readings(saes: Iterable[ServedSae], served: ServedModel) -> tuple[Notice, ...]:
@@ -98,14 +97,14 @@ def unchecked(served: ServedModel) -> str:
     return "was not checked on the loaded model; run `featurehub drift check`"
 
 
-def refusal(name: str, found: ResolvedFeature, reader: Reader, served: ServedModel) -> StaleFeature:
+def refusal(found: ResolvedFeature, reader: Reader, served: ServedModel) -> StaleFeature:
     label = found.feature.label[: Limits().name_chars]
     page = reader.search(label, reader.scope(found.feature.artifact), FEATURES_TRIED)
     fresh = (each.label for each in with_states(reader, page.features, served) if each.state is State.FRESH)
     closest = next(fresh, None)
     instead = f" The closest fresh feature is {closest!r}." if closest else ""
     return StaleFeature(
-        f"{name!r} no longer holds on the loaded model (drift report {found.report}).{instead} "
+        f"{found.called} no longer holds on the loaded model (drift report {found.report}).{instead} "
         'Send "steer": {"on_stale": "warn"} to use it all the same.',
         param=found.param,
         report=found.report,

@@ -1,6 +1,7 @@
 """From the names of a request to what the engine runs.
 
-1. Every name is resolved to a feature of the served SAEs, all at once (``api.names``).
+1. Every name is resolved to a feature or group of the served SAEs, all at once (``api.names``), and groups give way to
+   their members (``api.members``).
 2. A stale feature is refused, or warned of, and so on (``api.notice``).
 3. A weight on the calibrated scale becomes the raw number of its mode, and a condition's value an activation:
        nudge   weight · strength          pin   weight · max_activation
@@ -15,6 +16,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from api.members import groups_by_member, with_members
 from api.model import ServedModel
 from api.names import ResolvedFeature, refuse_repeated, resolve, resolve_sae
 from api.notice import Notice, judge, judge_edits, judge_readings
@@ -76,20 +78,23 @@ def make_plan(asked: SteeringRequest, reader: Reader, served: ServedModel, limit
         limits: ``dose_max`` bounds the dose at each token.
 
     Raises:
-        FeatureNotFound: A name means no feature of the served SAEs.
+        FeatureNotFound: A name means no feature of the served SAEs, or a group with a member that is not among these.
         AmbiguousFeature: A name means several of them.
         ArtifactNotFound: A name refers to an SAE that is not registered, or activations of one that is not served.
         StaleFeature: A feature is stale and the request or the server refuses those.
-        InvalidEdit: Two names mean one feature, or a feature cannot be steered as asked.
+        InvalidEdit: Two names mean one feature, a feature cannot be steered as asked, or groups have too many members.
+        InvalidInput: A condition names a group, or too many activations are to be returned.
     """
-    features = resolve(asked, reader, served)
+    features, groups = resolve(asked, reader, served)
+    through = groups_by_member(asked.edits, groups)
+    asked = with_members(asked, groups, limits)
     refuse_repeated(asked.edits, features)
     on_stale = asked.steer.on_stale or served.on_stale
     notices = judge(features, on_stale, reader, served) + judge_edits(asked.edits, features)
     reads = raw_reads(asked, features, reader, served)
     reading = {each.sae for each in reads}
     saes = served_saes(reader, served, reading | {each.feature.artifact for each in features.values()})
-    edits = {name: latent_edit(name, edit, features[name].feature, features) for name, edit in asked.edits.items()}
+    edits = {name: latent_edit(edit, features[name], features) for name, edit in asked.edits.items()}
     return Plan(
         served=served,
         steering=Steering(
@@ -100,7 +105,9 @@ def make_plan(asked: SteeringRequest, reader: Reader, served: ServedModel, limit
             report=uuid.uuid4().hex,
             reads=reads,
         ),
-        applied=tuple(applied(features[name].feature, asked.edits[name], edits[name]) for name in edits),
+        applied=tuple(
+            applied(features[name].feature, asked.edits[name], edits[name], through.get(name)) for name in edits
+        ),
         notices=notices + judge_readings((each for each in saes if each.id in reading), served),
         watching=tuple(", ".join(each.feature for each in abort.when) for abort in asked.aborts),
         saes=saes,
@@ -125,13 +132,13 @@ def raw_reads(
     return tuple(read for read in reads if read.top_k or read.latents)
 
 
-def latent_edit(name: str, edit: Edit, feature: Feature, watched: Mapping[str, ResolvedFeature]) -> LatentEdit:
+def latent_edit(edit: Edit, found: ResolvedFeature, watched: Mapping[str, ResolvedFeature]) -> LatentEdit:
     """The edit on the raw scale. Raises InvalidEdit for a feature that cannot write or was never calibrated."""
     return LatentEdit(
-        sae=feature.artifact,
-        latent=feature.latent,
+        sae=found.feature.artifact,
+        latent=found.feature.latent,
         mode=edit.mode,
-        value=value(name, edit, feature),
+        value=value(edit, found),
         when=raw_when(edit.when, watched) if edit.when is not None else None,
     )
 
@@ -156,13 +163,13 @@ def raw_condition(condition: FeatureCondition, feature: Feature) -> Condition:
     )
 
 
-def value(name: str, edit: Edit, feature: Feature) -> float:
-    weight = edit.weight or 0.0
+def value(edit: Edit, found: ResolvedFeature) -> float:
+    weight, feature = edit.weight or 0.0, found.feature
     if not feature.writes:
         raise InvalidEdit(
-            f"{name!r} cannot steer: its decoder row is zero, so it reads the stream and never writes. Watch it in a "
-            "condition, or name another feature.",
-            param=f"features.{name}",
+            f"{found.called} cannot steer: its decoder row is zero, so it reads the stream and never writes. Watch it "
+            "in a condition, or name another feature.",
+            param=found.param,
         )
     match edit.mode:
         case Mode.ABLATE:
@@ -174,9 +181,9 @@ def value(name: str, edit: Edit, feature: Feature) -> float:
         case Mode.NUDGE:
             if feature.strength is None and weight:
                 raise InvalidEdit(
-                    f"{name!r} was never calibrated, so no weight is defined for it. Label it with "
+                    f"{found.called} was never calibrated, so no weight is defined for it. Label it with "
                     f'`featurehub label`, or send {{"mode": "pin", "weight": {weight}}}.',
-                    param=f"features.{name}",
+                    param=found.param,
                 )
             return weight * (feature.strength or 0.0)
 
@@ -187,7 +194,7 @@ def moves(edit: LatentEdit) -> bool:
     return edit.mode not in identity or edit.value != identity[edit.mode]
 
 
-def applied(feature: Feature, edit: Edit, raw: LatentEdit) -> AppliedEdit:
+def applied(feature: Feature, edit: Edit, raw: LatentEdit, group: str | None) -> AppliedEdit:
     return AppliedEdit(
         id=feature.id,
         label=feature.label,
@@ -200,4 +207,5 @@ def applied(feature: Feature, edit: Edit, raw: LatentEdit) -> AppliedEdit:
         dose=0.0,
         clipped=False,
         state=feature.state,
+        group=group,
     )

@@ -27,6 +27,7 @@ from featurehub.errors import (
     NotFound,
 )
 from featurehub.features import Edit, Feature
+from featurehub.groups import FeatureGroup
 from featurehub.sdk import AsyncClient, Client, FeatureList, Variant
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Client",
     "Edit",
     "Feature",
+    "FeatureGroup",
     "FeatureList",
     "FeatureNotFound",
     "FeaturehubError",

@@ -188,7 +188,7 @@ class AppliedEdit(Frozen):
         sae: Id of the feature's SAE.
         latent: Index in that SAE.
         mode: As requested.
-        weight: As requested, in [-1, 1]; 0 for ``ablate``.
+        weight: As requested, in [-1, 1]; 0 for ``ablate``. Through a group, the group's weight times the member's.
         coefficient: The raw number that the forward pass used: for ``nudge`` the coefficient of the decoder row, for
             ``pin`` the target activation, for ``mul`` the factor, for ``ablate`` 0.
         dose: Mean of ‖Δ‖/‖h‖ over the steered tokens of the SAE's hook point, where Δ is the change made by all edits
@@ -196,6 +196,7 @@ class AppliedEdit(Frozen):
         clipped: Whether the dose guard scaled down the change of any token there.
         tokens: Number of tokens at which this edit was in force.
         state: The feature's state on the loaded model.
+        group: Name of the group through which the request asked for it; None where it named the feature itself.
     """
 
     id: str
@@ -210,6 +211,7 @@ class AppliedEdit(Frozen):
     clipped: bool
     tokens: int = 0
     state: State
+    group: str | None = None
 
 
 def slugify(text: str, limit: int = 80) -> str:

@@ -15,6 +15,7 @@ from featurehub.cli.conversion import convert
 from featurehub.cli.database import db_app
 from featurehub.cli.demo.commands import demo_app
 from featurehub.cli.feature_card import show_feature
+from featurehub.cli.groups import groups_app
 from featurehub.cli.labels import export_labels, import_labels, join_labels
 from featurehub.cli.making import build, calibrate, harvest, label, train
 from featurehub.cli.options import MODEL, Database, ModelOption, Sae, database_path, located
@@ -34,6 +35,7 @@ app.add_typer(db_app, name="db")
 app.add_typer(drift_app, name="drift")
 app.add_typer(demo_app, name="demo")
 app.add_typer(features_app, name="features")
+app.add_typer(groups_app, name="groups")
 app.add_typer(saes_app, name="saes")
 app.add_typer(transcoder_app, name="transcoder")
 for name, of_features in (

@@ -13,7 +13,7 @@ Errors over HTTP are openai's exceptions. A weight that is out of bounds raises 
 sent, and looking up a name that no feature has raises ``FeatureNotFound``.
 
 May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
-then ``request`` (how edits get into a request), ``client``, ``streaming``, and ``features`` (search).
+then ``request`` (how edits get into a request), ``client``, ``streaming``, ``features`` (search) and ``groups``.
 """
 
 from featurehub.sdk.client import AsyncClient, Client

@@ -11,6 +11,7 @@ from featurehub.features import Feature
 from featurehub.sdk.chat import AsyncSteeredChat, SteeredChat
 from featurehub.sdk.completions import AsyncSteeredTextCompletions, SteeredTextCompletions
 from featurehub.sdk.features import AsyncFeatures, Features
+from featurehub.sdk.groups import AsyncGroups, Groups
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -47,6 +48,11 @@ class Client(OpenAI):
         """Search and listing of the server's features."""
         return Features(self)
 
+    @property
+    def groups(self) -> Groups:
+        """Names that stand for several of the server's features."""
+        return Groups(self)
+
     def feature(self, name: str) -> Feature:
         """Looks up one feature.
 
@@ -80,6 +86,11 @@ class AsyncClient(AsyncOpenAI):
     def features(self) -> AsyncFeatures:
         """Search and listing of the server's features."""
         return AsyncFeatures(self)
+
+    @property
+    def groups(self) -> AsyncGroups:
+        """Names that stand for several of the server's features."""
+        return AsyncGroups(self)
 
     async def feature(self, name: str) -> Feature:
         """Looks up one feature.

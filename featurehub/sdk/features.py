@@ -7,8 +7,10 @@ from urllib.parse import quote, urlencode
 
 from openai import APIStatusError, AsyncOpenAI, OpenAI
 
-from featurehub.errors import AmbiguousFeature, FeaturehubError, FeatureNotFound
 from featurehub.features import Feature, State
+from featurehub.groups import FeatureGroup
+from featurehub.sdk.errors import own_error
+from featurehub.sdk.groups import group_of
 
 __all__ = ["AsyncFeatures", "FeatureList", "Features", "SearchOptions"]
 
@@ -42,11 +44,15 @@ class FeatureList(list[Feature]):
 
     Attributes:
         next: Cursor of the page that follows; None on the last page.
+        groups: The groups that a search found, best first.
     """
 
-    def __init__(self, features: Iterable[Feature] = (), next: str | None = None) -> None:
+    def __init__(
+        self, features: Iterable[Feature] = (), next: str | None = None, groups: Iterable[FeatureGroup] = ()
+    ) -> None:
         super().__init__(features)
         self.next = next
+        self.groups = tuple(groups)
 
     def _repr_html_(self) -> str:
         cells = ((each.id, each.label, each.label_score, each.strength, each.state, each.relevance) for each in self)
@@ -162,18 +168,7 @@ def feature_of(row: Any) -> Feature:
 
 
 def page_of(body: Any) -> FeatureList:
-    return FeatureList(map(feature_of, body["data"]), body.get("next"))
-
-
-def own_error(error: APIStatusError) -> FeaturehubError | APIStatusError:
-    """The error as one of featurehub's, where the server reports an unknown or ambiguous name."""
-    body = error.body if isinstance(error.body, dict) else {}
-    message = str(body.get("message", error.message))
-    if error.code == FeatureNotFound.code:
-        return FeatureNotFound(message, param=error.param, suggestions=body.get("suggestions", ()))
-    if error.code == AmbiguousFeature.code:
-        return AmbiguousFeature(message, param=error.param, candidates=body.get("candidates", ()))
-    return error
+    return FeatureList(map(feature_of, body["data"]), body.get("next"), map(group_of, body.get("groups", ())))
 
 
 def cell(value: object) -> str:

@@ -4,19 +4,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from featurehub.errors import InvalidInput
-from featurehub.features import Edit, Feature, SteerOptions
+from featurehub.features import Edit, SteerOptions
 from featurehub.parsing import parse_edits
-from featurehub.sdk.variant import Snapshot, Variant, key_of, many
+from featurehub.sdk.variant import Named, Snapshot, Variant, key_of, many
 from featurehub.settings import Limits
 
 __all__ = ["Activations", "Features", "Model", "Steer", "steered"]
 
 Model = str | Variant | Snapshot
-# {name, id or feature: weight | {"weight", "mode"} | Edit}
+# {feature, group, name or id: weight | {"weight", "mode"} | Edit}
 Features = Mapping[Any, float | Mapping[str, Any] | Edit]
 Steer = Mapping[str, str] | SteerOptions
 # How many of each token's strongest features to return, or features, or {"top_k": …, "sae": …, "features": […]}.
-Activations = int | Feature | str | Iterable[Feature | str] | Mapping[str, Any]
+Activations = int | Named | Iterable[Named] | Mapping[str, Any]
 
 
 def steered(options: dict[str, Any]) -> dict[str, Any]:

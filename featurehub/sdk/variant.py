@@ -7,20 +7,23 @@ from pydantic import ValidationError
 
 from featurehub.errors import FeatureNotFound, InvalidInput
 from featurehub.features import Edit, Feature, Mode, slugify
+from featurehub.groups import FeatureGroup
 from featurehub.parsing import parse_edits
 from featurehub.settings import Frozen, Limits
 
-__all__ = ["NamedEdit", "Snapshot", "Variant", "key_of"]
+__all__ = ["Named", "NamedEdit", "Snapshot", "Variant", "key_of", "many"]
 
 LIMITS = Limits()
+Named = Feature | FeatureGroup | str
+"""What an edit may be of: a feature, a group, or the name of one."""
 
 
 class NamedEdit(Frozen):
-    """An edit and the feature that it applies to.
+    """An edit and the feature or group that it applies to.
 
     Attributes:
         feature: What the server is asked for: an id, or a name as the user wrote it.
-        label: The feature's label, where it is known.
+        label: The feature's label or the group's name, where it is known.
         edit: What to do with the feature.
     """
 
@@ -77,12 +80,12 @@ class Variant:
         return {key: each.edit for key, each in self._edits.items()}
 
     def set(
-        self, feature: Feature | str | Iterable[Feature | str], weight: float | None = None, mode: Mode | str = "nudge"
+        self, feature: Named | Iterable[Named], weight: float | None = None, mode: Mode | str = "nudge"
     ) -> "Variant":
         """Sets the edit of a feature, or the same edit of several. It replaces an earlier one of the same feature.
 
         Args:
-            feature: A feature or its name, or several of them.
+            feature: A feature, a group or the name of one, or several of them.
             weight: In [-1, 1] on the calibrated scale, where 1.0 is the strength that calibration chose; required for
                 every mode but ``ablate``.
             mode: "nudge", "pin", "mul" or "ablate"; see ``featurehub.features.Mode``.
@@ -99,16 +102,15 @@ class Variant:
                 del edits[same]
             key = key_of(each)
             checked = parse_edits({**wire(edits.values()), key: {"mode": mode, "weight": weight}}, LIMITS)
-            label = each.label if isinstance(each, Feature) else None
-            edits[key] = NamedEdit(feature=key, label=label, edit=checked[key])
+            edits[key] = NamedEdit(feature=key, label=label_of(each), edit=checked[key])
         self._edits = edits
         return self
 
-    def clear(self, feature: Feature | str | Iterable[Feature | str]) -> "Variant":
+    def clear(self, feature: Named | Iterable[Named]) -> "Variant":
         """Removes the edit of a feature, or of several.
 
         Args:
-            feature: A feature or its name, or several of them.
+            feature: A feature, a group or the name of one, or several of them.
 
         Returns:
             The variant itself.
@@ -175,19 +177,37 @@ class Variant:
         return f"<table><caption>{html.escape(self.model)}</caption>{head}{rows}</table>"
 
 
-def key_of(feature: Feature | str) -> str:
-    """The key under which a request names the feature: its id, or the name as given."""
-    return feature.id if isinstance(feature, Feature) else feature
+def key_of(feature: Named) -> str:
+    """The key under which a request names the feature or group: its id, or the name as given."""
+    return feature if isinstance(feature, str) else feature.id
 
 
-def many(feature: Feature | str | Iterable[Feature | str]) -> list[Feature | str]:
-    return [feature] if isinstance(feature, Feature | str) else list(feature)
+def label_of(feature: Named) -> str | None:
+    """What people call it; None where only a name was given."""
+    if isinstance(feature, FeatureGroup):
+        return feature.name
+    return feature.label if isinstance(feature, Feature) else None
 
 
-def is_same(edit: NamedEdit, feature: Feature | str) -> bool:
-    """Whether an edit is of this feature, as far as can be told without the server."""
-    names = [feature] if isinstance(feature, str) else [feature.id, feature.label, feature.slug, *feature.aliases]
-    return any(edit.answers_to(name) for name in names)
+def many(feature: Named | Iterable[Named]) -> list[Named]:
+    """The features and groups as a list, of one or of several."""
+    return [feature] if isinstance(feature, Feature | FeatureGroup | str) else list(feature)
+
+
+def is_same(edit: NamedEdit, feature: Named) -> bool:
+    """Whether an edit is of this feature or group, as far as can be told without the server."""
+    return any(edit.answers_to(name) for name in names_of(feature))
+
+
+def names_of(feature: Named) -> list[str]:
+    """All that it answers to, as far as is known here."""
+    match feature:
+        case Feature():
+            return [feature.id, feature.label, feature.slug, *feature.aliases]
+        case FeatureGroup():
+            return [feature.id, feature.name]
+        case _:
+            return [feature]
 
 
 def wire(edits: Iterable[NamedEdit]) -> dict[str, dict[str, object]]:

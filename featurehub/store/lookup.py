@@ -3,35 +3,38 @@
 A key is tried, in the SAEs of the scope, as
 1. ``sae:<artifact>/<latent>``, the artifact by id, name, alias or an unambiguous prefix of one;
 2. an id;
-3. an alias that the scope's owner gave for themselves, then a current label in full, then a label's head, then a kept
-   or given alias, then a slug, in upper or lower case.
-The first step at which a feature answers decides; where several answer at that step, the key is ambiguous. (So
+3. an alias or group of the scope's owner alone, then a current label in full or a group of everyone's, then a label's
+   head, then a kept or given alias, then a slug, in upper or lower case.
+The first step at which a feature or group answers decides; where several answer at that step, the key is ambiguous. (So
 ``banking`` means the feature with exactly that label, not one labelled ``banking: loan`` or once called ``banking``.)
 
-However many keys there are, one statement per batch reads every feature that may be meant.
+However many keys there are, one statement per batch reads every feature that may be meant, and every group with its
+members.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rapidfuzz import fuzz, process
 from sqlalchemy.orm import Session
 
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, NotFound
 from featurehub.features import Feature
+from featurehub.groups import FeatureGroup, ResolvedGroup
 from featurehub.names import fold, words_of
 from featurehub.records import Scope
 from featurehub.settings import Limits
+from featurehub.store.claims import CANDIDATES, Claims
 from featurehub.store.directory import Directory
+from featurehub.store.groups import whole
 from featurehub.store.matching import find_alike
-from featurehub.store.names import NameKind
 from featurehub.store.nearest import EVERY
 from featurehub.store.only import bounds_of
-from featurehub.store.rows import BATCH, COLUMNS, WITH_NAMES, NamedFeature, batches, named
+from featurehub.store.rows import BATCH, batches
 from featurehub.store.sql import statement
 from featurehub.store.statistics import id_of
 
-__all__ = ["closest_names", "find_features", "saes_of"]
+__all__ = ["closest_names", "find_features", "find_named", "saes_of"]
 
 ADDRESS = "sae:"
 SUGGESTIONS = 3
@@ -41,74 +44,20 @@ LOOKED_AT = 100
 """Names, of which those are suggested that are most similar."""
 SHOWN = 5
 NAME_CHARS = Limits().name_chars
-BY_ID, BY_SLUG = -1, len(NameKind)
-"""Ranks of claims by id and by slug, which are not names."""
 FORMS = 3
 """Number of ways in which a key is looked up: as an id, a slug and a name."""
 
-RANKS = " ".join(f"WHEN '{kind}' THEN {kind.rank}" for kind in NameKind)
-# Of the features that share a name, only those with the strongest claim are read: there may be thousands of others.
-# CROSS JOIN and || '' make SQLite look up a few names instead of scanning all features of an SAE; PostgreSQL does so
-# by itself.
-CANDIDATES = statement(
-    f"""
-    WITH claims AS (
-        SELECT n.feature_id, n.key, CASE n.kind {RANKS} END AS strength
-        FROM names AS n CROSS JOIN features
-        WHERE n.key IN :keys AND n.owner IN ('', :owner)
-            AND features.id = n.feature_id AND features.artifact_id || '' IN :saes
-    ), ranked AS (
-        SELECT feature_id, strength, min(strength) OVER (PARTITION BY key) AS strongest FROM claims
-    ), found AS (
-        SELECT id FROM features WHERE id IN :ids AND artifact_id || '' IN :saes
-        UNION SELECT id FROM features WHERE slug IN :slugs AND artifact_id IN :saes
-        UNION SELECT feature_id FROM ranked WHERE strength = strongest
-    )
-    SELECT {COLUMNS}
-    FROM found JOIN features AS f ON f.id = found.id {WITH_NAMES}
-    ORDER BY names.id
-    """,
-    "keys", "ids", "slugs", "saes",
-)  # fmt: skip
 NAMES = statement(
-    "SELECT feature_id, name, key FROM names WHERE feature_id IN :ids AND owner IN ('', :owner)"
-    " ORDER BY feature_id, length(name), id",
-    "ids",
-)
-
-
-class Claims(NamedTuple):
-    """The features that may be meant, and what they answer to.
-
-    Attributes:
-        features: By id.
-        slugs: Ids of features, by slug.
-        names: Rank of the name and id of the feature, by folded name.
     """
-
-    features: Mapping[str, NamedFeature]
-    slugs: Mapping[str, Sequence[str]]
-    names: Mapping[str, Sequence[tuple[int, str]]]
-
-    @classmethod
-    def of(cls, features: Mapping[str, NamedFeature]) -> "Claims":
-        """Sorts features by what they answer to."""
-        slugs: dict[str, list[str]] = {}
-        names: dict[str, list[tuple[int, str]]] = {}
-        for id, each in features.items():
-            slugs.setdefault(each.row[3], []).append(id)
-            for _, key, kind in each.names:
-                names.setdefault(key, []).append((NameKind(kind).rank, id))
-        return cls(features, slugs, names)
-
-    def strongest(self, key: str) -> list[str]:
-        """Ids of the features with the strongest claim to the key."""
-        exact = key.strip()
-        claims = [(BY_ID, exact)] if exact in self.features else []
-        claims += [(BY_SLUG, each) for each in self.slugs.get(exact.lower(), ())]
-        claims += self.names.get(fold(key), ())
-        best = min((rank for rank, _ in claims), default=0)
-        return sorted({each for rank, each in claims if rank == best})
+    SELECT feature_id, name, key, length(name) AS length, id AS place
+    FROM names WHERE feature_id IN :ids AND owner IN ('', :owner)
+    UNION ALL SELECT id, name, key, 0, 0 FROM feature_groups
+    WHERE owner IN ('', :owner) AND id IN (SELECT group_id FROM group_members WHERE artifact_id IN :saes)
+    ORDER BY feature_id, length, place
+    """,
+    "ids",
+    "saes",
+)
 
 
 def saes_of(directory: Directory, scope: Scope) -> tuple[str, ...]:
@@ -123,26 +72,47 @@ def saes_of(directory: Directory, scope: Scope) -> tuple[str, ...]:
 
 
 def find_features(session: Session, keys: Iterable[str], directory: Directory, scope: Scope) -> dict[str, Feature]:
-    """The feature that each key means.
+    """The feature that each key means; ``find_named`` where none may be a group.
+
+    Raises:
+        FeatureNotFound: As ``find_named``, or a key means a group; the error carries labels of its members.
+        AmbiguousFeature, ArtifactNotFound: As ``find_named``.
+    """
+    found: dict[str, Feature] = {}
+    for key, each in find_named(session, keys, directory, scope).items():
+        if isinstance(each, ResolvedGroup):
+            members = ", ".join(f"{one.id} ({one.label!r})" for one in each.features)
+            labels = [one.label or one.id for one in each.features[:SUGGESTIONS]]
+            problem = f"{key!r} is a group of {len(each.features)} features; name one of them: {members}"
+            raise FeatureNotFound(problem, param=key, suggestions=labels)
+        found[key] = each
+    return found
+
+
+def find_named(
+    session: Session, keys: Iterable[str], directory: Directory, scope: Scope
+) -> dict[str, Feature | ResolvedGroup]:
+    """The feature or group that each key means.
 
     Args:
         session: A session that reads.
-        keys: Labels, heads, aliases, slugs, ids or addresses.
+        keys: Labels, heads, aliases, slugs, ids, addresses or names of groups.
         directory: The registered artifacts.
         scope: The artifacts to look in.
 
     Returns:
-        The features by key.
+        The features and groups by key.
 
     Raises:
-        FeatureNotFound: A key means nothing; the error carries the closest names, and the key as ``param``.
-        AmbiguousFeature: A key means several features; the error carries their ids, and the key as ``param``.
+        FeatureNotFound: A key means nothing, or a group that is not whole in the scope; the error carries the closest
+            names, and the key as ``param``.
+        AmbiguousFeature: A key means several features or groups; the error carries their ids, and the key as ``param``.
         ArtifactNotFound: A key or the scope names an SAE that is not registered.
     """
     asked = list(dict.fromkeys(keys))
     saes = saes_of(directory, scope)
     claims = _claims(session, asked, directory, saes, scope.owner)
-    found: dict[str, Feature] = {}
+    found: dict[str, Feature | ResolvedGroup] = {}
     for key in asked:
         try:
             found[key] = _the_one(session, key, claims, directory, saes, scope.owner)
@@ -153,13 +123,13 @@ def find_features(session: Session, keys: Iterable[str], directory: Directory, s
 
 
 def closest_names(session: Session, key: str, saes: Sequence[str], owner: str) -> tuple[str, ...]:
-    """Up to three names like ``key``, each of another feature of these SAEs (by id), most similar first.
+    """Up to three names like ``key``, each of another feature or group of these SAEs (by id), most similar first.
 
     They are everyone's names, and those of the owner.
     """
     hits = find_alike(session, words_of(_cut(key)), saes, bounds_of(EVERY) | {"owner": owner})
     near = process.extract(fold(_cut(key)), [each.name or "" for each in hits], scorer=fuzz.WRatio, limit=LOOKED_AT)
-    rows = session.execute(NAMES, {"ids": [hits[at].id for _, _, at in near], "owner": owner}).all()
+    rows = session.execute(NAMES, {"ids": [hits[at].id for _, _, at in near], "saes": saes, "owner": owner}).all()
     alike = process.extract(
         fold(_cut(key)),
         [row.key for row in rows],
@@ -173,36 +143,39 @@ def closest_names(session: Session, key: str, saes: Sequence[str], owner: str) -
 
 
 def _claims(session: Session, keys: Sequence[str], directory: Directory, saes: Sequence[str], owner: str) -> Claims:
-    found: dict[str, NamedFeature] = {}
+    rows: list[Sequence[Any]] = []
     for batch in batches(keys, BATCH // FORMS):
         addressed = {id for key in batch if (id := _addressed(key, directory)) is not None}
         plain = [_cut(key) for key in batch if not _is_address(key)]
-        found |= named(
-            session,
-            CANDIDATES,
-            keys=list({fold(key) for key in plain}),
-            ids=list(addressed | {key.strip() for key in plain}),
-            slugs=list({key.strip().lower() for key in plain}),
-            saes=saes,
-            owner=owner,
-        )
-    return Claims.of(found)
+        asked = {
+            "keys": list({fold(key) for key in plain}),
+            "ids": list(addressed | {key.strip() for key in plain}),
+            "slugs": list({key.strip().lower() for key in plain}),
+        }
+        rows += session.execute(CANDIDATES, {**asked, "saes": saes, "owner": owner})
+    return Claims.of(rows, saes)
 
 
 def _the_one(
     session: Session, key: str, claims: Claims, directory: Directory, saes: Sequence[str], owner: str
-) -> Feature:
+) -> Feature | ResolvedGroup:
     if _is_address(key):
         return _at(key, claims, directory, saes)
     ids = claims.strongest(_cut(key))
-    if len(ids) == 1:
+    if len(ids) > 1:
+        raise AmbiguousFeature(_ambiguity(key, ids, claims, directory), candidates=ids)
+    if ids and ids[0] in claims.features:
         return claims.features[ids[0]].value
-    if ids:
-        shown = [claims.features[each].value for each in ids[:SHOWN]]
-        raise AmbiguousFeature(_ambiguity(key, shown, len(ids), directory), candidates=ids)
+    groups = [claims.groups[each] for each in ids] or [each for each in claims.elsewhere.values() if _means(key, each)]
+    if groups:
+        return whole(groups[0], claims.members, directory, saes)
     close = closest_names(session, key, saes, owner)
     hint = "; the closest names are " + ", ".join(map(repr, close)) if close else ""
     raise FeatureNotFound(f"no feature is called {key!r}{hint}", suggestions=close)
+
+
+def _means(key: str, group: FeatureGroup) -> bool:
+    return key.strip() == group.id or fold(_cut(key)) == fold(group.name)
 
 
 def _at(key: str, claims: Claims, directory: Directory, saes: Sequence[str]) -> Feature:
@@ -239,10 +212,16 @@ def _addressed(key: str, directory: Directory) -> str | None:
         return None
 
 
-def _ambiguity(key: str, features: Sequence[Feature], count: int, directory: Directory) -> str:
-    shown = [
-        f"{each.id} ({each.label!r}, {ADDRESS}{directory.artifacts[each.artifact].name}/{each.latent})"
-        for each in features
-    ]
-    more = "" if count <= len(shown) else f" and {count - len(shown)} more"
-    return f"{key!r} names {count} features: {', '.join(shown)}{more}; use an id, or the address after it"
+def _ambiguity(key: str, ids: Sequence[str], claims: Claims, directory: Directory) -> str:
+    groups = sum(each in claims.groups for each in ids)
+    what = "features" if not groups else "groups" if groups == len(ids) else "features and groups"
+    shown = ", ".join(_candidate(each, claims, directory) for each in ids[:SHOWN])
+    more = "" if len(ids) <= SHOWN else f" and {len(ids) - SHOWN} more"
+    return f"{key!r} names {len(ids)} {what}: {shown}{more}; use an id, or the address after it"
+
+
+def _candidate(id: str, claims: Claims, directory: Directory) -> str:
+    if id in claims.groups:
+        return f"{id} (the group {claims.groups[id].name!r})"
+    feature = claims.features[id].value
+    return f"{id} ({feature.label!r}, {ADDRESS}{directory.artifacts[feature.artifact].name}/{feature.latent})"

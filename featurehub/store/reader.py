@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from featurehub.errors import FeatureNotFound
 from featurehub.features import Feature
+from featurehub.groups import ResolvedGroup
 from featurehub.records import (
     Evaluation,
     FeatureDetails,
@@ -23,8 +24,9 @@ from featurehub.store.embeddings import EmbeddedBy, EmbeddingKind, Unembedded, e
 from featurehub.store.evaluations import load_evaluations
 from featurehub.store.feature_page import load_details
 from featurehub.store.feature_set import FeatureSet, read_feature_set
+from featurehub.store.groups import FeatureGroups
 from featurehub.store.labels import load_attempts
-from featurehub.store.lookup import closest_names, find_features, saes_of
+from featurehub.store.lookup import closest_names, find_features, find_named, saes_of
 from featurehub.store.near import QueryVector
 from featurehub.store.nearest import EVERY, check_embedders
 from featurehub.store.only import in_layers
@@ -35,7 +37,7 @@ from featurehub.store.schema import FeatureRecord
 from featurehub.store.statistics import id_of
 from featurehub.verdicts import DriftReport
 
-__all__ = ["Reader"]
+__all__ = ["EVERYWHERE", "Reader"]
 
 EVERYWHERE = Scope()
 
@@ -113,11 +115,7 @@ class Reader:
         return None if heir is None else self.artifact(heir.id)
 
     def features(self, artifact: str) -> list[Feature]:
-        """All features of an artifact, by latent.
-
-        Raises:
-            ArtifactNotFound: The artifact is not registered.
-        """
+        """All features of an artifact, by latent. Raises ArtifactNotFound."""
         return features_of(self._session, self.artifact(artifact).id)
 
     def count_features(self, artifact: str) -> tuple[int, int]:
@@ -156,6 +154,11 @@ class Reader:
         """
         return load_details(self._session, feature_id)
 
+    @property
+    def groups(self) -> FeatureGroups:
+        """The groups of features."""
+        return FeatureGroups(self._session, self.directory)
+
     def resolve(self, key: str, scope: Scope = EVERYWHERE) -> Feature:
         """The feature that a key of a request means.
 
@@ -182,6 +185,10 @@ class Reader:
             ArtifactNotFound: The same.
         """
         return find_features(self._session, keys, self.directory, scope)
+
+    def resolve_named(self, keys: Iterable[str], scope: Scope = EVERYWHERE) -> dict[str, Feature | ResolvedGroup]:
+        """``resolve_many``, where a key may mean a group too. Raises FeatureNotFound where one is not whole."""
+        return find_named(self._session, keys, self.directory, scope)
 
     def suggest(self, key: str, scope: Scope = EVERYWHERE) -> tuple[str, ...]:
         """Up to three names like ``key``, most similar first."""
@@ -218,11 +225,7 @@ class Reader:
         return load_unembedded(self._session, artifact, kind, after, limit)
 
     def feature_set(self, artifact: str) -> FeatureSet:
-        """An artifact with all its features, to put into another database.
-
-        Raises:
-            ArtifactNotFound: The artifact is not registered.
-        """
+        """An artifact with all its features, to put into another database. Raises ArtifactNotFound."""
         return read_feature_set(self._session, self.artifact(artifact))
 
     def attempts(self, artifact: str, method: str, model: str) -> Iterator[tuple[int, LabelVersion]]:
@@ -234,19 +237,11 @@ class Reader:
         return load_attempts(self._session, self.artifact(artifact).id, method, model)
 
     def evaluations(self, artifact: str) -> list[Evaluation]:
-        """The evaluations of an artifact, latest first.
-
-        Raises:
-            ArtifactNotFound: The artifact is not registered.
-        """
+        """The evaluations of an artifact, latest first. Raises ArtifactNotFound."""
         return load_evaluations(self._session, self.artifact(artifact).id)
 
     def reports(self, artifact: str) -> list[DriftReport]:
-        """All drift reports on an artifact, latest first.
-
-        Raises:
-            ArtifactNotFound: The artifact is not registered.
-        """
+        """All drift reports on an artifact, latest first. Raises ArtifactNotFound."""
         return load_reports(self._session, self.artifact(artifact).id)
 
     def latest_report(self, artifact: str, fingerprint: str | None = None) -> DriftReport | None:

@@ -29,6 +29,7 @@ __all__ = [
     "NamedFeature",
     "batches",
     "features_of",
+    "gathered",
     "label_of",
     "load_features",
     "named",
@@ -84,11 +85,16 @@ def batches(items: Iterable[T], size: int = BATCH) -> Iterable[Sequence[T]]:
 
 def named(session: Session, query: TextClause, **parameters: object) -> dict[str, NamedFeature]:
     """Runs a statement that selects ``COLUMNS`` and returns its features by id."""
+    return gathered(session.execute(query, parameters))
+
+
+def gathered(rows: Iterable[Sequence[Any]]) -> dict[str, NamedFeature]:
+    """The features in rows that begin with ``COLUMNS``, by id."""
     found: dict[str, NamedFeature] = {}
-    for row in session.execute(query, parameters):
+    for row in rows:
         if (each := found.get(row[0])) is None:
             each = found[row[0]] = NamedFeature(row, [])
-        name, key, kind = row[len(FIELDS) :]
+        name, key, kind = row[len(FIELDS) : len(FIELDS) + 3]
         if name is not None:
             each.names.append((name, key, kind))
     return found

@@ -31,7 +31,9 @@ __all__ = [
     "EmbeddingRecord",
     "EvaluationRecord",
     "FeatureRecord",
+    "GroupRecord",
     "LabelRecord",
+    "MemberRecord",
     "NameRecord",
     "ReportRecord",
     "TextRecord",
@@ -267,3 +269,34 @@ class EmbeddingRecord(Base):
     vector: Mapped[bytes] = mapped_column(Half)
 
     __table_args__ = (Index("ix_embeddings_artifact_kind", "artifact_id", "kind"),)
+
+
+class GroupRecord(Base):
+    """A name that stands for several features. ``words`` are those of its name and description, folded."""
+
+    __tablename__ = "feature_groups"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    key: Mapped[str] = mapped_column(Text)
+    owner: Mapped[str] = mapped_column(String(OWNER_CHARS))
+    description: Mapped[str] = mapped_column(Text)
+    words: Mapped[str] = mapped_column(Text)
+    method: Mapped[str] = mapped_column(Text)
+    created: Mapped[str] = mapped_column(String(40))
+
+    __table_args__ = (UniqueConstraint("key", "owner", name="uq_feature_groups_key_owner"),)
+
+
+class MemberRecord(Base):
+    """A feature of a group. It stays when the feature goes, so that no group becomes a smaller one in silence."""
+
+    __tablename__ = "group_members"
+
+    group_id: Mapped[str] = mapped_column(ForeignKey("feature_groups.id", ondelete="CASCADE"), primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    feature_id: Mapped[str] = mapped_column(String(40))
+    artifact_id: Mapped[str] = mapped_column(String(64))
+    latent: Mapped[int]
+    label: Mapped[str] = mapped_column(Text)
+    weight: Mapped[float] = mapped_column(Float)

@@ -11,18 +11,20 @@ from sqlalchemy.orm import Session
 
 from featurehub.artifacts.manifest import Manifest
 from featurehub.errors import InvalidInput
+from featurehub.groups import FeatureGroup
 from featurehub.names import fold
-from featurehub.records import Calibration, Cluster, Evaluation, FeatureRow, Outcome, Provenance
+from featurehub.records import Calibration, Cluster, Evaluation, FeatureRow, Outcome, Provenance, Scope
 from featurehub.store.aliases import drop_alias, save_alias
 from featurehub.store.clusters import save_clusters
 from featurehub.store.drift import save_report
 from featurehub.store.embeddings import EmbeddingKind, begin_embedding, save_embeddings
 from featurehub.store.evaluations import save_evaluation
+from featurehub.store.groups import drop_group, save_group
 from featurehub.store.labels import owners_of, save_labels
 from featurehub.store.names import NameKind
 from featurehub.store.nearest_postgres import index_vectors
 from featurehub.store.new_features import NewFeatures, save_new_features
-from featurehub.store.reader import Reader
+from featurehub.store.reader import EVERYWHERE, Reader
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
 from featurehub.store.schema import OWNER_CHARS, NameRecord
 from featurehub.store.statistics import PreparedRows, better_founded, save_calibrations, save_features
@@ -215,6 +217,31 @@ class Writer:
         values = {"feature_id": feature, "key": key, "owner": owner}
         if self._session.scalars(select(NameRecord.id).filter_by(**values)).first() is None:
             self._session.execute(insert(NameRecord).values(name=name, kind=kind.value, **values))
+
+    def put_group(
+        self, name: str, members: Mapping[str, float], scope: Scope = EVERYWHERE, *, description: str = "",
+        method: str = "by hand",
+    ) -> FeatureGroup:  # fmt: skip
+        """Makes a name stand for several features, in place of what it stood for.
+
+        Args:
+            name: The name.
+            members: The weight of each feature, by a key as in ``Reader.resolve``: in [-1, 1] and not 0.
+            scope: Where the keys are looked up; nobody but its owner knows the group, and with "" everyone does.
+            description, method: What it is for, and how its members were found.
+
+        Raises:
+            FeatureNotFound, AmbiguousFeature, ArtifactNotFound: As ``Reader.resolve_many``.
+            InvalidInput: A name, weight or description is out of bounds, two keys mean one feature, or there are too
+                many members or groups.
+        """
+        features = self.reader.resolve_many(members, scope)
+        weights = [(features[key], weight) for key, weight in members.items()]
+        return save_group(self._session, name, weights, scope.owner, description, method)
+
+    def remove_group(self, key: str, owner: str = "") -> None:
+        """Removes an owner's group, by its name or id. Raises FeatureNotFound."""
+        drop_group(self._session, key, owner)
 
     def put_calibration(self, feature: str, calibration: Calibration) -> None:
         """Stores which strength weight 1.0 stands for, and how well the feature steers.

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from tests.api.models import model
 from tests.api.reports import report
 
 SAE = "a" * 64
+KEY = "operators only"
 LABELS = {0: "pirate speech: matey, ship", 1: "formal tone", 2: "banking: loan", 3: "twin", 4: "twin", 5: "<b>bold</b>"}
 
 
@@ -58,6 +59,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def running(store: Store) -> Iterator[Running]:
     engine = FakeEngine()
     app = create_fake_app(store, ServedModel(store="unused", saes=(SAE,), model=model(), names=("demo",)), engine)
+    app.state.featurehub = replace(app.state.featurehub, operator_key=KEY)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", lifespan="off"))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

@@ -11,7 +11,8 @@ HEAVY = ("torch", "vllm", "fastapi", "sqlalchemy", "numpy", "transformers", "sta
 
 def test_the_public_names() -> None:
     assert set(featurehub.__all__) == {
-        "AmbiguousFeature", "AsyncClient", "Client", "Edit", "Feature", "FeatureList", "FeatureNotFound",
+        "AmbiguousFeature", "AsyncClient", "Client", "Edit", "Feature", "FeatureGroup", "FeatureList",
+        "FeatureNotFound",
         "FeaturehubError", "InvalidEdit", "InvalidInput", "NotFound", "Variant",
     }  # fmt: skip
     assert set(featurehub.sdk.__all__) == {"AsyncClient", "Client", "FeatureList", "Snapshot", "Variant"}

@@ -32,6 +32,7 @@ def fill_every_table(writer: Writer) -> dict[int, str]:
     writer.put_embeddings("a" * 64, "fake", EmbeddingKind.LABEL, {ids[2]: "pirate"}, np.ones((1, 2), np.float32))
     writer.put_clusters("a" * 64, [Cluster(name="money", latents=(1, 3))])
     writer.put_calibration(ids[1], Calibration(strength=1.0, dose=0.3))
+    writer.put_group("money", {ids[1]: 1.0, ids[3]: -0.5}, description="what a bank deals with")
     writer.put_report(report("r1"))
     writer.put_evaluation(
         Evaluation(

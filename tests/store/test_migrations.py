@@ -8,7 +8,7 @@ from sqlalchemy.exc import DatabaseError
 
 from featurehub.errors import InvalidConfig, StoreError
 from featurehub.features import State
-from featurehub.store import Store, migrate, open_store
+from featurehub.store import Scope, Store, migrate, open_store
 from tests.store.filled import fill_every_table, rows
 
 Migration = Callable[[str], None]
@@ -76,7 +76,9 @@ def test_a_column_that_changes_takes_no_row_along(
         [pirate] = writer.reader.search("pirate").features
         writer.put_alias(pirate.id, "corsair")
         assert [each.latent for each in writer.reader.search("corsair").features] == [2]
+        assert writer.reader.groups.get("money", Scope()).members[1].weight == -0.5
         writer.remove_artifact("a" * 64)
+        writer.remove_group("money")
     store.close()
     assert set(counts(database).values()) == {0}
 

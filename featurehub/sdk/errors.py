@@ -1,0 +1,18 @@
+"""Errors of the server as featurehub's own."""
+
+from openai import APIStatusError
+
+from featurehub.errors import AmbiguousFeature, FeaturehubError, FeatureNotFound
+
+__all__ = ["own_error"]
+
+
+def own_error(error: APIStatusError) -> FeaturehubError | APIStatusError:
+    """The error as one of featurehub's, where the server reports an unknown or ambiguous name."""
+    body = error.body if isinstance(error.body, dict) else {}
+    message = str(body.get("message", error.message))
+    if error.code == FeatureNotFound.code:
+        return FeatureNotFound(message, param=error.param, suggestions=body.get("suggestions", ()))
+    if error.code == AmbiguousFeature.code:
+        return AmbiguousFeature(message, param=error.param, candidates=body.get("candidates", ()))
+    return error

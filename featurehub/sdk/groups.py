@@ -1,0 +1,122 @@
+"""``client.groups``: names that stand for several features."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from openai import APIStatusError, AsyncOpenAI, OpenAI
+
+from featurehub.groups import FeatureGroup, GroupMember
+from featurehub.sdk.errors import own_error
+from featurehub.sdk.variant import key_of
+from featurehub.settings import OPERATOR_KEY
+
+__all__ = ["AsyncGroups", "Groups", "group_of"]
+
+Members = Mapping[Any, float]
+NOTHING = type(None)
+
+
+class Groups:
+    """The groups of a server. Saving and removing is for operators, whose key is ``$FEATUREHUB_OPERATOR_KEY``."""
+
+    def __init__(self, client: OpenAI) -> None:
+        self._client = client
+
+    def list(self) -> tuple[FeatureGroup, ...]:
+        """All groups, by name."""
+        return groups_of(self._client.get("/groups", cast_to=object))
+
+    def get(self, name: str) -> FeatureGroup:
+        """One group by its name or id. Raises FeatureNotFound."""
+        try:
+            return group_of(self._client.get(path_of(name), cast_to=object))
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+    def save(self, name: str, members: Members, description: str = "") -> FeatureGroup:
+        """Saves a group for everyone, in place of one of this name.
+
+        Args:
+            name: The name.
+            members: The weight of each feature, or of its name: in [-1, 1] and not 0.
+            description: What it is for.
+
+        Raises:
+            FeatureNotFound: No feature has one of the names.
+            AmbiguousFeature: Several features have one of them.
+        """
+        body = wire(name, members, description)
+        try:
+            return group_of(self._client.post("/groups", cast_to=object, body=body, options={"headers": key()}))
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+    def remove(self, name: str) -> None:
+        """Removes a group by its name or id. Raises FeatureNotFound."""
+        try:
+            self._client.delete(path_of(name), cast_to=NOTHING, options={"headers": key()})
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+
+class AsyncGroups:
+    """``Groups`` for asyncio."""
+
+    def __init__(self, client: AsyncOpenAI) -> None:
+        self._client = client
+
+    async def list(self) -> tuple[FeatureGroup, ...]:
+        """See ``Groups.list``."""
+        return groups_of(await self._client.get("/groups", cast_to=object))
+
+    async def get(self, name: str) -> FeatureGroup:
+        """See ``Groups.get``."""
+        try:
+            return group_of(await self._client.get(path_of(name), cast_to=object))
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+    async def save(self, name: str, members: Members, description: str = "") -> FeatureGroup:
+        """See ``Groups.save``."""
+        body = wire(name, members, description)
+        try:
+            return group_of(await self._client.post("/groups", cast_to=object, body=body, options={"headers": key()}))
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+    async def remove(self, name: str) -> None:
+        """See ``Groups.remove``."""
+        try:
+            await self._client.delete(path_of(name), cast_to=NOTHING, options={"headers": key()})
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+
+def group_of(row: Any) -> FeatureGroup:
+    """A group from JSON. Unknown keys are left out, since a newer server may send more."""
+    members = tuple(GroupMember(**known(GroupMember, each)) for each in row["members"])
+    return FeatureGroup(**{**known(FeatureGroup, row), "members": members})
+
+
+def groups_of(body: Any) -> tuple[FeatureGroup, ...]:
+    return tuple(map(group_of, body["data"]))
+
+
+def known(kind: type[FeatureGroup] | type[GroupMember], row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in kind.model_fields if name in row}
+
+
+def wire(name: str, members: Members, description: str) -> dict[str, object]:
+    weights = {key_of(each): weight for each, weight in members.items()}
+    return {"name": name, "members": weights, "description": description}
+
+
+def path_of(name: str) -> str:
+    return f"/groups/{quote(name, safe='')}"
+
+
+def key() -> dict[str, str]:
+    """The header of operators; a server refuses an empty key."""
+    return {"x-featurehub-key": os.environ.get(OPERATOR_KEY, "")}
