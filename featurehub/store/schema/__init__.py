@@ -1,0 +1,38 @@
+"""The tables. ``migrations`` creates them; a test keeps the two equal.
+
+A column has the meaning and unit of the field of the same name in ``featurehub.records``, ``features`` or ``verdicts``.
+"""
+
+from featurehub.store.schema.artifacts import AliasRecord, ArtifactRecord, EvaluationRecord
+from featurehub.store.schema.base import OWNER_CHARS, Base
+from featurehub.store.schema.embeddings import EmbedderRecord, EmbeddingRecord
+from featurehub.store.schema.features import (
+    ClusterRecord,
+    FeatureRecord,
+    LabelRecord,
+    NameRecord,
+    TextRecord,
+    WordRecord,
+)
+from featurehub.store.schema.groups import GroupRecord, MemberRecord
+from featurehub.store.schema.reports import ReportRecord, VerdictRecord
+
+__all__ = [
+    "OWNER_CHARS",
+    "AliasRecord",
+    "ArtifactRecord",
+    "Base",
+    "ClusterRecord",
+    "EmbedderRecord",
+    "EmbeddingRecord",
+    "EvaluationRecord",
+    "FeatureRecord",
+    "GroupRecord",
+    "LabelRecord",
+    "MemberRecord",
+    "NameRecord",
+    "ReportRecord",
+    "TextRecord",
+    "VerdictRecord",
+    "WordRecord",
+]
