@@ -1,8 +1,8 @@
 """What the store asks of a database, be it an SQLite file or a database on a PostgreSQL server.
 
-Only this much differs between the two, and how words (``candidates``) and vectors (``nearest``) are found: ``sqlite`` and
-``postgres`` each say how theirs is opened, read as one snapshot, locked for a writer, and upgraded. Tables and queries
-are the same.
+Only this much differs between the two, and how words (``candidates``) and vectors (``nearest``) are found: ``sqlite``
+and ``postgres`` each say how theirs is opened, read as one snapshot, locked for a writer, and upgraded. Tables and
+queries are the same.
 """
 
 from contextlib import AbstractContextManager

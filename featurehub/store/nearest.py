@@ -54,5 +54,7 @@ def nearest(
         At most ``k``, nearest first; equal ones by id.
     """
     embedded = embedders_of(session, saes)
-    found = NEAREST[session.get_bind().dialect.name](session, vector, embedded, k, kind, only) if embedded else ()
+    if not embedded:
+        return []
+    found = NEAREST[session.get_bind().dialect.name](session, vector, embedded, k, kind, only)
     return sorted(found, key=lambda each: (-each.similarity, each.id))[:k]
