@@ -98,7 +98,7 @@ def ask(location: str, queries: Sequence[Query], way: str, clients: int, seconds
 
 
 def client(location: str, queries: Sequence[Query], way: str, seconds: float, seed: int) -> list[float]:
-    order, times = random.Random(seed), []
+    order, times, end = random.Random(seed), [], 0.0
     with closing(open_store(location)) as store:
         for turn in range(10_000_000):
             words, vector = order.choice(queries)
