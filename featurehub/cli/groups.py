@@ -74,12 +74,12 @@ def remove(name: Name, db: Database = "") -> None:
 @groups_app.command()
 def propose(
     sae: Sae,
-    cosine: Annotated[float, typer.Option(help="Smallest cosine of the decoder rows of two features.")] = 0.4,
+    cosine: Annotated[float, typer.Option(help="Smallest cosine of the decoder rows of two features.")] = 0.2,
     limit: Annotated[int, typer.Option(min=1, help="Most groups, the most alike first.")] = 20,
     save: Annotated[list[str], typer.Option(help="Save the proposed group of this name; may be given again.")] = [],  # noqa: B006 (typer copies it)
     db: Database = "",
 ) -> None:
-    """Propose groups: labelled features whose decoder rows point the same way, as those of a split concept do."""
+    """Propose groups: features with one name whose decoder rows point the same way, as those of a split concept do."""
     from featurehub.artifacts.artifact import open_artifact
     from featurehub.cli.registry.location import folder_of
     from featurehub.runs.groups import propose_groups, save_groups
@@ -93,13 +93,15 @@ def propose(
         for group in save_groups([each for each in proposed if each.name in save], database):
             output.print(f"{group.name!r} stands for {len(group.members)} features now", soft_wrap=True)
         return
-    table = Table("name", "features", "cosine", "least", "same name", "weight", "labels")
+    table = Table("name", "features", "cosine", "least", "weight", "labels")
     for each in proposed[:limit]:
         labels = [feature.label for feature in each.features]
         more = [f"and {len(labels) - SHOWN} more"] if len(labels) > SHOWN else []
-        numbers = (f"{each.cosine:.2f}", f"{each.least:.2f}", f"{each.agreement:.0%}", f"{each.weight:g}")
+        numbers = (f"{each.cosine:.2f}", f"{each.least:.2f}", f"{each.weight:g}")
         table.add_row(each.name, f"{len(labels)}", *numbers, "\n".join(labels[:SHOWN] + more))
-    output.print(table if proposed else f"no two labelled features have a cosine of {cosine}; try a smaller --cosine")
+    output.print(
+        table if proposed else f"no two features with one name have a cosine of {cosine}; try a smaller --cosine"
+    )
     if proposed:
         suggest("Save one", "featurehub", "groups", "propose", sae, "--save", proposed[0].name, *same_database(db))
 

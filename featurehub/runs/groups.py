@@ -1,14 +1,13 @@
 """`featurehub groups propose`: groups of an SAE's features over which one concept may have been split.
 
-1. Clusters of decoder rows are found (``labeling.clusters``). Features without a label are left out: nobody could say
-   what they would add. So are clusters of more features than a group may have.
-2. A cluster gets the name that most of its labels share (their heads), of several the one with the best label score,
-   and a number where another has it.
+1. Labelled features are sorted by the name that their labels have in common: ``pirate`` of ``pirate (ahoy): matey``.
+   Decoder rows alone say little: of the 20 most alike pairs of the planted model's SAE, 14 have two names.
+2. Of those with one name, the clusters of decoder rows are found (``labeling.clusters``). Each is a group with that
+   name, and a number where there are several. Clusters of more features than a group may have are left out.
 3. Every member gets the weight 1 / ‖Σ uᵢ‖, where uᵢ are the decoder rows divided by their lengths: a group that is set
    to w then moves the stream about as far as one feature that is set to w.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import NamedTuple
@@ -17,14 +16,14 @@ from featurehub.artifacts.artifact import Artifact
 from featurehub.dictionary import Dictionary
 from featurehub.features import Feature
 from featurehub.groups import MEMBERS_MAX, FeatureGroup
-from featurehub.names import base_of
+from featurehub.names import base_of, fold
 from featurehub.store import open_store
 from featurehub.store.naming import TakenSlugs
 from labeling.clusters import Cluster, find_clusters
 
 __all__ = ["COSINE", "METHOD", "ProposedGroup", "propose_groups", "save_groups"]
 
-COSINE = 0.4
+COSINE = 0.2
 METHOD = "decoder rows"
 
 
@@ -37,7 +36,6 @@ class ProposedGroup(NamedTuple):
         weight: The weight of each.
         cosine: Mean cosine of two of their decoder rows.
         least: The smallest.
-        agreement: Share of the features whose label has the group's name for a head, in (0, 1].
     """
 
     name: str
@@ -45,7 +43,6 @@ class ProposedGroup(NamedTuple):
     weight: float
     cosine: float
     least: float
-    agreement: float
 
 
 def propose_groups(artifact: Artifact, database: str, cosine: float = COSINE) -> list[ProposedGroup]:
@@ -62,13 +59,19 @@ def propose_groups(artifact: Artifact, database: str, cosine: float = COSINE) ->
     """
     with closing(open_store(database)) as store, store.read() as reader:
         features = [each for each in reader.features(artifact.manifest.id) if each.label and each.writes]
-    rows = Dictionary.load(artifact.weights).nudges[[each.latent for each in features]].float().numpy()
-    proposed: dict[str, ProposedGroup] = {}
-    for cluster in find_clusters(rows, cosine):
-        if len(cluster.latents) <= MEMBERS_MAX:
-            group = _proposed([features[at] for at in cluster.latents], cluster, proposed.keys())
-            proposed[group.name] = group
-    return list(proposed.values())
+    rows = Dictionary.load(artifact.weights).W_dec.float().numpy()
+    proposed: list[ProposedGroup] = []
+    for name, own in _by_name(features).items():
+        for cluster in find_clusters(rows[[each.latent for each in own]], cosine):
+            if len(cluster.latents) <= MEMBERS_MAX:
+                proposed.append(_proposed(name, [own[at] for at in cluster.latents], cluster))
+    return _renamed(sorted(proposed, key=lambda each: -each.cosine))
+
+
+def _renamed(proposed: Iterable[ProposedGroup]) -> list[ProposedGroup]:
+    """The same groups, each with a name of its own."""
+    names = TakenSlugs()
+    return [each._replace(name=names.give(each.name)) for each in proposed]
 
 
 def save_groups(proposed: Iterable[ProposedGroup], database: str) -> list[FeatureGroup]:
@@ -85,16 +88,14 @@ def save_groups(proposed: Iterable[ProposedGroup], database: str) -> list[Featur
         ]
 
 
-def _proposed(features: Sequence[Feature], cluster: Cluster, taken: Iterable[str]) -> ProposedGroup:
-    heads = [base_of(each.label) for each in features]
-    counts = Counter(heads)
-    scores = {head: each.label_score or 0.0 for head, each in zip(heads, features, strict=True)}
-    name = max(counts, key=lambda head: (counts[head], scores[head], head))
-    return ProposedGroup(
-        name=TakenSlugs(taken).give(name),
-        features=tuple(features),
-        weight=round(min(1.0, 1.0 / cluster.length), 3),
-        cosine=cluster.cosine,
-        least=cluster.least,
-        agreement=counts[name] / len(features),
-    )
+def _by_name(features: Iterable[Feature]) -> dict[str, list[Feature]]:
+    """The features by the name that their labels have in common."""
+    found: dict[str, list[Feature]] = {}
+    for each in features:
+        found.setdefault(base_of(fold(each.label)), []).append(each)
+    return found
+
+
+def _proposed(name: str, features: Sequence[Feature], cluster: Cluster) -> ProposedGroup:
+    weight = round(min(1.0, 1.0 / cluster.length), 3)
+    return ProposedGroup(name, tuple(features), weight, cluster.cosine, cluster.least)

@@ -144,7 +144,7 @@ def save_group(
     _check(name, members, owner, description)
     key, id = fold(name), _id_of(name, owner)
     session.execute(delete(GroupRecord).where(GroupRecord.id == id))
-    if session.scalars(select(func.count()).where(GroupRecord.owner == owner)).one() >= GROUPS_MAX:
+    if (session.scalar(select(func.count()).where(GroupRecord.owner == owner)) or 0) >= GROUPS_MAX:
         raise InvalidInput(f"there are {GROUPS_MAX} groups already; remove one first", param="name")
     group = FeatureGroup(
         id=id, name=name, owner=owner, description=description, method=method,

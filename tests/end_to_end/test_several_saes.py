@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from threading import Event
 from typing import Any
 
@@ -16,6 +17,7 @@ from featurehub.cli.server import free_port, served
 from featurehub.edits import Condition, LatentEdit, Steering, When
 from featurehub.features import Mode
 from featurehub.steering import EditResult, Reference
+from featurehub.store import open_store
 from tests.end_to_end.several import (
     BETWEEN,
     DICTIONARIES,
@@ -122,6 +124,35 @@ def test_two_saes_at_one_hook_point_are_one_change_of_the_stream(server: str, se
     late, other = answer["featurehub"]["saes"]
     assert (late["name"], other["name"], late["hook"]) == (LATE, OTHER, other["hook"])
     assert late["dose"] == other["dose"] > 0
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"weight": 0.5},
+        {"mode": "pin", "weight": 0.5},
+        {"mode": "mul", "weight": -0.5},
+        {"mode": "ablate"},
+        {"weight": 0.5, "when": {"feature": "weather", "value": 0.2}},
+    ],
+)
+def test_a_group_is_its_members_token_for_token(server: str, several: Several, edit: dict[str, Any]) -> None:
+    """Its members lie in two SAEs at two hook points; the naive twin is the request that names each."""
+    members = {SAILING: 1.0, COOKING: 0.5, "gardening": -0.5}
+    with closing(open_store(several.database)) as store, store.write() as writer:
+        writer.put_group("outdoors", members)
+    alone = {
+        name: {**edit, **({"weight": edit["weight"] * m} if "weight" in edit else {})} for name, m in members.items()
+    }
+    for positions in ("all", "generated"):
+        one = ask(server, features={"outdoors": edit}, steer={"positions": positions})
+        each = ask(server, features=alone, steer={"positions": positions})
+        assert one["choices"][0]["token_ids"] == each["choices"][0]["token_ids"]
+        applied = one["featurehub"]["applied"]
+        assert {part["group"] for part in applied} == {"outdoors"}
+        assert [{**part, "group": None} for part in applied] == each["featurehub"]["applied"]
+        assert one["featurehub"]["saes"] == each["featurehub"]["saes"]
+    assert any(part["tokens"] for part in applied)
 
 
 def test_each_sae_reads_the_stream_at_its_own_hook_point(server: str, several: Several) -> None:
