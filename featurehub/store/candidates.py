@@ -47,7 +47,8 @@ def candidates(by_name: str, by_text: str, pairs: str, latent: str, goes: str) -
 
     Args:
         by_name: SQL that selects ``id`` and ``rank`` (the best is lowest) of the names that match ``:names``.
-        by_text: SQL that selects ``id`` of texts that match ``:texts``.
+        by_text: SQL that selects ``id``, and as ``rank`` an expression of it, of texts that match ``:texts``: ordered
+            by the id itself, PostgreSQL may go through all texts instead of those that match.
         pairs: SQL for the rows of ``words.latents``, each with a ``value``.
         latent: SQL for the latent of such a ``value``.
         goes: SQL for how much the latent goes with the word.
@@ -64,7 +65,7 @@ def candidates(by_name: str, by_text: str, pairs: str, latent: str, goes: str) -
         UNION ALL SELECT * FROM (
             SELECT 'text', f.id, f.label_score, {STEERS}, CAST(NULL AS TEXT), CAST(NULL AS FLOAT)
             FROM by_text JOIN texts ON texts.id = by_text.id JOIN features AS f ON f.id = texts.feature_id
-            WHERE f.artifact_id IN :saes AND {ALLOWED} ORDER BY texts.id LIMIT :limit
+            WHERE f.artifact_id IN :saes AND {ALLOWED} ORDER BY by_text.rank LIMIT :limit
         ) AS told
         UNION ALL SELECT 'exact', f.id, f.label_score, {STEERS}, names.key, NULL
             FROM names JOIN features AS f ON f.id = names.feature_id

@@ -14,7 +14,7 @@ from featurehub.store.sql import statement
 __all__ = ["SQLITE"]
 
 MATCHES = "SELECT rowid FROM {0}_index WHERE {0}_index MATCH {1} LIMIT {2}"
-BY_TEXT = f"SELECT rowid AS id FROM texts_index WHERE texts_index MATCH :texts LIMIT {MANY}"
+BY_TEXT = f"SELECT rowid AS id, rowid + 0 AS rank FROM texts_index WHERE texts_index MATCH :texts LIMIT {MANY}"
 PAIRS = "json_each(words.latents) AS each"
 LATENT, GOES = "json_extract(each.value, '$[0]')", "json_extract(each.value, '$[1]')"
 # A count that is cut short: the index gives one row after another.
