@@ -23,7 +23,8 @@ __all__ = ["Edges", "communities", "edges_of"]
 
 Edges = Mapping[tuple[int, int], float]
 """Weights by pair of latents, the lower one first."""
-LEAST, LARGEST = 0.2, 50
+LEAST, LARGEST = 0.15, 50
+"""Among 1,152 random directions of 576 numbers, the nearest have a cosine of about 0.14."""
 BLOCK = 4096
 
 

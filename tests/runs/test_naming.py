@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from featurehub.artifacts.artifact import open_artifact
+from featurehub.dictionary import Dictionary
 from featurehub.errors import BudgetExceeded, InvalidConfig, InvalidInput
 from featurehub.names import fold, head_of
 from featurehub.records import Labeled, LabelVersion, Provenance
@@ -21,6 +23,7 @@ from featurehub.runs.naming import ExplainerName, NamingConfig, ScorerName
 from featurehub.runs.survey import Survey
 from featurehub.store import open_store
 from featurehub.store.statistics import id_of
+from labeling.cluster_names import cluster_latents
 from tests.labeling import endpoint as endpoints
 from tests.labeling.endpoint import Answer, Endpoint, chat, good
 from tests.runs import naming_process
@@ -49,6 +52,19 @@ def attempts(folder: Path) -> dict[int, list[LabelVersion]]:
 def labels(folder: Path) -> dict[int, str]:
     with closing(open_store(folder / "features.db")) as store, store.read() as reader:
         return {each.latent: each.label for each in reader.features("sae")}
+
+
+def test_clusters_get_their_names_from_the_labels_in_the_end(tmp_path: Path, survey: Survey) -> None:
+    latents = survey.source.latents
+    neighbors = {each: [other for other in latents if other != each] for each in latents}
+    with Endpoint(good).running() as url:
+        named(tmp_path, config_of(url), survey._replace(source=survey.source._replace(neighbors=neighbors)))
+    with closing(open_store(tmp_path / "features.db")) as store, store.read() as reader:
+        found = reader.feature_set("sae")
+    known = {latent: outcome for latent, (outcome, _) in found.labels.items() if isinstance(outcome, Labeled)}
+    W_dec = Dictionary.load(open_artifact(tmp_path / "sae").weights).W_dec.numpy()
+    assert list(found.clusters) == cluster_latents(W_dec, neighbors, known)
+    assert any(each.name for each in found.clusters)
 
 
 def test_what_was_asked_is_not_asked_again(tmp_path: Path, survey: Survey) -> None:
