@@ -60,12 +60,9 @@ class Server:
 
     def kill(self) -> None:
         """Kills it with signal 9 and starts it anew, once the processes of its connections have noticed."""
-        data = self.folder / "data"
         self.process.kill()
         self.process.wait()
         for _ in range(RESTARTS):
-            # The file says "ready" of the one that is dead.
-            (data / "postmaster.pid").write_text("")
             try:
                 return self.start()
             except RuntimeError:
@@ -137,9 +134,9 @@ def copy(programs: Path, to: Path) -> Path:
 
 
 def wait_for(process: "subprocess.Popen[bytes]", data: Path) -> None:
-    """Waits until the server takes connections, which it writes into the last line of its pid file."""
+    """Waits until the server takes connections, which it writes into its pid file: its id first, and this last."""
     lines: list[str] = []
-    while not (len(lines) == 8 and lines[-1].strip() == "ready"):
+    while not (len(lines) == 8 and lines[0] == str(process.pid) and lines[-1].strip() == "ready"):
         try:
             process.wait(0.05)
         except subprocess.TimeoutExpired:

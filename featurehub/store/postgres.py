@@ -59,7 +59,8 @@ class PostgresDatabase:
         if "connect_timeout" not in url.query:
             url = url.update_query_dict({"connect_timeout": CONNECT_SECONDS})
         # A connection is tried before it is used: the server may have been started anew since.
-        self.engine = create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        # No thread waits for another's connection: those that wait to write would keep readers from reading.
+        self.engine = create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, max_overflow=-1)
         event.listen(self.engine, "connect", _prepare)
         event.listen(self.engine, "begin", self._begin)
         event.listen(self.engine, "handle_error", self._translate, retval=True)

@@ -68,7 +68,10 @@ class SqliteDatabase:
         self.name, self.path = str(path), path
         self._source = source_of(path)
         # The URL only selects SQLAlchemy's pool for files; ``connect`` decides what is opened.
-        self.engine = create_engine(URL.create("sqlite", database=str(path)), creator=lambda: connect(self._source))
+        # No thread waits for another's connection: those that wait to write would keep readers from reading.
+        self.engine = create_engine(
+            URL.create("sqlite", database=str(path)), creator=lambda: connect(self._source), max_overflow=-1
+        )
         event.listen(self.engine, "begin", self._begin)
 
     def reading(self) -> Engine:

@@ -1,5 +1,7 @@
 """Migrations of databases that are filled: no row is lost, and one that fails leaves the database as it was."""
 
+import re
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +45,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "9999", "0009", None, None
+revision, down_revision, branch_labels, depends_on = "9999", "0010", None, None
 
 def upgrade():
     connection = op.get_bind()
@@ -112,3 +114,10 @@ def test_foreign_keys_hold_again_after_it(database: str, migration: Migration) -
     with pytest.raises(Exception, match=r"(?i)foreign key"), store.write() as writer:
         writer._session.connection().exec_driver_sql("INSERT INTO texts (feature_id, text) VALUES ('f_none', 'x')")
     store.close()
+
+
+def test_what_parts_words_on_a_server_stays_the_same() -> None:
+    folder = VERSIONS / "versions"
+    first, now = (runpy.run_path(str(folder / each)) for each in ("0001_first_tables.py", "0007_writes.py"))
+    parts = re.compile(f"[{now['SEPARATORS']}]")
+    assert {code for code in range(1, 0x20000) if parts.match(chr(code))} == set(map(ord, first["SEPARATORS"]))
