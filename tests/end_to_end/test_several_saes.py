@@ -152,7 +152,8 @@ def test_a_group_is_its_members_token_for_token(server: str, several: Several, e
         assert {part["group"] for part in applied} == {"outdoors"}
         assert [{**part, "group": None} for part in applied] == each["featurehub"]["applied"]
         assert one["featurehub"]["saes"] == each["featurehub"]["saes"]
-    assert any(part["tokens"] for part in applied)
+        # Where a condition waits for a token of the prompt, none that the model wrote need be steered.
+        assert positions == "generated" or any(part["tokens"] for part in applied)
 
 
 def test_each_sae_reads_the_stream_at_its_own_hook_point(server: str, several: Several) -> None:
