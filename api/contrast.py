@@ -18,7 +18,6 @@ import numpy as np
 from fastapi import APIRouter
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.sparse import csr_matrix, vstack
 
 from api.answer import Labels
 from api.deployment import CurrentDeployment, Deployment
@@ -36,11 +35,11 @@ from featurehub.settings import Frozen
 __all__ = ["Contrast", "ContrastBody", "ContrastRow", "router"]
 
 CHATS = 1000
-AT_ONCE = 32
-"""Chats that are read at once; the others of a request wait, so that other requests are answered between."""
+AT_ONCE, COLUMNS = 32, 4096
+"""Chats that are read at once, while the others of a request wait; and latents that are compared at once."""
 router = APIRouter(prefix="/v1/features", tags=["features"])
 Dataset = Annotated[tuple[Chat, ...], Field(min_length=1, max_length=CHATS)]
-Floats = NDArray[np.float64]
+Floats, Ints = NDArray[np.float64], NDArray[np.int64]
 
 
 class ContrastBody(Frozen):
@@ -145,8 +144,16 @@ def plan_of(body: ContrastBody, deployment: Deployment) -> Plan:
         return make_plan(body.asked, reader, deployment.served.running(body.model), deployment.limits)
 
 
-Means = dict[str, csr_matrix]
-"""By SAE, one row of mean activations."""
+class MeanActivations(NamedTuple):
+    """The latents of an SAE that are active in a chat, ascending, and their mean activations."""
+
+    latents: Ints
+    means: Floats
+
+
+Means = dict[str, MeanActivations]
+"""By SAE."""
+NOTHING = MeanActivations(np.zeros(0, np.int64), np.zeros(0))
 
 
 async def means(chat: Chat, deployment: Deployment, body: ContrastBody, room: asyncio.Semaphore) -> Means:
@@ -163,11 +170,9 @@ def totals_of(report: SteerReport) -> Sequence[ActivationTotals]:
     return report.activations.totals if report.activations is not None else ()
 
 
-def row(totals: ActivationTotals) -> csr_matrix:
+def row(totals: ActivationTotals) -> MeanActivations:
     latents, _, sums, _ = totals.arrays()
-    width = int(latents.max()) + 1 if len(latents) else 1
-    values = sums.astype(np.float64) / max(1, totals.tokens)
-    return csr_matrix((values, (np.zeros(len(latents), np.int64), latents)), shape=(1, width))
+    return MeanActivations(latents.astype(np.int64), sums.astype(np.float64) / max(1, totals.tokens))
 
 
 def contrasted(body: ContrastBody, plan: Plan, found: Sequence[Means], deployment: Deployment) -> Contrast:
@@ -176,7 +181,7 @@ def contrasted(body: ContrastBody, plan: Plan, found: Sequence[Means], deploymen
     effects = [
         effect
         for sae in (read.sae for read in plan.steering.reads)
-        for effect in effects_of(sae, matrix([each.get(sae) for each in found]), count)
+        for effect in effects_of(sae, [each.get(sae, NOTHING) for each in found], count)
     ]
     first = sorted((e for e in effects if e.effect > 0), key=lambda e: -e.effect)[: body.limit]
     second = sorted((e for e in effects if e.effect < 0), key=lambda e: e.effect)[: body.limit]
@@ -185,38 +190,52 @@ def contrasted(body: ContrastBody, plan: Plan, found: Sequence[Means], deploymen
     return Contrast(dataset_1=rows_1, dataset_2=rows_2, saes=plan.saes, warnings=plan.notices)
 
 
-def matrix(rows: Sequence[csr_matrix | None]) -> csr_matrix:
-    """[chats, latents]"""
-    width = max((each.get_shape()[1] for each in rows if each is not None), default=1)
-    padded = [csr_matrix((1, width)) if each is None else resized(each, width) for each in rows]
-    return csr_matrix(vstack(padded))
-
-
-def resized(row: csr_matrix, width: int) -> csr_matrix:
-    return csr_matrix((row.data, row.indices, row.indptr), shape=(1, width))
-
-
-def effects_of(sae: str, x: csr_matrix, count: int) -> list[Effect]:
+def effects_of(sae: str, chats: Sequence[MeanActivations], count: int) -> list[Effect]:
     """The effects of all latents that are active in a first half.
 
     Args:
         sae: Id of the SAE.
-        x: [chats, latents] mean activations; the first ``count`` chats are the first set's.
+        chats: What is active in each; the first ``count`` are the first set's.
         count: How many they are.
     """
-    chosen = [np.arange(0, count, 2), np.arange(count, x.get_shape()[0], 2)]
-    tested = [np.arange(1, count, 2), np.arange(count + 1, x.get_shape()[0], 2)]
-    active = np.unique(x[np.concatenate(chosen)].indices)
+    sets = chats[:count], chats[count:]
+    active = np.unique(np.concatenate([each.latents for own in sets for each in own[::2]]))
     if not len(active):
         return []
-    first, second = (x[rows][:, active].toarray() for rows in chosen)
-    m1, m2 = first.mean(0), second.mean(0)
-    s = np.sqrt((first.var(0) + second.var(0)) / 2)
+    parts = [halves_of(sets, active[at : at + COLUMNS]) for at in range(0, len(active), COLUMNS)]
+    m1, m2, s = (np.concatenate(column) for column in zip(*(part[:3] for part in parts), strict=True))
     d = (m1 - m2) / (s + (np.median(s) or 1.0))
-    right = accuracy([x[rows][:, active].toarray() for rows in tested], m1, m2)
-    shares = [None] * len(active) if right is None else right.tolist()
+    shares = [share for part in parts for share in part.accuracy]
     columns = (active.tolist(), d.tolist(), m1.tolist(), m2.tolist(), shares)
     return [Effect(sae, *each) for each in zip(*columns, strict=True)]
+
+
+class Halves(NamedTuple):
+    """Of some latents: means and spread of the first halves, and the accuracy on the second ones."""
+
+    m1: Floats
+    m2: Floats
+    s: Floats
+    accuracy: Sequence[float | None]
+
+
+def halves_of(sets: Sequence[Sequence[MeanActivations]], active: Ints) -> Halves:
+    """Steps 2 and 3 for some latents, ascending."""
+    (first, second), tested = ([dense(own[start::2], active) for own in sets] for start in (0, 1))
+    m1, m2 = first.mean(0), second.mean(0)
+    s = np.sqrt((first.var(0) + second.var(0)) / 2)
+    right = accuracy(tested, m1, m2)
+    return Halves(m1, m2, s, [None] * len(active) if right is None else right.tolist())
+
+
+def dense(chats: Sequence[MeanActivations], active: Ints) -> Floats:
+    """[chats, active] mean activations."""
+    x = np.zeros((len(chats), len(active)))
+    for own, (latents, values) in zip(x, chats, strict=True):
+        at = np.searchsorted(active, latents)
+        known = (at < len(active)) & (active[np.minimum(at, len(active) - 1)] == latents)
+        own[at[known]] = values[known]
+    return x
 
 
 def accuracy(tested: Sequence[Floats], m1: Floats, m2: Floats) -> Floats | None:

@@ -86,7 +86,7 @@ def test_the_answer_says_what_was_applied(client: TestClient, echoed: Echoes) ->
     assert pirate == {
         "id": pirate["id"], "label": "pirate speech: matey, ship", "label_version": 1, "sae": SAE, "latent": 0,
         "mode": "nudge", "weight": 0.5, "coefficient": 2.0, "dose": 0.25, "clipped": False, "tokens": 7,
-        "state": "fresh",
+        "state": "fresh", "group": None,
     }  # fmt: skip
     assert (formal["weight"], formal["dose"], formal["clipped"]) == (0.0, 0.0, False)
     assert steering(echoed[0]).positions is Positions.GENERATED

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,9 +11,8 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.sparse import csr_matrix
 
-from api.contrast import effects_of
+from api.contrast import MeanActivations, effects_of
 from api.engine import FakeEngine
 from featurehub.activations import ActivationTotals
 from featurehub.edits import Steering
@@ -125,10 +125,13 @@ VALUES = st.sampled_from((0.0, 0.0, 0.5, 1.0, 2.0, 3.5))
 @given(
     x=st.tuples(st.integers(2, 9), st.integers(1, 5)).flatmap(lambda shape: arrays(np.float64, shape, elements=VALUES)),
     share=st.floats(0, 1),
+    together=st.sampled_from((1, 2, 4096)),
 )
-def test_effects_are_those_of_the_definition(x: Matrix, share: float) -> None:
+def test_effects_are_those_of_the_definition(x: Matrix, share: float, together: int) -> None:
     count = 1 + int(share * (len(x) - 2))
-    found = effects_of(SAE, csr_matrix(x), count)
+    chats = [MeanActivations(np.flatnonzero(own), own[own > 0]) for own in x]
+    with patch("api.contrast.COLUMNS", together):
+        found = effects_of(SAE, chats, count)
     active = {i for i in range(x.shape[1]) if x[:count:2, i].any() or x[count::2, i].any()}
     assert {each.latent for each in found} == active
     for each in found:

@@ -195,7 +195,9 @@ def test_edits_of_generated_tokens_may_run_over_none_but_are_reported(client: Te
 def test_activations_of_one_sae(client: TestClient, engine: FakeEngine) -> None:
     engine.default = read_of(OTHER_SAE)
     ours = ask(client, return_activations={"top_k": 2, "sae": "other"})["featurehub"]
-    assert [asdict(each) for each in steering(client).reads] == [{"sae": OTHER_SAE, "top_k": 2, "latents": ()}]
+    assert [asdict(each) for each in steering(client).reads] == [
+        {"sae": OTHER_SAE, "top_k": 2, "latents": (), "totals": ()}
+    ]
     assert [each["sae"] for each in ours["activations"]] == [OTHER_SAE]
     assert [each["id"] for each in ours["saes"]] == [OTHER_SAE]
 
