@@ -9,7 +9,7 @@ import typer
 from featurehub.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from featurehub.runs.naming import NamingConfig
+    from featurehub.runs.labelers import NamingConfig
     from labeling.llm.budget import BudgetLimits
 
 __all__ = [
@@ -53,7 +53,7 @@ def naming_of(
         InvalidInput: An option has a value that it cannot have, or one that is needed is missing.
     """
     from featurehub.embedding import DEFAULT, EMBEDDER
-    from featurehub.runs.naming import ExplainerName, NamingConfig, ScorerName
+    from featurehub.runs.labelers import ExplainerName, NamingConfig, ScorerName
     from labeling.llm import LlmConfig
 
     llm = None

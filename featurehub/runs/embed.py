@@ -44,7 +44,7 @@ def embed_features(
     stored: dict[str, int] = {}
     for each in asked:
         with store.write() as writer:
-            writer.begin_embedding(each.id, embedder.identity, embedder.dimensions)
+            writer.vectors.begin(each.id, embedder.identity, embedder.dimensions)
             features, _ = writer.reader.count_features(each.id)
         with progress.work(f"embedding {each.name}", features * len(EmbeddingKind), "texts") as work:
             for at, kind in enumerate(EmbeddingKind):
@@ -54,7 +54,7 @@ def embed_features(
                     work.at(at * features + min(features, batch[-1].latent + 1))
                 work.at((at + 1) * features)
     with store.write() as writer:
-        writer.index_embeddings()
+        writer.vectors.index()
     return {name: count for name, count in stored.items() if count}
 
 
@@ -96,4 +96,4 @@ def store_vectors(store: Store, embedder: Embedder, artifact: str, kind: Embeddi
         return 0
     vectors = embedder.embed(list(texts.values()))
     with store.write() as writer:
-        return writer.put_embeddings(artifact, embedder.identity, kind, texts, vectors)
+        return writer.vectors.put(artifact, embedder.identity, kind, texts, vectors)

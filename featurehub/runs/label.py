@@ -27,9 +27,10 @@ from featurehub.runs.deadline import UNBOUNDED, Deadline
 from featurehub.runs.embed import embed_if_possible
 from featurehub.runs.engines import Engines
 from featurehub.runs.judges import BuildJudge
+from featurehub.runs.labelers import NamingConfig
 from featurehub.runs.matching import identify_own
 from featurehub.runs.material import MaterialConfig, material_of
-from featurehub.runs.naming import NamingConfig, name_features
+from featurehub.runs.naming import name_features
 from featurehub.runs.phases import EVALUATE, LABEL, PhasePlan, forecast_labelling
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.register import register_unnamed

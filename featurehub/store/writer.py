@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
@@ -17,17 +15,16 @@ from featurehub.records import Calibration, Cluster, Evaluation, FeatureRow, Out
 from featurehub.store.aliases import drop_alias, save_alias
 from featurehub.store.clusters import save_clusters
 from featurehub.store.drift import save_report
-from featurehub.store.embeddings import EmbeddingKind, begin_embedding, save_embeddings
 from featurehub.store.evaluations import save_evaluation
 from featurehub.store.groups import drop_group, save_group
 from featurehub.store.labels import owners_of, save_labels
 from featurehub.store.names import NameKind
-from featurehub.store.nearest_postgres import index_vectors
 from featurehub.store.new_features import NewFeatures, save_new_features
 from featurehub.store.reader import EVERYWHERE, Reader
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
 from featurehub.store.schema import OWNER_CHARS, NameRecord
 from featurehub.store.statistics import PreparedRows, better_founded, save_calibrations, save_features
+from featurehub.store.vectors import Vectors
 from featurehub.store.words import save_words
 from featurehub.verdicts import DriftReport
 
@@ -279,38 +276,10 @@ class Writer:
         self.put_calibrations(better)
         return list(better)
 
-    def begin_embedding(self, artifact: str, embedder: str, dimensions: int) -> None:
-        """Makes an embedder (by identity) the artifact's. The vectors of a former one are deleted.
-
-        Raises:
-            ArtifactNotFound: The artifact is not registered.
-            InvalidInput: The vectors are too long.
-        """
-        begin_embedding(self._session, owned_artifact(self._session, artifact).id, embedder, dimensions)
-
-    def put_embeddings(
-        self, artifact: str, embedder: str, kind: EmbeddingKind, texts: Mapping[str, str], vectors: NDArray[np.float32]
-    ) -> int:
-        """Stores vectors of features' texts.
-
-        Args:
-            artifact: Id of the SAE.
-            embedder: Identity of the embedder that they come from, for which ``begin_embedding`` was called.
-            kind: Which texts.
-            texts: The text that was embedded, by the feature's id.
-            vectors: One row of length 1 per text.
-
-        Returns:
-            How many were stored: a feature whose text has changed meanwhile gets none.
-
-        Raises:
-            EmbedderMismatch: Another embedder is the artifact's meanwhile.
-        """
-        return save_embeddings(self._session, artifact, embedder, kind, texts, vectors)
-
-    def index_embeddings(self) -> None:
-        """Makes the indexes of vectors that a database with many of them should have; PostgreSQL only."""
-        index_vectors(self._session.connection())
+    @property
+    def vectors(self) -> Vectors:
+        """The vectors of features' texts."""
+        return Vectors(self._session)
 
     def put_report(self, report: DriftReport) -> None:
         """Stores a drift report as the latest on its artifact and model.

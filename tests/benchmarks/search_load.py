@@ -82,9 +82,9 @@ def fill(store: Store, published: Sequence[str], base: NDArray[np.float32], coun
             writer.put_artifact(build_manifest(f"sae-{first}", sae, d_sae=width), "/nowhere")
             ids = writer.put_features(sae, rows)
             writer.put_labels({id: (Labeled(label=label), BY) for id, label in zip(ids, mine, strict=True)})
-            writer.begin_embedding(sae, EMBEDDER, base.shape[1])
+            writer.vectors.begin(sae, EMBEDDER, base.shape[1])
             texts = dict(zip(ids, mine, strict=True))
-            writer.put_embeddings(sae, EMBEDDER, EmbeddingKind.LABEL, texts, drawn_vectors(base, width, first))
+            writer.vectors.put(sae, EMBEDDER, EmbeddingKind.LABEL, texts, drawn_vectors(base, width, first))
         known += mine[:: max(1, count // 10_000)]
     return known
 
@@ -145,7 +145,7 @@ def run(kind: str, location: str, published: Sequence[str], base: NDArray[np.flo
         known = fill(store, published, base, count)
         filled = time.perf_counter()
         with store.write() as writer:
-            writer.index_embeddings()
+            writer.vectors.index()
         indexed = time.perf_counter() - filled
         settle(store)
         print(f"{kind} {count:,}: filled in {filled - began:.0f} s, vectors indexed in {indexed:.0f} s, "

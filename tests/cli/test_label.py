@@ -14,7 +14,7 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.errors import FeaturehubError, InvalidInput
 from featurehub.runs import label as labelling
 from featurehub.runs.label import LabelPlan
-from featurehub.runs.naming import ExplainerName, NamingConfig, ScorerName
+from featurehub.runs.labelers import ExplainerName, NamingConfig, ScorerName
 from labeling.llm.budget import BudgetLimits
 
 LLM = ("--llm-url", "http://127.0.0.1:1/v1", "--llm-model", "m")

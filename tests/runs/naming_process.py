@@ -19,7 +19,8 @@ from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.records import FeatureRow
-from featurehub.runs.naming import ExplainerName, NamingConfig, ScorerName, name_features
+from featurehub.runs.labelers import ExplainerName, NamingConfig, ScorerName
+from featurehub.runs.naming import name_features
 from featurehub.runs.progress import SILENT
 from featurehub.runs.register import register_unnamed
 from featurehub.runs.survey import Survey

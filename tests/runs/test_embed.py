@@ -96,9 +96,9 @@ def test_a_process_that_is_killed_at_any_moment_leaves_what_can_be_gone_on_with(
     assert counts[-1] + stored == 306
     again = open_store(database)
     with again.write() as writer:
-        writer.begin_embedding(ONE, "other", 64)
+        writer.vectors.begin(ONE, "other", 64)
     with again.write() as writer:
-        writer.begin_embedding(ONE, "fake", 64)
+        writer.vectors.begin(ONE, "fake", 64)
     before = vectors(store)
     assert embed_features(again, FakeEmbedder()) == {"one": 300}
     assert vectors(again) | before == vectors(again)

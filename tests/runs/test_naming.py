@@ -19,7 +19,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.errors import BudgetExceeded, InvalidConfig, InvalidInput
 from featurehub.names import fold, head_of
 from featurehub.records import Labeled, LabelVersion, Provenance
-from featurehub.runs.naming import ExplainerName, NamingConfig, ScorerName
+from featurehub.runs.labelers import ExplainerName, NamingConfig, ScorerName
 from featurehub.runs.survey import Survey
 from featurehub.store import open_store
 from featurehub.store.statistics import id_of

@@ -37,10 +37,10 @@ EMBEDDER = FakeEmbedder({"money": "banking", "buccaneer": "pirate", "downpour": 
 
 def embed(writer: Writer, sae: str = SAE, embedder: FakeEmbedder = EMBEDDER) -> None:
     """Embeds whatever has no vector."""
-    writer.begin_embedding(sae, embedder.identity, embedder.dimensions)
+    writer.vectors.begin(sae, embedder.identity, embedder.dimensions)
     for kind in EmbeddingKind:
         texts = {each.id: each.text for each in writer.reader.unembedded(sae, kind, limit=100_000) if each.text}
-        writer.put_embeddings(sae, embedder.identity, kind, texts, embedder.embed(list(texts.values())))
+        writer.vectors.put(sae, embedder.identity, kind, texts, embedder.embed(list(texts.values())))
 
 
 def vector(query: str, embedder: FakeEmbedder = EMBEDDER) -> QueryVector:
@@ -101,10 +101,10 @@ def test_a_text_that_changes_loses_its_vector(store: Store, fill, make_row, prov
 def test_a_vector_of_a_text_that_changed_meanwhile_is_not_stored(store: Store, fill, provenance) -> None:
     with store.write() as writer:
         ids = fill(writer, {1: "banking", 2: "pirate"})
-        writer.begin_embedding(SAE, "fake", 64)
+        writer.vectors.begin(SAE, "fake", 64)
         texts = {each.id: each.text for each in writer.reader.unembedded(SAE, LABEL)}
         writer.put_label(ids[1], Labeled(label="gardening"), provenance)
-        assert writer.put_embeddings(SAE, "fake", LABEL, texts, EMBEDDER.embed(list(texts.values()))) == 1
+        assert writer.vectors.put(SAE, "fake", LABEL, texts, EMBEDDER.embed(list(texts.values()))) == 1
         assert [each.text for each in writer.reader.unembedded(SAE, LABEL)] == ["gardening"]
 
 
@@ -120,12 +120,12 @@ def test_two_embedders_are_never_mixed(store: Store, fill) -> None:
         one = writer.reader.scope("one")
         assert [each.latent for each in writer.reader.search("money", one, vector=vector("money")).features] == [1]
         with pytest.raises(EmbedderMismatch, match="other"):
-            writer.put_embeddings("2" * 64, "fake", LABEL, {}, np.empty((0, 64), np.float32))
+            writer.vectors.put("2" * 64, "fake", LABEL, {}, np.empty((0, 64), np.float32))
         embed(writer, "2" * 64)  # begins anew
         assert {each.embedder for each in writer.reader.embedders().values()} == {"fake"}
         assert sorted(latents(writer.reader, "money")) == [1, 2]
         with pytest.raises(InvalidInput, match="4096"):
-            writer.begin_embedding("1" * 64, "huge", 5000)
+            writer.vectors.begin("1" * 64, "huge", 5000)
 
 
 @given(data=st.data())
@@ -136,8 +136,8 @@ def test_nearest_is_what_sorting_all_similarities_gives(lasting: Store, fill, da
     query = drawn.integers(-2, 3, 4).astype(np.float32)
     with undone(lasting) as writer:
         ids = fill(writer, {latent: f"label {latent}" for latent in range(count)})
-        writer.begin_embedding(SAE, "fake", 4)
-        writer.put_embeddings(SAE, "fake", LABEL, {id: f"label {at}" for at, id in ids.items()}, vectors)
+        writer.vectors.begin(SAE, "fake", 4)
+        writer.vectors.put(SAE, "fake", LABEL, {id: f"label {at}" for at, id in ids.items()}, vectors)
         found = nearest(writer._session, query, [SAE], k, LABEL)
         exact = {id: float(vectors[at] @ query) for at, id in ids.items()}
         assert [near.similarity for near in found] == sorted(exact.values(), reverse=True)[:k]

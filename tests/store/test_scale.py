@@ -58,10 +58,10 @@ def vectors(store: Store, fill, monkeypatch: pytest.MonkeyPatch) -> Vectors:
             writer.put_features(sae, [FeatureRow(latent=at, density=density[at], max_activation=1.0) for at in ids])
             rows = drawn.standard_normal((WIDTH, DIMENSIONS), np.float32)
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-            writer.begin_embedding(sae, "fake", DIMENSIONS)
-            writer.put_embeddings(sae, "fake", LABEL, {id: f"label {at}" for at, id in ids.items()}, rows)
+            writer.vectors.begin(sae, "fake", DIMENSIONS)
+            writer.vectors.put(sae, "fake", LABEL, {id: f"label {at}" for at, id in ids.items()}, rows)
             found |= dict(zip(ids.values(), rows.astype(DTYPE).astype(np.float32), strict=True))
-        writer.index_embeddings()
+        writer.vectors.index()
     return found
 
 
