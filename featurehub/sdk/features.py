@@ -1,4 +1,4 @@
-"""``client.features``: search, listing, and one feature by its name."""
+"""``client.features``: search, listing, one feature by its name, and what features do in chats."""
 
 import html
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -9,12 +9,17 @@ from openai import APIStatusError, AsyncOpenAI, OpenAI
 
 from featurehub.features import Feature, State
 from featurehub.groups import FeatureGroup
+from featurehub.sdk.contrast import Contrast, ContrastOptions
 from featurehub.sdk.errors import own_error
 from featurehub.sdk.groups import group_of
+from featurehub.sdk.inspection import Inspection, InspectOptions, inspect_body
 
 __all__ = ["AsyncFeatures", "FeatureList", "Features", "SearchOptions"]
 
 PAGE = 100
+INSPECT, CONTRAST = "/features/inspect", "/features/contrast"
+Message = Mapping[str, Any]
+Chat = Sequence[Message]
 
 
 class SearchOptions(TypedDict, total=False):
@@ -100,6 +105,35 @@ class Features:
         except APIStatusError as error:
             raise own_error(error) from error
 
+    def inspect(self, chat: str | Sequence[Message], **options: Unpack[InspectOptions]) -> Inspection:
+        """What the features do in a chat or text that is there already.
+
+        Args:
+            chat: A text, or the messages of a chat.
+            options: What is asked for; see ``InspectOptions``.
+
+        Raises:
+            FeatureNotFound: No feature has one of the names; the error carries the closest names.
+            AmbiguousFeature: Several features have it; the error carries their ids.
+        """
+        try:
+            return Inspection(self._client.post(INSPECT, body=inspect_body(chat, options), cast_to=object))
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+    def contrast(
+        self, dataset_1: Sequence[Chat], dataset_2: Sequence[Chat], **options: Unpack[ContrastOptions]
+    ) -> Contrast:
+        """The features that tell two sets of chats apart.
+
+        Args:
+            dataset_1: Chats, each a list of messages.
+            dataset_2: Chats that lack what those have, or have what they lack.
+            options: What is asked for; see ``ContrastOptions``.
+        """
+        body = {"dataset_1": dataset_1, "dataset_2": dataset_2, **options}
+        return Contrast.of(self._client.post(CONTRAST, body=body, cast_to=object))
+
     def list(self, *, artifact: str | None = None) -> Iterator[Feature]:
         """Lists every feature, fetching page by page.
 
@@ -138,6 +172,20 @@ class AsyncFeatures:
             return feature_of(await self._client.get(path_of(name), cast_to=object))
         except APIStatusError as error:
             raise own_error(error) from error
+
+    async def inspect(self, chat: str | Sequence[Message], **options: Unpack[InspectOptions]) -> Inspection:
+        """See ``Features.inspect``."""
+        try:
+            return Inspection(await self._client.post(INSPECT, body=inspect_body(chat, options), cast_to=object))
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+    async def contrast(
+        self, dataset_1: Sequence[Chat], dataset_2: Sequence[Chat], **options: Unpack[ContrastOptions]
+    ) -> Contrast:
+        """See ``Features.contrast``."""
+        body = {"dataset_1": dataset_1, "dataset_2": dataset_2, **options}
+        return Contrast.of(await self._client.post(CONTRAST, body=body, cast_to=object))
 
     async def list(self, *, artifact: str | None = None) -> AsyncIterator[Feature]:
         """See ``Features.list``."""

@@ -92,7 +92,7 @@ class Inspection:
         warnings: What the server warned of.
     """
 
-    def __init__(self, body: Mapping[str, Any]) -> None:
+    def __init__(self, body: Any) -> None:
         rows = sorted(body["tokens"], key=lambda row: row["position"])
         self.tokens = tuple(token_of([*own]) for _, own in groupby(rows, lambda row: row["position"]))
         self.warnings: tuple[str, ...] = tuple(each["message"] for each in body["warnings"])

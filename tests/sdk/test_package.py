@@ -15,7 +15,9 @@ def test_the_public_names() -> None:
         "FeatureNotFound",
         "FeaturehubError", "InvalidEdit", "InvalidInput", "NotFound", "Variant",
     }  # fmt: skip
-    assert set(featurehub.sdk.__all__) == {"AsyncClient", "Client", "FeatureList", "Snapshot", "Variant"}
+    assert set(featurehub.sdk.__all__) == {
+        "AsyncClient", "Client", "Contrast", "FeatureList", "Inspection", "Snapshot", "Variant",
+    }  # fmt: skip
     for package in (featurehub, featurehub.sdk):
         assert list(package.__all__) == sorted(package.__all__)
         assert all(hasattr(package, name) for name in package.__all__)
