@@ -10,13 +10,12 @@ Reading order:
     admission   requests at the boundary: checked (by checks), sealed, their KV blocks kept apart
     options     options of vLLM that an engine with hooks refuses
     families    the model classes of vLLM with hooks in them, by the table in featurehub.families
-    rows        which request holds which row, and which tokens run under it
+    rows        which request holds which row, and which tokens run under it; readers: who reads which
     bank        the SAEs of one hook point, as one bank of latents
     sheet       columns of rows, written and read for many rows at once
     table       the edits of one hook point as rows
     conditions  what edits and aborts wait for
-    readers     who reads which tokens of a step
-    reading     streams and activations, kept until they are fetched; totals: of every latent; reports: the counts
+    reading     streams and activations, kept until they are fetched; totals: of all latents; reports: the counts
     hook        the op's body on CPU; graph and kernel: on CUDA, inside captured graphs
     hookset     all hook points of a worker: admit, begin_step, end_step, release; exchange: other SAEs meanwhile
     runner_v1, runner_v2   drive a hook set from vLLM's model runners; overhead: what our part of a step costs

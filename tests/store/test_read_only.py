@@ -133,7 +133,9 @@ def test_what_somebody_else_changes_is_seen(database: Path, fill, monkeypatch: p
 def test_an_older_schema_is_upgraded_where_that_is_possible(database: Path) -> None:
     raw = sqlite3.connect(database)
     raw.executescript(
-        "ALTER TABLE features DROP COLUMN expected_steerability;"
+        "DROP TABLE names_index_words; DROP TABLE clusters; DROP TABLE group_members; DROP TABLE feature_groups;"
+        "ALTER TABLE features DROP COLUMN histogram; ALTER TABLE features DROP COLUMN coactive;"
+        "ALTER TABLE features DROP COLUMN cluster; ALTER TABLE features DROP COLUMN expected_steerability;"
         "DROP TABLE embeddings; DROP TABLE embedders;"
         "DROP TABLE words; DROP TABLE evaluations; DROP TABLE artifact_aliases;"
         "CREATE TABLE old (id INTEGER PRIMARY KEY, feature_id TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,"
