@@ -37,7 +37,10 @@ def insert_rows(target: Session | Connection, table: str, columns: Sequence[str]
     if connection.dialect.name == "postgresql":
         from featurehub.store.postgres import copy_rows
 
-        return copy_rows(connection, f"COPY {table} ({', '.join(columns)}) FROM STDIN", rows)
+        count = copy_rows(connection, f"COPY {table} ({', '.join(columns)}) FROM STDIN", rows)
+        if count >= BATCH:  # Until the server comes to it by itself, it would plan for a table without these rows.
+            connection.exec_driver_sql(f"ANALYZE {table}")
+        return count
     statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
     left = iter(rows)
     first = list(islice(left, BATCH))
