@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-__all__ = ["base_of", "fold", "head_of", "words_of"]
+__all__ = ["base_of", "fold", "head_of", "parts_of", "words_of"]
 
 WORD = re.compile(r"\w+")
 
@@ -27,4 +27,9 @@ def base_of(name: str) -> str:
 
 def words_of(text: str) -> tuple[str, ...]:
     """The words of a text, folded and without punctuation."""
-    return tuple(WORD.findall(fold(text)))
+    return parts_of(fold(text))
+
+
+def parts_of(folded: str) -> tuple[str, ...]:
+    """The words of a name that is folded already."""
+    return tuple(WORD.findall(folded))

@@ -13,7 +13,7 @@ __all__ = ["MANY", "STEERS", "FullText", "Term", "candidates"]
 
 STEERS = "coalesce(f.steerability, f.expected_steerability)"
 """SQL for the steerability of a feature ``f`` that was steered, else for what is expected of it."""
-MANY = 5_000
+MANY = 1_000
 """A word of so many names is common: it tells them apart no more, and ranking them all would take too long."""
 
 

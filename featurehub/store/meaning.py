@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
-from featurehub.names import head_of, words_of
+from featurehub.names import head_of, parts_of
 from featurehub.records import SearchFilter
 from featurehub.store.embeddings import EmbeddingKind
 from featurehub.store.found import Hit
@@ -28,7 +28,7 @@ def true_names(words: Sequence[str], hits: Iterable[Hit], going: Mapping[str, fl
 
 
 def _holds(words: Sequence[str], name: str) -> bool:
-    head = words_of(head_of(name))
+    head = parts_of(head_of(name))
     return all(any(each.startswith(word) for each in head) for word in words)
 
 

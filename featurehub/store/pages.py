@@ -114,12 +114,14 @@ def search(
     if only.states and judge is None:
         raise InvalidInput("features have states only where a model is loaded: leave out `state`", param="state")
     embedder = "" if vector is None else vector.embedder
-    asked = _digest(query, owner, *saes, str([sorted(only.layers), sorted(only.states), bounds_of(only), embedder]))
+    asked = _digest(
+        query, owner, *saes, str([explain, sorted(only.layers), sorted(only.states), bounds_of(only), embedder])
+    )
     cursor = None if after is None else Cursor.of(after, asked)
     ranking = None if cursor is None else RANKINGS.find(cursor.name)
     name = "" if cursor is None else cursor.name
     if ranking is None:
-        ranking = _judged(session, find(session, query, saes, only, vector, owner), only, judge)
+        ranking = _judged(session, find(session, query, saes, only, vector, owner, explain), only, judge)
         name = RANKINGS.keep(asked, ranking) if len(ranking.ids) > limit else ""
     start = 0 if cursor is None else cursor.place
     if cursor is not None and ranking.ids[max(0, start - 1) : start] != [cursor.last]:

@@ -4,11 +4,7 @@
    (``matching``).
 2. Candidates by word: of each word of the query, the features that go with it in whatever text, as labelling found
    (``labeling.associations``). Candidates by text: those whose top contexts and tokens hold every word of the query.
-3. Relevance of a name, in [0, 1]: 1 if it is the query, or has its words in order and no other; ``BASE`` if that holds
-   of the part before its brackets (``banking (loan)`` for ``banking``: another feature of that name); else each word
-   counts ``WORD`` if the name's head has it, ``PREFIX`` if it begins one of the head's, ``FURTHER`` if it is or begins
-   one after the head (``play: park`` for ``park``), ``ALIKE`` x likeness if it resembles one, 0 else; the mean is
-   weighted by how rare the word is among the candidates, and a name's further words cost up to a tenth. By words it is
+3. Relevance of a name, in [0, 1]: by the words that it shares with the query (``grading``). By words it is
    ``GOES`` x the mean of m / (1 + m) over those words of the query that go with any feature, m being how much they go
    with this one. A feature's relevance is the best of these, or ``TEXT`` where only its text was found.
 4. Candidates by meaning, where the query comes with its vector: of each kind of vector the ``NEAR`` nearest features,
@@ -22,9 +18,8 @@
 6. An empty query lists all features, relevance 1.
 """
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -33,12 +28,13 @@ from sqlalchemy import TextClause
 from sqlalchemy.orm import Session
 
 from featurehub.features import Found
-from featurehub.names import base_of, head_of, words_of
+from featurehub.names import words_of
 from featurehub.records import SearchFilter
 from featurehub.store.candidates import STEERS
 from featurehub.store.embeddings import EmbeddingKind
 from featurehub.store.found import Hit, found_by
 from featurehub.store.fuse import fuse
+from featurehub.store.grading import ALIKE_FROM, grades
 from featurehub.store.matching import find_alike, find_words
 from featurehub.store.meaning import near_features, true_names
 from featurehub.store.near import QueryVector
@@ -49,15 +45,9 @@ from featurehub.store.sql import statement
 
 __all__ = ["Ranking", "find"]
 
-BASE = 0.95
-WORD = 0.75
-PREFIX = 0.5
-FURTHER = 0.35
-ALIKE = 0.3
 GOES = 0.75
 """What always goes with a word is as relevant as a head that has it: that was measured, and names are few words."""
 TEXT = 0.1
-ALIKE_FROM = 70
 UNSCORED = 0.5
 UNTESTED = 0.3
 FLOOR = 0.05
@@ -78,7 +68,7 @@ class Ranking(NamedTuple):
     Attributes:
         ids: Best first.
         relevance: By id, in [0, 1].
-        found: How each was found, by id; none where all are listed.
+        found: How each was found, by id, where that was asked for; none where all are listed.
         by_meaning: Whether vectors were searched too.
     """
 
@@ -90,7 +80,7 @@ class Ranking(NamedTuple):
 
 def find(
     session: Session, query: str, saes: Sequence[str], only: SearchFilter = EVERY, vector: QueryVector | None = None,
-    owner: str = "",
+    owner: str = "", explain: bool = False,
 ) -> Ranking:  # fmt: skip
     """All features that a query finds.
 
@@ -101,6 +91,7 @@ def find(
         only: Which features may be found; its layers and states are not looked at.
         vector: The query as a vector; None searches by words alone.
         owner: Whose own aliases count beside everyone's names.
+        explain: Whether to say how each was found.
     """
     words, bounds = words_of(query), bounds_of(only) | {"owner": owner}
     hits = _hits(session, query, words, saes, bounds)
@@ -113,7 +104,7 @@ def find(
     unnamed = {id for id, each in going.items() if each >= relevance[id]} | (relevance.keys() - called - going.keys())
     rows = [*hits, *_rows(session, relevance.keys() - named.keys())]
     ids = _ranked(rows, relevance, unnamed, true)
-    return Ranking(ids, relevance, found_by(hits, meant) if query.strip() else {}, bool(meant))
+    return Ranking(ids, relevance, found_by(hits, meant) if explain and query.strip() else {}, bool(meant))
 
 
 def rank(relevance: float, label_score: float | None, steerability: float | None) -> float:
@@ -121,31 +112,6 @@ def rank(relevance: float, label_score: float | None, steerability: float | None
     score = UNSCORED if label_score is None else label_score
     steers = UNTESTED if steerability is None else steerability
     return relevance**2 * max(score, FLOOR) * max(steers, FLOOR)
-
-
-def grade(query: Sequence[str], name: str, weight: Callable[[str], float]) -> float:
-    """Relevance of one name to the words of a query, in [0, 1]."""
-    words = words_of(name)
-    if tuple(query) == words:
-        return 1.0
-    if tuple(query) == words_of(base_of(name)):
-        return BASE
-    if not query or not words:
-        return 0.0
-    head = words_of(head_of(name))
-    graded = sum(weight(word) * _grade_word(word, head, words) for word in query) / sum(map(weight, query))
-    return graded * (0.9 + 0.1 * min(1.0, len(query) / len(words)))
-
-
-def _grade_word(word: str, head: Sequence[str], name: Sequence[str]) -> float:
-    if word in head:
-        return WORD
-    if any(each.startswith(word) for each in head):
-        return PREFIX
-    if any(each.startswith(word) for each in name):
-        return FURTHER
-    likeness = max(fuzz.ratio(word, each) for each in name)
-    return ALIKE * likeness / 100 if likeness >= ALIKE_FROM else 0.0
 
 
 def _rows(session: Session, ids: Iterable[str]) -> list[Hit]:
@@ -174,12 +140,13 @@ def _run(session: Session, query: TextClause, **parameters: object) -> list[Hit]
 
 def _relevance(words: Sequence[str], hits: Sequence[Hit], going: Mapping[str, float]) -> dict[str, float]:
     """Relevance of every feature that was found, by words of no label (``going``) or otherwise."""
-    weight = _rarity(words_of(each.name or "") for each in hits if each.source == "name")
+    named = [each for each in hits if each.source == "name"]
     found = dict(going)
-    for each in (each for each in hits if each.source != "word"):
-        graded = _graded(each, words, weight)
-        if graded > found.get(each.id, 0.0):
-            found[each.id] = graded
+    graded = zip(named, grades(words, [each.name or "" for each in named]), strict=True)
+    others = ((each, 1.0 if each.source == "exact" else TEXT) for each in hits if each.source in ("exact", "text"))
+    for each, relevance in chain(graded, others):
+        if relevance > found.get(each.id, 0.0):
+            found[each.id] = relevance
     return found
 
 
@@ -190,22 +157,6 @@ def _going(hits: Sequence[Hit]) -> dict[str, float]:
     for each in hits:
         found[each.id] += share * (each.goes or 0.0) / (1 + (each.goes or 0.0))
     return dict(found)
-
-
-def _graded(hit: Hit, words: Sequence[str], weight: Callable[[str], float]) -> float:
-    match hit.source:
-        case "exact":
-            return 1.0
-        case "text":
-            return TEXT
-        case _:
-            return grade(words, hit.name or "", weight)
-
-
-def _rarity(names: Iterable[Sequence[str]]) -> Callable[[str], float]:
-    counts = Counter(chain.from_iterable(set(name) for name in names))
-    total = sum(counts.values())
-    return lambda word: math.log(2 + total / (1 + counts[word]))
 
 
 def _ranked(

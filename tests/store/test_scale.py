@@ -134,8 +134,8 @@ def found(reader: Reader, query: str) -> list[str]:
 
 def test_common_words_do_not_hide_what_is_asked_for(store: Store, fill, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates_postgres, "KEPT", {})
-    labels = {n: f"topic number {n}" for n in range(5_500)}
-    labels |= {5_501: "topic of banking", 5_502: "topical number", 5_503: "topic number", 5_504: "bank holiday"}
+    labels = {n: f"topic number {n}" for n in range(1_200)}
+    labels |= {1_501: "topic of banking", 1_502: "topical number", 1_503: "topic number", 1_504: "bank holiday"}
     with store.write() as writer:
         fill(writer, labels)
     if store._engine.dialect.name == "postgresql":

@@ -1,0 +1,88 @@
+"""How relevant names are to the words of a query, all names at once.
+
+1. A name is 1 if it is the query, or has its words in order and no other; ``BASE`` if that holds of the part before its
+   brackets (``banking (loan)`` for ``banking``: another feature of that name).
+2. Else each word of the query counts ``WORD`` if the name's head has it, ``PREFIX`` if it begins one of the head's,
+   ``FURTHER`` if it is or begins one after the head (``play: park`` for ``park``), ``ALIKE`` x likeness if it resembles
+   one, 0 else.
+3. The mean of these is weighted by how rare the word is among the names, log(2 + N / (1 + n)), N being how many
+   different words all names have together, and n how many names have this one. A name's further words cost up to a
+   tenth.
+
+What two words have to do with each other is computed once for each pair of words, not of names.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz import fuzz, process
+
+from featurehub.names import base_of, head_of, parts_of
+
+__all__ = ["ALIKE_FROM", "grades"]
+
+BASE = 0.95
+WORD = 0.75
+PREFIX = 0.5
+FURTHER = 0.35
+ALIKE = 0.3
+ALIKE_FROM = 70
+
+Floats = NDArray[np.float64]
+
+
+def grades(query: Sequence[str], names: Sequence[str]) -> list[float]:
+    """The relevance of names to the words of a query.
+
+    Args:
+        query: The words, folded.
+        names: The names, folded.
+
+    Returns:
+        For each name a number in [0, 1].
+    """
+    asked = tuple(query)
+    words = [parts_of(name) for name in names]
+    graded = _by_words(asked, words, [len(parts_of(head_of(name))) for name in names])
+    for at, (name, own) in enumerate(zip(names, words, strict=True)):
+        if own == asked:
+            graded[at] = 1.0
+        elif own[: len(asked)] == asked and parts_of(base_of(name)) == asked:
+            graded[at] = BASE
+    return graded.tolist()
+
+
+def _by_words(query: Sequence[str], names: Sequence[Sequence[str]], heads: Sequence[int]) -> Floats:
+    """Steps 2 and 3, given how many of each name's first words its head has. [names]"""
+    graded = np.zeros(len(names))
+    lengths = np.array([len(name) for name in names], np.int64)
+    worded = np.flatnonzero(lengths)
+    if not query or not len(worded):
+        return graded
+    vocabulary = {word: None for name in names for word in name}
+    places = {word: at for at, word in enumerate(vocabulary)}
+    ids = np.array([places[word] for name in names for word in name], np.int64)
+    whose = np.repeat(np.arange(len(names)), lengths)
+    starts = np.cumsum(lengths) - lengths
+    in_head = np.arange(len(ids)) - starts[whose] < np.array(heads, np.int64)[whose]
+    head, further = _by_word(query, list(vocabulary))
+    best = np.maximum.reduceat(np.where(in_head, head[:, ids], further[:, ids]), starts[worded], axis=1)
+    counts = np.bincount(np.unique(whose * len(vocabulary) + ids) % len(vocabulary), minlength=len(vocabulary))
+    held = np.array([counts[places[word]] if word in places else 0 for word in query])
+    weights = np.log(2 + counts.sum() / (1 + held))
+    graded[worded] = (weights / weights.sum()) @ best * (0.9 + 0.1 * np.minimum(1.0, len(query) / lengths[worded]))
+    return graded
+
+
+def _by_word(query: Sequence[str], vocabulary: Sequence[str]) -> tuple[Floats, Floats]:
+    """What each word of the query counts where a name's head has a word, and where it stands after the head.
+
+    Returns:
+        Twice [query, vocabulary].
+    """
+    alike = process.cdist(query, vocabulary, scorer=fuzz.ratio, score_cutoff=ALIKE_FROM) * (ALIKE / 100)
+    begins = np.array([[each.startswith(word) for each in vocabulary] for word in query])
+    equal = np.array([[each == word for each in vocabulary] for word in query])
+    head = np.where(equal, WORD, np.where(begins, PREFIX, alike))
+    return head, np.where(begins, FURTHER, alike)
