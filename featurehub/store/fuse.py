@@ -4,8 +4,8 @@
    is in, divided by the largest such sum. It needs no scale that the sources share.
 2. Relevance by meaning: ``MEANS`` x the cosine of the label's vector with the query's, and ``SHOWS`` x that of the
    tokens' or contexts', which say what a feature does and not what it is called.
-3. A *true name* has all words of the query in its head; what goes with the words as surely (``CERTAIN`` or more) counts
-   as one. Its relevance is the best of its relevances, and ``rank`` puts it before all that is only guessed.
+3. A *true name* has all words of the query in its head; what goes with all of them as surely (``CERTAIN`` or more)
+   counts as one. Its relevance is the best of its relevances, and ``rank`` puts it before all that is only guessed.
 4. What is *guessed* has the best of its relevances, that by words halved (``PARTLY``): a name with some of a sentence's
    words says less than meaning does. It counts up to ``AGREEMENT`` less by its fused rank: what one source alone finds
    is less sure than what several find.

@@ -1,6 +1,6 @@
 """What a query means: the features whose vectors are near, and those that it names, which always come before them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
@@ -19,11 +19,13 @@ FAINT = 0.2
 """Features that are looked at of each kind of vector, if their cosine is ``FAINT`` or more: below, it says nothing."""
 
 
-def true_names(words: Sequence[str], hits: Iterable[Hit], going: Mapping[str, float]) -> set[str]:
-    """Ids of the features with all words in the head of a name, or that go with them as surely."""
+def true_names(words: Sequence[str], hits: Sequence[Hit], going: Mapping[str, float]) -> set[str]:
+    """Ids of the features with all words in the head of a name, or that go with them as surely: with all of them."""
     named = {
         hit.id for hit in hits if hit.source == "exact" or (hit.source == "name" and _holds(words, hit.name or ""))
     }
+    if not {hit.name for hit in hits if hit.source == "word"}.issuperset(words):
+        return named  # Of "songs and instruments", what goes with "and" alone has nothing to do with the others.
     return named | {id for id, each in going.items() if each >= CERTAIN}
 
 

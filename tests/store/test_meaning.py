@@ -23,7 +23,9 @@ from featurehub.store import (
     nearest_sqlite,
 )
 from featurehub.store.embeddings import text_of
+from featurehub.store.found import Hit
 from featurehub.store.fuse import fuse, reciprocal
+from featurehub.store.meaning import true_names
 from featurehub.store.near import Near
 from featurehub.store.nearest import nearest
 from featurehub.store.nearest_sqlite import Matrices
@@ -321,3 +323,11 @@ def test_queries_are_embedded_where_there_is_something_to_compare_with(store: St
         assert first is queries.vector("money", writer.reader, Scope())
         assert (first.embedder, opened) == ("fake", ["fake"])
         assert QueryEmbedder(lambda: None).vector("money", writer.reader, Scope()) is None
+
+
+def test_what_goes_with_one_word_of_a_sentence_is_no_true_name() -> None:
+    """Of "songs and instruments", "and" alone is known; what goes with it has nothing to do with music."""
+    hits = [Hit("word", "sad", 0.9, 0.9, "and", 9.0)]
+    assert true_names(("songs", "and", "instruments"), hits, {"sad": 0.6}) == set()
+    assert true_names(("and",), hits, {"sad": 0.6}) == {"sad"}
+    assert true_names(("and",), hits, {"sad": 0.2}) == set()
