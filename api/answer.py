@@ -1,6 +1,6 @@
 """The ``featurehub`` object of an answer, and its headers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import SkipValidation
@@ -14,8 +14,9 @@ from featurehub.activations import ActivationBlock
 from featurehub.features import AppliedEdit
 from featurehub.report import HookCounts, SteerReport
 from featurehub.settings import Frozen
+from featurehub.store import Reader
 
-__all__ = ["Answer", "FeatureActivation", "Labels", "TokenActivations", "headers", "make_answer", "token_activations"]
+__all__ = ["Answer", "Labels", "TokenActivations", "headers", "labels_of", "make_answer", "named", "token_activations"]
 
 Labels = Mapping[tuple[str, int], tuple[str, str]]
 """Feature id and label by (id of the SAE, latent)."""
@@ -177,7 +178,7 @@ def activations(
 
 def token_activations(block: ActivationBlock, labels: Labels, engine: SteeringEngine) -> Iterator[TokenActivations]:
     """The activations of a block, token by token. A latent without a label is named by its index in the SAE."""
-    known = {latent: labels.get((block.sae, latent), (f"sae:{block.sae}/{latent}", "")) for latent in block.distinct()}
+    known = {latent: named(block.sae, latent, labels) for latent in block.distinct()}
     texts = engine.pieces(block.tokens())
     for text, (position, _, latents, strengths) in zip(texts, block.rows(), strict=True):
         features: list[FeatureActivation] = [
@@ -185,6 +186,20 @@ def token_activations(block: ActivationBlock, labels: Labels, engine: SteeringEn
             for latent, strength in dict(zip(latents, strengths, strict=True)).items()
         ]
         yield {"position": position, "token": text, "sae": block.sae, "features": features}
+
+
+def named(sae: str, latent: int, labels: Labels) -> tuple[str, str]:
+    """The id and label of a latent's feature; one without a label goes by its index."""
+    return labels.get((sae, latent), (f"sae:{sae}/{latent}", ""))
+
+
+def labels_of(latents: Iterable[tuple[str, int]], reader: Reader) -> Labels:
+    """Those of the latents, each with its SAE, that have a feature."""
+    by_sae: dict[str, set[int]] = {}
+    for sae, latent in latents:
+        by_sae.setdefault(sae, set()).add(latent)
+    found = ((sae, each) for sae, own in by_sae.items() for each in reader.latents(sae, own))
+    return {(sae, each.latent): (each.id, each.label) for sae, each in found}
 
 
 def headers(plan: Plan) -> dict[str, str]:

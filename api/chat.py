@@ -22,7 +22,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from api.answer import Answer, Labels, headers, make_answer
+from api.answer import Answer, Labels, headers, labels_of, make_answer
 from api.choices import Choices, count_tokens, refuse_unsteerable
 from api.deployment import Deployment
 from api.encoding import to_json
@@ -34,7 +34,7 @@ from api.stream import Ending, append, say_aborted
 from featurehub.errors import EngineUnavailable, SteeringUnsupported
 from featurehub.report import SteerReport
 
-__all__ = ["Body", "Core", "answer_steered"]
+__all__ = ["Body", "Core", "answer_steered", "plan_of"]
 
 CLIENT_GONE = 499
 
@@ -209,12 +209,9 @@ class SteeredRequest:
         """Id and label of the features that the report has activations of."""
         if report.activations is None:
             return {}
+        blocks = report.activations.blocks
         with self.store.read() as reader:
-            return {
-                (block.sae, each.latent): (each.id, each.label)
-                for block in report.activations.blocks
-                for each in reader.latents(block.sae, block.distinct())
-            }
+            return labels_of(((block.sae, latent) for block in blocks for latent in block.distinct()), reader)
 
     def end(self) -> None:
         """Notes that the answer has ended, whether or not it was given. Safe to call again."""

@@ -19,11 +19,11 @@ from fastapi import APIRouter
 from numpy.typing import NDArray
 from pydantic import Field
 
-from api.answer import Labels
+from api.answer import Labels, labels_of, named
 from api.deployment import CurrentDeployment, Deployment
 from api.notice import Notice
-from api.plan import Plan, make_plan
-from api.reading import Chat, engine_of, labels_of, read, refuse_unknown, with_totals
+from api.plan import Plan
+from api.reading import Chat, engine_of, read, reading_plan, with_totals
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.activations import ActivationTotals
@@ -121,11 +121,11 @@ async def contrast(deployment: CurrentDeployment, body: ContrastBody) -> Contras
     """The features that tell two sets of chats apart, the largest effect first."""
     engine_of(deployment)
     deployment.door.check(body.asked)
-    plan = await asyncio.to_thread(plan_of, body, deployment)
+    plan = await asyncio.to_thread(reading_plan, body.asked, deployment, body.model)
     chats, room = (*body.dataset_1, *body.dataset_2), asyncio.Semaphore(AT_ONCE)
     try:
         async with asyncio.TaskGroup() as group:
-            reading = [group.create_task(means(chat, deployment, body, room)) for chat in chats]
+            reading = [group.create_task(means(chat, plan, deployment, room)) for chat in chats]
     except* FeaturehubError as errors:
         raise first_of(errors) from None
     return await asyncio.to_thread(contrasted, body, plan, [each.result() for each in reading], deployment)
@@ -135,13 +135,6 @@ def first_of(errors: BaseExceptionGroup[FeaturehubError]) -> FeaturehubError:
     """The first of several errors: a request has one answer."""
     first = errors.exceptions[0]
     return first_of(first) if isinstance(first, BaseExceptionGroup) else first
-
-
-def plan_of(body: ContrastBody, deployment: Deployment) -> Plan:
-    """A plan with a report key of its own."""
-    assert deployment.served is not None
-    with refuse_unknown(), deployment.store.read() as reader:
-        return make_plan(body.asked, reader, deployment.served.running(body.model), deployment.limits)
 
 
 class MeanActivations(NamedTuple):
@@ -156,13 +149,12 @@ Means = dict[str, MeanActivations]
 NOTHING = MeanActivations(np.zeros(0, np.int64), np.zeros(0))
 
 
-async def means(chat: Chat, deployment: Deployment, body: ContrastBody, room: asyncio.Semaphore) -> Means:
+async def means(chat: Chat, plan: Plan, deployment: Deployment, room: asyncio.Semaphore) -> Means:
     """Step 1, for one chat."""
     async with room:
         engine = engine_of(deployment)
         tokens = await asyncio.to_thread(engine.tokens, [each.model_dump() for each in chat])
-        plan = with_totals(await asyncio.to_thread(plan_of, body, deployment), tokens)
-        report = await read(tokens, plan, deployment)
+        report = await read(tokens, with_totals(plan, tokens), deployment)
     return {each.sae: row(each) for each in totals_of(report)}
 
 
@@ -185,7 +177,8 @@ def contrasted(body: ContrastBody, plan: Plan, found: Sequence[Means], deploymen
     ]
     first = sorted((e for e in effects if e.effect > 0), key=lambda e: -e.effect)[: body.limit]
     second = sorted((e for e in effects if e.effect < 0), key=lambda e: e.effect)[: body.limit]
-    known = labels_of({(each.sae, each.latent) for each in (*first, *second)}, deployment)
+    with deployment.store.read() as reader:
+        known = labels_of(((each.sae, each.latent) for each in (*first, *second)), reader)
     rows_1, rows_2 = (tuple(shown(each, known) for each in side) for side in (first, second))
     return Contrast(dataset_1=rows_1, dataset_2=rows_2, saes=plan.saes, warnings=plan.notices)
 
@@ -250,7 +243,7 @@ def accuracy(tested: Sequence[Floats], m1: Floats, m2: Floats) -> Floats | None:
 
 
 def shown(each: Effect, known: Labels) -> ContrastRow:
-    id, label = known.get((each.sae, each.latent), (f"sae:{each.sae}/{each.latent}", ""))
+    id, label = named(each.sae, each.latent, known)
     rest = each._asdict()
     del rest["latent"]
     return ContrastRow(id=id, label=label, **rest)

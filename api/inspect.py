@@ -15,12 +15,12 @@ import numpy as np
 from fastapi import APIRouter
 from pydantic import Field, SkipValidation, model_validator
 
-from api.answer import Labels, TokenActivations, token_activations
+from api.answer import Labels, TokenActivations, labels_of, named, token_activations
 from api.deployment import CurrentDeployment, Deployment
 from api.engine import SteeringEngine, Tokens
 from api.notice import Notice
-from api.plan import Plan, make_plan
-from api.reading import CHARS, Chat, engine_of, labels_of, read, refuse_unknown, with_totals
+from api.plan import Plan
+from api.reading import CHARS, Chat, engine_of, read, reading_plan, with_totals
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.activations import ActivationTotals
@@ -134,16 +134,9 @@ async def inspect(deployment: CurrentDeployment, body: InspectBody) -> Inspectio
     engine = engine_of(deployment)
     deployment.door.check(body.asked)
     tokens = await asyncio.to_thread(engine.tokens, body.entry)
-    plan = await asyncio.to_thread(plan_of, body, tokens, deployment)
+    plan = with_totals(await asyncio.to_thread(reading_plan, body.asked, deployment, body.model), tokens)
     report = await read(tokens, plan, deployment)
     return await asyncio.to_thread(inspection, body, tokens, plan, report, deployment)
-
-
-def plan_of(body: InspectBody, tokens: Tokens, deployment: Deployment) -> Plan:
-    assert deployment.served is not None
-    with refuse_unknown(), deployment.store.read() as reader:
-        plan = make_plan(body.asked, reader, deployment.served.running(body.model), deployment.limits)
-    return with_totals(plan, tokens) if any(tokens.content) else plan
 
 
 def inspection(
@@ -154,7 +147,8 @@ def inspection(
     count, found = sum(tokens.content), report.activations
     strongest = strongest_of(found.totals, body, count)
     latents = {(block.sae, latent) for block in found.blocks for latent in block.distinct()}
-    known = labels_of(latents | {(sae, latent) for sae, latent, _ in strongest}, deployment)
+    with deployment.store.read() as reader:
+        known = labels_of(latents | {(sae, latent) for sae, latent, _ in strongest}, reader)
     return Inspection(
         tokens=[*token_rows(tokens, report, known, engine_of(deployment))],
         content_tokens=count,
@@ -180,7 +174,7 @@ def strongest_of(totals: tuple[ActivationTotals, ...], body: InspectBody, tokens
 
 
 def total(sae: str, latent: int, numbers: Mapping[str, float], known: Labels) -> TotalActivation:
-    id, label = known.get((sae, latent), (f"sae:{sae}/{latent}", ""))
+    id, label = named(sae, latent, known)
     return TotalActivation(id=id, label=label, sae=sae, **numbers)
 
 

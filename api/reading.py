@@ -1,24 +1,26 @@
 """Lets the engine read tokens that are there already, and returns what the features did on them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Annotated
 
 import msgspec
 from pydantic import Field
 
-from api.answer import Labels
+from api.chat import plan_of
 from api.deployment import Deployment
 from api.engine import SteeringEngine, Tokens
 from api.plan import Plan
 from api.report import read_report
+from api.request import SteeringRequest
 from featurehub.errors import AmbiguousFeature, EngineUnavailable, NotFound, SteeringUnsupported
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
-__all__ = ["CHARS", "Chat", "ChatMessage", "engine_of", "labels_of", "read", "refuse_unknown", "spans", "with_totals"]
+__all__ = ["CHARS", "Chat", "ChatMessage", "engine_of", "read", "reading_plan", "spans", "with_totals"]
 
 CHARS = 1 << 20
 """Longest text or message, in characters."""
@@ -61,10 +63,10 @@ def spans(content: list[bool]) -> tuple[tuple[int, int], ...]:
 
 
 def with_totals(plan: Plan, tokens: Tokens) -> Plan:
-    """The plan, with totals over the content of the tokens in every SAE that it reads."""
+    """The plan for these tokens, with totals over their content in every SAE that it reads, and a report of its own."""
     stretches = spans(tokens.content)
     reads = tuple(msgspec.structs.replace(each, totals=stretches) for each in plan.steering.reads)
-    return replace(plan, steering=msgspec.structs.replace(plan.steering, reads=reads))
+    return replace(plan, steering=msgspec.structs.replace(plan.steering, reads=reads, report=uuid.uuid4().hex))
 
 
 async def read(tokens: Tokens, plan: Plan, deployment: Deployment) -> SteerReport:
@@ -95,21 +97,10 @@ async def counted(plan: Plan, deployment: Deployment) -> AsyncIterator[None]:
         deployment.users.go(plan.hooks)
 
 
-@contextmanager
-def refuse_unknown() -> Iterator[None]:
-    """Names of features and SAEs that mean nothing are errors of our keys, not of those of a completion."""
+def reading_plan(asked: SteeringRequest, deployment: Deployment, model: str | None) -> Plan:
+    """The plan of a request that only reads. Names that mean nothing are errors of our keys, not of a completion's."""
     try:
-        yield
+        return plan_of(asked, deployment, model)
     except (NotFound, AmbiguousFeature) as error:
         error.param = PARAMS.get(error.param or "", error.param)
         raise
-
-
-def labels_of(latents: set[tuple[str, int]], deployment: Deployment) -> Labels:
-    """Feature id and label of the latents that have one."""
-    by_sae: dict[str, list[int]] = {}
-    for sae, latent in sorted(latents):
-        by_sae.setdefault(sae, []).append(latent)
-    with deployment.store.read() as reader:
-        found = [(sae, each) for sae, own in by_sae.items() for each in reader.latents(sae, own)]
-    return {(sae, each.latent): (each.id, each.label) for sae, each in found}

@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import connected_components
 
 from featurehub.errors import InvalidInput
 
-__all__ = ["LARGEST_COMPONENT", "Cluster", "find_clusters"]
+__all__ = ["LARGEST_COMPONENT", "SplitConcept", "find_clusters"]
 
 Rows = NDArray[np.float32]
 
@@ -32,7 +32,7 @@ LARGEST_COMPONENT = 5_000
 """Most latents of a component: their distances take 100 MB."""
 
 
-class Cluster(NamedTuple):
+class SplitConcept(NamedTuple):
     """Latents whose decoder rows point the same way.
 
     Attributes:
@@ -48,7 +48,7 @@ class Cluster(NamedTuple):
     length: float
 
 
-def find_clusters(rows: Rows, cosine: float) -> list[Cluster]:
+def find_clusters(rows: Rows, cosine: float) -> list[SplitConcept]:
     """The clusters of decoder rows, the most alike first.
 
     Args:
@@ -103,7 +103,7 @@ def _merged(component: NDArray[np.int64], units: Rows, cosine: float) -> list[tu
     return [tuple(sorted(map(int, part))) for part in parts if len(part) > 1]
 
 
-def _cluster(latents: tuple[int, ...], units: Rows) -> Cluster:
+def _cluster(latents: tuple[int, ...], units: Rows) -> SplitConcept:
     own = units[list(latents)]
     cosines = (own @ own.T)[np.triu_indices(len(own), 1)]
-    return Cluster(latents, float(cosines.mean()), float(cosines.min()), float(np.linalg.norm(own.sum(axis=0))))
+    return SplitConcept(latents, float(cosines.mean()), float(cosines.min()), float(np.linalg.norm(own.sum(axis=0))))

@@ -19,7 +19,7 @@ from featurehub.groups import MEMBERS_MAX, FeatureGroup
 from featurehub.names import base_of, fold
 from featurehub.store import open_store
 from featurehub.store.naming import TakenSlugs
-from labeling.clusters import Cluster, find_clusters
+from labeling.clusters import SplitConcept, find_clusters
 
 __all__ = ["COSINE", "METHOD", "ProposedGroup", "propose_groups", "save_groups"]
 
@@ -96,6 +96,6 @@ def _by_name(features: Iterable[Feature]) -> dict[str, list[Feature]]:
     return found
 
 
-def _proposed(name: str, features: Sequence[Feature], cluster: Cluster) -> ProposedGroup:
+def _proposed(name: str, features: Sequence[Feature], cluster: SplitConcept) -> ProposedGroup:
     weight = round(min(1.0, 1.0 / cluster.length), 3)
     return ProposedGroup(name, tuple(features), weight, cluster.cosine, cluster.least)

@@ -11,7 +11,7 @@ from featurehub.features import Feature, State
 from featurehub.groups import FeatureGroup
 from featurehub.sdk.contrast import Contrast, ContrastOptions
 from featurehub.sdk.errors import own_error
-from featurehub.sdk.groups import group_of
+from featurehub.sdk.groups import group_of, known
 from featurehub.sdk.inspection import Inspection, InspectOptions, inspect_body
 
 __all__ = ["AsyncFeatures", "FeatureList", "Features", "SearchOptions"]
@@ -212,7 +212,7 @@ def path_of(name: str) -> str:
 
 def feature_of(row: Any) -> Feature:
     """A feature from JSON. Unknown keys are left out, since a newer server may send more."""
-    return Feature(**{key: row[key] for key in Feature.model_fields if key in row})
+    return Feature(**known(Feature, row))
 
 
 def page_of(body: Any) -> FeatureList:

@@ -10,9 +10,9 @@ from openai import APIStatusError, AsyncOpenAI, OpenAI
 from featurehub.groups import FeatureGroup, GroupMember
 from featurehub.sdk.errors import own_error
 from featurehub.sdk.variant import key_of
-from featurehub.settings import OPERATOR_KEY
+from featurehub.settings import OPERATOR_KEY, Frozen
 
-__all__ = ["AsyncGroups", "Groups", "group_of"]
+__all__ = ["AsyncGroups", "Groups", "group_of", "known"]
 
 Members = Mapping[Any, float]
 NOTHING = type(None)
@@ -104,7 +104,8 @@ def groups_of(body: Any) -> tuple[FeatureGroup, ...]:
     return tuple(map(group_of, body["data"]))
 
 
-def known(kind: type[FeatureGroup] | type[GroupMember], row: Mapping[str, Any]) -> dict[str, Any]:
+def known(kind: type[Frozen], row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a value that a row has."""
     return {name: row[name] for name in kind.model_fields if name in row}
 
 
