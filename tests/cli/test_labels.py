@@ -118,9 +118,11 @@ def test_labels_join_the_sae_once_it_is_here(tmp_path: Path, database: str) -> N
         found = reader.resolve("banks and money")
         assert found.id == reader.resolve("banking").id, "its own name finds it still"
         assert (found.density, found.strength) == (0.25, 2.0)
-        assert [each.outcome.label for each in reader.details(found.id).labels[-2:] if isinstance(each.outcome, Labeled)] == [
-            "references to banking", "banks and money",
-        ]  # fmt: skip
+        said = [each.outcome for each in reader.details(found.id).labels[-2:]]
+        assert [isinstance(each, Labeled) and each.label for each in said] == [
+            "references to banking",
+            "banks and money",
+        ]
     with pytest.raises(InvalidInput, match="weights of its own"):
         call("join", "ours", "ours", "--db", database)
 
