@@ -56,12 +56,12 @@ def find_alike(session: Session, words: Sequence[str], saes: Sequence[str], boun
     """Features with names like these words; step 4."""
     full_text = FULL_TEXT[session.get_bind().dialect.name]
     known = full_text.common(session, whole := [Term(each) for each in dict.fromkeys(words)][:WORDS])
+    asked = {"key": "", "texts": full_text.every_of([]), "saes": saes, "limit": CANDIDATES, "words": (), **bounds}
     if known.issuperset(whole):
-        return []
+        return _longest(session, full_text, whole, asked)
     groups = [[each] if each in known else [Term(like) for like in _like(session, each.word)] for each in whole]
     if not (groups := [each for each in groups if each]):
         return []
-    asked = {"key": "", "texts": full_text.every_of([]), "saes": saes, "limit": CANDIDATES, "words": (), **bounds}
     hits = _hits(session, full_text.first, {"names": full_text.every_of(groups), **asked})
     terms = [term for each in groups for term in each]
     if hits or not (rare := set(terms) - full_text.common(session, terms)):
@@ -76,12 +76,20 @@ def _match(
     if rare:
         return _hits(session, full_text.best, {"names": full_text.any_of(rare), "texts": every, **asked})
     hits = _hits(session, full_text.first, {"names": every, "texts": every, **asked})
+    if any(each.source == "name" for each in hits):
+        return hits
+    return [*hits, *_longest(session, full_text, terms, {**asked, "texts": full_text.every_of([])})]
+
+
+def _longest(session: Session, full_text: FullText, terms: Sequence[Term], asked: Mapping[str, object]) -> list[Hit]:
+    """Names that have the longest of some common words: as many as any name has."""
     left = sorted(set(terms), key=lambda each: (-len(each.word), each.word))[:WORDS]
-    while len(left) > 1 and not any(each.source == "name" for each in hits):
-        left.pop()
-        some = {"names": full_text.every_of([[each] for each in left]), "texts": full_text.every_of([])}
-        hits += [each for each in _hits(session, full_text.first, {**some, **asked}) if each.source == "name"]
-    return hits
+    for count in range(len(left), 0, -1):
+        names = full_text.every_of([[each] for each in left[:count]])
+        hits = _hits(session, full_text.first, {**asked, "names": names})
+        if found := [each for each in hits if each.source == "name"]:
+            return found
+    return []
 
 
 def _hits(session: Session, query: TextClause, asked: Mapping[str, object]) -> list[Hit]:
