@@ -25,6 +25,7 @@ from api.app import ROUTERS, attach
 from api.budget import Door
 from api.chat import Core, answer_steered
 from api.deployment import Deployment
+from api.errors import DESCRIBED
 from api.model import ServedModel
 from api.overhead import watched
 from api.routes import check_routes
@@ -59,7 +60,7 @@ class FeaturehubRoutes:
         """Adds our routes to vLLM's app."""
         self.app = app
         attach(app)
-        app.include_router(router)
+        app.include_router(router, responses=DESCRIBED)
 
     async def init_state(self, engine_client: EngineClient | None, state: State, args: Namespace) -> None:
         """Puts the ``Deployment`` into the app's state. An error here stops the server from starting.
