@@ -25,6 +25,7 @@ from api.app import ROUTERS, attach
 from api.budget import Door
 from api.chat import Core, answer_steered
 from api.deployment import Deployment
+from api.described import STEERED
 from api.errors import DESCRIBED
 from api.model import ServedModel
 from api.overhead import watched
@@ -129,13 +130,13 @@ def while_alive(core: Core[Any]) -> Core[Any]:
     return run
 
 
-@router.post("/v1/chat/completions", dependencies=[Depends(validate_json_request)])
+@router.post("/v1/chat/completions", dependencies=[Depends(validate_json_request)], openapi_extra=STEERED)
 async def chat_completions(body: ChatCompletionRequest, request: Request) -> Response:
     """OpenAI's chat completions, steered by ``features``."""
     return await answer_steered(body, request, while_alive(create_chat_completion))
 
 
-@router.post("/v1/completions", dependencies=[Depends(validate_json_request)])
+@router.post("/v1/completions", dependencies=[Depends(validate_json_request)], openapi_extra=STEERED)
 async def completions(body: CompletionRequest, request: Request) -> Response:
     """OpenAI's completions, steered by ``features``."""
     return await answer_steered(body, request, while_alive(create_completion))
