@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import Case
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Err
 from schemathesis.schemas import APIOperation, BaseSchema
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -25,8 +26,10 @@ CHECKS = [
 
 
 def operations(document: BaseSchema) -> Iterator[APIOperation]:
-    """The operations of a document."""
+    """The operations of a document. Raises ValueError where one is not valid."""
     for found in document.get_all_operations():
+        if isinstance(found, Err):
+            raise ValueError(str(found.err()))
         yield found.ok()
 
 
@@ -44,7 +47,7 @@ def holds(operation: APIOperation, examples: int, headers: Mapping[str, str] | N
 
     @settings(
         max_examples=examples, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=tuple(HealthCheck.__members__.values()),
     )  # fmt: skip
     @given(operation.as_strategy())
     def answered(case: Case) -> None:
