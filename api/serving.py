@@ -25,6 +25,8 @@ from api.app import ROUTERS, attach
 from api.budget import Door
 from api.chat import Core, answer_steered
 from api.deployment import Deployment
+from api.described import STEERED
+from api.errors import DESCRIBED
 from api.model import ServedModel
 from api.overhead import watched
 from api.routes import check_routes
@@ -59,7 +61,7 @@ class FeaturehubRoutes:
         """Adds our routes to vLLM's app."""
         self.app = app
         attach(app)
-        app.include_router(router)
+        app.include_router(router, responses=DESCRIBED)
 
     async def init_state(self, engine_client: EngineClient | None, state: State, args: Namespace) -> None:
         """Puts the ``Deployment`` into the app's state. An error here stops the server from starting.
@@ -128,13 +130,13 @@ def while_alive(core: Core[Any]) -> Core[Any]:
     return run
 
 
-@router.post("/v1/chat/completions", dependencies=[Depends(validate_json_request)])
+@router.post("/v1/chat/completions", dependencies=[Depends(validate_json_request)], openapi_extra=STEERED)
 async def chat_completions(body: ChatCompletionRequest, request: Request) -> Response:
     """OpenAI's chat completions, steered by ``features``."""
     return await answer_steered(body, request, while_alive(create_chat_completion))
 
 
-@router.post("/v1/completions", dependencies=[Depends(validate_json_request)])
+@router.post("/v1/completions", dependencies=[Depends(validate_json_request)], openapi_extra=STEERED)
 async def completions(body: CompletionRequest, request: Request) -> Response:
     """OpenAI's completions, steered by ``features``."""
     return await answer_steered(body, request, while_alive(create_completion))
