@@ -6,6 +6,7 @@ with its column and its value. In JSON the buffers are base64.
 
 import struct
 from base64 import b64decode, b64encode
+from collections.abc import Iterator
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -69,6 +70,15 @@ class PackedMatrix(Frozen):
         if at and not 0 <= min(at) <= max(at) < self.columns:
             raise ValueError(f"an entry lies in a column that is none of the {self.columns}")
         return self
+
+    def entries(self) -> Iterator[tuple[int, int, float]]:
+        """Row, column and value of each entry, row by row."""
+        starts, indices, values = self.unpack()
+        edges, at = ints(starts), ints(indices)
+        found = struct.unpack(f"<{len(at)}f", values)
+        for row in range(self.rows):
+            for entry in range(edges[row], edges[row + 1]):
+                yield row, at[entry], found[entry]
 
     def unpack(self) -> tuple[bytes, bytes, bytes]:
         """The buffers of starts, indices and values."""
