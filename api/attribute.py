@@ -57,7 +57,7 @@ class AttributeBody(ChatOrText):
         versus: The token that it is compared with; left out, all others.
         sae: The only SAE that is asked, by its id, name or alias; None for all that are served.
         candidates: How many features are ablated, in [1, 256].
-        limit: How many of them are returned, in [1, 100].
+        limit: How many of them are returned, in [1, 256].
         tokens: At how many tokens each of these is ablated by itself, in [0, 16].
     """
 
@@ -66,7 +66,7 @@ class AttributeBody(ChatOrText):
     versus: Token | None = None
     sae: Name | None = None
     candidates: Annotated[int, Field(ge=1, le=CANDIDATES_MAX, strict=True)] = 48
-    limit: Annotated[int, Field(ge=1, le=100, strict=True)] = 10
+    limit: Annotated[int, Field(ge=1, le=CANDIDATES_MAX, strict=True)] = 10
     tokens: Annotated[int, Field(ge=0, le=16, strict=True)] = 3
 
     @property
