@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from api import contrast, errors, features, groups, health, inspect, saes
+from api import activations, attribute, contrast, errors, features, groups, health, inspect, logits, saes
 from api.deployment import Deployment
 from api.engine import SteeringEngine
 from api.gate import Gate
@@ -11,7 +11,10 @@ from featurehub.store import Store
 
 __all__ = ["ROUTERS", "attach", "create_app"]
 
-ROUTERS = (inspect.router, contrast.router, features.router, groups.router, saes.router, health.router)
+ROUTERS = (
+    inspect.router, activations.router, attribute.router, logits.router, contrast.router, features.router,
+    groups.router, saes.router, health.router,
+)  # fmt: skip
 """The registry's routes."""
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 from urllib.parse import quote, urlencode
 
-from openai import APIStatusError, AsyncOpenAI, OpenAI
+from openai import APIStatusError
 
 from featurehub.features import Feature, State
 from featurehub.groups import FeatureGroup
@@ -13,6 +13,7 @@ from featurehub.sdk.contrast import Contrast, ContrastOptions
 from featurehub.sdk.errors import own_error
 from featurehub.sdk.groups import group_of, known
 from featurehub.sdk.inspection import Inspection, InspectOptions, inspect_body
+from featurehub.sdk.readings import AsyncReadings, Readings
 
 __all__ = ["AsyncFeatures", "FeatureList", "Features", "SearchOptions"]
 
@@ -66,11 +67,8 @@ class FeatureList(list[Feature]):
         return f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{rows}</table>"
 
 
-class Features:
+class Features(Readings):
     """The features of a server's SAEs."""
-
-    def __init__(self, client: OpenAI) -> None:
-        self._client = client
 
     def search(
         self, q: str, limit: int = 10, *, artifact: str | None = None, after: str | None = None,
@@ -153,11 +151,8 @@ class Features:
         return page_of(self._client.get(listing(query), cast_to=object))
 
 
-class AsyncFeatures:
+class AsyncFeatures(AsyncReadings):
     """``Features`` for asyncio."""
-
-    def __init__(self, client: AsyncOpenAI) -> None:
-        self._client = client
 
     async def search(
         self, q: str, limit: int = 10, *, artifact: str | None = None, after: str | None = None,
