@@ -24,6 +24,7 @@ from featurehub.store.reader import EVERYWHERE, Reader
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
 from featurehub.store.schema import OWNER_CHARS, NameRecord
 from featurehub.store.statistics import PreparedRows, better_founded, save_calibrations, save_features
+from featurehub.store.variants import WritableVariants
 from featurehub.store.vectors import Vectors
 from featurehub.store.words import save_words
 from featurehub.verdicts import DriftReport
@@ -280,6 +281,11 @@ class Writer:
     def vectors(self) -> Vectors:
         """The vectors of features' texts."""
         return Vectors(self._session)
+
+    @property
+    def variants(self) -> WritableVariants:
+        """The variants: named sets of edits, in versions."""
+        return WritableVariants(self._session, self.reader.directory)
 
     def put_report(self, report: DriftReport) -> None:
         """Stores a drift report as the latest on its artifact and model.
