@@ -1,7 +1,8 @@
 """A steered completion around vLLM's own route.
 
-1. Our keys are taken out of the body and checked; without any, vLLM's route answers as if we were not there. Work that
-   the server has no time for is refused (``api.budget``).
+1. Our keys are taken out of the body and checked, and a stored variant gives way to its model and edits
+   (``api.used_variant``). Without any, vLLM's route answers as if we were not there. Work that the server has no time
+   for is refused (``api.budget``).
 2. Names become a plan, which travels to the worker inside vLLM's own request.
 3. vLLM's route runs, unchanged.
 4. What the worker reports is added to the answer. Where it does not account for every token, the answer is withheld.
@@ -31,6 +32,7 @@ from api.plan import Plan, make_plan
 from api.report import read_report
 from api.request import SteeringRequest, refuse_reserved
 from api.stream import Ending, append, say_aborted
+from api.used_variant import on_variant
 from featurehub.errors import EngineUnavailable, SteeringUnsupported
 from featurehub.report import SteerReport
 
@@ -51,12 +53,11 @@ class Body(Protocol):
     """
 
     vllm_xargs: dict[str, Any] | None
+    model: str | None
     stream_options: Any
 
     @property
     def stream(self) -> bool | None: ...
-    @property
-    def model(self) -> str | None: ...
     @property
     def model_extra(self) -> dict[str, Any] | None: ...
 
@@ -85,7 +86,9 @@ async def answer_steered(body: B, request: Request, core: Core[B]) -> Response:
     extra = body.model_extra or {}
     refuse_reserved({**extra, "vllm_xargs": body.vllm_xargs})
     asked = SteeringRequest.take(extra, deployment.limits)
-    if asked is None:
+    if deployment.served is not None and body.model and body.model not in deployment.served.names:
+        asked, body.model = await run_in_threadpool(on_variant, asked, body.model, deployment)
+    if asked.is_nothing:
         return await core(body, request) or Response(status_code=CLIENT_GONE)
     deployment.door.check(asked)
     plan = await run_in_threadpool(plan_of, asked, deployment, body.model)

@@ -16,6 +16,7 @@ from api.chat import answer_steered
 from api.choices import StreamOptions
 from api.engine import FakeEngine
 from api.model import ServedModel
+from api.variants import with_variants
 from featurehub.store import Store
 
 __all__ = ["EchoRequest", "Echoes", "create_fake_app"]
@@ -40,7 +41,7 @@ class EchoRequest(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    model: str
+    model: str | None = None
     messages: list[dict[str, Any]] = []
     prompt: Any = ""
     n: int | None = 1
@@ -82,7 +83,17 @@ def create_fake_app(store: Store, served: ServedModel | None, engine: FakeEngine
     async def completions(body: EchoRequest, request: Request) -> Response:
         return await answer_steered(body, request, echo)
 
+    @app.get("/v1/models")
+    def models() -> dict[str, Any]:
+        names = served.names if served is not None else ()
+        return with_variants({"object": "list", "data": [card(each) for each in names]}, app.state.featurehub)
+
     return app
+
+
+def card(model: str) -> dict[str, Any]:
+    """A model as vLLM lists it."""
+    return {"id": model, "object": "model", "created": 0, "owned_by": "vllm", "root": model, "parent": None}
 
 
 async def echo(body: EchoRequest, request: Request) -> Response:

@@ -4,6 +4,7 @@ vLLM loads ``FeaturehubRoutes`` through the entry point ``vllm.endpoint_plugins`
 two completion routes replace vLLM's routes of the same path and call them.
 """
 
+import json
 import os
 from argparse import Namespace
 from collections.abc import AsyncIterator
@@ -12,13 +13,15 @@ from functools import wraps
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
 from vllm.engine.protocol import EngineClient
 from vllm.entrypoints.openai.chat_completion.api_router import create_chat_completion
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.entrypoints.openai.completion.api_router import create_completion
 from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+from vllm.entrypoints.openai.models.api_router import show_available_models
 from vllm.entrypoints.serve.utils.api_utils import validate_json_request
 
 from api.app import ROUTERS, attach
@@ -28,6 +31,7 @@ from api.deployment import Deployment
 from api.model import ServedModel
 from api.overhead import watched
 from api.routes import check_routes
+from api.variants import with_variants
 from api.vllm_engine import VllmEngine, gone_if_dead
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.overrides import resolved
@@ -87,7 +91,9 @@ class FeaturehubRoutes:
             raise
         engine = VllmEngine(engine_client) if engine_client is not None else None
         door, key = Door(served.overhead_budget), os.environ.get(OPERATOR_KEY, "")
-        deployment = state.featurehub = Deployment(store, served, engine, door=door, operator_key=key)
+        deployment = state.featurehub = Deployment(
+            store, served, engine, door=door, operator_key=key, adapters=lambda: adapters_of(state)
+        )
         live_with(self.app, deployment)
 
 
@@ -117,6 +123,11 @@ def loaded(served: ServedModel, client: EngineClient | None) -> ServedModel:
     return served.with_overrides(*resolved(client.vllm_config, served.model.dtype))
 
 
+def adapters_of(state: State) -> tuple[str, ...]:
+    """Names of the LoRA adapters that vLLM has loaded."""
+    return tuple(state.openai_serving_models.lora_requests)
+
+
 def while_alive(core: Core[Any]) -> Core[Any]:
     """vLLM's route, which raises EngineUnavailable where the engine is dead."""
 
@@ -132,6 +143,14 @@ def while_alive(core: Core[Any]) -> Core[Any]:
 async def chat_completions(body: ChatCompletionRequest, request: Request) -> Response:
     """OpenAI's chat completions, steered by ``features``."""
     return await answer_steered(body, request, while_alive(create_chat_completion))
+
+
+@router.get("/v1/models")
+async def models(request: Request) -> Response:
+    """OpenAI's list of models, with the stored variants."""
+    listed = await show_available_models(request)
+    deployment: Deployment = request.app.state.featurehub
+    return JSONResponse(await run_in_threadpool(with_variants, json.loads(bytes(listed.body)), deployment))
 
 
 @router.post("/v1/completions", dependencies=[Depends(validate_json_request)])

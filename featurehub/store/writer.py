@@ -20,11 +20,11 @@ from featurehub.store.groups import drop_group, save_group
 from featurehub.store.labels import owners_of, save_labels
 from featurehub.store.names import NameKind
 from featurehub.store.new_features import NewFeatures, save_new_features
+from featurehub.store.new_variants import WritableVariants
 from featurehub.store.reader import EVERYWHERE, Reader
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
 from featurehub.store.schema import OWNER_CHARS, NameRecord
 from featurehub.store.statistics import PreparedRows, better_founded, save_calibrations, save_features
-from featurehub.store.variants import WritableVariants
 from featurehub.store.vectors import Vectors
 from featurehub.store.words import save_words
 from featurehub.verdicts import DriftReport

@@ -9,7 +9,7 @@ from featurehub.conditions import FeatureAbort
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, InvalidInput, VariantNotFound
 from featurehub.features import Edit
 from featurehub.store import Labeled, Scope, Store, open_store
-from featurehub.store import variants as limits
+from featurehub.store import new_variants as limits
 from featurehub.variants import VARIANT_NAME, PinnedFeature, StoredVariant, parse_variant
 
 ALICE, BOB = Scope(owner="alice"), Scope(owner="bob")
