@@ -14,13 +14,14 @@ sent, and looking up a name that no feature has raises ``FeatureNotFound``.
 
 May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
 then ``request`` (how edits get into a request), ``client``, ``streaming``, ``features`` (search), ``inspection``,
-``contrast`` and ``groups``.
+``contrast``, ``groups`` and ``variants`` (those that a server stores).
 """
 
 from featurehub.sdk.client import AsyncClient, Client
 from featurehub.sdk.contrast import Contrast
 from featurehub.sdk.features import FeatureList
 from featurehub.sdk.inspection import Inspection
-from featurehub.sdk.variant import Snapshot, Variant
+from featurehub.sdk.snapshot import Snapshot
+from featurehub.sdk.variant import Variant
 
 __all__ = ["AsyncClient", "Client", "Contrast", "FeatureList", "Inspection", "Snapshot", "Variant"]

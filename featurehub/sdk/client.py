@@ -12,6 +12,7 @@ from featurehub.sdk.chat import AsyncSteeredChat, SteeredChat
 from featurehub.sdk.completions import AsyncSteeredTextCompletions, SteeredTextCompletions
 from featurehub.sdk.features import AsyncFeatures, Features
 from featurehub.sdk.groups import AsyncGroups, Groups
+from featurehub.sdk.variants import AsyncVariants, Variants
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -53,6 +54,11 @@ class Client(OpenAI):
         """Names that stand for several of the server's features."""
         return Groups(self)
 
+    @property
+    def variants(self) -> Variants:
+        """Variants that the server stores."""
+        return Variants(self)
+
     def feature(self, name: str) -> Feature:
         """Looks up one feature.
 
@@ -91,6 +97,11 @@ class AsyncClient(AsyncOpenAI):
     def groups(self) -> AsyncGroups:
         """Names that stand for several of the server's features."""
         return AsyncGroups(self)
+
+    @property
+    def variants(self) -> AsyncVariants:
+        """Variants that the server stores."""
+        return AsyncVariants(self)
 
     async def feature(self, name: str) -> Feature:
         """Looks up one feature.
