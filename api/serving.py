@@ -31,6 +31,7 @@ from api.deployment import Deployment
 from api.model import ServedModel
 from api.overhead import watched
 from api.routes import check_routes
+from api.used_variant import refuse_hidden
 from api.variants import with_variants
 from api.vllm_engine import VllmEngine, gone_if_dead
 from featurehub.engine.config import EngineConfig
@@ -75,7 +76,8 @@ class FeaturehubRoutes:
 
         Raises:
             EngineError: A route that is not ours would answer in place of ours.
-            InvalidConfig: vLLM was started without featurehub's configuration, or with another engine's.
+            InvalidConfig: vLLM was started without featurehub's configuration, with another engine's, or under the name
+                of a variant.
             ArtifactNotFound: A loaded SAE is not in the store.
         """
         if self.app is None:
@@ -86,7 +88,8 @@ class FeaturehubRoutes:
         try:
             with store.read() as reader:
                 reader.scope(*served.saes)
-        except ArtifactNotFound:
+                refuse_hidden(reader, served)
+        except (ArtifactNotFound, InvalidConfig):
             store.close()
             raise
         engine = VllmEngine(engine_client) if engine_client is not None else None

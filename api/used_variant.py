@@ -14,13 +14,13 @@ from api.model import ServedModel
 from api.names import resolve
 from api.request import SteeringRequest, UsedVariant
 from featurehub.conditions import FeatureWhen
-from featurehub.errors import FeatureNotFound, InvalidEdit, InvalidInput, VariantNotFound
+from featurehub.errors import FeatureNotFound, InvalidConfig, InvalidEdit, InvalidInput, VariantNotFound
 from featurehub.features import Edit
 from featurehub.settings import Limits
 from featurehub.store import Reader
 from featurehub.variants import StoredVariant
 
-__all__ = ["on_variant", "refuse_taken", "with_variant"]
+__all__ = ["on_variant", "refuse_hidden", "refuse_taken", "with_variant"]
 
 
 def on_variant(asked: SteeringRequest, model: str, deployment: Deployment) -> tuple[SteeringRequest, str]:
@@ -58,6 +58,21 @@ def refuse_taken(name: str, taken: Collection[str]) -> None:
         raise InvalidInput(
             f"{name!r} is the name of a variant and of a model or adapter; give one of them another name", param="model"
         )
+
+
+def refuse_hidden(reader: Reader, served: ServedModel) -> None:
+    """Refuses to serve a model by the name of a variant of it, which would then answer without its edits.
+
+    Raises:
+        InvalidConfig: There is such a variant.
+    """
+    for name in served.names:
+        variant = reader.variants.find(name, served.scope.owner)
+        if variant is not None and variant.model in served.names:
+            raise InvalidConfig(
+                f"{name!r} is a variant of the model that is to be served under this name; give another "
+                "--served-model-name, or remove the variant (`featurehub variants remove`)"
+            )
 
 
 def with_variant(
