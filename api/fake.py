@@ -16,6 +16,7 @@ from api.chat import answer_steered
 from api.choices import StreamOptions
 from api.engine import FakeEngine
 from api.model import ServedModel
+from api.responses import RESPONSES
 from api.variants import with_variants
 from featurehub.store import Store
 
@@ -32,6 +33,8 @@ class EchoRequest(BaseModel):
         model: The name of the model; "unknown" is answered with vLLM's 404.
         messages: The messages of a chat; the last one is echoed. Without any the request is a completion.
         prompt: The prompt of a completion, which is echoed.
+        input: What a response answers, which is echoed.
+        tools, background, previous_response_id, store: As in OpenAI's responses.
         n: How many answers are asked for; the echo gives one.
         stream: Whether to answer with server-sent events, one per word.
         stream_options: ``include_usage`` adds a chunk with token counts.
@@ -44,6 +47,11 @@ class EchoRequest(BaseModel):
     model: str | None = None
     messages: list[dict[str, Any]] = []
     prompt: Any = ""
+    input: str = ""
+    tools: list[dict[str, Any]] = []
+    background: bool = False
+    previous_response_id: str | None = None
+    store: bool = True
     n: int | None = 1
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -53,7 +61,7 @@ class EchoRequest(BaseModel):
     @property
     def words(self) -> list[str]:
         """The words of the answer."""
-        text = self.messages[-1]["content"] if self.messages else self.prompt
+        text = self.messages[-1]["content"] if self.messages else self.input or self.prompt
         return str(text).split(" ")
 
 
@@ -83,6 +91,10 @@ def create_fake_app(store: Store, served: ServedModel | None, engine: FakeEngine
     async def completions(body: EchoRequest, request: Request) -> Response:
         return await answer_steered(body, request, echo)
 
+    @app.post("/v1/responses")
+    async def responses(body: EchoRequest, request: Request) -> Response:
+        return await answer_steered(body, request, respond, RESPONSES)
+
     @app.get("/v1/models")
     def models() -> dict[str, Any]:
         names = served.names if served is not None else ()
@@ -111,6 +123,29 @@ async def echo(body: EchoRequest, request: Request) -> Response:
     message = {"role": "assistant", "content": " ".join(body.words)}
     whole = answer(body, [choice(body, message=message, text=" ".join(body.words), finish="stop")])
     return JSONResponse(whole | {"usage": USAGE})
+
+
+async def respond(body: EchoRequest, request: Request) -> Response:
+    """The echo as a response."""
+    request.app.state.echoed.append(body)
+    return StreamingResponse(events(body), media_type="text/event-stream") if body.stream else JSONResponse(said(body))
+
+
+async def events(body: EchoRequest) -> AsyncIterator[str]:
+    for number, word in enumerate(body.words):
+        delta = {"type": "response.output_text.delta", "delta": f"{word} ", "sequence_number": number}
+        yield f"event: {delta['type']}\n{sse(delta)}"
+    last = {"type": "response.completed", "response": said(body), "sequence_number": len(body.words)}
+    yield f"event: {last['type']}\n{sse(last)}"
+
+
+def said(body: EchoRequest) -> dict[str, Any]:
+    text = {"type": "output_text", "text": " ".join(body.words), "annotations": []}
+    message = {"type": "message", "id": "echo-2", "role": "assistant", "status": "completed", "content": [text]}
+    return {
+        "id": "echo-1", "object": "response", "created_at": 0, "model": body.model, "status": "completed",
+        "output": [message], "incomplete_details": None, "usage": {"input_tokens": 1, "output_tokens": 1},
+    }  # fmt: skip
 
 
 async def chunks(body: EchoRequest) -> AsyncIterator[str]:

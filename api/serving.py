@@ -1,7 +1,7 @@
 """Attaches featurehub to vLLM's OpenAI server; only it and ``vllm_engine`` import vllm.
 
 vLLM loads ``FeaturehubRoutes`` through the entry point ``vllm.endpoint_plugins`` when ``VLLM_PLUGINS`` names it. Our
-two completion routes replace vLLM's routes of the same path and call them.
+routes for completions, responses and models replace vLLM's routes of the same path and call them.
 """
 
 import json
@@ -22,6 +22,8 @@ from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionReque
 from vllm.entrypoints.openai.completion.api_router import create_completion
 from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.openai.models.api_router import show_available_models
+from vllm.entrypoints.openai.responses.api_router import create_responses
+from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 from vllm.entrypoints.serve.utils.api_utils import validate_json_request
 
 from api.app import ROUTERS, attach
@@ -30,6 +32,7 @@ from api.chat import Core, answer_steered
 from api.deployment import Deployment
 from api.model import ServedModel
 from api.overhead import watched
+from api.responses import RESPONSES
 from api.routes import check_routes
 from api.used_variant import refuse_hidden
 from api.variants import with_variants
@@ -160,3 +163,9 @@ async def models(request: Request) -> Response:
 async def completions(body: CompletionRequest, request: Request) -> Response:
     """OpenAI's completions, steered by ``features``."""
     return await answer_steered(body, request, while_alive(create_completion))
+
+
+@router.post("/v1/responses", dependencies=[Depends(validate_json_request)])
+async def responses(body: ResponsesRequest, request: Request) -> Response:
+    """OpenAI's responses, steered by ``features``."""
+    return await answer_steered(body, request, while_alive(create_responses), RESPONSES)
