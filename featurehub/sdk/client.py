@@ -12,6 +12,7 @@ from featurehub.sdk.chat import AsyncSteeredChat, SteeredChat
 from featurehub.sdk.completions import AsyncSteeredTextCompletions, SteeredTextCompletions
 from featurehub.sdk.features import AsyncFeatures, Features
 from featurehub.sdk.groups import AsyncGroups, Groups
+from featurehub.sdk.responses import AsyncSteeredResponses, SteeredResponses
 from featurehub.sdk.variants import AsyncVariants, Variants
 
 __all__ = ["AsyncClient", "Client"]
@@ -43,6 +44,11 @@ class Client(OpenAI):
     def completions(self) -> SteeredTextCompletions:
         """Text completions that accept variants and features."""
         return SteeredTextCompletions(self)
+
+    @property
+    def responses(self) -> SteeredResponses:
+        """Responses that accept variants and features."""
+        return SteeredResponses(self)
 
     @property
     def features(self) -> Features:
@@ -87,6 +93,11 @@ class AsyncClient(AsyncOpenAI):
     def completions(self) -> AsyncSteeredTextCompletions:
         """Text completions that accept variants and features."""
         return AsyncSteeredTextCompletions(self)
+
+    @property
+    def responses(self) -> AsyncSteeredResponses:
+        """Responses that accept variants and features."""
+        return AsyncSteeredResponses(self)
 
     @property
     def features(self) -> AsyncFeatures:

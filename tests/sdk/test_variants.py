@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from openai import NotFoundError, PermissionDeniedError
+from openai import APIError, NotFoundError, PermissionDeniedError
 
 from featurehub import AsyncClient, Client, Edit, Feature, FeatureNotFound, InvalidEdit, InvalidInput, Variant
 from featurehub.conditions import FeatureCondition, FeatureWhen
@@ -154,6 +154,30 @@ def test_a_group_in_a_variant_goes_by_its_name(client: Client, store: Store) -> 
     assert loaded == Variant("demo").set(group, 0.5)
     assert repr(loaded) == "Variant('demo', {speech acts: nudge +0.5})"
     client.variants.delete("talk")
+
+
+def test_responses_take_variants_too(client: Client, server: Any) -> None:
+    variant = Variant("demo").set("pirate speech", 0.5)
+    saved = client.variants.save("talk", variant)
+    for model in (variant, saved, "talk"):
+        answer = client.responses.create(model=model, input="hello", features={"formal tone": 0.25})
+        assert [each["weight"] for each in answer.featurehub["applied"]] == [0.5, 0.25]
+        *_, last = client.responses.create(model=model, input="hello", features={"formal tone": 0.25}, stream=True)
+        assert last.response.featurehub["applied"] == answer.featurehub["applied"]
+    server.engine.default = None
+    with pytest.raises(APIError, match="no report"):
+        list(client.responses.create(model="talk", input="hello", stream=True))
+    client.variants.delete("talk")
+
+
+async def responded(url: str) -> float:
+    async with AsyncClient(base_url=url) as client:
+        answer = await client.responses.create(model=Variant("demo").set("pirate speech", 0.5), input="hello")
+        return answer.featurehub["applied"][0]["weight"]
+
+
+def test_so_do_asynchronous_ones(server: Any) -> None:
+    assert asyncio.run(responded(server.url)) == 0.5
 
 
 async def calls(url: str) -> list[str]:
