@@ -82,6 +82,18 @@ class SaeReport(ServedSae):
     clipped_tokens: int
 
 
+class AnsweringVariant(Frozen):
+    """The stored variant that answered.
+
+    Attributes:
+        name: Its name.
+        version: Its version.
+    """
+
+    name: str
+    version: int
+
+
 class Answer(Frozen):
     """What was applied to a request.
 
@@ -92,6 +104,7 @@ class Answer(Frozen):
         warnings: What the client should know although the request was answered.
         activations: One entry per token and SAE; None where the request did not ask for activations.
         aborted: The abort that ended the answer; None where none did.
+        variant: The stored variant that answered; None where the request named none.
     """
 
     applied: tuple[AppliedEdit, ...]
@@ -100,6 +113,7 @@ class Answer(Frozen):
     warnings: tuple[Notice, ...]
     activations: SkipValidation[list[TokenActivations] | None]
     aborted: AbortedAnswer | None = None
+    variant: AnsweringVariant | None = None
 
     def to_wire(self) -> dict[str, Any]:
         """The answer as a dictionary of JSON types."""
@@ -128,6 +142,7 @@ def make_answer(plan: Plan, report: SteerReport, labels: Labels, engine: Steerin
         warnings=plan.notices + nothing_steered(plan, report),
         activations=activations(plan, report, labels, engine),
         aborted=aborted(plan, report),
+        variant=answering(plan),
     )
 
 
@@ -159,6 +174,10 @@ def aborted(plan: Plan, report: SteerReport) -> AbortedAnswer | None:
         return None
     found = report.aborted
     return AbortedAnswer(event=found.event, feature=plan.watching[found.index], position=found.position)
+
+
+def answering(plan: Plan) -> AnsweringVariant | None:
+    return plan.variant and AnsweringVariant(name=plan.variant.name, version=plan.variant.version)
 
 
 def nothing_steered(plan: Plan, report: SteerReport) -> tuple[Notice, ...]:
@@ -203,7 +222,8 @@ def labels_of(latents: Iterable[tuple[str, int]], reader: Reader) -> Labels:
 
 
 def headers(plan: Plan) -> dict[str, str]:
-    """The response headers whose values are known before the first token: the SAEs, the applied edits and the warnings.
+    """The response headers whose values are known before the first token: the SAEs, the applied edits, the
+    warnings and the variant.
 
     A header whose value is empty or not ASCII is left out.
     """
@@ -211,5 +231,6 @@ def headers(plan: Plan) -> dict[str, str]:
         "sae": ",".join(plan.served.saes),
         "applied": ",".join(edit.id for edit in plan.applied),
         "warnings": ",".join(notice.code for notice in plan.notices),
+        "variant": f"{plan.variant.name}@{plan.variant.version}" if plan.variant else "",
     }
     return {f"x-featurehub-{name}": text for name, text in known.items() if text and text.isascii()}

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from api import activations, attribute, contrast, errors, features, groups, health, inspect, logits, saes
+from api import activations, attribute, contrast, errors, features, groups, health, inspect, logits, saes, variants
 from api.deployment import Deployment
 from api.engine import SteeringEngine
 from api.gate import Gate
@@ -13,7 +13,7 @@ __all__ = ["ROUTERS", "attach", "create_app"]
 
 ROUTERS = (
     inspect.router, activations.router, attribute.router, logits.router, contrast.router, features.router,
-    groups.router, saes.router, health.router,
+    groups.router, saes.router, variants.router, health.router,
 )  # fmt: skip
 """The registry's routes."""
 

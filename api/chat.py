@@ -1,7 +1,8 @@
-"""A steered completion around vLLM's own route.
+"""A steered answer around vLLM's own route: a completion, or a response.
 
-1. Our keys are taken out of the body and checked; without any, vLLM's route answers as if we were not there. Work that
-   the server has no time for is refused (``api.budget``).
+1. Our keys are taken out of the body and checked, and a stored variant gives way to its model and edits
+   (``api.used_variant``). Without any, vLLM's route answers as if we were not there. Work that the server has no time
+   for is refused (``api.budget``).
 2. Names become a plan, which travels to the worker inside vLLM's own request.
 3. vLLM's route runs, unchanged.
 4. What the worker reports is added to the answer. Where it does not account for every token, the answer is withheld.
@@ -23,14 +24,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from api.answer import Answer, Labels, headers, labels_of, make_answer
-from api.choices import Choices, count_tokens, refuse_unsteerable
 from api.deployment import Deployment
 from api.encoding import to_json
 from api.engine import SteeringEngine
+from api.form import COMPLETIONS, Form
 from api.plan import Plan, make_plan
 from api.report import read_report
 from api.request import SteeringRequest, refuse_reserved
-from api.stream import Ending, append, say_aborted
+from api.stream import Ending
+from api.used_variant import on_variant
 from featurehub.errors import EngineUnavailable, SteeringUnsupported
 from featurehub.report import SteerReport
 
@@ -46,17 +48,11 @@ class Body(Protocol):
         vllm_xargs: Extra arguments that vLLM carries to its workers; ours travel among them.
         model: The model that is to answer, as the request names it.
         model_extra: The keys of the body that vLLM does not know, ours among them.
-        stream: Whether the answer is streamed.
-        stream_options: ``include_usage`` asks for the numbers of tokens.
     """
 
     vllm_xargs: dict[str, Any] | None
-    stream_options: Any
+    model: str | None
 
-    @property
-    def stream(self) -> bool | None: ...
-    @property
-    def model(self) -> str | None: ...
     @property
     def model_extra(self) -> dict[str, Any] | None: ...
 
@@ -67,13 +63,14 @@ Core = Callable[[B, Request], Awaitable[Response | None]]
 """vLLM's own route; returns None when the client went away."""
 
 
-async def answer_steered(body: B, request: Request, core: Core[B]) -> Response:
-    """Answers a completion request through vLLM's own route, steered where the request asks for it.
+async def answer_steered(body: B, request: Request, core: Core[B], form: Form = COMPLETIONS) -> Response:
+    """Answers a request through vLLM's own route, steered where the request asks for it.
 
     Args:
         body: The parsed request. Our keys are taken out of it.
         request: The HTTP request, whose app holds the ``Deployment``.
         core: vLLM's own route.
+        form: The form of its requests and answers.
 
     Returns:
         vLLM's response with the ``featurehub`` object added. Errors that vLLM answers with come back unchanged.
@@ -85,12 +82,13 @@ async def answer_steered(body: B, request: Request, core: Core[B]) -> Response:
     extra = body.model_extra or {}
     refuse_reserved({**extra, "vllm_xargs": body.vllm_xargs})
     asked = SteeringRequest.take(extra, deployment.limits)
-    if asked is None:
+    if deployment.served is not None and body.model and body.model not in deployment.served.names:
+        asked, body.model = await run_in_threadpool(on_variant, asked, body.model, deployment)
+    if asked.is_nothing:
         return await core(body, request) or Response(status_code=CLIENT_GONE)
     deployment.door.check(asked)
     plan = await run_in_threadpool(plan_of, asked, deployment, body.model)
-    refuse_unsteerable(body, plan.steering)
-    steered = SteeredRequest(plan, deployment, Choices.of(body), count_tokens(body))
+    steered = SteeredRequest(plan, deployment, form, body)
     if plan.reaches_engine:
         body.vllm_xargs = {**(body.vllm_xargs or {}), **plan.xargs}
     return await steered.around(core(body, request))
@@ -113,6 +111,7 @@ class SteeredRequest:
         plan: What the engine is to do.
         store: The feature database, in which labels are looked up.
         engine: The running engine.
+        form: The form of its answer.
         choices: The answers that it asks for.
         quietly_counted: Whether a stream's numbers of tokens are for us alone.
         usage: The answer's latest ``usage`` object; None until one has come.
@@ -122,17 +121,19 @@ class SteeredRequest:
 
     Raises:
         SteeringUnsupported: The server runs no engine.
+        InvalidInput: The body asks for something that cannot be steered.
     """
 
-    def __init__(self, plan: Plan, deployment: Deployment, choices: Choices, quietly_counted: bool) -> None:
+    def __init__(self, plan: Plan, deployment: Deployment, form: Form, body: Body) -> None:
+        self.quietly_counted = form.prepare(body, plan.steering)
         if deployment.engine is None:
             raise SteeringUnsupported("this server runs no engine; ask a server that `featurehub serve` started")
         self.plan = plan
         self.store = deployment.store
         self.engine: SteeringEngine = deployment.engine
         self.usage: Mapping[str, Any] | None = None
-        self.choices = choices
-        self.quietly_counted = quietly_counted
+        self.form = form
+        self.choices = form.choices(body)
         self.fetched = not plan.reaches_engine
         self.users = deployment.users
         self.users.come(plan.hooks)
@@ -165,11 +166,11 @@ class SteeredRequest:
         """The response with the answer added to its body and headers. Raises SteeringLost."""
         report = self.read(raw)
         content = json.loads(bytes(response.body))
-        self.count(content.get("usage"))
+        self.count(self.form.usage(content))
         answer = self.answer(report)
         content["featurehub"] = answer.to_wire()
         if answer.aborted is not None:
-            say_aborted(content)
+            self.form.say_aborted(content)
         extended = Response(to_json(content), response.status_code, background=response.background)
         length = extended.headers["content-length"]
         extended.headers.update(response.headers | headers(self.plan) | {"content-length": length})
@@ -232,7 +233,9 @@ class SteeredStream(StreamingResponse):
     """vLLM's stream, with the ``featurehub`` object in its last chunk."""
 
     def __init__(self, response: StreamingResponse, steered: SteeredRequest) -> None:
-        content = append(response.body_iterator, steered.last_words, steered.quietly_counted, steered.count)
+        content = steered.form.append(
+            response.body_iterator, steered.last_words, steered.quietly_counted, steered.count
+        )
         super().__init__(content, response.status_code, background=response.background)
         self.raw_headers = response.raw_headers
         self.headers.update(headers(steered.plan))

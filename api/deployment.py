@@ -1,6 +1,7 @@
 """What one server holds. Every route finds it in ``app.state.featurehub``."""
 
 import asyncio
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -30,6 +31,7 @@ class Deployment:
         door: Refuses optional work while steering costs more than its budget.
         users: Which SAEs the requests that run use.
         exchanging: Held while the SAEs are exchanged for others.
+        adapters: Names of the adapters that requests may name as their model.
         operator_key: What operators send with their requests; "" refuses all of these.
     """
 
@@ -41,6 +43,7 @@ class Deployment:
     door: Door = field(default_factory=Door)
     users: Users = field(default_factory=Users)
     exchanging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    adapters: Callable[[], Collection[str]] = tuple
     operator_key: str = ""
 
     @property

@@ -33,6 +33,8 @@ class EchoRequest(BaseModel):
         model: The name of the model; "unknown" is answered with vLLM's 404.
         messages: The messages of a chat; the last one is echoed. Without any the request is a completion.
         prompt: The prompt of a completion, which is echoed.
+        input: What a response answers, which is echoed.
+        tools, background, previous_response_id, store: As in OpenAI's responses.
         n: How many answers are asked for; the echo gives one.
         stream: Whether to answer with server-sent events, one per word.
         stream_options: ``include_usage`` adds a chunk with token counts.
@@ -42,9 +44,14 @@ class EchoRequest(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    model: str
+    model: str | None = None
     messages: list[dict[str, Any]] = []
     prompt: Any = ""
+    input: str = ""
+    tools: list[dict[str, Any]] = []
+    background: bool = False
+    previous_response_id: str | None = None
+    store: bool = True
     n: int | None = 1
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -54,7 +61,7 @@ class EchoRequest(BaseModel):
     @property
     def words(self) -> list[str]:
         """The words of the answer."""
-        text = self.messages[-1].get("content") if self.messages else self.prompt
+        text = self.messages[-1].get("content") if self.messages else self.input or self.prompt
         return str(text).split(" ")
 
 
@@ -84,6 +91,15 @@ def create_fake_app(store: Store, served: ServedModel | None, engine: FakeEngine
     async def completions(body: EchoRequest, request: Request) -> Response:
         return await answer_steered(body, request, echo)
 
+    @app.post("/v1/responses", openapi_extra=STEERED, responses=DESCRIBED)
+    async def responses(body: EchoRequest, request: Request) -> Response:
+        return await answer_steered(body, request, respond, RESPONSES)
+
+    @app.get("/v1/models")
+    def models() -> dict[str, Any]:
+        names = served.names if served is not None else ()
+        return with_variants({"object": "list", "data": [card(each) for each in names]}, app.state.featurehub)
+
     @app.post("/tokenize")
     async def tokenize(body: dict[str, Any]) -> dict[str, Any]:
         """vLLM's route, as far as the SDK uses it."""
@@ -92,6 +108,11 @@ def create_fake_app(store: Store, served: ServedModel | None, engine: FakeEngine
         return {"tokens": ids, "token_strs": [f"<{id}>" for id in ids], "count": len(ids)}
 
     return app
+
+
+def card(model: str) -> dict[str, Any]:
+    """A model as vLLM lists it."""
+    return {"id": model, "object": "model", "created": 0, "owned_by": "vllm", "root": model, "parent": None}
 
 
 async def echo(body: EchoRequest, request: Request) -> Response:
@@ -109,6 +130,29 @@ async def echo(body: EchoRequest, request: Request) -> Response:
     message = {"role": "assistant", "content": " ".join(body.words)}
     whole = answer(body, [choice(body, message=message, text=" ".join(body.words), finish="stop")])
     return JSONResponse(whole | {"usage": USAGE})
+
+
+async def respond(body: EchoRequest, request: Request) -> Response:
+    """The echo as a response."""
+    request.app.state.echoed.append(body)
+    return StreamingResponse(events(body), media_type="text/event-stream") if body.stream else JSONResponse(said(body))
+
+
+async def events(body: EchoRequest) -> AsyncIterator[str]:
+    for number, word in enumerate(body.words):
+        delta = {"type": "response.output_text.delta", "delta": f"{word} ", "sequence_number": number}
+        yield f"event: {delta['type']}\n{sse(delta)}"
+    last = {"type": "response.completed", "response": said(body), "sequence_number": len(body.words)}
+    yield f"event: {last['type']}\n{sse(last)}"
+
+
+def said(body: EchoRequest) -> dict[str, Any]:
+    text = {"type": "output_text", "text": " ".join(body.words), "annotations": []}
+    message = {"type": "message", "id": "echo-2", "role": "assistant", "status": "completed", "content": [text]}
+    return {
+        "id": "echo-1", "object": "response", "created_at": 0, "model": body.model, "status": "completed",
+        "output": [message], "incomplete_details": None, "usage": {"input_tokens": 1, "output_tokens": 1},
+    }  # fmt: skip
 
 
 async def chunks(body: EchoRequest) -> AsyncIterator[str]:

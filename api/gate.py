@@ -16,9 +16,9 @@ __all__ = ["MAX_BODY", "STEERED_PATHS", "Gate"]
 
 MAX_BODY = 32 * 2**20
 """The largest JSON body, in bytes."""
-STEERED_PATHS = ("/v1/chat/completions", "/v1/completions")
+STEERED_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 """vLLM's routes that read featurehub's keys."""
-OWN_PATHS = "/v1/features/"
+OWN_PATHS = ("/v1/features/", "/v1/variants")
 """Where the paths of our own routes begin, which themselves refuse every key that they do not know."""
 
 
@@ -97,5 +97,5 @@ def refuse_ours(body: bytes) -> None:
     refuse_reserved(content)
     for key in KEYS:
         if content.get(key):
-            where = " and ".join(STEERED_PATHS)
+            where = ", ".join(STEERED_PATHS)
             raise InvalidInput(f"{key!r} works on {where}; here it would be ignored, so nothing was run", param=key)

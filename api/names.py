@@ -6,7 +6,7 @@ from typing import NamedTuple
 from api.model import ServedModel
 from api.request import SteeringRequest
 from api.states import states_of
-from featurehub.errors import AmbiguousFeature, ArtifactNotFound, InvalidEdit, NotFound
+from featurehub.errors import AmbiguousFeature, ArtifactNotFound, FeatureNotFound, InvalidEdit, NotFound
 from featurehub.features import Feature
 from featurehub.groups import FeatureGroup, ResolvedGroup
 from featurehub.store import Reader
@@ -48,7 +48,10 @@ def resolve(asked: SteeringRequest, reader: Reader, served: ServedModel) -> Reso
     try:
         named = reader.resolve_named(params, served.scope)
     except (NotFound, AmbiguousFeature) as error:
-        error.param = params.get(error.param or "", error.param)
+        name = error.param or ""
+        error.param = params.get(name, name or None)
+        if asked.variant is not None and name in asked.variant.names:
+            raise FeatureNotFound(f"{asked.called(name)} is not registered any more", param=error.param) from error
         raise
     found: dict[str, tuple[Feature, str, str]] = {}
     for name, each in named.items():
@@ -56,7 +59,9 @@ def resolve(asked: SteeringRequest, reader: Reader, served: ServedModel) -> Reso
             found |= {
                 one.id: (one, params[name], f"{one.label or one.id!r} of the group {name!r}") for one in each.features
             }
-    found |= {name: (each, params[name], repr(name)) for name, each in named.items() if isinstance(each, Feature)}
+    found |= {
+        name: (each, params[name], asked.called(name)) for name, each in named.items() if isinstance(each, Feature)
+    }
     states = states_of(reader, (feature for feature, _, _ in found.values()), served)
     features = {
         name: ResolvedFeature(_in_state(feature, states), states[feature.id][1], param, called)

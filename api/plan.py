@@ -20,7 +20,7 @@ from api.members import groups_by_member, with_members
 from api.model import ServedModel
 from api.names import ResolvedFeature, refuse_repeated, resolve, resolve_sae
 from api.notice import Notice, judge, judge_edits, judge_readings
-from api.request import XARGS_KEY, SteeringRequest
+from api.request import XARGS_KEY, SteeringRequest, UsedVariant
 from api.states import ServedSae, served_saes
 from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
@@ -43,6 +43,7 @@ class Plan:
         notices: What the answer warns of.
         watching: The names of the features that each abort watches, in the order of the request.
         saes: The SAEs of its edits, conditions and readings, in the order in which the server holds them.
+        variant: The stored variant that is used; None where the request names none.
     """
 
     served: ServedModel
@@ -51,6 +52,7 @@ class Plan:
     notices: tuple[Notice, ...]
     watching: tuple[str, ...]
     saes: tuple[ServedSae, ...]
+    variant: UsedVariant | None = None
 
     @property
     def hooks(self) -> dict[str, str]:
@@ -86,7 +88,7 @@ def make_plan(asked: SteeringRequest, reader: Reader, served: ServedModel, limit
         InvalidInput: A condition names a group, or too many activations are to be returned.
     """
     features, groups = resolve(asked, reader, served)
-    through = groups_by_member(asked.edits, groups)
+    through = (asked.variant.groups if asked.variant else {}) | groups_by_member(asked.edits, groups)
     asked = with_members(asked, groups, limits)
     refuse_repeated(asked.edits, features)
     on_stale = asked.steer.on_stale or served.on_stale
@@ -109,9 +111,16 @@ def make_plan(asked: SteeringRequest, reader: Reader, served: ServedModel, limit
             applied(features[name].feature, asked.edits[name], edits[name], through.get(name)) for name in edits
         ),
         notices=notices + judge_readings((each for each in saes if each.id in reading), served),
-        watching=tuple(", ".join(each.feature for each in abort.when) for abort in asked.aborts),
+        watching=tuple(watching(abort, asked.variant) for abort in asked.aborts),
         saes=saes,
+        variant=asked.variant,
     )
+
+
+def watching(abort: FeatureAbort, variant: UsedVariant | None) -> str:
+    """The names of the features that an abort watches."""
+    names = variant.names if variant else {}
+    return ", ".join(names.get(each.feature, each.feature) for each in abort.when)
 
 
 def raw_reads(

@@ -12,7 +12,7 @@ from featurehub.features import Edit, SteerOptions
 from featurehub.parsing import parse_edits
 from featurehub.settings import Frozen, Limits
 
-__all__ = ["KEYS", "XARGS_KEY", "Name", "ReturnActivations", "SteeringRequest", "refuse_reserved"]
+__all__ = ["KEYS", "XARGS_KEY", "Name", "ReturnActivations", "SteeringRequest", "UsedVariant", "refuse_reserved"]
 
 KEYS = ("features", "steer", "return_activations", "abort_when")
 """featurehub's keys of a request body."""
@@ -46,6 +46,22 @@ class ReturnActivations(Frozen):
         return self
 
 
+class UsedVariant(Frozen):
+    """The stored variant beneath a request, which asks for its features by their ids.
+
+    Attributes:
+        name: Its name.
+        version: The version that is used.
+        names: What it calls its features, by their ids; without those that the request names itself.
+        groups: Name of the group through which it edits a feature, by the feature's id.
+    """
+
+    name: str
+    version: int
+    names: dict[str, str]
+    groups: dict[str, str]
+
+
 class SteeringRequest(Frozen):
     """What a client asked of featurehub, checked but not yet resolved to features.
 
@@ -54,35 +70,44 @@ class SteeringRequest(Frozen):
         steer: The ``steer`` object: which positions to steer, and what to do about a stale feature.
         reads: The ``return_activations`` object; None where no activations are returned.
         aborts: The entries of ``abort_when``, in the request's order.
+        variant: The variant whose edits and aborts are among these; None where the request names none.
     """
 
     edits: dict[str, Edit]
     steer: SteerOptions
     reads: ReturnActivations | None = None
     aborts: tuple[FeatureAbort, ...] = ()
+    variant: UsedVariant | None = None
 
     @classmethod
-    def take(cls, body: dict[str, Any], limits: Limits) -> "SteeringRequest | None":
+    def take(cls, body: dict[str, Any], limits: Limits) -> "SteeringRequest":
         """Removes featurehub's keys from a request body and checks them.
 
         Args:
             body: The keys of the request that OpenAI's API does not have; ``KEYS`` are removed from it.
             limits: What one request may ask for.
 
-        Returns:
-            The request; None where it asks for nothing of ours.
-
         Raises:
             InvalidInput: A value is malformed or beyond the limits; ``param`` names the key.
         """
         features, steer, activations, aborts = (body.pop(key, None) for key in KEYS)
-        asked = cls(
+        return cls(
             edits=parse_edits({} if features is None else features, limits),
             steer=parse("steer", SteerOptions, {} if steer is None else steer),
             reads=None if activations is None else parse_reads(activations),
             aborts=parse_aborts([] if aborts is None else aborts, limits),
         )
-        return asked if asked.edits or asked.reads or asked.aborts else None
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it asks for nothing of ours."""
+        return not (self.edits or self.reads or self.aborts)
+
+    def called(self, name: str) -> str:
+        """What messages call a feature that it asks for under this name."""
+        if self.variant is None or name not in self.variant.names:
+            return repr(name)
+        return f"{self.variant.names[name]!r} of the variant {self.variant.name!r} (version {self.variant.version})"
 
     @property
     def conditions(self) -> Iterator[tuple[str, FeatureCondition]]:
@@ -98,7 +123,9 @@ class SteeringRequest(Frozen):
         """By feature name, the first key of the body in which the name stands."""
         read = dict.fromkeys(self.reads.features if self.reads else (), "return_activations")
         waiting = {condition.feature: key for key, condition in reversed([*self.conditions])}
-        return read | waiting | {name: f"features.{name}" for name in self.edits}
+        stored = dict.fromkeys(self.variant.names if self.variant else (), "model")
+        named = read | waiting | {name: f"features.{name}" for name in self.edits}
+        return {name: stored.get(name, key) for name, key in named.items()}
 
 
 def refuse_reserved(body: Mapping[str, Any]) -> None:

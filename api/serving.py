@@ -1,9 +1,10 @@
 """Attaches featurehub to vLLM's OpenAI server; only it and ``vllm_engine`` import vllm.
 
 vLLM loads ``FeaturehubRoutes`` through the entry point ``vllm.endpoint_plugins`` when ``VLLM_PLUGINS`` names it. Our
-two completion routes replace vLLM's routes of the same path and call them.
+routes for completions, responses and models replace vLLM's routes of the same path and call them.
 """
 
+import json
 import os
 from argparse import Namespace
 from collections.abc import AsyncIterator
@@ -12,13 +13,17 @@ from functools import wraps
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
 from vllm.engine.protocol import EngineClient
 from vllm.entrypoints.openai.chat_completion.api_router import create_chat_completion
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.entrypoints.openai.completion.api_router import create_completion
 from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+from vllm.entrypoints.openai.models.api_router import show_available_models
+from vllm.entrypoints.openai.responses.api_router import create_responses
+from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 from vllm.entrypoints.serve.utils.api_utils import validate_json_request
 
 from api.app import ROUTERS, attach
@@ -29,7 +34,10 @@ from api.described import STEERED
 from api.errors import DESCRIBED
 from api.model import ServedModel
 from api.overhead import watched
+from api.responses import RESPONSES
 from api.routes import check_routes
+from api.used_variant import refuse_hidden
+from api.variants import with_variants
 from api.vllm_engine import VllmEngine, gone_if_dead
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.overrides import resolved
@@ -73,7 +81,8 @@ class FeaturehubRoutes:
 
         Raises:
             EngineError: A route that is not ours would answer in place of ours.
-            InvalidConfig: vLLM was started without featurehub's configuration, or with another engine's.
+            InvalidConfig: vLLM was started without featurehub's configuration, with another engine's, or under the name
+                of a variant.
             ArtifactNotFound: A loaded SAE is not in the store.
         """
         if self.app is None:
@@ -84,12 +93,15 @@ class FeaturehubRoutes:
         try:
             with store.read() as reader:
                 reader.scope(*served.saes)
-        except ArtifactNotFound:
+                refuse_hidden(reader, served)
+        except (ArtifactNotFound, InvalidConfig):
             store.close()
             raise
         engine = VllmEngine(engine_client) if engine_client is not None else None
         door, key = Door(served.overhead_budget), os.environ.get(OPERATOR_KEY, "")
-        deployment = state.featurehub = Deployment(store, served, engine, door=door, operator_key=key)
+        deployment = state.featurehub = Deployment(
+            store, served, engine, door=door, operator_key=key, adapters=lambda: adapters_of(state)
+        )
         live_with(self.app, deployment)
 
 
@@ -119,6 +131,11 @@ def loaded(served: ServedModel, client: EngineClient | None) -> ServedModel:
     return served.with_overrides(*resolved(client.vllm_config, served.model.dtype))
 
 
+def adapters_of(state: State) -> tuple[str, ...]:
+    """Names of the LoRA adapters that vLLM has loaded."""
+    return tuple(state.openai_serving_models.lora_requests)
+
+
 def while_alive(core: Core[Any]) -> Core[Any]:
     """vLLM's route, which raises EngineUnavailable where the engine is dead."""
 
@@ -136,7 +153,21 @@ async def chat_completions(body: ChatCompletionRequest, request: Request) -> Res
     return await answer_steered(body, request, while_alive(create_chat_completion))
 
 
+@router.get("/v1/models")
+async def models(request: Request) -> Response:
+    """OpenAI's list of models, with the stored variants."""
+    listed = await show_available_models(request)
+    deployment: Deployment = request.app.state.featurehub
+    return JSONResponse(await run_in_threadpool(with_variants, json.loads(bytes(listed.body)), deployment))
+
+
 @router.post("/v1/completions", dependencies=[Depends(validate_json_request)], openapi_extra=STEERED)
 async def completions(body: CompletionRequest, request: Request) -> Response:
     """OpenAI's completions, steered by ``features``."""
     return await answer_steered(body, request, while_alive(create_completion))
+
+
+@router.post("/v1/responses", dependencies=[Depends(validate_json_request)], openapi_extra=STEERED)
+async def responses(body: ResponsesRequest, request: Request) -> Response:
+    """OpenAI's responses, steered by ``features``."""
+    return await answer_steered(body, request, while_alive(create_responses), RESPONSES)

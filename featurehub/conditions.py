@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from featurehub.errors import InvalidInput
 from featurehub.settings import Frozen
 
 __all__ = ["LAST_POSITION", "FeatureAbort", "FeatureCondition", "FeatureWhen", "Op", "Positions"]
@@ -66,10 +67,32 @@ class FeatureCondition(Frozen):
     value: float = Field(ge=0.0, le=1.0)
     so_far: bool = False
 
+    def __and__(self, other: "FeatureCondition | FeatureWhen") -> "FeatureWhen":
+        """Both. Raises InvalidInput where ``other`` is ``any`` of several."""
+        return FeatureWhen(all=(self, *alike(other, "all")))
+
+    def __or__(self, other: "FeatureCondition | FeatureWhen") -> "FeatureWhen":
+        """One of both. Raises InvalidInput where ``other`` is ``all`` of several."""
+        return FeatureWhen(any=(self, *alike(other, "any")))
+
+    def __bool__(self) -> bool:
+        raise TypeError("a condition has no truth of its own: write & and | between conditions, not and, or, not")
+
+
+def alike(when: "FeatureCondition | FeatureWhen", kind: str) -> "tuple[FeatureCondition, ...]":
+    """The conditions to be joined with others of this kind. Raises InvalidInput for several of the other kind."""
+    if isinstance(when, FeatureCondition):
+        return (when,)
+    found = tuple(when)
+    if len(found) > 1 and not getattr(when, kind):
+        raise InvalidInput("conditions are all of some or any of some; they nest no deeper", param="when")
+    return found
+
 
 def spread(value: object) -> object:
     """A single condition as ``all`` of one; anything else as it is."""
-    return {"all": [value]} if isinstance(value, Mapping) and "feature" in value else value
+    single = isinstance(value, FeatureCondition) or (isinstance(value, Mapping) and "feature" in value)
+    return {"all": [value]} if single else value
 
 
 class FeatureWhen(Frozen):
@@ -98,6 +121,14 @@ class FeatureWhen(Frozen):
 
     def __iter__(self) -> Iterator[FeatureCondition]:  # type: ignore[override]
         return iter(self.all or self.any)
+
+    def __and__(self, other: "FeatureCondition | FeatureWhen") -> "FeatureWhen":
+        """Both. Raises InvalidInput where one of them is ``any`` of several."""
+        return FeatureWhen(all=alike(self, "all") + alike(other, "all"))
+
+    def __or__(self, other: "FeatureCondition | FeatureWhen") -> "FeatureWhen":
+        """One of both. Raises InvalidInput where one of them is ``all`` of several."""
+        return FeatureWhen(any=alike(self, "any") + alike(other, "any"))
 
 
 class FeatureAbort(Frozen):

@@ -7,7 +7,8 @@ FeaturehubError
 ├── NotFound
 │   ├── FeatureNotFound      carries the closest names
 │   ├── ArtifactNotFound
-│   └── ModelNotFound
+│   ├── ModelNotFound
+│   └── VariantNotFound
 ├── AmbiguousFeature         carries the candidates
 ├── StaleFeature             a drift check found that the feature no longer holds on the loaded model
 ├── ArtifactError
@@ -59,6 +60,7 @@ __all__ = [
     "StoreReadOnly",
     "StoreUnavailable",
     "UnsupportedModel",
+    "VariantNotFound",
 ]
 
 
@@ -127,6 +129,12 @@ class ModelNotFound(NotFound):
     """There is no model under this name, or no checkpoint in this folder."""
 
     code = "model_not_found"
+
+
+class VariantNotFound(NotFound):
+    """There is no variant of this name, or no such version of it."""
+
+    code = "variant_not_found"
 
 
 class AmbiguousFeature(FeaturehubError):

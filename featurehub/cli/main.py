@@ -23,6 +23,7 @@ from featurehub.cli.progress import ConsoleProgress, console, output
 from featurehub.cli.saes import saes_app
 from featurehub.cli.searching import embed, search
 from featurehub.cli.transcoding import transcoder_app
+from featurehub.cli.variants import variants_app
 from featurehub.errors import FeaturehubError
 from featurehub.features import OnStale
 
@@ -38,6 +39,7 @@ app.add_typer(features_app, name="features")
 app.add_typer(groups_app, name="groups")
 app.add_typer(saes_app, name="saes")
 app.add_typer(transcoder_app, name="transcoder")
+app.add_typer(variants_app, name="variants")
 for name, of_features in (
     ("show", show_feature),
     ("import", import_labels),

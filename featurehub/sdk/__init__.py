@@ -14,7 +14,8 @@ sent, and looking up a name that no feature has raises ``FeatureNotFound``.
 
 May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
 then ``request`` (how edits get into a request), ``client``, ``streaming``, ``features`` (search), ``readings`` (what
-features do in a chat: ``inspection``, ``attribution``, ``logits``, ``activations``), ``contrast`` and ``groups``.
+features do in a chat: ``inspection``, ``attribution``, ``logits``, ``activations``), ``contrast``, ``groups`` and
+``variants`` (those that a server stores).
 """
 
 from featurehub.sdk.activations import Activations
@@ -24,7 +25,8 @@ from featurehub.sdk.contrast import Contrast
 from featurehub.sdk.features import FeatureList
 from featurehub.sdk.inspection import Inspection
 from featurehub.sdk.logits import Logits
-from featurehub.sdk.variant import Snapshot, Variant
+from featurehub.sdk.snapshot import Snapshot
+from featurehub.sdk.variant import Variant
 
 __all__ = [
     "Activations",

@@ -50,7 +50,8 @@ class SteeredCompletions(Completions):
         """openai's ``create``, with three more arguments and a variant as ``model``.
 
         Args:
-            model: Name of a model, or a variant, whose edits are sent along.
+            model: Name of a model or stored variant; or a variant, whose edits and aborts are sent along; or a version
+                of a stored one.
             features: ``{name: weight}``, or an edit in place of a weight, on the calibrated scale from -1 to 1. They
                 win over the variant's, and those in ``extra_body`` over both.
             steer: ``{"positions": …, "on_stale": …}``, or ``SteerOptions``.

@@ -12,7 +12,9 @@ from featurehub.sdk.chat import AsyncSteeredChat, SteeredChat
 from featurehub.sdk.completions import AsyncSteeredTextCompletions, SteeredTextCompletions
 from featurehub.sdk.features import AsyncFeatures, Features
 from featurehub.sdk.groups import AsyncGroups, Groups
+from featurehub.sdk.responses import AsyncSteeredResponses, SteeredResponses
 from featurehub.sdk.tokens import TextToken, tokenize_body, tokenize_url, tokens_of
+from featurehub.sdk.variants import AsyncVariants, Variants
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -45,6 +47,11 @@ class Client(OpenAI):
         return SteeredTextCompletions(self)
 
     @property
+    def responses(self) -> SteeredResponses:
+        """Responses that accept variants and features."""
+        return SteeredResponses(self)
+
+    @property
     def features(self) -> Features:
         """Search and listing of the server's features."""
         return Features(self)
@@ -62,6 +69,11 @@ class Client(OpenAI):
             model: As in a chat completion.
         """
         return tokens_of(self.post(tokenize_url(self.base_url), body=tokenize_body(chat, model), cast_to=object))
+
+    @property
+    def variants(self) -> Variants:
+        """Variants that the server stores."""
+        return Variants(self)
 
     def feature(self, name: str) -> Feature:
         """Looks up one feature.
@@ -93,6 +105,11 @@ class AsyncClient(AsyncOpenAI):
         return AsyncSteeredTextCompletions(self)
 
     @property
+    def responses(self) -> AsyncSteeredResponses:
+        """Responses that accept variants and features."""
+        return AsyncSteeredResponses(self)
+
+    @property
     def features(self) -> AsyncFeatures:
         """Search and listing of the server's features."""
         return AsyncFeatures(self)
@@ -107,6 +124,11 @@ class AsyncClient(AsyncOpenAI):
     ) -> tuple[TextToken, ...]:
         """See ``Client.tokenize``."""
         return tokens_of(await self.post(tokenize_url(self.base_url), body=tokenize_body(chat, model), cast_to=object))
+
+    @property
+    def variants(self) -> AsyncVariants:
+        """Variants that the server stores."""
+        return AsyncVariants(self)
 
     async def feature(self, name: str) -> Feature:
         """Looks up one feature.

@@ -2,7 +2,7 @@
 
 from openai import APIStatusError
 
-from featurehub.errors import AmbiguousFeature, FeaturehubError, FeatureNotFound
+from featurehub.errors import AmbiguousFeature, FeaturehubError, FeatureNotFound, VariantNotFound
 
 __all__ = ["own_error"]
 
@@ -13,6 +13,8 @@ def own_error(error: APIStatusError) -> FeaturehubError | APIStatusError:
     message = str(body.get("message", error.message))
     if error.code == FeatureNotFound.code:
         return FeatureNotFound(message, param=error.param, suggestions=body.get("suggestions", ()))
+    if error.code == VariantNotFound.code:
+        return VariantNotFound(message, param=error.param)
     if error.code == AmbiguousFeature.code:
         return AmbiguousFeature(message, param=error.param, candidates=body.get("candidates", ()))
     return error

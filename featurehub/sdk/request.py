@@ -6,12 +6,14 @@ from typing import Any
 from featurehub.errors import InvalidInput
 from featurehub.features import Edit, SteerOptions
 from featurehub.parsing import parse_edits
-from featurehub.sdk.variant import Named, Snapshot, Variant, key_of, many
+from featurehub.sdk.snapshot import Snapshot
+from featurehub.sdk.variant import Named, Variant, key_of, many
 from featurehub.settings import Limits
+from featurehub.variants import StoredVariant
 
 __all__ = ["Activations", "Features", "Model", "Steer", "steered"]
 
-Model = str | Variant | Snapshot
+Model = str | Variant | Snapshot | StoredVariant
 # {feature, group, name or id: weight | {"weight", "mode"} | Edit}
 Features = Mapping[Any, float | Mapping[str, Any] | Edit]
 Steer = Mapping[str, str] | SteerOptions
@@ -24,7 +26,7 @@ def steered(options: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         options: openai's arguments and ours: a variant as ``model``, ``features``, ``steer``, ``return_activations``.
-            The ``features`` in ``extra_body`` win over this argument, and it over the variant.
+            The ``features`` in ``extra_body`` win over this argument, and it over the variant. Aborts add up.
 
     Raises:
         InvalidEdit: An edit is not valid.
@@ -34,15 +36,19 @@ def steered(options: dict[str, Any]) -> dict[str, Any]:
     model, own = taken.get("model"), dict(taken.pop("extra_body", None) or {})
     snapshot = model.snapshot() if isinstance(model, Variant) else model
     edits: dict[str, object] = {}
+    aborts: list[object] = []
+    if isinstance(snapshot, StoredVariant):
+        taken["model"] = snapshot.address
     if isinstance(snapshot, Snapshot):
         taken["model"] = snapshot.model
-        edits = dict(snapshot.features())
+        edits, aborts = dict(snapshot.features()), [*snapshot.abort_when()]
     edits |= named(taken.pop("features", None) or {}) | dict(own.pop("features", None) or {})
     parse_edits(edits, Limits())
     ours = {
         "features": edits or None,
         "steer": plain(taken.pop("steer", None)),
         "return_activations": reads(taken.pop("return_activations", None)),
+        "abort_when": [*aborts, *(own.pop("abort_when", None) or ())] or None,
     }
     body = {key: value for key, value in ours.items() if value is not None} | own
     return taken | ({"extra_body": body} if body else {})

@@ -1,62 +1,27 @@
-"""A set of edits on a model: ``Variant`` can be changed, ``Snapshot`` is what one request uses."""
+"""``Variant``: a set of edits on a model that can be changed; each request uses a ``Snapshot`` of it."""
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
-from featurehub.errors import FeatureNotFound, InvalidInput
-from featurehub.features import Edit, Feature, Mode, slugify
+from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen, Positions
+from featurehub.errors import FeatureNotFound, InvalidEdit, InvalidInput
+from featurehub.features import Edit, Feature, Mode
 from featurehub.groups import FeatureGroup
 from featurehub.parsing import parse_edits
-from featurehub.settings import Frozen, Limits
+from featurehub.sdk.snapshot import NamedEdit, Snapshot
+from featurehub.settings import Limits, reason
+from featurehub.variants import StoredVariant
 
-__all__ = ["Named", "NamedEdit", "Snapshot", "Variant", "key_of", "many"]
+__all__ = ["Named", "Variant", "When", "key_of", "many"]
 
 LIMITS = Limits()
 Named = Feature | FeatureGroup | str
 """What an edit may be of: a feature, a group, or the name of one."""
-
-
-class NamedEdit(Frozen):
-    """An edit and the feature or group that it applies to.
-
-    Attributes:
-        feature: What the server is asked for: an id, or a name as the user wrote it.
-        label: The feature's label or the group's name, where it is known.
-        edit: What to do with the feature.
-    """
-
-    feature: str
-    label: str | None = None
-    edit: Edit
-
-    def answers_to(self, name: str) -> bool:
-        """Whether a name means this edit's feature, whatever its case."""
-        folded = name.casefold()
-        if folded == self.feature.casefold():
-            return True
-        return self.label is not None and folded in (self.label.casefold(), slugify(self.label))
-
-    def __str__(self) -> str:
-        weight = "" if self.edit.weight is None else f" {self.edit.weight:+g}"
-        return f"{self.label or self.feature}: {self.edit.mode}{weight}"
-
-
-class Snapshot(Frozen):
-    """A variant at one moment.
-
-    Attributes:
-        model: Name of the model.
-        edits: The edits, in the order in which they were set.
-    """
-
-    model: str
-    edits: tuple[NamedEdit, ...] = ()
-
-    def features(self) -> dict[str, dict[str, object]]:
-        """The ``features`` object of a request."""
-        return {each.feature: each.edit.model_dump(mode="json", exclude_none=True) for each in self.edits}
+When = FeatureCondition | FeatureWhen | Mapping[str, Any]
+"""A condition: ``feature > 0.2``, several of these joined by & or |, or what a request writes for one."""
 
 
 class Variant:
@@ -73,15 +38,22 @@ class Variant:
     def __init__(self, model: str) -> None:
         self.model = model
         self._edits: dict[str, NamedEdit] = {}
+        self._aborts: tuple[FeatureAbort, ...] = ()
 
     @property
     def edits(self) -> dict[str, Edit]:
         """A copy of the edits, by the feature's id or by the name that it was set with."""
         return {key: each.edit for key, each in self._edits.items()}
 
+    @property
+    def aborts(self) -> tuple[FeatureAbort, ...]:
+        """What ends an answer."""
+        return self._aborts
+
     def set(
-        self, feature: Named | Iterable[Named], weight: float | None = None, mode: Mode | str = "nudge"
-    ) -> "Variant":
+        self, feature: Named | Iterable[Named], weight: float | None = None, mode: Mode | str = "nudge",
+        when: When | None = None,
+    ) -> "Variant":  # fmt: skip
         """Sets the edit of a feature, or the same edit of several. It replaces an earlier one of the same feature.
 
         Args:
@@ -89,6 +61,7 @@ class Variant:
             weight: In [-1, 1] on the calibrated scale, where 1.0 is the strength that calibration chose; required for
                 every mode but ``ablate``.
             mode: "nudge", "pin", "mul" or "ablate"; see ``featurehub.features.Mode``.
+            when: The condition that decides at which tokens the edit is in force; None for all.
 
         Returns:
             The variant itself.
@@ -101,9 +74,52 @@ class Variant:
             for same in [key for key, old in edits.items() if is_same(old, each)]:
                 del edits[same]
             key = key_of(each)
-            checked = parse_edits({**wire(edits.values()), key: {"mode": mode, "weight": weight}}, LIMITS)
+            edit = {"mode": mode, "weight": weight, "when": when}
+            checked = parse_edits({**wire(edits.values()), key: edit}, LIMITS)
             edits[key] = NamedEdit(feature=key, label=label_of(each), edit=checked[key])
         self._edits = edits
+        return self
+
+    def set_when(self, when: When, edits: Mapping[Any, float | Edit]) -> "Variant":
+        """Sets edits that are in force where a condition holds. Each replaces an earlier one of the same feature.
+
+            variant.set_when(client.feature("banking") > 0.2, {"formal tone": 0.5})
+
+        Args:
+            when: The condition.
+            edits: The weight, or the edit, of each feature, group or name.
+
+        Raises:
+            InvalidEdit: An edit or the condition is not valid, or there are too many. The variant is unchanged.
+        """
+        before = self._edits
+        try:
+            for feature, each in edits.items():
+                edit = each if isinstance(each, Edit) else Edit(weight=each)
+                self.set(feature, edit.weight, edit.mode, when)
+        except InvalidEdit:
+            self._edits = before
+            raise
+        return self
+
+    def abort_when(self, when: When, event: str = "", positions: Positions | str = Positions.GENERATED) -> "Variant":
+        """Ends an answer at the first token at which a condition holds, beside those that end it already.
+
+            variant.abort_when(client.feature("self harm") > 0.3, "self harm")
+
+        Args:
+            when: The condition.
+            event: What the answer calls it; "" stands for the features' names.
+            positions: The tokens that are watched: "generated", "prompt" or "all".
+
+        Raises:
+            InvalidInput: The condition is not valid, or there are too many. The variant is unchanged.
+        """
+        try:
+            abort = FeatureAbort.model_validate({"when": when, "event": event, "positions": positions})
+        except ValidationError as error:
+            raise InvalidInput(f"this abort is not valid: {reason(error)}", param="abort_when") from None
+        self._aborts = checked_aborts((*self._aborts, abort))
         return self
 
     def clear(self, feature: Named | Iterable[Named]) -> "Variant":
@@ -129,13 +145,13 @@ class Variant:
         return self
 
     def reset(self) -> "Variant":
-        """Removes all edits and returns the variant itself."""
-        self._edits = {}
+        """Removes all edits and aborts, and returns the variant itself."""
+        self._edits, self._aborts = {}, ()
         return self
 
     def snapshot(self) -> Snapshot:
         """A frozen copy of the variant as it is now."""
-        return Snapshot(model=self.model, edits=tuple(self._edits.values()))
+        return Snapshot(model=self.model, edits=tuple(self._edits.values()), aborts=self._aborts)
 
     def to_json(self) -> str:
         """The variant as JSON, for ``from_json``."""
@@ -153,19 +169,36 @@ class Variant:
             snapshot = Snapshot.model_validate_json(text)
         except ValidationError as error:
             raise InvalidInput(f"this is not a variant's JSON: {error}") from None
+        return cls._of(snapshot)
+
+    @classmethod
+    def stored(cls, variant: StoredVariant) -> "Variant":
+        """What a version of a stored variant does, to be changed and saved as the next one."""
+        groups = {name: group.name for name, group in variant.groups.items()}
+        labels = {name: each.label or None for name, each in variant.pinned.items()} | groups
+        edits = tuple(
+            NamedEdit(feature=name, label=labels.get(name), edit=edit) for name, edit in variant.features.items()
+        )
+        return cls._of(Snapshot(model=variant.model, edits=edits, aborts=variant.abort_when))
+
+    @classmethod
+    def _of(cls, snapshot: Snapshot) -> "Variant":
         parse_edits(snapshot.features(), LIMITS)
         variant = cls(snapshot.model)
         variant._edits = {each.feature: each for each in snapshot.edits}
+        variant._aborts = checked_aborts(snapshot.aborts)
         return variant
 
     def __eq__(self, other: object) -> bool:
-        """Whether both hold the same edits on the same model, in whatever order they were set."""
+        """Whether both hold the same edits and aborts on the same model, in whatever order they were set."""
         if not isinstance(other, Variant):
             return NotImplemented
-        return (self.model, self.edits) == (other.model, other.edits)
+        same = (self.model, self.edits, len(self.aborts)) == (other.model, other.edits, len(other.aborts))
+        return same and all(each in other.aborts for each in self.aborts)
 
     def __repr__(self) -> str:
-        return f"Variant({self.model!r}, {{{', '.join(map(str, self._edits.values()))}}})"
+        aborts = [f"abort: {each.name}" for each in self._aborts]
+        return f"Variant({self.model!r}, {{{', '.join([*map(str, self._edits.values()), *aborts])}}})"
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -173,8 +206,17 @@ class Variant:
             f"<td>{'' if each.edit.weight is None else f'{each.edit.weight:+g}'}</td></tr>"
             for each in self._edits.values()
         )
+        rows += "".join(f"<tr><td>{html.escape(each.name)}</td><td>abort</td><td></td></tr>" for each in self._aborts)
         head = "<tr><th>feature</th><th>mode</th><th>weight</th></tr>"
         return f"<table><caption>{html.escape(self.model)}</caption>{head}{rows}</table>"
+
+
+def checked_aborts(aborts: Sequence[FeatureAbort]) -> tuple[FeatureAbort, ...]:
+    """Each of them once. Raises InvalidInput where there are too many."""
+    found = tuple(dict.fromkeys(aborts))
+    if len(found) > LIMITS.aborts:
+        raise InvalidInput(f"{len(found)} aborts; at most {LIMITS.aborts} are allowed", param="abort_when")
+    return found
 
 
 def key_of(feature: Named) -> str:

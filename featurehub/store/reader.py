@@ -35,6 +35,7 @@ from featurehub.store.registry import default_of, heir_of, owned_artifact
 from featurehub.store.rows import features_of, load_features
 from featurehub.store.schema import FeatureRecord
 from featurehub.store.statistics import id_of
+from featurehub.store.variants import Variants
 from featurehub.verdicts import DriftReport
 
 __all__ = ["EVERYWHERE", "Reader"]
@@ -158,6 +159,11 @@ class Reader:
     def groups(self) -> FeatureGroups:
         """The groups of features."""
         return FeatureGroups(self._session, self.directory)
+
+    @property
+    def variants(self) -> Variants:
+        """The variants: named sets of edits, in versions."""
+        return Variants(self._session)
 
     def resolve(self, key: str, scope: Scope = EVERYWHERE) -> Feature:
         """The feature that a key of a request means.

@@ -18,6 +18,7 @@ from featurehub.store.joining import join_labels
 from featurehub.store.labels import owners_of, save_labels
 from featurehub.store.naming import give_alias
 from featurehub.store.new_features import NewFeatures, save_new_features
+from featurehub.store.new_variants import WritableVariants
 from featurehub.store.reader import EVERYWHERE, Reader
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
 from featurehub.store.statistics import PreparedRows, better_founded, save_calibrations, save_features
@@ -281,6 +282,11 @@ class Writer:
     def vectors(self) -> Vectors:
         """The vectors of features' texts."""
         return Vectors(self._session)
+
+    @property
+    def variants(self) -> WritableVariants:
+        """The variants: named sets of edits, in versions."""
+        return WritableVariants(self._session, self.reader.directory)
 
     def put_report(self, report: DriftReport) -> None:
         """Stores a drift report as the latest on its artifact and model.

@@ -54,9 +54,7 @@ def steps(door: Door) -> Steps:
 
 
 def asked(body: dict[str, Any]) -> SteeringRequest:
-    found = SteeringRequest.take(dict(body), Limits())
-    assert found is not None
-    return found
+    return SteeringRequest.take(dict(body), Limits())
 
 
 def refused(door: Door) -> list[str]:

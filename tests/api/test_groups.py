@@ -33,7 +33,6 @@ def group(store: Store) -> FeatureGroup:
 
 def plan(store: Store, limits: Limits = Limits(), saes: tuple[str, ...] = (SAE,), **keys: Any) -> Plan:  # noqa: B008 (frozen)
     asked = SteeringRequest.take(keys, limits)
-    assert asked is not None
     with store.read() as reader:
         return make_plan(asked, reader, ServedModel(store="", saes=saes, model=model(HOME)), limits)
 

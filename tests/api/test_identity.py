@@ -120,7 +120,6 @@ def test_an_adapter_is_another_function(serve: Serve) -> None:
 def test_what_is_read_with_an_sae_that_is_not_fresh_says_so(store: Store, name: str, code: str | None) -> None:
     asked = SteeringRequest.take({"return_activations": {"top_k": 2}}, Limits())
     served = ServedModel(store="", saes=(SAE,), model=model(), names=("demo",)).running(name)
-    assert asked is not None
     with store.read() as reader:
         notices = make_plan(asked, reader, served, Limits()).notices
     assert [notice.code for notice in notices] == ([code] if code else [])

@@ -22,6 +22,7 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.edits import Steering
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.errors import ArtifactNotFound, EngineError, EngineUnavailable, InvalidConfig
+from featurehub.features import Edit
 from featurehub.store import Store
 from tests.api.models import model
 from tests.api.reports import report
@@ -178,9 +179,37 @@ def test_beam_search_is_refused_with_edits_only(client: TestClient, handler: Han
 
 
 def test_routes_that_do_not_steer_refuse_edits(client: TestClient) -> None:
-    for path in ("/v1/responses", "/v1/messages", "/v1/chat/completions/batch"):
+    for path in ("/v1/messages", "/v1/chat/completions/batch"):
         answer = client.post(path, json=CHAT | {"input": "a", "features": {"banking": 1}})
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "features")
+
+
+def test_responses_carry_edits_too(client: TestClient, app: FastAPI) -> None:
+    """In vLLM's own request class, which keeps nothing of ours and nothing of the answer."""
+    seen: list[Any] = []
+
+    class Responder:
+        async def create_responses(self, request: Any, _: Any) -> Any:
+            from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
+
+            seen.append(request)
+            return ErrorResponse(error=ErrorInfo(message="no", type="BadRequestError", code=400))
+
+    app.state.openai_serving_responses = Responder()
+    body = {"model": "demo", "input": "a", "tools": [{"type": "function", "name": "f", "parameters": {}}]}
+    assert client.post("/v1/responses", json=body | {"features": {"pirate speech": 0.5}}).status_code == 400
+    [request] = seen
+    assert (request.model_extra, request.store) == ({}, False)
+    carried = request.to_sampling_params(16, {}).extra_args["featurehub"]
+    assert Steering.read(carried).edits[0].value == 2.0
+    for wrong in (
+        {"tools": [{"type": "web_search_preview"}]},
+        {"background": True},
+        {"previous_response_id": "resp_1"},
+    ):
+        answer = client.post("/v1/responses", json=body | {"features": {"pirate speech": 0.5}} | wrong)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, next(iter(wrong)))
+        assert client.post("/v1/responses", json=body | wrong).json()["error"]["message"] == "no"
 
 
 @pytest.mark.parametrize("features", [{}, {"banking": 0.5}])
@@ -299,7 +328,7 @@ def boot(app: FastAPI, served: ServedModel | None, engine: Any = None) -> State:
 
 
 def serving(store: Store, sae: str = SAE) -> ServedModel:
-    return ServedModel(store=store.name, saes=(sae,), model=model())
+    return ServedModel(store=store.name, saes=(sae,), model=model(), names=("demo", "org/demo"))
 
 
 def test_a_boot_needs_its_configuration_and_its_sae(store: Store) -> None:
@@ -313,6 +342,31 @@ def test_a_boot_needs_its_configuration_and_its_sae(store: Store) -> None:
         boot(FastAPI(), None)
     with pytest.raises(ArtifactNotFound):
         boot(FastAPI(), serving(store, "c" * 64))
+
+
+def test_a_variant_must_not_be_hidden_by_its_model(store: Store) -> None:
+    with store.write() as writer:
+        writer.variants.save("demo", "another", {"pirate speech": Edit(weight=0.5)})
+    boot(FastAPI(), serving(store)).featurehub.store.close()
+    with store.write() as writer:
+        writer.variants.save("demo", "org/demo", {"pirate speech": Edit(weight=0.5)})
+    with pytest.raises(InvalidConfig, match="'demo' is a variant of the model"):
+        boot(FastAPI(), serving(store))
+
+
+def test_models_list_variants(client: TestClient, app: FastAPI, store: Store) -> None:
+    from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList
+
+    class Models:
+        async def show_available_models(self) -> ModelList:
+            return ModelList(data=[ModelCard(id="demo", max_model_len=512, root="/models/demo")])
+
+    app.state.openai_serving_models = Models()
+    with store.write() as writer:
+        writer.variants.save("bank", "demo", {"pirate speech": Edit(weight=0.5)})
+    [base, variant] = client.get("/v1/models").json()["data"]
+    changed = {"id": "bank", "root": "demo", "parent": "demo", "created": variant["created"]}
+    assert variant == base | changed
 
 
 def test_the_store_is_closed_when_the_server_ends(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,6 @@ def body(count: int = 32, **more: Any) -> dict[str, Any]:
 
 def plan(store: Store, keys: dict[str, Any], whole: str) -> Plan:
     asked = SteeringRequest.take(keys, Limits())
-    assert asked is not None
     with store.read() as reader:
         return make_plan(asked, reader, ServedModel(store="", saes=(SAE,), model=model(whole)), Limits())
 

@@ -79,7 +79,6 @@ def cost(store: Store, rounds: int, work: Callable[[], object]) -> Cost:
 
 def measure(store: Store, served: ServedModel, names: int, rounds: int) -> tuple[Cost, Cost]:
     asked = SteeringRequest.take({"features": {f"topic number {3 * n}": 0.5 for n in range(names)}}, Limits())
-    assert asked is not None
 
     def plan() -> None:
         with store.read() as reader:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from featurehub.runs.training import SaeTraining
 from featurehub.sdk.client import Client
 from saes.recipes import Recipe
 from saes.run import TrainConfig
+
+KEY = "operators only"
 
 
 class Built(NamedTuple):
@@ -50,7 +53,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
 def url(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The built demo behind ``featurehub serve --planted``."""
     log: Path = tmp_path_factory.mktemp("log") / "server.log"
-    with served(["--planted"], free_port(), log) as url:
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FEATUREHUB_OPERATOR_KEY", KEY)
+            url = stack.enter_context(served(["--planted"], free_port(), log))
         yield url
 
 

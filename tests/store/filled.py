@@ -3,7 +3,7 @@
 import numpy as np
 from sqlalchemy import inspect, text
 
-from featurehub.features import State
+from featurehub.features import Edit, State
 from featurehub.store import Calibration, Cluster, EmbeddingKind, Evaluation, Writer
 from featurehub.store.location import database_at
 from featurehub.store.schema import Base
@@ -33,6 +33,7 @@ def fill_every_table(writer: Writer) -> dict[int, str]:
     writer.put_clusters("a" * 64, [Cluster(name="money", latents=(1, 3))])
     writer.put_calibration(ids[1], Calibration(strength=1.0, dose=0.3))
     writer.put_group("money", {ids[1]: 1.0, ids[3]: -0.5}, description="what a bank deals with")
+    writer.variants.save("pirate-bank", "demo", {"pirate": Edit(weight=0.5), "money": Edit(weight=-0.5)})
     writer.put_report(report("r1"))
     writer.put_evaluation(
         Evaluation(

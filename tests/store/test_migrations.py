@@ -45,7 +45,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "9999", "0010", None, None
+revision, down_revision, branch_labels, depends_on = "9999", "0011", None, None
 
 def upgrade():
     connection = op.get_bind()
@@ -81,6 +81,7 @@ def test_a_column_that_changes_takes_no_row_along(
         assert writer.reader.groups.get("money", Scope()).members[1].weight == -0.5
         writer.remove_artifact("a" * 64)
         writer.remove_group("money")
+        writer.variants.remove("pirate-bank")
     store.close()
     assert set(counts(database).values()) == {0}
 

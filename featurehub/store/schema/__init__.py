@@ -16,6 +16,7 @@ from featurehub.store.schema.features import (
 )
 from featurehub.store.schema.groups import GroupRecord, MemberRecord
 from featurehub.store.schema.reports import ReportRecord, VerdictRecord
+from featurehub.store.schema.variants import VariantRecord, VersionRecord
 
 __all__ = [
     "OWNER_CHARS",
@@ -33,6 +34,8 @@ __all__ = [
     "NameRecord",
     "ReportRecord",
     "TextRecord",
+    "VariantRecord",
     "VerdictRecord",
+    "VersionRecord",
     "WordRecord",
 ]

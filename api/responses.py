@@ -1,0 +1,105 @@
+"""OpenAI's responses, as vLLM serves them: the ``Form`` of ``/v1/responses``.
+
+1. A response is one answer to one prompt, and always says how many tokens it has.
+2. What we add is part of the response itself, streamed or not: of a stream, the one in ``response.completed``, its last
+   event. Where it cannot be added, an error event is sent in its place.
+3. A steered response is not stored by vLLM: it could be read there although it was withheld here. For the same reason
+   none runs in the background or goes on from a stored one, and none calls vLLM's own tools, which runs the model
+   again for each call.
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from api.choices import Choices
+from api.encoding import to_json
+from api.errors import error_body
+from api.stream import ABORTED, CountUsage, Events, Finish, chunk_of, data_of
+from featurehub.edits import Steering
+from featurehub.errors import FeaturehubError, InvalidInput
+
+__all__ = ["RESPONSES", "Responses"]
+
+COMPLETED = "response.completed"
+CLIENTS_TOOLS = ("function", "custom", "namespace")
+"""Types of tools that the client calls, not vLLM."""
+REFUSED = {
+    "background": "a response in the background cannot be steered; leave it out",
+    "previous_response_id": "a steered response cannot go on from a stored one; send what was said before as input",
+}
+
+
+class Responses:
+    """Requests and answers of ``/v1/responses``."""
+
+    def prepare(self, body: Any, steering: Steering) -> bool:
+        """Refuses what cannot be steered, and has nothing stored. Raises InvalidInput."""
+        for field, message in REFUSED.items():
+            if getattr(body, field, None):
+                raise InvalidInput(message, param=field)
+        kinds = {str(tool.get("type") if isinstance(tool, Mapping) else tool.type) for tool in body.tools or ()}
+        if served := sorted(kinds.difference(CLIENTS_TOOLS)):
+            raise InvalidInput(
+                f"a steered response calls no tools of the server ({served[0]}); send functions, which you call",
+                param="tools",
+            )
+        body.store = False
+        return False
+
+    def choices(self, body: Any) -> Choices:
+        """One."""
+        return Choices()
+
+    def usage(self, content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The response's own counts, by the names that completions have for them."""
+        if not (usage := content.get("usage")):
+            return None
+        return {"prompt_tokens": usage["input_tokens"], "completion_tokens": usage["output_tokens"]}
+
+    def say_aborted(self, content: dict[str, Any]) -> None:
+        """Makes the response incomplete, because of "content_filter"."""
+        content["status"], content["incomplete_details"] = "incomplete", {"reason": ABORTED}
+
+    async def append(
+        self, pieces: AsyncIterable[str | bytes | memoryview], finish: Finish, without_usage: bool, count: CountUsage
+    ) -> AsyncIterator[str]:
+        """Adds to the response in the last event."""
+        events = Events()
+        async for piece in pieces:
+            for text in events.feed(piece):
+                yield await self.extended(text, finish, count)
+        if rest := events.remainder():
+            yield rest
+
+    async def extended(self, text: str, finish: Finish, count: CountUsage) -> str:
+        """The event, with the keys added to its response where it is the last one."""
+        # Cheap, since most events are pieces of text.
+        last = chunk_of(data_of(text)) if COMPLETED in text else {}
+        if last.get("type") != COMPLETED:
+            return text
+        count(self.usage(last["response"]) or {})
+        try:
+            ending = await finish()
+        except FeaturehubError as error:
+            return failed(error, last.get("sequence_number"))
+        last["response"] |= ending.added
+        if ending.aborted:
+            self.say_aborted(last["response"])
+        # An answer's activations may be long.
+        return await run_in_threadpool(event, COMPLETED, last)
+
+
+RESPONSES = Responses()
+
+
+def event(kind: str, body: dict[str, Any]) -> str:
+    """One server-sent event of this type."""
+    return f"event: {kind}\ndata: {to_json(body)}\n\n"
+
+
+def failed(error: FeaturehubError, number: Any) -> str:
+    """The event that says why there is no response, in OpenAI's shape and in that of their client's errors."""
+    own = {"type": "error", "code": error.code, "message": error.message, "param": error.param}
+    return event("error", {**own, "sequence_number": number, **error_body(error)})

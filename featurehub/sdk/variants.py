@@ -1,0 +1,164 @@
+"""``client.variants``: variants that the server stores, in versions that never change."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from urllib.parse import quote
+
+from openai import APIStatusError, AsyncOpenAI, OpenAI
+
+from featurehub.conditions import FeatureAbort
+from featurehub.features import Edit
+from featurehub.sdk.errors import own_error
+from featurehub.sdk.groups import group_of, key, known
+from featurehub.sdk.variant import Variant
+from featurehub.variants import PinnedFeature, StoredVariant
+
+__all__ = ["AsyncVariants", "Variants", "stored_variant"]
+
+PATH = "/variants"
+PAGE = 100
+NOTHING = type(None)
+
+
+class Variants:
+    """The variants of a server. Saving and deleting is for operators, whose key is ``$FEATUREHUB_OPERATOR_KEY``.
+
+    client.variants.save("pirate-bank", Variant("my-model").set("pirate speech", 0.7))
+    client.chat.completions.create(model="pirate-bank", messages=[…])
+    """
+
+    def __init__(self, client: OpenAI) -> None:
+        self._client = client
+
+    def list(self) -> tuple[StoredVariant, ...]:
+        """All variants by name, each in its latest version."""
+        return tuple(map(stored_variant, self._pages(PATH, "after")))
+
+    def versions(self, name: str) -> tuple[StoredVariant, ...]:
+        """All versions of a variant, latest first. Raises VariantNotFound."""
+        return tuple(map(stored_variant, self._pages(f"{path_of(name)}/versions", "before")))
+
+    def get(self, name: str) -> StoredVariant:
+        """The latest version of a variant, or the one that ``name@version`` says. Raises VariantNotFound."""
+        try:
+            return stored_variant(self._client.get(path_of(name), cast_to=object))
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+    def load(self, name: str) -> Variant:
+        """What ``get`` returns, as a variant that can be changed. Raises VariantNotFound."""
+        return Variant.stored(self.get(name))
+
+    def save(self, name: str, variant: Variant, description: str = "") -> StoredVariant:
+        """Saves a variant for everyone, as the next version; where nothing has changed, the latest is returned.
+
+        Args:
+            name: The name, which a request then gives as ``model``: letters, digits, dots, hyphens, underscores.
+            variant: The variant. What its names mean now is saved with it.
+            description: What it is for.
+
+        Raises:
+            FeatureNotFound: No feature has one of the names.
+            AmbiguousFeature: Several features have one of them.
+        """
+        body = wire(name, variant, description)
+        try:
+            return stored_variant(self._client.post(PATH, cast_to=object, body=body, options={"headers": key()}))
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+    def delete(self, name: str) -> None:
+        """Deletes a variant with all its versions. Raises VariantNotFound."""
+        try:
+            self._client.delete(path_of(name), cast_to=NOTHING, options={"headers": key()})
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+    def _pages(self, path: str, cursor: str) -> Iterator[Any]:
+        query: dict[str, object] = {"limit": PAGE}
+        while True:
+            try:
+                page: Any = self._client.get(path, cast_to=object, options={"params": query})
+            except APIStatusError as error:
+                raise own_error(error) from error
+            yield from page["data"]
+            if page["next"] is None:
+                return
+            query[cursor] = page["next"]
+
+
+class AsyncVariants:
+    """``Variants`` for asyncio."""
+
+    def __init__(self, client: AsyncOpenAI) -> None:
+        self._client = client
+
+    async def list(self) -> tuple[StoredVariant, ...]:
+        """See ``Variants.list``."""
+        return tuple([stored_variant(each) async for each in self._pages(PATH, "after")])
+
+    async def versions(self, name: str) -> tuple[StoredVariant, ...]:
+        """See ``Variants.versions``."""
+        return tuple([stored_variant(each) async for each in self._pages(f"{path_of(name)}/versions", "before")])
+
+    async def get(self, name: str) -> StoredVariant:
+        """See ``Variants.get``."""
+        try:
+            return stored_variant(await self._client.get(path_of(name), cast_to=object))
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+    async def load(self, name: str) -> Variant:
+        """See ``Variants.load``."""
+        return Variant.stored(await self.get(name))
+
+    async def save(self, name: str, variant: Variant, description: str = "") -> StoredVariant:
+        """See ``Variants.save``."""
+        body = wire(name, variant, description)
+        try:
+            return stored_variant(await self._client.post(PATH, cast_to=object, body=body, options={"headers": key()}))
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+    async def delete(self, name: str) -> None:
+        """See ``Variants.delete``."""
+        try:
+            await self._client.delete(path_of(name), cast_to=NOTHING, options={"headers": key()})
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+    async def _pages(self, path: str, cursor: str) -> AsyncIterator[Any]:
+        query: dict[str, object] = {"limit": PAGE}
+        while True:
+            try:
+                page: Any = await self._client.get(path, cast_to=object, options={"params": query})
+            except APIStatusError as error:
+                raise own_error(error) from error
+            for each in page["data"]:
+                yield each
+            if page["next"] is None:
+                return
+            query[cursor] = page["next"]
+
+
+def stored_variant(row: Any) -> StoredVariant:
+    """A version from JSON. Unknown keys are left out, since a newer server may send more."""
+    taken = {
+        "features": {name: Edit(**each) for name, each in row["features"].items()},
+        "abort_when": tuple(map(FeatureAbort.model_validate, row["abort_when"])),
+        "pinned": {name: PinnedFeature(**known(PinnedFeature, each)) for name, each in row["pinned"].items()},
+        "groups": {name: group_of(each) for name, each in row["groups"].items()},
+    }
+    return StoredVariant(**{**known(StoredVariant, row), **taken})
+
+
+def wire(name: str, variant: Variant, description: str) -> dict[str, object]:
+    snapshot = variant.snapshot()
+    return {
+        "name": name, "model": snapshot.model, "features": snapshot.features(), "abort_when": snapshot.abort_when(),
+        "description": description,
+    }  # fmt: skip
+
+
+def path_of(name: str) -> str:
+    return f"{PATH}/{quote(name, safe='')}"
