@@ -18,6 +18,8 @@ from api.described import STEERED
 from api.engine import FakeEngine
 from api.errors import DESCRIBED
 from api.model import ServedModel
+from api.responses import RESPONSES
+from api.variants import with_variants
 from featurehub.store import Store
 
 __all__ = ["EchoRequest", "Echoes", "create_fake_app"]
