@@ -1,17 +1,17 @@
 """Does `attribute` name the features that made a token likely? Its effects against ablation in transformers.
 
     python tests/benchmarks/attribution.py planted [--chats 30]
-    python tests/benchmarks/attribution.py smollm2 [--chats 6]
+    python tests/benchmarks/attribution.py smollm2 [--chats 6] [--candidates 64]
 
 1. Chats: held-out ones of the planted corpus; of SmolLM2 the first words of its own answers. Of each, a token in the
-   second half is drawn, and explained by a running server with as many candidates as it takes.
+   second half is drawn, and explained by a running server with as many candidates as it takes, or as are asked for.
 2. The truth is computed apart from the server: transformers in float32, with a hook that takes a_f(t) · W_dec[f] out of
-   the stream at the tokens after the first, for each active feature f by itself.
+   the stream at the tokens after the first, for each measured feature f by itself.
 3. The gradient of the token's log-probability by the stream at the hook point, times a_f(t) · W_dec[f], summed over
    these tokens, is what a backward pass would say.
 4. Printed, as means over the chats: Spearman's rank correlation with the truth, of what the server measured, of the
    gradient and (with |truth|) of the score that chooses candidates, over all features that were measured; and the
-   share of the ten strongest features that is among the 48 with the highest scores, or |gradients|.
+   share of the ten strongest of these that is among the 48 with the highest scores, or |gradients|.
 5. And how long an answer takes with the options that a request has by default, in readings of the same tokens.
 """
 
@@ -32,13 +32,14 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from featurehub.artifacts.artifact import open_artifact
+from featurehub.attribution import CANDIDATES_MAX
 from featurehub.cli.demo.serving import NAME, Demo, planted, smollm2
 from featurehub.cli.server import free_port, served
 from featurehub.demo.corpus import conversations, messages
 from featurehub.dictionary import Dictionary
 from featurehub.sdk.client import Client
 
-MOST, DEFAULT, STRONGEST = 256, 48, 10
+DEFAULT, STRONGEST = 48, 10
 BATCH = 16
 WORDS = 24
 PROMPTS = (
@@ -76,8 +77,8 @@ class Model(NamedTuple):
         finally:
             handle.remove()
 
-    def truth(self, ids: list[int], target: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The latents that are active after the first token; their effects, gradients and scores."""
+    def guesses(self, ids: list[int], target: int) -> "Guesses":
+        """What is active after the first token, with gradients and scores."""
         seen: list[Tensor] = []
 
         def keep(stream: Tensor) -> Tensor:
@@ -91,15 +92,30 @@ class Model(NamedTuple):
             a = self.sae.encode(seen[0][0])
             a[0] = 0
             latents = a.amax(0).nonzero()[:, 0]
-            a, rows = a[:, latents], self.sae.W_dec[latents]
-            gradient = torch.einsum("tf,td,fd->f", a, seen[0].grad[0], rows)
+            a = a[:, latents]
+            gradient = torch.einsum("tf,td,fd->f", a, seen[0].grad[0], self.sae.W_dec[latents])
             score = (a / (len(ids) - torch.arange(len(ids)))[:, None]).amax(0)
-            effects = torch.cat([self.effects(ids, target, base, a[:, i], rows[i]) for i in batches(len(latents))])
-        return latents, effects, gradient, score
+        return Guesses(latents, a, gradient, score)
 
-    def effects(self, ids: list[int], target: int, base: Tensor, a: Tensor, rows: Tensor) -> Tensor:
-        gone = a.T[:, :, None] * rows[:, None]
-        return base - self.logprobs(ids, lambda stream: stream - gone, len(rows))[:, target]
+    @torch.no_grad()
+    def truth(self, ids: list[int], target: int, latents: Tensor, a: Tensor) -> Tensor:
+        """[latents] how much of the token's log-probability is lost where each is ablated; a is [tokens, latents]."""
+        base = self.logprobs(ids, lambda stream: stream)[0, target]
+        lost: list[Tensor] = []
+        for at in batches(len(latents)):
+            gone = a[:, at].T[:, :, None] * self.sae.W_dec[latents[at]][:, None]
+            without = self.logprobs(ids, lambda stream, gone=gone: stream - gone, len(gone))
+            lost.append(base - without[:, target])
+        return torch.cat(lost)
+
+
+class Guesses(NamedTuple):
+    """What is active, [latents], its activations, [tokens, latents], and two guesses of its effects, [latents]."""
+
+    latents: Tensor
+    a: Tensor
+    gradient: Tensor
+    score: Tensor
 
 
 def batches(count: int) -> Iterator[slice]:
@@ -127,24 +143,26 @@ def latents_of(client: Client, chat: Chat) -> dict[str, int]:
     return {each.id: each.latent for each in client.features.activations(chat).features}
 
 
-def one(client: Client, model: Model, chat: Chat, random: Random) -> dict[str, float]:
+def one(client: Client, model: Model, chat: Chat, random: Random, candidates: int) -> dict[str, float]:
     """The numbers of one chat."""
     ids = [each.id for each in client.tokenize(chat)]
     said = [at for at, content in enumerate(client.features.activations(chat).content) if content]
     position = random.choice(said[len(said) // 2 :])
-    found = client.features.attribute(chat, position=position, candidates=MOST, limit=MOST, tokens=0)
-    latents, truth, gradient, score = model.truth(ids[:position], ids[position])
-    place, known = {latent: at for at, latent in enumerate(latents.tolist())}, latents_of(client, chat)
+    found = client.features.attribute(chat, position=position, candidates=candidates, limit=candidates, tokens=0)
+    guesses = model.guesses(ids[:position], ids[position])
+    place, known = {latent: at for at, latent in enumerate(guesses.latents.tolist())}, latents_of(client, chat)
     at = torch.tensor([place[known[each.id]] for each in found.features])
-    effects = [each.effect for each in found.features]
+    truth = model.truth(ids[:position], ids[position], guesses.latents[at], guesses.a[:, at])
+    gradient, score = guesses.gradient[at], guesses.score[at]
+    effects = torch.tensor([each.effect for each in found.features])
     return {
         "active": found.active,
         "measured": found.measured,
         "largest effect": float(truth.abs().max()),
-        "farthest from the truth": float((torch.tensor(effects) - truth[at]).abs().max()),
-        "server": float(spearmanr(effects, truth[at]).statistic),
-        "gradient": float(spearmanr(gradient[at], truth[at]).statistic),
-        "score": float(spearmanr(score[at], truth[at].abs()).statistic),
+        "farthest from the truth": float((effects - truth).abs().max()),
+        "server": float(spearmanr(effects, truth).statistic),
+        "gradient": float(spearmanr(gradient, truth).statistic),
+        "score": float(spearmanr(score, truth.abs()).statistic),
         "strongest in score": overlap(truth, score),
         "strongest in gradient": overlap(truth, gradient.abs()),
         "readings": readings(client, chat, position),
@@ -175,6 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=("planted", "smollm2"))
     parser.add_argument("--chats", type=int, default=30)
+    parser.add_argument("--candidates", type=int, default=CANDIDATES_MAX)
     asked = parser.parse_args()
     demo = planted() if asked.model == "planted" else smollm2()
     model, random, rows = Model.of(demo), Random(0), []
@@ -185,7 +204,7 @@ def main() -> None:
             Client(base_url=url, max_retries=0, timeout=600) as client,
         ):
             for chat in chats(asked.model, client, asked.chats):
-                rows.append(one(client, model, chat, random))
+                rows.append(one(client, model, chat, random, asked.candidates))
                 print(f"{len(rows)}: { ({key: round(value, 3) for key, value in rows[-1].items()}) }", flush=True)
     show(asked.model, rows)
 
