@@ -6,12 +6,13 @@ from api import contrast, errors, features, groups, health, inspect, saes
 from api.deployment import Deployment
 from api.engine import SteeringEngine
 from api.gate import Gate
+from api.goodfire import routes as goodfire
 from api.model import ServedModel
 from featurehub.store import Store
 
 __all__ = ["ROUTERS", "attach", "create_app"]
 
-ROUTERS = (inspect.router, contrast.router, features.router, groups.router, saes.router, health.router)
+ROUTERS = (inspect.router, contrast.router, features.router, groups.router, saes.router, health.router, goodfire.router)
 """The registry's routes."""
 
 

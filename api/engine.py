@@ -44,6 +44,11 @@ class Tokens(NamedTuple):
 class SteeringEngine(Protocol):
     """The running engine. ``api.vllm_engine.VllmEngine`` implements it on vLLM's client."""
 
+    @property
+    def context(self) -> int:
+        """How many tokens a prompt and its answer can have together."""
+        ...
+
     async def report(self, key: str) -> Mapping[str, Any] | None:
         """Takes the counts that a worker kept under ``key``; None where no worker has any.
 
@@ -116,6 +121,7 @@ class FakeEngine:
         cost: What its steps have cost.
         ran: What it was given to read, in order.
         exchanged: What it was told of its SAEs, in order: the verb, and ids.
+        context: How many tokens a prompt and its answer can have together.
     """
 
     reports: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -125,6 +131,7 @@ class FakeEngine:
     cost: Overhead = field(default_factory=Overhead)
     ran: list[tuple[list[int], Steering]] = field(default_factory=list)
     exchanged: list[tuple[str, set[str]]] = field(default_factory=list)
+    context: int = 4096
 
     async def report(self, key: str) -> Mapping[str, Any] | None:
         """The report of ``key``, else the default. Raises EngineUnavailable where the engine is not running."""

@@ -15,6 +15,8 @@ from api.app import create_app
 from api.chat import answer_steered
 from api.choices import StreamOptions
 from api.engine import FakeEngine
+from api.goodfire.chat import ChatBody, answer_goodfire
+from api.goodfire.routes import PREFIX
 from api.model import ServedModel
 from featurehub.store import Store
 
@@ -81,6 +83,10 @@ def create_fake_app(store: Store, served: ServedModel | None, engine: FakeEngine
     @app.post("/v1/completions")
     async def completions(body: EchoRequest, request: Request) -> Response:
         return await answer_steered(body, request, echo)
+
+    @app.post(f"{PREFIX}/chat/completions")
+    async def goodfire(body: ChatBody, request: Request) -> Response:
+        return await answer_goodfire(body, request, EchoRequest, echo)
 
     return app
 

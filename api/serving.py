@@ -19,12 +19,15 @@ from vllm.entrypoints.openai.chat_completion.api_router import create_chat_compl
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.entrypoints.openai.completion.api_router import create_completion
 from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+from vllm.entrypoints.serve.middleware import authenticate
 from vllm.entrypoints.serve.utils.api_utils import validate_json_request
 
 from api.app import ROUTERS, attach
 from api.budget import Door
 from api.chat import Core, answer_steered
 from api.deployment import Deployment
+from api.goodfire.chat import ChatBody, answer_goodfire
+from api.goodfire.routes import PREFIX
 from api.model import ServedModel
 from api.overhead import watched
 from api.routes import check_routes
@@ -58,6 +61,7 @@ class FeaturehubRoutes:
     def attach_router(self, app: FastAPI) -> None:
         """Adds our routes to vLLM's app."""
         self.app = app
+        guard(PREFIX)
         attach(app)
         app.include_router(router)
 
@@ -89,6 +93,12 @@ class FeaturehubRoutes:
         door, key = Door(served.overhead_budget), os.environ.get(OPERATOR_KEY, "")
         deployment = state.featurehub = Deployment(store, served, engine, door=door, operator_key=key)
         live_with(self.app, deployment)
+
+
+def guard(prefix: str) -> None:
+    """Makes vLLM ask for its API keys, where it has any, on paths that begin with ``prefix`` too."""
+    if prefix not in authenticate.GUARDED_PREFIX:
+        authenticate.GUARDED_PREFIX = (*authenticate.GUARDED_PREFIX, prefix)
 
 
 def live_with(app: FastAPI, deployment: Deployment) -> None:
@@ -138,3 +148,9 @@ async def chat_completions(body: ChatCompletionRequest, request: Request) -> Res
 async def completions(body: CompletionRequest, request: Request) -> Response:
     """OpenAI's completions, steered by ``features``."""
     return await answer_steered(body, request, while_alive(create_completion))
+
+
+@router.post(f"{PREFIX}/chat/completions", dependencies=[Depends(validate_json_request)])
+async def goodfire_chat_completions(body: ChatBody, request: Request) -> Response:
+    """Chat completions in Goodfire's format."""
+    return await answer_goodfire(body, request, ChatCompletionRequest, while_alive(create_chat_completion))

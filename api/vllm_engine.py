@@ -59,6 +59,11 @@ class VllmEngine:
         self.next: asyncio.Task[Mapping[str, Any]] | None = None
         self.under_way = asyncio.Lock()
 
+    @property
+    def context(self) -> int:
+        """How many tokens a prompt and its answer can have together."""
+        return self.client.model_config.max_model_len
+
     async def report(self, key: str) -> Mapping[str, Any] | None:
         """Takes the counts that a worker kept under ``key``; None where no worker has any. Raises EngineUnavailable."""
         self.keys.append(key)
@@ -144,7 +149,7 @@ class VllmEngine:
     def tokens(self, text: str | Sequence[Message]) -> Tokens:
         """A text or a chat as token ids. Raises InvalidInput where it cannot be rendered, or is too long."""
         ids = text_ids(self.tokenizer, text) if isinstance(text, str) else chat_ids(self.tokenizer, text)
-        longest = self.client.model_config.max_model_len - 1
+        longest = self.context - 1
         if not 1 <= len(ids) <= longest:
             raise InvalidInput(f"{len(ids):,} tokens; this server reads 1 to {longest:,} at once")
         template = self.template.mask(ids)
