@@ -81,6 +81,33 @@ class SteeringEngine(Protocol):
         """
         ...
 
+    def prompt(self, chat: Sequence[Message]) -> list[int]:
+        """A chat as the model reads it when it is to answer. It may take long, so call it outside the event loop.
+
+        Raises:
+            InvalidInput: It cannot be rendered, or is longer than the engine reads.
+        """
+        ...
+
+    async def generate(
+        self, token_ids: Sequence[int], steering: Steering, *, tokens: int, temperature: float, seed: int
+    ) -> list[int]:
+        """What the model goes on with under a steering: at most so many tokens, the one that ends it left out.
+
+        Raises:
+            InvalidEdit: The engine cannot do what the steering asks.
+            EngineUnavailable: The engine is gone.
+        """
+        ...
+
+    async def likelihoods(self, token_ids: Sequence[int], start: int) -> list[float]:
+        """The log-probability of each token from ``start`` (at least 1) on, given those before it, unsteered.
+
+        Raises:
+            EngineUnavailable: The engine is gone.
+        """
+        ...
+
     async def run(self, token_ids: Sequence[int], steering: Steering) -> None:
         """Lets the model read these tokens under a steering, whose report can be taken afterwards.
 
@@ -159,6 +186,22 @@ class FakeEngine:
         words = text if isinstance(text, str) else " ".join(str(each["content"]) for each in text)
         ids = [sum(word.encode()) for word in words.split()]
         return Tokens(ids, [at > 0 for at in range(len(ids))])
+
+    def prompt(self, chat: Sequence[Message]) -> list[int]:
+        """The tokens of the chat, and 0 where the answer begins."""
+        return [*self.tokens(chat).ids, 0]
+
+    async def generate(
+        self, token_ids: Sequence[int], steering: Steering, *, tokens: int, temperature: float, seed: int
+    ) -> list[int]:
+        """The first of the tokens again. Raises EngineUnavailable where the engine is not running."""
+        await self.run(token_ids, steering)
+        return list(token_ids[:tokens])
+
+    async def likelihoods(self, token_ids: Sequence[int], start: int) -> list[float]:
+        """-1 for each token. Raises EngineUnavailable where the engine is not running."""
+        await self.run(token_ids, Steering())
+        return [-1.0] * len(token_ids[start:])
 
     async def run(self, token_ids: Sequence[int], steering: Steering) -> None:
         """Notes the tokens and the steering. Raises EngineUnavailable where the engine is not running."""

@@ -1,14 +1,16 @@
 """``api.engine.SteeringEngine`` on vLLM's client to its engine."""
 
 import asyncio
+import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
-from vllm import SamplingParams, TokensPrompt
+from vllm import RequestOutput, SamplingParams, TokensPrompt
 from vllm.engine.protocol import EngineClient
+from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from api.engine import Overhead, Tokens
@@ -20,7 +22,7 @@ from featurehub.engine.config import EngineConfig
 from featurehub.errors import EngineUnavailable, InvalidConfig, InvalidInput, SteeringUnsupported
 from featurehub.pieces import pieces
 from featurehub.template import TemplateTokens
-from featurehub.token_ids import Message, chat_ids, special_ids, text_ids
+from featurehub.token_ids import Message, chat_ids, prompt_ids, special_ids, text_ids
 
 __all__ = ["VllmEngine", "gone_if_dead"]
 
@@ -149,12 +151,45 @@ class VllmEngine:
     def tokens(self, text: str | Sequence[Message]) -> Tokens:
         """A text or a chat as token ids. Raises InvalidInput where it cannot be rendered, or is too long."""
         ids = text_ids(self.tokenizer, text) if isinstance(text, str) else chat_ids(self.tokenizer, text)
-        longest = self.context - 1
-        if not 1 <= len(ids) <= longest:
-            raise InvalidInput(f"{len(ids):,} tokens; this server reads 1 to {longest:,} at once")
+        self.check_length(ids)
         template = self.template.mask(ids)
         content = [at > 0 and token not in self.template.special and not template[at] for at, token in enumerate(ids)]
         return Tokens(ids, content)
+
+    def check_length(self, ids: Sequence[int]) -> None:
+        """Raises InvalidInput where these are none or too many tokens."""
+        longest = self.context - 1
+        if not 1 <= len(ids) <= longest:
+            raise InvalidInput(f"{len(ids):,} tokens; this server reads 1 to {longest:,} at once")
+
+    def prompt(self, chat: Sequence[Message]) -> list[int]:
+        """A chat up to the assistant's turn. Raises InvalidInput where it cannot be rendered, or is too long."""
+        ids = prompt_ids(self.tokenizer, [*chat])
+        self.check_length(ids)
+        return ids
+
+    async def generate(
+        self, token_ids: Sequence[int], steering: Steering, *, tokens: int, temperature: float, seed: int
+    ) -> list[int]:
+        """What the model goes on with under a steering. Raises InvalidEdit, EngineUnavailable."""
+        carried = {} if steering.is_nothing else {XARGS_KEY: steering.to_request()}
+        params = SamplingParams(max_tokens=tokens, temperature=temperature, seed=seed, extra_args=carried)
+        [answer] = (await self.output(token_ids, params, steering.report)).outputs
+        return [*answer.token_ids][: -1 if answer.finish_reason == "stop" else None]
+
+    async def likelihoods(self, token_ids: Sequence[int], start: int) -> list[float]:
+        """The log-probability of each token from ``start`` on, unsteered. Raises EngineUnavailable."""
+        read = await self.output(token_ids, SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0))
+        known = (read.prompt_logprobs or [])[start:]
+        return [each[token].logprob for token, each in zip(token_ids[start:], known, strict=True) if each]
+
+    async def output(self, token_ids: Sequence[int], params: SamplingParams, key: str = "") -> RequestOutput:
+        """What vLLM answers, once it is done. Raises InvalidEdit, EngineUnavailable."""
+        params.output_kind = RequestOutputKind.FINAL_ONLY
+        prompt, id = TokensPrompt(prompt_token_ids=list(token_ids)), f"featurehub-{key or uuid.uuid4().hex}"
+        with gone_if_dead():
+            [found] = [each async for each in self.client.generate(prompt, params, request_id=id)]
+        return found
 
     async def run(self, token_ids: Sequence[int], steering: Steering) -> None:
         """Lets the model read these tokens under a steering. Raises InvalidEdit, EngineUnavailable."""

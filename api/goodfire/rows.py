@@ -50,9 +50,8 @@ def check_model(name: str, deployment: Deployment) -> None:
     """
     served = deployment.served
     if served is not None and name not in served.names:
-        raise ModelNotFound(
-            f"the model {name!r} is not served here; this server's is {served.names[0]!r}", param="model"
-        )
+        known = ", ".join(map(repr, served.names))
+        raise ModelNotFound(f"the model {name!r} is not served here; this server's is {known}", param="model")
 
 
 def row_of(place: Place, label: str, numbers: LatentNumbers, relevance: float | None = None) -> GoodfireFeature:

@@ -19,7 +19,7 @@ then ``request`` (how edits get into a request), ``client``, ``streaming``, ``fe
 
 from featurehub.sdk.client import AsyncClient, Client
 from featurehub.sdk.contrast import Contrast
-from featurehub.sdk.features import FeatureList
+from featurehub.sdk.feature_list import FeatureList
 from featurehub.sdk.inspection import Inspection
 from featurehub.sdk.variant import Snapshot, Variant
 

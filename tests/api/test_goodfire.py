@@ -248,6 +248,18 @@ def test_features_by_uuid_and_by_number(client: TestClient) -> None:
     assert client.get(f"{API}/features/", params={"feature_id": uuids * 17}).status_code == 400
 
 
+def test_rerank_and_neighbors_are_ours(client: TestClient) -> None:
+    uuids = [uuid_of(SAE, latent).hex for latent in (PIRATE, BANKING, FORMAL)]
+    body = {"query": "a loan", "feature_ids": uuids, "model": "demo"}
+    ranked = client.post(f"{API}/features/rerank", json=body).json()["features"]
+    assert ranked[0]["index_in_sae"] == BANKING
+    assert len(ranked) == 3
+    assert len(client.post(f"{API}/features/rerank", json=body | {"top_k": 2}).json()["features"]) == 2
+    near = client.post(f"{API}/attributions/neighbors", json={"feature_indices": [4], "model": "demo"}).json()
+    ours = client.post("/v1/features/neighbors", json={"features": [f"sae:{SAE}/4"]}).json()["data"]
+    assert [each["index_in_sae"] for each in near["neighbors"]] == [each["latent"] for each in ours]
+
+
 def test_tokens_have_shares_of_each_features_largest_activation(client: TestClient, engine: FakeEngine) -> None:
     """Latent 9 has no feature, so that nothing is known to compare it with."""
     engine.default = reading((10, {0: 1.5, 9: 1.0}), (11, {2: 3.0, 0: 0.3}))

@@ -11,9 +11,12 @@ from typing import Any
 
 import goodfire
 
+# The client looks for one where it is not asynchronous, and Python makes none unasked any more.
+asyncio.set_event_loop(asyncio.new_event_loop())
 URL, MODEL = sys.argv[1:]
 ASKED = json.load(sys.stdin)
 MESSAGES = [{"role": "user", "content": ASKED["prompt"]}]
+ANSWERED = {"role": "assistant", "content": ASKED["answer"]}
 GREEDY: dict[str, Any] = {"temperature": 0, "max_completion_tokens": 24, "system_prompt": ""}
 client = goodfire.Client("none", base_url=URL)
 create = client.chat.completions.create
@@ -54,7 +57,11 @@ def of_variant(*edits: tuple[Any, float]) -> goodfire.Variant:
 def search() -> dict[str, Any]:
     indices = [each.index_in_sae for each in WEATHER]
     looked = client.features.lookup(indices, model=MODEL)
-    return {"found": rows(WEATHER), "looked": rows(looked.values()), "keys": list(looked)}
+    return {
+        "found": rows(WEATHER), "looked": rows(looked.values()), "keys": list(looked),
+        "ranked": rows(client.features.rerank(WEATHER | COOKING, "cooking", model=MODEL, top_k=4)),
+        "near": rows(client.features.neighbors(WEATHER[0], model=MODEL, top_k=5)),
+    }  # fmt: skip
 
 
 def chat() -> dict[str, Any]:
@@ -65,7 +72,7 @@ def chat() -> dict[str, Any]:
         "steered": text(create(MESSAGES, variant, **GREEDY)),
         "streamed": streamed(model=variant, **GREEDY),
         "loaded": text(create(MESSAGES, again, **GREEDY)),
-        "by_default": text(create(MESSAGES, variant)),
+        "by_default": text(create(MESSAGES, variant, stop=["."])),
         "empty": text(create(MESSAGES, goodfire.Variant(MODEL), **GREEDY)),
     }
 
@@ -97,7 +104,7 @@ def aborts() -> dict[str, Any]:
 
 
 def reading() -> dict[str, Any]:
-    chat = [*MESSAGES, {"role": "assistant", "content": ASKED["answer"]}]
+    chat = [*MESSAGES, ANSWERED]
     inspected = client.features.inspect(chat, model=MODEL)
     chosen = client.features.activations(chat, model=MODEL, features=WEATHER[0])
     first, second = client.features.contrast(ASKED["set_1"], ASKED["set_2"], model=MODEL, top_k=5)
@@ -105,7 +112,6 @@ def reading() -> dict[str, Any]:
     guarded.abort_when(WEATHER > 0.3)
     return {
         "tokens": [each._token for each in inspected.tokens],
-        "tokenized": asyncio.run(client.features._async_client._tokenize(chat, MODEL)),
         "top": [(each.feature.label, each.activation) for each in inspected.top(5)],
         "means": [
             (each.feature.label, each.activation)
@@ -144,12 +150,16 @@ async def asynchronous() -> dict[str, Any]:
     variant = of_variant((found[0], 0.7))
     answer = await own.chat.completions.create(MESSAGES, variant, **GREEDY)
     stream = await own.chat.completions.create(MESSAGES, variant, stream=True, **GREEDY)
-    return {"steered": text(answer), "streamed": "".join([each.choices[0].delta.content async for each in stream])}
+    return {
+        "steered": text(answer),
+        "streamed": "".join([each.choices[0].delta.content async for each in stream]),
+        "tokenized": await own.features._tokenize([*MESSAGES, ANSWERED], MODEL),
+        "similarities": await own.features.semantic_similarity(WEATHER | COOKING, "cooking", MODEL),
+    }
 
 
 CALLS = (search, chat, conditions, aborts, reading, errors)
 
 if __name__ == "__main__":
-    asyncio.set_event_loop(asyncio.new_event_loop())
     said = {call.__name__: call() for call in CALLS} | {"asynchronous": asyncio.run(asynchronous())}
     sys.stdout.write(json.dumps(said))

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.end_to_end.test_inspect import activations, latents
+from tests.end_to_end.test_inspect import activations
 
 pytestmark = pytest.mark.engine
 
@@ -73,6 +73,14 @@ def text(answer: dict[str, Any]) -> str:
     return answer["choices"][0]["message"]["content"]
 
 
+def largest(url: str) -> dict[int, float]:
+    """The largest activation of each feature, by latent."""
+    pages = [httpx.get(f"{url}/features", params={"limit": 100}).json()]
+    while after := pages[-1]["next"]:
+        pages.append(httpx.get(f"{url}/features", params={"limit": 100, "after": after}).json())
+    return {each["latent"]: each["max_activation"] for page in pages for each in page["data"]}
+
+
 def id_of(url: str, query: str) -> str:
     return httpx.get(f"{url}/features", params={"q": query}).json()["data"][0]["id"]
 
@@ -85,6 +93,18 @@ def test_search_and_lookup_find_what_ours_does(said: dict[str, Any], url: str) -
     assert found["keys"] == [each["latent"] for each in native]
 
 
+def test_rerank_and_neighbors_are_ours(said: dict[str, Any], url: str) -> None:
+    found = said["search"]
+    cooking = id_of(url, "cooking")
+    body = {"features": [cooking, id_of(url, "weather")], "query": "cooking"}
+    best = httpx.post(f"{url}/features/rerank", json=body).json()["data"][0]
+    assert best["id"] == cooking
+    assert (len(found["ranked"]), found["ranked"][0]["label"]) == (4, best["label"])
+    assert len(said["asynchronous"]["similarities"]) == 6
+    near = httpx.post(f"{url}/features/neighbors", json={"features": [id_of(url, "weather")], "limit": 5}).json()
+    assert [each["label"] for each in found["near"]] == [each["label"] for each in near["data"]]
+
+
 def test_a_variant_answers_as_our_own_request_does_token_for_token(said: dict[str, Any], url: str) -> None:
     found = said["chat"]
     features = {id_of(url, "weather"): 0.7}
@@ -92,9 +112,10 @@ def test_a_variant_answers_as_our_own_request_does_token_for_token(said: dict[st
     assert found["steered"] == found["streamed"] == found["loaded"] == steered
     assert found["plain"] == found["empty"] == text(ours(url))
     assert found["plain"] != steered
-    assert said["asynchronous"] == {"steered": steered, "streamed": steered}
+    assert said["asynchronous"]["steered"] == said["asynchronous"]["streamed"] == steered
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": PROMPT}]
-    drawn = ours(url, features=features, messages=messages, temperature=0.6, seed=42, max_completion_tokens=2048)
+    options = {"temperature": 0.6, "seed": 42, "stop": ["."], "max_completion_tokens": 512}
+    drawn = ours(url, features=features, messages=messages, **options)
     assert found["by_default"] == text(drawn)
 
 
@@ -125,17 +146,16 @@ def test_inspected_tokens_are_shares_of_what_the_sae_says(said: dict[str, Any], 
     chat = [{"role": "user", "content": PROMPT}, {"role": "assistant", "content": ANSWER}]
     body = {"model": "demo", "messages": chat, "add_generation_prompt": False, "add_special_tokens": False}
     ids = httpx.post(f"{root}/tokenize", json=body).json()["tokens"]
+    tops = largest(url)
     assert len(found["tokens"]) == len(ids)
-    assert found["tokenized"] == found["tokens"]
-    largest = {
-        latent: httpx.get(f"{url}/features/{id}").json()["max_activation"] for id, latent in latents(url).items()
-    }
+    assert said["asynchronous"]["tokenized"] == found["tokens"]
     for own, row in zip(found["matrix"], activations(built, ids), strict=True):
-        wanted = {str(at): float(row[at]) / top for at, top in largest.items() if row[at] > 0}
+        wanted = {str(at): float(row[at]) / top for at, top in tops.items() if row[at] > 0}
         assert own == pytest.approx(wanted, rel=1e-3, abs=1e-3)
     weather = str(said["search"]["found"][0]["index"])
     assert found["chosen"] == [{at: value for at, value in row.items() if at == weather} for row in found["matrix"]]
-    assert found["steered"] != found["matrix"]
+    # What is read is the stream that reaches the hook point, before edits there.
+    assert found["steered"] == found["matrix"]
     assert found["token"] == sorted(found["token"], key=lambda each: -each[1])
     assert all(value == found["matrix"][-3][str(at)] for at, value in found["token"])
     for top in (found["top"], found["means"]):
