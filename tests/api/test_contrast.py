@@ -1,6 +1,6 @@
 """``/v1/features/contrast``: the numbers against a naive twin, and what is asked of the engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -26,13 +26,13 @@ Matrix = Any
 class Reading(FakeEngine):
     """An engine in which latent 2 fires on the word "loan", and latent 1 on every word."""
 
-    async def run(self, token_ids: Sequence[int], steering: Steering) -> None:
-        await super().run(token_ids, steering)
+    async def run(self, token_ids: Sequence[int], steering: Steering, **asked: Any) -> Mapping[int, float]:
         loans, [read] = [*token_ids[1:]].count(sum(b"loan")), steering.reads
         report = reading(*((token, {1: 1.0}) for token in token_ids))
         report["activations"]["totals"] = [totals(len(token_ids) - 1, {1: len(token_ids) - 1.0, 2: 3.0 * loans})]
         assert read.totals == ((1, len(token_ids)),)
         self.reports[steering.report] = report
+        return await super().run(token_ids, steering, **asked)
 
 
 def totals(tokens: int, sums: dict[int, float]) -> dict[str, Any]:
