@@ -30,6 +30,7 @@ class Deployment:
         door: Refuses optional work while steering costs more than its budget.
         users: Which SAEs the requests that run use.
         exchanging: Held while the SAEs are exchanged for others.
+        measuring: Held by a request that draws hundreds of answers to measure edits: one at a time.
         operator_key: What operators send with their requests; "" refuses all of these.
     """
 
@@ -41,6 +42,7 @@ class Deployment:
     door: Door = field(default_factory=Door)
     users: Users = field(default_factory=Users)
     exchanging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    measuring: asyncio.Lock = field(default_factory=asyncio.Lock)
     operator_key: str = ""
 
     @property

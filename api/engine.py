@@ -9,7 +9,10 @@ from featurehub.edits import Steering
 from featurehub.errors import EngineUnavailable
 from featurehub.token_ids import Message
 
-__all__ = ["FakeEngine", "Overhead", "SteeringEngine", "Tokens"]
+__all__ = ["LEAST_LOGPROB", "FakeEngine", "Overhead", "SteeringEngine", "Tokens"]
+
+LEAST_LOGPROB = -9999.0
+"""What vLLM's routes say of a token that the model never chooses, since JSON has no infinity."""
 
 
 class Overhead(NamedTuple):
@@ -73,26 +76,27 @@ class SteeringEngine(Protocol):
         """The text that each token adds to those before it. It may take long, so call it outside the event loop."""
         ...
 
-    def tokens(self, text: str | Sequence[Message]) -> Tokens:
+    def tokens(self, text: str | Sequence[Message], *, to_continue: bool = False) -> Tokens:
         """A text or a chat as the model reads it. It may take long, so call it outside the event loop.
+
+        Args:
+            text: The text, or the messages of the chat.
+            to_continue: Whether the model is to write on: a chat then ends where the assistant's turn begins or, if its
+                last message is the assistant's, where that message ends.
 
         Raises:
             InvalidInput: It cannot be rendered, or is longer than the engine reads.
         """
         ...
 
-    def prompt(self, chat: Sequence[Message]) -> list[int]:
-        """A chat as the model reads it when it is to answer. It may take long, so call it outside the event loop.
-
-        Raises:
-            InvalidInput: It cannot be rendered, or is longer than the engine reads.
-        """
+    def token_ids(self, text: str) -> list[int]:
+        """The tokens of a piece of text, with no special tokens around it. Raises InvalidInput."""
         ...
 
     async def generate(
         self, token_ids: Sequence[int], steering: Steering, *, tokens: int, temperature: float, seed: int
     ) -> list[int]:
-        """What the model goes on with under a steering: at most so many tokens, the one that ends it left out.
+        """What the model goes on with under a steering: at most so many tokens, and the one that ends it.
 
         Raises:
             InvalidEdit: The engine cannot do what the steering asks.
@@ -108,11 +112,25 @@ class SteeringEngine(Protocol):
         """
         ...
 
-    async def run(self, token_ids: Sequence[int], steering: Steering) -> None:
+    async def run(
+        self, token_ids: Sequence[int], steering: Steering, *, top: int = 0, chosen: int | None = None
+    ) -> Mapping[int, float]:
         """Lets the model read these tokens under a steering, whose report can be taken afterwards.
+
+        Args:
+            token_ids: The tokens, at least one.
+            steering: What is done meanwhile.
+            top: Of how many of the likeliest next tokens the log-probability is returned.
+            chosen: A token whose log-probability is returned too, however likely it is.
+
+        Returns:
+            Natural logarithms of probabilities by token, of the model's whole distribution (temperature 1): that of
+            ``chosen``, and those of the ``top`` likeliest, likeliest first.
 
         Raises:
             InvalidEdit: The engine cannot do what the steering asks.
+            InvalidInput: ``top`` is more than the engine returns, or no token has the id ``chosen``.
+            SteeringUnsupported: The engine was started so that it returns no such log-probabilities.
             EngineUnavailable: The engine is gone.
         """
         ...
@@ -147,6 +165,7 @@ class FakeEngine:
         taken: The keys that were asked for, in order.
         cost: What its steps have cost.
         ran: What it was given to read, in order.
+        logprobs: Log-probabilities of the next tokens, whatever was read.
         exchanged: What it was told of its SAEs, in order: the verb, and ids.
         context: How many tokens a prompt and its answer can have together.
     """
@@ -157,6 +176,7 @@ class FakeEngine:
     taken: list[str] = field(default_factory=list)
     cost: Overhead = field(default_factory=Overhead)
     ran: list[tuple[list[int], Steering]] = field(default_factory=list)
+    logprobs: Mapping[int, float] = field(default_factory=dict)
     exchanged: list[tuple[str, set[str]]] = field(default_factory=list)
     context: int = 4096
 
@@ -181,15 +201,15 @@ class FakeEngine:
         """A made-up text for each token: its id in angle brackets."""
         return [f"<{token_id}>" for token_id in token_ids]
 
-    def tokens(self, text: str | Sequence[Message]) -> Tokens:
+    def tokens(self, text: str | Sequence[Message], *, to_continue: bool = False) -> Tokens:
         """A token for each word; the first is no content."""
         words = text if isinstance(text, str) else " ".join(str(each["content"]) for each in text)
-        ids = [sum(word.encode()) for word in words.split()]
+        ids = self.token_ids(words)
         return Tokens(ids, [at > 0 for at in range(len(ids))])
 
-    def prompt(self, chat: Sequence[Message]) -> list[int]:
-        """The tokens of the chat, and 0 where the answer begins."""
-        return [*self.tokens(chat).ids, 0]
+    def token_ids(self, text: str) -> list[int]:
+        """A token for each word."""
+        return [sum(word.encode()) for word in text.split()]
 
     async def generate(
         self, token_ids: Sequence[int], steering: Steering, *, tokens: int, temperature: float, seed: int
@@ -203,11 +223,15 @@ class FakeEngine:
         await self.run(token_ids, Steering())
         return [-1.0] * len(token_ids[start:])
 
-    async def run(self, token_ids: Sequence[int], steering: Steering) -> None:
+    async def run(
+        self, token_ids: Sequence[int], steering: Steering, *, top: int = 0, chosen: int | None = None
+    ) -> Mapping[int, float]:
         """Notes the tokens and the steering. Raises EngineUnavailable where the engine is not running."""
         if not self.running:
             raise EngineUnavailable("the engine is gone")
         self.ran.append((list(token_ids), steering))
+        likeliest = sorted(self.logprobs.items(), key=lambda each: -each[1])[:top]
+        return dict(likeliest) | ({} if chosen is None else {chosen: self.logprobs.get(chosen, LEAST_LOGPROB)})
 
     async def add(self, artifacts: Sequence[Artifact]) -> None:
         """Notes the artifacts."""

@@ -88,7 +88,7 @@ def lookup(deployment: CurrentDeployment, body: LookupBody) -> FeatureRows:
     latents = {each for each in body.features if isinstance(each, int)}
     with deployment.store.read() as reader:
         scope = scope_of(body.sae, reader, deployment)
-        found: dict[str | int, Feature] = dict(resolved(names, reader, scope))
+        found: dict[str | int, Feature] = {**resolved(names, reader, scope)}
         if latents:
             found |= {each.latent: each for each in reader.latents(only_sae(scope, reader), latents)}
         known = dict.fromkeys(found[each] for each in body.features if each in found)

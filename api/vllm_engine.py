@@ -13,7 +13,7 @@ from vllm.engine.protocol import EngineClient
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from api.engine import Overhead, Tokens
+from api.engine import LEAST_LOGPROB, Overhead, Tokens
 from api.request import XARGS_KEY
 from featurehub.artifacts.artifact import Artifact
 from featurehub.edits import Steering
@@ -22,7 +22,7 @@ from featurehub.engine.config import EngineConfig
 from featurehub.errors import EngineUnavailable, InvalidConfig, InvalidInput, SteeringUnsupported
 from featurehub.pieces import pieces
 from featurehub.template import TemplateTokens
-from featurehub.token_ids import Message, chat_ids, prompt_ids, special_ids, text_ids
+from featurehub.token_ids import Message, chat_ids, special_ids, text_ids
 
 __all__ = ["VllmEngine", "gone_if_dead"]
 
@@ -31,6 +31,12 @@ CAPTURED = (
     "start it with --eager, or start it anew with the other SAEs"
 )
 GONE = "the engine is gone; the server restarts it or ends. Try again later."
+OTHER_NUMBERS = (
+    "this server was started with --logprobs-mode {}, so it returns no log-probabilities of the model's own "
+    "distribution: start it without this option"
+)
+CONTINUED = ({"add_generation_prompt": True}, {"continue_final_message": True})
+"""How a chat is rendered for the model to write on: by whether its last message is the assistant's."""
 
 
 @contextmanager
@@ -148,25 +154,22 @@ class VllmEngine:
         """What the model's chat template adds to every chat."""
         return TemplateTokens.of(self.tokenizer, special_ids(self.tokenizer))
 
-    def tokens(self, text: str | Sequence[Message]) -> Tokens:
+    def tokens(self, text: str | Sequence[Message], *, to_continue: bool = False) -> Tokens:
         """A text or a chat as token ids. Raises InvalidInput where it cannot be rendered, or is too long."""
-        ids = text_ids(self.tokenizer, text) if isinstance(text, str) else chat_ids(self.tokenizer, text)
-        self.check_length(ids)
+        if isinstance(text, str):
+            ids = text_ids(self.tokenizer, text)
+        else:
+            ids = chat_ids(self.tokenizer, text, **(CONTINUED[text[-1]["role"] == "assistant"] if to_continue else {}))
+        longest = self.client.model_config.max_model_len - 1
+        if not 1 <= len(ids) <= longest:
+            raise InvalidInput(f"{len(ids):,} tokens; this server reads 1 to {longest:,} at once")
         template = self.template.mask(ids)
         content = [at > 0 and token not in self.template.special and not template[at] for at, token in enumerate(ids)]
         return Tokens(ids, content)
 
-    def check_length(self, ids: Sequence[int]) -> None:
-        """Raises InvalidInput where these are none or too many tokens."""
-        longest = self.context - 1
-        if not 1 <= len(ids) <= longest:
-            raise InvalidInput(f"{len(ids):,} tokens; this server reads 1 to {longest:,} at once")
-
-    def prompt(self, chat: Sequence[Message]) -> list[int]:
-        """A chat up to the assistant's turn. Raises InvalidInput where it cannot be rendered, or is too long."""
-        ids = prompt_ids(self.tokenizer, [*chat])
-        self.check_length(ids)
-        return ids
+    def token_ids(self, text: str) -> list[int]:
+        """The tokens of a piece of text. Raises InvalidInput where it holds half a character."""
+        return text_ids(self.tokenizer, text, special=False)
 
     async def generate(
         self, token_ids: Sequence[int], steering: Steering, *, tokens: int, temperature: float, seed: int
@@ -175,7 +178,7 @@ class VllmEngine:
         carried = {} if steering.is_nothing else {XARGS_KEY: steering.to_request()}
         params = SamplingParams(max_tokens=tokens, temperature=temperature, seed=seed, extra_args=carried)
         [answer] = (await self.output(token_ids, params, steering.report)).outputs
-        return [*answer.token_ids][: -1 if answer.finish_reason == "stop" else None]
+        return [*answer.token_ids]
 
     async def likelihoods(self, token_ids: Sequence[int], start: int) -> list[float]:
         """The log-probability of each token from ``start`` on, unsteered. Raises EngineUnavailable."""
@@ -191,13 +194,42 @@ class VllmEngine:
             [found] = [each async for each in self.client.generate(prompt, params, request_id=id)]
         return found
 
-    async def run(self, token_ids: Sequence[int], steering: Steering) -> None:
-        """Lets the model read these tokens under a steering. Raises InvalidEdit, EngineUnavailable."""
-        params = SamplingParams(max_tokens=1, temperature=0, extra_args={XARGS_KEY: steering.to_request()})
-        prompt = TokensPrompt(prompt_token_ids=list(token_ids))
+    async def run(
+        self, token_ids: Sequence[int], steering: Steering, *, top: int = 0, chosen: int | None = None
+    ) -> Mapping[int, float]:
+        """Lets the model read these tokens under a steering, as ``SteeringEngine.run`` describes it."""
+        params = SamplingParams(
+            max_tokens=1, temperature=0, extra_args={XARGS_KEY: steering.to_request()},
+            logprobs=self.checked(top, chosen), allowed_token_ids=None if chosen is None else [chosen],
+        )  # fmt: skip
+        prompt, id = TokensPrompt(prompt_token_ids=list(token_ids)), f"featurehub-{uuid.uuid4().hex}"
         with gone_if_dead():
-            async for _ in self.client.generate(prompt, params, request_id=f"featurehub-{steering.report}"):
-                pass
+            answers = [answer async for answer in self.client.generate(prompt, params, request_id=id)]
+        [found] = answers[-1].outputs[0].logprobs or [{}]
+        likeliest = sorted((each.rank or 0, token, max(each.logprob, LEAST_LOGPROB)) for token, each in found.items())
+        return {token: logprob for rank, token, logprob in likeliest if token == chosen or 0 < rank <= top}
+
+    def checked(self, top: int, chosen: int | None) -> int | None:
+        """How many log-probabilities vLLM is asked for; None for none.
+
+        The chosen token is the only one that may be sampled, whose log-probability vLLM adds to the others; it was
+        computed before. ``SamplingParams.logprob_token_ids`` would blank those of other requests in the same step.
+
+        Raises:
+            InvalidInput: The engine returns fewer, or no token is the chosen one.
+            SteeringUnsupported: The engine returns something else.
+        """
+        if chosen is None and not top:
+            return None
+        config = self.client.model_config
+        most = config.get_vocab_size() if config.max_logprobs == -1 else config.max_logprobs
+        if top > most:
+            raise InvalidInput(f"{top} next tokens; this server returns at most {most} (vLLM's --max-logprobs)")
+        if chosen is not None and not 0 <= chosen < config.get_vocab_size():
+            raise InvalidInput(f"no token has the id {chosen}; this model has 0 to {config.get_vocab_size() - 1}")
+        if config.logprobs_mode != "raw_logprobs":
+            raise SteeringUnsupported(OTHER_NUMBERS.format(config.logprobs_mode))
+        return top
 
 
 def captures_graphs(vllm_config: Any) -> bool:

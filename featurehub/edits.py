@@ -138,6 +138,8 @@ class Steering(Value, frozen=True, kw_only=True):
     Attributes:
         edits: At most the engine's ``max_edits``, of SAEs at any of its hook points.
         positions: The tokens that the edits apply to.
+        within: A stretch of positions, from its first to the one after its last, outside of which no edit applies; None
+            for no bound.
         dose_max: Bound on ‖Δ‖/‖x‖ per token and hook point; beyond it Δ is scaled down.
         aborts: What ends the generation early.
         reads: Activations to report.
@@ -150,6 +152,7 @@ class Steering(Value, frozen=True, kw_only=True):
 
     edits: tuple[LatentEdit, ...] = ()
     positions: Positions = Positions.ALL
+    within: tuple[Annotated[int, Meta(ge=0)], int] | None = None
     dose_max: Annotated[float, Meta(gt=0.0)] = 1.0
     aborts: tuple[Abort, ...] = ()
     reads: tuple[Read, ...] = ()
@@ -168,12 +171,19 @@ class Steering(Value, frozen=True, kw_only=True):
     @property
     def needs_every_token(self) -> bool:
         """Whether every token must be computed, so that none may be taken from the prefix cache."""
-        return bool(self.aborts or self.reads or self.capture) or any(c.so_far for c in self.conditions())
+        # The counts of edits within a stretch say nothing where the cache held all of its tokens.
+        asks = self.aborts or self.reads or self.capture or (self.edits and self.within is not None)
+        return bool(asks) or any(c.so_far for c in self.conditions())
 
     @property
     def heeds_prompt_len(self) -> bool:
         """Whether what happens to a token depends on where the prompt ends."""
         return bool(self.edits) and self.positions is not Positions.ALL
+
+    def bounds(self, prompt_len: int) -> tuple[int, int]:
+        """The positions that the edits apply to: the first, and the one after the last."""
+        first, stop = self.positions.bounds(prompt_len)
+        return (first, stop) if self.within is None else (max(first, self.within[0]), min(stop, self.within[1]))
 
     def conditions(self) -> list[Condition]:
         """Every condition of the edits, then of the aborts."""

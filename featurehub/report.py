@@ -206,16 +206,17 @@ class SteerReport(Frozen):
         """What must have happened at one token or more.
 
         Edits of generated positions alone need not run at all: an answer may end with its first token, which is not
-        computed again.
+        computed again. Neither need those within a stretch, which may lie beyond the last token.
 
         Returns:
             A phrase for each part, whether this steering asks for it, and whether it happened.
         """
         moves = any(not edit.is_nothing for edit in steering.edits)
+        somewhere = steering.positions is not Positions.GENERATED and steering.within is None
         decided = bool(self.conditions) and all(counts.seen_tokens for counts in self.conditions.values())
         judged = self.aborts is not None and self.aborts.seen_tokens > 0
         return [
-            ("the edits ran over", moves and steering.positions is not Positions.GENERATED, self.seen_tokens > 0),
+            ("the edits ran over", moves and somewhere, self.seen_tokens > 0),
             ("the conditions were decided at", bool(steering.conditions()), decided),
             ("the aborts were judged at", bool(steering.aborts), judged),
         ]

@@ -112,9 +112,12 @@ class Reference:
             if condition.sae in here and is_met(condition, activation(x, here[condition.sae], condition.latent)):
                 self.fired[condition].add(position)
         edits = [e for e in self.steering.edits if e.sae in here and self.holds(e.when, position)]
-        if not self.covers(self.steering.positions, position):
-            edits = []
-        return steer_token(x, here, edits, self.steering.dose_max)
+        return steer_token(x, here, edits if self.applies(position) else [], self.steering.dose_max)
+
+    def applies(self, position: int) -> bool:
+        """Whether the edits apply to a position, if their conditions hold there."""
+        first, stop = self.steering.bounds(self.prompt_len)
+        return first <= position < stop
 
     def covers(self, positions: Positions, position: int) -> bool:
         """Whether a position is one of those that are meant."""

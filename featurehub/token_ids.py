@@ -39,16 +39,20 @@ def prompt_ids(tokenizer: Any, prompt: Entry) -> list[int]:
     return ids
 
 
-def text_ids(tokenizer: Any, text: str) -> list[int]:
-    """Returns the token ids of a text, with the special tokens that the tokenizer adds.
+def text_ids(tokenizer: Any, text: str, *, special: bool = True) -> list[int]:
+    """Returns the token ids of a text.
+
+    Args:
+        tokenizer: A tokenizer of transformers.
+        text: The text.
+        special: Whether the special tokens are among them that the tokenizer puts around a text.
 
     Raises:
         InvalidInput: If the text holds half a character.
     """
     try:
-        return list(
-            tokenizer(text, verbose=False)["input_ids"]
-        )  # verbose: it warns of texts longer than the model reads
+        # verbose: it warns of texts longer than the model reads
+        return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
     except TypeError:
         raise InvalidInput("it holds half a character (a surrogate without its other half)", param="text") from None
 

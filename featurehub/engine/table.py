@@ -133,7 +133,7 @@ class EditTable:
         slots, sums, conditional = Amounts.of(steering.edits, self.bank, mask)
         if not (slots or sums or tapped):
             return
-        bounds, draft = steering.positions.bounds(prompt_len), self.sheet.stage(row)
+        bounds, draft = steering.bounds(prompt_len), self.sheet.stage(row)
         draft.put("dose_max", steering.dose_max)
         if tapped:
             draft.put("tapping", 1)

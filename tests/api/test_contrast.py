@@ -1,6 +1,6 @@
 """``/v1/features/contrast``: the numbers against a naive twin, and what is asked of the engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -26,13 +26,13 @@ Matrix = Any
 class Reading(FakeEngine):
     """An engine in which latent 2 fires on the word "loan", and latent 1 on every word."""
 
-    async def run(self, token_ids: Sequence[int], steering: Steering) -> None:
-        await super().run(token_ids, steering)
+    async def run(self, token_ids: Sequence[int], steering: Steering, **asked: Any) -> Mapping[int, float]:
         loans, [read] = [*token_ids[1:]].count(sum(b"loan")), steering.reads
         report = reading(*((token, {1: 1.0}) for token in token_ids))
         report["activations"]["totals"] = [totals(len(token_ids) - 1, {1: len(token_ids) - 1.0, 2: 3.0 * loans})]
         assert read.totals == ((1, len(token_ids)),)
         self.reports[steering.report] = report
+        return await super().run(token_ids, steering, **asked)
 
 
 def totals(tokens: int, sums: dict[int, float]) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def test_the_sets_changed_over_the_effects_change_their_sign(client: TestClient)
 
 def test_single_chats_have_an_effect_and_no_accuracy(client: TestClient) -> None:
     [first] = ask(client, dataset_1=LOANS[:1], dataset_2=OTHERS[:1])["dataset_1"]
-    assert (first["accuracy"], first["effect"]) == (None, pytest.approx(first["mean_1"]))
+    assert (first["accuracy"], first["effect"]) == (None, pytest.approx(first["mean_1"] ** 0.5))
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,11 @@ def naive(x: Matrix, count: int, latent: int) -> tuple[float, float, float, floa
     chosen, tested = [each[::2] for each in sets], [each[1::2] for each in sets]
     m1, m2 = (float(np.mean(each)) for each in chosen)
     active = [i for i in range(x.shape[1]) if any(v > 0 for part in (x[:count:2, i], x[count::2, i]) for v in part)]
-    spread = {i: np.sqrt((np.var(x[:count:2, i]) + np.var(x[count::2, i])) / 2) for i in active}
-    d = (m1 - m2) / (spread[latent] + (np.median([*spread.values()]) or 1.0))
+    r = np.sqrt(x)
+    spread = {i: np.sqrt((np.var(r[:count:2, i]) + np.var(r[count::2, i])) / 2) for i in active}
+    d = (np.mean(r[:count:2, latent]) - np.mean(r[count::2, latent])) / (
+        spread[latent] + (np.median([*spread.values()]) or 1.0)
+    )
     if not all(tested):
         return d, m1, m2, None
     cut = (m1 + m2) / 2

@@ -52,6 +52,7 @@ STEERINGS = st.builds(
     Steering,
     edits=st.lists(EDITS, max_size=4).map(tuple),
     positions=st.sampled_from(Positions),
+    within=st.sampled_from([None, None, (0, 3), (2, 1000)]),
     dose_max=st.sampled_from([0.3, 1.0]),
     aborts=st.one_of(st.just(()), st.just(()), ABORTS.map(lambda abort: (abort,))),
     reads=st.sampled_from([(), (), (Read(sae="c", top_k=3), Read(sae="a", latents=(1, 2)))]),
@@ -108,6 +109,6 @@ def check_steered(steering: Steering, report: SteerReport, computed: range, naiv
     """Every computed token at which an edit was in force was counted, once."""
     for name, saes in DICTIONARIES.items():
         own = [edit for edit in steering.edits if edit.sae in saes and not edit.is_nothing]
-        covered = [p for p in computed if naive.reference.covers(steering.positions, p)]
+        covered = [p for p in computed if naive.reference.applies(p)]
         steered = [p for p in covered if any(naive.reference.holds(edit.when, p) for edit in own)]
         assert (report.hooks[name].steered_tokens if own else 0) == len(steered)

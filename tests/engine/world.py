@@ -121,6 +121,7 @@ STEERINGS = st.builds(
     Steering,
     edits=st.lists(st.one_of(edits("a", "ab"), edits("b", "ab"), edits("c", "abc")), max_size=K).map(tuple),
     positions=st.sampled_from(Positions),
+    within=st.sampled_from([None, None, (0, 3), (1, 2), (4, 1000)]),
     dose_max=st.sampled_from([0.01, 0.3, 1.0, 1000.0]),
     aborts=st.one_of(st.just(()), st.lists(ABORTS, max_size=2).map(tuple)),
 ).filter(lambda steering: len(set(steering.conditions())) <= 8)
@@ -220,7 +221,7 @@ class World:
         reference, steering = self.references[request], self.steerings[request]
         own = [e for e in steering.edits if e.sae in DICTIONARIES[name] and not e.is_nothing]
         held = any(reference.holds(edit.when, position) for edit in own)
-        return held and reference.covers(steering.positions, position)
+        return held and reference.applies(position)
 
     def preempt(self, request: int) -> None:
         if request in self.rows:
@@ -281,7 +282,7 @@ def check_report(world: World, request: int) -> None:
         if not own:
             continue
         counts = report.hooks[name]
-        at = [p for r, p, n in world.naive if (r, n) == (request, name) and reference.covers(steering.positions, p)]
+        at = [p for r, p, n in world.naive if (r, n) == (request, name) and reference.applies(p)]
         steered = [p for p in at if any(reference.holds(edit.when, p) for edit in own)]
         assert counts.steered_tokens == len(steered)
         doses = [world.naive[request, p, name].dose for p in steered]
