@@ -2,7 +2,20 @@
 
 from fastapi import FastAPI
 
-from api import autosteer, contrast, errors, features, groups, health, inspect, lookup, saes
+from api import (
+    activations,
+    attribute,
+    autosteer,
+    contrast,
+    errors,
+    features,
+    groups,
+    health,
+    inspect,
+    logits,
+    lookup,
+    saes,
+)  # fmt: skip
 from api.deployment import Deployment
 from api.engine import SteeringEngine
 from api.gate import Gate
@@ -13,8 +26,8 @@ from featurehub.store import Store
 __all__ = ["ROUTERS", "attach", "create_app"]
 
 ROUTERS = (
-    inspect.router, contrast.router, autosteer.router, lookup.router,
-    features.router, groups.router, saes.router, health.router, goodfire.router,
+    inspect.router, activations.router, attribute.router, logits.router, contrast.router, autosteer.router,
+    lookup.router, features.router, groups.router, saes.router, health.router, goodfire.router,
 )  # fmt: skip
 """The registry's routes."""
 

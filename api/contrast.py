@@ -13,6 +13,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -25,11 +26,10 @@ from api.deployment import CurrentDeployment, Deployment
 from api.engine import Tokens
 from api.notice import Notice
 from api.plan import Plan
-from api.reading import Chat, engine_of, read, reading_plan, with_totals
+from api.reading import Chat, engine_of, read, reading_plan, together, with_totals
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.activations import ActivationTotals
-from featurehub.errors import FeaturehubError
 from featurehub.features import SteerOptions
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
@@ -37,8 +37,8 @@ from featurehub.settings import Frozen
 __all__ = ["NOTHING", "Contrast", "ContrastBody", "ContrastRow", "Effect", "Means", "effects_of", "means_of", "router"]
 
 CHATS = 1000
-AT_ONCE, COLUMNS = 32, 4096
-"""Chats that are read at once, while the others of a request wait; and latents that are compared at once."""
+COLUMNS = 4096
+"""Latents that are compared at once."""
 router = APIRouter(prefix="/v1/features", tags=["features"])
 Dataset = Annotated[tuple[Chat, ...], Field(min_length=1, max_length=CHATS)]
 Floats, Ints = NDArray[np.float64], NDArray[np.int64]
@@ -124,19 +124,9 @@ async def contrast(deployment: CurrentDeployment, body: ContrastBody) -> Contras
     engine_of(deployment)
     deployment.door.check(body.asked)
     plan = await asyncio.to_thread(reading_plan, body.asked, deployment, body.model)
-    chats, room = (*body.dataset_1, *body.dataset_2), asyncio.Semaphore(AT_ONCE)
-    try:
-        async with asyncio.TaskGroup() as group:
-            reading = [group.create_task(means(chat, plan, deployment, room)) for chat in chats]
-    except* FeaturehubError as errors:
-        raise first_of(errors) from None
-    return await asyncio.to_thread(contrasted, body, plan, [each.result() for each in reading], deployment)
-
-
-def first_of(errors: BaseExceptionGroup[FeaturehubError]) -> FeaturehubError:
-    """The first of several errors: a request has one answer."""
-    first = errors.exceptions[0]
-    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
+    reading = partial(means, plan=plan, deployment=deployment)
+    found = await together(reading, (*body.dataset_1, *body.dataset_2))
+    return await asyncio.to_thread(contrasted, body, plan, found, deployment)
 
 
 class MeanActivations(NamedTuple):
@@ -151,12 +141,11 @@ Means = dict[str, MeanActivations]
 NOTHING = MeanActivations(np.zeros(0, np.int64), np.zeros(0))
 
 
-async def means(chat: Chat, plan: Plan, deployment: Deployment, room: asyncio.Semaphore) -> Means:
+async def means(chat: Chat, plan: Plan, deployment: Deployment) -> Means:
     """Step 1, for one chat."""
-    async with room:
-        engine = engine_of(deployment)
-        tokens = await asyncio.to_thread(engine.tokens, [each.model_dump() for each in chat])
-        return await means_of(tokens, plan, deployment)
+    engine = engine_of(deployment)
+    tokens = await asyncio.to_thread(engine.tokens, [each.model_dump() for each in chat])
+    return await means_of(tokens, plan, deployment)
 
 
 async def means_of(tokens: Tokens, plan: Plan, deployment: Deployment) -> Means:

@@ -88,6 +88,13 @@ def create_fake_app(store: Store, served: ServedModel | None, engine: FakeEngine
     async def goodfire(body: ChatBody, request: Request) -> Response:
         return await answer_goodfire(body, request, EchoRequest, echo)
 
+    @app.post("/tokenize")
+    async def tokenize(body: dict[str, Any]) -> dict[str, Any]:
+        """vLLM's route, as far as the SDK uses it."""
+        text = body.get("prompt") or body["messages"]
+        ids = (engine or FakeEngine()).tokens(text).ids
+        return {"tokens": ids, "token_strs": [f"<{id}>" for id in ids], "count": len(ids)}
+
     return app
 
 

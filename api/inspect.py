@@ -9,18 +9,18 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter
-from pydantic import Field, SkipValidation, model_validator
+from pydantic import Field, SkipValidation
 
 from api.answer import Labels, TokenActivations, labels_of, named, token_activations
 from api.deployment import CurrentDeployment, Deployment
 from api.engine import SteeringEngine, Tokens
 from api.notice import Notice
 from api.plan import Plan
-from api.reading import CHARS, Chat, engine_of, read, reading_plan, with_totals
+from api.reading import ChatOrText, engine_of, read, reading_plan, with_totals
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.activations import ActivationTotals
@@ -34,13 +34,10 @@ __all__ = ["InspectBody", "Inspection", "TokenInspection", "TotalActivation", "r
 router = APIRouter(prefix="/v1/features", tags=["features"])
 
 
-class InspectBody(Frozen):
+class InspectBody(ChatOrText):
     """The body of a request: a chat or a text.
 
     Attributes:
-        model: As in a chat completion; left out, the model that is served.
-        messages: The chat.
-        text: The text.
         sae: The only SAE that is asked, by its id, name or alias; None for all that are served.
         features: Features whose activations every token shows, active or not; at most 64.
         top_k: How many of its strongest features each token shows, in [1, 64].
@@ -48,32 +45,17 @@ class InspectBody(Frozen):
         limit: How many of them are returned, in [1, 1000].
     """
 
-    model: str | None = None
-    messages: Chat | None = None
-    text: str | None = Field(default=None, min_length=1, max_length=CHARS)
     sae: Name | None = None
     features: tuple[Name, ...] = Field(default=(), max_length=TOP_K_MAX)
     top_k: Annotated[int, Field(ge=1, le=TOP_K_MAX, strict=True)] = 8
     by: Literal["mean", "max", "sum", "frequency"] = "mean"
     limit: Annotated[int, Field(ge=1, le=1000, strict=True)] = 20
 
-    @model_validator(mode="after")
-    def one_of_both(self) -> Self:
-        """Refuses a body with a chat and a text, or with neither."""
-        if (self.messages is None) == (self.text is None):
-            raise ValueError('give "messages" or "text", one of both')
-        return self
-
     @property
     def asked(self) -> SteeringRequest:
         """What is read, as a completion would ask for it."""
         reads = ReturnActivations(top_k=self.top_k, sae=self.sae, features=self.features)
         return SteeringRequest(edits={}, steer=SteerOptions(), reads=reads)
-
-    @property
-    def entry(self) -> str | list[dict[str, Any]]:
-        """The text, or the chat's messages."""
-        return self.text if self.text is not None else [each.model_dump() for each in self.messages or ()]
 
 
 class TokenInspection(TokenActivations):

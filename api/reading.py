@@ -1,14 +1,14 @@
-"""Lets the engine read tokens that are there already, and returns what the features did on them."""
+"""Lets the engine read tokens that are there already: what the features did on them, and how likely next tokens are."""
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
 import msgspec
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from api.chat import plan_of
 from api.deployment import Deployment
@@ -16,15 +16,33 @@ from api.engine import SteeringEngine, Tokens
 from api.plan import Plan
 from api.report import read_report
 from api.request import SteeringRequest
-from featurehub.errors import AmbiguousFeature, EngineUnavailable, NotFound, SteeringUnsupported
+from featurehub.edits import Steering
+from featurehub.errors import AmbiguousFeature, EngineUnavailable, FeaturehubError, NotFound, SteeringUnsupported
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
-__all__ = ["CHARS", "Chat", "ChatMessage", "engine_of", "read", "reading_plan", "spans", "with_totals"]
+__all__ = [
+    "CHARS",
+    "Chat",
+    "ChatMessage",
+    "ChatOrText",
+    "Scored",
+    "engine_of",
+    "read",
+    "reading_plan",
+    "scored",
+    "spans",
+    "together",
+    "under",
+    "with_totals",
+]
 
 CHARS = 1 << 20
 """Longest text or message, in characters."""
 MESSAGES = 1000
+AT_ONCE = 32
+"""Readings of one request that run at once, while its others wait."""
+T, R = TypeVar("T"), TypeVar("R")
 PARAMS = {"return_activations": "features", "return_activations.sae": "sae"}
 """Our keys by those of a completion."""
 
@@ -43,6 +61,32 @@ class ChatMessage(Frozen):
 
 Chat = Annotated[tuple[ChatMessage, ...], Field(min_length=1, max_length=MESSAGES)]
 """The messages of a chat."""
+
+
+class ChatOrText(Frozen):
+    """What a request gives to read.
+
+    Attributes:
+        model: As in a chat completion; left out, the model that is served.
+        messages: The chat.
+        text: The text.
+    """
+
+    model: str | None = None
+    messages: Chat | None = None
+    text: str | None = Field(default=None, min_length=1, max_length=CHARS)
+
+    @model_validator(mode="after")
+    def one_of_both(self) -> Self:
+        """Refuses a body with a chat and a text, or with neither."""
+        if (self.messages is None) == (self.text is None):
+            raise ValueError('give "messages" or "text", one of both')
+        return self
+
+    @property
+    def entry(self) -> str | list[dict[str, Any]]:
+        """The text, or the chat's messages."""
+        return self.text if self.text is not None else [each.model_dump() for each in self.messages or ()]
 
 
 def engine_of(deployment: Deployment) -> SteeringEngine:
@@ -66,7 +110,12 @@ def with_totals(plan: Plan, tokens: Tokens) -> Plan:
     """The plan for these tokens, with totals over their content in every SAE that it reads, and a report of its own."""
     stretches = spans(tokens.content)
     reads = tuple(msgspec.structs.replace(each, totals=stretches) for each in plan.steering.reads)
-    return replace(plan, steering=msgspec.structs.replace(plan.steering, reads=reads, report=uuid.uuid4().hex))
+    return under(plan, msgspec.structs.replace(plan.steering, reads=reads))
+
+
+def under(plan: Plan, steering: Steering) -> Plan:
+    """The plan with another steering, whose report has a key of its own."""
+    return replace(plan, steering=msgspec.structs.replace(steering, report=uuid.uuid4().hex))
 
 
 async def read(tokens: Tokens, plan: Plan, deployment: Deployment) -> SteerReport:
@@ -76,11 +125,71 @@ async def read(tokens: Tokens, plan: Plan, deployment: Deployment) -> SteerRepor
         SteeringLost: Some of what should be read was not.
         EngineUnavailable: The engine is gone.
     """
+    return (await scored(tokens.ids, plan, deployment)).report
+
+
+class Scored(NamedTuple):
+    """What came of reading some tokens.
+
+    Attributes:
+        logprobs: Log-probabilities of next tokens, as ``SteeringEngine.run`` returns them.
+        report: What the engine reports.
+    """
+
+    logprobs: Mapping[int, float]
+    report: SteerReport
+
+
+async def scored(
+    ids: Sequence[int], plan: Plan, deployment: Deployment, *, top: int = 0, chosen: int | None = None
+) -> Scored:
+    """Lets the engine read these tokens under a plan, which may ask for nothing.
+
+    Args:
+        ids: The tokens.
+        plan: Its report key must not have been used before.
+        deployment: The server.
+        top: Of how many of the likeliest next tokens the log-probability is asked for.
+        chosen: A token whose log-probability is asked for too.
+
+    Raises:
+        SteeringLost: Some of what the plan asks for was not done.
+        InvalidInput: The engine returns fewer log-probabilities, or has no such token.
+        EngineUnavailable: The engine is gone.
+    """
     engine = engine_of(deployment)
+    if not plan.reaches_engine:
+        return Scored(await engine.run(ids, Steering(), top=top, chosen=chosen), SteerReport())
     async with counted(plan, deployment):
-        await engine.run(tokens.ids, plan.steering)
+        logprobs = await engine.run(ids, plan.steering, top=top, chosen=chosen)
         raw = await engine.report(plan.steering.report)
-    return await asyncio.to_thread(read_report, raw, plan.steering, plan.hooks)
+    return Scored(logprobs, await asyncio.to_thread(read_report, raw, plan.steering, plan.hooks))
+
+
+async def together(call: Callable[[T], Awaitable[R]], of: Iterable[T], at_once: int = AT_ONCE) -> list[R]:
+    """Calls a function with each of several values, some at once, and returns the results in the same order.
+
+    Raises:
+        FeaturehubError: The first that one of the calls raises; the others are given up.
+    """
+    room = asyncio.Semaphore(at_once)
+
+    async def one(each: T) -> R:
+        async with room:
+            return await call(each)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            calls = [group.create_task(one(each)) for each in of]
+    except* FeaturehubError as errors:
+        raise first_of(errors) from None
+    return [each.result() for each in calls]
+
+
+def first_of(errors: BaseExceptionGroup[FeaturehubError]) -> FeaturehubError:
+    """The first of several errors: a request has one answer."""
+    first = errors.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 @asynccontextmanager

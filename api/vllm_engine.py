@@ -160,7 +160,7 @@ class VllmEngine:
             ids = text_ids(self.tokenizer, text)
         else:
             ids = chat_ids(self.tokenizer, text, **(CONTINUED[text[-1]["role"] == "assistant"] if to_continue else {}))
-        longest = self.client.model_config.max_model_len - 1
+        longest = self.context - 1
         if not 1 <= len(ids) <= longest:
             raise InvalidInput(f"{len(ids):,} tokens; this server reads 1 to {longest:,} at once")
         template = self.template.mask(ids)

@@ -101,6 +101,12 @@ class ActivationBlock(Frozen):
         """The latents that occur in the block."""
         return {*np.unique(np.frombuffer(self.latents, "<i4")).tolist()} - {NO_LATENT}
 
+    def arrays(self) -> tuple[Ints, Floats]:
+        """Latents and activations, [tokens, columns]."""
+        shape = (len(self), -1 if self.latents else 0)
+        latents, activations = np.frombuffer(self.latents, "<i4"), np.frombuffer(self.activations, "<f4")
+        return latents.reshape(shape), activations.reshape(shape)
+
     def rows(self) -> Iterator[tuple[int, int, list[int], list[float]]]:
         """Unpacks the block.
 
@@ -108,9 +114,7 @@ class ActivationBlock(Frozen):
             For each token: its position, its id, its latents and their activations.
         """
         position, token = np.frombuffer(self.positions, "<i4").tolist(), self.tokens()
-        shape = (len(self), -1 if self.latents else 0)
-        latents = np.frombuffer(self.latents, "<i4").reshape(shape)
-        activations = np.frombuffer(self.activations, "<f4").reshape(shape)
+        latents, activations = self.arrays()
         for at in range(len(self)):
             kept = latents[at] != NO_LATENT
             yield position[at], token[at], latents[at][kept].tolist(), activations[at][kept].tolist()

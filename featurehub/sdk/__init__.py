@@ -13,14 +13,28 @@ Errors over HTTP are openai's exceptions. A weight that is out of bounds raises 
 sent, and looking up a name that no feature has raises ``FeatureNotFound``.
 
 May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
-then ``request`` (how edits get into a request), ``client``, ``streaming``, ``features`` (search), ``inspection``,
-``contrast`` and ``groups``.
+then ``request`` (how edits get into a request), ``client``, ``streaming``, ``features`` (search), ``readings`` (what
+features do in a chat: ``inspection``, ``attribution``, ``logits``, ``activations``), ``contrast`` and ``groups``.
 """
 
+from featurehub.sdk.activations import Activations
+from featurehub.sdk.attribution import Attribution
 from featurehub.sdk.client import AsyncClient, Client
 from featurehub.sdk.contrast import Contrast
 from featurehub.sdk.feature_list import FeatureList
 from featurehub.sdk.inspection import Inspection
+from featurehub.sdk.logits import Logits
 from featurehub.sdk.variant import Snapshot, Variant
 
-__all__ = ["AsyncClient", "Client", "Contrast", "FeatureList", "Inspection", "Snapshot", "Variant"]
+__all__ = [
+    "Activations",
+    "AsyncClient",
+    "Attribution",
+    "Client",
+    "Contrast",
+    "FeatureList",
+    "Inspection",
+    "Logits",
+    "Snapshot",
+    "Variant",
+]

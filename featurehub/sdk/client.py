@@ -1,7 +1,7 @@
 """``Client`` and ``AsyncClient``: openai's clients, pointed at a featurehub server."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,6 +12,7 @@ from featurehub.sdk.chat import AsyncSteeredChat, SteeredChat
 from featurehub.sdk.completions import AsyncSteeredTextCompletions, SteeredTextCompletions
 from featurehub.sdk.features import AsyncFeatures, Features
 from featurehub.sdk.groups import AsyncGroups, Groups
+from featurehub.sdk.tokens import TextToken, tokenize_body, tokenize_url, tokens_of
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -53,6 +54,15 @@ class Client(OpenAI):
         """Names that stand for several of the server's features."""
         return Groups(self)
 
+    def tokenize(self, chat: str | Sequence[Mapping[str, Any]], *, model: str | None = None) -> tuple[TextToken, ...]:
+        """The tokens of a text or chat as the model reads it, by the positions that ``features.attribute`` counts.
+
+        Args:
+            chat: A text, or the messages of a chat.
+            model: As in a chat completion.
+        """
+        return tokens_of(self.post(tokenize_url(self.base_url), body=tokenize_body(chat, model), cast_to=object))
+
     def feature(self, name: str) -> Feature:
         """Looks up one feature.
 
@@ -91,6 +101,12 @@ class AsyncClient(AsyncOpenAI):
     def groups(self) -> AsyncGroups:
         """Names that stand for several of the server's features."""
         return AsyncGroups(self)
+
+    async def tokenize(
+        self, chat: str | Sequence[Mapping[str, Any]], *, model: str | None = None
+    ) -> tuple[TextToken, ...]:
+        """See ``Client.tokenize``."""
+        return tokens_of(await self.post(tokenize_url(self.base_url), body=tokenize_body(chat, model), cast_to=object))
 
     async def feature(self, name: str) -> Feature:
         """Looks up one feature.

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 from urllib.parse import quote, urlencode
 
-from openai import APIStatusError, AsyncOpenAI, OpenAI
+from openai import APIStatusError
 
 from featurehub.features import Feature, State
 from featurehub.sdk.contrast import Contrast, ContrastOptions
@@ -12,6 +12,7 @@ from featurehub.sdk.errors import own_error
 from featurehub.sdk.feature_list import FeatureList, feature_of, page_of
 from featurehub.sdk.inspection import Inspection, InspectOptions, inspect_body
 from featurehub.sdk.lookup import AsyncNamedFeatures, NamedFeatures
+from featurehub.sdk.readings import AsyncReadings, Readings
 
 __all__ = ["AsyncFeatures", "Features", "SearchOptions"]
 
@@ -43,11 +44,8 @@ class SearchOptions(TypedDict, total=False):
     explain: bool
 
 
-class Features(NamedFeatures):
+class Features(NamedFeatures, Readings):
     """The features of a server's SAEs."""
-
-    def __init__(self, client: OpenAI) -> None:
-        self._client = client
 
     def search(
         self, q: str, limit: int = 10, *, artifact: str | None = None, after: str | None = None,
@@ -130,11 +128,8 @@ class Features(NamedFeatures):
         return page_of(self._client.get(listing(query), cast_to=object))
 
 
-class AsyncFeatures(AsyncNamedFeatures):
+class AsyncFeatures(AsyncNamedFeatures, AsyncReadings):
     """``Features`` for asyncio."""
-
-    def __init__(self, client: AsyncOpenAI) -> None:
-        self._client = client
 
     async def search(
         self, q: str, limit: int = 10, *, artifact: str | None = None, after: str | None = None,

@@ -134,7 +134,7 @@ class Inspection:
         return next((each.activation for each in token.features if each.id == self._top[0].id), 0.0)
 
 
-def inspect_body(chat: str | Sequence[Mapping[str, Any]], options: InspectOptions) -> dict[str, Any]:
+def inspect_body(chat: str | Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
     """The body of the request: a text, or the messages of a chat."""
     return {"text" if isinstance(chat, str) else "messages": chat, **options}
 

@@ -1,0 +1,92 @@
+"""What a model does with a chat or text that is there already: the part of ``client.features`` that reads."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
+
+from openai import APIStatusError, AsyncOpenAI, OpenAI
+
+from featurehub.sdk.activations import ActivationOptions, Activations, activations_body
+from featurehub.sdk.attribution import AttributeOptions, Attribution
+from featurehub.sdk.errors import own_error
+from featurehub.sdk.inspection import inspect_body
+from featurehub.sdk.logits import Logits, LogitsOptions, logits_body
+
+__all__ = ["AsyncReadings", "Readings"]
+
+ATTRIBUTE, LOGITS, ACTIVATIONS = "/features/attribute", "/features/logits", "/features/activations"
+Entry = str | Sequence[Mapping[str, Any]]
+
+
+class Readings:
+    """Reads chats and texts."""
+
+    def __init__(self, client: OpenAI) -> None:
+        self._client = client
+
+    def attribute(self, chat: Entry, **options: Unpack[AttributeOptions]) -> Attribution:
+        """Which features, and at which earlier tokens, made a token likely, of the model without any steering.
+
+        Args:
+            chat: A text, or the messages of a chat.
+            options: Which token, and what is asked for; see ``AttributeOptions``.
+        """
+        return Attribution.of(self._read(ATTRIBUTE, chat, options))
+
+    def logits(self, chat: Entry, **options: Unpack[LogitsOptions]) -> Logits:
+        """How likely the next tokens are, with and without features: log-probabilities, so logits up to a constant.
+
+        Args:
+            chat: A text, or the messages of a chat. The model would go on after the assistant's last message, or answer
+                the user's.
+            options: What is asked for; see ``LogitsOptions``.
+
+        Raises:
+            FeatureNotFound: No feature has one of the names; the error carries the closest names.
+            AmbiguousFeature: Several features have it; the error carries their ids.
+            InvalidEdit: An edit is not valid.
+        """
+        return Logits.of(self._read(LOGITS, chat, logits_body(options)))
+
+    def activations(self, chat: Entry, **options: Unpack[ActivationOptions]) -> Activations:
+        """The activations of a chat or text as a matrix.
+
+        Args:
+            chat: A text, or the messages of a chat.
+            options: Which features; see ``ActivationOptions``.
+
+        Raises:
+            FeatureNotFound: No feature has one of the names; the error carries the closest names.
+            AmbiguousFeature: Several features have it; the error carries their ids.
+        """
+        return Activations.of(self._read(ACTIVATIONS, chat, activations_body(options)))
+
+    def _read(self, path: str, chat: Entry, options: Mapping[str, Any]) -> Any:
+        try:
+            return self._client.post(path, body=inspect_body(chat, options), cast_to=object)
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+
+class AsyncReadings:
+    """``Readings`` for asyncio."""
+
+    def __init__(self, client: AsyncOpenAI) -> None:
+        self._client = client
+
+    async def attribute(self, chat: Entry, **options: Unpack[AttributeOptions]) -> Attribution:
+        """See ``Readings.attribute``."""
+        return Attribution.of(await self._read(ATTRIBUTE, chat, options))
+
+    async def logits(self, chat: Entry, **options: Unpack[LogitsOptions]) -> Logits:
+        """See ``Readings.logits``."""
+        return Logits.of(await self._read(LOGITS, chat, logits_body(options)))
+
+    async def activations(self, chat: Entry, **options: Unpack[ActivationOptions]) -> Activations:
+        """See ``Readings.activations``."""
+        return Activations.of(await self._read(ACTIVATIONS, chat, activations_body(options)))
+
+    async def _read(self, path: str, chat: Entry, options: Mapping[str, Any]) -> Any:
+        try:
+            return await self._client.post(path, body=inspect_body(chat, options), cast_to=object)
+        except APIStatusError as error:
+            raise own_error(error) from error
