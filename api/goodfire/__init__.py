@@ -8,5 +8,7 @@ It translates their shapes into ours and back, and calls what our own routes cal
     chat         completions, streamed or not
     features     search, and features by UUID or number
     reading      what features do in chats: inspect, contrast, tokens
+    next_tokens  logits, and which features made a token likely
+    specifications   what a specification in words becomes: edits, conditions, chats to contrast
     routes       all of it under one prefix
 """
