@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from api import autosteer, contrast, errors, features, groups, health, inspect, lookup, saes
+from api import autoconditional, autosteer, contrast, errors, features, groups, health, inspect, lookup, saes
 from api.deployment import Deployment
 from api.engine import SteeringEngine
 from api.gate import Gate
@@ -12,8 +12,8 @@ from featurehub.store import Store
 __all__ = ["ROUTERS", "attach", "create_app"]
 
 ROUTERS = (
-    inspect.router, contrast.router, autosteer.router, lookup.router,
-    features.router, groups.router, saes.router, health.router,
+    inspect.router, contrast.router, autosteer.router, autoconditional.router,
+    lookup.router, features.router, groups.router, saes.router, health.router,
 )  # fmt: skip
 """The registry's routes."""
 

@@ -14,13 +14,24 @@ sent, and looking up a name that no feature has raises ``FeatureNotFound``.
 
 May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
 then ``request`` (how edits get into a request), ``client``, ``streaming``, ``features`` (search), ``inspection``,
-``contrast`` and ``groups``.
+``contrast``, ``lookup``, ``autosteer`` and ``groups``.
 """
 
+from featurehub.sdk.autosteer import Autoconditional, Autosteer
 from featurehub.sdk.client import AsyncClient, Client
 from featurehub.sdk.contrast import Contrast
 from featurehub.sdk.feature_list import FeatureList
 from featurehub.sdk.inspection import Inspection
 from featurehub.sdk.variant import Snapshot, Variant
 
-__all__ = ["AsyncClient", "Client", "Contrast", "FeatureList", "Inspection", "Snapshot", "Variant"]
+__all__ = [
+    "AsyncClient",
+    "Autoconditional",
+    "Autosteer",
+    "Client",
+    "Contrast",
+    "FeatureList",
+    "Inspection",
+    "Snapshot",
+    "Variant",
+]

@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 from openai import APIStatusError, AsyncOpenAI, OpenAI
 
 from featurehub.features import Feature, State
+from featurehub.sdk.autosteer import AsyncAutoFeatures, AutoFeatures
 from featurehub.sdk.contrast import Contrast, ContrastOptions
 from featurehub.sdk.errors import own_error
 from featurehub.sdk.feature_list import FeatureList, feature_of, page_of
@@ -43,7 +44,7 @@ class SearchOptions(TypedDict, total=False):
     explain: bool
 
 
-class Features(NamedFeatures):
+class Features(NamedFeatures, AutoFeatures):
     """The features of a server's SAEs."""
 
     def __init__(self, client: OpenAI) -> None:
@@ -130,7 +131,7 @@ class Features(NamedFeatures):
         return page_of(self._client.get(listing(query), cast_to=object))
 
 
-class AsyncFeatures(AsyncNamedFeatures):
+class AsyncFeatures(AsyncNamedFeatures, AsyncAutoFeatures):
     """``Features`` for asyncio."""
 
     def __init__(self, client: AsyncOpenAI) -> None:

@@ -16,7 +16,8 @@ def test_the_public_names() -> None:
         "FeaturehubError", "InvalidEdit", "InvalidInput", "NotFound", "Variant",
     }  # fmt: skip
     assert set(featurehub.sdk.__all__) == {
-        "AsyncClient", "Client", "Contrast", "FeatureList", "Inspection", "Snapshot", "Variant",
+        "AsyncClient", "Autoconditional", "Autosteer", "Client", "Contrast", "FeatureList", "Inspection", "Snapshot",
+        "Variant",
     }  # fmt: skip
     for package in (featurehub, featurehub.sdk):
         assert list(package.__all__) == sorted(package.__all__)
