@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from api import (
     activations,
     attribute,
+    autoconditional,
     autosteer,
     contrast,
     errors,
@@ -27,7 +28,7 @@ __all__ = ["ROUTERS", "attach", "create_app"]
 
 ROUTERS = (
     inspect.router, activations.router, attribute.router, logits.router, contrast.router, autosteer.router,
-    lookup.router, features.router, groups.router, saes.router, health.router, goodfire.router,
+    autoconditional.router, lookup.router, features.router, groups.router, saes.router, health.router, goodfire.router,
 )  # fmt: skip
 """The registry's routes."""
 

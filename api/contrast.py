@@ -34,7 +34,10 @@ from featurehub.features import SteerOptions
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
-__all__ = ["NOTHING", "Contrast", "ContrastBody", "ContrastRow", "Effect", "Means", "effects_of", "means_of", "router"]
+__all__ = [
+    "NOTHING", "Contrast", "ContrastBody", "ContrastRow", "Effect", "MeanActivations", "Means", "effects_of",
+    "means_of", "router", "row",
+]  # fmt: skip
 
 CHATS = 1000
 COLUMNS = 4096

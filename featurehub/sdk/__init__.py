@@ -14,11 +14,13 @@ sent, and looking up a name that no feature has raises ``FeatureNotFound``.
 
 May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
 then ``request`` (how edits get into a request), ``client``, ``streaming``, ``features`` (search), ``readings`` (what
-features do in a chat: ``inspection``, ``attribution``, ``logits``, ``activations``), ``contrast`` and ``groups``.
+features do in a chat: ``inspection``, ``attribution``, ``logits``, ``activations``), ``contrast``, ``lookup``,
+``autosteer`` and ``groups``.
 """
 
 from featurehub.sdk.activations import Activations
 from featurehub.sdk.attribution import Attribution
+from featurehub.sdk.autosteer import Autoconditional, Autosteer
 from featurehub.sdk.client import AsyncClient, Client
 from featurehub.sdk.contrast import Contrast
 from featurehub.sdk.feature_list import FeatureList
@@ -30,6 +32,8 @@ __all__ = [
     "Activations",
     "AsyncClient",
     "Attribution",
+    "Autoconditional",
+    "Autosteer",
     "Client",
     "Contrast",
     "FeatureList",

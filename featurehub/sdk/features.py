@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 from openai import APIStatusError
 
 from featurehub.features import Feature, State
+from featurehub.sdk.autosteer import AsyncAutoFeatures, AutoFeatures
 from featurehub.sdk.contrast import Contrast, ContrastOptions
 from featurehub.sdk.errors import own_error
 from featurehub.sdk.feature_list import FeatureList, feature_of, page_of
@@ -44,7 +45,7 @@ class SearchOptions(TypedDict, total=False):
     explain: bool
 
 
-class Features(NamedFeatures, Readings):
+class Features(NamedFeatures, AutoFeatures, Readings):
     """The features of a server's SAEs."""
 
     def search(
@@ -128,7 +129,7 @@ class Features(NamedFeatures, Readings):
         return page_of(self._client.get(listing(query), cast_to=object))
 
 
-class AsyncFeatures(AsyncNamedFeatures, AsyncReadings):
+class AsyncFeatures(AsyncNamedFeatures, AsyncAutoFeatures, AsyncReadings):
     """``Features`` for asyncio."""
 
     async def search(
