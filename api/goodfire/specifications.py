@@ -6,15 +6,16 @@ is an error.
 """
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import Field
 
+from api.autoconditional import AutoconditionalBody, autoconditional
 from api.autosteer import AutosteerBody, autosteer
 from api.deployment import CurrentDeployment
 from api.goodfire.numbers import LatentNumbers, Place
-from api.goodfire.rows import GoodfireFeature, check_model, row_of
+from api.goodfire.rows import FeatureList, GoodfireFeature, check_model, places_of, row_of
 from api.neutral import PROMPTS
 from api.reading import engine_of
 from api.trials import AT_ONCE, Answers, Asking, drawn
@@ -67,6 +68,50 @@ async def auto_edits(deployment: CurrentDeployment, body: SpecificationBody) -> 
     return Edits(
         edits=tuple((row_of(Place(each.sae, each.latent), each.label, numbers), each.weight) for each in found.edits)
     )
+
+
+class FoundConditional(Frozen):
+    """Whether any of some features is above or below a value."""
+
+    left_hand: FeatureList
+    right_hand: float
+    operator: str
+
+
+class FoundGroup(Frozen):
+    """Conditions of which one is enough."""
+
+    conditionals: tuple[FoundConditional, ...]
+    operator: Literal["OR"] = "OR"
+
+
+class Condition(Frozen):
+    """The condition that was found."""
+
+    conditional: FoundGroup
+
+
+@router.post("/features/auto-conditional")
+async def auto_conditional(deployment: CurrentDeployment, body: SpecificationBody) -> Condition:
+    """A condition that holds in chats of one kind, as ``POST /v1/features/autoconditional`` finds it."""
+    check_model(body.model, deployment)
+    asked = AutoconditionalBody(condition=body.specification, model=body.model)
+    found = await autoconditional(deployment, asked)
+    if not found.conditions:
+        problem = f"no condition holds where {body.specification!r} does: {found.reason}"
+        raise FeatureNotFound(problem, param="specification")
+    with deployment.store.read() as reader:
+        numbers = LatentNumbers.of(deployment, reader)
+        places = places_of((each.feature for each in found.conditions), reader, deployment.scope)
+    conditionals = (
+        FoundConditional(
+            left_hand=FeatureList(features=(row_of(places[each.feature], each.label, numbers),)),
+            right_hand=each.value,
+            operator=each.op,
+        )
+        for each in found.conditions
+    )
+    return Condition(conditional=FoundGroup(conditionals=tuple(conditionals)))
 
 
 @router.post("/attributions/generate-contrastive-dataset")

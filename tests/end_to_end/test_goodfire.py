@@ -23,6 +23,7 @@ SYSTEM = (
     "and engaging."
 )
 PROMPT = "please tell me something about the weather ."
+INDEX = 16
 ANSWER = "the storm brings rain and the wind blows over the valley ."
 
 
@@ -52,7 +53,10 @@ def python() -> Path:
 @pytest.fixture(scope="module")
 def said(python: Path, url: str) -> dict[str, Any]:
     """What the client's calls returned."""
-    asked = {"prompt": PROMPT, "answer": ANSWER, "set_1": BANKS, "set_2": STORMS}
+    asked = {
+        "prompt": PROMPT, "answer": ANSWER, "set_1": BANKS, "set_2": STORMS, "index": INDEX,
+        "specification": "please tell me about the weather .", "condition": "weather",
+    }  # fmt: skip
     command = [python, SCRIPT, url.removesuffix("/v1"), "demo"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, env=environment)
@@ -168,6 +172,41 @@ def test_contrast_finds_what_ours_does(said: dict[str, Any], url: str) -> None:
     for rows, side in zip(said["reading"]["contrast"], ("dataset_1", "dataset_2"), strict=True):
         assert [each["label"] for each in rows] == [each["label"] for each in native[side]]
         assert rows
+
+
+def test_logits_and_attribution_are_ours(said: dict[str, Any], url: str) -> None:
+    found = said["next_tokens"]
+    messages = [{"role": "user", "content": PROMPT}]
+    body = {"messages": messages, "top_k": 5, "tokens": [" rain", " the", " cook"]}
+    body |= {"features": {id_of(url, "weather"): 0.7}}
+    native = httpx.post(f"{url}/features/logits", json=body, timeout=120).json()
+    plain, steered = ({t["text"]: t["logprob"] for t in native[key]} for key in ("unsteered", "tokens"))
+    assert found["plain"] == pytest.approx({text: plain[text] for text in found["plain"]})
+    assert found["steered"] == pytest.approx({text: steered[text] for text in found["steered"]})
+    assert [len(found[key]) for key in ("plain", "steered", "chosen")] == [5, 5, 2]
+    chosen = sorted((text for text in body["tokens"]), key=lambda text: -plain[text])[:2]
+    assert found["chosen"] == pytest.approx({text: plain[text] for text in chosen})
+    chat = {"messages": [*messages, {"role": "assistant", "content": ANSWER}], "position": INDEX, "candidates": 24}
+    ours = httpx.post(f"{url}/features/attribute", json=chat | {"limit": 12, "tokens": 2}, timeout=120).json()
+    effects = sorted((each["effect"] for each in ours["features"] if each["label"]), reverse=True)
+    assert [value for _, value in found["effects"]] == pytest.approx(effects)
+    assert found["before"] == INDEX
+    assert all(0 < at < INDEX and share > 0 for each in found["active"] for at, share in each)
+
+
+def test_specifications_become_chats_conditions_and_edits(said: dict[str, Any]) -> None:
+    found = said["specifications"]
+    for chats in (found["plain"], found["told"]):
+        assert [[each["role"] for each in chat] for chat in chats] == [["user", "assistant"]] * 6
+        assert not any("<" in chat[1]["content"] for chat in chats)
+    assert found["plain"] != found["told"]
+    assert found["condition"]
+    assert all(operator == ">" and 0 <= value <= 1 for _, operator, value in found["condition"])
+    assert found["join"] == "OR"
+    assert found["aborted"][0] == "InferenceAbortedException"
+    # Edits that do not beat chance are an error, never an empty answer.
+    assert bool(found["edits"]) != bool(found["none"])
+    assert found["none"][:1] in ([], ["NotFoundException"])
 
 
 def test_errors_are_the_clients_own(said: dict[str, Any]) -> None:
