@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
-from api.attribute import AttributeBody, Attribution, attribute
+from api.attribute import FIRST, AttributeBody, Attribution, attribute
 from api.deployment import CurrentDeployment, Deployment
 from api.goodfire.controller import Controller, native
 from api.goodfire.numbers import LatentNumbers, uuid_of
@@ -63,7 +63,7 @@ class AttributionOf(Frozen):
 
     messages: Chat
     model: str
-    start_index: int = Field(alias="startIndex")
+    start_index: int = Field(alias="startIndex", ge=FIRST)
     end_index: int = Field(alias="endIndex")
 
 

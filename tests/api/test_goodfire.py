@@ -281,3 +281,31 @@ def test_reading_takes_chosen_features_and_a_controller(client: TestClient, engi
     [(_, steering)] = engine.ran
     assert [(read.top_k, read.latents) for read in steering.reads] == [(0, (0,))]
     assert [(edit.latent, edit.value) for edit in steering.edits] == [(FORMAL, 2.5)]
+
+
+def test_logits_are_by_text_and_only_those_that_are_asked_for(client: TestClient, engine: FakeEngine) -> None:
+    engine.default = report(2)
+    engine.logprobs = {5: -1.0, 6: -0.5, sum(b"loan"): -3.0}
+    path = f"{API}/chat-attribution/compute-logits"
+    assert client.post(path, json=CHAT | {"top_k": 2}).json() == {"logits": {"<6>": -0.5, "<5>": -1.0}}
+    assert client.post(path, json=CHAT | {"filter_vocabulary": ["loan"]}).json() == {"logits": {"loan": -3.0}}
+    asked = CHAT | {"top_k": 1, "controller": controller(interventions=[intervention(FORMAL, 0.5)])}
+    assert client.post(path, json=asked).json() == {"logits": {"<6>": -0.5}}
+    assert [len(steering.edits) for _, steering in engine.ran][-2:] == [1, 0]
+
+
+def test_attribution_explains_one_token(client: TestClient) -> None:
+    asked = CHAT | {"startIndex": 1, "endIndex": 2}
+    answer = client.post(f"{API}/attributions/compute-logit-attribution", json=asked)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "endIndex")
+    early = client.post(f"{API}/attributions/compute-logit-attribution", json=CHAT | {"startIndex": 1, "endIndex": 1})
+    assert (early.status_code, early.json()["error"]["param"]) == (400, "startIndex")
+
+
+def test_where_nothing_is_found_the_client_hears_why(client: TestClient, engine: FakeEngine) -> None:
+    """An empty answer would leave it unsteered in silence."""
+    engine.default = reading((10, {}), (11, {}))
+    asked = {"specification": "xyzzy", "model": "demo"}
+    answer = client.post(f"{API}/features/auto-conditional", json=asked)
+    assert answer.status_code == 404, answer.text
+    assert "no feature" in answer.json()["error"]["message"]
