@@ -295,7 +295,7 @@ def test_logits_are_by_text_and_only_those_that_are_asked_for(client: TestClient
 
 
 def test_attribution_explains_one_token(client: TestClient) -> None:
-    asked = CHAT | {"startIndex": 1, "endIndex": 2}
+    asked = CHAT | {"startIndex": 3, "endIndex": 4}
     answer = client.post(f"{API}/attributions/compute-logit-attribution", json=asked)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "endIndex")
     early = client.post(f"{API}/attributions/compute-logit-attribution", json=CHAT | {"startIndex": 1, "endIndex": 1})
