@@ -41,7 +41,7 @@ def attach(app: FastAPI) -> None:
     errors.install(app)
     app.add_middleware(Gate)
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, responses=errors.DESCRIBED)
 
 
 def create_app(store: Store, served: ServedModel | None = None, engine: SteeringEngine | None = None) -> FastAPI:

@@ -5,9 +5,12 @@ where the error carries them. openai's client then raises its own exceptions: 40
 ``NotFoundError``, 409 ``ConflictError``, 5xx ``InternalServerError``.
 """
 
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from featurehub.errors import (
@@ -27,7 +30,7 @@ from featurehub.errors import (
     StoreUnavailable,
 )
 
-__all__ = ["error_body", "error_response", "install", "install_own", "status_of"]
+__all__ = ["DESCRIBED", "error_body", "error_response", "install", "install_own", "status_of"]
 
 # The first class in an error's method resolution order that is listed here decides.
 TABLE: dict[type[FeaturehubError], tuple[int, str]] = {
@@ -46,6 +49,43 @@ TABLE: dict[type[FeaturehubError], tuple[int, str]] = {
     StoreUnavailable: (503, "service_unavailable_error"),
     FeaturehubError: (500, "server_error"),
 }
+
+
+class ErrorDetails(BaseModel):
+    """What went wrong.
+
+    Attributes:
+        message: For people: it names the thing, the bound and the next step.
+        type: OpenAI's type of error.
+        param: The key of the request that is to blame; null where there is none.
+        code: The kind of error; from vLLM's own routes, the status.
+        suggestions: Names that are close to one that nothing has.
+        candidates: Ids of the features that share a name.
+        report: Id of the drift report by which a feature is stale.
+        closest: Label of a fresh feature like it.
+    """
+
+    message: str
+    type: str
+    param: str | None
+    code: str | int
+    suggestions: list[str] | None = None
+    candidates: list[str] | None = None
+    report: str | None = None
+    closest: str | None = None
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every answer with a status of 400 and above."""
+
+    error: ErrorDetails
+
+
+DESCRIBED: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorAnswer, "description": "The request cannot be answered; the message says what to change."},
+    "5XX": {"model": ErrorAnswer, "description": "The server cannot answer; `Retry-After` says whether to try again."},
+}
+"""What the OpenAPI document says of errors."""
 CARRIED = ("suggestions", "candidates", "report", "closest")
 RETRY_AFTER = "5"
 

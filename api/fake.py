@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict
 from api.app import create_app
 from api.chat import answer_steered
 from api.choices import StreamOptions
+from api.described import STEERED, STREAMED
 from api.engine import FakeEngine
+from api.errors import DESCRIBED
 from api.goodfire.chat import ChatBody, answer_goodfire
 from api.goodfire.routes import PREFIX
 from api.model import ServedModel
@@ -54,7 +56,7 @@ class EchoRequest(BaseModel):
     @property
     def words(self) -> list[str]:
         """The words of the answer."""
-        text = self.messages[-1]["content"] if self.messages else self.prompt
+        text = self.messages[-1].get("content") if self.messages else self.prompt
         return str(text).split(" ")
 
 
@@ -76,15 +78,15 @@ def create_fake_app(store: Store, served: ServedModel | None, engine: FakeEngine
     app = create_app(store, served, engine)
     app.state.echoed = Echoes()
 
-    @app.post("/v1/chat/completions")
+    @app.post("/v1/chat/completions", openapi_extra=STEERED, responses=DESCRIBED)
     async def chat(body: EchoRequest, request: Request) -> Response:
         return await answer_steered(body, request, echo)
 
-    @app.post("/v1/completions")
+    @app.post("/v1/completions", openapi_extra=STEERED, responses=DESCRIBED)
     async def completions(body: EchoRequest, request: Request) -> Response:
         return await answer_steered(body, request, echo)
 
-    @app.post(f"{PREFIX}/chat/completions")
+    @app.post(f"{PREFIX}/chat/completions", openapi_extra=STREAMED, responses=DESCRIBED)
     async def goodfire(body: ChatBody, request: Request) -> Response:
         return await answer_goodfire(body, request, EchoRequest, echo)
 

@@ -26,6 +26,8 @@ from api.app import ROUTERS, attach
 from api.budget import Door
 from api.chat import Core, answer_steered
 from api.deployment import Deployment
+from api.described import STEERED, STREAMED
+from api.errors import DESCRIBED
 from api.goodfire.chat import ChatBody, answer_goodfire
 from api.goodfire.routes import PREFIX
 from api.model import ServedModel
@@ -63,7 +65,7 @@ class FeaturehubRoutes:
         self.app = app
         guard(PREFIX)
         attach(app)
-        app.include_router(router)
+        app.include_router(router, responses=DESCRIBED)
 
     async def init_state(self, engine_client: EngineClient | None, state: State, args: Namespace) -> None:
         """Puts the ``Deployment`` into the app's state. An error here stops the server from starting.
@@ -138,19 +140,19 @@ def while_alive(core: Core[Any]) -> Core[Any]:
     return run
 
 
-@router.post("/v1/chat/completions", dependencies=[Depends(validate_json_request)])
+@router.post("/v1/chat/completions", dependencies=[Depends(validate_json_request)], openapi_extra=STEERED)
 async def chat_completions(body: ChatCompletionRequest, request: Request) -> Response:
     """OpenAI's chat completions, steered by ``features``."""
     return await answer_steered(body, request, while_alive(create_chat_completion))
 
 
-@router.post("/v1/completions", dependencies=[Depends(validate_json_request)])
+@router.post("/v1/completions", dependencies=[Depends(validate_json_request)], openapi_extra=STEERED)
 async def completions(body: CompletionRequest, request: Request) -> Response:
     """OpenAI's completions, steered by ``features``."""
     return await answer_steered(body, request, while_alive(create_completion))
 
 
-@router.post(f"{PREFIX}/chat/completions", dependencies=[Depends(validate_json_request)])
+@router.post(f"{PREFIX}/chat/completions", dependencies=[Depends(validate_json_request)], openapi_extra=STREAMED)
 async def goodfire_chat_completions(body: ChatBody, request: Request) -> Response:
     """Chat completions in Goodfire's format."""
     return await answer_goodfire(body, request, ChatCompletionRequest, while_alive(create_chat_completion))

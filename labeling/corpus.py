@@ -97,15 +97,16 @@ def pool(matrix: csr_matrix, owners: np.ndarray, count: int) -> csr_matrix:
         owners: [tokens] the unit that each row belongs to; -1 for none.
         count: How many units there are.
     """
-    width = matrix.get_shape()[1]
-    units = np.repeat(owners, np.diff(matrix.indptr))
-    inside = units >= 0
-    keys = units[inside].astype(np.int64) * width + matrix.indices[inside]
-    order = np.argsort(keys, kind="stable")
-    keys, first = np.unique(keys[order], return_index=True)
-    data = matrix.data[inside][order]
-    peaks = np.maximum.reduceat(data, first) if len(first) else data
-    return csr_matrix((peaks, (keys // width, keys % width)), shape=(count, width))
+    order = np.argsort(owners, kind="stable")
+    order = order[np.searchsorted(owners[order], 0) :]
+    columns = csc_matrix(matrix[order])
+    units = owners[order][columns.indices]
+    begins = np.diff(units, prepend=-1) != 0
+    begins[columns.indptr[:-1][np.diff(columns.indptr) > 0]] = True
+    first = np.flatnonzero(begins)
+    peaks = np.maximum.reduceat(columns.data, first) if len(first) else columns.data
+    starts = np.searchsorted(first, columns.indptr)
+    return csr_matrix(csc_matrix((peaks, units[first], starts), shape=(count, matrix.get_shape()[1])))
 
 
 def peak_levels(peaks: csc_matrix, quantile: float) -> np.ndarray:

@@ -43,7 +43,9 @@ def join_labels(
     from featurehub.runs.neuronpedia import join
 
     db = db or database_path()
-    output.print(f"{join(labels, id_of(sae, db), db):,} features of {sae} got a label", soft_wrap=True)
+    done = join(labels, id_of(sae, db), db)
+    left = f"; {done.unknown:,} labels of latents that it has no feature for were left out" if done.unknown else ""
+    output.print(f"{done.labels:,} features of {sae} got a label{left}", soft_wrap=True)
 
 
 def export_labels(sae: Sae, out: Annotated[Path, typer.Argument(help="Folder to write.")], db: Database = "") -> None:

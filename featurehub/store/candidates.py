@@ -45,6 +45,8 @@ class FullText(NamedTuple):
 def candidates(by_name: str, by_text: str, pairs: str, latent: str, goes: str) -> TextClause:
     """A query for the features that are found by name, by text, by words, and whose name is the query.
 
+    SQLite joins in the order of a CROSS JOIN; left to itself, it goes through all features to find those of a word.
+
     Args:
         by_name: SQL that selects ``id`` and ``rank`` (the best is lowest) of the names that match ``:names``.
         by_text: SQL that selects ``id``, and as ``rank`` an expression of it, of texts that match ``:texts``: ordered
@@ -71,9 +73,9 @@ def candidates(by_name: str, by_text: str, pairs: str, latent: str, goes: str) -
             FROM names JOIN features AS f ON f.id = names.feature_id
             WHERE names.key = :key AND f.artifact_id IN :saes AND {ALLOWED} AND names.owner IN ('', :owner)
         UNION ALL SELECT 'word', f.id, f.label_score, {STEERS}, words.word, {goes}
-            FROM words JOIN {pairs} ON true
-            JOIN features AS f ON f.artifact_id = words.artifact_id AND f.latent = {latent}
-            WHERE words.word IN :words AND words.artifact_id IN :saes AND {ALLOWED}
+            FROM words CROSS JOIN {pairs} CROSS JOIN features AS f
+            WHERE f.artifact_id = words.artifact_id AND f.latent = {latent}
+                AND words.word IN :words AND words.artifact_id IN :saes AND {ALLOWED}
         """,
         "saes",
         "words",

@@ -16,7 +16,7 @@ from featurehub.store.rows import BATCH, batches, label_of
 from featurehub.store.schema import FeatureRecord, LabelRecord
 from featurehub.store.sql import statement
 
-__all__ = ["LABEL_COLUMNS", "label_values", "load_attempts", "owners_of", "save_labels"]
+__all__ = ["LABEL_COLUMNS", "label_values", "load_attempts", "make_current", "owners_of", "save_labels"]
 
 LABEL_COLUMNS = (
     "feature_id", "version", "label", "reason", "score", "scores", "author", "method", "model", "prompt", "answer",
@@ -49,7 +49,7 @@ def save_labels(session: Session, labels: Mapping[str, tuple[Outcome, Provenance
     }
     insert_rows(session, "labels", LABEL_COLUMNS, (label_values(each, *entry, created) for each, entry in new.items()))
     named = {each: (number, found) for each, (number, found, _) in new.items() if isinstance(found, Labeled)}
-    _make_current(session, named, artifacts)
+    make_current(session, named, artifacts)
     return {each: new[each][0] if each in new else _version(latest.get(each)) for each in labels}
 
 
@@ -127,7 +127,14 @@ def label_values(
     )
 
 
-def _make_current(session: Session, named: Mapping[str, tuple[int, Labeled]], artifacts: Mapping[str, str]) -> None:
+def make_current(session: Session, named: Mapping[str, tuple[int, Labeled]], artifacts: Mapping[str, str]) -> None:
+    """Makes versions the labels of their features, and so their names.
+
+    Args:
+        session: A session that writes.
+        named: The number of the version, and what it says, by the feature's id.
+        artifacts: The artifact of each feature.
+    """
     labels = {each: found.label for each, (_, found) in named.items()}
     give_names(session, labels)
     slugs: dict[str, str] = {}

@@ -150,7 +150,8 @@ def _claims(session: Session, keys: Sequence[str], directory: Directory, saes: S
         asked = {
             "keys": list({fold(key) for key in plain}),
             "ids": list(addressed | {key.strip() for key in plain}),
-            "slugs": list({key.strip().lower() for key in plain}),
+            # Each is looked up in each SAE, so that what cannot be a slug is left out.
+            "slugs": list({slug for key in plain if " " not in (slug := key.strip().lower())}),
         }
         rows += session.execute(CANDIDATES, {**asked, "saes": saes, "owner": owner})
     return Claims.of(rows, saes)

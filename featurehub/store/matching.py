@@ -3,10 +3,11 @@
 1. Whole words are looked for. The last one may be unfinished: where few names are concerned, those in which it begins a
    word are found too.
 2. Names that have any word that is not common, best first. Where all are common, names that have them all: of the first
-   ``MANY``, the shortest. Texts that have every word of the query.
+   ``MANY``, the shortest. Where no name has, the shortest word is left out, until some name has the others. Texts that
+   have every word of the query.
 3. Where no name and no word's feature is found so, names in which any word of the query begins a word.
-4. Where that finds none either, names that look alike: each word is replaced by those of all names' words that are most
-   like it. First those are looked at that begin with the same letter, which is seldom wrong.
+4. Where that finds none either, names that look alike: each word that is not common is replaced by those of all names'
+   words that are most like it. First those are looked at that begin with the same letter, which is seldom wrong.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ CANDIDATES = 500
 BEGUN = 3
 """Bytes that a last word has at least for those that it begins to be looked for beside it."""
 WORDS, LIKE, LIKENESS = 8, 5, 60
-"""Of how many words others are looked for, how many others of each, and how like they are at least (0..100)."""
+"""Of how many words others are looked for or left out, how many others of each, and how like they are (0..100)."""
 LAST = "\U0010ffff"
 
 FULL_TEXT = {"sqlite": SQLITE, "postgresql": POSTGRES}
@@ -54,10 +55,13 @@ def find_words(
 def find_alike(session: Session, words: Sequence[str], saes: Sequence[str], bounds: Mapping[str, object]) -> list[Hit]:
     """Features with names like these words; step 4."""
     full_text = FULL_TEXT[session.get_bind().dialect.name]
-    groups = [[Term(each) for each in _like(session, word)] for word in words[:WORDS]]
+    known = full_text.common(session, whole := [Term(each) for each in dict.fromkeys(words)][:WORDS])
+    asked = {"key": "", "texts": full_text.every_of([]), "saes": saes, "limit": CANDIDATES, "words": (), **bounds}
+    if known.issuperset(whole):
+        return _longest(session, full_text, whole, asked)
+    groups = [[each] if each in known else [Term(like) for like in _like(session, each.word)] for each in whole]
     if not (groups := [each for each in groups if each]):
         return []
-    asked = {"key": "", "texts": full_text.every_of([]), "saes": saes, "limit": CANDIDATES, "words": (), **bounds}
     hits = _hits(session, full_text.first, {"names": full_text.every_of(groups), **asked})
     terms = [term for each in groups for term in each]
     if hits or not (rare := set(terms) - full_text.common(session, terms)):
@@ -69,8 +73,23 @@ def _match(
     session: Session, full_text: FullText, terms: Sequence[Term], common: set[Term], asked: Mapping[str, object]
 ) -> list[Hit]:
     rare, every = [each for each in terms if each not in common], full_text.every_of([[each] for each in terms])
-    names = full_text.any_of(rare) if rare else every
-    return _hits(session, full_text.best if rare else full_text.first, {"names": names, "texts": every, **asked})
+    if rare:
+        return _hits(session, full_text.best, {"names": full_text.any_of(rare), "texts": every, **asked})
+    hits = _hits(session, full_text.first, {"names": every, "texts": every, **asked})
+    if any(each.source == "name" for each in hits):
+        return hits
+    return [*hits, *_longest(session, full_text, terms, {**asked, "texts": full_text.every_of([])})]
+
+
+def _longest(session: Session, full_text: FullText, terms: Sequence[Term], asked: Mapping[str, object]) -> list[Hit]:
+    """Names that have the longest of some common words: as many as any name has."""
+    left = sorted(set(terms), key=lambda each: (-len(each.word), each.word))[:WORDS]
+    for count in range(len(left), 0, -1):
+        names = full_text.every_of([[each] for each in left[:count]])
+        hits = _hits(session, full_text.first, {**asked, "names": names})
+        if found := [each for each in hits if each.source == "name"]:
+            return found
+    return []
 
 
 def _hits(session: Session, query: TextClause, asked: Mapping[str, object]) -> list[Hit]:

@@ -8,16 +8,28 @@
 from collections.abc import Iterable, Mapping
 from itertools import count
 
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from featurehub.errors import InvalidInput
 from featurehub.features import slugify
 from featurehub.names import fold, head_of
 from featurehub.store.bulk import insert_rows
 from featurehub.store.names import NameKind
 from featurehub.store.rows import batches
+from featurehub.store.schema import OWNER_CHARS, NameRecord
 from featurehub.store.sql import run_many, statement
 
-__all__ = ["NAME_COLUMNS", "TakenSlugs", "choose_slugs", "default_slug", "first_claims", "give_names", "names_from"]
+__all__ = [
+    "NAME_COLUMNS",
+    "TakenSlugs",
+    "choose_slugs",
+    "default_slug",
+    "first_claims",
+    "give_alias",
+    "give_names",
+    "names_from",
+]
 
 Claim = tuple[str, str, NameKind]
 """A feature's id, and a name that it is to have."""
@@ -70,6 +82,18 @@ def give_names(session: Session, labels: Mapping[str, str]) -> None:
             claims += [(row.feature_id, row.name, _kept(NameKind(row.kind))) for row in former]
             session.execute(FORGET, {"ids": batch})
     insert_rows(session, "names", NAME_COLUMNS, first_claims(claims))
+
+
+def give_alias(session: Session, feature: str, name: str, owner: str) -> None:
+    """Gives a feature (by id) a name that ``owner`` alone knows; with "" everyone does. Raises InvalidInput."""
+    if not (key := fold(name)):
+        raise InvalidInput("an alias has at least one visible character", param="name")
+    if len(owner) > OWNER_CHARS:
+        raise InvalidInput(f"an owner has at most {OWNER_CHARS} characters, not {len(owner)}", param="owner")
+    kind = NameKind.OWN if owner else NameKind.GIVEN
+    values = {"feature_id": feature, "key": key, "owner": owner}
+    if session.scalars(select(NameRecord.id).filter_by(**values)).first() is None:
+        session.execute(insert(NameRecord).values(name=name, kind=kind.value, **values))
 
 
 def choose_slugs(session: Session, artifact: str, labels: Mapping[str, str]) -> dict[str, str]:

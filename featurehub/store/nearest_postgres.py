@@ -31,7 +31,7 @@ MEMORY = 2 << 30
 """Most memory that the server is to build an index in."""
 LEAST = 64 << 10
 """Kilobytes that it may always take, as PostgreSQL has it by default."""
-OVERHEAD = 512
+OVERHEAD = 800
 """Bytes that a vector takes of it beside its numbers."""
 
 COUNT = statement("SELECT count(*) FROM embeddings WHERE artifact_id = :artifact AND kind = :kind")

@@ -4,25 +4,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from featurehub.artifacts.manifest import Manifest
-from featurehub.errors import InvalidInput
 from featurehub.groups import FeatureGroup
-from featurehub.names import fold
 from featurehub.records import Calibration, Cluster, Evaluation, FeatureRow, Outcome, Provenance, Scope
 from featurehub.store.aliases import drop_alias, save_alias
 from featurehub.store.clusters import save_clusters
 from featurehub.store.drift import save_report
 from featurehub.store.evaluations import save_evaluation
 from featurehub.store.groups import drop_group, save_group
+from featurehub.store.joining import join_labels
 from featurehub.store.labels import owners_of, save_labels
-from featurehub.store.names import NameKind
+from featurehub.store.naming import give_alias
 from featurehub.store.new_features import NewFeatures, save_new_features
 from featurehub.store.reader import EVERYWHERE, Reader
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
-from featurehub.store.schema import OWNER_CHARS, NameRecord
 from featurehub.store.statistics import PreparedRows, better_founded, save_calibrations, save_features
 from featurehub.store.vectors import Vectors
 from featurehub.store.words import save_words
@@ -192,6 +189,17 @@ class Writer:
         """
         return save_labels(self._session, labels, datetime.now(UTC).isoformat(timespec="seconds"))
 
+    def join_labels(self, source: str, target: str) -> int:
+        """Gives all versions of an artifact's labels, its names and its places in groups to another (``joining``).
+
+        Returns:
+            How many features got a label.
+
+        Raises:
+            ArtifactNotFound: One of them is not registered.
+        """
+        return join_labels(self._session, *(owned_artifact(self._session, each).id for each in (source, target)))
+
     def put_alias(self, feature: str, name: str, owner: str = "") -> None:
         """Gives a feature one more name.
 
@@ -206,14 +214,7 @@ class Writer:
             InvalidInput: The name is blank, or the owner's is too long.
         """
         self.reader.feature(feature)
-        if not (key := fold(name)):
-            raise InvalidInput("an alias has at least one visible character", param="name")
-        if len(owner) > OWNER_CHARS:
-            raise InvalidInput(f"an owner has at most {OWNER_CHARS} characters, not {len(owner)}", param="owner")
-        kind = NameKind.OWN if owner else NameKind.GIVEN
-        values = {"feature_id": feature, "key": key, "owner": owner}
-        if self._session.scalars(select(NameRecord.id).filter_by(**values)).first() is None:
-            self._session.execute(insert(NameRecord).values(name=name, kind=kind.value, **values))
+        give_alias(self._session, feature, name, owner)
 
     def put_group(
         self, name: str, members: Mapping[str, float], scope: Scope = EVERYWHERE, *, description: str = "",

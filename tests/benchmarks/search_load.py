@@ -6,7 +6,8 @@
    50,000, all of which are searched. Vectors of labels: three vectors of published labels mixed, and noise. They have
    no contexts, so that no text is found.
 2. Queries: one to eight words drawn from one published label, and its vector, which is made before: to embed a query
-   takes another few milliseconds (printed). Every client is a process, as a replica is; it searches again at once.
+   takes another few milliseconds (printed). Every client is a process, as a replica is; it searches again at once, or
+   after a pause that is drawn around ``PAUSE``, as a person's page does.
 3. Printed: the median and the 99th percentile, with one client and with all, by words alone and by both; the same of 32
    names resolved; what share of the exactly nearest 10 and 100 the index gives; memory and size.
 
@@ -49,6 +50,8 @@ WIDTH = 50_000
 QUERIES = 200
 NAMES = 32
 SEED = 15
+PAUSE = 0.5
+"""Mean seconds."""
 BASE = 2_000
 """Published labels that are embedded."""
 BY = Provenance(author="benchmark", method="published")
@@ -89,15 +92,17 @@ def fill(store: Store, published: Sequence[str], base: NDArray[np.float32], coun
     return known
 
 
-def ask(location: str, queries: Sequence[Query], way: str, clients: int, seconds: float) -> list[float]:
+def ask(
+    location: str, queries: Sequence[Query], way: str, clients: int, seconds: float, pause: float = 0.0
+) -> list[float]:
     """Milliseconds of each search of all clients."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(clients) as pool:
-        asked = [(location, queries, way, seconds, at) for at in range(clients)]
+        asked = [(location, queries, way, seconds, pause, at) for at in range(clients)]
         return [each for times in pool.starmap(client, asked) for each in times]
 
 
-def client(location: str, queries: Sequence[Query], way: str, seconds: float, seed: int) -> list[float]:
+def client(location: str, queries: Sequence[Query], way: str, seconds: float, pause: float, seed: int) -> list[float]:
     order, times, end = random.Random(seed), [], 0.0
     with closing(open_store(location)) as store:
         for turn in range(10_000_000):
@@ -118,6 +123,7 @@ def client(location: str, queries: Sequence[Query], way: str, seconds: float, se
                 times.append(1000 * took)
                 if time.perf_counter() > end:
                     return times
+                time.sleep(pause and order.expovariate(1 / pause))
     return times
 
 
@@ -156,11 +162,11 @@ def run(kind: str, location: str, published: Sequence[str], base: NDArray[np.flo
     unique = [each for each in dict.fromkeys(known) if len(each.split()) > 4]
     drawn = random.Random(SEED)
     names = [("\n".join(drawn.sample(unique, NAMES)), queries[0][1]) for _ in range(50)]
-    for clients in dict.fromkeys((1, options.clients if kind == "postgresql" else 1)):
+    many = options.clients if kind == "postgresql" else 1
+    for clients, pause in dict.fromkeys(((1, 0.0), (many, 0.0), (many, PAUSE))):
         for way, asked in (("words", queries), ("both", queries), ("names", names)):
-            print(
-                f"  {clients} clients, {way}: {told(ask(location, asked, way, clients, options.seconds))}", flush=True
-            )
+            times = ask(location, asked, way, clients, options.seconds, pause)
+            print(f"  {clients} clients, {'pausing' if pause else 'at once'}, {way}: {told(times)}", flush=True)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
     print(f"  the largest client held {peak:,} MiB", flush=True)
 

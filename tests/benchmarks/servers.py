@@ -86,10 +86,12 @@ def stock(model: Path, options: Sequence[str], log: Path) -> Iterator[str]:
         yield url
 
 
-def compare_servers(model: str, folder: Path, crowds: Sequence[int], rounds: int, compiled: bool) -> None:
-    """crowds: numbers of clients at once"""
+def compare_servers(
+    model: str, folder: Path, crowds: Sequence[int], rounds: int, compiled: bool, others: int = 0
+) -> None:
+    """crowds: numbers of clients at once;  others: features of other SAEs in the database"""
     with console.status("a model of this shape is written"):
-        shape = save_served(SHAPES[model], folder)
+        shape = save_served(SHAPES[model], folder, others)
     with all_served(shape, folder, options_of(shape.model, compiled)) as urls:
         for clients, streamed in itertools.product(crowds, (True, False)):
             found = measure_servers(urls, ARMS, clients, streamed, rounds)
@@ -136,9 +138,10 @@ def show_servers(clients: int, streamed: bool, loads: dict[Asking, list[Load]]) 
     """The first arm is the baseline."""
     first = "ms to the first token" if streamed else "ms to the answer"
     title = f"{clients} client{'s' * (clients > 1)}, {'streamed' if streamed else 'whole'}, against {next(iter(loads))}"
-    table = Table("", "tokens/s", "of it", first, "of it", title=title, title_justify="left", box=None)
+    table = Table("", "tokens/s", "of it", first, "ms more", "of it", title=title, title_justify="left", box=None)
     rates, waits = np.moveaxis(np.array(list(loads.values())), -1, 0)  # [arms, rounds] each
     for arm, rate, wait in zip(loads, rates, waits, strict=True):
         cells = (f"{np.median(rate):.0f}", Middle.of(rate / rates[0]), f"{1e3 * np.median(wait):.1f}")
-        table.add_row(str(arm), *map(str, cells), str(Middle.of(wait / waits[0])))
+        more = f"{1e3 * np.median(wait - waits[0]):.1f}"
+        table.add_row(str(arm), *map(str, cells), more, str(Middle.of(wait / waits[0])))
     console.print(table, highlight=False)

@@ -1,12 +1,13 @@
 """What steering and reading cost, against vLLM alone in the same run, on the CPU or on a GPU.
 
     python tests/benchmarks/throughput.py [--mode batches|slope|http] [--model demo|wide|1b|8b] [--rounds 9]
-        [--compiled] [--batches 1 8 32 64] [--lengths 16 208] [--peers]
+        [--compiled] [--batches 1 8 32 64] [--lengths 16 208] [--peers] [--features 100000]
 
 batches: tokens per second of whole batches, 32 tokens of prompt and 16 of answer for a request.
 slope:   seconds of a decoding step, and of all else for each request, apart; from batches of two lengths.
 http:    tokens per second and time to the first token of ``featurehub serve`` and of vLLM's own server, streamed and
-         not, for as many clients at once as a batch has requests (``servers.py``).
+         not, for as many clients at once as a batch has requests (``servers.py``); ``--features`` puts so many features
+         of other SAEs into the database.
 
 Each prints medians of the ratios to the baseline's figure of the same round, with the middle half of them; absolute
 figures mean little on a shared machine (see ``turns.py``). On a GPU, all share its memory.
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--features", type=int, default=0)
     parser.add_argument("--batches", type=int, nargs="+", default=[])
     parser.add_argument("--lengths", type=int, nargs=2, default=LENGTHS, metavar=("SHORT", "LONG"))
     arguments = parser.parse_args()
@@ -105,7 +107,8 @@ def failures(workers: dict[str, Worker]) -> Remarks:
 
 
 def over_servers(arguments: argparse.Namespace, folder: Path) -> None:
-    compare_servers(arguments.model, folder, arguments.batches or (1, 16), arguments.rounds, arguments.compiled)
+    crowds = arguments.batches or (1, 16)
+    compare_servers(arguments.model, folder, crowds, arguments.rounds, arguments.compiled, arguments.features)
 
 
 if __name__ == "__main__":

@@ -111,12 +111,18 @@ def test_importing_again_changes_nothing(tmp_path: Path, database: str) -> None:
 def test_labels_join_the_sae_once_it_is_here(tmp_path: Path, database: str) -> None:
     call("import", written(tmp_path / "labels.json", LIST), "--db", database)
     registered(database, tmp_path / "sae")
-    assert "1 features of ours got a label" in call("join", NAME, "ours", "--db", database)
+    said = call("join", NAME, "ours", "--db", database)
+    assert "1 features of ours got a label; 1 labels of latents that it has no feature for were left out" in said
     with closing(open_store(database)) as store, store.read() as reader:
         assert [each.name for each in reader.artifacts()] == ["ours"]
         found = reader.resolve("banks and money")
         assert found.id == reader.resolve("banking").id, "its own name finds it still"
         assert (found.density, found.strength) == (0.25, 2.0)
+        said = [each.outcome for each in reader.details(found.id).labels[-2:]]
+        assert [isinstance(each, Labeled) and each.label for each in said] == [
+            "references to banking",
+            "banks and money",
+        ]
     with pytest.raises(InvalidInput, match="weights of its own"):
         call("join", "ours", "ours", "--db", database)
 

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from featurehub.demo.prompts import neutral_prompts
 from featurehub.demo.recognizer import recognize
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
+from featurehub.store import open_store
 
 pytestmark = pytest.mark.engine
 
@@ -28,15 +30,33 @@ def text(answer: Any) -> str:
     return answer.choices[0].message.content
 
 
+def answers_about(concept: str, client: Client, model: Any = MODEL) -> int:
+    """How many of the answers to prompts that ask for nothing show a concept."""
+    answers = (text(ask(client, prompt, model, temperature=0.7, seed=i)) for i, prompt in enumerate(PROMPTS))
+    return sum(concept in recognize(each).shows for each in answers)
+
+
 def test_a_name_found_through_search_steers(client: Client) -> None:
     feature = client.features.search("weather")[0]
     assert "weather" in feature.label
     variant = Variant(MODEL).set(feature, 1.0)
-    steered = [text(ask(client, prompt, variant, temperature=0.7, seed=i)) for i, prompt in enumerate(PROMPTS)]
-    plain = [text(ask(client, prompt, temperature=0.7, seed=i)) for i, prompt in enumerate(PROMPTS)]
-    shown, unsteered = (sum("weather" in recognize(each).shows for each in answers) for answers in (steered, plain))
+    unsteered = answers_about("weather", client)
     assert unsteered <= 2
-    assert shown >= unsteered + 3
+    assert answers_about("weather", client, variant) >= unsteered + 3
+
+
+def test_a_group_of_its_features_steers_by_one_name(client: Client, built: Any) -> None:
+    first, second = client.features.search("weather")[:2]
+    with closing(open_store(built.database)) as store, store.write() as writer:
+        writer.put_group("any weather", {first.id: 0.7, second.id: 0.5})
+    try:
+        variant = Variant(MODEL).set("any weather", 1.0)
+        applied = ask(client, model=variant, temperature=0).featurehub["applied"]
+        assert [each["group"] for each in applied] == ["any weather"] * 2
+        assert answers_about("weather", client, variant) >= answers_about("weather", client) + 3
+    finally:
+        with closing(open_store(built.database)) as store, store.write() as writer:
+            writer.remove_group("any weather")
 
 
 def test_plain_openai_clients_steer_with_extra_body(url: str) -> None:

@@ -21,6 +21,7 @@ from featurehub.store import (
     SearchFilter,
     Store,
     candidates_postgres,
+    matching,
     migrate,
     open_store,
 )
@@ -149,6 +150,34 @@ def test_common_words_do_not_hide_what_is_asked_for(store: Store, fill, monkeypa
         assert set(found(reader, "bank")) == {"bank holiday", "topic of banking"}
         assert found(reader, "ban topical") == ["topical number"]
         assert set(found(reader, "banki holid hall")) == {"bank holiday", "topic of banking"}
+
+
+def test_of_common_words_that_no_name_has_together_the_longest_count(
+    store: Store, fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for dialect, full_text in matching.FULL_TEXT.items():
+        monkeypatch.setitem(matching.FULL_TEXT, dialect, full_text._replace(common=lambda _, terms: set(terms)))
+    with store.write() as writer:
+        fill(writer, {1: "red garden wall", 2: "garden wall", 3: "tall wall", 4: "red garden"})
+    with store.read() as reader:
+        assert found(reader, "the garden wall red of") == ["red garden wall"]
+        assert set(found(reader, "garden of wall")) == {"garden wall", "red garden wall"}
+        assert found(reader, "the of") == []
+
+
+@pytest.mark.parametrize("location", ["sqlite"], indirect=True)
+def test_no_search_goes_through_all_features_of_an_sae(store: Store, fill) -> None:
+    """As many as there are, SQLite would, unless it is told in which order to join."""
+    with store.write() as writer:
+        fill(writer, {1: "bank"})
+    with store.read() as reader, counted(store) as statements:
+        reader.search("bank")
+    asked = next(each for each in statements if "by_name" in each)
+    with closing(store._engine.raw_connection()) as connection:
+        plan = connection.cursor().execute(f"EXPLAIN QUERY PLAN {asked}", ("",) * asked.count("?")).fetchall()
+    steps = [step for *_, step in plan]
+    assert any(step.startswith("SEARCH f USING INDEX") for step in steps)
+    assert not any(step.endswith("(artifact_id=?)") for step in steps)
 
 
 WORDS = "banking pirate weather garden music railway medicine kitchen football history planet insect".split()  # noqa: SIM905

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from featurehub.cli.demo.smollm2 import ensure_smollm2, smollm2_database
 from featurehub.cli.options import demo_model
-from featurehub.cli.progress import output, phase
+from featurehub.cli.progress import ConsoleProgress, output, phase
 from featurehub.cli.server import served
 from featurehub.demo.bundle import bundled_model
 from featurehub.settings import home
@@ -50,8 +50,12 @@ def smollm2(model: Path | None = None) -> Demo:
         model: Folder of a model that is served in its place.
     """
     with phase("unpacking the SAE and its features"):
-        sae = ensure_smollm2().folder
-    return Demo(model or demo_model(""), sae, smollm2_database())
+        sae = ensure_smollm2()
+    # Only here, since what embeds takes seconds to import.
+    from featurehub.runs.embed import embed_if_possible
+
+    embed_if_possible(smollm2_database(), sae.manifest.id, ConsoleProgress())
+    return Demo(model or demo_model(""), sae.folder, smollm2_database())
 
 
 def planted(model: Path | None = None) -> Demo:

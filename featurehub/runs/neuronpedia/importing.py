@@ -13,7 +13,7 @@ from featurehub.runs.progress import SILENT, Progress
 from featurehub.store import Writer, open_store
 from featurehub.store.statistics import id_of
 
-__all__ = ["Imported", "import_features", "join"]
+__all__ = ["Imported", "Joined", "import_features", "join"]
 
 
 class Imported(NamedTuple):
@@ -78,16 +78,25 @@ def put_versions(writer: Writer, artifact: str, labels: Mapping[int, Sequence[La
         writer.put_labels({id_of(artifact, latent): version for latent, version in versions.items()})
 
 
-def join(labels: str, sae: str, database: str) -> int:
+class Joined(NamedTuple):
+    """What ``join`` did.
+
+    Attributes:
+        labels: How many features got a label.
+        unknown: How many labelled latents were left out, because the SAE has no feature for them.
+    """
+
+    labels: int
+    unknown: int
+
+
+def join(labels: str, sae: str, database: str) -> Joined:
     """Gives the labels of a source that was registered without weights to the SAE that it is, and removes the source.
 
     Args:
         labels: Name of the source.
         sae: Name of the SAE.
         database: The feature database.
-
-    Returns:
-        How many features got a label.
 
     Raises:
         ArtifactNotFound: There is no such source, or no such SAE.
@@ -100,8 +109,7 @@ def join(labels: str, sae: str, database: str) -> int:
             raise InvalidInput(f"{labels!r} is an SAE with weights of its own; join labels that were imported alone")
         if not target.has_weights:
             raise InvalidInput(f"{sae!r} is without weights itself; import the SAE first", param="sae")
-        known = {feature.latent for feature in writer.reader.features(target.id)}
-        found = {at: each for at, each in writer.reader.feature_set(source.id).labels.items() if at in known}
-        writer.put_labels({id_of(target.id, latent): version for latent, version in found.items()})
+        _, labelled = writer.reader.count_features(source.id)
+        found = writer.join_labels(source.id, target.id)
         writer.remove_artifact(source.id)
-    return len(found)
+    return Joined(found, labelled - found)

@@ -1,0 +1,77 @@
+"""Gives the labels of one artifact to another that has the same latents.
+
+1. All versions of a feature's labels are added after those of the other's, oldest first, with their times.
+2. Its names, those of owners too, become kept names of the other, where that has no such name.
+3. Its latest label becomes the other's, and its name.
+4. Groups that it was a member of have the other in its place, where they do not have that already.
+"""
+
+from sqlalchemy.orm import Session
+
+from featurehub.records import Labeled
+from featurehub.store.labels import make_current
+from featurehub.store.sql import statement
+
+__all__ = ["join_labels"]
+
+PAIRS = """
+    SELECT s.id AS source, t.id AS target, s.label, s.label_version, s.label_score
+    FROM features AS s JOIN features AS t ON t.latent = s.latent AND t.artifact_id = :target
+    WHERE s.artifact_id = :source
+"""
+NEWEST = "(SELECT COALESCE(MAX(own.version), 0) FROM labels AS own WHERE own.feature_id = p.target)"
+LABELS = statement(
+    f"SELECT p.target, p.label, p.label_score, p.label_version + {NEWEST} FROM ({PAIRS}) AS p WHERE p.label IS NOT NULL"
+)
+VERSIONS = statement(
+    f"""
+    INSERT INTO labels
+        (feature_id, version, label, reason, score, scores, author, method, model, prompt, answer, created)
+    SELECT p.target, l.version + {NEWEST},
+        l.label, l.reason, l.score, l.scores, l.author, l.method, l.model, l.prompt, l.answer, l.created
+    FROM labels AS l JOIN ({PAIRS}) AS p ON p.source = l.feature_id
+    """
+)
+NAMES = statement(
+    f"""
+    INSERT INTO names (feature_id, name, key, kind, owner)
+    SELECT p.target, n.name, n.key, CASE WHEN n.kind IN ('label', 'head') THEN 'kept' ELSE n.kind END, n.owner
+    FROM names AS n JOIN ({PAIRS}) AS p ON p.source = n.feature_id
+    WHERE NOT EXISTS (
+        SELECT 1 FROM names AS own WHERE own.feature_id = p.target AND own.key = n.key AND own.owner = n.owner
+    )
+    """
+)
+MEMBERS = statement(
+    """
+    UPDATE group_members SET artifact_id = :target, feature_id = (
+        SELECT t.id FROM features AS t WHERE t.artifact_id = :target AND t.latent = group_members.latent
+    )
+    WHERE artifact_id = :source
+        AND EXISTS (SELECT 1 FROM features AS t WHERE t.artifact_id = :target AND t.latent = group_members.latent)
+        AND NOT EXISTS (
+            SELECT 1 FROM group_members AS other WHERE other.group_id = group_members.group_id
+                AND other.artifact_id = :target AND other.latent = group_members.latent
+        )
+    """
+)
+
+
+def join_labels(session: Session, source: str, target: str) -> int:
+    """Gives the labels of an artifact to another. The first one keeps its own.
+
+    Args:
+        session: A session that writes.
+        source: Id of the artifact that has the labels.
+        target: Id of the other.
+
+    Returns:
+        How many features of the other have got a label.
+    """
+    both = {"source": source, "target": target}
+    rows = session.execute(LABELS, both).all()
+    named = {id: (version, Labeled(label=label, score=score)) for id, label, score, version in rows}
+    for each in (VERSIONS, NAMES, MEMBERS):
+        session.execute(each, both)
+    make_current(session, named, dict.fromkeys(named, target))
+    return len(named)

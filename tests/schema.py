@@ -1,0 +1,56 @@
+"""Requests that are made from an OpenAPI document, and what their answers must be."""
+
+from collections.abc import Iterator, Mapping
+
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import Case
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Err
+from schemathesis.schemas import APIOperation, BaseSchema
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+__all__ = ["holds", "operations"]
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+def operations(document: BaseSchema) -> Iterator[APIOperation]:
+    """The operations of a document. Raises ValueError where one is not valid."""
+    for found in document.get_all_operations():
+        if isinstance(found, Err):
+            raise ValueError(str(found.err()))
+        yield found.ok()
+
+
+def holds(operation: APIOperation, examples: int, headers: Mapping[str, str] | None = None) -> None:
+    """Sends requests to an operation.
+
+    Args:
+        operation: The operation.
+        examples: How many requests; the same ones each time.
+        headers: Of all requests.
+
+    Raises:
+        schemathesis.FailureGroup: An answer is a 5xx, or none that the document describes.
+    """
+
+    @settings(
+        max_examples=examples, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+        suppress_health_check=tuple(HealthCheck.__members__.values()),
+    )  # fmt: skip
+    @given(operation.as_strategy())
+    def answered(case: Case) -> None:
+        case.call_and_validate(checks=CHECKS, headers=dict(headers or {}))
+
+    answered()
