@@ -17,10 +17,10 @@ guess (ibid.), but vLLM runs the model in inference mode, without a graph to go 
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from api.ablation import AblatedFeature, Explained, Likelihood, ablated_features, candidates_in, likelihood
 from api.answer import Labels, labels_of, named
@@ -32,7 +32,7 @@ from api.plan import Plan
 from api.reading import ChatOrText, engine_of, read, reading_plan
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
-from featurehub.attribution import CANDIDATES_MAX, AttributedFeature, AttributedToken
+from featurehub.attribution import CANDIDATES_MAX, PARTS_MAX, AttributedFeature, AttributedToken
 from featurehub.edits import TOP_K_MAX, Steering
 from featurehub.errors import InvalidInput
 from featurehub.features import SteerOptions
@@ -57,7 +57,7 @@ class AttributeBody(ChatOrText):
         versus: The token that it is compared with; left out, all others.
         sae: The only SAE that is asked, by its id, name or alias; None for all that are served.
         candidates: How many features are ablated, in [1, 256].
-        limit: How many of them are returned, in [1, 100].
+        limit: How many of them are returned, in [1, 256].
         tokens: At how many tokens each of these is ablated by itself, in [0, 16].
     """
 
@@ -66,8 +66,15 @@ class AttributeBody(ChatOrText):
     versus: Token | None = None
     sae: Name | None = None
     candidates: Annotated[int, Field(ge=1, le=CANDIDATES_MAX, strict=True)] = 48
-    limit: Annotated[int, Field(ge=1, le=100, strict=True)] = 10
+    limit: Annotated[int, Field(ge=1, le=CANDIDATES_MAX, strict=True)] = 10
     tokens: Annotated[int, Field(ge=0, le=16, strict=True)] = 3
+
+    @model_validator(mode="after")
+    def not_too_many(self) -> Self:
+        """Refuses more ablations at single tokens than one request may ask for."""
+        if self.limit * self.tokens > PARTS_MAX:
+            raise ValueError(f'"limit" times "tokens" is {self.limit * self.tokens}; at most {PARTS_MAX}')
+        return self
 
     @property
     def asked(self) -> SteeringRequest:

@@ -2,10 +2,12 @@
 
 from featurehub.settings import Frozen
 
-__all__ = ["CANDIDATES_MAX", "AttributedFeature", "AttributedToken"]
+__all__ = ["CANDIDATES_MAX", "PARTS_MAX", "AttributedFeature", "AttributedToken"]
 
 CANDIDATES_MAX = 256
 """Most features that are ablated for one request."""
+PARTS_MAX = 512
+"""Most ablations at single tokens for one request."""
 
 
 class AttributedToken(Frozen):

@@ -62,6 +62,8 @@ def check(steering: Steering, config: EngineConfig) -> Steering:
     saes, used = config.saes, steering.saes()
     if not used <= saes.keys():
         return check(named(steering, used - saes.keys(), saes), config)
+    if steering.within is not None and steering.within[0] >= steering.within[1]:
+        raise InvalidEdit(f"edits within positions {steering.within[0]} to {steering.within[1]}: that is no position")
     if len(steering.edits) > config.max_edits:
         raise InvalidEdit(f"{len(steering.edits)} edits in one request; this engine takes at most {config.max_edits}")
     conditions = set(steering.conditions())

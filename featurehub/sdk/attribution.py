@@ -25,7 +25,7 @@ class AttributeOptions(TypedDict, total=False):
         versus: The token that it is compared with; by default all others.
         sae: The only SAE that is asked, by its id, name or alias; by default all that are served.
         candidates: How many features are ablated, in [1, 256].
-        limit: How many of them are returned, in [1, 100].
+        limit: How many of them are returned, in [1, 256].
         tokens: At how many tokens each of these is ablated by itself, in [0, 16].
         model: As in a chat completion.
     """

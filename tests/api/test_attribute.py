@@ -139,6 +139,7 @@ def test_an_ablation_that_did_not_run_withholds_all(client: TestClient, engine: 
         ({"versus": "house"}, 400, "versus"),
         ({"versus": ""}, 400, "versus"),
         ({"candidates": 257}, 400, "candidates"),
+        ({"limit": 100, "tokens": 6}, 400, ""),
         ({"sae": "missing"}, 404, "sae"),
     ],
 )

@@ -211,6 +211,7 @@ def test_reports_that_nobody_fetches_are_bounded(world_config: EngineConfig) -> 
         (Steering(edits=(replace(NUDGE, latent=D_SAE),)), f"latent {D_SAE}"),
         (Steering(edits=(replace(NUDGE, value=1e39),)), "1e\\+39"),
         (Steering(edits=(replace(NUDGE, sae="z"),)), "SAE z"),
+        (Steering(edits=(NUDGE,), within=(3, 3)), "no position"),
         (Steering(reads=(Read(sae="a", latents=(D_SAE,)),), report="r"), f"latent {D_SAE}"),
         (Steering(reads=(Read(sae="a", top_k=1),)), "report key"),
         (Steering(capture=("layers.9.resid_post",), report="r"), "layers.9.resid_post"),
