@@ -1,11 +1,14 @@
 """``POST /v1/features/autosteer`` and ``autoconditional``: what is searched, tried, measured, returned and refused."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from fastapi import HTTPException
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +18,7 @@ from api.autoconditional import combined, subject_of, threshold
 from api.autosteer import beats
 from api.candidates import Weights, drawn_at_random
 from api.engine import FakeEngine
+from api.together import awaited
 from api.trials import repetition
 from featurehub.activations import ActivationTotals
 from featurehub.edits import Steering
@@ -250,3 +254,24 @@ def test_thresholds_are_the_best_of_all_and_further_conditions_help(x: Any) -> N
         scores.append(naive(holds.astype(float), right, chosen, 0.5))
         assert len(found) <= most
     assert scores == sorted(scores)
+
+
+def test_a_client_that_goes_away_ends_the_search() -> None:
+    ended = asyncio.Event()
+
+    class Gone:
+        async def is_disconnected(self) -> bool:
+            return True
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    async def run() -> None:
+        with patch("api.together.EVERY", 0.01), pytest.raises(HTTPException):
+            await awaited(Gone(), work())  # type: ignore[arg-type]
+        await asyncio.wait_for(ended.wait(), 5)
+
+    asyncio.run(run())

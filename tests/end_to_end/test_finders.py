@@ -1,4 +1,4 @@
-"""What finds features by what they do, on the planted model: ``autosteer``, ``autoconditional``, ``contrast``, and so on."""
+"""What finds features by what they do, on the planted model: ``autosteer``, ``contrast``, ``neighbors`` and so on."""
 
 import asyncio
 from random import Random
