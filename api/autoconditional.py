@@ -32,7 +32,7 @@ from api.reading import Chat, ChatMessage, engine_of, read, reading_plan, with_t
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae, with_states
 from api.together import awaited, together
-from api.trials import AT_ONCE, Asking, drawn
+from api.trials import AT_ONCE, Asking, drawn, refuse_adapter
 from featurehub.autosteer import INSTRUCTION_CHARS, AutoconditionalResult, FoundCondition
 from featurehub.features import Feature, State, SteerOptions
 from featurehub.settings import Frozen
@@ -126,6 +126,7 @@ async def route(deployment: CurrentDeployment, body: AutoconditionalBody, reques
 async def autoconditional(deployment: Deployment, body: AutoconditionalBody) -> Autoconditional:
     """See the module's docstring. Raises what ``api.autosteer.autosteer`` raises, and InvalidInput."""
     engine_of(deployment)
+    refuse_adapter(body.model, deployment)
     deployment.door.check(body.asked)
     plan = await asyncio.to_thread(reading_plan, body.asked, deployment, body.model)
     about = subject_of(body.condition)

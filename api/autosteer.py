@@ -34,7 +34,7 @@ from api.reading import engine_of, reading_plan
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from api.together import awaited
-from api.trials import AT_ONCE, NOTHING, Answers, Asking, drawn
+from api.trials import AT_ONCE, NOTHING, Answers, Asking, drawn, refuse_adapter
 from featurehub.autosteer import INSTRUCTION_CHARS, AutosteerResult, ChosenEdit, Outcome, Trial
 from featurehub.edits import LatentEdit, Steering
 from featurehub.features import Mode, SteerOptions
@@ -175,6 +175,7 @@ async def autosteer(deployment: Deployment, body: AutosteerBody) -> Autosteer:
         EngineUnavailable: The engine is gone.
     """
     engine_of(deployment)
+    refuse_adapter(body.model, deployment)
     deployment.door.check(body.asked)
     plan = await asyncio.to_thread(reading_plan, body.asked, deployment, body.model)
     room = asyncio.Semaphore(AT_ONCE)

@@ -134,7 +134,7 @@ def test_an_answer_that_was_not_steered_as_asked_is_an_error(client: TestClient,
 def test_what_is_out_of_bounds_is_refused(client: TestClient) -> None:
     for body, param in (
         ({}, "instruction"), ({"instruction": ""}, "instruction"),
-        ({"instruction": "x", "prompts": ["a"] * 5}, "prompts"),
+        ({"instruction": "x", "prompts": ["a"] * 5}, "prompts"), ({"instruction": "x", "model": "adapter"}, "model"),
         ({"instruction": "x", "max_perplexity": 0.5}, "max_perplexity"), ({"instruction": "x", "odd": 1}, "odd"),
     ):  # fmt: skip
         assert ask(client, status=400, **body)["error"]["param"] == param

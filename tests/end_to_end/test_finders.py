@@ -14,10 +14,10 @@ from featurehub.demo.recognizer import recognize
 
 pytestmark = pytest.mark.engine
 
-PROMPTS = [*neutral_prompts("calibrate"), *neutral_prompts("evaluate")[:6]]
+PROMPTS = [*neutral_prompts("calibrate"), *neutral_prompts("evaluate")]
 
 
-def spoken(ask: Ask, seed: int, count: int = 8) -> list[list[dict[str, str]]]:
+def spoken(ask: Ask, seed: int, count: int = 8) -> list[list[Any]]:
     """Chats in which somebody says what the grammar draws."""
     drawn = Random(seed)
     return [[{"role": "user", "content": draw_answer(base_grammar(), ask, drawn).text}] for _ in range(count)]
@@ -25,7 +25,7 @@ def spoken(ask: Ask, seed: int, count: int = 8) -> list[list[dict[str, str]]]:
 
 def test_an_instruction_becomes_edits_that_do_what_it_asks(client: Client) -> None:
     found = client.features.autosteer(
-        "you are a pirate .", prompts=PROMPTS, candidates=4, max_tokens=24, max_perplexity=3.0
+        "you are a pirate .", prompts=PROMPTS, candidates=5, max_tokens=32, temperature=0.0, max_perplexity=3.0
     )
     assert found.prompting.effect > found.unsteered.effect
     assert found.edits, found.reason
@@ -37,7 +37,7 @@ def test_an_instruction_becomes_edits_that_do_what_it_asks(client: Client) -> No
             model="demo", messages=[{"role": "user", "content": prompt}], max_tokens=60, seed=at, features=edits
         )
         for edits in (found.features, {})
-        for at, prompt in enumerate(neutral_prompts("evaluate")[6:])
+        for at, prompt in enumerate(neutral_prompts("evaluate")[:6])
     )
     shown = ["pirate" in recognize(each.choices[0].message.content or "").shows for each in answers]
     assert sum(shown[:6]) > sum(shown[6:])
@@ -64,7 +64,7 @@ def test_a_condition_holds_in_chats_of_its_kind_alone(client: Client) -> None:
             model="demo", messages=chat, max_tokens=4, extra_body={"abort_when": [{**abort, "positions": "prompt"}]}
         )
         for topic in ("banking", "law")
-        for chat in spoken(Ask(topic=topic), 77, 3)  # type: ignore[misc]
+        for chat in spoken(Ask(topic=topic), 77, 3)
     ]
     told = [each.choices[0].finish_reason == "content_filter" for each in ends]
     assert sum(told[:3]) > sum(told[3:])
