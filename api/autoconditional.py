@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, NamedTuple
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -31,8 +31,8 @@ from api.plan import Plan
 from api.reading import Chat, ChatMessage, engine_of, read, reading_plan, with_totals
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae, with_states
-from api.together import together
-from api.trials import AT_ONCE, Asking, drawn
+from api.together import awaited, together
+from api.trials import AT_ONCE, Asking, drawn, refuse_adapter
 from featurehub.autosteer import INSTRUCTION_CHARS, AutoconditionalResult, FoundCondition
 from featurehub.features import Feature, State, SteerOptions
 from featurehub.settings import Frozen
@@ -118,9 +118,15 @@ class Threshold(NamedTuple):
 
 
 @router.post("/autoconditional")
-async def autoconditional(deployment: CurrentDeployment, body: AutoconditionalBody) -> Autoconditional:
+async def route(deployment: CurrentDeployment, body: AutoconditionalBody, request: Request) -> Autoconditional:
     """Conditions that hold in chats of one kind, with their accuracy on chats that chose nothing."""
+    return await awaited(request, autoconditional(deployment, body))
+
+
+async def autoconditional(deployment: Deployment, body: AutoconditionalBody) -> Autoconditional:
+    """See the module's docstring. Raises what ``api.autosteer.autosteer`` raises, and InvalidInput."""
     engine_of(deployment)
+    refuse_adapter(body.model, deployment)
     deployment.door.check(body.asked)
     plan = await asyncio.to_thread(reading_plan, body.asked, deployment, body.model)
     about = subject_of(body.condition)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Self
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
@@ -33,7 +33,8 @@ from api.plan import Plan
 from api.reading import engine_of, reading_plan
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
-from api.trials import AT_ONCE, NOTHING, Answers, Asking, drawn
+from api.together import awaited
+from api.trials import AT_ONCE, NOTHING, Answers, Asking, drawn, refuse_adapter
 from featurehub.autosteer import INSTRUCTION_CHARS, AutosteerResult, ChosenEdit, Outcome, Trial
 from featurehub.edits import LatentEdit, Steering
 from featurehub.features import Mode, SteerOptions
@@ -158,14 +159,27 @@ class Search:
 
 
 @router.post("/autosteer")
-async def autosteer(deployment: CurrentDeployment, body: AutosteerBody) -> Autosteer:
+async def route(deployment: CurrentDeployment, body: AutosteerBody, request: Request) -> Autosteer:
     """Edits that do what an instruction asks, measured beside prompting and chance; none where nothing beats chance."""
+    return await awaited(request, autosteer(deployment, body))
+
+
+async def autosteer(deployment: Deployment, body: AutosteerBody) -> Autosteer:
+    """See the module's docstring.
+
+    Raises:
+        SteeringUnsupported: There is no engine here, or it returns no log-probabilities.
+        ArtifactNotFound: ``sae`` is not served.
+        OverheadExceeded: Steering takes more than its budget now.
+        SteeringLost: An answer was not steered as asked.
+        EngineUnavailable: The engine is gone.
+    """
     engine_of(deployment)
+    refuse_adapter(body.model, deployment)
     deployment.door.check(body.asked)
     plan = await asyncio.to_thread(reading_plan, body.asked, deployment, body.model)
-    asking = Asking(
-        deployment, plan.hooks, body.instruction, body.max_tokens, body.temperature, asyncio.Semaphore(AT_ONCE)
-    )
+    room = asyncio.Semaphore(AT_ONCE)
+    asking = Asking(deployment, plan.hooks, body.instruction, body.max_tokens, body.temperature, room)
     search = Search(body, plan, asking, (body.prompts[::3], body.prompts[1::3], body.prompts[2::3]))
     deployment.users.come(plan.hooks)
     try:

@@ -108,6 +108,7 @@ class SteeringEngine(Protocol):
         """The log-probability of each token from ``start`` (at least 1) on, given those before it, unsteered.
 
         Raises:
+            SteeringUnsupported: The engine was started so that it returns no such log-probabilities.
             EngineUnavailable: The engine is gone.
         """
         ...

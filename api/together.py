@@ -1,14 +1,32 @@
-"""What a request does side by side."""
+"""What a request does side by side, for as long as somebody waits for it."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
+from fastapi import HTTPException, Request
+
 from featurehub.errors import FeaturehubError
 
-__all__ = ["together"]
+__all__ = ["awaited", "together"]
 
 T = TypeVar("T")
+EVERY = 0.5
+"""Seconds between two looks whether the client is still there."""
+GONE = 499
+"""The status of a request whose client has gone, as nginx has it; nobody reads it."""
+
+
+async def awaited(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of work that takes long. It is cancelled where the client goes away meanwhile."""
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait([task], timeout=EVERY))[0]:
+            if await request.is_disconnected():
+                raise HTTPException(GONE, "the client has gone")
+        return task.result()
+    finally:
+        task.cancel()
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -13,6 +13,7 @@
 import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -25,15 +26,26 @@ from api.report import read_report
 from api.together import together
 from featurehub.autosteer import Outcome
 from featurehub.edits import Steering
-from featurehub.errors import InvalidInput
+from featurehub.errors import EngineUnavailable, InvalidInput
 from featurehub.token_ids import Message
 
-__all__ = ["AT_ONCE", "NOTHING", "Answers", "Asking", "GeneratedAnswer", "drawn"]
+__all__ = ["AT_ONCE", "NOTHING", "Answers", "Asking", "GeneratedAnswer", "drawn", "refuse_adapter"]
 
 AT_ONCE = 16
 """Answers that are drawn at once, while the others of a request wait."""
 RUN = 3
 NOTHING = Steering()
+
+
+def refuse_adapter(model: str | None, deployment: Deployment) -> None:
+    """Raises InvalidInput where a request names another model than the one whose answers are drawn."""
+    served = deployment.served
+    if model and served is not None and model not in served.names:
+        raise InvalidInput(
+            f"answers are drawn of the model itself, {' or '.join(map(repr, served.names))}, and {model!r} is another; "
+            'leave out "model"',
+            param="model",
+        )
 
 
 class Asking(NamedTuple):
@@ -147,7 +159,12 @@ async def generated(asking: Asking, ids: Sequence[int], steering: Steering, seed
     if steering.is_nothing:
         return await engine.generate(ids, NOTHING, tokens=asking.tokens, temperature=asking.temperature, seed=seed)
     keyed = msgspec.structs.replace(steering, report=uuid.uuid4().hex)
-    tokens = await engine.generate(ids, keyed, tokens=asking.tokens, temperature=asking.temperature, seed=seed)
+    try:
+        tokens = await engine.generate(ids, keyed, tokens=asking.tokens, temperature=asking.temperature, seed=seed)
+    except BaseException:
+        with suppress(EngineUnavailable):
+            await engine.report(keyed.report)  # Nobody else would take it.
+        raise
     read_report(await engine.report(keyed.report), keyed, asking.hooks)
     return tokens
 

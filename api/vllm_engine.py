@@ -181,7 +181,8 @@ class VllmEngine:
         return [*answer.token_ids]
 
     async def likelihoods(self, token_ids: Sequence[int], start: int) -> list[float]:
-        """The log-probability of each token from ``start`` on, unsteered. Raises EngineUnavailable."""
+        """The log-probability of each token from ``start`` on, as ``SteeringEngine.likelihoods`` describes it."""
+        self.checked(1, None)
         read = await self.output(token_ids, SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0))
         known = (read.prompt_logprobs or [])[start:]
         return [each[token].logprob for token, each in zip(token_ids[start:], known, strict=True) if each]

@@ -71,25 +71,25 @@ def test_a_group_stands_for_its_features(client: TestClient, store: Store) -> No
     assert not set(latents(ask(client, "neighbors", features=["manners"]))) & {1, 7}
 
 
-@pytest.mark.parametrize(
-    ("word", "body", "status", "param"),
-    [
-        ("lookup", {"features": []}, 400, "features"),
-        ("lookup", {"features": [-1]}, 400, None),
-        ("lookup", {"features": ["formul tone"]}, 404, "features"),
-        ("lookup", {"features": ["twin"]}, 409, "features"),
-        ("lookup", {"features": [1] * 65}, 400, "features"),
-        ("lookup", {"features": [1], "sae": "missing"}, 404, "sae"),
-        ("neighbors", {"features": ["twin"]}, 409, "features"),
-        ("neighbors", {"features": ["banking"], "limit": 0}, 400, "limit"),
-        ("rerank", {"features": ["banking"]}, 400, "query"),
-        ("rerank", {"features": ["banking"], "query": " "}, 400, "query"),
-        ("rerank", {"features": ["nothing like it"], "query": "x"}, 404, "features"),
-    ],
-)
-def test_bad_bodies(client: TestClient, word: str, body: dict[str, Any], status: int, param: str | None) -> None:
-    found = ask(client, word, status, **body)["error"]["param"]
-    assert param is None or found == param
+BAD: list[tuple[str, dict[str, Any], int, str | None]] = [
+    ("lookup", {"features": []}, 400, "features"),
+    ("lookup", {"features": [-1]}, 400, None),
+    ("lookup", {"features": ["formul tone"]}, 404, "features"),
+    ("lookup", {"features": ["twin"]}, 409, "features"),
+    ("lookup", {"features": [1] * 65}, 400, "features"),
+    ("lookup", {"features": [1], "sae": "missing"}, 404, "sae"),
+    ("neighbors", {"features": ["twin"]}, 409, "features"),
+    ("neighbors", {"features": ["banking"], "limit": 0}, 400, "limit"),
+    ("rerank", {"features": ["banking"]}, 400, "query"),
+    ("rerank", {"features": ["banking"], "query": " "}, 400, "query"),
+    ("rerank", {"features": ["nothing like it"], "query": "x"}, 404, "features"),
+]
+
+
+def test_bad_bodies(client: TestClient) -> None:
+    for word, body, status, param in BAD:
+        found = ask(client, word, status, **body)["error"]["param"]
+        assert param is None or found == param
 
 
 def test_an_index_needs_to_be_one_of_a_single_sae(client: TestClient) -> None:
