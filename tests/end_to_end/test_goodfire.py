@@ -55,7 +55,7 @@ def said(python: Path, url: str) -> dict[str, Any]:
     """What the client's calls returned."""
     asked = {
         "prompt": PROMPT, "answer": ANSWER, "set_1": BANKS, "set_2": STORMS, "index": INDEX,
-        "specification": "please tell me about the weather .", "condition": "weather",
+        "specification": "cooking", "condition": "weather",
     }  # fmt: skip
     command = [python, SCRIPT, url.removesuffix("/v1"), "demo"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -188,7 +188,7 @@ def test_logits_and_attribution_are_ours(said: dict[str, Any], url: str) -> None
     assert found["chosen"] == pytest.approx({text: plain[text] for text in chosen})
     chat = {"messages": [*messages, {"role": "assistant", "content": ANSWER}], "position": INDEX, "candidates": 24}
     ours = httpx.post(f"{url}/features/attribute", json=chat | {"limit": 12, "tokens": 2}, timeout=120).json()
-    effects = sorted((each["effect"] for each in ours["features"] if each["label"]), reverse=True)
+    effects = sorted((each["effect"] for each in ours["features"] if each["id"].startswith("f_")), reverse=True)
     assert [value for _, value in found["effects"]] == pytest.approx(effects)
     assert found["before"] == INDEX
     assert all(0 < at < INDEX and share > 0 for each in found["active"] for at, share in each)
