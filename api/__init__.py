@@ -9,9 +9,10 @@ Owns the routes, what a request may ask, and how errors look on the wire. Readin
     chat      a steered completion around vLLM's own route
     report    whether the steering really ran
     answer    the ``featurehub`` object; ``stream`` puts it into the last chunk, ``encoding`` into JSON
-    features, groups, saes, health   the registry's routes; ``states`` tells what is fresh
+    features, lookup, groups, saes, health   the registry's routes; ``states`` tells what is fresh
     inspect, contrast, activations   what features do in chats that are there already; ``reading`` lets the engine read
     attribute, logits   what makes a token likely (``ablation``), and what comes next; ``next_tokens`` names tokens
+    goodfire  all of this in Goodfire's wire format, for programs written for its client
     errors    one table from error class to status
     exchange  other SAEs on a server that runs; ``users`` knows which SAEs the requests that run use
     budget    refuses optional work while steering costs more than it may; ``overhead`` watches what it costs

@@ -2,18 +2,35 @@
 
 from fastapi import FastAPI
 
-from api import activations, attribute, contrast, errors, features, groups, health, inspect, logits, saes, variants
+from api import (
+    activations,
+    attribute,
+    autoconditional,
+    autosteer,
+    contrast,
+    errors,
+    features,
+    groups,
+    health,
+    inspect,
+    logits,
+    lookup,
+    saes,
+    variants,
+)  # fmt: skip
 from api.deployment import Deployment
 from api.engine import SteeringEngine
 from api.gate import Gate
+from api.goodfire import routes as goodfire
 from api.model import ServedModel
 from featurehub.store import Store
 
 __all__ = ["ROUTERS", "attach", "create_app"]
 
 ROUTERS = (
-    inspect.router, activations.router, attribute.router, logits.router, contrast.router, features.router,
-    groups.router, saes.router, variants.router, health.router,
+    inspect.router, activations.router, attribute.router, logits.router, contrast.router, autosteer.router,
+    autoconditional.router, lookup.router, features.router, groups.router, saes.router, variants.router,
+    health.router, goodfire.router,
 )  # fmt: skip
 """The registry's routes."""
 

@@ -39,7 +39,7 @@ from featurehub.features import SteerOptions
 from featurehub.next_tokens import NextToken
 from featurehub.settings import Frozen
 
-__all__ = ["AttributeBody", "Attribution", "attribute", "router"]
+__all__ = ["FIRST", "AttributeBody", "Attribution", "attribute", "router"]
 
 router = APIRouter(prefix="/v1/features", tags=["features"])
 FIRST = 2

@@ -2,12 +2,13 @@
 
 1. Every chat is read once. x_cf is the mean activation of feature f over the n tokens of the content of chat c, of
    which the engine reports the sums: no activations of single tokens leave it.
-2. Each set is halved, every second chat going to the second half. With means m and standard deviations s of the first
-   half, the effect of a feature is d_f = (m1_f − m2_f) / (s_f + s0): a t statistic with a constant, so that features of
-   hardly any variance do not come first (Tusher, Tibshirani and Chu 2001, "SAM"). s_f² is the mean of both variances,
-   and s0 the median of s over the features that are active in the first half; 1 where that is 0, as of single chats.
-3. The second half, which chose nothing, says how well the feature tells the sets apart: it is cut in the middle of m1_f
-   and m2_f, and the accuracy is the mean of the shares of both sets that lie on their side, .5 by chance.
+2. Each set is halved, every second chat going to the second half. With means r and standard deviations s of √x in the
+   first half, the effect of a feature is d_f = (r1_f − r2_f) / (s_f + s0): a t statistic with a constant, so that
+   features of hardly any variance do not come first (Tusher, Tibshirani and Chu 2001, "SAM"). s_f² is the mean of both
+   variances, and s0 the median of s over the features that are active in the first half; 1 where that is 0, as of
+   single chats. Roots, since the spread of x grows with its mean, as that of counts does (Bartlett 1936).
+3. The second half, which chose nothing, says how well the feature tells the sets apart: x is cut in the middle of its
+   means m1_f and m2_f, and the accuracy is the mean of the shares of both sets that lie on their side, .5 by chance.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from pydantic import Field
 
 from api.answer import Labels, labels_of, named
 from api.deployment import CurrentDeployment, Deployment
+from api.engine import Tokens
 from api.notice import Notice
 from api.plan import Plan
 from api.reading import Chat, engine_of, read, reading_plan, together, with_totals
@@ -32,7 +34,10 @@ from featurehub.features import SteerOptions
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
-__all__ = ["Contrast", "ContrastBody", "ContrastRow", "router"]
+__all__ = [
+    "NOTHING", "Contrast", "ContrastBody", "ContrastRow", "Effect", "MeanActivations", "Means", "effects_of",
+    "means_of", "router", "row",
+]  # fmt: skip
 
 CHATS = 1000
 COLUMNS = 4096
@@ -143,6 +148,11 @@ async def means(chat: Chat, plan: Plan, deployment: Deployment) -> Means:
     """Step 1, for one chat."""
     engine = engine_of(deployment)
     tokens = await asyncio.to_thread(engine.tokens, [each.model_dump() for each in chat])
+    return await means_of(tokens, plan, deployment)
+
+
+async def means_of(tokens: Tokens, plan: Plan, deployment: Deployment) -> Means:
+    """Step 1, for the content of these tokens."""
     report = await read(tokens, with_totals(plan, tokens), deployment)
     return {each.sae: row(each) for each in totals_of(report)}
 
@@ -185,18 +195,19 @@ def effects_of(sae: str, chats: Sequence[MeanActivations], count: int) -> list[E
     if not len(active):
         return []
     parts = [halves_of(sets, active[at : at + COLUMNS]) for at in range(0, len(active), COLUMNS)]
-    m1, m2, s = (np.concatenate(column) for column in zip(*(part[:3] for part in parts), strict=True))
-    d = (m1 - m2) / (s + (np.median(s) or 1.0))
+    m1, m2, r, s = (np.concatenate(column) for column in zip(*(part[:4] for part in parts), strict=True))
+    d = r / (s + (np.median(s) or 1.0))
     shares = [share for part in parts for share in part.accuracy]
     columns = (active.tolist(), d.tolist(), m1.tolist(), m2.tolist(), shares)
     return [Effect(sae, *each) for each in zip(*columns, strict=True)]
 
 
 class Halves(NamedTuple):
-    """Of some latents: means and spread of the first halves, and the accuracy on the second ones."""
+    """Of some latents: means, the difference and spread of roots in the first halves, and accuracy on the second."""
 
     m1: Floats
     m2: Floats
+    r: Floats
     s: Floats
     accuracy: Sequence[float | None]
 
@@ -205,9 +216,12 @@ def halves_of(sets: Sequence[Sequence[MeanActivations]], active: Ints) -> Halves
     """Steps 2 and 3 for some latents, ascending."""
     (first, second), tested = ([dense(own[start::2], active) for own in sets] for start in (0, 1))
     m1, m2 = first.mean(0), second.mean(0)
-    s = np.sqrt((first.var(0) + second.var(0)) / 2)
+    roots = np.sqrt(first), np.sqrt(second)
+    s = np.sqrt((roots[0].var(0) + roots[1].var(0)) / 2)
     right = accuracy(tested, m1, m2)
-    return Halves(m1, m2, s, [None] * len(active) if right is None else right.tolist())
+    return Halves(
+        m1, m2, roots[0].mean(0) - roots[1].mean(0), s, [None] * len(active) if right is None else right.tolist()
+    )
 
 
 def dense(chats: Sequence[MeanActivations], active: Ints) -> Floats:

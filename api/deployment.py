@@ -32,6 +32,7 @@ class Deployment:
         users: Which SAEs the requests that run use.
         exchanging: Held while the SAEs are exchanged for others.
         adapters: Names of the adapters that requests may name as their model.
+        measuring: Held by a request that draws hundreds of answers to measure edits: one at a time.
         operator_key: What operators send with their requests; "" refuses all of these.
     """
 
@@ -44,6 +45,7 @@ class Deployment:
     users: Users = field(default_factory=Users)
     exchanging: asyncio.Lock = field(default_factory=asyncio.Lock)
     adapters: Callable[[], Collection[str]] = tuple
+    measuring: asyncio.Lock = field(default_factory=asyncio.Lock)
     operator_key: str = ""
 
     @property

@@ -10,7 +10,7 @@ from featurehub.conditions import FeatureAbort
 from featurehub.features import Edit, SteerOptions
 from featurehub.settings import Limits
 
-__all__ = ["STEERED"]
+__all__ = ["STEERED", "STREAMED"]
 
 LIMITS = Limits()
 Weight = Annotated[float, Field(ge=-LIMITS.weight, le=LIMITS.weight)]
@@ -50,8 +50,9 @@ def properties() -> dict[str, Any]:
     return resolved(whole["properties"], whole["$defs"])
 
 
-STEERED: dict[str, Any] = {
-    "requestBody": {"content": {"application/json": {"schema": {"properties": properties()}}}},
-    "responses": {"200": {"content": {"text/event-stream": {}}}},
+STREAMED: dict[str, Any] = {"responses": {"200": {"content": {"text/event-stream": {}}}}}
+"""``openapi_extra`` of a route whose answer may be streamed."""
+STEERED: dict[str, Any] = STREAMED | {
+    "requestBody": {"content": {"application/json": {"schema": {"properties": properties()}}}}
 }
 """``openapi_extra`` of a route that steers; such an answer may be streamed."""

@@ -47,6 +47,11 @@ class Tokens(NamedTuple):
 class SteeringEngine(Protocol):
     """The running engine. ``api.vllm_engine.VllmEngine`` implements it on vLLM's client."""
 
+    @property
+    def context(self) -> int:
+        """How many tokens a prompt and its answer can have together."""
+        ...
+
     async def report(self, key: str) -> Mapping[str, Any] | None:
         """Takes the counts that a worker kept under ``key``; None where no worker has any.
 
@@ -86,6 +91,26 @@ class SteeringEngine(Protocol):
 
     def token_ids(self, text: str) -> list[int]:
         """The tokens of a piece of text, with no special tokens around it. Raises InvalidInput."""
+        ...
+
+    async def generate(
+        self, token_ids: Sequence[int], steering: Steering, *, tokens: int, temperature: float, seed: int
+    ) -> list[int]:
+        """What the model goes on with under a steering: at most so many tokens, and the one that ends it.
+
+        Raises:
+            InvalidEdit: The engine cannot do what the steering asks.
+            EngineUnavailable: The engine is gone.
+        """
+        ...
+
+    async def likelihoods(self, token_ids: Sequence[int], start: int) -> list[float]:
+        """The log-probability of each token from ``start`` (at least 1) on, given those before it, unsteered.
+
+        Raises:
+            SteeringUnsupported: The engine was started so that it returns no such log-probabilities.
+            EngineUnavailable: The engine is gone.
+        """
         ...
 
     async def run(
@@ -143,6 +168,7 @@ class FakeEngine:
         ran: What it was given to read, in order.
         logprobs: Log-probabilities of the next tokens, whatever was read.
         exchanged: What it was told of its SAEs, in order: the verb, and ids.
+        context: How many tokens a prompt and its answer can have together.
     """
 
     reports: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -153,6 +179,7 @@ class FakeEngine:
     ran: list[tuple[list[int], Steering]] = field(default_factory=list)
     logprobs: Mapping[int, float] = field(default_factory=dict)
     exchanged: list[tuple[str, set[str]]] = field(default_factory=list)
+    context: int = 4096
 
     async def report(self, key: str) -> Mapping[str, Any] | None:
         """The report of ``key``, else the default. Raises EngineUnavailable where the engine is not running."""
@@ -184,6 +211,18 @@ class FakeEngine:
     def token_ids(self, text: str) -> list[int]:
         """A token for each word."""
         return [sum(word.encode()) for word in text.split()]
+
+    async def generate(
+        self, token_ids: Sequence[int], steering: Steering, *, tokens: int, temperature: float, seed: int
+    ) -> list[int]:
+        """The first of the tokens again. Raises EngineUnavailable where the engine is not running."""
+        await self.run(token_ids, steering)
+        return list(token_ids[:tokens])
+
+    async def likelihoods(self, token_ids: Sequence[int], start: int) -> list[float]:
+        """-1 for each token. Raises EngineUnavailable where the engine is not running."""
+        await self.run(token_ids, Steering())
+        return [-1.0] * len(token_ids[start:])
 
     async def run(
         self, token_ids: Sequence[int], steering: Steering, *, top: int = 0, chosen: int | None = None

@@ -14,9 +14,11 @@ from pydantic import BaseModel, ConfigDict
 from api.app import create_app
 from api.chat import answer_steered
 from api.choices import StreamOptions
-from api.described import STEERED
+from api.described import STEERED, STREAMED
 from api.engine import FakeEngine
 from api.errors import DESCRIBED
+from api.goodfire.chat import ChatBody, answer_goodfire
+from api.goodfire.routes import PREFIX
 from api.model import ServedModel
 from api.responses import RESPONSES
 from api.variants import with_variants
@@ -101,6 +103,10 @@ def create_fake_app(store: Store, served: ServedModel | None, engine: FakeEngine
     def models() -> dict[str, Any]:
         names = served.names if served is not None else ()
         return with_variants({"object": "list", "data": [card(each) for each in names]}, app.state.featurehub)
+
+    @app.post(f"{PREFIX}/chat/completions", openapi_extra=STREAMED, responses=DESCRIBED)
+    async def goodfire(body: ChatBody, request: Request) -> Response:
+        return await answer_goodfire(body, request, EchoRequest, echo)
 
     @app.post("/tokenize")
     async def tokenize(body: dict[str, Any]) -> dict[str, Any]:

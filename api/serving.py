@@ -24,14 +24,17 @@ from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.openai.models.api_router import show_available_models
 from vllm.entrypoints.openai.responses.api_router import create_responses
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
+from vllm.entrypoints.serve.middleware import authenticate
 from vllm.entrypoints.serve.utils.api_utils import validate_json_request
 
 from api.app import ROUTERS, attach
 from api.budget import Door
 from api.chat import Core, answer_steered
 from api.deployment import Deployment
-from api.described import STEERED
+from api.described import STEERED, STREAMED
 from api.errors import DESCRIBED
+from api.goodfire.chat import ChatBody, answer_goodfire
+from api.goodfire.routes import PREFIX
 from api.model import ServedModel
 from api.overhead import watched
 from api.responses import RESPONSES
@@ -68,6 +71,7 @@ class FeaturehubRoutes:
     def attach_router(self, app: FastAPI) -> None:
         """Adds our routes to vLLM's app."""
         self.app = app
+        guard(PREFIX)
         attach(app)
         app.include_router(router, responses=DESCRIBED)
 
@@ -103,6 +107,12 @@ class FeaturehubRoutes:
             store, served, engine, door=door, operator_key=key, adapters=lambda: adapters_of(state)
         )
         live_with(self.app, deployment)
+
+
+def guard(prefix: str) -> None:
+    """Makes vLLM ask for its API keys, where it has any, on paths that begin with ``prefix`` too."""
+    if prefix not in authenticate.GUARDED_PREFIX:
+        authenticate.GUARDED_PREFIX = (*authenticate.GUARDED_PREFIX, prefix)
 
 
 def live_with(app: FastAPI, deployment: Deployment) -> None:
@@ -171,3 +181,9 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
 async def responses(body: ResponsesRequest, request: Request) -> Response:
     """OpenAI's responses, steered by ``features``."""
     return await answer_steered(body, request, while_alive(create_responses), RESPONSES)
+
+
+@router.post(f"{PREFIX}/chat/completions", dependencies=[Depends(validate_json_request)], openapi_extra=STREAMED)
+async def goodfire_chat_completions(body: ChatBody, request: Request) -> Response:
+    """Chat completions in Goodfire's format."""
+    return await answer_goodfire(body, request, ChatCompletionRequest, while_alive(create_chat_completion))

@@ -8,8 +8,9 @@ from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
-from vllm import SamplingParams, TokensPrompt
+from vllm import RequestOutput, SamplingParams, TokensPrompt
 from vllm.engine.protocol import EngineClient
+from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from api.engine import LEAST_LOGPROB, Overhead, Tokens
@@ -65,6 +66,11 @@ class VllmEngine:
         self.keys: list[str] = []
         self.next: asyncio.Task[Mapping[str, Any]] | None = None
         self.under_way = asyncio.Lock()
+
+    @property
+    def context(self) -> int:
+        """How many tokens a prompt and its answer can have together."""
+        return self.client.model_config.max_model_len
 
     async def report(self, key: str) -> Mapping[str, Any] | None:
         """Takes the counts that a worker kept under ``key``; None where no worker has any. Raises EngineUnavailable."""
@@ -154,7 +160,7 @@ class VllmEngine:
             ids = text_ids(self.tokenizer, text)
         else:
             ids = chat_ids(self.tokenizer, text, **(CONTINUED[text[-1]["role"] == "assistant"] if to_continue else {}))
-        longest = self.client.model_config.max_model_len - 1
+        longest = self.context - 1
         if not 1 <= len(ids) <= longest:
             raise InvalidInput(f"{len(ids):,} tokens; this server reads 1 to {longest:,} at once")
         template = self.template.mask(ids)
@@ -164,6 +170,30 @@ class VllmEngine:
     def token_ids(self, text: str) -> list[int]:
         """The tokens of a piece of text. Raises InvalidInput where it holds half a character."""
         return text_ids(self.tokenizer, text, special=False)
+
+    async def generate(
+        self, token_ids: Sequence[int], steering: Steering, *, tokens: int, temperature: float, seed: int
+    ) -> list[int]:
+        """What the model goes on with under a steering. Raises InvalidEdit, EngineUnavailable."""
+        carried = {} if steering.is_nothing else {XARGS_KEY: steering.to_request()}
+        params = SamplingParams(max_tokens=tokens, temperature=temperature, seed=seed, extra_args=carried)
+        [answer] = (await self.output(token_ids, params, steering.report)).outputs
+        return [*answer.token_ids]
+
+    async def likelihoods(self, token_ids: Sequence[int], start: int) -> list[float]:
+        """The log-probability of each token from ``start`` on, as ``SteeringEngine.likelihoods`` describes it."""
+        self.checked(1, None)
+        read = await self.output(token_ids, SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0))
+        known = (read.prompt_logprobs or [])[start:]
+        return [each[token].logprob for token, each in zip(token_ids[start:], known, strict=True) if each]
+
+    async def output(self, token_ids: Sequence[int], params: SamplingParams, key: str = "") -> RequestOutput:
+        """What vLLM answers, once it is done. Raises InvalidEdit, EngineUnavailable."""
+        params.output_kind = RequestOutputKind.FINAL_ONLY
+        prompt, id = TokensPrompt(prompt_token_ids=list(token_ids)), f"featurehub-{key or uuid.uuid4().hex}"
+        with gone_if_dead():
+            [found] = [each async for each in self.client.generate(prompt, params, request_id=id)]
+        return found
 
     async def run(
         self, token_ids: Sequence[int], steering: Steering, *, top: int = 0, chosen: int | None = None

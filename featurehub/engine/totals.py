@@ -40,7 +40,10 @@ class Totals:
 
     def __init__(self, read: Read, d_sae: int, device: torch.device) -> None:
         self.read = read
-        self.numbers = torch.zeros(3, d_sae, device=device)
+        # An ordinary tensor, although a forward pass may make it: what comes last is counted when the report is fetched
+        # outside vLLM's inference mode, where no tensor of that mode may be written to.
+        with torch.inference_mode(False):
+            self.numbers = torch.zeros(3, d_sae, device=device)
         self.tokens = self.reached = 0
 
     def choose(self, positions: NDArray[np.int32]) -> Ints:

@@ -14,15 +14,16 @@ sent, and looking up a name that no feature has raises ``FeatureNotFound``.
 
 May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
 then ``request`` (how edits get into a request), ``client``, ``streaming``, ``features`` (search), ``readings`` (what
-features do in a chat: ``inspection``, ``attribution``, ``logits``, ``activations``), ``contrast``, ``groups`` and
-``variants`` (those that a server stores).
+features do in a chat: ``inspection``, ``attribution``, ``logits``, ``activations``), ``contrast``, ``lookup``,
+``autosteer``, ``groups`` and ``variants`` (those that a server stores).
 """
 
 from featurehub.sdk.activations import Activations
 from featurehub.sdk.attribution import Attribution
+from featurehub.sdk.autosteer import Autoconditional, Autosteer
 from featurehub.sdk.client import AsyncClient, Client
 from featurehub.sdk.contrast import Contrast
-from featurehub.sdk.features import FeatureList
+from featurehub.sdk.feature_list import FeatureList
 from featurehub.sdk.inspection import Inspection
 from featurehub.sdk.logits import Logits
 from featurehub.sdk.snapshot import Snapshot
@@ -32,6 +33,8 @@ __all__ = [
     "Activations",
     "AsyncClient",
     "Attribution",
+    "Autoconditional",
+    "Autosteer",
     "Client",
     "Contrast",
     "FeatureList",

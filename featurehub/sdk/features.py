@@ -1,21 +1,21 @@
 """``client.features``: search, listing, one feature by its name, and what features do in chats."""
 
-import html
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 from urllib.parse import quote, urlencode
 
 from openai import APIStatusError
 
 from featurehub.features import Feature, State
-from featurehub.groups import FeatureGroup
+from featurehub.sdk.autosteer import AsyncAutoFeatures, AutoFeatures
 from featurehub.sdk.contrast import Contrast, ContrastOptions
 from featurehub.sdk.errors import own_error
-from featurehub.sdk.groups import group_of, known
+from featurehub.sdk.feature_list import FeatureList, feature_of, page_of
 from featurehub.sdk.inspection import Inspection, InspectOptions, inspect_body
+from featurehub.sdk.lookup import AsyncNamedFeatures, NamedFeatures
 from featurehub.sdk.readings import AsyncReadings, Readings
 
-__all__ = ["AsyncFeatures", "FeatureList", "Features", "SearchOptions"]
+__all__ = ["AsyncFeatures", "Features", "SearchOptions"]
 
 PAGE = 100
 INSPECT, CONTRAST = "/features/inspect", "/features/contrast"
@@ -45,29 +45,7 @@ class SearchOptions(TypedDict, total=False):
     explain: bool
 
 
-class FeatureList(list[Feature]):
-    """A list of features; Jupyter shows it as a table.
-
-    Attributes:
-        next: Cursor of the page that follows; None on the last page.
-        groups: The groups that a search found, best first.
-    """
-
-    def __init__(
-        self, features: Iterable[Feature] = (), next: str | None = None, groups: Iterable[FeatureGroup] = ()
-    ) -> None:
-        super().__init__(features)
-        self.next = next
-        self.groups = tuple(groups)
-
-    def _repr_html_(self) -> str:
-        cells = ((each.id, each.label, each.label_score, each.strength, each.state, each.relevance) for each in self)
-        rows = "".join(f"<tr>{''.join(f'<td>{cell(value)}</td>' for value in row)}</tr>" for row in cells)
-        heads = ("id", "label", "label score", "strength", "state", "relevance")
-        return f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{rows}</table>"
-
-
-class Features(Readings):
+class Features(NamedFeatures, AutoFeatures, Readings):
     """The features of a server's SAEs."""
 
     def search(
@@ -151,7 +129,7 @@ class Features(Readings):
         return page_of(self._client.get(listing(query), cast_to=object))
 
 
-class AsyncFeatures(AsyncReadings):
+class AsyncFeatures(AsyncNamedFeatures, AsyncAutoFeatures, AsyncReadings):
     """``Features`` for asyncio."""
 
     async def search(
@@ -203,18 +181,3 @@ def listing(query: Mapping[str, object]) -> str:
 
 def path_of(name: str) -> str:
     return f"/features/{quote(name, safe='')}"
-
-
-def feature_of(row: Any) -> Feature:
-    """A feature from JSON. Unknown keys are left out, since a newer server may send more."""
-    return Feature(**known(Feature, row))
-
-
-def page_of(body: Any) -> FeatureList:
-    return FeatureList(map(feature_of, body["data"]), body.get("next"), map(group_of, body.get("groups", ())))
-
-
-def cell(value: object) -> str:
-    if value is None:
-        return ""
-    return html.escape(f"{value:.3g}" if isinstance(value, float) else str(value))

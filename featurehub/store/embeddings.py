@@ -31,6 +31,7 @@ __all__ = [
     "embedders_of",
     "forget_embeddings",
     "load_unembedded",
+    "load_vectors",
     "save_embeddings",
     "text_of",
 ]
@@ -163,6 +164,16 @@ def save_embeddings(
         session.execute(insert(EmbeddingRecord), values)
         _stamp(session, [artifact])
     return len(stored)
+
+
+def load_vectors(session: Session, features: Iterable[str]) -> dict[EmbeddingKind, dict[str, NDArray[np.float32]]]:
+    """The vectors of features (by id), by kind."""
+    found: dict[EmbeddingKind, dict[str, NDArray[np.float32]]] = {kind: {} for kind in EmbeddingKind}
+    columns = EmbeddingRecord.feature_id, EmbeddingRecord.kind, EmbeddingRecord.vector
+    for batch in batches(features):
+        for id, kind, vector in session.execute(select(*columns).where(EmbeddingRecord.feature_id.in_(batch))):
+            found[EmbeddingKind(kind)][id] = np.frombuffer(vector, DTYPE).astype(np.float32)
+    return found
 
 
 def forget_embeddings(

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from featurehub.names import head_of, parts_of
 from featurehub.records import SearchFilter
-from featurehub.store.embeddings import EmbeddingKind
+from featurehub.store.embeddings import EmbeddingKind, load_vectors
 from featurehub.store.found import Hit
 from featurehub.store.fuse import CERTAIN, Meant
-from featurehub.store.near import QueryVector
+from featurehub.store.near import Near, QueryVector
 from featurehub.store.nearest import nearest
 
 __all__ = ["near_features", "true_names"]
@@ -34,8 +36,26 @@ def _holds(words: Sequence[str], name: str) -> bool:
     return all(any(each.startswith(word) for each in head) for word in words)
 
 
-def near_features(session: Session, vector: QueryVector, saes: Sequence[str], only: SearchFilter) -> Meant:
-    """The features whose vectors are near, by kind; empty where no vector is."""
-    near = {kind: nearest(session, vector.vector, saes, NEAR, kind, only) for kind in EmbeddingKind}
+def near_features(
+    session: Session, vector: QueryVector, saes: Sequence[str], only: SearchFilter, among: Sequence[str] | None = None
+) -> Meant:
+    """The features whose vectors are near, by kind; empty where no vector is.
+
+    Args:
+        session: A session that reads.
+        vector: What they are to be near to.
+        saes: Ids of the SAEs to look in.
+        only: Which features may be found.
+        among: Ids of the only features that are looked at, whatever ``saes`` and ``only`` say; None for all.
+    """
+    if among is None:
+        near = {kind: nearest(session, vector.vector, saes, NEAR, kind, only) for kind in EmbeddingKind}
+    else:
+        near = {kind: _by_similarity(vector, own) for kind, own in load_vectors(session, among).items()}
     alike = {kind: [each for each in found if each.similarity >= FAINT] for kind, found in near.items()}
     return {kind: found for kind, found in alike.items() if found}
+
+
+def _by_similarity(vector: QueryVector, own: Mapping[str, NDArray[np.float32]]) -> list[Near]:
+    found = (Near(id, float(each @ vector.vector)) for id, each in own.items())
+    return sorted(found, key=lambda each: (-each.similarity, each.id))

@@ -32,6 +32,7 @@ from featurehub.store.nearest import EVERY, check_embedders
 from featurehub.store.only import in_layers
 from featurehub.store.pages import Judge, search
 from featurehub.store.registry import default_of, heir_of, owned_artifact
+from featurehub.store.relevance import Relevance
 from featurehub.store.rows import features_of, load_features
 from featurehub.store.schema import FeatureRecord
 from featurehub.store.statistics import id_of
@@ -164,6 +165,11 @@ class Reader:
     def variants(self) -> Variants:
         """The variants: named sets of edits, in versions."""
         return Variants(self._session)
+
+    @property
+    def relevance(self) -> Relevance:
+        """What is near to features, and the order of features under a query."""
+        return Relevance(self._session, self.directory)
 
     def resolve(self, key: str, scope: Scope = EVERYWHERE) -> Feature:
         """The feature that a key of a request means.

@@ -60,6 +60,11 @@ ALL = statement(
 ROWS = statement(
     f"SELECT 'meaning', f.id, f.label_score, {STEERS}, NULL, NULL FROM features AS f WHERE f.id IN :ids", "ids"
 )
+NAMES = statement(
+    f"SELECT 'name', f.id, f.label_score, {STEERS}, names.key, NULL FROM features AS f"
+    " JOIN names ON names.feature_id = f.id AND names.owner IN ('', :owner) WHERE f.id IN :ids ORDER BY names.id",
+    "ids",
+)
 
 
 class Ranking(NamedTuple):
@@ -80,7 +85,7 @@ class Ranking(NamedTuple):
 
 def find(
     session: Session, query: str, saes: Sequence[str], only: SearchFilter = EVERY, vector: QueryVector | None = None,
-    owner: str = "", explain: bool = False,
+    owner: str = "", explain: bool = False, among: Sequence[str] | None = None,
 ) -> Ranking:  # fmt: skip
     """All features that a query finds.
 
@@ -92,12 +97,15 @@ def find(
         vector: The query as a vector; None searches by words alone.
         owner: Whose own aliases count beside everyone's names.
         explain: Whether to say how each was found.
+        among: Ids of the only features that are ranked, each by all of its names; None for all of the SAEs.
     """
     words, bounds = words_of(query), bounds_of(only) | {"owner": owner}
     hits = _hits(session, query, words, saes, bounds)
+    if among is not None:
+        hits = [*_among(among, hits), *_names(session, among, owner)]
     going = _going([each for each in hits if each.source == "word"])
     named = _relevance(words, hits, going)
-    meant = near_features(session, vector, saes, only) if vector is not None and query.strip() else {}
+    meant = near_features(session, vector, saes, only, among) if vector is not None and query.strip() else {}
     true = true_names(words, hits, going) if meant else named.keys()
     relevance = fuse(named, meant, true) if meant else named
     called = {near.id for near in meant.get(EmbeddingKind.LABEL, ())} | (named.keys() - going.keys())
@@ -116,6 +124,16 @@ def rank(relevance: float, label_score: float | None, steerability: float | None
 
 def _rows(session: Session, ids: Iterable[str]) -> list[Hit]:
     return [hit for batch in batches(ids) for hit in _run(session, ROWS, ids=batch)]
+
+
+def _among(ids: Iterable[str], hits: Iterable[Hit]) -> list[Hit]:
+    asked = set(ids)
+    return [each for each in hits if each.id in asked]
+
+
+def _names(session: Session, ids: Iterable[str], owner: str) -> list[Hit]:
+    """All names of these features, whether they have words of the query or not."""
+    return [hit for batch in batches(ids) for hit in _run(session, NAMES, ids=batch, owner=owner)]
 
 
 def _hits(

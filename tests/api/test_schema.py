@@ -13,7 +13,14 @@ from schemathesis import openapi
 from tests.schema import holds, operations
 
 KEY = "the operator's"
-READS_TEXTS = ("POST /v1/features/inspect", "POST /v1/features/contrast")
+FEATURES, GOODFIRE = "POST /v1/features/", "POST /api/inference/v1/"
+READS_TEXTS = {
+    *(f"{FEATURES}{name}" for name in ("activations", "attribute", "autoconditional", "autosteer")),
+    *(f"{FEATURES}{name}" for name in ("contrast", "inspect", "logits")),
+    *(f"{GOODFIRE}attributions/{name}" for name in ("compute-logit-attribution", "generate-contrastive-dataset")),
+    *(f"{GOODFIRE}chat-attribution/{name}" for name in ("compute-features", "compute-logits", "contrast")),
+    *(f"{GOODFIRE}features/{name}" for name in ("auto-conditional", "auto-edits")),
+}
 
 
 def test_answers_are_those_that_the_document_describes(serve: Callable[..., TestClient]) -> None:

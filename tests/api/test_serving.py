@@ -16,6 +16,7 @@ from starlette.datastructures import State
 
 from api.deployment import Deployment
 from api.engine import FakeEngine, Overhead
+from api.goodfire.numbers import uuid_of
 from api.model import ServedModel
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
@@ -68,18 +69,22 @@ class Handler:
 
 
 @pytest.fixture(scope="module")
-def build() -> Callable[[], FastAPI]:
+def build() -> Callable[..., FastAPI]:
     from vllm.entrypoints.launchers.app import build_app
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    args = make_arg_parser(FlexibleArgumentParser()).parse_args(["--model", "demo"])
-    assert args is not None
-    return lambda: build_app(args, ("generate",))
+    parser = make_arg_parser(FlexibleArgumentParser())
+    assert parser is not None
+
+    def with_options(*options: str) -> FastAPI:
+        return build_app(parser.parse_args(["--model", "demo", *options]), ("generate",))
+
+    return with_options
 
 
 @pytest.fixture
-def app(build: Callable[[], FastAPI], store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+def app(build: Callable[..., FastAPI], store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     monkeypatch.setenv("VLLM_PLUGINS", "featurehub")
     app = build()
     app.state.featurehub = Deployment(store, ServedModel(store="", saes=(SAE,), model=model(), names=("demo",)), engine)
@@ -210,6 +215,35 @@ def test_responses_carry_edits_too(client: TestClient, app: FastAPI) -> None:
         answer = client.post("/v1/responses", json=body | {"features": {"pirate speech": 0.5}} | wrong)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, next(iter(wrong)))
         assert client.post("/v1/responses", json=body | wrong).json()["error"]["message"] == "no"
+
+
+GOODFIRE = "/api/inference/v1/chat/completions"
+
+
+def test_goodfires_completions_are_vllms(client: TestClient, handler: Handler, engine: FakeEngine) -> None:
+    feature = {"uuid": uuid_of(SAE, 2).hex, "label": "", "index_in_sae": 2, "max_activation_strength": 1}
+    edit = {"mode": "nudge", "features": {"features": [feature]}, "value": 0.5}
+    body = CHAT | {"max_completion_tokens": 2048, "top_p": 0.9, "seed": 42, "controller": {"interventions": [edit]}}
+    engine.context = 512
+    answer = client.post(GOODFIRE, json=body).json()
+    assert answer["featurehub"]["applied"][0]["latent"] == 2
+    (request,) = handler.requests
+    assert (request.max_completion_tokens, request.top_p, request.seed) == (512, 0.9, 42)
+    assert "featurehub" in request.vllm_xargs
+    for wrong, status in (({"model": "unknown"}, 404), ({"seed": 1 << 70}, 400), ({"features": {"banking": 1}}, 400)):
+        assert client.post(GOODFIRE, json=body | wrong).status_code == status
+
+
+def test_vllms_keys_guard_goodfires_paths_too(
+    store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, build: Callable[..., FastAPI]
+) -> None:
+    monkeypatch.setenv("VLLM_PLUGINS", "featurehub")
+    app = build("--api-key", "secret")
+    app.state.featurehub = Deployment(store, None, engine)
+    client, path = TestClient(app), "/api/inference/v1/features/search?query=pirate&model=demo"
+    assert [client.get(each).status_code for each in ("/v1/features", path)] == [401, 401]
+    assert client.post(GOODFIRE, json=CHAT).status_code == 401
+    assert client.get(path, headers={"authorization": "Bearer secret"}).json()["features"]
 
 
 @pytest.mark.parametrize("features", [{}, {"banking": 0.5}])

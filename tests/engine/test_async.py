@@ -5,6 +5,7 @@ import gc
 from typing import Any
 
 import pytest
+import torch
 from msgspec.structs import replace
 from vllm import SamplingParams, TokensPrompt
 from vllm.engine.arg_utils import AsyncEngineArgs
@@ -12,6 +13,7 @@ from vllm.exceptions import VLLMClientError
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.input_processor import InputProcessor
 
+from api.vllm_engine import VllmEngine
 from featurehub.conditions import Op, Positions
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
@@ -145,6 +147,18 @@ async def what_a_client_wrote_itself_is_refused(frontend: Frontend) -> None:
         await frontend.ask(PROMPT, STEERED, carried=STEERED.to_json())
 
 
+async def the_routes_client_answers_and_scores_as_transformers_does(frontend: Frontend) -> None:
+    engine = VllmEngine(frontend.llm)
+    answer = await engine.generate(PROMPT, STEERED, tokens=TOKENS, temperature=0.0, seed=0)
+    assert twin.decode(PROMPT, STEERED, frontend.saes, TOKENS).agrees(answer)
+    whole = PROMPT + answer
+    with torch.no_grad():
+        expected = twin.model()(torch.tensor([whole])).logits[0].log_softmax(-1)
+    for start in (1, len(PROMPT)):  # The second time, the prompt is in the cache.
+        wanted = [float(expected[at - 1, whole[at]]) for at in range(start, len(whole))]
+        assert await engine.likelihoods(whole, start) == pytest.approx(wanted, abs=1e-3)
+
+
 def make_llm(config: EngineConfig) -> AsyncLLM:
     register()
     options: dict[str, Any] = {
@@ -165,6 +179,7 @@ async def run(config: EngineConfig, dictionary: Dictionary) -> None:
         await what_did_not_come_through_admission_is_not_steered_and_says_so(frontend)
         await what_the_engine_cannot_do_is_refused(frontend)
         await what_a_client_wrote_itself_is_refused(frontend)
+        await the_routes_client_answers_and_scores_as_transformers_does(frontend)
     finally:
         llm.shutdown()
 

@@ -15,6 +15,7 @@ from featurehub.activations import ActivationTotals
 from featurehub.edits import LatentEdit, Read, Steering
 from featurehub.engine.checks import check
 from featurehub.engine.config import EngineConfig
+from featurehub.engine.totals import Totals
 from featurehub.errors import InvalidEdit
 from featurehub.features import Mode
 from featurehub.report import SteerReport
@@ -87,6 +88,16 @@ def test_requests_that_share_a_key_have_totals_of_their_own(world_config: Engine
     assert report.activations is not None
     for request, found in enumerate(report.activations.totals):
         check_totals(found, request, read, 4 + 2 * request)
+
+
+def test_a_forward_pass_begins_totals_and_the_report_ends_them() -> None:
+    """vLLM's forward passes run in inference mode; what comes last is counted outside it."""
+    with torch.inference_mode():
+        totals = Totals(Read(top_k=1, totals=((0, 9),)), 3, torch.device("cpu"))
+        totals.add(torch.tensor([[1.0, 0.0, 2.0]]))
+        last = torch.tensor([[0.0, 0.0, 5.0]])
+    totals.add(last)
+    assert totals.numbers.tolist() == [[1.0, 0.0, 2.0], [1.0, 0.0, 7.0], [1.0, 0.0, 5.0]]
 
 
 def test_totals_survive_the_wire_and_a_cut(world_config: EngineConfig) -> None:

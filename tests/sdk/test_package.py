@@ -16,8 +16,8 @@ def test_the_public_names() -> None:
         "FeaturehubError", "InvalidEdit", "InvalidInput", "NotFound", "Variant",
     }  # fmt: skip
     assert set(featurehub.sdk.__all__) == {
-        "Activations", "AsyncClient", "Attribution", "Client", "Contrast", "FeatureList", "Inspection", "Logits",
-        "Snapshot", "Variant",
+        "Activations", "AsyncClient", "Attribution", "Autoconditional", "Autosteer", "Client", "Contrast",
+        "FeatureList", "Inspection", "Logits", "Snapshot", "Variant",
     }  # fmt: skip
     for package in (featurehub, featurehub.sdk):
         assert list(package.__all__) == sorted(package.__all__)

@@ -1,0 +1,138 @@
+"""Features that may bring an instruction about: what search finds for it, and what the model's own answers tell.
+
+1. The answers that follow the instruction and those that do not are read once more, both after the prompt without the
+   instruction, and contrasted over their own tokens (``api.contrast``). A feature that is stronger in the answers that
+   follow it may be nudged up, one that is weaker down.
+2. Search, by words and by meaning, finds features that are called like the instruction, to be nudged up.
+3. Both lists are merged by fused rank. Features that cannot be nudged, or are stale on the loaded model, are left out.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from api.contrast import NOTHING, effects_of, means_of
+from api.deployment import Deployment
+from api.engine import Tokens
+from api.plan import Plan
+from api.states import with_states
+from api.together import together
+from api.trials import Answers, GeneratedAnswer
+from featurehub.features import Feature, State
+from featurehub.settings import Limits
+from featurehub.store import Reader
+from featurehub.store.fuse import reciprocal
+
+__all__ = ["Candidate", "Weights", "drawn_at_random", "find_candidates", "may_be_nudged", "search_hits"]
+
+FAR, DRAWN_FROM = 4, 256
+"""Of each list, so many times as many features are looked at as are wanted; latents that random ones are drawn from."""
+
+
+Weights = dict[Feature, float]
+"""Edits: features with the weights that they are nudged with."""
+
+
+class Candidate(NamedTuple):
+    """A feature, and whether it is nudged up (1) or down (-1)."""
+
+    feature: Feature
+    sign: int
+
+
+async def find_candidates(
+    text: str, followed: Answers, plain: Answers, plan: Plan, deployment: Deployment, limit: int
+) -> list[Candidate]:
+    """Steps 1 to 3.
+
+    Args:
+        text: The instruction.
+        followed: Answers that follow it.
+        plain: Answers to the same prompts that do not.
+        plan: Reads the SAEs.
+        deployment: The server.
+        limit: How many candidates at most.
+    """
+    apart = await contrasted_answers(followed, plain, plan, deployment)
+    return await asyncio.to_thread(merged, text, apart, plan, deployment, limit)
+
+
+async def contrasted_answers(
+    followed: Answers, plain: Answers, plan: Plan, deployment: Deployment
+) -> list[tuple[str, int, float]]:
+    """The SAE, the latent and the effect of what tells both kinds of answers apart, strongest first."""
+    answers = (*followed.answers, *plain.answers)
+    found = await together(means_of(content_of(each), plan, deployment) for each in answers)
+    effects = [
+        effect
+        for sae in (read.sae for read in plan.steering.reads)
+        for effect in effects_of(sae, [each.get(sae, NOTHING) for each in found], len(followed.answers))
+    ]
+    right = [each for each in effects if each.accuracy is None or each.accuracy > 0.5]
+    return [(each.sae, each.latent, each.effect) for each in sorted(right, key=lambda each: -abs(each.effect))]
+
+
+def content_of(answer: GeneratedAnswer) -> Tokens:
+    """The answer after its prompt, as content."""
+    ids = [*answer.prompt, *answer.tokens]
+    return Tokens(ids, [at >= len(answer.prompt) for at in range(len(ids))])
+
+
+def merged(
+    text: str, apart: Sequence[tuple[str, int, float]], plan: Plan, deployment: Deployment, limit: int
+) -> list[Candidate]:
+    """Steps 2 and 3."""
+    with deployment.store.read() as reader:
+        told = from_contrast(apart[: FAR * limit], reader)
+        hits = search_hits(text, reader, plan, deployment, FAR * limit)
+        signs = {each.id: 1 for each in hits} | {each.feature.id: each.sign for each in told}
+        features = {each.id: each for each in (*hits, *(each.feature for each in told))}
+        usable = {each.id: each for each in may_be_nudged(features.values(), reader, deployment)}
+    lists = [[each.feature.id for each in told], [each.id for each in hits]]
+    rank = reciprocal([[id for id in each if id in usable] for each in lists])
+    ordered = sorted(rank, key=lambda id: (-rank[id], id))
+    return [Candidate(usable[id], signs[id]) for id in ordered[:limit]]
+
+
+def from_contrast(apart: Iterable[tuple[str, int, float]], reader: Reader) -> list[Candidate]:
+    """Those that have a feature, in the same order."""
+    by_sae: dict[str, set[int]] = {}
+    listed = list(apart)
+    for sae, latent, _ in listed:
+        by_sae.setdefault(sae, set()).add(latent)
+    known = {(sae, each.latent): each for sae, own in by_sae.items() for each in reader.latents(sae, own)}
+    return [
+        Candidate(known[sae, latent], 1 if effect > 0 else -1)
+        for sae, latent, effect in listed
+        if (sae, latent) in known
+    ]
+
+
+def search_hits(text: str, reader: Reader, plan: Plan, deployment: Deployment, limit: int) -> tuple[Feature, ...]:
+    """What search finds for a text in the SAEs of a plan, best first."""
+    query, scope = text[: Limits().name_chars], reader.scope(*(read.sae for read in plan.steering.reads))
+    return reader.search(query, scope, limit, vector=deployment.embedder.vector(query, reader, scope)).features
+
+
+def may_be_nudged(features: Iterable[Feature], reader: Reader, deployment: Deployment) -> list[Feature]:
+    """Those that a weight is defined for, and that are not stale, with their states."""
+    found = with_states(reader, features, deployment.served)
+    return [each for each in found if each.strength and each.writes and each.state is not State.STALE]
+
+
+def drawn_at_random(edits: Weights, draws: int, seed: int, deployment: Deployment) -> list[Weights]:
+    """Edits by chance: other features of the same SAEs that can be nudged, with the coefficients of these."""
+    numbers, pools = random.Random(seed), dict[str, list[Feature]]()
+    with deployment.store.read() as reader:
+        for sae in sorted({each.artifact for each in edits}):
+            width = reader.artifact(sae).manifest.d_sae
+            latents = numbers.sample(range(width), min(width, DRAWN_FROM))
+            others = [each for each in reader.latents(sae, latents) if each not in edits]
+            pools[sae] = may_be_nudged(others, reader, deployment)
+    found: list[Weights] = []
+    for _ in range(draws):
+        free = {sae: numbers.sample(pool, min(len(pool), len(edits))) for sae, pool in pools.items()}
+        own = ((free[f.artifact].pop(), f, weight) for f, weight in edits.items() if free[f.artifact])
+        found.append({other: weight * (f.strength or 0.0) / (other.strength or 1.0) for other, f, weight in own})
+    return found

@@ -1,0 +1,134 @@
+"""What a specification in words becomes: ``features/auto-edits``, ``features/auto-conditional`` and
+``attributions/generate-contrastive-dataset`` of Goodfire's format.
+
+Our own routes say why they found nothing. The client has no place for that and would go on unsteered, so that here it
+is an error.
+"""
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from api.autoconditional import AutoconditionalBody, autoconditional
+from api.autosteer import AutosteerBody, autosteer
+from api.deployment import CurrentDeployment
+from api.goodfire.numbers import LatentNumbers, Place
+from api.goodfire.rows import FeatureList, GoodfireFeature, check_model, places_of, row_of
+from api.neutral import PROMPTS
+from api.reading import engine_of
+from api.trials import AT_ONCE, Answers, Asking, drawn
+from featurehub.autosteer import INSTRUCTION_CHARS
+from featurehub.errors import FeatureNotFound
+from featurehub.settings import Frozen
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["goodfire"])
+Specification = Annotated[str, Field(min_length=1, max_length=INSTRUCTION_CHARS)]
+STEER_PROMPTS, STEER_TOKENS, CANDIDATES = PROMPTS[:12], 24, 4
+"""How an answer of AutoSteer is found within the minute for which the client waits."""
+CHATS, CHAT_TOKENS = 6, 40
+"""Chats in each set of a contrastive dataset, and their longest answer: the client waits for 30 seconds."""
+
+
+class SpecificationBody(Frozen):
+    """What the answers should be like, and what the server runs."""
+
+    specification: Specification
+    model: str
+
+
+class DatasetBody(Frozen):
+    """What the answers of the second set should be like."""
+
+    specification: Specification
+
+
+class Edits(Frozen):
+    """Features, each with its value."""
+
+    edits: tuple[tuple[GoodfireFeature, float], ...]
+
+
+@router.post("/features/auto-edits")
+async def auto_edits(deployment: CurrentDeployment, body: SpecificationBody) -> Edits:
+    """Edits that do what a specification asks, as ``POST /v1/features/autosteer`` finds and measures them."""
+    check_model(body.model, deployment)
+    asked = AutosteerBody(
+        instruction=body.specification, model=body.model, prompts=STEER_PROMPTS, candidates=CANDIDATES,
+        max_tokens=STEER_TOKENS,
+    )  # fmt: skip
+    found = await autosteer(deployment, asked)
+    if not found.edits:
+        raise FeatureNotFound(f"no edits do what {body.specification!r} asks: {found.reason}", param="specification")
+    with deployment.store.read() as reader:
+        numbers = LatentNumbers.of(deployment, reader)
+    return Edits(
+        edits=tuple((row_of(Place(each.sae, each.latent), each.label, numbers), each.weight) for each in found.edits)
+    )
+
+
+class FoundConditional(Frozen):
+    """Whether any of some features is above or below a value."""
+
+    left_hand: FeatureList
+    right_hand: float
+    operator: str
+
+
+class FoundGroup(Frozen):
+    """Conditions of which one is enough."""
+
+    conditionals: tuple[FoundConditional, ...]
+    operator: Literal["OR"] = "OR"
+
+
+class Condition(Frozen):
+    """The condition that was found."""
+
+    conditional: FoundGroup
+
+
+@router.post("/features/auto-conditional")
+async def auto_conditional(deployment: CurrentDeployment, body: SpecificationBody) -> Condition:
+    """A condition that holds in chats of one kind, as ``POST /v1/features/autoconditional`` finds it."""
+    check_model(body.model, deployment)
+    asked = AutoconditionalBody(condition=body.specification, model=body.model)
+    found = await autoconditional(deployment, asked)
+    if not found.conditions:
+        problem = f"no condition holds where {body.specification!r} does: {found.reason}"
+        raise FeatureNotFound(problem, param="specification")
+    with deployment.store.read() as reader:
+        numbers = LatentNumbers.of(deployment, reader)
+        places = places_of((each.feature for each in found.conditions), reader, deployment.scope)
+    conditionals = (
+        FoundConditional(
+            left_hand=FeatureList(features=(row_of(places[each.feature], each.label, numbers),)),
+            right_hand=each.value,
+            operator=each.op,
+        )
+        for each in found.conditions
+    )
+    return Condition(conditional=FoundGroup(conditionals=tuple(conditionals)))
+
+
+@router.post("/attributions/generate-contrastive-dataset")
+async def contrastive_dataset(deployment: CurrentDeployment, body: DatasetBody) -> list[list[list[dict[str, Any]]]]:
+    """Two sets of chats to contrast: the model's own answers as they are, and those that it gives when it is told."""
+    room = asyncio.Semaphore(AT_ONCE)
+    asking = Asking(deployment, {}, body.specification, CHAT_TOKENS + 1, 0.7, room)
+    prompts = PROMPTS[:CHATS]
+    plain, told = [await drawn(asking, prompts, instructed=each) for each in (False, True)]
+    pieces = engine_of(deployment).pieces
+
+    def chats(answers: Answers) -> list[list[dict[str, Any]]]:
+        # The last token ends the answer, or is the one that was too much.
+        texts = ("".join(pieces(each.tokens[:-1])) for each in answers.answers)
+        return [
+            [{"role": "user", "content": prompt}, {"role": "assistant", "content": text.strip()}]
+            for prompt, text in zip(prompts, texts, strict=True)
+        ]
+
+    return await asyncio.to_thread(lambda: [chats(plain), chats(told)])

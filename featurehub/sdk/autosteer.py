@@ -1,0 +1,174 @@
+"""Edits in place of an instruction, and conditions in place of words: ``autosteer`` and ``autoconditional``."""
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+from openai import APIStatusError, AsyncOpenAI, OpenAI
+
+from featurehub.autosteer import AutoconditionalResult, AutosteerResult, Outcome
+from featurehub.sdk.errors import own_error
+from featurehub.sdk.groups import known
+
+__all__ = [
+    "AsyncAutoFeatures", "AutoFeatures", "Autoconditional", "AutoconditionalOptions", "Autosteer", "AutosteerOptions",
+]  # fmt: skip
+
+AUTOSTEER, AUTOCONDITIONAL = "/features/autosteer", "/features/autoconditional"
+MEASURED = ("unsteered", "prompting", "steered", "both", "chance")
+Chat = Sequence[Mapping[str, Any]]
+
+
+class AutosteerOptions(TypedDict, total=False):
+    """What ``autosteer`` asks for.
+
+    Attributes:
+        model: As in a chat completion.
+        sae: The only SAE whose features may be used, by its id, name or alias; by default all that are served.
+        prompts: What is answered meanwhile, 6 to 96, a third of which measure; best if they ask for nothing special.
+        candidates: How many features are tried alone, in [1, 32].
+        max_tokens: Longest answer, in [8, 256].
+        temperature: Of sampling.
+        max_perplexity: How many times that of unsteered answers the perplexity of steered ones may be.
+        seed: Decides what is drawn.
+    """
+
+    model: str
+    sae: str
+    prompts: Sequence[str]
+    candidates: int
+    max_tokens: int
+    temperature: float
+    max_perplexity: float
+    seed: int
+
+
+class AutoconditionalOptions(TypedDict, total=False):
+    """What ``autoconditional`` asks for.
+
+    Attributes:
+        examples: Chats in which the conditions should hold, at least 4; by default the model writes some.
+        others: Chats in which they should not; by default the model's answers to prompts that ask for nothing.
+        model: As in a chat completion.
+        sae: The only SAE whose features may be used, by its id, name or alias; by default all that are served.
+        max_conditions: How many conditions are returned at most, of which one is enough, in [1, 8].
+        seed: Decides what the model writes.
+    """
+
+    examples: Sequence[Chat]
+    others: Sequence[Chat]
+    model: str
+    sae: str
+    max_conditions: int
+    seed: int
+
+
+class Autosteer(AutosteerResult):
+    """What ``autosteer`` found: ``features=found.features`` steers by it. Jupyter shows it as tables.
+
+    Attributes:
+        warnings: What the server warned of.
+    """
+
+    warnings: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        edits = table(("feature", "weight"), ((each.label or each.id, f"{each.weight:+.2f}") for each in self.edits))
+        measured = ((name, getattr(self, name)) for name in MEASURED)
+        rows = ((name, *numbers(each)) for name, each in measured if each is not None)
+        return (
+            f"{edits}<p>{html.escape(self.reason)}</p>{table(('answers', 'effect', 'perplexity', 'repetition'), rows)}"
+        )
+
+
+class Autoconditional(AutoconditionalResult):
+    """What ``autoconditional`` found: ``found.when`` is the condition of an edit. Jupyter shows it as a table.
+
+    Attributes:
+        warnings: What the server warned of.
+    """
+
+    warnings: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        rows = ((each.label or each.feature, each.op.value, f"{each.value:.3f}") for each in self.conditions)
+        said = f"{self.reason} accuracy on held-out chats {self.accuracy:.2f}".strip()
+        return f"{table(('feature', '', 'value'), rows)}<p>{html.escape(said)}</p>"
+
+
+class AutoFeatures:
+    """Features that the server finds by what they do."""
+
+    _client: OpenAI
+
+    def autosteer(self, instruction: str, **options: Unpack[AutosteerOptions]) -> Autosteer:
+        """Edits that do what an instruction asks. The server draws some hundred answers, which may take minutes.
+
+        Args:
+            instruction: What answers should be like, as one would tell the model: "be concise".
+            options: What is asked for; see ``AutosteerOptions``.
+
+        Returns:
+            The edits with their effect, beside prompting, both together and chance; none, with the reason, where
+            nothing beats chance.
+        """
+        return Autosteer(**self._found(AUTOSTEER, Autosteer, {"instruction": instruction, **options}))
+
+    def autoconditional(self, condition: str, **options: Unpack[AutoconditionalOptions]) -> Autoconditional:
+        """Conditions that hold in chats of one kind.
+
+        Args:
+            condition: What the chats have in common: "when the user talks about banking".
+            options: What is asked for; see ``AutoconditionalOptions``.
+
+        Returns:
+            The conditions with their accuracy on held-out chats; none, with the reason, where that is no better than
+            chance.
+        """
+        return Autoconditional(**self._found(AUTOCONDITIONAL, Autoconditional, {"condition": condition, **options}))
+
+    def _found(self, path: str, kind: type[Autosteer | Autoconditional], body: Mapping[str, object]) -> dict[str, Any]:
+        try:
+            return fields(kind, self._client.post(path, body=body, cast_to=object))
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+
+class AsyncAutoFeatures:
+    """``AutoFeatures`` for asyncio."""
+
+    _client: AsyncOpenAI
+
+    async def autosteer(self, instruction: str, **options: Unpack[AutosteerOptions]) -> Autosteer:
+        """See ``AutoFeatures.autosteer``."""
+        return Autosteer(**await self._found(AUTOSTEER, Autosteer, {"instruction": instruction, **options}))
+
+    async def autoconditional(self, condition: str, **options: Unpack[AutoconditionalOptions]) -> Autoconditional:
+        """See ``AutoFeatures.autoconditional``."""
+        body = {"condition": condition, **options}
+        return Autoconditional(**await self._found(AUTOCONDITIONAL, Autoconditional, body))
+
+    async def _found(
+        self, path: str, kind: type[Autosteer | Autoconditional], body: Mapping[str, object]
+    ) -> dict[str, Any]:
+        try:
+            return fields(kind, await self._client.post(path, body=body, cast_to=object))
+        except APIStatusError as error:
+            raise own_error(error) from error
+
+
+def fields(kind: type[Autosteer | Autoconditional], body: Any) -> dict[str, Any]:
+    """What the server has answered. Unknown keys are left out, since a newer server may send more."""
+    return {**known(kind, body), "warnings": tuple(each["message"] for each in body["warnings"])}
+
+
+def numbers(outcome: Outcome) -> tuple[str, str, str]:
+    effect = f"{outcome.effect:+.3f} ± {outcome.error:.3f}"
+    return effect, f"{outcome.perplexity:.3g}", f"{outcome.repetition:.2f}"
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """An HTML table."""
+    lines = [("th", heads), *(("td", row) for row in rows)]
+    shown = ("".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) for tag, cells in lines)
+    return f"<table>{''.join(f'<tr>{cells}</tr>' for cells in shown)}</table>"
