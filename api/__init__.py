@@ -11,6 +11,8 @@ Owns the routes, what a request may ask, and how errors look on the wire. Readin
     answer    the ``featurehub`` object; ``stream`` puts it into the last chunk, ``encoding`` into JSON
     features, lookup, groups, saes, health   the registry's routes; ``states`` tells what is fresh
     inspect, contrast   what features do in chats that are there already; ``reading`` lets the engine read them
+    autosteer, autoconditional   edits in place of an instruction, conditions in place of words; ``trials`` draws
+              answers under edits and measures them, ``candidates`` says which features are tried
     errors    one table from error class to status
     exchange  other SAEs on a server that runs; ``users`` knows which SAEs the requests that run use
     budget    refuses optional work while steering costs more than it may; ``overhead`` watches what it costs
