@@ -32,6 +32,15 @@ PIRATE, BANKING, BROKEN = 0, 2, 1
 """Latents, as they are labelled; the last, "formal tone", breaks the text."""
 
 
+def logprob(token: int, told: bool) -> float:
+    """A pirate's words are likelier by 1 where the model is told to be one, and all others less likely by .5."""
+    if token > 100:
+        return -9.0
+    if token in (ARR, AYE, SEA):
+        return -1.0 if told else -2.0
+    return -2.0 if told else -1.5
+
+
 class Speaking(FakeEngine):
     """An engine that speaks like a pirate when it is told to, or when latent 0 is nudged, and then latent 0 is active.
 
@@ -53,8 +62,7 @@ class Speaking(FakeEngine):
 
     async def likelihoods(self, token_ids: Sequence[int], start: int) -> list[float]:
         told = sum(b"pirate") in token_ids[:start]
-        own = dict.fromkeys((ARR, AYE, SEA), -1.0 if told else -2.0)
-        return [-9.0 if token > 100 else own.get(token, -2.0 if told else -1.5) for token in token_ids[start:]]
+        return [logprob(token, told) for token in token_ids[start:]]
 
     async def run(
         self, token_ids: Sequence[int], steering: Steering, *, top: int = 0, chosen: int | None = None
