@@ -241,11 +241,7 @@ class Reader:
         return read_feature_set(self._session, self.artifact(artifact))
 
     def attempts(self, artifact: str, method: str, model: str) -> Iterator[tuple[int, LabelVersion]]:
-        """The latents of an artifact with their label versions of one method and model; read while they are taken.
-
-        Raises:
-            ArtifactNotFound: The artifact is not registered.
-        """
+        """The latents with their label versions of one method and model, as they are read. Raises ArtifactNotFound."""
         return load_attempts(self._session, self.artifact(artifact).id, method, model)
 
     def evaluations(self, artifact: str) -> list[Evaluation]:
