@@ -10,10 +10,8 @@ Owns the routes, what a request may ask, and how errors look on the wire. Readin
     report    whether the steering really ran
     answer    the ``featurehub`` object; ``stream`` puts it into the last chunk, ``encoding`` into JSON
     features, lookup, groups, saes, health   the registry's routes; ``states`` tells what is fresh
-    inspect, contrast, activations   what features do in chats that are there already; ``reading`` lets the engine read
-    attribute, logits   what makes a token likely (``ablation``), and what comes next; ``next_tokens`` names tokens
-    autosteer, autoconditional   edits in place of an instruction, conditions in place of words; ``trials`` draws
-              answers under edits and measures them, ``candidates`` says which features are tried
+    variants  stored ones; ``used_variant`` puts one beneath a request, ``responses`` and ``form`` tell routes apart
+    analysis  what features do in texts, and which features do what one wants
     goodfire  all of this in Goodfire's wire format, for programs written for its client
     errors    one table from error class to status
     exchange  other SAEs on a server that runs; ``users`` knows which SAEs the requests that run use

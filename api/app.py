@@ -2,22 +2,8 @@
 
 from fastapi import FastAPI
 
-from api import (
-    activations,
-    attribute,
-    autoconditional,
-    autosteer,
-    contrast,
-    errors,
-    features,
-    groups,
-    health,
-    inspect,
-    logits,
-    lookup,
-    saes,
-    variants,
-)  # fmt: skip
+from api import errors, features, groups, health, lookup, saes, variants
+from api.analysis import activations, attribute, autoconditional, autosteer, contrast, inspect, logits
 from api.deployment import Deployment
 from api.engine import SteeringEngine
 from api.gate import Gate

@@ -18,11 +18,11 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from api.analysis.reading import Chat
 from api.chat import Body, Core, answer_steered
 from api.deployment import Deployment
 from api.encoding import to_json
 from api.goodfire.controller import Controller, native
-from api.reading import Chat
 from api.stream import Events, data_of
 from featurehub.errors import InvalidInput
 from featurehub.settings import Frozen, reason

@@ -5,14 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
-from api.attribute import FIRST, AttributeBody, Attribution, attribute
+from api.analysis.attribute import FIRST, AttributeBody, Attribution, attribute
+from api.analysis.logits import LogitsBody, logits
+from api.analysis.next_tokens import token_id
+from api.analysis.reading import Chat, engine_of
 from api.deployment import CurrentDeployment, Deployment
 from api.goodfire.controller import Controller, native
 from api.goodfire.numbers import LatentNumbers, uuid_of
 from api.goodfire.rows import check_model, features_at, places_of
-from api.logits import LogitsBody, logits
-from api.next_tokens import token_id
-from api.reading import Chat, engine_of
 from api.request import Name
 from featurehub.attribution import AttributedToken
 from featurehub.errors import InvalidInput

@@ -12,14 +12,14 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import Field
 
-from api.contrast import ContrastBody, Dataset, contrast
+from api.analysis.contrast import ContrastBody, Dataset, contrast
+from api.analysis.reading import Chat, engine_of, read, reading_plan
 from api.deployment import CurrentDeployment, Deployment
 from api.encoding import to_json
 from api.engine import Tokens
 from api.goodfire.controller import Controller, native
 from api.goodfire.numbers import LatentNumbers, Place, uuid_of
 from api.goodfire.rows import GoodfireFeature, check_model, features_at, places_of, row_of
-from api.reading import Chat, engine_of, read, reading_plan
 from api.request import SteeringRequest
 from featurehub.edits import TOP_K_MAX
 from featurehub.report import SteerReport

@@ -11,14 +11,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import Field
 
-from api.autoconditional import AutoconditionalBody, autoconditional
-from api.autosteer import AutosteerBody, autosteer
+from api.analysis.autoconditional import AutoconditionalBody, autoconditional
+from api.analysis.autosteer import AutosteerBody, autosteer
+from api.analysis.neutral import PROMPTS
+from api.analysis.reading import engine_of
+from api.analysis.trials import AT_ONCE, Answers, Asking, drawn
 from api.deployment import CurrentDeployment
 from api.goodfire.numbers import LatentNumbers, Place
 from api.goodfire.rows import FeatureList, GoodfireFeature, check_model, places_of, row_of
-from api.neutral import PROMPTS
-from api.reading import engine_of
-from api.trials import AT_ONCE, Answers, Asking, drawn
 from featurehub.autosteer import INSTRUCTION_CHARS
 from featurehub.errors import FeatureNotFound
 from featurehub.settings import Frozen

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.ablation import Candidate, candidates_in
+from api.analysis.ablation import Candidate, candidates_in
 from api.engine import FakeEngine, Tokens
 from featurehub.activations import NO_LATENT, ActivationBlock
 from featurehub.edits import LARGEST, Steering

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from api.autoconditional import combined, subject_of, threshold
-from api.autosteer import beats
-from api.candidates import Weights, drawn_at_random
+from api.analysis.autoconditional import combined, subject_of, threshold
+from api.analysis.autosteer import beats
+from api.analysis.candidates import Weights, drawn_at_random
+from api.analysis.together import awaited
+from api.analysis.trials import repetition
 from api.engine import FakeEngine
-from api.together import awaited
-from api.trials import repetition
 from featurehub.activations import ActivationTotals
 from featurehub.edits import Steering
 from featurehub.features import Feature
@@ -278,7 +278,7 @@ def test_a_client_that_goes_away_ends_the_search() -> None:
             ended.set()
 
     async def run() -> None:
-        with patch("api.together.EVERY", 0.01), pytest.raises(HTTPException):
+        with patch("api.analysis.together.EVERY", 0.01), pytest.raises(HTTPException):
             await awaited(Gone(), work())  # type: ignore[arg-type]
         await asyncio.wait_for(ended.wait(), 5)
 

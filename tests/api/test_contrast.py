@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from api.contrast import MeanActivations, effects_of
+from api.analysis.contrast import MeanActivations, effects_of
 from api.engine import FakeEngine
 from featurehub.activations import ActivationTotals
 from featurehub.edits import Steering
@@ -133,7 +133,7 @@ VALUES = st.sampled_from((0.0, 0.0, 0.5, 1.0, 2.0, 3.5))
 def test_effects_are_those_of_the_definition(x: Matrix, share: float, together: int) -> None:
     count = 1 + int(share * (len(x) - 2))
     chats = [MeanActivations(np.flatnonzero(own), own[own > 0]) for own in x]
-    with patch("api.contrast.COLUMNS", together):
+    with patch("api.analysis.contrast.COLUMNS", together):
         found = effects_of(SAE, chats, count)
     active = {i for i in range(x.shape[1]) if x[:count:2, i].any() or x[count::2, i].any()}
     assert {each.latent for each in found} == active

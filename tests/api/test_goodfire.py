@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
@@ -22,6 +22,8 @@ from tests.api.reports import HOOK, reading, report
 
 API = "/api/inference/v1"
 CHAT: dict[str, Any] = {"model": "demo", "messages": [{"role": "user", "content": "once upon a time"}]}
+STRANGE = "c6bb8639dbdb4f04ac427d23cdac6fe9"
+"""A UUID of somebody else's."""
 PIRATE, FORMAL, BANKING = 0, 1, 2
 DECIDED = {"seen_tokens": 9, "expected_tokens": 9}
 ABORTED = report(7, aborted={"event": "stop", "index": 0, "position": 3}, conditions={HOOK: DECIDED}, aborts=DECIDED)
@@ -83,7 +85,7 @@ def test_the_numbers_of_several_saes_follow_each_other() -> None:
             numbers.place(wrong)
 
 
-@pytest.mark.parametrize("uuid", [uuid4(), uuid_of("c" * 64, 0), uuid_of(SAE, 16)])
+@pytest.mark.parametrize("uuid", [UUID(STRANGE), uuid_of("c" * 64, 0), uuid_of(SAE, 16)])
 def test_a_uuid_of_another_server_means_nothing(uuid: UUID) -> None:
     with pytest.raises(FeatureNotFound, match=str(uuid)):
         LatentNumbers({SAE: 16}).place_of(uuid)
@@ -200,7 +202,7 @@ def test_text_that_looks_like_an_event_is_disguised_and_errors_are_passed_on() -
 
 @pytest.mark.parametrize(
     ("uuid", "status"),
-    [(uuid4().hex, 404), (uuid_of(OTHER_SAE, 0).hex, 404), (uuid_of(SAE, 15).hex, 404), ("pirate", 400)],
+    [(STRANGE, 404), (uuid_of(OTHER_SAE, 0).hex, 404), (uuid_of(SAE, 15).hex, 404), ("pirate", 400)],
 )
 def test_unknown_features_are_errors_of_the_request(client: TestClient, uuid: str, status: int) -> None:
     wrong = {"mode": "nudge", "features": {"features": [{"uuid": uuid}]}, "value": 0.5}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from api.analysis.reading import spans
 from api.engine import FakeEngine
-from api.reading import spans
 from featurehub.activations import ActivationTotals
 from tests.api.conftest import CHECKED, SAE
 from tests.api.reports import reading

@@ -1,6 +1,6 @@
 """The OpenAPI document tells the truth: requests that are made from it get answers that it describes, and no 5xx.
 
-What reads texts needs an engine: ``tests/end_to_end/test_schema.py`` has it.
+What reads texts needs an engine, and `tokenize` is vLLM's: `tests/end_to_end/test_schema.py` has them.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from tests.schema import holds, operations
 KEY = "the operator's"
 FEATURES, GOODFIRE = "POST /v1/features/", "POST /api/inference/v1/"
 READS_TEXTS = {
+    "POST /tokenize",
     *(f"{FEATURES}{name}" for name in ("activations", "attribute", "autoconditional", "autosteer")),
     *(f"{FEATURES}{name}" for name in ("contrast", "inspect", "logits")),
     *(f"{GOODFIRE}attributions/{name}" for name in ("compute-logit-attribution", "generate-contrastive-dataset")),

@@ -1,8 +1,8 @@
 """Features that may bring an instruction about: what search finds for it, and what the model's own answers tell.
 
 1. The answers that follow the instruction and those that do not are read once more, both after the prompt without the
-   instruction, and contrasted over their own tokens (``api.contrast``). A feature that is stronger in the answers that
-   follow it may be nudged up, one that is weaker down.
+   instruction, and contrasted over their own tokens (``api.analysis.contrast``). A feature that is stronger in the
+   answers that follow it may be nudged up, one that is weaker down.
 2. Search, by words and by meaning, finds features that are called like the instruction, to be nudged up.
 3. Both lists are merged by fused rank. Features that cannot be nudged, or are stale on the loaded model, are left out.
 """
@@ -12,13 +12,13 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from api.contrast import NOTHING, effects_of, means_of
+from api.analysis.contrast import NOTHING, effects_of, means_of
+from api.analysis.together import together
+from api.analysis.trials import Answers, GeneratedAnswer
 from api.deployment import Deployment
 from api.engine import Tokens
 from api.plan import Plan
 from api.states import with_states
-from api.together import together
-from api.trials import Answers, GeneratedAnswer
 from featurehub.features import Feature, State
 from featurehub.settings import Limits
 from featurehub.store import Reader
@@ -63,7 +63,7 @@ async def contrasted_answers(
 ) -> list[tuple[str, int, float]]:
     """The SAE, the latent and the effect of what tells both kinds of answers apart, strongest first."""
     answers = (*followed.answers, *plain.answers)
-    found = await together(means_of(content_of(each), plan, deployment) for each in answers)
+    found = await together(lambda each: means_of(content_of(each), plan, deployment), answers)
     effects = [
         effect
         for sae in (read.sae for read in plan.steering.reads)

@@ -15,12 +15,12 @@ import numpy as np
 from fastapi import APIRouter
 from pydantic import Field, SkipValidation
 
+from api.analysis.reading import ChatOrText, engine_of, read, reading_plan, with_totals
 from api.answer import Labels, TokenActivations, labels_of, named, token_activations
 from api.deployment import CurrentDeployment, Deployment
 from api.engine import SteeringEngine, Tokens
 from api.notice import Notice
 from api.plan import Plan
-from api.reading import ChatOrText, engine_of, read, reading_plan, with_totals
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.activations import ActivationTotals

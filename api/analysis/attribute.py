@@ -22,14 +22,14 @@ from typing import Annotated, Literal, Self
 from fastapi import APIRouter
 from pydantic import Field, model_validator
 
-from api.ablation import AblatedFeature, Explained, Likelihood, ablated_features, candidates_in, likelihood
+from api.analysis.ablation import AblatedFeature, Explained, Likelihood, ablated_features, candidates_in, likelihood
+from api.analysis.next_tokens import Token, next_tokens, token_id
+from api.analysis.reading import ChatOrText, engine_of, read, reading_plan
 from api.answer import Labels, labels_of, named
 from api.deployment import CurrentDeployment, Deployment
 from api.engine import Tokens
-from api.next_tokens import Token, next_tokens, token_id
 from api.notice import Notice
 from api.plan import Plan
-from api.reading import ChatOrText, engine_of, read, reading_plan
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.attribution import CANDIDATES_MAX, PARTS_MAX, AttributedFeature, AttributedToken

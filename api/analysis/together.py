@@ -1,7 +1,7 @@
 """What a request does side by side, for as long as somebody waits for it."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from fastapi import HTTPException, Request
@@ -10,7 +10,9 @@ from featurehub.errors import FeaturehubError
 
 __all__ = ["awaited", "together"]
 
-T = TypeVar("T")
+T, R = TypeVar("T"), TypeVar("R")
+AT_ONCE = 32
+"""Of the calls for one request, so many are under way; the engine has others to serve."""
 EVERY = 0.5
 """Seconds between two looks whether the client is still there."""
 GONE = 499
@@ -29,14 +31,24 @@ async def awaited(request: Request, work: Coroutine[Any, Any, T]) -> T:
         task.cancel()
 
 
-async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of all, in their order. The first error cancels the others, and is the only one that is raised."""
+async def together(call: Callable[[T], Awaitable[R]], of: Iterable[T], at_once: int = AT_ONCE) -> list[R]:
+    """Calls a function with each of several values, some at once, and returns the results in the same order.
+
+    Raises:
+        FeaturehubError: The first that one of the calls raises; the others are given up.
+    """
+    room = asyncio.Semaphore(at_once)
+
+    async def one(each: T) -> R:
+        async with room:
+            return await call(each)
+
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in coroutines]
+            calls = [group.create_task(one(each)) for each in of]
     except* FeaturehubError as errors:
         raise first_of(errors) from None
-    return [each.result() for each in tasks]
+    return [each.result() for each in calls]
 
 
 def first_of(errors: BaseExceptionGroup[FeaturehubError]) -> FeaturehubError:

@@ -21,12 +21,13 @@ from fastapi import APIRouter
 from numpy.typing import NDArray
 from pydantic import Field
 
+from api.analysis.reading import Chat, engine_of, read, reading_plan, with_totals
+from api.analysis.together import together
 from api.answer import Labels, labels_of, named
 from api.deployment import CurrentDeployment, Deployment
 from api.engine import Tokens
 from api.notice import Notice
 from api.plan import Plan
-from api.reading import Chat, engine_of, read, reading_plan, together, with_totals
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.activations import ActivationTotals

@@ -1,9 +1,9 @@
 """``POST /v1/features/autosteer``: edits that do what an instruction asks, or the reason why there are none.
 
 1. The prompts are dealt to three parts. To those of the first, the model draws answers with the instruction and without
-   it, which give candidates (``api.candidates``).
+   it, which give candidates (``api.analysis.candidates``).
 2. Every candidate is tried alone on the prompts of the second part, with each weight of a small grid: the effect of the
-   answers (``api.trials``) is how much likelier the instruction makes them.
+   answers (``api.analysis.trials``) is how much likelier the instruction makes them.
 3. Edits are coherent if the perplexity of the answers is at most ``max_perplexity`` times that of unsteered ones, and
    their repetition at most ``REPETITION`` above. To the best coherent one, the next best features are added one by one,
    with all weights as they are or scaled down, where that makes the effect larger and stays coherent.
@@ -25,16 +25,16 @@ from fastapi import APIRouter, Request
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from api.candidates import Candidate, Weights, drawn_at_random, find_candidates
+from api.analysis.candidates import Candidate, Weights, drawn_at_random, find_candidates
+from api.analysis.neutral import PROMPTS
+from api.analysis.reading import engine_of, reading_plan
+from api.analysis.together import awaited
+from api.analysis.trials import AT_ONCE, NOTHING, Answers, Asking, drawn, refuse_adapter
 from api.deployment import CurrentDeployment, Deployment
-from api.neutral import PROMPTS
 from api.notice import Notice
 from api.plan import Plan
-from api.reading import engine_of, reading_plan
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
-from api.together import awaited
-from api.trials import AT_ONCE, NOTHING, Answers, Asking, drawn, refuse_adapter
 from featurehub.autosteer import INSTRUCTION_CHARS, AutosteerResult, ChosenEdit, Outcome, Trial
 from featurehub.edits import LatentEdit, Steering
 from featurehub.features import Mode, SteerOptions

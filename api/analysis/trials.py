@@ -20,10 +20,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from api.analysis.reading import engine_of
+from api.analysis.together import together
 from api.deployment import Deployment
-from api.reading import engine_of
 from api.report import read_report
-from api.together import together
 from featurehub.autosteer import Outcome
 from featurehub.edits import Steering
 from featurehub.errors import EngineUnavailable, InvalidInput
@@ -139,8 +139,12 @@ async def drawn(
         SteeringLost: An answer was not steered as asked.
         EngineUnavailable: The engine is gone.
     """
-    asked = (answer(asking, each, steering, instructed, seed + at) for at, each in enumerate(prompts))
-    return Answers(tuple(await together(asked)))
+
+    async def one(place: tuple[int, str]) -> GeneratedAnswer:
+        at, prompt = place
+        return await answer(asking, prompt, steering, instructed, seed + at)
+
+    return Answers(tuple(await together(one, enumerate(prompts))))
 
 
 async def answer(asking: Asking, prompt: str, steering: Steering, instructed: bool, seed: int) -> GeneratedAnswer:

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Annotated, Any, NamedTuple, Self, TypeVar
@@ -17,7 +17,7 @@ from api.plan import Plan
 from api.report import read_report
 from api.request import SteeringRequest
 from featurehub.edits import Steering
-from featurehub.errors import AmbiguousFeature, EngineUnavailable, FeaturehubError, NotFound, SteeringUnsupported
+from featurehub.errors import AmbiguousFeature, EngineUnavailable, NotFound, SteeringUnsupported
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
@@ -32,7 +32,6 @@ __all__ = [
     "reading_plan",
     "scored",
     "spans",
-    "together",
     "under",
     "with_totals",
 ]
@@ -40,8 +39,6 @@ __all__ = [
 CHARS = 1 << 20
 """Longest text or message, in characters."""
 MESSAGES = 1000
-AT_ONCE = 32
-"""Readings of one request that run at once, while its others wait."""
 T, R = TypeVar("T"), TypeVar("R")
 PARAMS = {"return_activations": "features", "return_activations.sae": "sae"}
 """Our keys by those of a completion."""
@@ -164,32 +161,6 @@ async def scored(
         logprobs = await engine.run(ids, plan.steering, top=top, chosen=chosen)
         raw = await engine.report(plan.steering.report)
     return Scored(logprobs, await asyncio.to_thread(read_report, raw, plan.steering, plan.hooks))
-
-
-async def together(call: Callable[[T], Awaitable[R]], of: Iterable[T], at_once: int = AT_ONCE) -> list[R]:
-    """Calls a function with each of several values, some at once, and returns the results in the same order.
-
-    Raises:
-        FeaturehubError: The first that one of the calls raises; the others are given up.
-    """
-    room = asyncio.Semaphore(at_once)
-
-    async def one(each: T) -> R:
-        async with room:
-            return await call(each)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            calls = [group.create_task(one(each)) for each in of]
-    except* FeaturehubError as errors:
-        raise first_of(errors) from None
-    return [each.result() for each in calls]
-
-
-def first_of(errors: BaseExceptionGroup[FeaturehubError]) -> FeaturehubError:
-    """The first of several errors: a request has one answer."""
-    first = errors.exceptions[0]
-    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from fastapi import APIRouter
 from numpy.typing import NDArray
 from pydantic import Field
 
+from api.analysis.reading import ChatOrText, engine_of, read, reading_plan, with_totals
 from api.answer import labels_of, named
 from api.deployment import CurrentDeployment, Deployment
 from api.engine import Tokens
@@ -23,7 +24,6 @@ from api.members import with_members
 from api.names import resolve
 from api.notice import Notice
 from api.plan import Plan
-from api.reading import ChatOrText, engine_of, read, reading_plan, with_totals
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.activations import NO_LATENT, ActivationBlock, PackedActivations

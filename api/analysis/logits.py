@@ -13,13 +13,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import Field
 
+from api.analysis.next_tokens import Token, next_tokens, token_id
+from api.analysis.reading import ChatOrText, Scored, engine_of, scored, under
+from api.analysis.together import together
 from api.answer import SaeReport, make_answer
 from api.chat import plan_of
 from api.deployment import CurrentDeployment, Deployment
-from api.next_tokens import Token, next_tokens, token_id
 from api.notice import Notice
 from api.plan import Plan
-from api.reading import ChatOrText, Scored, engine_of, scored, together, under
 from api.request import SteeringRequest
 from featurehub.edits import Steering
 from featurehub.features import AppliedEdit, SteerOptions

@@ -1,13 +1,14 @@
-"""What is lost of a token's likelihood where features are ablated: steps 2 to 5 of ``api.attribute``."""
+"""What is lost of a token's likelihood where features are ablated: steps 2 to 5 of ``api.analysis.attribute``."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from api.analysis.reading import scored, under
+from api.analysis.together import together
 from api.deployment import Deployment
 from api.plan import Plan
-from api.reading import scored, together, under
 from featurehub.activations import NO_LATENT, ActivationBlock
 from featurehub.edits import LARGEST, LatentEdit, Steering
 from featurehub.features import Mode

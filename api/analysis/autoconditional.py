@@ -4,8 +4,8 @@
    condition is about (``subject_of``), and answers to prompts that ask for nothing.
 2. Every chat is read once; x_cf is the largest activation of feature f over the content of chat c. Every second chat is
    held out.
-3. Candidates are the features that contrast puts first (``api.contrast``), and those that search finds by words and by
-   meaning. Each has the threshold that tells the chosen chats best, by the mean of the shares of examples above it and
+3. Candidates are the features that contrast puts first (``api.analysis.contrast``), and those that search finds by
+   words and by meaning. Each has the threshold that tells the chosen chats best, by the mean of the shares of examples above it and
    of others at most at it; it lies in the middle between two of their values.
 4. The best candidate is taken, and further ones of which either is enough, while that tells more of the chosen chats.
 5. The chats that were held out say how well it does. Unless that is above chance (.5) by more than ``ERRORS`` standard
@@ -15,6 +15,7 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -22,17 +23,17 @@ from fastapi import APIRouter, Request
 from numpy.typing import NDArray
 from pydantic import Field
 
-from api.candidates import search_hits
-from api.contrast import MeanActivations, effects_of, row
+from api.analysis.candidates import search_hits
+from api.analysis.contrast import MeanActivations, effects_of, row
+from api.analysis.neutral import PROMPTS
+from api.analysis.reading import Chat, ChatMessage, engine_of, read, reading_plan, with_totals
+from api.analysis.together import awaited, together
+from api.analysis.trials import AT_ONCE, Asking, drawn, refuse_adapter
 from api.deployment import CurrentDeployment, Deployment
-from api.neutral import PROMPTS
 from api.notice import Notice
 from api.plan import Plan
-from api.reading import Chat, ChatMessage, engine_of, read, reading_plan, with_totals
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae, with_states
-from api.together import awaited, together
-from api.trials import AT_ONCE, Asking, drawn, refuse_adapter
 from featurehub.autosteer import INSTRUCTION_CHARS, AutoconditionalResult, FoundCondition
 from featurehub.features import Feature, State, SteerOptions
 from featurehub.settings import Frozen
@@ -124,7 +125,7 @@ async def route(deployment: CurrentDeployment, body: AutoconditionalBody, reques
 
 
 async def autoconditional(deployment: Deployment, body: AutoconditionalBody) -> Autoconditional:
-    """See the module's docstring. Raises what ``api.autosteer.autosteer`` raises, and InvalidInput."""
+    """See the module's docstring. Raises what ``api.analysis.autosteer.autosteer`` raises, and InvalidInput."""
     engine_of(deployment)
     refuse_adapter(body.model, deployment)
     deployment.door.check(body.asked)
@@ -136,8 +137,8 @@ async def autoconditional(deployment: Deployment, body: AutoconditionalBody) -> 
         async with deployment.measuring:
             examples = body.examples or await written(asks, body.seed, deployment)
             others = body.others or await written(PROMPTS[:WRITTEN], body.seed + WRITTEN, deployment)
-            room = asyncio.Semaphore(AT_ONCE)
-            found = await together(activities(chat, plan, deployment, room) for chat in (*examples, *others))
+            reading = partial(activities, plan=plan, deployment=deployment)
+            found = await together(reading, (*examples, *others))
     finally:
         deployment.users.go(plan.hooks)
     return await asyncio.to_thread(conditions, body, plan, found, len(examples), deployment)
@@ -157,12 +158,11 @@ async def written(prompts: Sequence[str], seed: int, deployment: Deployment) -> 
     return tuple((ChatMessage(role="user", content=text or "."),) for text in texts)
 
 
-async def activities(chat: Chat, plan: Plan, deployment: Deployment, room: asyncio.Semaphore) -> Activities:
+async def activities(chat: Chat, plan: Plan, deployment: Deployment) -> Activities:
     """Step 2, for one chat."""
-    async with room:
-        engine = engine_of(deployment)
-        tokens = await asyncio.to_thread(engine.tokens, [each.model_dump() for each in chat])
-        report = await read(tokens, with_totals(plan, tokens), deployment)
+    engine = engine_of(deployment)
+    tokens = await asyncio.to_thread(engine.tokens, [each.model_dump() for each in chat])
+    report = await read(tokens, with_totals(plan, tokens), deployment)
     totals = report.activations.totals if report.activations is not None else ()
     return {each.sae: Activity(row(each), maxima_of(each.arrays())) for each in totals}
 
