@@ -96,4 +96,9 @@ def test_steering_that_did_not_run_is_withheld(client: TestClient, engine: FakeE
 def test_bad_bodies(client: TestClient, body: dict[str, Any], status: int, param: str | None) -> None:
     found = ask(client, status, **body)["error"]
     assert (found["param"] or "").startswith(param or "")
-    assert "word" not in str(body) or "2 tokens: '<346>' (346), '<553>' (553)" in found["message"]
+
+
+def test_a_text_that_is_several_tokens_says_which(client: TestClient) -> None:
+    message = ask(client, 400, tokens=["two words"])["error"]["message"]
+    two, words = sum(b"two"), sum(b"words")
+    assert message == f"'two words' is 2 tokens: '<{two}>' ({two}), '<{words}>' ({words}); give one of them or its id"
