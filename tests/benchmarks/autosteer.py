@@ -54,7 +54,7 @@ def main() -> None:
         keep: Path = options.keep or Path(folder)
         keep.mkdir(parents=True, exist_ok=True)
         measure(chosen, prompts, options, keep)
-        report(concepts, chosen, keep)
+        report(chosen, keep)
 
 
 def measure(chosen: Sequence[Concept], prompts: Sequence[str], options: argparse.Namespace, keep: Path) -> None:
@@ -104,7 +104,7 @@ def answers(
         return [*pool.map(answer, range(len(prompts)), prompts)]
 
 
-def report(concepts: Sequence[Concept], chosen: Sequence[Concept], keep: Path) -> None:
+def report(chosen: Sequence[Concept], keep: Path) -> None:
     """Step 4."""
     kept = {each.name: keep / f"{each.name}.json" for each in chosen}
     known = {name: json.loads(path.read_text()) for name, path in kept.items() if path.is_file()}
@@ -112,7 +112,7 @@ def report(concepts: Sequence[Concept], chosen: Sequence[Concept], keep: Path) -
         console.print("nothing was measured in this time")
         return
     plain = [text for each in known.values() for text in each["texts"]["unsteered"]]
-    shows = judged({each.name: each for each in concepts}, plain)
+    shows = judged({each.name: each for each in chosen if each.name in known}, plain)
     table = Table("instruction", *WAYS, "edits", "perplexity", "p", "s")
     better = beyond = 0
     for name, each in known.items():
