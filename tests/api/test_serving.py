@@ -448,7 +448,7 @@ def test_so_does_a_mounted_app_or_a_vllm_that_took_no_routes_at_all(store: Store
 
 def test_other_routes_and_methods_are_no_business_of_ours(store: Store) -> None:
     app = FastAPI()
-    app.add_api_route("/v1/models", lambda: {}, methods=["GET"])
+    app.add_api_route("/v1/embeddings", lambda: {}, methods=["GET"])
     app.add_api_route("/v1/chat/completions", lambda: {}, methods=["GET"])
     state = boot(app, serving(store))
     state.featurehub.store.close()

@@ -53,7 +53,7 @@ def test_a_version_stays_what_it_was(store: Store, fill: Any, provenance: Any) -
         group = writer.put_group("speech", {"pirate": 1.0, "gardening": -0.5})
         saved = writer.variants.save("bank", "base", {"speech": Edit(weight=0.5), "banking": WHEN})
     with store.write() as writer:
-        writer.put_group("speech", {"banking": 1.0})
+        writer.put_group("speech", {"pirate": 0.25})
         writer.put_labels({ids[2]: (Labeled(label="rivers", score=0.9), provenance)})
     with store.read() as reader:
         kept = reader.variants.get("bank")
@@ -134,6 +134,9 @@ def test_names_that_mean_nothing_or_too_much(store: Store, fill: Any) -> None:
                 with pytest.raises(error) as caught:
                     writer.variants.save("bank", "base", features, aborts)
                 assert caught.value.param == wrong
+        for twice in ("Pirate", "speech"):
+            with pytest.raises(InvalidInput, match="name each feature once"):
+                writer.variants.save("bank", "base", {"pirate": Edit(weight=0.5), twice: Edit(weight=0.5)})
         with pytest.raises(InvalidInput, match="a condition waits for one feature"):
             writer.variants.save("bank", "base", {}, [FeatureAbort.model_validate({"feature": "speech", "value": 0.5})])
         assert writer.variants.list() == ()
