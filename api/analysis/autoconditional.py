@@ -5,8 +5,8 @@
 2. Every chat is read once; x_cf is the largest activation of feature f over the content of chat c. Every second chat is
    held out.
 3. Candidates are the features that contrast puts first (``api.analysis.contrast``), and those that search finds by
-   words and by meaning. Each has the threshold that tells the chosen chats best, by the mean of the shares of examples above it and
-   of others at most at it; it lies in the middle between two of their values.
+   words and by meaning. Each has the threshold that tells the chosen chats best, by the mean of the shares of examples
+   above it and of others at most at it; it lies in the middle between two of their values.
 4. The best candidate is taken, and further ones of which either is enough, while that tells more of the chosen chats.
 5. The chats that were held out say how well it does. Unless that is above chance (.5) by more than ``ERRORS`` standard
    errors, there are no conditions.
@@ -26,9 +26,9 @@ from pydantic import Field
 from api.analysis.candidates import search_hits
 from api.analysis.contrast import MeanActivations, effects_of, row
 from api.analysis.neutral import PROMPTS
-from api.analysis.reading import Chat, ChatMessage, engine_of, read, reading_plan, with_totals
+from api.analysis.reading import Chat, ChatMessage, engine_of, read, reading_plan, refuse_other, with_totals
 from api.analysis.together import awaited, together
-from api.analysis.trials import AT_ONCE, Asking, drawn, refuse_adapter
+from api.analysis.trials import AT_ONCE, Asking, drawn
 from api.deployment import CurrentDeployment, Deployment
 from api.notice import Notice
 from api.plan import Plan
@@ -127,7 +127,7 @@ async def route(deployment: CurrentDeployment, body: AutoconditionalBody, reques
 async def autoconditional(deployment: Deployment, body: AutoconditionalBody) -> Autoconditional:
     """See the module's docstring. Raises what ``api.analysis.autosteer.autosteer`` raises, and InvalidInput."""
     engine_of(deployment)
-    refuse_adapter(body.model, deployment)
+    refuse_other(body.model, deployment)
     deployment.door.check(body.asked)
     plan = await asyncio.to_thread(reading_plan, body.asked, deployment, body.model)
     about = subject_of(body.condition)

@@ -27,9 +27,9 @@ from pydantic import Field, model_validator
 
 from api.analysis.candidates import Candidate, Weights, drawn_at_random, find_candidates
 from api.analysis.neutral import PROMPTS
-from api.analysis.reading import engine_of, reading_plan
+from api.analysis.reading import engine_of, reading_plan, refuse_other
 from api.analysis.together import awaited
-from api.analysis.trials import AT_ONCE, NOTHING, Answers, Asking, drawn, refuse_adapter
+from api.analysis.trials import AT_ONCE, NOTHING, Answers, Asking, drawn
 from api.deployment import CurrentDeployment, Deployment
 from api.notice import Notice
 from api.plan import Plan
@@ -175,7 +175,7 @@ async def autosteer(deployment: Deployment, body: AutosteerBody) -> Autosteer:
         EngineUnavailable: The engine is gone.
     """
     engine_of(deployment)
-    refuse_adapter(body.model, deployment)
+    refuse_other(body.model, deployment)
     deployment.door.check(body.asked)
     plan = await asyncio.to_thread(reading_plan, body.asked, deployment, body.model)
     room = asyncio.Semaphore(AT_ONCE)

@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from api.analysis.next_tokens import Token, next_tokens, token_id
-from api.analysis.reading import ChatOrText, Scored, engine_of, scored, under
+from api.analysis.reading import ChatOrText, Scored, engine_of, refuse_other, scored, under
 from api.analysis.together import together
 from api.answer import SaeReport, make_answer
 from api.chat import plan_of
@@ -22,15 +22,15 @@ from api.deployment import CurrentDeployment, Deployment
 from api.notice import Notice
 from api.plan import Plan
 from api.request import SteeringRequest
+from api.used_variant import on_variant
 from featurehub.edits import Steering
-from featurehub.features import AppliedEdit, SteerOptions
+from featurehub.features import AppliedEdit
 from featurehub.next_tokens import TOP_MAX, NextToken
 from featurehub.settings import Frozen
 
 __all__ = ["Logits", "LogitsBody", "logits", "router"]
 
 router = APIRouter(prefix="/v1/features", tags=["features"])
-NOTHING = SteeringRequest(edits={}, steer=SteerOptions())
 
 
 class LogitsBody(ChatOrText):
@@ -77,13 +77,19 @@ async def logits(deployment: CurrentDeployment, body: LogitsBody) -> Logits:
     """How likely the next tokens of a chat or text are, with and without features."""
     engine = engine_of(deployment)
     asked = SteeringRequest.take({"features": body.features, "steer": body.steer}, deployment.limits)
-    if asked is not None:
+    model = body.model
+    if deployment.served is not None and model and model not in deployment.served.names:
+        asked, model = await asyncio.to_thread(on_variant, asked, model, deployment)
+        # Nothing is generated that could be ended.
+        asked = asked.model_copy(update={"aborts": ()})
+    refuse_other(model, deployment)
+    if not asked.is_nothing:
         deployment.door.check(asked)
     ids = (await asyncio.to_thread(engine.tokens, body.entry, to_continue=True)).ids
-    plan = await asyncio.to_thread(plan_of, asked or NOTHING, deployment, body.model)
+    plan = await asyncio.to_thread(plan_of, asked, deployment, model)
     named = await asyncio.to_thread(lambda: [token_id(each, "tokens", engine) for each in body.tokens])
     found = await distribution(ids, plan, body.top_k, named, deployment)
-    without = await distribution(ids, under(plan, Steering()), body.top_k, named, deployment) if asked else None
+    without = await distribution(ids, under(plan, Steering()), body.top_k, named, deployment) if asked.edits else None
     return await asyncio.to_thread(answer, ids, plan, found, without, deployment)
 
 

@@ -17,7 +17,7 @@ from api.plan import Plan
 from api.report import read_report
 from api.request import SteeringRequest
 from featurehub.edits import Steering
-from featurehub.errors import AmbiguousFeature, EngineUnavailable, NotFound, SteeringUnsupported
+from featurehub.errors import AmbiguousFeature, EngineUnavailable, InvalidInput, NotFound, SteeringUnsupported
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
@@ -30,6 +30,7 @@ __all__ = [
     "engine_of",
     "read",
     "reading_plan",
+    "refuse_other",
     "scored",
     "spans",
     "under",
@@ -177,8 +178,24 @@ async def counted(plan: Plan, deployment: Deployment) -> AsyncIterator[None]:
         deployment.users.go(plan.hooks)
 
 
+def refuse_other(model: str | None, deployment: Deployment) -> None:
+    """Raises InvalidInput where a request names another model than the one that is read here."""
+    served = deployment.served
+    if model and served is not None and model not in served.names:
+        raise InvalidInput(
+            f"texts are read and written here by the model itself, {' or '.join(map(repr, served.names))}, and "
+            f'{model!r} is another; leave out "model"',
+            param="model",
+        )
+
+
 def reading_plan(asked: SteeringRequest, deployment: Deployment, model: str | None) -> Plan:
-    """The plan of a request that only reads. Names that mean nothing are errors of our keys, not of a completion's."""
+    """The plan of a request that only reads. Names that mean nothing are errors of our keys, not of a completion's.
+
+    Raises:
+        InvalidInput: It names an adapter or a variant as its model, which would not be read.
+    """
+    refuse_other(model, deployment)
     try:
         return plan_of(asked, deployment, model)
     except (NotFound, AmbiguousFeature) as error:

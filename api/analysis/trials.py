@@ -29,23 +29,12 @@ from featurehub.edits import Steering
 from featurehub.errors import EngineUnavailable, InvalidInput
 from featurehub.token_ids import Message
 
-__all__ = ["AT_ONCE", "NOTHING", "Answers", "Asking", "GeneratedAnswer", "drawn", "refuse_adapter"]
+__all__ = ["AT_ONCE", "NOTHING", "Answers", "Asking", "GeneratedAnswer", "drawn"]
 
 AT_ONCE = 16
 """Answers that are drawn at once, while the others of a request wait."""
 RUN = 3
 NOTHING = Steering()
-
-
-def refuse_adapter(model: str | None, deployment: Deployment) -> None:
-    """Raises InvalidInput where a request names another model than the one whose answers are drawn."""
-    served = deployment.served
-    if model and served is not None and model not in served.names:
-        raise InvalidInput(
-            f"answers are drawn of the model itself, {' or '.join(map(repr, served.names))}, and {model!r} is another; "
-            'leave out "model"',
-            param="model",
-        )
 
 
 class Asking(NamedTuple):

@@ -54,9 +54,7 @@ class FeaturesBody(Frozen):
         """What is read, as a completion would ask for it. Raises FeatureNotFound and what ``native`` raises."""
         addresses = [f"sae:{sae}/{latent}" for sae, latent in numbers.places(self.include_feature_indexes)]
         reads = {"features": addresses} if addresses else {"top_k": TOP_K_MAX}
-        asked = SteeringRequest.take(native(self.controller) | {"return_activations": reads}, deployment.limits)
-        assert asked is not None
-        return asked
+        return SteeringRequest.take(native(self.controller) | {"return_activations": reads}, deployment.limits)
 
 
 class ContrastedChats(Frozen):

@@ -127,3 +127,12 @@ def test_stretches_of_positions() -> None:
     assert spans([False, True, True, False, True]) == ((1, 3), (4, 5))
     assert spans([]) == spans([False, False]) == ()
     assert spans([True]) == ((0, 1),)
+
+
+@pytest.mark.parametrize("route", ["inspect", "activations", "contrast", "attribute", "autosteer"])
+def test_another_model_is_not_read_in_its_place(client: TestClient, route: str) -> None:
+    chat = [{"role": "user", "content": "a b c d"}]
+    chats = {"dataset_1": [chat], "dataset_2": [chat]} if route == "contrast" else {"messages": chat}
+    body = {"instruction": "be brief"} if route == "autosteer" else chats
+    answer = client.post(f"/v1/features/{route}", json=body | {"model": "pirate-bank"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")

@@ -1,7 +1,7 @@
 """``/v1/features/logits``: what the engine runs, with and without edits, and what is made of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -102,3 +102,14 @@ def test_a_text_that_is_several_tokens_says_which(client: TestClient) -> None:
     message = ask(client, 400, tokens=["two words"])["error"]["message"]
     two, words = sum(b"two"), sum(b"words")
     assert message == f"'two words' is 2 tokens: '<{two}>' ({two}), '<{words}>' ({words}); give one of them or its id"
+
+
+def test_a_stored_variant_steers_them_and_another_model_is_refused(client: TestClient, engine: FakeEngine) -> None:
+    app: Any = client.app
+    app.state.featurehub = replace(app.state.featurehub, operator_key="key")
+    stored = {"name": "pirate-bank", "model": "demo", "features": {"pirate speech": 0.5}}
+    assert client.post("/v1/variants", json=stored, headers={"x-featurehub-key": "key"}).status_code == 200
+    found = ask(client, top_k=1, model="pirate-bank")
+    assert (numbers(found["tokens"]), numbers(found["unsteered"])) == ([(6, -0.25)], [(5, -0.5)])
+    assert [edit["weight"] for edit in found["applied"]] == [0.5]
+    assert ask(client, 400, model="an adapter")["error"]["param"] == "model"
