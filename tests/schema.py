@@ -14,8 +14,22 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-__all__ = ["holds", "operations"]
+__all__ = ["DRAWS_ANSWERS", "READS_TEXTS", "holds", "operations"]
 
+FEATURES, GOODFIRE = "POST /v1/features/", "POST /api/inference/v1/"
+READS_TEXTS = {
+    "POST /tokenize",
+    *(f"{FEATURES}{name}" for name in ("activations", "attribute", "contrast", "inspect", "logits")),
+    f"{GOODFIRE}attributions/compute-logit-attribution",
+    *(f"{GOODFIRE}chat-attribution/{name}" for name in ("compute-features", "compute-logits", "contrast")),
+}
+"""What an engine must read texts for."""
+DRAWS_ANSWERS = {
+    *(f"{FEATURES}{name}" for name in ("autoconditional", "autosteer")),
+    *(f"{GOODFIRE}features/{name}" for name in ("auto-conditional", "auto-edits")),
+    f"{GOODFIRE}attributions/generate-contrastive-dataset",
+}
+"""What it must write dozens of answers for."""
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
