@@ -8,7 +8,7 @@ from openai.resources.chat import AsyncChat, Chat
 from openai.resources.chat.completions import AsyncCompletions, Completions
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam, ParsedChatCompletion
 
-from featurehub.sdk.request import Activations, Features, Model, Steer, steered
+from featurehub.sdk.request import Activations, Features, Model, Steer, steered, watch_of
 from featurehub.sdk.streaming import AsyncSteeredStreamManager, SteeredStreamManager
 
 __all__ = ["AsyncSteeredChat", "SteeredChat"]
@@ -68,7 +68,8 @@ class SteeredCompletions(Completions):
             InvalidEdit: An edit is not valid. Nothing was sent.
             InvalidInput: A feature appears twice in ``features``. Nothing was sent.
         """
-        return super().create(**steered(options))
+        watch = watch_of(options)
+        return watch.over(super().create(**steered(options)))
 
     def parse(
         self, *, messages: Messages, model: Model, response_format: type[R] | Omit = omit, **options: Any
@@ -82,7 +83,7 @@ class SteeredCompletions(Completions):
     ) -> SteeredStreamManager[Any]:
         """openai's ``stream``, with the additions of ``create``; its final completion has ``.featurehub`` too."""
         given = {"messages": messages, "model": model, "response_format": response_format}
-        return SteeredStreamManager(super().stream(**steered(given | options)))
+        return SteeredStreamManager(super().stream(**steered(given | options)), watch_of(given))
 
 
 class AsyncSteeredCompletions(AsyncCompletions):
@@ -116,7 +117,8 @@ class AsyncSteeredCompletions(AsyncCompletions):
     async def create(self, *, messages: Messages, model: Model, stream: bool, **options: Any) -> Any: ...
     async def create(self, **options: Any) -> Any:
         """See ``SteeredCompletions.create``."""
-        return await super().create(**steered(options))
+        watch = watch_of(options)
+        return watch.over(await super().create(**steered(options)))
 
     async def parse(
         self, *, messages: Messages, model: Model, response_format: type[R] | Omit = omit, **options: Any
@@ -130,7 +132,7 @@ class AsyncSteeredCompletions(AsyncCompletions):
     ) -> AsyncSteeredStreamManager[Any]:
         """See ``SteeredCompletions.stream``."""
         given = {"messages": messages, "model": model, "response_format": response_format}
-        return AsyncSteeredStreamManager(super().stream(**steered(given | options)))
+        return AsyncSteeredStreamManager(super().stream(**steered(given | options)), watch_of(given))
 
 
 class SteeredChat(Chat):

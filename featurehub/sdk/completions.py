@@ -6,7 +6,7 @@ from openai import AsyncStream, Omit, Stream, omit
 from openai.resources.completions import AsyncCompletions, Completions
 from openai.types import Completion
 
-from featurehub.sdk.request import Activations, Features, Model, Steer, steered
+from featurehub.sdk.request import Activations, Features, Model, Steer, steered, watch_of
 
 __all__ = ["AsyncSteeredTextCompletions", "SteeredTextCompletions"]
 
@@ -42,7 +42,8 @@ class SteeredTextCompletions(Completions):
     def create(self, *, model: Model, prompt: Any, stream: bool, **options: Any) -> Any: ...
     def create(self, **options: Any) -> Any:
         """openai's ``create``, with the additions of ``client.chat.completions.create``."""
-        return super().create(**steered(options))
+        watch = watch_of(options)
+        return watch.over(super().create(**steered(options)))
 
 
 class AsyncSteeredTextCompletions(AsyncCompletions):
@@ -76,4 +77,5 @@ class AsyncSteeredTextCompletions(AsyncCompletions):
     async def create(self, *, model: Model, prompt: Any, stream: bool, **options: Any) -> Any: ...
     async def create(self, **options: Any) -> Any:
         """See ``SteeredTextCompletions.create``."""
-        return await super().create(**steered(options))
+        watch = watch_of(options)
+        return watch.over(await super().create(**steered(options)))

@@ -6,12 +6,13 @@ from typing import Any
 from featurehub.errors import InvalidInput
 from featurehub.features import Edit, SteerOptions
 from featurehub.parsing import parse_edits
+from featurehub.sdk.handling import Watch
 from featurehub.sdk.snapshot import Snapshot
 from featurehub.sdk.variant import Named, Variant, key_of, many
 from featurehub.settings import Limits
 from featurehub.variants import StoredVariant
 
-__all__ = ["Activations", "Features", "Model", "Steer", "steered"]
+__all__ = ["Activations", "Features", "Model", "Steer", "steered", "watch_of"]
 
 Model = str | Variant | Snapshot | StoredVariant
 # {feature, group, name or id: weight | {"weight", "mode"} | Edit}
@@ -52,6 +53,12 @@ def steered(options: dict[str, Any]) -> dict[str, Any]:
     }
     body = {key: value for key, value in ours.items() if value is not None} | own
     return taken | ({"extra_body": body} if body else {})
+
+
+def watch_of(options: Mapping[str, Any]) -> Watch:
+    """What looks at the answer to these options; it calls the handlers of a variant among them."""
+    model = options.get("model")
+    return Watch(model.handlers if isinstance(model, Variant) else {})
 
 
 def named(features: Features) -> dict[str, object]:

@@ -1,10 +1,13 @@
 """``client.responses``: openai's, where the model may be a variant."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from openai.resources.responses import AsyncResponses, Responses
 
-from featurehub.sdk.request import steered
+from featurehub.errors import InvalidInput
+from featurehub.sdk.request import steered, watch_of
+from featurehub.sdk.variant import Variant
 
 __all__ = ["AsyncSteeredResponses", "SteeredResponses"]
 
@@ -14,10 +17,12 @@ class SteeredResponses(Responses):
 
     def create(self, **options: Any) -> Any:
         """openai's ``create``, with the additions of ``client.chat.completions.create``."""
-        return super().create(**steered(options))
+        watch = watch_of(options)
+        return watch.over(super().create(**steered(options)))
 
     def stream(self, **options: Any) -> Any:
         """openai's ``stream``, with the same additions; its final response has ``.featurehub`` too."""
+        refuse_handlers(options)
         return super().stream(**steered(options))
 
 
@@ -26,8 +31,17 @@ class AsyncSteeredResponses(AsyncResponses):
 
     async def create(self, **options: Any) -> Any:
         """See ``SteeredResponses.create``."""
-        return await super().create(**steered(options))
+        watch = watch_of(options)
+        return watch.over(await super().create(**steered(options)))
 
     def stream(self, **options: Any) -> Any:
         """See ``SteeredResponses.stream``."""
+        refuse_handlers(options)
         return super().stream(**steered(options))
+
+
+def refuse_handlers(options: Mapping[str, Any]) -> None:
+    """Refuses a variant whose handlers would not be called. Raises InvalidInput."""
+    model = options.get("model")
+    if isinstance(model, Variant) and model.handlers:
+        raise InvalidInput("`stream` calls no handlers; use `create` with stream=True", param="model")

@@ -16,6 +16,8 @@ from openai.lib.streaming.chat import (
     ChatCompletionStreamManager,
 )
 
+from featurehub.sdk.handling import Watch
+
 __all__ = ["AsyncSteeredStreamManager", "SteeredStreamManager"]
 
 KEY = "featurehub"
@@ -25,12 +27,12 @@ R = TypeVar("R")
 class SteeredStreamManager(ChatCompletionStreamManager[R]):
     """openai's context manager, around one of its own, whose stream keeps the ``featurehub`` object."""
 
-    def __init__(self, manager: ChatCompletionStreamManager[R]) -> None:
-        self._manager = manager
+    def __init__(self, manager: ChatCompletionStreamManager[R], watch: Watch) -> None:
+        self._manager, self._watch = manager, watch
 
     def __enter__(self) -> ChatCompletionStream[R]:
         stream = self._manager.__enter__()
-        stream._iterator = keeping(stream, stream._iterator)
+        stream._iterator = keeping(stream, stream._iterator, self._watch)
         return stream
 
     def __exit__(
@@ -42,12 +44,12 @@ class SteeredStreamManager(ChatCompletionStreamManager[R]):
 class AsyncSteeredStreamManager(AsyncChatCompletionStreamManager[R]):
     """``SteeredStreamManager`` for asyncio."""
 
-    def __init__(self, manager: AsyncChatCompletionStreamManager[R]) -> None:
-        self._manager = manager
+    def __init__(self, manager: AsyncChatCompletionStreamManager[R], watch: Watch) -> None:
+        self._manager, self._watch = manager, watch
 
     async def __aenter__(self) -> AsyncChatCompletionStream[R]:
         stream = await self._manager.__aenter__()
-        stream._iterator = keeping_async(stream, stream._iterator)
+        stream._iterator = keeping_async(stream, stream._iterator, self._watch)
         return stream
 
     async def __aexit__(
@@ -56,18 +58,23 @@ class AsyncSteeredStreamManager(AsyncChatCompletionStreamManager[R]):
         await self._manager.__aexit__(kind, error, trace)
 
 
-def keeping(stream: ChatCompletionStream[Any], events: Iterator[Any]) -> Iterator[Any]:
+def keeping(stream: ChatCompletionStream[Any], events: Iterator[Any], watch: Watch) -> Iterator[Any]:
     for event in events:
-        keep(event, stream.current_completion_snapshot)
+        keep(event, stream.current_completion_snapshot, watch)
         yield event
 
 
-async def keeping_async(stream: AsyncChatCompletionStream[Any], events: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def keeping_async(
+    stream: AsyncChatCompletionStream[Any], events: AsyncIterator[Any], watch: Watch
+) -> AsyncIterator[Any]:
     async for event in events:
-        keep(event, stream.current_completion_snapshot)
+        keep(event, stream.current_completion_snapshot, watch)
         yield event
 
 
-def keep(event: Any, snapshot: Any) -> None:
-    if event.type == "chunk" and KEY in (event.chunk.model_extra or {}):
+def keep(event: Any, snapshot: Any, watch: Watch) -> None:
+    if event.type != "chunk":
+        return
+    watch.see(event.chunk)
+    if KEY in (event.chunk.model_extra or {}):
         setattr(snapshot, KEY, getattr(event.chunk, KEY))

@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen, Positions
-from featurehub.errors import FeatureNotFound, InvalidEdit, InvalidInput
+from featurehub.errors import InvalidEdit, InvalidInput
 from featurehub.features import Edit, Feature, Mode
 from featurehub.groups import FeatureGroup
 from featurehub.parsing import parse_edits
+from featurehub.sdk.handling import Handler
 from featurehub.sdk.snapshot import NamedEdit, Snapshot
 from featurehub.settings import Limits, reason
 from featurehub.variants import StoredVariant
@@ -39,6 +40,7 @@ class Variant:
         self.model = model
         self._edits: dict[str, NamedEdit] = {}
         self._aborts: tuple[FeatureAbort, ...] = ()
+        self._handlers: dict[str, Handler] = {}
 
     @property
     def edits(self) -> dict[str, Edit]:
@@ -49,6 +51,11 @@ class Variant:
     def aborts(self) -> tuple[FeatureAbort, ...]:
         """What ends an answer."""
         return self._aborts
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """A copy of what is called when an abort ends an answer, by the abort's name. JSON does not keep it."""
+        return dict(self._handlers)
 
     def set(
         self, feature: Named | Iterable[Named], weight: float | None = None, mode: Mode | str = "nudge",
@@ -115,38 +122,45 @@ class Variant:
         Raises:
             InvalidInput: The condition is not valid, or there are too many. The variant is unchanged.
         """
-        try:
-            abort = FeatureAbort.model_validate({"when": when, "event": event, "positions": positions})
-        except ValidationError as error:
-            raise InvalidInput(f"this abort is not valid: {reason(error)}", param="abort_when") from None
-        self._aborts = checked_aborts((*self._aborts, abort))
+        self._aborts = checked_aborts((*self._aborts, abort_of(when, event, positions)))
+        return self
+
+    def handle_when(self, when: When, handler: Handler, event: str = "") -> "Variant":
+        """Ends an answer at the first token that the model writes at which a condition holds, and calls a function.
+
+            variant.handle_when(client.feature("self harm") > 0.3, lambda answer: alert(answer.text))
+
+        It is called once for each answer, where that is read: by ``create``, or at the end of a stream. openai's
+        ``parse`` and ``get_final_completion`` raise ``ContentFilterFinishReasonError`` for an answer that was ended.
+
+        Args:
+            when: The condition.
+            handler: What is called with the ``EndedAnswer``.
+            event: What the answer calls it; "" stands for the features' names. Another handler for it is replaced.
+
+        Raises:
+            InvalidInput: The condition is not valid, or there are too many. The variant is unchanged.
+        """
+        self.abort_when(when, event)
+        self._handlers[abort_of(when, event).name] = handler
         return self
 
     def clear(self, feature: Named | Iterable[Named]) -> "Variant":
-        """Removes the edit of a feature, or of several.
+        """Removes the edit of a feature, or of several; what is not set stays so.
 
         Args:
             feature: A feature, a group or the name of one, or several of them.
 
         Returns:
             The variant itself.
-
-        Raises:
-            FeatureNotFound: One of them has no edit here. The variant is unchanged.
         """
-        edits = dict(self._edits)
-        for each in many(feature):
-            same = [key for key, old in edits.items() if is_same(old, each)]
-            if not same:
-                raise FeatureNotFound(f"{key_of(each)!r} is not set here", suggestions=[*map(str, edits.values())])
-            for key in same:
-                del edits[key]
-        self._edits = edits
+        gone = many(feature)
+        self._edits = {key: old for key, old in self._edits.items() if not any(is_same(old, each) for each in gone)}
         return self
 
     def reset(self) -> "Variant":
-        """Removes all edits and aborts, and returns the variant itself."""
-        self._edits, self._aborts = {}, ()
+        """Removes all edits, aborts and handlers, and returns the variant itself."""
+        self._edits, self._aborts, self._handlers = {}, (), {}
         return self
 
     def snapshot(self) -> Snapshot:
@@ -209,6 +223,14 @@ class Variant:
         rows += "".join(f"<tr><td>{html.escape(each.name)}</td><td>abort</td><td></td></tr>" for each in self._aborts)
         head = "<tr><th>feature</th><th>mode</th><th>weight</th></tr>"
         return f"<table><caption>{html.escape(self.model)}</caption>{head}{rows}</table>"
+
+
+def abort_of(when: When, event: str, positions: Positions | str = Positions.GENERATED) -> FeatureAbort:
+    """What ends an answer. Raises InvalidInput where the condition is not valid."""
+    try:
+        return FeatureAbort.model_validate({"when": when, "event": event, "positions": positions})
+    except ValidationError as error:
+        raise InvalidInput(f"this abort is not valid: {reason(error)}", param="abort_when") from None
 
 
 def checked_aborts(aborts: Sequence[FeatureAbort]) -> tuple[FeatureAbort, ...]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurehub import Edit, Feature, FeatureNotFound, InvalidEdit, InvalidInput, Variant
+from featurehub import Edit, Feature, InvalidEdit, InvalidInput, Variant
 from featurehub.features import Mode
 
 PIRATE = Feature(
@@ -57,10 +57,10 @@ def test_wrong_modes_names_and_numbers_of_edits() -> None:
     assert len(variant.edits) == 32
 
 
-def test_clearing_what_is_not_set_says_what_is() -> None:
-    with pytest.raises(FeatureNotFound, match="pirat") as caught:
-        Variant("m").set(PIRATE, 0.5).clear("pirat")
-    assert caught.value.suggestions == ("Pirate Speech: nudge +0.5",)
+def test_clearing_what_is_not_set_changes_nothing() -> None:
+    variant = Variant("m").set(PIRATE, 0.5)
+    assert variant.clear("pirat").clear(["pirat", "formal"]) == Variant("m").set(PIRATE, 0.5)
+    assert variant.clear(PIRATE).clear(PIRATE) == Variant("m")
 
 
 def test_a_request_takes_a_frozen_snapshot() -> None:
