@@ -13,9 +13,9 @@ Errors over HTTP are openai's exceptions. A weight that is out of bounds raises 
 sent, and looking up a name that no feature has raises ``FeatureNotFound``.
 
 May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
-then ``request`` (how edits get into a request), ``client``, ``streaming``, ``handling``, ``features`` (search), ``readings`` (what
-features do in a chat: ``inspection``, ``attribution``, ``logits``, ``activations``), ``contrast``, ``lookup``,
-``autosteer``, ``groups`` and ``variants`` (those that a server stores).
+then ``request`` (how edits get into a request), ``client``, ``streaming``, ``handling``, ``features`` (search),
+``readings`` (what features do in a chat: ``inspection``, ``attribution``, ``logits``, ``activations``), ``contrast``,
+``lookup``, ``autosteer``, ``groups`` and ``variants`` (those that a server stores).
 """
 
 from featurehub.sdk.activations import Activations
