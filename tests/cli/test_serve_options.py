@@ -18,7 +18,9 @@ from featurehub.errors import InvalidInput
 def given_to_vllm(command: Sequence[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     kept: list[ServeOptions] = []
     monkeypatch.setattr(planted, "ensure_planted", lambda: SimpleNamespace(folder=folder))
-    monkeypatch.setattr(serving, "ensure_smollm2", lambda: SimpleNamespace(folder=folder))
+    monkeypatch.setenv("FEATUREHUB_EMBEDDER", "none")
+    shipped = SimpleNamespace(folder=folder, manifest=SimpleNamespace(id="a" * 64))
+    monkeypatch.setattr(serving, "ensure_smollm2", lambda: shipped)
     monkeypatch.setattr(serving, "demo_model", lambda model: folder)
     monkeypatch.setattr(serve, "serve_model", lambda *given: kept.append(given[-1]))
     monkeypatch.setattr(location, "folder_of", lambda sae, db: folder)
