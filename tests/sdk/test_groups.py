@@ -46,8 +46,7 @@ def test_a_variant_knows_a_group_by_its_name(group: FeatureGroup) -> None:
     assert variant.set("speech acts", 0.7).edits.keys() == {"speech acts"}
     assert variant.set([group, "banking"], 0.1).edits.keys() == {group.id, "banking"}
     assert variant.clear(group).edits.keys() == {"banking"}
-    with pytest.raises(FeatureNotFound):
-        variant.clear(group)
+    assert variant.clear(group).edits.keys() == {"banking"}
 
 
 def test_search_shows_groups(client: Client, group: FeatureGroup) -> None:
