@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from featurehub.matrix import MatrixColumn, PackedMatrix
-from featurehub.sdk.groups import known
+from featurehub.sdk.rows import known, warnings_of
 from featurehub.sdk.tables import table
 from featurehub.sdk.variant import Named, key_of, many
 
@@ -57,7 +57,7 @@ class Activations(NamedTuple):
             tuple(body["content"]),
             tuple(MatrixColumn(**known(MatrixColumn, row)) for row in body["features"]),
             PackedMatrix(**known(PackedMatrix, body["matrix"])),
-            tuple(each["message"] for each in body["warnings"]),
+            warnings_of(body),
         )
 
     def matrix(self) -> "NDArray[np.float32]":

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, TypedDict
 
 from featurehub.attribution import AttributedFeature, AttributedToken
 from featurehub.next_tokens import NextToken
-from featurehub.sdk.groups import known
 from featurehub.sdk.logits import tokens_of
+from featurehub.sdk.rows import known, warnings_of
 from featurehub.sdk.tables import marked, table
 
 __all__ = ["AttributeOptions", "Attribution"]
@@ -75,7 +75,7 @@ class Attribution(NamedTuple):
             features=tuple(map(feature_of, body["features"])),
             active=body["active"],
             measured=body["measured"],
-            warnings=tuple(each["message"] for each in body["warnings"]),
+            warnings=warnings_of(body),
         )
 
     def _repr_html_(self) -> str:

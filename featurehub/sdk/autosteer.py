@@ -1,14 +1,15 @@
 """Edits in place of an instruction, and conditions in place of words: ``autosteer`` and ``autoconditional``."""
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
-from openai import APIStatusError, AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, OpenAI
 
 from featurehub.autosteer import AutoconditionalResult, AutosteerResult, Outcome
-from featurehub.sdk.errors import own_error
-from featurehub.sdk.groups import known
+from featurehub.sdk.errors import own_errors
+from featurehub.sdk.rows import known, warnings_of
+from featurehub.sdk.tables import table
 
 __all__ = [
     "AsyncAutoFeatures", "AutoFeatures", "Autoconditional", "AutoconditionalOptions", "Autosteer", "AutosteerOptions",
@@ -128,10 +129,8 @@ class AutoFeatures:
         return Autoconditional(**self._found(AUTOCONDITIONAL, Autoconditional, {"condition": condition, **options}))
 
     def _found(self, path: str, kind: type[Autosteer | Autoconditional], body: Mapping[str, object]) -> dict[str, Any]:
-        try:
+        with own_errors():
             return fields(kind, self._client.post(path, body=body, cast_to=object))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
 
 class AsyncAutoFeatures:
@@ -151,24 +150,15 @@ class AsyncAutoFeatures:
     async def _found(
         self, path: str, kind: type[Autosteer | Autoconditional], body: Mapping[str, object]
     ) -> dict[str, Any]:
-        try:
+        with own_errors():
             return fields(kind, await self._client.post(path, body=body, cast_to=object))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
 
 def fields(kind: type[Autosteer | Autoconditional], body: Any) -> dict[str, Any]:
     """What the server has answered. Unknown keys are left out, since a newer server may send more."""
-    return {**known(kind, body), "warnings": tuple(each["message"] for each in body["warnings"])}
+    return {**known(kind, body), "warnings": warnings_of(body)}
 
 
 def numbers(outcome: Outcome) -> tuple[str, str, str]:
     effect = f"{outcome.effect:+.3f} ± {outcome.error:.3f}"
     return effect, f"{outcome.perplexity:.3g}", f"{outcome.repetition:.2f}"
-
-
-def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """An HTML table."""
-    lines = [("th", heads), *(("td", row) for row in rows)]
-    shown = ("".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) for tag, cells in lines)
-    return f"<table>{''.join(f'<tr>{cells}</tr>' for cells in shown)}</table>"

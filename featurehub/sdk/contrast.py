@@ -1,8 +1,10 @@
 """The features that tell two sets of chats apart, as ``client.features.contrast`` returns them."""
 
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
+
+from featurehub.sdk.rows import warnings_of
+from featurehub.sdk.tables import table
 
 __all__ = ["Contrast", "ContrastOptions", "ContrastRow"]
 
@@ -60,19 +62,17 @@ class Contrast(NamedTuple):
     def of(cls, body: Any) -> "Contrast":
         """What the server has answered."""
         first, second = (tuple(map(row_of, body[name])) for name in ("dataset_1", "dataset_2"))
-        return cls(first, second, tuple(each["message"] for each in body["warnings"]))
+        return cls(first, second, warnings_of(body))
 
     def _repr_html_(self) -> str:
-        heads = "".join(f"<th>{head}</th>" for head in ("stronger in", "feature", "effect", "accuracy"))
         rows = [table_row(name, each) for name, own in (("1", self[0]), ("2", self[1])) for each in own]
-        return f"<table><tr>{heads}</tr>{''.join(rows)}</table>"
+        return table(("stronger in", "feature", "effect", "accuracy"), rows)
 
 
 def row_of(row: Mapping[str, Any]) -> ContrastRow:
     return ContrastRow(*(row[name] for name in ContrastRow._fields))
 
 
-def table_row(name: str, row: ContrastRow) -> str:
+def table_row(name: str, row: ContrastRow) -> tuple[str, ...]:
     accuracy = "" if row.accuracy is None else f"{row.accuracy:.2f}"
-    cells: Sequence[str] = (name, row.label or row.id, f"{row.effect:.3g}", accuracy)
-    return f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+    return name, row.label or row.id, f"{row.effect:.3g}", accuracy

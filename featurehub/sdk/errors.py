@@ -1,10 +1,22 @@
 """Errors of the server as featurehub's own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from openai import APIStatusError
 
 from featurehub.errors import AmbiguousFeature, FeaturehubError, FeatureNotFound, VariantNotFound
 
-__all__ = ["own_error"]
+__all__ = ["own_errors"]
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Raises featurehub's own error where the server reports an unknown or ambiguous name."""
+    try:
+        yield
+    except APIStatusError as error:
+        raise own_error(error) from error
 
 
 def own_error(error: APIStatusError) -> FeaturehubError | APIStatusError:

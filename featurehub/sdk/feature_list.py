@@ -1,14 +1,15 @@
 """Features as the server lists them."""
 
-import html
 from collections.abc import Iterable
 from typing import Any
 
 from featurehub.features import Feature
 from featurehub.groups import FeatureGroup
-from featurehub.sdk.groups import group_of, known
+from featurehub.sdk.groups import group_of
+from featurehub.sdk.rows import known
+from featurehub.sdk.tables import table
 
-__all__ = ["FeatureList", "cell", "feature_of", "page_of"]
+__all__ = ["FeatureList", "feature_of", "page_of"]
 
 
 class FeatureList(list[Feature]):
@@ -30,10 +31,10 @@ class FeatureList(list[Feature]):
         self.missing = tuple(missing)
 
     def _repr_html_(self) -> str:
-        cells = ((each.id, each.label, each.label_score, each.strength, each.state, each.relevance) for each in self)
-        rows = "".join(f"<tr>{''.join(f'<td>{cell(value)}</td>' for value in row)}</tr>" for row in cells)
         heads = ("id", "label", "label score", "strength", "state", "relevance")
-        return f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{rows}</table>"
+        return table(
+            heads, [(each.id, each.label, each.label_score, each.strength, each.state, each.relevance) for each in self]
+        )
 
 
 def feature_of(row: Any) -> Feature:
@@ -45,9 +46,3 @@ def page_of(body: Any) -> FeatureList:
     """A list of features from JSON."""
     groups = map(group_of, body.get("groups", ()))
     return FeatureList(map(feature_of, body["data"]), body.get("next"), groups, body.get("missing", ()))
-
-
-def cell(value: object) -> str:
-    if value is None:
-        return ""
-    return html.escape(f"{value:.3g}" if isinstance(value, float) else str(value))

@@ -4,12 +4,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 from urllib.parse import quote, urlencode
 
-from openai import APIStatusError
-
 from featurehub.features import Feature, State
 from featurehub.sdk.autosteer import AsyncAutoFeatures, AutoFeatures
 from featurehub.sdk.contrast import Contrast, ContrastOptions
-from featurehub.sdk.errors import own_error
+from featurehub.sdk.errors import own_errors
 from featurehub.sdk.feature_list import FeatureList, feature_of, page_of
 from featurehub.sdk.inspection import Inspection, InspectOptions, inspect_body
 from featurehub.sdk.lookup import AsyncNamedFeatures, NamedFeatures
@@ -76,10 +74,8 @@ class Features(NamedFeatures, AutoFeatures, Readings):
             FeatureNotFound: No feature has this name; the error carries the closest names.
             AmbiguousFeature: Several features have it; the error carries their ids.
         """
-        try:
+        with own_errors():
             return feature_of(self._client.get(path_of(name), cast_to=object))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
     def inspect(self, chat: str | Sequence[Message], **options: Unpack[InspectOptions]) -> Inspection:
         """What the features do in a chat or text that is there already.
@@ -92,10 +88,8 @@ class Features(NamedFeatures, AutoFeatures, Readings):
             FeatureNotFound: No feature has one of the names; the error carries the closest names.
             AmbiguousFeature: Several features have it; the error carries their ids.
         """
-        try:
+        with own_errors():
             return Inspection(self._client.post(INSPECT, body=inspect_body(chat, options), cast_to=object))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
     def contrast(
         self, dataset_1: Sequence[Chat], dataset_2: Sequence[Chat], **options: Unpack[ContrastOptions]
@@ -141,17 +135,13 @@ class AsyncFeatures(AsyncNamedFeatures, AsyncAutoFeatures, AsyncReadings):
 
     async def get(self, name: str) -> Feature:
         """See ``Features.get``."""
-        try:
+        with own_errors():
             return feature_of(await self._client.get(path_of(name), cast_to=object))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
     async def inspect(self, chat: str | Sequence[Message], **options: Unpack[InspectOptions]) -> Inspection:
         """See ``Features.inspect``."""
-        try:
+        with own_errors():
             return Inspection(await self._client.post(INSPECT, body=inspect_body(chat, options), cast_to=object))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
     async def contrast(
         self, dataset_1: Sequence[Chat], dataset_2: Sequence[Chat], **options: Unpack[ContrastOptions]

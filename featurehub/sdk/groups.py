@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from openai import APIStatusError, AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, OpenAI
 
 from featurehub.groups import FeatureGroup, GroupMember
-from featurehub.sdk.errors import own_error
+from featurehub.sdk.errors import own_errors
+from featurehub.sdk.rows import known
 from featurehub.sdk.variant import key_of
-from featurehub.settings import OPERATOR_KEY, Frozen
+from featurehub.settings import OPERATOR_KEY
 
-__all__ = ["AsyncGroups", "Groups", "group_of", "known"]
+__all__ = ["AsyncGroups", "Groups", "group_of"]
 
 Members = Mapping[Any, float]
 NOTHING = type(None)
@@ -30,10 +31,8 @@ class Groups:
 
     def get(self, name: str) -> FeatureGroup:
         """One group by its name or id. Raises FeatureNotFound."""
-        try:
+        with own_errors():
             return group_of(self._client.get(path_of(name), cast_to=object))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
     def save(self, name: str, members: Members, description: str = "") -> FeatureGroup:
         """Saves a group for everyone, in place of one of this name.
@@ -48,17 +47,13 @@ class Groups:
             AmbiguousFeature: Several features have one of them.
         """
         body = wire(name, members, description)
-        try:
+        with own_errors():
             return group_of(self._client.post("/groups", cast_to=object, body=body, options={"headers": key()}))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
     def remove(self, name: str) -> None:
         """Removes a group by its name or id. Raises FeatureNotFound."""
-        try:
+        with own_errors():
             self._client.delete(path_of(name), cast_to=NOTHING, options={"headers": key()})
-        except APIStatusError as error:
-            raise own_error(error) from error
 
 
 class AsyncGroups:
@@ -73,25 +68,19 @@ class AsyncGroups:
 
     async def get(self, name: str) -> FeatureGroup:
         """See ``Groups.get``."""
-        try:
+        with own_errors():
             return group_of(await self._client.get(path_of(name), cast_to=object))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
     async def save(self, name: str, members: Members, description: str = "") -> FeatureGroup:
         """See ``Groups.save``."""
         body = wire(name, members, description)
-        try:
+        with own_errors():
             return group_of(await self._client.post("/groups", cast_to=object, body=body, options={"headers": key()}))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
     async def remove(self, name: str) -> None:
         """See ``Groups.remove``."""
-        try:
+        with own_errors():
             await self._client.delete(path_of(name), cast_to=NOTHING, options={"headers": key()})
-        except APIStatusError as error:
-            raise own_error(error) from error
 
 
 def group_of(row: Any) -> FeatureGroup:
@@ -102,11 +91,6 @@ def group_of(row: Any) -> FeatureGroup:
 
 def groups_of(body: Any) -> tuple[FeatureGroup, ...]:
     return tuple(map(group_of, body["data"]))
-
-
-def known(kind: type[Frozen], row: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a value that a row has."""
-    return {name: row[name] for name in kind.model_fields if name in row}
 
 
 def wire(name: str, members: Members, description: str) -> dict[str, object]:

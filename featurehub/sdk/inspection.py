@@ -1,9 +1,11 @@
 """What features do in a chat, as ``client.features.inspect`` returns it: token by token, and in the whole."""
 
-import html
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Literal, NamedTuple, TypedDict
+
+from featurehub.sdk.rows import warnings_of
+from featurehub.sdk.tables import marked, table
 
 __all__ = ["FeatureActivation", "InspectOptions", "InspectedToken", "Inspection", "TotalActivation", "inspect_body"]
 
@@ -95,7 +97,7 @@ class Inspection:
     def __init__(self, body: Any) -> None:
         rows = sorted(body["tokens"], key=lambda row: row["position"])
         self.tokens = tuple(token_of([*own]) for _, own in groupby(rows, lambda row: row["position"]))
-        self.warnings: tuple[str, ...] = tuple(each["message"] for each in body["warnings"])
+        self.warnings: tuple[str, ...] = warnings_of(body)
         self._top = tuple(TotalActivation(*(row[name] for name in TotalActivation._fields)) for row in body["top"])
 
     def top(self, n: int = 5) -> tuple[TotalActivation, ...]:
@@ -120,12 +122,10 @@ class Inspection:
         return iter(self.tokens)
 
     def _repr_html_(self) -> str:
-        strongest = max((self._strength(token) for token in self.tokens), default=0.0) or 1.0
-        marks = "".join(mark(token, self._strength(token) / strongest) for token in self.tokens)
-        cells = ((each.label or each.id, each.frequency, each.mean, each.max) for each in self._top)
-        heads = "".join(f"<th>{head}</th>" for head in ("feature", "frequency", "mean", "max"))
-        rows = "".join(f"<tr>{''.join(f'<td>{shown(value)}</td>' for value in row)}</tr>" for row in cells)
-        return f"<div style='white-space: pre-wrap'>{marks}</div><table><tr>{heads}</tr>{rows}</table>"
+        strengths = [self._strength(token) for token in self.tokens]
+        text = marked([token.text for token in self.tokens], strengths, [title_of(token) for token in self.tokens])
+        rows = [(each.label or each.id, each.frequency, each.mean, each.max) for each in self._top]
+        return text + table(("feature", "frequency", "mean", "max"), rows)
 
     def _strength(self, token: InspectedToken) -> float:
         """The activation of the strongest feature of the whole at a token."""
@@ -146,12 +146,6 @@ def token_of(rows: Sequence[Mapping[str, Any]]) -> InspectedToken:
     return InspectedToken(first["position"], first["token"], first["content"], tuple(found))
 
 
-def mark(token: InspectedToken, strength: float) -> str:
-    """A token on a ground of a blue that grows with its strength, in [0, 1]; its features are its title."""
-    title = html.escape(", ".join(f"{each.label or each.id} {each.activation:.3g}" for each in token.top(3)), True)
-    text, color = html.escape(token.text), f"rgba(0, 114, 178, {0.6 * strength:.2f})"
-    return f"<span title='{title}' style='background: {color}'>{text}</span>"
-
-
-def shown(value: object) -> str:
-    return html.escape(f"{value:.3g}" if isinstance(value, float) else str(value))
+def title_of(token: InspectedToken) -> str:
+    """The strongest features of a token."""
+    return ", ".join(f"{each.label or each.id} {each.activation:.3g}" for each in token.top(3))

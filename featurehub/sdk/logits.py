@@ -5,8 +5,8 @@ from typing import Any, NamedTuple, TypedDict
 
 from featurehub.features import SteerOptions
 from featurehub.next_tokens import NextToken
-from featurehub.sdk.groups import known
 from featurehub.sdk.request import Features, Model, steered
+from featurehub.sdk.rows import known, warnings_of
 from featurehub.sdk.tables import table
 
 __all__ = ["Logits", "LogitsOptions", "logits_body", "tokens_of"]
@@ -50,7 +50,7 @@ class Logits(NamedTuple):
         return cls(
             tokens_of(body["tokens"]),
             None if without is None else tokens_of(without),
-            tuple(each["message"] for each in body["warnings"]),
+            warnings_of(body),
         )
 
     def _repr_html_(self) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from openai import APIStatusError, AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, OpenAI
 
-from featurehub.sdk.errors import own_error
+from featurehub.sdk.errors import own_errors
 from featurehub.sdk.feature_list import FeatureList, page_of
 from featurehub.sdk.variant import Named, key_of, many
 
@@ -68,10 +68,8 @@ class NamedFeatures:
         return self._listed(RERANK, rerank_body(query, features, limit))
 
     def _listed(self, path: str, body: Mapping[str, object]) -> FeatureList:
-        try:
+        with own_errors():
             return page_of(self._client.post(path, body=body, cast_to=object))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
 
 class AsyncNamedFeatures:
@@ -92,10 +90,8 @@ class AsyncNamedFeatures:
         return await self._listed(RERANK, rerank_body(query, features, limit))
 
     async def _listed(self, path: str, body: Mapping[str, object]) -> FeatureList:
-        try:
+        with own_errors():
             return page_of(await self._client.post(path, body=body, cast_to=object))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
 
 def lookup_body(features: Iterable[Named | int], sae: str | None) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from openai import APIStatusError, AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, OpenAI
 
 from featurehub.sdk.activations import ActivationOptions, Activations, activations_body
 from featurehub.sdk.attribution import AttributeOptions, Attribution
-from featurehub.sdk.errors import own_error
+from featurehub.sdk.errors import own_errors
 from featurehub.sdk.inspection import inspect_body
 from featurehub.sdk.logits import Logits, LogitsOptions, logits_body
 
@@ -61,10 +61,8 @@ class Readings:
         return Activations.of(self._read(ACTIVATIONS, chat, activations_body(options)))
 
     def _read(self, path: str, chat: Entry, options: Mapping[str, Any]) -> Any:
-        try:
+        with own_errors():
             return self._client.post(path, body=inspect_body(chat, options), cast_to=object)
-        except APIStatusError as error:
-            raise own_error(error) from error
 
 
 class AsyncReadings:
@@ -86,7 +84,5 @@ class AsyncReadings:
         return Activations.of(await self._read(ACTIVATIONS, chat, activations_body(options)))
 
     async def _read(self, path: str, chat: Entry, options: Mapping[str, Any]) -> Any:
-        try:
+        with own_errors():
             return await self._client.post(path, body=inspect_body(chat, options), cast_to=object)
-        except APIStatusError as error:
-            raise own_error(error) from error

@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import quote
 
-from openai import APIStatusError, AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, OpenAI
 
 from featurehub.conditions import FeatureAbort
 from featurehub.features import Edit
-from featurehub.sdk.errors import own_error
-from featurehub.sdk.groups import group_of, key, known
+from featurehub.sdk.errors import own_errors
+from featurehub.sdk.groups import group_of, key
+from featurehub.sdk.rows import known
 from featurehub.sdk.variant import Variant
 from featurehub.variants import PinnedFeature, StoredVariant
 
@@ -40,10 +41,8 @@ class Variants:
 
     def get(self, name: str) -> StoredVariant:
         """The latest version of a variant, or the one that ``name@version`` says. Raises VariantNotFound."""
-        try:
+        with own_errors():
             return stored_variant(self._client.get(path_of(name), cast_to=object))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
     def load(self, name: str) -> Variant:
         """What ``get`` returns, as a variant that can be changed. Raises VariantNotFound."""
@@ -62,25 +61,19 @@ class Variants:
             AmbiguousFeature: Several features have one of them.
         """
         body = wire(name, variant, description)
-        try:
+        with own_errors():
             return stored_variant(self._client.post(PATH, cast_to=object, body=body, options={"headers": key()}))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
     def delete(self, name: str) -> None:
         """Deletes a variant with all its versions. Raises VariantNotFound."""
-        try:
+        with own_errors():
             self._client.delete(path_of(name), cast_to=NOTHING, options={"headers": key()})
-        except APIStatusError as error:
-            raise own_error(error) from error
 
     def _pages(self, path: str, cursor: str) -> Iterator[Any]:
         query: dict[str, object] = {"limit": PAGE}
         while True:
-            try:
+            with own_errors():
                 page: Any = self._client.get(path, cast_to=object, options={"params": query})
-            except APIStatusError as error:
-                raise own_error(error) from error
             yield from page["data"]
             if page["next"] is None:
                 return
@@ -103,10 +96,8 @@ class AsyncVariants:
 
     async def get(self, name: str) -> StoredVariant:
         """See ``Variants.get``."""
-        try:
+        with own_errors():
             return stored_variant(await self._client.get(path_of(name), cast_to=object))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
     async def load(self, name: str) -> Variant:
         """See ``Variants.load``."""
@@ -115,25 +106,19 @@ class AsyncVariants:
     async def save(self, name: str, variant: Variant, description: str = "") -> StoredVariant:
         """See ``Variants.save``."""
         body = wire(name, variant, description)
-        try:
+        with own_errors():
             return stored_variant(await self._client.post(PATH, cast_to=object, body=body, options={"headers": key()}))
-        except APIStatusError as error:
-            raise own_error(error) from error
 
     async def delete(self, name: str) -> None:
         """See ``Variants.delete``."""
-        try:
+        with own_errors():
             await self._client.delete(path_of(name), cast_to=NOTHING, options={"headers": key()})
-        except APIStatusError as error:
-            raise own_error(error) from error
 
     async def _pages(self, path: str, cursor: str) -> AsyncIterator[Any]:
         query: dict[str, object] = {"limit": PAGE}
         while True:
-            try:
+            with own_errors():
                 page: Any = await self._client.get(path, cast_to=object, options={"params": query})
-            except APIStatusError as error:
-                raise own_error(error) from error
             for each in page["data"]:
                 yield each
             if page["next"] is None:
