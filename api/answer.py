@@ -11,12 +11,22 @@ from api.notice import Notice
 from api.plan import Plan
 from api.states import ServedSae
 from featurehub.activations import ActivationBlock
-from featurehub.features import AppliedEdit
+from featurehub.features import AppliedEdit, Feature
 from featurehub.report import HookCounts, SteerReport
 from featurehub.settings import Frozen
 from featurehub.store import Reader
 
-__all__ = ["Answer", "Labels", "TokenActivations", "headers", "labels_of", "make_answer", "named", "token_activations"]
+__all__ = [
+    "Answer",
+    "Labels",
+    "TokenActivations",
+    "features_at",
+    "headers",
+    "labels_of",
+    "make_answer",
+    "named",
+    "token_activations",
+]
 
 Labels = Mapping[tuple[str, int], tuple[str, str]]
 """Feature id and label by (id of the SAE, latent)."""
@@ -214,11 +224,16 @@ def named(sae: str, latent: int, labels: Labels) -> tuple[str, str]:
 
 def labels_of(latents: Iterable[tuple[str, int]], reader: Reader) -> Labels:
     """Those of the latents, each with its SAE, that have a feature."""
+    return {place: (each.id, each.label) for place, each in features_at(latents, reader).items()}
+
+
+def features_at(latents: Iterable[tuple[str, int]], reader: Reader) -> dict[tuple[str, int], Feature]:
+    """The features of those latents, each with its SAE, that have one."""
     by_sae: dict[str, set[int]] = {}
     for sae, latent in latents:
         by_sae.setdefault(sae, set()).add(latent)
     found = ((sae, each) for sae, own in by_sae.items() for each in reader.latents(sae, own))
-    return {(sae, each.latent): (each.id, each.label) for sae, each in found}
+    return {(sae, each.latent): each for sae, each in found}
 
 
 def headers(plan: Plan) -> dict[str, str]:

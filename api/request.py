@@ -73,8 +73,8 @@ class SteeringRequest(Frozen):
         variant: The variant whose edits and aborts are among these; None where the request names none.
     """
 
-    edits: dict[str, Edit]
-    steer: SteerOptions
+    edits: dict[str, Edit] = Field(default_factory=dict)
+    steer: SteerOptions = SteerOptions()
     reads: ReturnActivations | None = None
     aborts: tuple[FeatureAbort, ...] = ()
     variant: UsedVariant | None = None

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 __all__ = ["Users"]
 
@@ -27,6 +28,15 @@ class Users:
     def go(self, saes: Iterable[str]) -> None:
         """Takes such a request back, once its answer has ended."""
         self.counts.subtract(dict.fromkeys(saes, 1))
+
+    @contextmanager
+    def using(self, saes: Collection[str]) -> Iterator[None]:
+        """Counts a request that uses these SAEs while the ``with`` block runs."""
+        self.come(saes)
+        try:
+            yield
+        finally:
+            self.go(saes)
 
     async def ended(self, saes: Collection[str], within: float) -> bool:
         """Waits for all requests that use one of these SAEs.

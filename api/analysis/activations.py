@@ -29,7 +29,6 @@ from api.states import ServedSae
 from featurehub.activations import NO_LATENT, ActivationBlock, PackedActivations
 from featurehub.edits import TOP_K_MAX, Steering
 from featurehub.errors import InvalidInput
-from featurehub.features import SteerOptions
 from featurehub.matrix import ENTRIES_MAX, MatrixColumn, PackedMatrix
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
@@ -61,7 +60,7 @@ class ActivationsBody(ChatOrText):
             raise InvalidInput('"sae" says where all active latents are; give it without "features"', param="sae")
         whole = {"top_k": TOP_K_MAX, "sae": self.sae}
         reads = ReturnActivations.model_validate({"features": self.features} if self.features else whole)
-        return SteeringRequest(edits={}, steer=SteerOptions(), reads=reads)
+        return SteeringRequest(reads=reads)
 
 
 class ActivationMatrix(Frozen):

@@ -35,7 +35,6 @@ from api.states import ServedSae
 from featurehub.attribution import CANDIDATES_MAX, PARTS_MAX, AttributedFeature, AttributedToken
 from featurehub.edits import TOP_K_MAX, Steering
 from featurehub.errors import InvalidInput
-from featurehub.features import SteerOptions
 from featurehub.next_tokens import NextToken
 from featurehub.settings import Frozen
 
@@ -80,7 +79,7 @@ class AttributeBody(ChatOrText):
     def asked(self) -> SteeringRequest:
         """What is read, as a completion would ask for it."""
         reads = ReturnActivations(top_k=TOP_K_MAX, sae=self.sae)
-        return SteeringRequest(edits={}, steer=SteerOptions(), reads=reads)
+        return SteeringRequest(reads=reads)
 
     @property
     def awaits_answer(self) -> bool:

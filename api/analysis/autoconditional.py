@@ -24,18 +24,19 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from api.analysis.candidates import search_hits
-from api.analysis.contrast import MeanActivations, effects_of, row
+from api.analysis.contrast import MeanActivations, all_effects, row
 from api.analysis.neutral import PROMPTS
-from api.analysis.reading import Chat, ChatMessage, engine_of, read, reading_plan, refuse_other, with_totals
+from api.analysis.reading import Chat, ChatMessage, engine_of, reading_plan, totals
 from api.analysis.together import awaited, together
 from api.analysis.trials import AT_ONCE, Asking, drawn
+from api.answer import features_at
 from api.deployment import CurrentDeployment, Deployment
 from api.notice import Notice
 from api.plan import Plan
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae, with_states
 from featurehub.autosteer import INSTRUCTION_CHARS, AutoconditionalResult, FoundCondition
-from featurehub.features import Feature, State, SteerOptions
+from featurehub.features import Feature, State
 from featurehub.settings import Frozen
 
 __all__ = ["Autoconditional", "AutoconditionalBody", "autoconditional", "router", "subject_of"]
@@ -83,7 +84,7 @@ class AutoconditionalBody(Frozen):
     @property
     def asked(self) -> SteeringRequest:
         """What is read, as a completion would ask for it."""
-        return SteeringRequest(edits={}, steer=SteerOptions(), reads=ReturnActivations(top_k=1, sae=self.sae))
+        return SteeringRequest(reads=ReturnActivations(top_k=1, sae=self.sae))
 
 
 class Autoconditional(AutoconditionalResult):
@@ -127,20 +128,16 @@ async def route(deployment: CurrentDeployment, body: AutoconditionalBody, reques
 async def autoconditional(deployment: Deployment, body: AutoconditionalBody) -> Autoconditional:
     """See the module's docstring. Raises what ``api.analysis.autosteer.autosteer`` raises, and InvalidInput."""
     engine_of(deployment)
-    refuse_other(body.model, deployment)
     deployment.door.check(body.asked)
     plan = await asyncio.to_thread(reading_plan, body.asked, deployment, body.model)
     about = subject_of(body.condition)
     asks = [TEMPLATES[at % len(TEMPLATES)].format(about) for at in range(WRITTEN)]
-    deployment.users.come(plan.hooks)
-    try:
+    with deployment.users.using(plan.hooks):
         async with deployment.measuring:
             examples = body.examples or await written(asks, body.seed, deployment)
             others = body.others or await written(PROMPTS[:WRITTEN], body.seed + WRITTEN, deployment)
             reading = partial(activities, plan=plan, deployment=deployment)
             found = await together(reading, (*examples, *others))
-    finally:
-        deployment.users.go(plan.hooks)
     return await asyncio.to_thread(conditions, body, plan, found, len(examples), deployment)
 
 
@@ -151,20 +148,16 @@ def subject_of(condition: str) -> str:
 
 async def written(prompts: Sequence[str], seed: int, deployment: Deployment) -> tuple[Chat, ...]:
     """Step 1: what the model answers, as if a user had said it."""
-    engine = engine_of(deployment)
     asking = Asking(deployment, {}, "", TOKENS, 0.7, asyncio.Semaphore(AT_ONCE))
-    answers = (await drawn(asking, prompts, seed=seed)).answers
-    texts = ["".join(await asyncio.to_thread(engine.pieces, each.tokens[:-1])).strip() for each in answers]
+    answers = await drawn(asking, prompts, seed=seed)
+    texts = await asyncio.to_thread(answers.texts, engine_of(deployment))
     return tuple((ChatMessage(role="user", content=text or "."),) for text in texts)
 
 
 async def activities(chat: Chat, plan: Plan, deployment: Deployment) -> Activities:
     """Step 2, for one chat."""
-    engine = engine_of(deployment)
-    tokens = await asyncio.to_thread(engine.tokens, [each.model_dump() for each in chat])
-    report = await read(tokens, with_totals(plan, tokens), deployment)
-    totals = report.activations.totals if report.activations is not None else ()
-    return {each.sae: Activity(row(each), maxima_of(each.arrays())) for each in totals}
+    found = await totals(chat, plan, deployment)
+    return {each.sae: Activity(row(each), maxima_of(each.arrays())) for each in found}
 
 
 def maxima_of(arrays: Sequence[NDArray[np.generic]]) -> dict[int, float]:
@@ -205,11 +198,10 @@ def candidates(
     body: AutoconditionalBody, plan: Plan, found: Sequence[Activities], count: int, deployment: Deployment
 ) -> list[tuple[Feature, Floats]]:
     """Step 3: features, each with its largest activation in every chat."""
-    saes = [each.sae for each in plan.steering.reads]
-    effects = [e for sae in saes for e in effects_of(sae, [c.get(sae, NOTHING).means for c in found], count)]
+    effects = all_effects([{sae: own.means for sae, own in each.items()} for each in found], plan, count)
     strongest = sorted((each for each in effects if each.effect > 0), key=lambda each: -each.effect)[:CANDIDATES]
     with deployment.store.read() as reader:
-        told = [f for sae in saes for f in reader.latents(sae, [e.latent for e in strongest if e.sae == sae])]
+        told = features_at(((each.sae, each.latent) for each in strongest), reader).values()
         hits = search_hits(subject_of(body.condition), reader, plan, deployment, CANDIDATES)
         known = with_states(reader, dict.fromkeys((*told, *hits)), deployment.served)
     usable = [each for each in known if each.state is not State.STALE and each.max_activation > 0]

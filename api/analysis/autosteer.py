@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 
 from api.analysis.candidates import Candidate, Weights, drawn_at_random, find_candidates
 from api.analysis.neutral import PROMPTS
-from api.analysis.reading import engine_of, reading_plan, refuse_other
+from api.analysis.reading import engine_of, reading_plan
 from api.analysis.together import awaited
 from api.analysis.trials import AT_ONCE, NOTHING, Answers, Asking, drawn
 from api.deployment import CurrentDeployment, Deployment
@@ -37,7 +37,7 @@ from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.autosteer import INSTRUCTION_CHARS, AutosteerResult, ChosenEdit, Outcome, Trial
 from featurehub.edits import LatentEdit, Steering
-from featurehub.features import Mode, SteerOptions
+from featurehub.features import Mode
 from featurehub.settings import Frozen
 
 __all__ = ["Autosteer", "AutosteerBody", "autosteer", "router"]
@@ -97,7 +97,7 @@ class AutosteerBody(Frozen):
     @property
     def asked(self) -> SteeringRequest:
         """What is read, as a completion would ask for it."""
-        return SteeringRequest(edits={}, steer=SteerOptions(), reads=ReturnActivations(top_k=1, sae=self.sae))
+        return SteeringRequest(reads=ReturnActivations(top_k=1, sae=self.sae))
 
 
 class Autosteer(AutosteerResult):
@@ -175,18 +175,14 @@ async def autosteer(deployment: Deployment, body: AutosteerBody) -> Autosteer:
         EngineUnavailable: The engine is gone.
     """
     engine_of(deployment)
-    refuse_other(body.model, deployment)
     deployment.door.check(body.asked)
     plan = await asyncio.to_thread(reading_plan, body.asked, deployment, body.model)
     room = asyncio.Semaphore(AT_ONCE)
     asking = Asking(deployment, plan.hooks, body.instruction, body.max_tokens, body.temperature, room)
     search = Search(body, plan, asking, (body.prompts[::3], body.prompts[1::3], body.prompts[2::3]))
-    deployment.users.come(plan.hooks)
-    try:
+    with deployment.users.using(plan.hooks):
         async with deployment.measuring:
             return await found(search)
-    finally:
-        deployment.users.go(plan.hooks)
 
 
 async def found(search: Search) -> Autosteer:

@@ -12,9 +12,10 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from api.analysis.contrast import NOTHING, effects_of, means_of
+from api.analysis.contrast import all_effects, means_of
 from api.analysis.together import together
 from api.analysis.trials import Answers, GeneratedAnswer
+from api.answer import features_at
 from api.deployment import Deployment
 from api.engine import Tokens
 from api.plan import Plan
@@ -64,11 +65,7 @@ async def contrasted_answers(
     """The SAE, the latent and the effect of what tells both kinds of answers apart, strongest first."""
     answers = (*followed.answers, *plain.answers)
     found = await together(lambda each: means_of(content_of(each), plan, deployment), answers)
-    effects = [
-        effect
-        for sae in (read.sae for read in plan.steering.reads)
-        for effect in effects_of(sae, [each.get(sae, NOTHING) for each in found], len(followed.answers))
-    ]
+    effects = all_effects(found, plan, len(followed.answers))
     right = [each for each in effects if each.accuracy is None or each.accuracy > 0.5]
     return [(each.sae, each.latent, each.effect) for each in sorted(right, key=lambda each: -abs(each.effect))]
 
@@ -95,16 +92,12 @@ def merged(
     return [Candidate(usable[id], signs[id]) for id in ordered[:limit]]
 
 
-def from_contrast(apart: Iterable[tuple[str, int, float]], reader: Reader) -> list[Candidate]:
+def from_contrast(apart: Sequence[tuple[str, int, float]], reader: Reader) -> list[Candidate]:
     """Those that have a feature, in the same order."""
-    by_sae: dict[str, set[int]] = {}
-    listed = list(apart)
-    for sae, latent, _ in listed:
-        by_sae.setdefault(sae, set()).add(latent)
-    known = {(sae, each.latent): each for sae, own in by_sae.items() for each in reader.latents(sae, own)}
+    known = features_at(((sae, latent) for sae, latent, _ in apart), reader)
     return [
         Candidate(known[sae, latent], 1 if effect > 0 else -1)
-        for sae, latent, effect in listed
+        for sae, latent, effect in apart
         if (sae, latent) in known
     ]
 

@@ -21,7 +21,7 @@ from fastapi import APIRouter
 from numpy.typing import NDArray
 from pydantic import Field
 
-from api.analysis.reading import Chat, engine_of, read, reading_plan, with_totals
+from api.analysis.reading import Chat, engine_of, read, reading_plan, totals, totals_in, with_totals
 from api.analysis.together import together
 from api.answer import Labels, labels_of, named
 from api.deployment import CurrentDeployment, Deployment
@@ -31,13 +31,11 @@ from api.plan import Plan
 from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.activations import ActivationTotals
-from featurehub.features import SteerOptions
-from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
 __all__ = [
-    "NOTHING", "Contrast", "ContrastBody", "ContrastRow", "Effect", "MeanActivations", "Means", "effects_of",
-    "means_of", "router", "row",
+    "Contrast", "ContrastBody", "ContrastRow", "Effect", "MeanActivations", "Means", "all_effects", "means_of",
+    "router", "row",
 ]  # fmt: skip
 
 CHATS = 1000
@@ -68,7 +66,7 @@ class ContrastBody(Frozen):
     @property
     def asked(self) -> SteeringRequest:
         """What is read, as a completion would ask for it."""
-        return SteeringRequest(edits={}, steer=SteerOptions(), reads=ReturnActivations(top_k=1, sae=self.sae))
+        return SteeringRequest(reads=ReturnActivations(top_k=1, sae=self.sae))
 
 
 class ContrastRow(Frozen):
@@ -147,40 +145,35 @@ NOTHING = MeanActivations(np.zeros(0, np.int64), np.zeros(0))
 
 async def means(chat: Chat, plan: Plan, deployment: Deployment) -> Means:
     """Step 1, for one chat."""
-    engine = engine_of(deployment)
-    tokens = await asyncio.to_thread(engine.tokens, [each.model_dump() for each in chat])
-    return await means_of(tokens, plan, deployment)
+    return {each.sae: row(each) for each in await totals(chat, plan, deployment)}
 
 
 async def means_of(tokens: Tokens, plan: Plan, deployment: Deployment) -> Means:
     """Step 1, for the content of these tokens."""
     report = await read(tokens, with_totals(plan, tokens), deployment)
-    return {each.sae: row(each) for each in totals_of(report)}
+    return {each.sae: row(each) for each in totals_in(report)}
 
 
-def totals_of(report: SteerReport) -> Sequence[ActivationTotals]:
-    return report.activations.totals if report.activations is not None else ()
-
-
-def row(totals: ActivationTotals) -> MeanActivations:
-    latents, _, sums, _ = totals.arrays()
-    return MeanActivations(latents.astype(np.int64), sums.astype(np.float64) / max(1, totals.tokens))
+def row(own: ActivationTotals) -> MeanActivations:
+    latents, _, sums, _ = own.arrays()
+    return MeanActivations(latents.astype(np.int64), sums.astype(np.float64) / max(1, own.tokens))
 
 
 def contrasted(body: ContrastBody, plan: Plan, found: Sequence[Means], deployment: Deployment) -> Contrast:
     """Steps 2 and 3, over all SAEs."""
-    count = len(body.dataset_1)
-    effects = [
-        effect
-        for sae in (read.sae for read in plan.steering.reads)
-        for effect in effects_of(sae, [each.get(sae, NOTHING) for each in found], count)
-    ]
+    effects = all_effects(found, plan, len(body.dataset_1))
     first = sorted((e for e in effects if e.effect > 0), key=lambda e: -e.effect)[: body.limit]
     second = sorted((e for e in effects if e.effect < 0), key=lambda e: e.effect)[: body.limit]
     with deployment.store.read() as reader:
         known = labels_of(((each.sae, each.latent) for each in (*first, *second)), reader)
     rows_1, rows_2 = (tuple(shown(each, known) for each in side) for side in (first, second))
     return Contrast(dataset_1=rows_1, dataset_2=rows_2, saes=plan.saes, warnings=plan.notices)
+
+
+def all_effects(found: Sequence[Means], plan: Plan, count: int) -> list[Effect]:
+    """``effects_of`` for each SAE that the plan reads; of the chats, the first ``count`` are the first set's."""
+    saes = [each.sae for each in plan.steering.reads]
+    return [effect for sae in saes for effect in effects_of(sae, [each.get(sae, NOTHING) for each in found], count)]
 
 
 def effects_of(sae: str, chats: Sequence[MeanActivations], count: int) -> list[Effect]:

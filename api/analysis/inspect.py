@@ -25,7 +25,6 @@ from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.activations import ActivationTotals
 from featurehub.edits import TOP_K_MAX
-from featurehub.features import SteerOptions
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
@@ -55,7 +54,7 @@ class InspectBody(ChatOrText):
     def asked(self) -> SteeringRequest:
         """What is read, as a completion would ask for it."""
         reads = ReturnActivations(top_k=self.top_k, sae=self.sae, features=self.features)
-        return SteeringRequest(edits={}, steer=SteerOptions(), reads=reads)
+        return SteeringRequest(reads=reads)
 
 
 class TokenInspection(TokenActivations):

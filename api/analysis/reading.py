@@ -5,7 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Annotated, Any, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, NamedTuple, Self
 
 import msgspec
 from pydantic import Field, model_validator
@@ -16,6 +16,7 @@ from api.engine import SteeringEngine, Tokens
 from api.plan import Plan
 from api.report import read_report
 from api.request import SteeringRequest
+from featurehub.activations import ActivationTotals
 from featurehub.edits import Steering
 from featurehub.errors import AmbiguousFeature, EngineUnavailable, InvalidInput, NotFound, SteeringUnsupported
 from featurehub.report import SteerReport
@@ -33,6 +34,9 @@ __all__ = [
     "refuse_other",
     "scored",
     "spans",
+    "taken",
+    "totals",
+    "totals_in",
     "under",
     "with_totals",
 ]
@@ -40,7 +44,6 @@ __all__ = [
 CHARS = 1 << 20
 """Longest text or message, in characters."""
 MESSAGES = 1000
-T, R = TypeVar("T"), TypeVar("R")
 PARAMS = {"return_activations": "features", "return_activations.sae": "sae"}
 """Our keys by those of a completion."""
 
@@ -158,24 +161,33 @@ async def scored(
     engine = engine_of(deployment)
     if not plan.reaches_engine:
         return Scored(await engine.run(ids, Steering(), top=top, chosen=chosen), SteerReport())
-    async with counted(plan, deployment):
-        logprobs = await engine.run(ids, plan.steering, top=top, chosen=chosen)
-        raw = await engine.report(plan.steering.report)
+    with deployment.users.using(plan.hooks):
+        async with taken(plan.steering.report, engine):
+            logprobs = await engine.run(ids, plan.steering, top=top, chosen=chosen)
+            raw = await engine.report(plan.steering.report)
     return Scored(logprobs, await asyncio.to_thread(read_report, raw, plan.steering, plan.hooks))
 
 
 @asynccontextmanager
-async def counted(plan: Plan, deployment: Deployment) -> AsyncIterator[None]:
-    """Counts the request among those that use its SAEs; where it is given up, its report is dropped."""
-    deployment.users.come(plan.hooks)
+async def taken(report: str, engine: SteeringEngine) -> AsyncIterator[None]:
+    """Drops the report of this key, which nobody else would take, where the request for it is given up."""
     try:
         yield
     except BaseException:
         with suppress(EngineUnavailable):
-            await engine_of(deployment).report(plan.steering.report)
+            await engine.report(report)
         raise
-    finally:
-        deployment.users.go(plan.hooks)
+
+
+async def totals(chat: Chat, plan: Plan, deployment: Deployment) -> Sequence[ActivationTotals]:
+    """What all features of the plan's SAEs did over a chat's content. Raises as ``read`` does, and InvalidInput."""
+    tokens = await asyncio.to_thread(engine_of(deployment).tokens, [each.model_dump() for each in chat])
+    return totals_in(await read(tokens, with_totals(plan, tokens), deployment))
+
+
+def totals_in(report: SteerReport) -> Sequence[ActivationTotals]:
+    """The totals in a report, by SAE."""
+    return report.activations.totals if report.activations is not None else ()
 
 
 def refuse_other(model: str | None, deployment: Deployment) -> None:

@@ -13,20 +13,20 @@
 import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from api.analysis.reading import engine_of
+from api.analysis.reading import engine_of, taken
 from api.analysis.together import together
 from api.deployment import Deployment
+from api.engine import SteeringEngine
 from api.report import read_report
 from featurehub.autosteer import Outcome
 from featurehub.edits import Steering
-from featurehub.errors import EngineUnavailable, InvalidInput
+from featurehub.errors import InvalidInput
 from featurehub.token_ids import Message
 
 __all__ = ["AT_ONCE", "NOTHING", "Answers", "Asking", "GeneratedAnswer", "drawn"]
@@ -98,6 +98,10 @@ class Answers(NamedTuple):
         """[answers]"""
         return np.array([each.effect for each in self.answers])
 
+    def texts(self, engine: SteeringEngine) -> list[str]:
+        """What they say, without the last token: it ends the answer, or is the one that was too much."""
+        return ["".join(engine.pieces(each.tokens[:-1])).strip() for each in self.answers]
+
     @property
     def outcome(self) -> Outcome:
         """What they are like together."""
@@ -152,12 +156,8 @@ async def generated(asking: Asking, ids: Sequence[int], steering: Steering, seed
     if steering.is_nothing:
         return await engine.generate(ids, NOTHING, tokens=asking.tokens, temperature=asking.temperature, seed=seed)
     keyed = msgspec.structs.replace(steering, report=uuid.uuid4().hex)
-    try:
+    async with taken(keyed.report, engine):
         tokens = await engine.generate(ids, keyed, tokens=asking.tokens, temperature=asking.temperature, seed=seed)
-    except BaseException:
-        with suppress(EngineUnavailable):
-            await engine.report(keyed.report)  # Nobody else would take it.
-        raise
     read_report(await engine.report(keyed.report), keyed, asking.hooks)
     return tokens
 

@@ -9,10 +9,11 @@ from api.analysis.attribute import FIRST, AttributeBody, Attribution, attribute
 from api.analysis.logits import LogitsBody, logits
 from api.analysis.next_tokens import token_id
 from api.analysis.reading import Chat, engine_of
+from api.answer import features_at
 from api.deployment import CurrentDeployment, Deployment
 from api.goodfire.controller import Controller, native
 from api.goodfire.numbers import LatentNumbers, uuid_of
-from api.goodfire.rows import check_model, features_at, places_of
+from api.goodfire.rows import check_model, places_of
 from api.request import Name
 from featurehub.attribution import AttributedToken
 from featurehub.errors import InvalidInput

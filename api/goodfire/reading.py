@@ -14,12 +14,13 @@ from pydantic import Field
 
 from api.analysis.contrast import ContrastBody, Dataset, contrast
 from api.analysis.reading import Chat, engine_of, read, reading_plan
+from api.answer import features_at
 from api.deployment import CurrentDeployment, Deployment
 from api.encoding import to_json
 from api.engine import Tokens
 from api.goodfire.controller import Controller, native
 from api.goodfire.numbers import LatentNumbers, Place, uuid_of
-from api.goodfire.rows import GoodfireFeature, check_model, features_at, places_of, row_of
+from api.goodfire.rows import GoodfireFeature, check_model, places_of, row_of
 from api.request import SteeringRequest
 from featurehub.edits import TOP_K_MAX
 from featurehub.report import SteerReport

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from api.answer import features_at
 from api.deployment import Deployment
 from api.goodfire.numbers import LatentNumbers, Place, uuid_of
 from featurehub.errors import ModelNotFound
@@ -13,7 +14,7 @@ from featurehub.features import Feature
 from featurehub.settings import Frozen
 from featurehub.store import Reader, Scope
 
-__all__ = ["FeatureList", "GoodfireFeature", "check_model", "features_at", "places_of", "row_of", "rows_at", "rows_of"]
+__all__ = ["FeatureList", "GoodfireFeature", "check_model", "places_of", "row_of", "rows_at", "rows_of"]
 
 ADDRESS = re.compile(r"sae:([0-9a-f]{64})/(\d+)")
 
@@ -73,15 +74,6 @@ def rows_at(places: Sequence[Place], numbers: LatentNumbers, reader: Reader) -> 
     known = features_at(places, reader)
     labels = {place: known[place].label if place in known else "" for place in places}
     return FeatureList(features=tuple(row_of(each, labels[each], numbers) for each in places))
-
-
-def features_at(places: Iterable[Place], reader: Reader) -> Mapping[Place, Feature]:
-    """The features of those latents that have one."""
-    by_sae: dict[str, set[int]] = {}
-    for sae, latent in places:
-        by_sae.setdefault(sae, set()).add(latent)
-    found = (each for sae, latents in by_sae.items() for each in reader.latents(sae, latents))
-    return {Place(each.artifact, each.latent): each for each in found}
 
 
 def places_of(ids: Iterable[str], reader: Reader, scope: Scope) -> Mapping[str, Place]:

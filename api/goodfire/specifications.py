@@ -121,14 +121,12 @@ async def contrastive_dataset(deployment: CurrentDeployment, body: DatasetBody) 
     asking = Asking(deployment, {}, body.specification, CHAT_TOKENS + 1, 0.7, room)
     prompts = PROMPTS[:CHATS]
     plain, told = [await drawn(asking, prompts, instructed=each) for each in (False, True)]
-    pieces = engine_of(deployment).pieces
+    engine = engine_of(deployment)
 
     def chats(answers: Answers) -> list[list[dict[str, Any]]]:
-        # The last token ends the answer, or is the one that was too much.
-        texts = ("".join(pieces(each.tokens[:-1])) for each in answers.answers)
         return [
-            [{"role": "user", "content": prompt}, {"role": "assistant", "content": text.strip()}]
-            for prompt, text in zip(prompts, texts, strict=True)
+            [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}]
+            for prompt, text in zip(prompts, answers.texts(engine), strict=True)
         ]
 
     return await asyncio.to_thread(lambda: [chats(plain), chats(told)])

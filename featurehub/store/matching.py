@@ -47,7 +47,8 @@ def find_words(
     common = full_text.common(session, [*whole, *begun])
     last = begun if begun and common.isdisjoint(begun) else whole[-1:]
     hits = _match(session, full_text, [*whole[:-1], *last], common, asked)
-    if not words or any(each.source in ("name", "word") for each in hits):
+    # Where all are common, none is a beginning: the same would be looked for again.
+    if common.issuperset(whole) or any(each.source in ("name", "word") for each in hits):
         return hits
     return _match(session, full_text, [Term(each, begins=Term(each) not in common) for each in words], common, asked)
 
@@ -58,7 +59,7 @@ def find_alike(session: Session, words: Sequence[str], saes: Sequence[str], boun
     known = full_text.common(session, whole := [Term(each) for each in dict.fromkeys(words)][:WORDS])
     asked = {"key": "", "texts": full_text.every_of([]), "saes": saes, "limit": CANDIDATES, "words": (), **bounds}
     if known.issuperset(whole):
-        return _longest(session, full_text, whole, asked)
+        return _longest(session, full_text, _by_length(whole), asked)
     groups = [[each] if each in known else [Term(like) for like in _like(session, each.word)] for each in whole]
     if not (groups := [each for each in groups if each]):
         return []
@@ -78,18 +79,23 @@ def _match(
     hits = _hits(session, full_text.first, {"names": every, "texts": every, **asked})
     if any(each.source == "name" for each in hits):
         return hits
-    return [*hits, *_longest(session, full_text, terms, {**asked, "texts": full_text.every_of([])})]
+    fewer = _by_length(terms)[: len(set(terms)) - 1]
+    return [*hits, *_longest(session, full_text, fewer, {**asked, "texts": full_text.every_of([])})]
 
 
 def _longest(session: Session, full_text: FullText, terms: Sequence[Term], asked: Mapping[str, object]) -> list[Hit]:
-    """Names that have the longest of some common words: as many as any name has."""
-    left = sorted(set(terms), key=lambda each: (-len(each.word), each.word))[:WORDS]
-    for count in range(len(left), 0, -1):
-        names = full_text.every_of([[each] for each in left[:count]])
+    """Names that have the first of some common words, longest first: as many as any name has."""
+    for count in range(len(terms), 0, -1):
+        names = full_text.every_of([[each] for each in terms[:count]])
         hits = _hits(session, full_text.first, {**asked, "names": names})
         if found := [each for each in hits if each.source == "name"]:
             return found
     return []
+
+
+def _by_length(terms: Sequence[Term]) -> list[Term]:
+    """The longest of them, each once, longest first."""
+    return sorted(set(terms), key=lambda each: (-len(each.word), each.word))[:WORDS]
 
 
 def _hits(session: Session, query: TextClause, asked: Mapping[str, object]) -> list[Hit]:
