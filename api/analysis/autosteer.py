@@ -43,7 +43,7 @@ from featurehub.settings import Frozen
 
 __all__ = ["Autosteer", "AutosteerBody", "autosteer", "router"]
 
-WEIGHTS = (0.35, 0.7)
+WEIGHTS = (0.35, 0.5, 0.7)
 SCALES = (1.0, 0.6)
 TOGETHER = 3
 """Most features of the edits; those that are added are the next best alone, as many."""
