@@ -7,13 +7,13 @@ from sqlalchemy.orm import Session
 
 from featurehub.errors import FeatureNotFound
 from featurehub.features import Feature
-from featurehub.groups import ResolvedGroup
 from featurehub.records import (
     Evaluation,
     FeatureDetails,
     LabelVersion,
     RegisteredArtifact,
     ReportHead,
+    ResolvedGroup,
     Scope,
     SearchFilter,
     SearchPage,
