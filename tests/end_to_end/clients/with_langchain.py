@@ -34,8 +34,11 @@ whole = None
 for chunk in rainy.stream(prompt, stream_usage=True):
     whole = chunk if whole is None else whole + chunk
 
-drawn = ChatOpenAI(base_url=sys.argv[1], api_key="none", model="demo", max_tokens=24, n=3, seed=7, temperature=1)
-[several] = drawn.bind(extra_body=steer).generate([prompt]).generations
+# What is bound reaches ``invoke``, ``stream`` and ``batch``, and not ``generate``: what the model is made with reaches all.
+drawn = ChatOpenAI(
+    base_url=sys.argv[1], api_key="none", model="demo", max_tokens=24, n=3, seed=7, temperature=1, extra_body=steer
+)
+[several] = drawn.generate([prompt]).generations
 sure = model.bind(extra_body=steer, logprobs=True, top_logprobs=2).invoke(prompt)
 stopped = rainy.invoke(prompt, stop=["."])
 formed = model.bind(extra_body=steer | {"structured_outputs": {"choice": ["the rain", "a cook"]}}).invoke(prompt)
