@@ -69,16 +69,17 @@ def expected(url: str) -> dict[str, Any]:
     [plain], [text] = texts(ask(url)), texts(steered)
     assert plain != text
     sure = ask(url, **STEER, logprobs=True, top_logprobs=2)["choices"][0]
+    [stopped] = texts(ask(url, **STEER, stop=["."]))
     completions = ask(url, "completions", prompt=["the", "a"], **STEER | {"max_tokens": 8})
     response = ask(url, "responses", input=PROMPT, max_output_tokens=24, **STEER)
     applied = [each["id"] for each in steered["featurehub"]["applied"]]
     return {
-        "plain": plain, "steered": text, "streamed": text, "final": text, "applied": applied,
+        "plain": plain, "steered": text, "streamed": text, "applied": applied,
         "streamed_applied": applied, "tokens": steered["usage"]["completion_tokens"],
         "several": texts(ask(url, **STEER | {"temperature": 1}, n=3, seed=7)),
         "logprob": pytest.approx(sure["logprobs"]["content"][0]["logprob"], abs=1e-3),
-        "stopped": texts(ask(url, **STEER, stop=["."]))[0],
-        "formed": texts(ask(url, **STEER, structured_outputs={"choice": ["the rain", "a cook"]}))[0],
+        "stopped": stopped, "final": stopped,
+        "formed": texts(ask(url, **STEER, structured_outputs={"choice": ["the", "a"]}))[0],
         "tools": texts(ask(url, **STEER, tools=[FORECAST], tool_choice="auto"))[0],
         "completions": [each["text"] for each in completions["choices"]],
         "response": response["output"][0]["content"][0]["text"],

@@ -12,6 +12,9 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 import litellm
 
+# Else it prints advice where a request is refused.
+litellm.suppress_debug_info = True
+
 prompt = {"messages": [{"role": "user", "content": sys.argv[2]}], "max_tokens": 24, "temperature": 0}
 asked = {"model": "openai/demo", "api_base": sys.argv[1], "api_key": "none", **prompt}
 steer = {"features": {"weather": 0.8}}
@@ -32,7 +35,7 @@ streamed = litellm.stream_chunk_builder(list(stream))
 several = litellm.completion(**asked | {"temperature": 1}, n=3, seed=7, extra_body=steer)
 sure = litellm.completion(**asked, logprobs=True, top_logprobs=2, extra_body=steer)
 stopped = litellm.completion(**asked, stop=["."], extra_body=steer)
-words = {"structured_outputs": {"choice": ["the rain", "a cook"]}}
+words = {"structured_outputs": {"choice": ["the", "a"]}}
 formed = litellm.completion(**asked, extra_body=steer | words)
 tools = litellm.completion(**asked, tools=[tool], tool_choice="auto", extra_body=steer)
 response = litellm.responses(

@@ -21,12 +21,12 @@ for await (const chunk of await create({ ...steer, stream: true, stream_options:
   told = chunk.featurehub ?? told;
   usage = chunk.usage ?? usage;
 }
-const final = await client.chat.completions.stream({ ...asked, ...steer }).finalChatCompletion();
+const final = await client.chat.completions.stream({ ...asked, stop: ["."], ...steer }).finalChatCompletion();
 
 const several = await create({ ...steer, temperature: 1, n: 3, seed: 7 });
 const sure = await create({ ...steer, logprobs: true, top_logprobs: 2 });
 const stopped = await create({ ...steer, stop: ["."] });
-const formed = await create({ ...steer, structured_outputs: { choice: ["the rain", "a cook"] } });
+const formed = await create({ ...steer, structured_outputs: { choice: ["the", "a"] } });
 const tools = await create({ ...steer, tools: [tool], tool_choice: "auto" });
 const completions = await client.completions.create({
   model: "demo", prompt: ["the", "a"], max_tokens: 8, temperature: 0, ...steer,

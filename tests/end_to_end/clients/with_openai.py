@@ -24,13 +24,13 @@ for chunk in client.chat.completions.create(
     told = getattr(chunk, "featurehub", told)
     usage = chunk.usage or usage
 
-with client.chat.completions.stream(**asked, extra_body=steer) as events:
+with client.chat.completions.stream(**asked, stop=["."], extra_body=steer) as events:
     final = events.get_final_completion()
 
 several = client.chat.completions.create(**asked | {"temperature": 1}, n=3, seed=7, extra_body=steer)
 sure = client.chat.completions.create(**asked, logprobs=True, top_logprobs=2, extra_body=steer)
 stopped = client.chat.completions.create(**asked, stop=["."], extra_body=steer)
-words = {"structured_outputs": {"choice": ["the rain", "a cook"]}}
+words = {"structured_outputs": {"choice": ["the", "a"]}}
 formed = client.chat.completions.create(**asked, extra_body=steer | words)
 tools = client.chat.completions.create(**asked, tools=[tool], tool_choice="auto", extra_body=steer)
 prompt = {"model": "demo", "prompt": ["the", "a"], "max_tokens": 8, "temperature": 0}
