@@ -3,7 +3,7 @@
     python tests/benchmarks/stock.py
 
 One model with random weights and a vocabulary of single bytes, so that any structure can be written, is served by vLLM
-and by ``featurehub serve`` with an SAE, with the same options. Each request below goes to both; the answers' status and
+and then by ``featurehub serve`` with an SAE, with the same options. Each request below goes to both; the answers' status and
 bodies must be the same, apart from ids and times. Log-probabilities may differ by 1e-3. Prints what differs.
 """
 
@@ -11,7 +11,6 @@ import json
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -226,16 +225,15 @@ def equal(ours: Any, theirs: Any) -> bool:
     return ours == theirs
 
 
-def compare(ours: str, theirs: str) -> int:
-    """Sends everything to both, and says how many answers differ."""
-    sent, differing = list(requests()), 0
-    for each in sent:
-        mine, other = answered(ours, each), answered(theirs, each)
+def compare(ours: list[Answered], theirs: list[Answered]) -> int:
+    """Says how many answers differ, and in what."""
+    differing = 0
+    for sent, mine, other in zip(requests(), ours, theirs, strict=True):
         found = list(differences([*mine], [*other]))
         differing += bool(found)
         if found:
-            console.print(f"{each}\n    " + "\n    ".join(found[:4]), markup=False, highlight=False)
-    console.print(f"{len(sent)} requests, {differing} answered otherwise than by vLLM")
+            console.print(f"{sent}\n    " + "\n    ".join(found[:4]), markup=False, highlight=False)
+    console.print(f"{len(ours)} requests, {differing} answered otherwise than by vLLM")
     return differing
 
 
@@ -254,14 +252,14 @@ def write_tokenizer(folder: Path) -> Path:
 
 
 def main() -> None:
-    with TemporaryDirectory() as name, ExitStack() as stack:
+    with TemporaryDirectory() as name:
         folder = Path(name)
         shape = save_served(SHAPE, folder, tokenizer=write_tokenizer(folder / "tokenizer"))
-        with console.status("vllm serve starts"):
-            theirs = stack.enter_context(stock(shape.model, OPTIONS, folder / "stock.log"))
+        with stock(shape.model, OPTIONS, folder / "stock.log") as url:
+            theirs = [answered(url, each) for each in requests()]
         mine = [str(shape.model), "--sae", str(shape.sae), "--db", str(shape.database), *OPTIONS]
-        with console.status("featurehub serve starts"):
-            ours = stack.enter_context(served(mine, free_port(), folder / "featurehub.log"))
+        with served(mine, free_port(), folder / "featurehub.log") as url:
+            ours = [answered(url, each) for each in requests()]
         sys.exit(bool(compare(ours, theirs)))
 
 
