@@ -3,8 +3,8 @@
     python tests/benchmarks/stock.py
 
 One model with random weights and a vocabulary of single bytes, so that any structure can be written, is served by vLLM
-and then by ``featurehub serve`` with an SAE, with the same options. Each request below goes to both; the answers' status and
-bodies must be the same, apart from ids and times. Log-probabilities may differ by 1e-3. Prints what differs.
+and then by ``featurehub serve`` with an SAE, with the same options. Each request below goes to both; status and body of
+each answer must be the same, apart from ids and times. Log-probabilities may differ by 1e-3. Prints what differs.
 """
 
 import json
