@@ -14,9 +14,10 @@ export function cividis(share) {
   return `rgb(${mixed.join(" ")})`;
 }
 
-/** Bars over intervals: `edges` has one number more than `counts`. */
-export function histogram({ title, counts, edges, x, y }) {
-  const axes = scales([edges[0], edges.at(-1)], [0, Math.max(...counts, 1)]);
+/** Bars over equal parts of [low, high], as the API's histograms are. */
+export function histogram({ title, low, high, counts, x, y }) {
+  const edges = [...counts, 0].map((_, at) => low + (at * (high - low)) / counts.length);
+  const axes = scales([low, high], [0, Math.max(...counts, 1)]);
   const bars = counts.map((each, at) => {
     const left = axes.x(edges[at]), top = axes.y(each);
     const width = Math.max(1, axes.x(edges[at + 1]) - left - 1);

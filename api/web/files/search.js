@@ -25,7 +25,7 @@ async function search() {
   try {
     const page = await pageOf(asked, signal);
     if (!signal.aborted) results(asked, page);
-    if (page.data.length === 0 && asked.q) await suggest(asked, signal);
+    if (page.data.length === 0 && asked.q && !filtersOf(asked)) await suggest(asked, signal);
   } catch (error) {
     if (error.name !== "AbortError") failed(error);
   } finally {
@@ -72,6 +72,9 @@ function hintsOf(asked, page) {
     const words = [...new Set(page.data.map((each) => each.label.split(":")[0]))].slice(0, 6);
     return h("p", { class: "chips" }, "Try ", words.map((each) => chip(each)));
   }
+  if (page.data.length === 0) {
+    return notice("info", h("p", {}, filtersOf(asked) ? "Fewer filters, or other words, may find one." : "Other words may find one."));
+  }
   const groups = (page.groups ?? []).map((group) =>
     h("li", {}, link("playground", { feature: group.name }, group.name), ` (${group.members.length} features together)`,
       group.description && h("span", { class: "muted" }, ` ${group.description}`)));
@@ -102,11 +105,7 @@ async function suggest(asked, signal) {
     () => [], (error) => error.suggestions ?? [],
   );
   if (signal.aborted) return;
-  show(
-    byId("hints"),
-    names.length > 0 && h("p", { class: "chips" }, "Did you mean ", names.map((each) => chip(each))),
-    notice("info", h("p", {}, filtersOf(asked) ? "Other words, or fewer filters, may find one." : "Other words may find one.")),
-  );
+  if (names.length) show(byId("hints"), h("p", { class: "chips" }, "Did you mean ", names.map((each) => chip(each))));
 }
 
 function failed(error) {
