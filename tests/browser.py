@@ -49,6 +49,7 @@ def launched(playwright: Playwright) -> Iterator[Browser]:
 def watched(browser: Browser, complaints: list[str], **options: Any) -> Iterator[Page]:
     """A page whose console errors, exceptions and requests to other hosts are added to ``complaints``."""
     context = browser.new_context(viewport=options.pop("viewport", DESKTOP), **options)
+    context.set_default_timeout(10_000)
     page = context.new_page()
 
     def on_console(message: ConsoleMessage) -> None:

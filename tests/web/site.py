@@ -8,7 +8,17 @@ from api.model import ServedModel
 from featurehub.artifacts.manifest import HookPoint, Manifest
 from featurehub.features import State
 from featurehub.store import (
-    Calibration, Cluster, CoActive, Context, FeatureRow, Histogram, Labeled, Provenance, Store, TokenLogit, Writer,
+    Calibration,
+    Cluster,
+    CoActive,
+    Context,
+    FeatureRow,
+    Histogram,
+    Labeled,
+    Provenance,
+    Store,
+    TokenLogit,
+    Writer,
 )  # fmt: skip
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from tests.api.models import model
@@ -22,23 +32,27 @@ SIBLING = "n" * 64
 """The weights that are served: of a retrained sibling, so that features are fresh, suspect, stale and unchecked."""
 HOSTILE = "<script>window.hacked = 1</script><img src=x onerror=window.hacked=1>"
 """Stands in a label, an alias, a description and in contexts, and must never run."""
-LABELS = {
-    0: "pirate speech: matey, ship, treasure", 1: "formal tone: sincerely, regards", 2: "banking: loan, deposit, credit",
-    3: "sad endings: tears, loss, goodbye", 4: "cheerful greetings", 5: "cooking: oven, recipe", 6: "the French language",
-    7: "polite refusals", 8: "python code: def, import", 9: "weather: rain, cloud", 10: "formal letters: dear sir",
-    11: "exclamation marks", 12: "space travel: orbit, rocket", 13: f"hostile {HOSTILE}", 14: "questions that ask why",
-    15: "a very long label that goes on and on about the many things on which this feature fires, such as commas in lists "
-        "of adjectives before the names of old European cities and rivers",
-    16: "",
-}  # fmt: skip
+LABELS = dict(
+    enumerate(
+        (
+            "pirate speech: matey, ship, treasure", "formal tone: sincerely, regards", "banking: loan, deposit, credit",
+            "sad endings: tears, loss, goodbye", "cheerful greetings", "cooking: oven, recipe", "the French language",
+            "polite refusals", "python code: def, import", "weather: rain, cloud", "formal letters: dear sir",
+            "exclamation marks", "space travel: orbit, rocket", f"hostile {HOSTILE}", "questions that ask why",
+            "a very long label that goes on and on about the many things on which this feature fires, such as commas in "
+            "lists of adjectives before the names of old European cities and rivers",
+            "",
+        )
+    )
+)  # fmt: skip
 STATES = {0: State.FRESH, 1: State.STALE, 2: State.SUSPECT, 3: State.FRESH, 4: State.FRESH, 13: State.STALE}
 BY_HAND = Provenance(author="test", method="by hand")
 
 
 def manifest(id: str, name: str, layer: int) -> Manifest:
     return Manifest(
-        id=id, name=name, architecture="batchtopk", d_model=8, d_sae=64, k=4, hook=HookPoint(layer=layer), model=model(),
-        dataset={"name": "corpus", "tokens": 100}, training={}, metrics={"explained_variance": 0.96, "l0": 31.5},
+        id=id, name=name, architecture="batchtopk", d_model=8, d_sae=64, k=4, hook=HookPoint(layer=layer),
+        model=model(), dataset={"name": "corpus", "tokens": 100}, training={}, metrics={"explained_variance": 0.96, "l0": 31.5},
         files={}, created="2026-01-01T00:00:00+00:00",
     )  # fmt: skip
 
@@ -64,7 +78,11 @@ def fill_sae(writer: Writer, id: str, name: str, layer: int) -> list[str]:
     ids = writer.put_features(id, [row(latent, label) for latent, label in LABELS.items()])
     scores = {latent: 0.5 + (latent * 7 % 50) / 100 for latent in LABELS}
     writer.put_labels(
-        {ids[latent]: (Labeled(label=label, score=scores[latent]), BY_HAND) for latent, label in LABELS.items() if label}
+        {
+            ids[latent]: (Labeled(label=label, score=scores[latent]), BY_HAND)
+            for latent, label in LABELS.items()
+            if label
+        }
     )
     for latent in range(0, 12, 2 if id == UPPER else 1):
         steerability = (0.9, 0.6, 0.3, 0.8, -0.1)[latent % 5] - latent / 100

@@ -170,7 +170,7 @@ function why({ source, words, similarity, place }) {
     tokens: near("set of tokens"),
     contexts: near("set of contexts"),
   };
-  return `${reasons[source] ?? source}; place ${place} of those found so`;
+  return `${reasons[source] ?? source} (number ${place} of those)`;
 }
 
 async function neighbours(feature, near) {
