@@ -39,8 +39,8 @@ LABELS = dict(
             "sad endings: tears, loss, goodbye", "cheerful greetings", "cooking: oven, recipe", "the French language",
             "polite refusals", "python code: def, import", "weather: rain, cloud", "formal letters: dear sir",
             "exclamation marks", "space travel: orbit, rocket", f"hostile {HOSTILE}", "questions that ask why",
-            "a very long label that goes on and on about the many things on which this feature fires, such as commas in "
-            "lists of adjectives before the names of old European cities and rivers",
+            "a very long label that goes on and on about the many things on which this feature fires, such as commas "
+            "in lists of adjectives before the names of old European cities and rivers",
             "",
         )
     )
@@ -52,8 +52,8 @@ BY_HAND = Provenance(author="test", method="by hand")
 def manifest(id: str, name: str, layer: int) -> Manifest:
     return Manifest(
         id=id, name=name, architecture="batchtopk", d_model=8, d_sae=64, k=4, hook=HookPoint(layer=layer),
-        model=model(), dataset={"name": "corpus", "tokens": 100}, training={}, metrics={"explained_variance": 0.96, "l0": 31.5},
-        files={}, created="2026-01-01T00:00:00+00:00",
+        model=model(), dataset={"name": "corpus", "tokens": 100}, training={},
+        metrics={"explained_variance": 0.96, "l0": 31.5}, files={}, created="2026-01-01T00:00:00+00:00",
     )  # fmt: skip
 
 
