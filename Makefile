@@ -12,13 +12,20 @@ LOCAL_TORCH := $(if $(PIP_FIND_LINKS),$(wildcard $(PIP_FIND_LINKS)/torch-*-$(TAG
 TORCH := $(if $(filter cpu,$(HARDWARE)),$(if $(LOCAL_TORCH),,--torch-backend cpu))
 export FEATUREHUB_HOME ?= $(CURDIR)/.featurehub
 
-.PHONY: demo test check benchmark clean
+.PHONY: demo test check benchmark browser clean
 
 demo: $(VENV)/.$(HARDWARE)
 	$(BIN)/featurehub demo run
 
-test: $(VENV)/.$(HARDWARE)
+test: $(VENV)/.$(HARDWARE) browser
 	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
+
+# The tests of the pages drive a Chromium. Where it cannot be installed from here they are skipped, and say so.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
+	} || echo "no Chromium is installed: the pages are not tested"
 
 check: $(VENV)/.$(HARDWARE)
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports

@@ -19,7 +19,7 @@ Owns the routes, what a request may ask, and how errors look on the wire. Readin
     gate      size limit; refuses our keys on routes that would ignore them
     engine    the seam to the engine, with a fake of it; ``vllm_engine`` is the real one
     fake      a whole server without a model, for tests
-    app       the registry alone: ``create_app(store)``
+    web       the pages; ``app`` is the registry alone: ``create_app(store)``
     serving   attaches all of it to vLLM's server; ``routes`` makes sure that requests reach it
 
 Only ``serving`` and ``vllm_engine`` import vllm; all other modules run without torch, so that the registry

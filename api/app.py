@@ -9,6 +9,7 @@ from api.engine import SteeringEngine
 from api.gate import Gate
 from api.goodfire import routes as goodfire
 from api.model import ServedModel
+from api.web import routes as web
 from featurehub.store import Store
 
 __all__ = ["ROUTERS", "attach", "create_app"]
@@ -16,9 +17,9 @@ __all__ = ["ROUTERS", "attach", "create_app"]
 ROUTERS = (
     inspect.router, activations.router, attribute.router, logits.router, contrast.router, autosteer.router,
     autoconditional.router, lookup.router, features.router, groups.router, saes.router, variants.router,
-    health.router, goodfire.router,
+    health.router, goodfire.router, web.router,
 )  # fmt: skip
-"""The registry's routes."""
+"""The registry's routes, and the pages."""
 
 
 def attach(app: FastAPI) -> None:
@@ -30,6 +31,7 @@ def attach(app: FastAPI) -> None:
     app.add_middleware(Gate)
     for router in ROUTERS:
         app.include_router(router, responses=errors.DESCRIBED)
+    web.attach_files(app)
 
 
 def create_app(store: Store, served: ServedModel | None = None, engine: SteeringEngine | None = None) -> FastAPI:

@@ -5,6 +5,7 @@ routes for completions, responses and models replace vLLM's routes of the same p
 """
 
 import json
+import logging
 import os
 from argparse import Namespace
 from collections.abc import AsyncIterator
@@ -51,6 +52,7 @@ from featurehub.store import open_store
 __all__ = ["FeaturehubRoutes"]
 
 router = APIRouter()
+logger = logging.getLogger("vllm.featurehub")
 
 
 class FeaturehubRoutes:
@@ -81,7 +83,7 @@ class FeaturehubRoutes:
         Args:
             engine_client: vLLM's client; None where vLLM runs no engine.
             state: The app's state.
-            args: vLLM's command line, which is not used.
+            args: vLLM's command line.
 
         Raises:
             EngineError: A route that is not ours would answer in place of ours.
@@ -106,7 +108,7 @@ class FeaturehubRoutes:
         deployment = state.featurehub = Deployment(
             store, served, engine, door=door, operator_key=key, adapters=lambda: adapters_of(state)
         )
-        live_with(self.app, deployment)
+        live_with(self.app, deployment, address_of(args))
 
 
 def guard(prefix: str) -> None:
@@ -115,7 +117,14 @@ def guard(prefix: str) -> None:
         authenticate.GUARDED_PREFIX = (*authenticate.GUARDED_PREFIX, prefix)
 
 
-def live_with(app: FastAPI, deployment: Deployment) -> None:
+def address_of(args: Namespace) -> str:
+    """Where a browser on this machine finds the start page."""
+    host = "127.0.0.1" if args.host in (None, "", "0.0.0.0", "::") else args.host
+    scheme = "https" if args.ssl_certfile else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{args.port}{args.root_path or ''}/"
+
+
+def live_with(app: FastAPI, deployment: Deployment, address: str) -> None:
     """Watches the engine while vLLM's own lifespan lasts, and closes the store after it has ended."""
     whole = app.router.lifespan_context
 
@@ -123,6 +132,7 @@ def live_with(app: FastAPI, deployment: Deployment) -> None:
     async def lifespan(app: Any) -> AsyncIterator[Any]:
         try:
             async with whole(app) as state, watched(deployment.engine, deployment.door):
+                logger.info("The web page is at %s", address)
                 yield state
         finally:
             deployment.store.close()

@@ -194,3 +194,30 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"{folder} is not there: this test needs the shared models")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium. Its driver keeps an event loop running: test what uses asyncio in other files."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.browser import launched
+
+    with sync_playwright() as playwright, launched(playwright) as browser:
+        yield browser
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser complained of; the test fails where any is left. A test that provokes one clears it."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Any, complaints: list[str]) -> Iterator[Any]:
+    """A page of its own, 1280 pixels wide, that may ask this machine alone."""
+    from tests.browser import watched
+
+    with watched(browser, complaints) as page:
+        yield page
+    assert complaints == []

@@ -382,8 +382,22 @@ def boot(app: FastAPI, served: ServedModel | None, engine: Any = None) -> State:
     plugin.attach_router(app)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEATUREHUB_FRONTEND", "" if served is None else served.model_dump_json())
-        asyncio.run(plugin.init_state(engine, app.state, Namespace()))
+        where = Namespace(host=None, port=8000, ssl_certfile=None, root_path="/hub")
+        asyncio.run(plugin.init_state(engine, app.state, where))
     return app.state
+
+
+@pytest.mark.parametrize(
+    ("host", "certificate", "expected"),
+    [
+        (None, None, "http://127.0.0.1:8000/hub/"), ("0.0.0.0", None, "http://127.0.0.1:8000/hub/"),
+        ("::1", None, "http://[::1]:8000/hub/"), ("hub.example", "cert.pem", "https://hub.example:8000/hub/"),
+    ],
+)  # fmt: skip
+def test_a_browser_on_this_machine_can_open_the_address(host: str, certificate: str, expected: str) -> None:
+    from api.serving import address_of
+
+    assert address_of(Namespace(host=host, port=8000, ssl_certfile=certificate, root_path="/hub")) == expected
 
 
 def serving(store: Store, sae: str = SAE) -> ServedModel:

@@ -1,0 +1,62 @@
+"""How pages and their files are served, and what browsers may do with them."""
+
+import os
+from collections.abc import Callable
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, FileSystemLoader
+
+from api.web.pages import FOLDER, PAGES, Page
+
+__all__ = ["HEADERS", "POLICY", "attach_files", "router"]
+
+POLICY = "; ".join(
+    (
+        "default-src 'self'", "img-src 'self' data:", "object-src 'none'", "base-uri 'none'", "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)  # fmt: skip
+"""The Content-Security-Policy of a page: everything from this server, nothing inline."""
+HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-cache"}
+"""Headers of pages and files. Both are asked for anew each time, which an unchanged file answers with 304."""
+
+router = APIRouter(include_in_schema=False)
+templates = Environment(loader=FileSystemLoader(FOLDER / "templates"), autoescape=True)
+
+
+class Files(StaticFiles):
+    """The modules and the style sheet."""
+
+    def file_response(self, *arguments: object, **named: object) -> Response:
+        """The file, with ``HEADERS``."""
+        response = super().file_response(*arguments, **named)  # type: ignore[arg-type]
+        response.headers.update(HEADERS)
+        return response
+
+
+def attach_files(app: FastAPI) -> None:
+    """Serves the pages' files below ``/web``."""
+    app.mount("/web", Files(directory=os.fspath(FOLDER / "files")), "web")
+
+
+def shows(page: Page) -> Callable[[], Response]:
+    """The route that answers with a page's document."""
+    document = templates.get_template(f"{page.file}.html").render(page=page, pages=PAGES)
+
+    def show() -> Response:
+        return HTMLResponse(document, headers={"content-security-policy": POLICY, "x-frame-options": "DENY", **HEADERS})
+
+    return show
+
+
+def to_first(request: Request) -> Response:
+    """Leads to the first page there is, where there is no start page."""
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/{PAGES[0].name}", 307)
+
+
+for each in PAGES:
+    router.add_api_route(f"/{each.name}", shows(each), methods=["GET", "HEAD"])
+if PAGES[0].name:
+    router.add_api_route("/", to_first, methods=["GET", "HEAD"])
