@@ -18,6 +18,7 @@ from featurehub.store import (
     Provenance,
     Store,
     TokenLogit,
+    Trial,
     Writer,
 )  # fmt: skip
 from featurehub.verdicts import DriftReport, FeatureVerdict
@@ -86,7 +87,14 @@ def fill_sae(writer: Writer, id: str, name: str, layer: int) -> list[str]:
     )
     for latent in range(0, 12, 2 if id == UPPER else 1):
         steerability = (0.9, 0.6, 0.3, 0.8, -0.1)[latent % 5] - latent / 100
-        writer.put_calibration(ids[latent], Calibration(strength=2.0 + latent, dose=0.3, steerability=steerability))
+        strength = 2.0 + latent
+        curve = tuple(
+            Trial(strength=share * strength, dose=0.3 * share, success=0.6 * share, coherence=1 - 0.4 * share)
+            for share in (0.5, 1.0, 1.5)
+        )
+        calibration = Calibration(strength=strength, dose=0.3, steerability=steerability, answers=40, curve=curve)
+        writer.put_calibration(ids[latent], calibration)
+    writer.put_calibration(ids[15], Calibration(strength=2.0, dose=0.3, expected_steerability=0.4, output_score=0.01))
     writer.put_clusters(id, [Cluster(name="letters", latents=(1, 4, 10))])
     return ids
 

@@ -7,11 +7,13 @@ const WIDTH = 560, HEIGHT = 220, LEFT = 52, RIGHT = 12, TOP = 12, BOTTOM = 38;
 const CIVIDIS = [[0, 34, 78], [53, 69, 108], [102, 105, 112], [148, 142, 119], [200, 184, 102], [254, 232, 56]];
 
 /** A colour of cividis for a share in [0, 1], as "rgb(r g b)". */
-export function cividis(share) {
+export const cividis = (share) => `rgb(${channels(share).join(" ")})`;
+
+/** The same as [red, green, blue], each in 0 to 255. */
+export function channels(share) {
   const at = Math.max(0, Math.min(1, share)) * (CIVIDIS.length - 1);
   const low = Math.min(Math.floor(at), CIVIDIS.length - 2);
-  const mixed = CIVIDIS[low].map((each, channel) => Math.round(each + (at - low) * (CIVIDIS[low + 1][channel] - each)));
-  return `rgb(${mixed.join(" ")})`;
+  return CIVIDIS[low].map((each, channel) => Math.round(each + (at - low) * (CIVIDIS[low + 1][channel] - each)));
 }
 
 /** Bars over equal parts of [low, high], as the API's histograms are. */
