@@ -25,7 +25,7 @@ from featurehub.verdicts import DriftReport, FeatureVerdict
 from tests.api.models import model
 from tests.api.reports import report
 
-__all__ = ["HOSTILE", "LOWER", "UPPER", "fill_site", "site_app"]
+__all__ = ["HOSTILE", "LOWER", "UPPER", "fill_sae", "fill_site", "site_app"]
 
 LOWER, UPPER = "a" * 64, "b" * 64
 """The two SAEs that are served: demo-l2 and demo-l8."""
@@ -74,7 +74,7 @@ def row(latent: int, label: str) -> FeatureRow:
     )  # fmt: skip
 
 
-def fill_sae(writer: Writer, id: str, name: str, layer: int) -> list[str]:
+def fill_sae(writer: Writer, id: str, name: str, layer: int, *, calibrated: bool = True) -> list[str]:
     writer.put_artifact(manifest(id, name, layer), "/nowhere")
     ids = writer.put_features(id, [row(latent, label) for latent, label in LABELS.items()])
     scores = {latent: 0.5 + (latent * 7 % 50) / 100 for latent in LABELS}
@@ -85,7 +85,7 @@ def fill_sae(writer: Writer, id: str, name: str, layer: int) -> list[str]:
             if label
         }
     )
-    for latent in range(0, 12, 2 if id == UPPER else 1):
+    for latent in range(0, 12 if calibrated else 0, 2 if id == UPPER else 1):
         steerability = (0.9, 0.6, 0.3, 0.8, -0.1)[latent % 5] - latent / 100
         strength = 2.0 + latent
         curve = tuple(
