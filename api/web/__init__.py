@@ -22,5 +22,7 @@ Modules in ``files``, in reading order:
     elements   state badge, bars, feature row, tokens as a heat map, notices, copy buttons, waits
     plot       histogram, curves, map of points, cividis
     theme      light and dark; ``shell`` is every page's frame
+    shaded     text with a feature's activations as colours
+    tryout     a text that the model reads while one types; ``relabel`` is the form of a new label
     search     the page of that name, and so on; only these know a page's document
 """

@@ -21,6 +21,7 @@ class InspectOptions(TypedDict, total=False):
         by: What the strongest features of the whole have most of.
         limit: How many of them are returned, in [1, 1000].
         model: As in a chat completion.
+        on_stale: "warn" reads a stale feature all the same, "refuse" raises; by default as the server does.
     """
 
     sae: str
@@ -29,6 +30,7 @@ class InspectOptions(TypedDict, total=False):
     by: Literal["mean", "max", "sum", "frequency"]
     limit: int
     model: str
+    on_stale: Literal["warn", "refuse"]
 
 
 class FeatureActivation(NamedTuple):

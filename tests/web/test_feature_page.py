@@ -49,11 +49,12 @@ def test_search_leads_to_a_page_that_shows_everything(page: Page, site: str) -> 
     expect(page.locator("#writes")).to_contain_text("−1.5")
     expect(page.locator("#steers")).to_contain_text("+59%")
     expect(page.locator("#steers figure")).to_contain_text("coherent answers")
-    expect(page.locator("#near .near li").first).to_contain_text("writes alike (1.)")
+    expect(page.locator("#near .near")).to_contain_text("banking: loan, deposit, credit writes alike (1.)")
     expect(page.locator("#near .chip").first).to_contain_text("cheerful greetings")
     expect(page.locator("#labels")).to_contain_text("by test (by hand)")
     expect(page.locator("#drift")).to_contain_text("sibling")
     expect(page.locator("#code")).to_contain_text(f'base_url="{site}"')
+    expect(page.locator("#code")).to_contain_text('"model":"demo"')
     assert accessible(page) == []
     photograph(page, "feature")
 

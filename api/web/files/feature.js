@@ -2,7 +2,7 @@
 import { get } from "./api.js";
 import { byId, h, link, pageUrl, say, show } from "./dom.js";
 import {
-  bar, code, copyButton, densityBar, errorNotice, featureLink, notice, readsBar, stateBadge, table, wait, writesBar,
+  bar, code, copyButton, densityBar, errorNotice, featureLink, notice, readsBar, stateBadge, wait, writesBar,
 } from "./elements.js";
 import { count, density, labelOf, layer, nameOf, number, percent, signed, time } from "./format.js";
 import { curves, histogram } from "./plot.js";
@@ -20,18 +20,22 @@ async function load() {
   show(byId("waiting"), wait("Reading the feature…"));
   try {
     const of = given.get("artifact");
-    const [feature, saes, server] = await Promise.all([
-      get(`v1/features/${encodeURIComponent(name)}`, of ? { artifact: of } : {}), get("v1/saes"), health(),
+    const [feature, saes, model] = await Promise.all([
+      get(`v1/features/${encodeURIComponent(name)}`, of ? { artifact: of } : {}), get("v1/saes"), servedModel(),
     ]);
     show(byId("waiting"));
-    draw({ feature, sae: saes.data.find((each) => each.id === feature.artifact) ?? null, server });
+    draw({ feature, sae: saes.data.find((each) => each.id === feature.artifact) ?? null, model });
   } catch (error) {
     show(byId("waiting"), errorNotice(error, { retry: load }),
       h("p", {}, link("search", { q: name }, `Search for “${name}”`)));
   }
 }
 
-const health = () => fetch("healthz").then((response) => response.json()).catch(() => ({ engine: "absent" }));
+// The name of the model that is served, or null. A registry alone has no list of models to ask for.
+async function servedModel() {
+  const { engine } = await fetch("healthz").then((response) => response.json(), () => ({ engine: "absent" }));
+  return engine === "absent" ? null : ((await get("v1/models")).data[0]?.id ?? null);
+}
 
 function draw(page) {
   const { feature } = page;
@@ -39,8 +43,8 @@ function draw(page) {
   show(
     byId("feature"),
     head(page),
-    card("reads", "Where it fires", contextsOf(page), "wide"),
-    card("try", "Try a text", tryingOf(page), "wide"),
+    card("reads", "Where it fires", contextsOf(page)),
+    card("try", "Try a text", tryingOf(page)),
     h("div", { class: "cards halves" },
       card("activity", "How strongly it fires", activityOf(page)),
       card("writes", "What it makes likelier", tokensOf(page)),
@@ -48,12 +52,12 @@ function draw(page) {
       card("near", "Near to it", nearOf(page)),
       card("labels", "Its labels", labelsOf(page)),
       card("drift", "Does it still hold?", driftOf(page))),
-    card("code", "In code", codeOf(page), "wide"),
+    card("code", "In code", codeOf(page)),
   );
 }
 
-const card = (id, title, content, kind = "") =>
-  h("section", { id, class: `card part ${kind}`, "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title), content);
+const card = (id, title, content) =>
+  h("section", { id, class: "card part", "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title), content);
 
 /** What is not known, and the command that finds it out. */
 const missing = (text, command = null) =>
@@ -85,7 +89,7 @@ function sentence({ feature }) {
   const peaks = words(feature.contexts.map(peakOf));
   const up = words(feature.top_tokens.map((each) => each.token)), down = words(feature.bottom_tokens.map((each) => each.token));
   const fires = feature.density > 0
-    ? `It fires on ${density(feature.density).replace(/^(\d+% of tokens)$/, "$1")}${peaks.length ? `, most strongly at ${quoted(peaks)}` : ""}.`
+    ? `It fires on ${density(feature.density)}${peaks.length ? `, most strongly at ${quoted(peaks)}` : ""}.`
     : "It was never seen to fire.";
   const writes = up.length ? ` Turned up, it makes ${quoted(up)} likelier${down.length ? `, and ${quoted(down)} less likely` : ""}.` : "";
   return fires + writes;
@@ -125,8 +129,8 @@ function contextOf({ tokens, activations }, max) {
 // Try a text.
 
 function tryingOf(page) {
-  const { feature, sae, server } = page;
-  if (server.engine === "absent") return missing("No model is served here, so no text can be read. This serves one with its SAE:", `featurehub serve MODEL --sae ${saeOf(page)}`);
+  const { feature, sae, model } = page;
+  if (model === null) return missing("No model is served here, so no text can be read. This serves one with its SAE:", `featurehub serve MODEL --sae ${saeOf(page)}`);
   if (!sae?.loaded) return missing("Its SAE is not served here, so no text can be read. This serves it:", `featurehub serve MODEL --sae ${saeOf(page)}`);
   const first = feature.contexts[0]?.tokens.join("").trim() ?? "";
   return tryout(feature, first.slice(0, 300));
@@ -158,11 +162,13 @@ function tokensOf(page) {
       h("li", {}, bar(visible(token), Math.abs(logit) / most, logit > 0 ? `+${number(logit)}` : number(logit).replace("-", "−"), { kind })))));
   return [
     h("p", { class: "muted" }, "Read off its direction through the model's own vocabulary: how much it adds to each token's score."),
-    h("div", { class: "cards" }, list("Likelier", feature.top_tokens, "writes"), list("Less likely", feature.bottom_tokens, "reads")),
+    h("div", { class: "pair" }, list("Likelier", feature.top_tokens, "writes"), list("Less likely", feature.bottom_tokens, "reads")),
   ];
 }
 
-const visible = (token) => token.replaceAll("\n", "⏎").replace(/^ /, "␣") || "∅";
+// A space at a token's beginning is a dot, since it tells " the" from "the".
+const visible = (token) =>
+  [token.startsWith(" ") && h("span", { class: "muted", "aria-hidden": "true" }, "·"), token.replace(/^ /, "").replaceAll("\n", "⏎") || "∅"];
 
 // What steering with it does.
 
@@ -247,13 +253,14 @@ function labelsOf(page) {
 
 function versionOf({ version, outcome, provenance, created }, feature) {
   const current = version === feature.label_version;
+  const score = outcome.label && (outcome.score === null ? "not scored" : `score ${percent(outcome.score)}`);
   const scores = Object.entries(outcome.scores ?? {}).map(([name, value]) => `${name.replaceAll("_", " ")} ${number(value)}`);
   const by = `by ${provenance.author} (${[provenance.method, provenance.model].filter(Boolean).join(", ")})`;
   return h(
     "li", { value: version },
     h(current ? "strong" : "span", {}, outcome.label ?? `No label: ${outcome.reason}`), " ",
     current && h("span", { class: "badge plain" }, "current"),
-    h("p", { class: "muted" }, [by, time(created), scores.length ? scores.join(", ") : outcome.label && "not scored"].filter(Boolean).join(" · ")),
+    h("p", { class: "muted" }, [by, time(created), score, scores.join(", ")].filter(Boolean).join(" · ")),
   );
 }
 
@@ -265,26 +272,24 @@ function driftOf(page) {
     return missing("No drift check has judged it. After the model is retrained, this says whether it still holds:",
       `featurehub drift check ${saeOf(page)} --model RETRAINED`);
   }
-  const rows = drift.map((each) => [
-    h("span", {}, stateBadge(each.state), " ", each.model), time(each.created),
-    each.reads === null ? "the SAE as a whole" : `reads: ${each.reads}, steers: ${each.steers}`, each.reason,
-  ]);
-  return table(["On the model", "Checked", "What", "Why"], rows, { caption: "Drift checks, newest first" });
+  const judged = ({ reads, steers }) => (reads === null ? "the SAE as a whole" : `where it fires: ${reads}; what it writes: ${steers}`);
+  const item = (each) => h("li", {}, stateBadge(each.state), ` on ${each.model}: ${each.reason}`,
+    h("p", { class: "muted" }, `${judged(each)} · ${time(each.created)}`));
+  return [h("p", { class: "muted" }, "What drift checks found of it, newest first."), h("ul", { class: "versions" }, drift.map(item))];
 }
 
 // In code.
 
-function codeOf({ feature, server }) {
+function codeOf({ feature, model }) {
   const url = new URL("./", location.href).href.replace(/\/$/, "");
   const show = `curl '${url}/v1/features/${feature.id}'`;
-  if (feature.strength === null) return [h("p", { class: "muted" }, "It cannot be steered by; this is how to read it."), code(show, "curl")];
-  const model = server.model ?? "MODEL";
-  const body = { model, messages: [{ role: "user", content: "Tell me something." }], features: { [feature.id]: 0.7 } };
+  if (feature.strength === null) return [h("p", { class: "muted" }, "No strength is known for it, so requests cannot steer by it yet. This is all that is known of it:"), code(show, "curl")];
+  const body = { model: model ?? "MODEL", messages: [{ role: "user", content: "Tell me something." }], features: { [feature.id]: 0.7 } };
   const python = `from featurehub import Client, Variant
 
 client = Client(base_url="${url}")
 feature = client.features.get("${feature.id}")
-variant = Variant("${model}").set(feature, 0.7)
+variant = Variant("${body.model}").set(feature, 0.7)
 messages = [{"role": "user", "content": "Tell me something."}]
 answer = client.chat.completions.create(model=variant, messages=messages)
 print(answer.choices[0].message.content)`;

@@ -35,5 +35,5 @@ export function relabelForm(feature, onSaved) {
       show(outcome, errorNotice(error));
     }
   });
-  return h("details", {}, h("summary", {}, "Give it a better label"), form);
+  return h("details", {}, h("summary", {}, feature.label ? "Give it a better label" : "Give it a label"), form);
 }

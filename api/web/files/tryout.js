@@ -23,7 +23,7 @@ export function tryout(feature, first) {
     if (!text.trim()) return show(found, h("p", { class: "muted" }, "Type a text, and see where the feature fires."));
     const slow = setTimeout(() => show(found, wait("The model reads the text…")), 400);
     try {
-      const body = { text, sae: feature.artifact, features: [feature.id], top_k: 1, limit: 1 };
+      const body = { text, sae: feature.artifact, features: [feature.id], top_k: 1, limit: 1, on_stale: "warn" };
       const answer = await post("v1/features/inspect", body, { signal });
       if (!signal.aborted) show(found, reading(feature, answer));
     } catch (error) {
