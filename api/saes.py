@@ -10,13 +10,15 @@ from api.deployment import CurrentDeployment, Deployment
 from api.exchange import check_operator, serve_saes
 from api.states import artifact_states
 from featurehub.artifacts.manifest import Manifest, Part
-from featurehub.features import State
+from featurehub.features import OnStale, State
 from featurehub.settings import Frozen
-from featurehub.store import RegisteredArtifact
+from featurehub.store import Evaluation, RegisteredArtifact
 from featurehub.verdicts import DriftReport
 
 __all__ = ["SaeCard", "SaeList", "SaeSummary", "ServedNames", "router"]
 
+EVALUATIONS = 20
+"""Most evaluations of a card."""
 router = APIRouter(prefix="/v1/saes", tags=["saes"])
 
 
@@ -84,12 +86,18 @@ class SaeCard(SaeSummary):
         report: The latest drift report on the loaded model; None where there is none.
         differences: The parts in which the loaded model is not known to be the function that the SAE was trained on.
         overrides: What the server runs differently from what the loaded model's files say.
+        served_model: Name of the loaded model; None where no model is loaded.
+        on_stale: What the server does with a stale feature where a request does not say; None where no model is loaded.
+        evaluations: What it scored in later evaluations, latest first; at most 20.
     """
 
     manifest: Manifest
     report: DriftReport | None
     differences: tuple[Part, ...] = ()
     overrides: tuple[str, ...] = ()
+    served_model: str | None = None
+    on_stale: OnStale | None = None
+    evaluations: tuple[Evaluation, ...] = ()
 
 
 @router.get("")
@@ -122,12 +130,16 @@ def sae(deployment: CurrentDeployment, name: str) -> SaeCard:
         report = reader.latest_report(artifact.id, deployment.served.fingerprint) if deployment.served else None
         [state] = artifact_states(reader, [artifact.id], deployment.served).values()
         short = summary(artifact, state, deployment)
+        evaluations = tuple(reader.evaluations(artifact.id)[:EVALUATIONS])
     return SaeCard(
         **short.model_dump(),
         manifest=artifact.manifest,
         report=report,
         differences=artifact.manifest.model.differences(deployment.served.model) if deployment.served else (),
         overrides=deployment.served.overrides if deployment.served else (),
+        served_model=deployment.served.model.name if deployment.served else None,
+        on_stale=deployment.served.on_stale if deployment.served else None,
+        evaluations=evaluations,
     )
 
 

@@ -1,6 +1,6 @@
 """The values that go into the feature database and come out of it."""
 
-from featurehub.records.artifacts import Evaluation, RegisteredArtifact, ReportHead, Scope
+from featurehub.records.artifacts import Evaluation, PastReport, RegisteredArtifact, ReportHead, Scope
 from featurehub.records.calibration import Calibration, Trial
 from featurehub.records.clusters import Cluster
 from featurehub.records.groups import ResolvedGroup
@@ -20,6 +20,7 @@ __all__ = [
     "LabelVersion",
     "Labeled",
     "Outcome",
+    "PastReport",
     "PastVerdict",
     "Provenance",
     "RegisteredArtifact",

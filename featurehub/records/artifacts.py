@@ -5,7 +5,7 @@ from featurehub.errors import ArtifactNotFound
 from featurehub.features import State
 from featurehub.settings import Frozen
 
-__all__ = ["Evaluation", "RegisteredArtifact", "ReportHead", "Scope"]
+__all__ = ["Evaluation", "PastReport", "RegisteredArtifact", "ReportHead", "Scope"]
 
 
 class RegisteredArtifact(Frozen):
@@ -72,6 +72,20 @@ class ReportHead(Frozen):
     created: str
     state: State
     reason: str
+
+
+class PastReport(ReportHead):
+    """A drift report with its verdicts counted.
+
+    Attributes:
+        fingerprint: Hash of the function that the model computes (``ModelIdentity.function``).
+        metrics: Measurements of the artifact as a whole, on the old and the new model, by name.
+        verdicts: How many features are in which state; none where the report speaks for the artifact alone.
+    """
+
+    fingerprint: str
+    metrics: dict[str, float]
+    verdicts: dict[State, int]
 
 
 class Evaluation(Frozen):

@@ -7,6 +7,7 @@ The latest report on an artifact and a model (by ``ModelIdentity.function``) dec
 Without a report everything is unchecked.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,14 +15,17 @@ from pydantic_core import to_json
 from sqlalchemy import and_, bindparam, delete, func, insert, select
 from sqlalchemy.orm import Session, aliased, selectinload
 
+from featurehub.errors import NotFound
 from featurehub.features import State
-from featurehub.records import ReportHead
+from featurehub.records import PastReport, ReportHead
 from featurehub.store.bulk import insert_rows
 from featurehub.store.rows import batches
 from featurehub.store.schema import ReportRecord, VerdictRecord
 from featurehub.verdicts import DriftReport, FeatureVerdict, state_of
 
-__all__ = ["Judged", "Place", "load_heads", "load_reports", "load_states", "save_report"]
+__all__ = [
+    "Judged", "Place", "load_heads", "load_past", "load_report", "load_reports", "load_states", "save_report",
+]  # fmt: skip
 
 Place = tuple[str, int]
 """The id of an SAE and the index of one of its latents."""
@@ -62,6 +66,34 @@ def load_reports(
         query = query.where(ReportRecord.fingerprint == fingerprint)
     whole = query.limit(limit).options(selectinload(ReportRecord.verdicts)).execution_options(populate_existing=True)
     return [_report(record) for record in session.scalars(whole)]
+
+
+def load_report(session: Session, id: str) -> DriftReport:
+    """One drift report with its verdicts. Raises NotFound."""
+    whole = select(R).where(R.id == id).options(selectinload(R.verdicts)).execution_options(populate_existing=True)
+    if (record := session.scalar(whole)) is None:
+        raise NotFound(f"there is no drift report {id!r}; GET /v1/saes/NAME/drift lists an SAE's")
+    return _report(record)
+
+
+def load_past(session: Session, artifact: str, limit: int) -> list[PastReport]:
+    """Drift reports on an artifact, latest first, their verdicts counted by the database.
+
+    Args:
+        session: A session that reads.
+        artifact: Id of the artifact.
+        limit: Largest number of reports.
+    """
+    records = list(session.scalars(select(R).where(R.artifact_id == artifact).order_by(R.number.desc()).limit(limit)))
+    counts: dict[str, Counter[State]] = {each.id: Counter() for each in records}
+    counting = select(V.report_id, V.reads, V.steers, func.count()).group_by(V.report_id, V.reads, V.steers)
+    for id, reads, steers, count in session.execute(counting.where(V.report_id.in_(list(counts)))):
+        counts[id][state_of(State(reads), State(steers))] += count
+    return [PastReport.model_validate(_columns(each) | {"verdicts": counts[each.id]}) for each in records]
+
+
+def _columns(record: ReportRecord) -> dict[str, Any]:
+    return {name: each for name, each in record.report.items() if name != "artifact"}
 
 
 def load_heads(session: Session, saes: Sequence[str], fingerprint: str | None) -> dict[str, ReportHead]:

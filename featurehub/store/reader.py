@@ -11,15 +11,16 @@ from featurehub.records import (
     Evaluation,
     FeatureDetails,
     LabelVersion,
+    PastReport,
     RegisteredArtifact,
     ReportHead,
     ResolvedGroup,
     Scope,
     SearchFilter,
     SearchPage,
-)
+)  # fmt: skip
 from featurehub.store.directory import Directory, load_directory
-from featurehub.store.drift import Judged, load_heads, load_reports, load_states
+from featurehub.store.drift import Judged, load_heads, load_past, load_report, load_reports, load_states
 from featurehub.store.embeddings import EmbeddedBy, EmbeddingKind, Unembedded, embedders_of, load_unembedded
 from featurehub.store.evaluations import load_evaluations
 from featurehub.store.feature_page import load_details
@@ -251,6 +252,14 @@ class Reader:
     def reports(self, artifact: str) -> list[DriftReport]:
         """All drift reports on an artifact, latest first. Raises ArtifactNotFound."""
         return load_reports(self._session, self.artifact(artifact).id)
+
+    def report(self, id: str) -> DriftReport:
+        """One drift report. Raises NotFound."""
+        return load_report(self._session, id)
+
+    def past_reports(self, artifact: str, limit: int) -> list[PastReport]:
+        """The latest drift reports on an artifact, latest first, verdicts counted. Raises ArtifactNotFound."""
+        return load_past(self._session, self.artifact(artifact).id, limit)
 
     def latest_report(self, artifact: str, fingerprint: str | None = None) -> DriftReport | None:
         """The latest drift report on an artifact.

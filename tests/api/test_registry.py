@@ -128,6 +128,37 @@ class TestSaes:
         assert (card["id"], card["aliases"], card["revision"]) == (SAE, ["team/production"], "")
 
 
+class TestDrift:
+    def test_the_reports_of_an_sae_and_which_decides(self, serve: Callable[..., TestClient], store: Store) -> None:
+        with store.write() as writer:
+            first = writer.reader.report("drift-1")
+            elsewhere = first.model_copy(update={"id": "drift-2", "fingerprint": "z" * 64, "features": ()})
+            writer.put_report(elsewhere)
+        found = serve(CHECKED).get("/v1/saes/demo-l2/drift").json()
+        assert [each["id"] for each in found["data"]] == ["drift-2", "drift-1"]
+        assert found["decides"] == "drift-1"
+        late, early = found["data"]
+        assert late["verdicts"] == {}
+        assert early["verdicts"] == {"stale": 2, "fresh": 1, "suspect": 1}
+        assert early["metrics"] == {"explained_variance": 0.94}
+        assert (early["state"], early["model"], early["reason"]) == ("suspect", "sibling", "two features are stale")
+        assert serve(UNCHECKED).get(f"/v1/saes/{SAE}/drift?limit=1").json() == {
+            "object": "list", "data": [late], "decides": None,
+        }  # fmt: skip
+        assert serve(CHECKED).get("/v1/saes/other/drift").json()["data"] == []
+
+    def test_one_report_is_the_card_s(self, serve: Callable[..., TestClient]) -> None:
+        client = serve(CHECKED, on_stale="warn")
+        card = client.get("/v1/saes/demo-l2").json()
+        assert client.get("/v1/drift/drift-1").json() == card["report"]
+        assert (card["served_model"], card["on_stale"], card["evaluations"]) == ("demo", "warn", [])
+
+    def test_unknown_ones(self, client: TestClient) -> None:
+        for path, code in (("drift/missing", "not_found"), ("saes/missing/drift", "artifact_not_found")):
+            answer = client.get(f"/v1/{path}")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, code)
+
+
 class TestHealth:
     def test_all_is_well(self, client: TestClient) -> None:
         assert client.get("/healthz").json() == {

@@ -1,10 +1,12 @@
 """Drift reports, and the states they set."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from featurehub.errors import ArtifactNotFound
+from featurehub.errors import ArtifactNotFound, NotFound
 from featurehub.features import State
 from featurehub.store import Reader, Store
 from featurehub.verdicts import DriftReport, FeatureVerdict, Statistic
@@ -74,6 +76,19 @@ def test_report_without_verdicts_speaks_for_all(store: Store, ids: dict[int, str
         writer.put_report(report("whole", State.STALE))
     with store.read() as reader:
         assert set(states(reader).values()) == {(State.STALE, "whole")}
+
+
+def test_past_reports_are_counted(store: Store, ids: dict[int, str]) -> None:
+    with store.write() as writer:
+        writer.put_report(report("old", State.STALE, verdict(1, State.FRESH, State.STALE), verdict(2, State.STALE)))
+        writer.put_report(report("new", State.FRESH, fingerprint="z" * 64))
+    with store.read() as reader:
+        new, old = reader.past_reports("demo", 5)
+        assert (new.id, new.verdicts) == ("new", {})
+        assert (old.id, old.verdicts) == ("old", Counter(each.state for each in reader.report("old").features))
+        assert reader.past_reports("demo", 1) == [new]
+        with pytest.raises(NotFound, match="there is no drift report 'none'"):
+            reader.report("none")
 
 
 def test_without_a_report_nothing_is_fresh(store: Store, ids: dict[int, str]) -> None:

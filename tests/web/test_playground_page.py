@@ -210,7 +210,7 @@ def test_a_variant_is_saved_and_loaded(play: Page, complaints: list[str], steere
 def test_the_code_sends_the_same_request(play: Page, app: FastAPI) -> None:
     add(play, "hostile", "hostile <script>")
     play.get_by_label("Exact weight of hostile").fill("-0.25")
-    ask(play, "it's \"quoted\" \\ and ümlauts")
+    ask(play, 'it\'s "quoted" \\ and ümlauts')
     play.get_by_text("Show code").click()
     page_sent = without_stream(echoed(app)[-1])
     openai, sdk, curl = play.locator("#snippets code").all_inner_texts()

@@ -55,6 +55,56 @@ export function curves({ title, series, x, y, from = null, to = null }) {
   return figure(title, drawing(title, axes, x, y, lines.flat(2)), keys, table(["Series", x, y], rows));
 }
 
+/** Shares in [0, 1] beside each other, one bar each: `rows` are {name, value, chosen}. `text` says a value. */
+export function bars({ title, about = null, unit, text = number, rows }) {
+  const drawn = h("div", { class: "bars" }, rows.map(({ name, value, chosen }) =>
+    h("span", { class: chosen ? "measure reads" : "measure" },
+      h("span", { class: "name" }, name),
+      h("span", { class: "bar", vars: { share: Math.max(0, Math.min(1, value)) }, "aria-hidden": "true" }),
+      h("span", { class: "value" }, text(value)))));
+  return figure(title, about && h("p", { class: "muted" }, about), drawn, table(["", unit], rows.map(({ name, value }) => [name, number(value)])));
+}
+
+/** A whole and its parts: `rows` are {kind, name, value}; `kind` is a state, which colours it. */
+export function parts({ title, unit, rows }) {
+  const whole = rows.reduce((sum, { value }) => sum + value, 0) || 1;
+  const named = ({ name, value }) => `${name}: ${number(value)} ${unit} (${((100 * value) / whole).toFixed(value === whole ? 0 : 1)}%)`;
+  const drawn = h("div", { class: "parts", role: "img", "aria-label": `${title}: ${rows.map(named).join(", ")}` },
+    rows.map((each) => h("span", { class: `part ${each.kind}`, title: named(each), vars: { share: each.value / whole } })));
+  const keys = h("ul", { class: "keys" }, rows.map((each) =>
+    h("li", {}, svg("svg", { viewBox: "0 0 24 12", "aria-hidden": "true" }, mark(each.kind, 12, 6)), named(each))));
+  return figure(title, drawn, keys, table(["", unit], rows.map(({ name, value }) => [name, value])));
+}
+
+/** Points by kind: `groups` are {name, kind, points: [x, y, text]}; `vertical` and `horizontal` are lines of doubt. */
+export function scatter({ title, about = null, groups, x, y, vertical = null, horizontal = null }) {
+  const all = groups.flatMap((each) => each.points);
+  const spread = (at, line) => {
+    const values = all.map((each) => each[at]).concat(line ?? []);
+    return [values.reduce(least, Infinity), values.reduce(most, -Infinity)];
+  };
+  const axes = scales(spread(0, vertical), spread(1, horizontal));
+  const lines = [
+    vertical !== null && svg("line", { class: "doubt", x1: axes.x(vertical), x2: axes.x(vertical), y1: TOP, y2: HEIGHT - BOTTOM }),
+    horizontal !== null && svg("line", { class: "doubt", x1: LEFT, x2: WIDTH - RIGHT, y1: axes.y(horizontal), y2: axes.y(horizontal) }),
+  ];
+  const marks = [...groups].reverse().map(({ name, kind, points }) =>
+    points.map(([a, b, text]) => mark(kind, axes.x(a), axes.y(b), svg("title", {}, `${text} (${name}): ${number(a)}, ${number(b)}`))));
+  const keys = h("ul", { class: "keys" }, groups.map(({ name, kind, points }) =>
+    h("li", {}, svg("svg", { viewBox: "0 0 24 12", "aria-hidden": "true" }, mark(kind, 12, 6)), `${name}: ${points.length}`)));
+  const rows = groups.flatMap(({ name, points }) => points.map(([a, b, text]) => [text, name, number(a), number(b)]));
+  return figure(title, about && h("p", { class: "muted" }, about), drawing(title, axes, x, y, [lines, marks]), keys, table(["", "Kind", x, y], rows.slice(0, 500), { caption: rows.length > 500 ? `The first 500 of ${rows.length}` : null }));
+}
+
+const SHAPES = {
+  fresh: (a, b) => svg("circle", { cx: a, cy: b, r: 3 }),
+  suspect: (a, b) => svg("path", { d: `M${a - 4} ${b}L${a} ${b - 4}L${a + 4} ${b}L${a} ${b + 4}Z` }),
+  stale: (a, b) => svg("path", { d: `M${a - 4} ${b + 3.5}L${a} ${b - 4.5}L${a + 4} ${b + 3.5}Z` }),
+  unchecked: (a, b) => svg("rect", { x: a - 3, y: b - 3, width: 6, height: 6 }),
+};
+
+const mark = (kind, a, b, ...children) => svg("g", { class: `mark ${kind}` }, (SHAPES[kind] ?? SHAPES.fresh)(a, b), ...children);
+
 /** A map of points ([x, y] each) on a canvas: `values` in [0, 1] colour them, `chosen` are ringed. `onPick(index)` is
  * told of the point nearest to a click. `labelOf(index)` names the chosen ones for people who do not see it. */
 export function pointMap({ title, points, values = null, chosen = [], onPick = null, labelOf = String, size = 480 }) {
