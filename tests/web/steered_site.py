@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from api.engine import FakeEngine
-from api.fake import EchoRequest, Echoes
+from api.fake import Echoes, EchoRequest
 from featurehub.edits import Steering
 from featurehub.store import Store
 from tests.api.reports import counts, reading
