@@ -80,7 +80,7 @@ class AutosteerBody(Frozen):
     candidates: Annotated[int, Field(ge=1, le=32, strict=True)] = 8
     max_tokens: Annotated[int, Field(ge=8, le=256, strict=True)] = 40
     temperature: float = Field(default=0.7, ge=0.0, le=2.0)
-    max_perplexity: float = Field(default=2.0, ge=1.0, le=100.0)
+    max_perplexity: float = Field(default=3.0, ge=1.0, le=100.0)
     seed: Annotated[int, Field(ge=0, le=1 << 31, strict=True)] = 0
 
     @model_validator(mode="after")
