@@ -10,7 +10,7 @@ each answer must be the same, apart from ids and times. Log-probabilities may di
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -29,8 +29,12 @@ OPTIONS = (
     "--max-model-len", "1024", "--max-num-seqs", "16", "--served-model-name", NAME, "--enforce-eager",
     "--enable-auto-tool-choice", "--tool-call-parser", "hermes",
 )  # fmt: skip
-UNLIKE = {"id", "created", "created_at", "completed_at", "item_id", "system_fingerprint", "request_id"}
+UNLIKE = {
+    "id", "created", "created_at", "completed_at", "item_id", "system_fingerprint", "request_id", "sequence_number",
+}  # fmt: skip
 """Keys whose values are another answer's own. The fingerprint is of the server's configuration, which has the SAE."""
+GROWING = {"content", "text", "arguments", "delta", "reasoning"}
+"""Keys whose values a stream sends in pieces."""
 TEMPLATE = (
     "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
     "{% if tools %}{{ tools | tojson }}\n{% endif %}{% if add_generation_prompt %}assistant:{% endif %}"
@@ -43,6 +47,7 @@ PLACE = {
 }
 FORECAST = {"type": "function", "function": {"name": "forecast", "parameters": PLACE}}
 NAMED = {"type": "function", "function": {"name": "forecast"}}
+CHATS = [[{"role": "user", "content": each}] for each in ("hello", "world")]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "place", "schema": PLACE, "strict": True}}
 
 
@@ -129,7 +134,7 @@ def requests() -> Iterator[Sent]:
             Sent(path, body) for body in (b"", b"{", b"[]", b"{}", b'{"model": "base"}', b'{"temperature": NaN}')
         )
     yield Sent("/tokenize", {"model": NAME, "prompt": "hello"})
-    yield Sent("/v1/chat/completions/batch", {"model": NAME, "messages": [[{"role": "user", "content": "a"}]] * 2})
+    yield Sent("/v1/chat/completions/batch", {"model": NAME, "messages": CHATS, "max_tokens": 12, "temperature": 0})
 
 
 def chats() -> Iterator[Sent]:
@@ -181,7 +186,7 @@ def responses() -> Iterator[Sent]:
 
 
 class Answered(NamedTuple):
-    """status: the HTTP status;  kind: the content type;  events: the body, or those of a stream"""
+    """status: the HTTP status;  kind: the content type;  events: the body, or those of a stream, put together"""
 
     status: int
     kind: str
@@ -197,7 +202,37 @@ def answered(url: str, sent: Sent) -> Answered:
     if kind != "text/event-stream":
         return Answered(answer.status_code, kind, [loaded(answer.text)])
     lines = [line.removeprefix("data:") for line in answer.text.split("\n") if line.startswith("data:")]
-    return Answered(answer.status_code, kind, [loaded(line) for line in lines])
+    return Answered(answer.status_code, kind, put_together(map(loaded, lines)))
+
+
+def put_together(events: Iterable[Any]) -> list[Any]:
+    """Joins pieces that follow each other: how much of an answer one has depends on how fast they are read."""
+    joined: list[Any] = []
+    for event in events:
+        if joined and is_piece(event) and is_piece(joined[-1]) and event.get("type") == joined[-1].get("type"):
+            joined[-1] = merged(joined[-1], event)
+        else:
+            joined.append(event)
+    return joined
+
+
+def is_piece(event: Any) -> bool:
+    return isinstance(event, dict) and "error" not in event and event.get("type", ".delta").endswith(".delta")
+
+
+def merged(one: Any, other: Any, key: str = "") -> Any:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {each: merged(one.get(each), other.get(each), each) for each in {**one, **other}}
+    if isinstance(one, list) and isinstance(other, list):
+        if key not in ("choices", "tool_calls"):
+            return one + other
+        by_index = {each["index"]: each for each in one}
+        for each in other:
+            by_index[each["index"]] = merged(by_index.get(each["index"], {}), each)
+        return [by_index[index] for index in sorted(by_index)]
+    if isinstance(one, str) and isinstance(other, str) and key in GROWING:
+        return one + other
+    return one if other is None else other
 
 
 def loaded(text: str) -> Any:
