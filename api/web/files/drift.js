@@ -7,7 +7,7 @@ import { parts, scatter } from "./plot.js";
 
 const STATES = ["stale", "suspect", "fresh", "unchecked"];
 const WORST = ["fresh", "unchecked", "suspect", "stale"];
-const PAGE = 50;
+const PAGE = 25;
 const DRAWN = 3000;
 const METRICS = {
   explained_variance: ["Explained variance", percent],
@@ -81,7 +81,8 @@ function points(verdicts) {
   const limit = (name) => evidenceOf(placed[0], name).threshold;
   return scatter({
     title: "How each feature fires now, against before", groups,
-    about: "A feature that holds is at the lower right: it fires as before, and its label fits as before. The dashed lines are where doubt begins."
+    about: "Across: how alike the old and the new model make it fire on the same texts. Up: how much worse its label fits where it fires. "
+      + "A feature that holds is at the lower right; the dashed lines are where doubt begins."
       + (left ? ` ${count(left)} features are not drawn: they fired too rarely to be compared${placed.length === DRAWN ? ", or are too many" : ""}.` : ""),
     x: "correlation of old and new activations", y: "label fit lost (F1)", vertical: limit("correlation"), horizontal: limit("f1_fall_text"),
   });
@@ -121,12 +122,13 @@ function verdictTable(card, verdicts, was, before) {
   const rows = verdicts.map((each) => [
     link("feature", { name: `sae:${card.id}/${each.latent}` }, each.label || `latent ${each.latent}`),
     was && (was.has(each.latent) ? stateBadge(was.get(each.latent)) : "not judged"),
-    stateBadge(each.reads), stateBadge(each.steers), each.reason,
+    stateBadge(each.reads), stateBadge(each.steers), h("span", { class: "because" }, each.reason),
     ...shown.map((name) => evidenceCell(evidenceOf(each, name))),
   ]);
   const kept = (row) => (was ? row : row.filter((_, at) => at !== 1));
-  const caption = was ? `“Before” is the report on ${before.model} of ${time(before.created)}` : "“Reads”: it fires where its name says. “Steers”: steering with it does what its name says.";
-  return table(kept(headings), rows.map(kept), { caption });
+  const caption = `“Reads”: it fires where its name says. “Steers”: steering with it does what its name says.${
+    was ? ` “Before”: the report on ${before.model}, ${time(before.created)}.` : ""}`;
+  return h("div", { class: "verdicts" }, table(kept(headings), rows.map(kept), { caption }));
 }
 
 function evidenceCell(found) {

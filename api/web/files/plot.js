@@ -72,7 +72,7 @@ export function parts({ title, unit, rows }) {
   const drawn = h("div", { class: "parts", role: "img", "aria-label": `${title}: ${rows.map(named).join(", ")}` },
     rows.map((each) => h("span", { class: `part ${each.kind}`, title: named(each), vars: { share: each.value / whole } })));
   const keys = h("ul", { class: "keys" }, rows.map((each) =>
-    h("li", {}, svg("svg", { viewBox: "0 0 24 12", "aria-hidden": "true" }, mark(each.kind, 12, 6)), named(each))));
+    h("li", {}, svg("svg", { class: "sign", viewBox: "0 0 24 12", "aria-hidden": "true" }, mark(each.kind, 12, 6)), named(each))));
   return figure(title, drawn, keys, table(["", unit], rows.map(({ name, value }) => [name, value])));
 }
 
@@ -91,7 +91,7 @@ export function scatter({ title, about = null, groups, x, y, vertical = null, ho
   const marks = [...groups].reverse().map(({ name, kind, points }) =>
     points.map(([a, b, text]) => mark(kind, axes.x(a), axes.y(b), svg("title", {}, `${text} (${name}): ${number(a)}, ${number(b)}`))));
   const keys = h("ul", { class: "keys" }, groups.map(({ name, kind, points }) =>
-    h("li", {}, svg("svg", { viewBox: "0 0 24 12", "aria-hidden": "true" }, mark(kind, 12, 6)), `${name}: ${points.length}`)));
+    h("li", {}, svg("svg", { class: "sign", viewBox: "0 0 24 12", "aria-hidden": "true" }, mark(kind, 12, 6)), `${name}: ${points.length}`)));
   const rows = groups.flatMap(({ name, points }) => points.map(([a, b, text]) => [text, name, number(a), number(b)]));
   return figure(title, about && h("p", { class: "muted" }, about), drawing(title, axes, x, y, [lines, marks]), keys, table(["", "Kind", x, y], rows.slice(0, 500), { caption: rows.length > 500 ? `The first 500 of ${rows.length}` : null }));
 }
@@ -158,7 +158,7 @@ function ticks(low, high) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough);
   const found = [];
-  for (let at = Math.ceil(low / step); at * step <= high + 1e-9 * step; at += 1) found.push(at * step);
+  for (let at = Math.ceil(low / step); at * step <= high + 1e-9 * step; at += 1) found.push(at * step + 0); // Without it, −0.
   return found;
 }
 

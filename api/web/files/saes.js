@@ -66,7 +66,7 @@ async function open(sae) {
     ]);
     if (signal.aborted) return;
     const drift = h("section", { class: "card", "aria-labelledby": "drift-title" });
-    show(one, h("div", { class: "columns" }, standing(card, history), quality(card)), drift);
+    show(one, h("div", { class: "columns" }, standing(card, history), h("div", { class: "column" }, quality(card), identity(card))), drift);
     showDrift(drift, card, history, history.data.find((each) => each.id === report) ?? chosen(history));
     say(`${sae.name}, ${sae.state}`);
   } catch (error) {
@@ -89,9 +89,7 @@ function standing(card, { decides }) {
     h("h3", {}, "What this server does"),
     doing(card),
     h("h3", {}, "What you can do"),
-    commands(card, decides),
-    h("h3", {}, "What it is"),
-    facts(card));
+    commands(card, decides));
 }
 
 function why({ state, served_model: served, differences, model }, decides) {
@@ -143,12 +141,16 @@ function commands(card, decides) {
 
 const quoted = (name) => (/^[\w@%+=:,./-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`);
 
+const identity = (card) =>
+  h("section", { class: "card", "aria-labelledby": "identity-title" }, h("h2", { id: "identity-title" }, "What it is"), facts(card));
+
 function facts(card) {
   const { manifest } = card;
   const rows = [
     ["Made for", card.revision ? `${card.model} at ${card.revision.slice(0, 12)}` : card.model],
     ["Reads and writes", `${layer(card.hook)} (${card.hook})`],
     ["Features", `${count(card.d_sae)}, ${manifest.architecture}`],
+    ["Active on a token", card.metrics.l0 !== undefined && `${number(card.metrics.l0)} features on average (L0)`],
     ["Trained on", [manifest.dataset.name, manifest.dataset.tokens && `${count(manifest.dataset.tokens)} tokens`].filter(Boolean).join(", ")],
     ["Made", time(card.created)],
     ["Also called", card.aliases.join(", ")],
