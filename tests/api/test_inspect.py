@@ -92,7 +92,7 @@ def test_a_stale_feature_is_read_where_one_asks_for_that(serve: Callable[..., Te
     assert client.post("/v1/features/inspect", json=body).status_code == 409
     answer = client.post("/v1/features/inspect", json={**body, "on_stale": "warn"})
     assert answer.status_code == 200
-    assert [each["code"] for each in answer.json()["warnings"]] == ["sae_suspect", "feature_stale"]
+    assert [each["code"] for each in answer.json()["warnings"]] == ["feature_stale", "sae_suspect"]
     assert client.post("/v1/features/inspect", json={**body, "on_stale": "maybe"}).status_code == 400
 
 

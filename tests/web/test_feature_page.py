@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from api.engine import FakeEngine
 from featurehub.store import open_store
-from tests.api.reports import reading
 from tests.browser import accessible, photograph, running_app
+from tests.web.reader import ReadingEngine
 from tests.web.site import LOWER, UPPER, fill_site, site_app
 
 KEY = "operators only"
@@ -19,10 +18,10 @@ FORMAL, HOSTILE_ONE, QUESTIONS, LONG, NAMELESS = (f"sae:{LOWER}/{latent}" for la
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of ``site_app``: its model reads two tokens, on the second of which "formal tone" is active."""
+    """The address of ``site_app`` with operators, and with an engine that reads."""
     store = open_store(Path(tmp_path_factory.mktemp("site")) / "features.db")
     fill_site(store)
-    app = site_app(store, FakeEngine(default=reading((10, {}), (11, {1: 2.0}), (12, {}), sae=LOWER)))
+    app = site_app(store, ReadingEngine())
     app.state.featurehub = replace(app.state.featurehub, operator_key=KEY)
     with running_app(app) as address:
         yield address

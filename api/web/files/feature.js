@@ -45,11 +45,11 @@ function draw(page) {
     head(page),
     card("reads", "Where it fires", contextsOf(page)),
     card("try", "Try a text", tryingOf(page)),
-    h("div", { class: "cards halves" },
-      card("activity", "How strongly it fires", activityOf(page)),
+    h("div", { class: "halves" },
       card("writes", "What it makes likelier", tokensOf(page)),
-      card("steers", "What steering with it does", steeringOf(page)),
+      card("activity", "How strongly it fires", activityOf(page)),
       card("near", "Near to it", nearOf(page)),
+      card("steers", "What steering with it does", steeringOf(page)),
       card("labels", "Its labels", labelsOf(page)),
       card("drift", "Does it still hold?", driftOf(page))),
     card("code", "In code", codeOf(page)),
@@ -140,8 +140,8 @@ function tryingOf(page) {
 
 function activityOf(page) {
   const { feature } = page;
-  const quantiles = Object.entries(feature.quantiles).map(([share, value]) => [`${percent(Number(share))} of them below`, number(value)]);
-  const facts = [["Fires on", density(feature.density)], ...quantiles, ["Largest", number(feature.max_activation)]];
+  const quantiles = Object.entries(feature.quantiles).map(([share, value]) => [`${percent(Number(share))} of these below`, number(value)]);
+  const facts = [["Fires on", density(feature.density)], ...quantiles, ["At most", number(feature.max_activation)]];
   const list = h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
   if (feature.histogram === null) return [list, missing("How often it is how active was not counted. Labelling counts it:", relabelling(page))];
   const { low, high, counts } = feature.histogram;

@@ -55,6 +55,7 @@ function reading(feature, answer) {
   return [
     shadedText(tokens.map((each) => each.token), values, { max: Math.max(feature.max_activation, most) }),
     h("p", { class: "muted" }, outcome),
-    answer.warnings.map((each) => h("p", { class: "muted" }, each.message)),
+    // That the feature is stale, the page says already.
+    answer.warnings.filter(({ code }) => code !== "feature_stale").map((each) => h("p", { class: "muted" }, each.message)),
   ];
 }
