@@ -48,7 +48,7 @@ def play(page: Page, steered_site: str) -> Page:
 def add(page: Page, words: str, label: str) -> None:
     page.get_by_role("combobox", name="Add a feature or a group").fill(words)
     page.get_by_role("option", name=label).first.click()
-    expect(page.get_by_label(f"Weight of {label}")).to_be_visible()
+    expect(page.get_by_role("slider", name=f"Weight of {label}")).to_be_visible()
 
 
 def ask(page: Page, text: str) -> None:
@@ -57,7 +57,7 @@ def ask(page: Page, text: str) -> None:
     last = page.locator(".turns > li").last
     expect(last.locator(".asked")).to_contain_text(text)
     for each in ("plain", "steered"):
-        expect(last.locator(f".{each} .tokens")).to_be_visible()
+        expect(last.locator(f"article.{each} .tokens")).to_be_visible()
 
 
 def echoed(app: FastAPI) -> list[EchoRequest]:
@@ -67,13 +67,13 @@ def echoed(app: FastAPI) -> list[EchoRequest]:
 def test_answers_stand_beside_each_other_with_a_report(play: Page) -> None:
     add(play, "pirate", "pirate speech")
     ask(play, "who are you?")
-    steered = play.locator(".steered")
+    steered = play.locator("article.steered")
     expect(steered.locator(".said")).to_have_text("who are you? ")
     expect(steered.locator(".report summary")).to_have_text("7 tokens steered · dose 0.25")
     steered.locator(".report summary").click()
     expect(steered.get_by_role("row", name="pirate speech")).to_contain_text("nudge")
-    expect(play.locator(".plain .said")).to_have_text("who are you? ")
-    expect(play.locator(".plain .report")).to_have_count(0)
+    expect(play.locator("article.plain .said")).to_have_text("who are you? ")
+    expect(play.locator("article.plain .report")).to_have_count(0)
     assert accessible(play) == []
     photograph(play, "playground")
 
@@ -84,12 +84,12 @@ def test_a_chat_goes_on_and_its_address_is_shared(play: Page, app: FastAPI) -> N
     ask(play, "second")
     messages = echoed(app)[-1].messages
     assert [each["content"] for each in messages] == ["first", "first ", "second"]
-    play.get_by_label("Exact weight of pirate speech").fill("-0.35")
+    play.get_by_role("spinbutton", name="Exact weight of pirate speech").fill("-0.35")
     play.wait_for_url("**-0.35**")
     play.goto(play.url)
-    expect(play.get_by_label("Exact weight of pirate speech")).to_have_value("-0.35")
+    expect(play.get_by_role("spinbutton", name="Exact weight of pirate speech")).to_have_value("-0.35")
     expect(play.locator(".turns .asked")).to_have_count(2)
-    expect(play.locator(".turns > li").last.locator(".steered .tokens")).to_be_visible()
+    expect(play.locator(".turns > li").last.locator("article.steered .tokens")).to_be_visible()
     play.get_by_role("button", name="New chat").click()
     expect(play.locator(".turns > li")).to_have_count(0)
     assert "ask=" not in play.url
@@ -100,33 +100,33 @@ def test_sliders_are_switched_and_removed(play: Page, app: FastAPI) -> None:
     ask(play, "hello")
     before = len(echoed(app))
     play.get_by_label("Steer with pirate speech").uncheck()
-    expect(play.locator(".steered .report")).to_have_count(0)
-    expect(play.locator(".steered")).to_contain_text("not steered")
+    expect(play.locator("article.steered .report")).to_have_count(0)
+    expect(play.locator("article.steered")).to_contain_text("not steered")
     assert "off=" in play.url
     assert len(echoed(app)) == before + 1
     play.get_by_role("button", name="Remove pirate speech").click()
-    expect(play.get_by_label("Weight of pirate speech")).to_have_count(0)
+    expect(play.get_by_role("slider", name="Weight of pirate speech")).to_have_count(0)
     expect(play.get_by_text("These steer best here")).to_be_visible()
 
 
 def test_a_word_shows_its_features_and_one_becomes_a_slider(play: Page) -> None:
     ask(play, "ahoy there captain")
-    words = play.locator(".plain .tokens button")
+    words = play.locator("article.plain .tokens button")
     expect(words).to_have_count(3)
     words.nth(0).focus()
-    expect(play.locator(".plain .panel")).to_contain_text("pirate speech: matey, ship, treasure 2.5")
+    expect(play.locator("article.plain .panel")).to_contain_text("pirate speech: matey, ship, treasure 2.5")
     play.keyboard.press("ArrowRight")
     expect(words.nth(1)).to_be_focused()
     play.keyboard.press("Enter")
     expect(words.nth(1)).to_have_attribute("aria-pressed", "true")
     words.nth(2).hover()
-    expect(play.locator(".plain .panel")).to_contain_text("there")
+    expect(play.locator("article.plain .panel")).to_contain_text("there")
     assert accessible(play) == []
     photograph(play, "playground-word")
-    play.locator(".plain .panel").get_by_role("button", name="banking").click()
-    expect(play.get_by_label("Weight of banking")).to_be_visible()
+    play.locator("article.plain .panel").get_by_role("button", name="banking").click()
+    expect(play.get_by_role("slider", name="Weight of banking")).to_be_visible()
     expect(play.locator(".knob", has_text="banking")).to_contain_text("unchecked")
-    expect(play.locator(".steered .report summary")).to_be_visible()
+    expect(play.locator("article.steered .report summary")).to_be_visible()
 
 
 def test_conditions_and_endings_travel_and_return(play: Page, app: FastAPI) -> None:
@@ -142,7 +142,7 @@ def test_conditions_and_endings_travel_and_return(play: Page, app: FastAPI) -> N
     play.get_by_role("option", name="sad endings").first.click()
     play.get_by_label("What the answer calls it").fill("too sad")
     ask(play, "tell me")
-    expect(play.locator(".steered")).to_contain_text("Ended by “too sad”")
+    expect(play.locator("article.steered")).to_contain_text("Ended by “too sad”")
     steering = steering_of(app.state.echoed)
     assert steering.edits[0].when is not None
     assert steering.aborts[0].event == "too sad"
@@ -161,7 +161,7 @@ def test_how_answers_are_written(play: Page, app: FastAPI) -> None:
     play.get_by_label("Read the features").uncheck()
     play.get_by_label("Your message").fill("hi")
     play.keyboard.press("Enter")
-    expect(play.locator(".plain .said")).to_have_text("hi ")
+    expect(play.locator("article.plain .said")).to_have_text("hi ")
     sent = echoed(app)[-1]
     assert (sent.messages[0], sent.model_dump()["temperature"], sent.model_dump()["seed"]) == (
         {"role": "system", "content": "be brief"}, 0, 7,
@@ -175,16 +175,16 @@ def test_a_refusal_says_what_to_do(play: Page, complaints: list[str], steered_si
     add(play, "formal tone", "formal tone")
     play.get_by_label("Your message").fill("hello")
     play.keyboard.press("Enter")
-    expect(play.locator(".steered").get_by_role("alert")).to_contain_text("no longer holds")
-    expect(play.locator(".plain .tokens")).to_be_visible()
+    expect(play.locator("article.steered").get_by_role("alert")).to_contain_text("no longer holds")
+    expect(play.locator("article.plain .tokens")).to_be_visible()
     photograph(play, "playground-stale")
     play.get_by_role("button", name="Steer all the same").click()
-    expect(play.locator(".steered .notice.warning")).to_contain_text("formal tone")
+    expect(play.locator("article.steered .notice.warning")).to_contain_text("formal tone")
     play.goto(f'{steered_site}/playground?features={{"pirat speech":0.5}}&ask=hello')
-    expect(play.locator(".steered").get_by_role("alert")).to_contain_text("pirat speech")
-    play.locator(".steered").get_by_role("button", name="pirate speech").first.click()
-    expect(play.locator(".steered .report summary")).to_be_visible()
-    expect(play.get_by_label("Exact weight of pirate speech")).to_have_value("0.5")
+    expect(play.locator("article.steered").get_by_role("alert")).to_contain_text("pirat speech")
+    play.locator("article.steered").get_by_role("button", name="pirate speech").first.click()
+    expect(play.locator("article.steered .report summary")).to_be_visible()
+    expect(play.get_by_role("spinbutton", name="Exact weight of pirate speech")).to_have_value("0.5")
     complaints.clear()
 
 
@@ -201,15 +201,15 @@ def test_a_variant_is_saved_and_loaded(play: Page, complaints: list[str], steere
     play.goto(f"{steered_site}/playground")
     play.get_by_text("Saved variants").click()
     play.get_by_label("Load").select_option("sea-dog")
-    expect(play.get_by_label("Exact weight of pirate speech")).to_have_value("0.7")
+    expect(play.get_by_role("spinbutton", name="Exact weight of pirate speech")).to_have_value("0.7")
     expect(play.get_by_label("What it is for")).to_have_value("<b>talks</b>")
     play.goto(f"{steered_site}/playground?variant=sea-dog")
-    expect(play.get_by_label("Exact weight of pirate speech")).to_have_value("0.7")
+    expect(play.get_by_role("spinbutton", name="Exact weight of pirate speech")).to_have_value("0.7")
 
 
 def test_the_code_sends_the_same_request(play: Page, app: FastAPI) -> None:
     add(play, "hostile", "hostile <script>")
-    play.get_by_label("Exact weight of hostile").fill("-0.25")
+    play.get_by_role("spinbutton", name="Exact weight of hostile").fill("-0.25")
     ask(play, 'it\'s "quoted" \\ and ümlauts')
     play.get_by_text("Show code").click()
     page_sent = without_stream(echoed(app)[-1])
@@ -238,19 +238,19 @@ def test_escape_stops(play: Page) -> None:
     play.route("**/v1/chat/completions", lambda route: None)
     play.get_by_label("Your message").fill("hello")
     play.keyboard.press("Enter")
-    expect(play.locator(".plain .wait")).to_contain_text("Waiting for the first word")
+    expect(play.locator("article.plain .wait")).to_contain_text("Waiting for the first word")
     expect(play.get_by_role("button", name="Stop")).to_be_visible()
     play.keyboard.press("Escape")
-    expect(play.locator(".plain")).to_contain_text("Stopped.")
+    expect(play.locator("article.plain")).to_contain_text("Stopped.")
     expect(play.get_by_role("button", name="Stop")).to_be_hidden()
 
 
 def test_what_is_hostile_is_text(play: Page) -> None:
     add(play, "hostile", "hostile <script>")
     ask(play, "<img src=x onerror=window.hacked=1>")
-    expect(play.locator(".steered .said")).to_have_text("<img src=x onerror=window.hacked=1> ")
-    play.locator(".steered .tokens button").first.click()
-    expect(play.locator(".steered .panel")).to_contain_text("<script>")
+    expect(play.locator("article.steered .said")).to_have_text("<img src=x onerror=window.hacked=1> ")
+    play.locator("article.steered .tokens button").first.click()
+    expect(play.locator("article.steered .panel")).to_contain_text("<script>")
     assert play.evaluate("window.hacked") is None
 
 
@@ -258,6 +258,6 @@ def test_a_phone_has_room_for_it(play: Page) -> None:
     play.set_viewport_size({"width": 360, "height": 740})
     add(play, "pirate", "pirate speech")
     ask(play, "hello")
-    play.locator(".steered .report summary").click()
+    play.locator("article.steered .report summary").click()
     assert play.evaluate("document.documentElement.scrollWidth") <= 360
     assert accessible(play) == []

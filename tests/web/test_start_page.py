@@ -42,38 +42,38 @@ def start(page: Page, steered_site: str) -> Page:
     return page
 
 
-def weights(app: FastAPI) -> dict[str, float]:
-    """The edits of the last steered request, by latent."""
-    return {f"{each.latent}": each.coefficient for each in steering_of(app.state.echoed).edits}
+def steered_with(app: FastAPI) -> set[int]:
+    """The latents of the last steered request."""
+    return {each.latent for each in steering_of(app.state.echoed).edits}
 
 
 def test_it_opens_with_three_personas_and_two_answers(start: Page) -> None:
     personas = start.locator(".persona")
     expect(personas).to_have_count(3)
     # The best three that share no word: by what calibration saw, never the stale "formal tone".
-    assert [each.split("\n")[0] for each in personas.all_inner_texts()] == ["pirate speech", "sad endings", "cooking"]
+    assert [each.split("\n")[0] for each in personas.all_inner_texts()] == ["cooking", "formal letters", "sad endings"]
     expect(personas.first).to_have_attribute("aria-pressed", "true")
     expect(start.locator("#plain .said")).to_have_text("Tell me something interesting. ")
     expect(start.locator("#steered .said")).to_have_text("Tell me something interesting. ")
-    expect(start.get_by_label("Weight of pirate speech")).to_have_value("1")
+    expect(start.get_by_role("slider", name="Weight of cooking")).to_have_value("1")
     assert accessible(start) == []
     photograph(start, "start")
 
 
 def test_a_knob_writes_the_answer_anew(start: Page, app: FastAPI) -> None:
     before = len(app.state.echoed)
-    start.get_by_label("Exact weight of sad endings").fill("0.5")
+    start.get_by_role("spinbutton", name="Exact weight of sad endings").fill("0.5")
     expect(start.locator(".persona").first).to_have_attribute("aria-pressed", "false")
     expect(start.locator("#report summary")).to_contain_text("tokens steered")
     start.wait_for_function("location.search.includes('0.5')")
     start.wait_for_timeout(700)
     # The steered answer alone, once.
     assert len(app.state.echoed) == before + 1
-    assert set(weights(app)) == {"0", "3"}
+    assert steered_with(app) == {5, 3}
     start.locator(".persona").nth(1).click()
-    expect(start.get_by_label("Weight of pirate speech")).to_have_value("0")
+    expect(start.get_by_role("slider", name="Weight of cooking")).to_have_value("0")
     expect(start.locator("#report summary")).to_be_visible()
-    assert set(weights(app)) == {"3"}
+    assert steered_with(app) == {10}
 
 
 def test_a_question_is_typed_or_clicked(start: Page) -> None:
@@ -86,11 +86,11 @@ def test_a_question_is_typed_or_clicked(start: Page) -> None:
     expect(start.get_by_label("Your question")).to_have_value("who <b>are</b> you?")
     start.get_by_role("link", name="Open in the playground").click()
     expect(start.locator(".asked")).to_contain_text("who <b>are</b> you?")
-    expect(start.get_by_label("Weight of pirate speech")).to_have_value("1")
+    expect(start.get_by_role("slider", name="Weight of cooking")).to_have_value("1")
 
 
 def test_knobs_at_zero_are_said_to_steer_nothing(start: Page) -> None:
-    start.get_by_label("Exact weight of pirate speech").fill("0")
+    start.get_by_role("spinbutton", name="Exact weight of cooking").fill("0")
     expect(start.locator("#report")).to_contain_text("not steered")
 
 

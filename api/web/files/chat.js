@@ -10,12 +10,12 @@ const NAMES = { plain: "As it is", steered: "Steered" };
  * name and a suggested one, `onStale` is called to steer all the same, `onBusy` is told whether answers are on their way. */
 export class Chat {
   constructor(list, { bodyOf, onPick, onName, onStale, onBusy }) {
-    Object.assign(this, { list, bodyOf, onPick, onName, onStale, onBusy, turns: [], replaying: 0 });
+    Object.assign(this, { list, bodyOf, onPick, onName, onStale, onBusy, turns: [], coming: [] });
   }
 
-  /** What was asked, in order. */
+  /** What was asked, in order, and what a replay has yet to ask. */
   get asks() {
-    return this.turns.map((each) => each.text);
+    return [...this.turns.map((each) => each.text), ...this.coming];
   }
 
   /** Asks, and writes both answers. */
@@ -29,8 +29,8 @@ export class Chat {
 
   /** Asks these one after the other. */
   async replay(texts) {
-    const turn = ++this.replaying;
-    for (const text of texts) if (turn === this.replaying) await this.ask(text);
+    this.coming = [...texts];
+    while (this.coming.length) await this.ask(this.coming.shift());
   }
 
   /** Writes the last turn's steered answer anew, or both. */
@@ -43,7 +43,7 @@ export class Chat {
 
   /** Ends what is on its way. */
   stop() {
-    this.replaying += 1;
+    this.coming = [];
     for (const turn of this.turns) for (const name of Object.keys(NAMES)) turn[name].running.abort();
   }
 

@@ -11,7 +11,7 @@ const MODES = {
 
 /** A slider from -1 to 1 with its number, under the name of what it turns. `label` names it, `id` is unique in the page. */
 export function slider(edit, { id, label, onChange }) {
-  const range = h("input", { type: "range", id, min: -1, max: 1, step: 0.05, value: edit.weight, list: "marks", "aria-label": `Weight of ${label}` });
+  const range = h("input", { type: "range", id, min: -1, max: 1, step: 0.05, value: edit.weight, "aria-label": `Weight of ${label}` });
   const exact = h("input", { type: "number", min: -1, max: 1, step: 0.05, value: edit.weight, "aria-label": `Exact weight of ${label}` });
   const turn = (from, to) => {
     const value = Number(from.value);

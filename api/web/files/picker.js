@@ -3,6 +3,7 @@ import { get } from "./api.js";
 import { h, say, show } from "./dom.js";
 import { errorNotice, stateBadge } from "./elements.js";
 import { labelOf, percent, signed } from "./format.js";
+import { saeNames } from "./model.js";
 
 const PAUSE = 60; // Milliseconds after a key before a search begins.
 let pickers = 0;
@@ -40,10 +41,11 @@ export function picker({ label, onPick, groups = false, placeholder = "Words, or
     show(problem);
     if (!q) return close();
     try {
-      const page = await get("v1/features", { q, limit: 8 }, { signal });
+      const [page, names] = await Promise.all([get("v1/features", { q, limit: 8 }, { signal }), saeNames()]);
       state.found = [...(groups ? page.groups.slice(0, 2) : []), ...page.data];
       state.at = -1;
-      show(list, state.found.length ? state.found.map(option) : h("li", { class: "muted", role: "option", "aria-disabled": "true", "aria-selected": "false" }, "No feature found: try other words."));
+      const nothing = h("li", { class: "muted", role: "option", "aria-disabled": "true", "aria-selected": "false" }, "No feature found: try other words.");
+      show(list, state.found.length ? state.found.map((each, at) => option(each, at, names)) : nothing);
       list.hidden = false;
       input.setAttribute("aria-expanded", "true");
       say(`${state.found.length} found`);
@@ -52,13 +54,13 @@ export function picker({ label, onPick, groups = false, placeholder = "Words, or
     }
   }
 
-  const option = (found, at) =>
+  const option = (found, at, names) =>
     h("li", {
       id: `${id}-${at}`, role: "option", "aria-selected": "false", on: {
         pointerdown: (event) => event.preventDefault(), // The input keeps the focus, so that the list is not closed first.
         click: () => take(found),
       },
-    }, found.members ? groupText(found) : featureText(found));
+    }, found.members ? groupText(found) : featureText(found, names.get(found.artifact)));
 
   function mark(at) {
     [...list.children].forEach((each, index) => each.setAttribute("aria-selected", String(index === at)));
@@ -88,10 +90,13 @@ export function picker({ label, onPick, groups = false, placeholder = "Words, or
   return h("div", { class: "field picker" }, h("label", { for: id }, label), input, list, problem);
 }
 
-function featureText(feature) {
+function featureText(feature, sae) {
   const tested = feature.steerability === null ? "not tested" : `writes ${signed(feature.steerability)}`;
-  const reads = feature.label_score === null ? "" : ` · reads ${percent(feature.label_score)}`;
-  return [h("span", {}, labelOf(feature), " ", stateBadge(feature.state)), h("span", { class: "muted where" }, tested + reads)];
+  const reads = feature.label_score !== null && `reads ${percent(feature.label_score)}`;
+  return [
+    h("span", {}, labelOf(feature), " ", stateBadge(feature.state)),
+    h("span", { class: "muted where" }, [tested, reads, sae].filter(Boolean).join(" · ")),
+  ];
 }
 
 const groupText = (group) => [h("span", {}, group.name), h("span", { class: "muted where" }, `${group.members.length} features together`)];

@@ -57,9 +57,9 @@ function begin() {
   show(byId("questions"), "Try: ", QUESTIONS.map((each) => h("button", { type: "button", class: "chip", on: { click: () => send(each) } }, each)));
   byId("share").replaceWith(copyButton(() => location.href, "Copy link"));
   fillSettings();
+  chat.replay(set.asks);
   draw();
   listVariants();
-  chat.replay(set.asks);
 }
 
 // --- What is set --------------------------------------------------------------------------------------------------
@@ -79,10 +79,11 @@ async function examples() {
   const place = byId("examples");
   place.hidden = set.edits.length > 0;
   if (place.hidden || place.hasChildNodes()) return;
-  const { data } = await get("v1/features", { steerable: true, limit: 6 }).catch(() => ({ data: [] }));
+  const { data } = await get("v1/features", { steerable: true, limit: 12 }).catch(() => ({ data: [] }));
   if (data.length === 0) return;
   const chip = (each) => h("button", { type: "button", class: "chip", on: { click: () => addFeature(each) } }, labelOf(each));
-  show(place, h("p", { class: "muted" }, "These steer best here:"), h("p", { class: "chips" }, data.map(chip)));
+  const apart = data.filter((each, at) => data.findIndex((other) => other.label === each.label) === at).slice(0, 6);
+  show(place, h("p", { class: "muted" }, "These steer best here:"), h("p", { class: "chips" }, apart.map(chip)));
 }
 
 function addFeature(found) {
