@@ -71,7 +71,7 @@ def test_answers_stand_beside_each_other_with_a_report(play: Page) -> None:
     expect(steered.locator(".said")).to_have_text("who are you? ")
     expect(steered.locator(".report summary")).to_have_text("7 tokens steered · dose 0.25")
     steered.locator(".report summary").click()
-    expect(steered.get_by_role("row", name="pirate speech")).to_contain_text("nudge")
+    expect(steered.locator(".applied li")).to_contain_text("nudge 0.7 · raw 1.4 · 7 tokens · not clipped")
     expect(play.locator("article.plain .said")).to_have_text("who are you? ")
     expect(play.locator("article.plain .report")).to_have_count(0)
     assert accessible(play) == []

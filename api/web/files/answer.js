@@ -1,8 +1,10 @@
 // An answer as it comes, and what the server reports of it.
 import { stream } from "./api.js";
 import { h, say, show } from "./dom.js";
-import { featureLink, notice, stateBadge, table, wait } from "./elements.js";
-import { number, percent } from "./format.js";
+import { featureLink, notice, stateBadge, wait } from "./elements.js";
+import { count, number } from "./format.js";
+
+const tokens = (value) => `${count(value)} ${value === 1 ? "token" : "tokens"}`;
 
 /** Asks for an answer and writes it into `place` word by word. Returns {text, finish, prompt, report}; raises ApiError. */
 export async function answer(body, place, { signal, waiting = "Waiting for the first word…" } = {}) {
@@ -13,9 +15,10 @@ export async function answer(body, place, { signal, waiting = "Waiting for the f
     const choice = chunk.choices?.[0];
     const piece = choice?.delta?.content ?? "";
     if (piece) {
-      if (!got.text) show(place, text);
+      const seen = got.text.trim() ? piece : piece.trimStart(); // Many models begin with a space.
+      if (!text.isConnected) show(place, text);
       got.text += piece;
-      text.append(piece);
+      text.append(seen);
     }
     got.finish = choice?.finish_reason ?? got.finish;
     got.prompt = chunk.usage?.prompt_tokens ?? got.prompt;
@@ -30,9 +33,9 @@ export function reportOf(report, finish) {
   const dose = Math.max(0, ...report.saes.map((each) => each.dose));
   const clipped = report.saes.reduce((sum, each) => sum + each.clipped_tokens, 0);
   const parts = [
-    `${number(report.steered_tokens)} tokens steered`,
+    `${tokens(report.steered_tokens)} steered`,
     report.applied.length > 0 && `dose ${number(dose)}`,
-    clipped > 0 && `${number(clipped)} tokens clipped`,
+    clipped > 0 && `${tokens(clipped)} clipped`,
     finish === "length" && "cut at the largest length",
   ];
   return h(
@@ -49,20 +52,23 @@ const abortNotice = ({ event, feature, position }) =>
   notice("warning", h("p", {}, h("strong", {}, `Ended by “${event}”`), event === feature ? "" : ` (${feature})`, ` at token ${position}.`));
 
 function details(report) {
-  const rows = report.applied.map((each) => [
-    featureLink({ ...each, artifact: each.sae }), each.mode, each.weight, Number(each.coefficient.toPrecision(3)),
-    each.tokens, each.clipped ? "yes" : "no", stateBadge(each.state),
-  ]);
   return [
-    table(["Feature", "Mode", "Weight", "Raw", "Tokens", "Clipped", "State"], rows, { caption: "What was applied" }),
+    h("ul", { class: "applied" }, report.applied.map(applied)),
+    report.saes.map((each) => h("p", { class: "muted" },
+      `${each.name} at ${each.hook}: ${tokens(each.steered_tokens)} steered, dose ${number(each.dose)}, ${tokens(each.clipped_tokens)} clipped.`)),
     h("p", { class: "muted" },
-      "Dose is the mean size of the change, as a share of the size of what the model holds at that layer. ",
-      "Clipped: at some token the change was larger than the model's own stream, so it was scaled down. ",
-      "Raw is the number that the layer used for the weight."),
-    report.saes.map((each) =>
-      h("p", { class: "muted" }, `${each.name} at ${each.hook}: ${each.steered_tokens} tokens, dose ${percent(each.dose)}, ${each.clipped_tokens} clipped.`)),
+      "The dose is the mean size of the change, as a share of the size of what the model holds at that layer. ",
+      "Where the change would be larger than that, it is clipped: scaled down, so that the text does not break."),
   ];
 }
+
+const applied = (each) =>
+  h("li", {},
+    featureLink({ ...each, artifact: each.sae }), " ", stateBadge(each.state),
+    h("span", { class: "muted where" }, [
+      `${each.mode} ${each.mode === "ablate" ? "" : number(each.weight)}`.trim(), `raw ${number(each.coefficient)}`, tokens(each.tokens),
+      each.clipped ? "clipped" : "not clipped", each.group && `of the group ${each.group}`,
+    ].filter(Boolean).join(" · ")));
 
 /** Says to people who listen to the page that an answer is there. */
 export const tell = (name, got) => say(`${name}: ${got.text}`);

@@ -3,7 +3,7 @@ import { answer, reportOf, tell } from "./answer.js";
 import { get } from "./api.js";
 import { byId, h, link, pageUrl, queryText, show } from "./dom.js";
 import { code, errorNotice, featureLink, notice, wait } from "./elements.js";
-import { count, labelOf, nameOf, percent, signed } from "./format.js";
+import { count, labelOf, nameOf, percent } from "./format.js";
 import { slider } from "./knob.js";
 import { servedModel } from "./model.js";
 import { blank, bodyOf, edit, queryOf, setFrom } from "./steering.js";
@@ -84,8 +84,8 @@ function persona(feature, at) {
   return h("button", { type: "button", class: "card persona", "aria-pressed": "false", on: { click: () => choose(at) } },
     h("strong", {}, head),
     rest && h("span", { class: "muted" }, rest),
-    h("span", { class: "muted" }, `${signed(feature.steerability)} of answers showed it`,
-      coherence !== undefined && `, ${percent(coherence)} of ${count(answers)} stayed coherent`));
+    h("span", { class: "muted" }, `Tested: ${percent(feature.steerability)} more answers showed it`,
+      typeof coherence === "number" && answers > 0 && `, ${percent(coherence)} of ${count(answers)} stayed coherent`));
 }
 
 function split(label) {

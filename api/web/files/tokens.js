@@ -1,6 +1,6 @@
 // An answer word by word: point at a token, or focus it, and its strongest features are shown; click it to keep them.
 import { h, say, show } from "./dom.js";
-import { labelOf, number } from "./format.js";
+import { number } from "./format.js";
 
 /** The pieces of `text` that the report has activations of: [{text, features}]. The last has none where the rest has none. */
 export function tokensOf({ text, prompt, report }) {
@@ -29,14 +29,14 @@ export function tokenView(got, onPick) {
   const line = h("p", { class: "said tokens" });
   let kept = null;
   const buttons = tokens.map((token, at) => {
-    if (token.features.length === 0) return h("span", {}, token.text);
+    if (token.features.length === 0) return h("span", {}, token.text.trim() ? token.text.trimStart() : token.text);
     return h("button", {
       type: "button", class: "token", tabindex: at === 0 ? 0 : -1, "aria-pressed": "false", on: {
         pointerenter: () => kept === null && see(at),
         focus: () => kept === null && see(at),
         click: () => keep(at),
       },
-    }, token.text);
+    }, token.text.trimStart() || token.text);
   });
   const see = (at) => show(panel, featuresAt(tokens[at], onPick));
   const keep = (at) => {
@@ -48,12 +48,14 @@ export function tokenView(got, onPick) {
     return say(`${tokens[at].text}: ${tokens[at].features.map(labelled).join(", ")}`);
   };
   line.addEventListener("keydown", (event) => step(event, buttons));
-  line.append(...buttons);
+  // Buttons are boxes, whose own spaces would indent a line.
+  line.append(...buttons.flatMap((each, at) => [at > 0 && tokens[at].text.trim() ? spaceBefore(tokens[at].text) : "", each]));
   return h("div", {}, line, panel);
 }
 
+const spaceBefore = (text) => text.slice(0, text.length - text.trimStart().length);
 const hint = () => "Point at a word to see which features are active there; click it to keep them.";
-const labelled = (feature) => labelOf({ label: feature.label, latent: feature.id.split("/").pop() });
+const labelled = ({ label, id }) => label || (id.startsWith("sae:") ? `latent ${id.split("/").pop()}` : "without a label");
 
 // One token is in the order of tabs; the left and right arrow keys go on from there.
 function step(event, buttons) {
@@ -68,7 +70,7 @@ function step(event, buttons) {
 
 function featuresAt(token, onPick) {
   return [
-    h("span", {}, "Active at ", h("code", {}, token.text.trim() || "␣"), ": "),
+    h("span", {}, `Active at “${token.text.trim() || "␣"}”:`),
     h("span", { class: "chips" }, token.features.map((each) =>
       h("button", {
         type: "button", class: "chip", title: `Add a slider for it. Activation ${number(each.activation)}`,
