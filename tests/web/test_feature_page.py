@@ -79,9 +79,10 @@ def test_a_text_is_read_while_one_types(page: Page, site: str) -> None:
     asked: list[object] = []
     page.on("request", lambda each: asked.append(each.post_data_json) if "inspect" in each.url else None)
     page.get_by_label("Your text").fill("")
-    page.get_by_label("Your text").press_sequentially("Dear sir")
-    expect(page.locator("#found .on")).to_have_count(1)
+    with page.expect_request(lambda each: "inspect" in each.url and "Dear sir" in str(each.post_data_json)):
+        page.get_by_label("Your text").press_sequentially("Dear sir")
     expect(page.locator("#found")).to_contain_text("at most 2: 65% of the largest")
+    expect(page.locator("#found .on")).to_have_count(1)
     assert asked[-1]["text"] == "Dear sir"  # type: ignore[index]
     assert len(asked) < 5
 

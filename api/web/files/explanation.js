@@ -6,7 +6,6 @@ import { layer, number, percent } from "./format.js";
 
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'";
 const MAPS = 10;
-// Without the signs that XML would escape.
 const STYLE = `
 :root { color-scheme: light dark; --ink: light-dark(#1b1f26, #e8ebf0); --muted: light-dark(#56606f, #a3adbb); --edge: light-dark(#d7dce3, #363d49);
   --heat-ink: light-dark(#0072b2, #56b4e9); font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: light-dark(#ffffff, #14171c); }
@@ -29,10 +28,12 @@ export function explanationPage(found, { model, chosen, name, by }) {
   page.documentElement.lang = "en";
   page.head.prepend(
     h("meta", { charset: "utf-8" }), h("meta", { "http-equiv": "Content-Security-Policy", content: POLICY }),
-    h("meta", { name: "viewport", content: "width=device-width, initial-scale=1" }), h("style", {}, STYLE),
+    h("meta", { name: "viewport", content: "width=device-width, initial-scale=1" }),
   );
   page.body.append(h("main", {}, h("h1", {}, "Which features were at work"), about(found, model), ranking(found, name, by), maps(found, chosen, name), whys(found, name), meaning()));
-  return `<!doctype html>\n${new XMLSerializer().serializeToString(page.documentElement)}`;
+  const text = new XMLSerializer().serializeToString(page.documentElement);
+  // Put in as text: this page's policy would complain of a style element.
+  return `<!doctype html>\n${text.replace("</head>", () => `<style>${STYLE}</style></head>`)}`;
 }
 
 function about({ inspection, made, warnings }, model) {
