@@ -42,13 +42,13 @@ def test_search_leads_to_a_page_that_shows_everything(page: Page, site: str) -> 
     expect(page).to_have_title("formal tone: sincerely, regards · featurehub")
     expect(page.locator("h1")).to_contain_text("stale")
     sentence = page.locator("#sentence")
-    expect(sentence).to_contain_text("fires on 1 in 100 tokens, most strongly at “formal”")
+    expect(sentence).to_contain_text("fires on 1 in 100 tokens, most strongly at “formal”, “end”, “upon”, and “,”")
     expect(sentence).to_contain_text("makes “formal” and “!” likelier, and “the” less likely")
     expect(page.locator("#activity")).to_contain_text("How often it is how active")
     expect(page.locator("#writes")).to_contain_text("−1.5")
     expect(page.locator("#steers")).to_contain_text("+59%")
     expect(page.locator("#steers figure")).to_contain_text("coherent answers")
-    expect(page.locator("#near .near")).to_contain_text("banking: loan, deposit, credit writes alike (1.)")
+    expect(page.locator("#near .near")).to_contain_text("banking: loan, deposit, credit writes alike (number 1)")
     expect(page.locator("#near .chip").first).to_contain_text("cheerful greetings")
     expect(page.locator("#labels")).to_contain_text("by test (by hand)")
     expect(page.locator("#drift")).to_contain_text("sibling")
@@ -80,8 +80,8 @@ def test_a_text_is_read_while_one_types(page: Page, site: str) -> None:
     page.on("request", lambda each: asked.append(each.post_data_json) if "inspect" in each.url else None)
     page.get_by_label("Your text").fill("")
     page.get_by_label("Your text").press_sequentially("Dear sir")
+    expect(page.locator("#found")).to_contain_text("It fires on 1 of 1 tokens, at most 2: 65% of the largest")
     expect(page.locator("#found .on")).to_have_count(1)
-    expect(page.locator("#found")).to_contain_text("at most 2: 65% of the largest")
     assert asked[-1]["text"] == "Dear sir"  # type: ignore[index]
     assert len(asked) < 5
 
