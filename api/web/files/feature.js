@@ -86,7 +86,7 @@ function head(page) {
 
 // In plain words: on what it fires, and what it makes the model say.
 function sentence({ feature }) {
-  const peaks = words(feature.contexts.map(peakOf));
+  const peaks = words(strongestTokens(feature.contexts));
   const up = words(feature.top_tokens.map((each) => each.token)), down = words(feature.bottom_tokens.map((each) => each.token));
   const fires = feature.density > 0
     ? `It fires on ${density(feature.density)}${peaks.length ? `, most strongly at ${quoted(peaks)}` : ""}.`
@@ -97,8 +97,13 @@ function sentence({ feature }) {
 
 const words = (tokens) => [...new Set(tokens.map((each) => each.trim()).filter(Boolean))].slice(0, 4);
 const quoted = (texts) => new Intl.ListFormat("en").format(texts.map((each) => `“${each}”`));
+const strongestTokens = (contexts) =>
+  contexts
+    .flatMap(({ tokens, activations }) => tokens.map((token, at) => [token, activations[at]]))
+    .filter(([, value]) => value > 0)
+    .sort(([, a], [, b]) => b - a)
+    .map(([token]) => token);
 const peakAt = ({ activations }) => activations.reduce((best, each, at) => (each > activations[best] ? at : best), 0);
-const peakOf = (context) => context.tokens[peakAt(context)] ?? "";
 
 // Where it fires.
 
@@ -207,7 +212,7 @@ const factList = (facts) => h("dl", { class: "facts" }, facts.map(([name, value]
 // Near to it.
 
 const WHY = {
-  decoder: ({ place }) => `writes alike (${place}.)`,
+  decoder: ({ place }) => `writes alike (number ${place})`,
   coactive: ({ similarity }) => `fires on the same tokens (${percent(similarity)})`,
   label: ({ similarity }) => `label means the like (${number(similarity)})`,
 };
@@ -260,7 +265,8 @@ function versionOf({ version, outcome, provenance, created }, feature) {
     "li", { value: version },
     h(current ? "strong" : "span", {}, outcome.label ?? `No label: ${outcome.reason}`), " ",
     current && h("span", { class: "badge plain" }, "current"),
-    h("p", { class: "muted" }, [by, time(created), score, scores.join(", ")].filter(Boolean).join(" · ")),
+    h("p", { class: "muted" }, [by, time(created), score].filter(Boolean).join(" · ")),
+    scores.length > 0 && h("details", { class: "muted" }, h("summary", {}, "All its scores"), scores.join(", ")),
   );
 }
 
