@@ -100,7 +100,6 @@ def test_sliders_are_switched_and_removed(play: Page, app: FastAPI) -> None:
     ask(play, "hello")
     before = len(echoed(app))
     play.get_by_label("Steer with pirate speech").uncheck()
-    expect(play.locator("article.steered .report")).to_have_count(0)
     expect(play.locator("article.steered")).to_contain_text("not steered")
     assert "off=" in play.url
     assert len(echoed(app)) == before + 1
@@ -183,6 +182,9 @@ def test_a_refusal_says_what_to_do(play: Page, complaints: list[str], steered_si
     play.goto(f'{steered_site}/playground?features={{"pirat speech":0.5}}&ask=hello')
     expect(play.locator("article.steered").get_by_role("alert")).to_contain_text("pirat speech")
     play.locator("article.steered").get_by_role("button", name="pirate speech").first.click()
+    # Two SAEs are served, and both have one that is called so.
+    expect(play.locator("article.steered").get_by_role("alert")).to_contain_text("names 2 features")
+    play.locator("article.steered").get_by_role("button", name="f_").first.click()
     expect(play.locator("article.steered .report summary")).to_be_visible()
     expect(play.get_by_role("spinbutton", name="Exact weight of pirate speech")).to_have_value("0.5")
     complaints.clear()
@@ -208,11 +210,13 @@ def test_a_variant_is_saved_and_loaded(play: Page, complaints: list[str], steere
 
 
 def test_the_code_sends_the_same_request(play: Page, app: FastAPI) -> None:
-    add(play, "hostile", "hostile <script>")
-    play.get_by_role("spinbutton", name="Exact weight of hostile").fill("-0.25")
+    add(play, "pirate", "pirate speech")
+    add(play, "hostile", "hostile <script>")  # Was never calibrated, so it is held instead of added.
+    play.get_by_role("spinbutton", name="Exact weight of hostile").fill("0.25")
     ask(play, 'it\'s "quoted" \\ and ümlauts')
     play.get_by_text("Show code").click()
-    page_sent = without_stream(echoed(app)[-1])
+    # The two answers are asked for at once, in whichever order.
+    page_sent = next(without_stream(each) for each in reversed(echoed(app)) if steering_of([each]).edits)
     openai, sdk, curl = play.locator("#snippets code").all_inner_texts()
     assert accessible(play) == []
     photograph(play, "playground-code")
@@ -228,10 +232,10 @@ def test_the_code_sends_the_same_request(play: Page, app: FastAPI) -> None:
 
 
 def without_stream(request: EchoRequest) -> dict[str, Any]:
-    """A request as the echo got it, without how its answer comes; the reads are the page's own."""
-    steering = steering_of([request]).model_dump(exclude={"report", "reads"})
+    """A request as the echo got it, without how its answer comes; the page reads activations besides."""
+    steering = steering_of([request])
     body = request.model_dump(exclude={"stream", "stream_options", "vllm_xargs", "cache_salt"})
-    return body | {"steering": steering}
+    return body | {"edits": steering.edits, "aborts": steering.aborts, "positions": steering.positions}
 
 
 def test_escape_stops(play: Page) -> None:

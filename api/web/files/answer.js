@@ -28,8 +28,8 @@ export async function answer(body, place, { signal, waiting = "Waiting for the f
   return got;
 }
 
-/** The server's report of a steered answer: one line, a table behind it, and what it warns of. */
-export function reportOf(report, finish) {
+/** The server's report of a steered answer: one line, a table behind it, and what it warns of. `readable` puts labels into messages. */
+export function reportOf(report, finish, readable = (text) => text) {
   const dose = Math.max(0, ...report.saes.map((each) => each.dose));
   const clipped = report.saes.reduce((sum, each) => sum + each.clipped_tokens, 0);
   const parts = [
@@ -40,16 +40,16 @@ export function reportOf(report, finish) {
   ];
   return h(
     "div", { class: "report" },
-    report.aborted && abortNotice(report.aborted),
-    report.warnings.length > 0 && notice("warning", report.warnings.map((each) => h("p", {}, each.message))),
+    report.aborted && abortNotice(report.aborted, readable),
+    report.warnings.length > 0 && notice("warning", report.warnings.map((each) => h("p", {}, readable(each.message)))),
     report.applied.length > 0
       ? h("details", {}, h("summary", {}, parts.filter(Boolean).join(" · ")), details(report))
       : h("p", { class: "muted" }, "No feature was set: this answer is not steered."),
   );
 }
 
-const abortNotice = ({ event, feature, position }) =>
-  notice("warning", h("p", {}, h("strong", {}, `Ended by “${event}”`), event === feature ? "" : ` (${feature})`, ` at token ${position}.`));
+const abortNotice = ({ event, feature, position }, readable) =>
+  notice("warning", h("p", {}, h("strong", {}, `Ended by “${readable(event)}”`), event === feature ? "" : ` (${readable(feature)})`, ` at token ${position}.`));
 
 function details(report) {
   return [

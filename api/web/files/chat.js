@@ -6,11 +6,12 @@ import { tokenView } from "./tokens.js";
 
 const NAMES = { plain: "As it is", steered: "Steered" };
 
-/** The turns in `list`. `bodyOf(messages, steered)` makes a request; `onPick` gets a token's feature, `onName` the wrong
+/** The turns in `list`. `bodyOf(messages, steered)` makes a request; `readable` puts labels
+ * into messages; `onPick` gets a token's feature, `onName` the wrong
  * name and a suggested one, `onStale` is called to steer all the same, `onBusy` is told whether answers are on their way. */
 export class Chat {
-  constructor(list, { bodyOf, onPick, onName, onStale, onBusy }) {
-    Object.assign(this, { list, bodyOf, onPick, onName, onStale, onBusy, turns: [], coming: [] });
+  constructor(list, { bodyOf, readable, onPick, onName, onStale, onBusy }) {
+    Object.assign(this, { list, bodyOf, readable, onPick, onName, onStale, onBusy, turns: [], coming: [] });
   }
 
   /** What was asked, in order, and what a replay has yet to ask. */
@@ -93,7 +94,7 @@ export class Chat {
 
   finished({ got, place, report }, name) {
     if (got.text && got.report?.activations) show(place, tokenView(got, this.onPick));
-    if (name === "steered") show(report, got.report ? reportOf(got.report, got.finish) : h("p", { class: "muted" }, "No feature is on: this answer is not steered."));
+    if (name === "steered") show(report, got.report ? reportOf(got.report, got.finish, this.readable) : h("p", { class: "muted" }, "No feature is on: this answer is not steered."));
     tell(NAMES[name], got);
   }
 
@@ -102,6 +103,7 @@ export class Chat {
     const retry = () => this.run(turn, name);
     if (error.name === "AbortError") return place.append(h("p", { class: "muted" }, "Stopped. ", h("button", { type: "button", class: "quiet", on: { click: retry } }, "Write it again")));
     const wrong = /^(features)\.(.+)$/.exec(error.param ?? "")?.[2] ?? null;
+    error.message = this.readable(error.message);
     show(place, errorNotice(error, { retry, onName: wrong && ((text) => this.onName(wrong, text)) }));
     if (error.code === "stale_feature") place.append(h("button", { type: "button", on: { click: this.onStale } }, "Steer all the same, with a warning"));
     return null;

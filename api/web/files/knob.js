@@ -109,8 +109,14 @@ function condition(each, { id, known, onChange, onRemove }) {
   const value = h("input", { type: "number", min: 0, max: 1, step: 0.05, value: each.value, "aria-label": `Share of the largest activation of ${label}` });
   const soFar = h("input", { type: "checkbox", id: `${id}-sofar` });
   soFar.checked = Boolean(each.so_far);
-  op.addEventListener("change", () => ((each.op = op.value), onChange()));
-  soFar.addEventListener("change", () => ((each.so_far = soFar.checked), onChange()));
+  op.addEventListener("change", () => {
+    each.op = op.value;
+    onChange();
+  });
+  soFar.addEventListener("change", () => {
+    each.so_far = soFar.checked;
+    onChange();
+  });
   value.addEventListener("input", () => {
     const share = Number(value.value);
     if (value.value === "" || !(share >= 0 && share <= 1)) return;
@@ -119,6 +125,6 @@ function condition(each, { id, known, onChange, onRemove }) {
   });
   return h("div", { class: "condition" },
     h("strong", {}, label), op, value, h("span", { class: "muted" }, "of its largest"),
-    h("label", { class: "check", for: `${id}-sofar` }, soFar, "and ever after"),
+    h("label", { class: "check", for: `${id}-sofar` }, soFar, "and at every word after that"),
     h("button", { type: "button", class: "quiet", "aria-label": `Remove the condition on ${label}`, on: { click: onRemove } }, "✕"));
 }

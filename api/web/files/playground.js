@@ -16,7 +16,10 @@ const EDITS = 32;
 const { set, problem } = setFrom(location.search);
 const known = new Map(); // Rows of features and groups, by the names that edits and conditions use.
 const question = byId("question"), settings = byId("settings");
-const chat = new Chat(byId("turns"), { bodyOf: body, onPick: addFeature, onName: renamed, onStale: steerStale, onBusy: (busy) => (byId("stop").hidden = !busy) });
+const chat = new Chat(byId("turns"), {
+  bodyOf: body, readable: (text) => readable(text), onPick: addFeature, onName: renamed, onStale: steerStale,
+  onBusy: (busy) => (byId("stop").hidden = !busy),
+});
 let model = null;
 
 async function open() {
@@ -86,27 +89,25 @@ async function examples() {
   show(place, h("p", { class: "muted" }, "These steer best here:"), h("p", { class: "chips" }, apart.map(chip)));
 }
 
-function addFeature(found) {
-  const name = found.members ? found.name : nameOf(found);
+// What a word's list says of a feature is its label alone; the rest is asked for.
+async function addFeature(found) {
+  const whole = found.members || "strength" in found ? found : await get(`v1/features/${encodeURIComponent(found.id)}`).catch(() => found);
+  const name = whole.members ? whole.name : nameOf(whole);
   const own = set.edits.find((each) => each.name === name);
-  if (!own && set.edits.length >= EDITS) return say(`At most ${EDITS} features in one request.`);
-  known.set(name, found.members ? { label: `${found.name} (${found.members.length} features)` } : { ...known.get(name), ...found });
+  if (!own && set.edits.length >= EDITS) return show(byId("state"), notice("warning", h("p", {}, `A request has at most ${EDITS} features: remove one first.`)));
+  known.set(name, whole.members ? groupRow(whole) : whole);
   if (own) own.on = true;
-  else set.edits.push(edit(name));
+  else set.edits.push(edit(name, undefined, whole.strength === null ? { mode: "pin" } : {})); // No strength to add is known of it.
   draw();
   byId(`knob${set.edits.findIndex((each) => each.name === name)}-weight`)?.focus();
   say(`${labelOf(known.get(name))} added`);
-  learnRest(name);
   return changed();
 }
 
-// What a token's list says of a feature is its label alone.
-async function learnRest(name) {
-  if (known.get(name).state !== undefined || set.edits.every((each) => each.name !== name)) return;
-  await Promise.resolve(known.delete(name));
-  await learn().catch(() => {});
-  draw();
-}
+const groupRow = (group) => ({ label: `${group.name} (${group.members.length} features)` });
+
+// Errors and warnings call features what the request called them: by id.
+const readable = (text) => text.replace(/f_[0-9a-f]{16}/g, (id) => (known.get(id) ? labelOf(known.get(id)) : id));
 
 function removeEdit(at) {
   set.edits.splice(at, 1);
@@ -132,11 +133,21 @@ function steerStale() {
 }
 
 function abort(each, at) {
-  const event = h("input", { id: `event${at}`, maxlength: 200, value: each.event, placeholder: "Its features' names", on: { input: () => ((each.event = event.value), changed()) } });
+  const event = h("input", { id: `event${at}`, maxlength: 200, value: each.event, placeholder: "Its features' names" });
+  const named = () => {
+    each.event = event.value;
+    changed();
+  };
+  event.addEventListener("input", named);
+  const remove = () => {
+    set.aborts.splice(at, 1);
+    draw();
+    changed();
+  };
   return h("li", { class: "knob" },
     conditions(each, { id: `abort${at}`, known, onChange: changed, label: "When this feature is active", text: "Ends where…" }),
     h("div", { class: "field" }, h("label", { for: `event${at}` }, "What the answer calls it"), event),
-    h("button", { type: "button", class: "quiet", on: { click: () => (set.aborts.splice(at, 1), draw(), changed()) } }, "Remove this ending"));
+    h("button", { type: "button", class: "quiet", on: { click: remove } }, "Remove this ending"));
 }
 
 function fillSettings() {
@@ -180,6 +191,7 @@ function body(messages, steered, reads = set.reads) {
 function send(text) {
   if (!text.trim()) return question.focus();
   question.value = "";
+  clearTimeout(pausing); // What was just turned is in these answers.
   const sent = chat.ask(text);
   byId("questions").hidden = true;
   keep();
@@ -209,7 +221,7 @@ async function listVariants() {
 async function take(name) {
   const variant = await get(`v1/variants/${encodeURIComponent(name)}`);
   Object.assign(set, variantSet(variant));
-  for (const group of Object.values(variant.groups)) known.set(group.name, { label: `${group.name} (${group.members.length} features)` });
+  for (const group of Object.values(variant.groups)) known.set(group.name, groupRow(group));
   byId("variant-name").value = variant.name;
   byId("variant-text").value = variant.description;
 }
