@@ -3,15 +3,15 @@
 Owns ``pages`` (which there are), ``routes`` (how they are served, and under which security policy), ``templates`` and
 ``files`` (modules and one style sheet, at ``web/``). Knows nothing of features: every page asks the API for what it
 shows, as any client does. To add a page: put ``templates/NAME.html`` (extends base.html) and ``files/NAME.js`` beside
-the others; its line in ``pages`` is there already, and it is in the navigation once its template exists.
+the others, and a line into ``pages``.
 
 - Every page lies at one level ("/", "/search", "/feature?name=..."), and every URL in it is relative, so that it works
   behind any prefix of a proxy. What a page shows stands in its query, so that its address can be shared.
 - Text of features, chats and contexts enters a document as text nodes alone (``dom.h``), never as HTML. The policy
   allows no inline script or style, no eval, and no other host. Sizes of bars are set through the style's properties.
 - Keys live in the tab's sessionStorage; pages and files hold no data and need none.
-- Plots are SVG and canvas of our own (``plot``): plotly's and vega's bundles weigh 1 to 5 MB, need inline styles or
-  eval, and show nothing to a screen reader, where we need three kinds of plot, each with a table behind it.
+- Plots are SVG of our own (``plot``), each with a table behind it that anybody can read: plotly's bundle, which would
+  draw the same few kinds, weighs 5 MB.
 - Colours: Okabe and Ito's for kinds and states, each with a sign besides; cividis for amounts; blue to orange around 0.
 
 Modules in ``files``, in reading order:
@@ -20,7 +20,7 @@ Modules in ``files``, in reading order:
     api        asks the API: errors with what to do, keys asked for once, streams read event by event
     format     numbers as people read them
     elements   state badge, bars, feature row, tokens as a heat map, notices, copy buttons, waits
-    plot       histogram, curves, map of points, cividis
+    plot       histogram, curves, bars, parts of a whole, scatter; cividis
     theme      light and dark; ``shell`` is every page's frame
     shaded     a text by activations; ``tryout`` reads one while one types; ``relabel`` gives a label
     steering   what is set, to a request's keys and a page's query and back; ``model`` is what is served

@@ -27,8 +27,8 @@ class Page(NamedTuple):
         return self.name or "start"
 
 
-ALL = (
+PAGES = (
     Page("", "Start"), Page("search", "Search"), Page("feature", "Feature", listed=False),
     Page("playground", "Playground"), Page("saes", "SAEs & drift"), Page("explain", "Explain"),
 )  # fmt: skip
-PAGES = tuple(page for page in ALL if (FOLDER / "templates" / f"{page.file}.html").exists())
+"""In the order of the navigation."""

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Callable
 
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader
 
@@ -51,12 +51,5 @@ def shows(page: Page) -> Callable[[], Response]:
     return show
 
 
-def to_first(request: Request) -> Response:
-    """Leads to the first page there is, where there is no start page."""
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/{PAGES[0].name}", 307)
-
-
 for each in PAGES:
     router.add_api_route(f"/{each.name}", shows(each), methods=["GET", "HEAD"])
-if PAGES[0].name:
-    router.add_api_route("/", to_first, methods=["GET", "HEAD"])

@@ -4,6 +4,8 @@ import { h, say, show } from "./dom.js";
 import { featureLink, notice, stateBadge, wait } from "./elements.js";
 import { count, number } from "./format.js";
 
+/** Questions to begin with. */
+export const QUESTIONS = ["Tell me something interesting.", "What should I do this weekend?", "Tell me a short story."];
 const tokens = (value) => `${count(value)} ${value === 1 ? "token" : "tokens"}`;
 
 /** Asks for an answer and writes it into `place` word by word. Returns {text, finish, prompt, report}; raises ApiError. */

@@ -6,9 +6,9 @@ import { tokenView } from "./tokens.js";
 
 const NAMES = { plain: "As it is", steered: "Steered" };
 
-/** The turns in `list`. `bodyOf(messages, steered)` makes a request; `readable` puts labels
- * into messages; `onPick` gets a token's feature, `onName` the wrong
- * name and a suggested one, `onStale` is called to steer all the same, `onBusy` is told whether answers are on their way. */
+/** The turns in `list`. `bodyOf(messages, steered)` makes a request; `readable` puts labels into messages; `onPick` gets a
+ * token's feature, `onName` the wrong name and a suggested one, `onStale` is called to steer all the same, `onBusy` is told
+ * whether answers are on their way. */
 export class Chat {
   constructor(list, { bodyOf, readable, onPick, onName, onStale, onBusy }) {
     Object.assign(this, { list, bodyOf, readable, onPick, onName, onStale, onBusy, turns: [], coming: [] });

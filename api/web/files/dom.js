@@ -40,19 +40,14 @@ export function say(text) {
   byId("said").textContent = text;
 }
 
-/** The address of a page with a query, or null where this server has no such page yet. Pages: start, search, feature … */
+/** The address of a page with a query. Pages: search, feature, playground … */
 export function pageUrl(page, query = {}) {
-  const pages = document.documentElement.dataset.pages.split(" ");
-  if (!pages.includes(page)) return null;
   const search = queryText(query);
-  return (page === "start" ? "./" : page) + (search && `?${search}`);
+  return page + (search && `?${search}`);
 }
 
-/** A link to a page, or the text alone where this server has no such page yet. */
-export function link(page, query, text, given = {}) {
-  const href = pageUrl(page, query);
-  return href === null ? h("span", given, text) : h("a", { href, ...given }, text);
-}
+/** A link to a page. */
+export const link = (page, query, text, given = {}) => h("a", { href: pageUrl(page, query), ...given }, text);
 
 /** A query's text. Lists repeat their name; what is null, "" or false is left out. */
 export function queryText(query) {

@@ -1,5 +1,5 @@
 // What pages show: state badges, bars, feature rows, tokens as a heat map, notices, waits, tables, copy buttons.
-import { h, link, pageUrl, say } from "./dom.js";
+import { h, link, say } from "./dom.js";
 import { density, labelOf, layer, nameOf, percent, signed } from "./format.js";
 
 const STATES = {
@@ -88,6 +88,21 @@ export function arrows(list, selector, { before = null } = {}) {
   });
 }
 
+/** Lets the left and right arrow keys move the focus among some `items` of `line`, of which one is in the order of tabs;
+ * with `ends`, Home and End too. */
+export function roving(line, items, { ends = false } = {}) {
+  line.addEventListener("keydown", (event) => {
+    const at = items.indexOf(event.target);
+    const steps = { ArrowRight: at + 1, ArrowLeft: at - 1, ...(ends && { Home: 0, End: items.length - 1 }) };
+    const next = items[steps[event.key]];
+    if (at < 0 || next === undefined) return;
+    event.preventDefault();
+    items[at].tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  });
+}
+
 /** A stretch of text, token by token, shaded by values >= 0; `max` is full colour. `onPick(index)` makes tokens buttons. */
 export function heatMap(tokens, values, { max = Math.max(...values, 0), onPick = null, unit = "activation" } = {}) {
   const map = h("p", { class: "heat" });
@@ -121,14 +136,17 @@ export function errorNotice(error, { retry = null, onName = null } = {}) {
 
 function nameChip(name, onName) {
   if (onName) return h("button", { class: "chip", type: "button", on: { click: () => onName(name) } }, name);
-  const href = pageUrl("feature", { name });
-  return href ? h("a", { class: "chip", href }, name) : h("span", { class: "chip" }, name);
+  return link("feature", { name }, name, { class: "chip" });
 }
 
 /** Says what is being waited for. `share` in [0, 1] where it is known. */
 export function wait(text, share = null) {
   return h("div", { class: "wait", role: "status" }, h("progress", { value: share, "aria-label": text }), h("span", {}, text));
 }
+
+/** Names with their values: [name, value] each. */
+export const factList = (facts) =>
+  h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 
 /** A table from a list of headings and one of rows; cells are texts or elements, numbers stand to the right. */
 export function table(headings, rows, { caption = null } = {}) {

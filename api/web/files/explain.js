@@ -6,6 +6,7 @@ import { byId, h, link, say, show } from "./dom.js";
 import { bar, errorNotice, featureLink, heatMap, notice, stateBadge, wait } from "./elements.js";
 import { explanationPage } from "./explanation.js";
 import { count, layer, number, percent } from "./format.js";
+import { baseModel } from "./model.js";
 import { Reading } from "./reading.js";
 
 const EXAMPLES = {
@@ -24,10 +25,10 @@ let running = new AbortController();
 let model = null, found = null, chosen = null, picked = null;
 
 async function loadServed() {
-  const [saes, models] = await Promise.all([get("v1/saes"), get("v1/models")]);
+  const [saes, named] = await Promise.all([get("v1/saes"), baseModel()]);
   for (const each of saes.data) served.set(each.id, each);
   sae.append(...saes.data.filter((each) => each.loaded).map((each) => h("option", { value: each.id }, `${each.name} (${layer(each.hook)})`)));
-  model = models.data[0]?.id ?? null;
+  model = named;
 }
 
 // What is pasted is said to be what it is taken for, before anything is asked.

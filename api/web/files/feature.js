@@ -1,10 +1,11 @@
 // The page of one feature: what it reads, what it writes, what steering with it does, what is near, how it was named.
 import { get } from "./api.js";
-import { byId, h, link, pageUrl, say, show } from "./dom.js";
+import { byId, h, link, say, show } from "./dom.js";
 import {
-  bar, code, copyButton, densityBar, errorNotice, featureLink, notice, readsBar, stateBadge, wait, writesBar,
+  bar, code, copyButton, densityBar, errorNotice, factList, featureLink, notice, readsBar, stateBadge, wait, writesBar,
 } from "./elements.js";
 import { count, density, labelOf, layer, nameOf, number, percent, signed, time } from "./format.js";
+import { baseModel } from "./model.js";
 import { curves, histogram } from "./plot.js";
 import { relabelForm } from "./relabel.js";
 import { shadedText, shadeLegend } from "./shaded.js";
@@ -34,7 +35,7 @@ async function load() {
 // The name of the model that is served, or null. A registry alone has no list of models to ask for.
 async function servedModel() {
   const { engine } = await fetch("healthz").then((response) => response.json(), () => ({ engine: "absent" }));
-  return engine === "absent" ? null : ((await get("v1/models")).data[0]?.id ?? null);
+  return engine === "absent" ? null : baseModel();
 }
 
 function draw(page) {
@@ -70,7 +71,6 @@ const relabelling = (page) => `featurehub label ${saeOf(page)} MODEL --text TEXT
 
 function head(page) {
   const { feature, sae } = page;
-  const steer = feature.strength !== null && pageUrl("playground", { feature: nameOf(feature) });
   const where = [sae?.name, sae && layer(sae.hook), sae && sae.model.split("/").pop(), `latent ${feature.latent}`];
   return h(
     "header", { class: "card title" },
@@ -79,7 +79,7 @@ function head(page) {
     h("p", { id: "sentence" }, sentence(page)),
     h("div", { class: "measures" }, readsBar(feature), writesBar(feature), densityBar(feature)),
     h("p", { class: "buttons" },
-      steer && h("a", { class: "button primary", href: steer }, "Steer with it"),
+      feature.strength !== null && link("playground", { feature: nameOf(feature) }, "Steer with it", { class: "button primary" }),
       copyButton(labelOf(feature), "Copy name"), copyButton(feature.id, "Copy id"), copyButton(() => location.href, "Copy link")),
   );
 }
@@ -147,7 +147,7 @@ function activityOf(page) {
   const { feature } = page;
   const quantiles = Object.entries(feature.quantiles).map(([share, value]) => [`${percent(Number(share))} of these below`, number(value)]);
   const facts = [["Fires on", density(feature.density)], ...quantiles, ["At most", number(feature.max_activation)]];
-  const list = h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+  const list = factList(facts);
   if (feature.histogram === null) return [list, missing("How often it is how active was not counted. Labelling counts it:", relabelling(page))];
   const { low, high, counts } = feature.histogram;
   return [histogram({ title: "How often it is how active, where it is", low, high, counts, x: "activation", y: "tokens" }), list];
@@ -207,8 +207,6 @@ function tried({ strength, dose, steerability, unsteered, coherence, answers, cu
   return [curves({ title: "Effect and coherence by weight", series, x: "weight", y: "share of answers", from: 0, to: 1 }), factList(facts)];
 }
 
-const factList = (facts) => h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
-
 // Near to it.
 
 const WHY = {
@@ -237,10 +235,8 @@ async function loadNear(page, list) {
 function clusterOf({ feature }) {
   const others = (feature.cluster?.latents ?? []).filter((each) => each !== feature.latent && each in feature.others);
   if (others.length === 0) return null;
-  const chip = (latent) => {
-    const href = pageUrl("feature", { name: `sae:${feature.artifact}/${latent}` });
-    return h("a", { class: "chip", href }, feature.others[latent] || `latent ${latent}`);
-  };
+  const chip = (latent) =>
+    link("feature", { name: `sae:${feature.artifact}/${latent}` }, feature.others[latent] || `latent ${latent}`, { class: "chip" });
   return [
     h("h3", {}, `Cluster${feature.cluster.name ? ` “${feature.cluster.name}”` : ""}`),
     h("p", { class: "chips" }, others.slice(0, 16).map(chip), others.length > 16 && `and ${others.length - 16} more`),

@@ -4,7 +4,11 @@ import { get } from "./api.js";
 /** The name of the served model, or null where the server hosts the registry alone. Raises ApiError. */
 export async function servedModel() {
   const { engine } = await get("healthz");
-  if (engine === "absent") return null;
+  return engine === "absent" ? null : baseModel();
+}
+
+/** The name of the model that vLLM's list has, adapters and variants aside; null of an empty list. Raises ApiError. */
+export async function baseModel() {
   const { data } = await get("v1/models");
   return (data.find((each) => !each.parent) ?? data[0])?.id ?? null;
 }

@@ -1,4 +1,5 @@
 // The playground: a chat in which each question is answered twice, unsteered and steered, and everything can be turned.
+import { QUESTIONS } from "./answer.js";
 import { get, post } from "./api.js";
 import { Chat } from "./chat.js";
 import { byId, h, pageUrl, queryText, say, show } from "./dom.js";
@@ -11,7 +12,6 @@ import { curlCode, openaiCode, sdkCode } from "./snippets.js";
 import { abortsOf, bodyOf, edit, featuresOf, queryOf, setFrom, variantSet } from "./steering.js";
 
 const PAUSE = 500; // Milliseconds after a change before the last answer is written anew.
-const QUESTIONS = ["Tell me something interesting.", "What should I do this weekend?", "Tell me a short story."];
 const EDITS = 32;
 const { set, problem } = setFrom(location.search);
 const known = new Map(); // Rows of features and groups, by the names that edits and conditions use.

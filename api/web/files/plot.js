@@ -1,5 +1,5 @@
-// Plots, each a figure with its numbers in a table behind it. SVG, and canvas for maps of many points.
-import { table } from "./elements.js";
+// Plots, each an SVG figure with its numbers in a table behind it.
+import { bar, table } from "./elements.js";
 import { h, svg } from "./dom.js";
 import { number } from "./format.js";
 
@@ -58,10 +58,7 @@ export function curves({ title, series, x, y, from = null, to = null }) {
 /** Shares in [0, 1] beside each other, one bar each: `rows` are {name, value, chosen}. `text` says a value. */
 export function bars({ title, about = null, unit, text = number, rows }) {
   const drawn = h("div", { class: "bars" }, rows.map(({ name, value, chosen }) =>
-    h("span", { class: chosen ? "measure reads" : "measure" },
-      h("span", { class: "name" }, name),
-      h("span", { class: "bar", vars: { share: Math.max(0, Math.min(1, value)) }, "aria-hidden": "true" }),
-      h("span", { class: "value" }, text(value)))));
+    bar(name, value, text(value), { kind: chosen ? "reads" : "plain" })));
   return figure(title, about && h("p", { class: "muted" }, about), drawn, table(["", unit], rows.map(({ name, value }) => [name, number(value)])));
 }
 
@@ -105,43 +102,8 @@ const SHAPES = {
 
 const mark = (kind, a, b, ...children) => svg("g", { class: `mark ${kind}` }, (SHAPES[kind] ?? SHAPES.fresh)(a, b), ...children);
 
-/** A map of points ([x, y] each) on a canvas: `values` in [0, 1] colour them, `chosen` are ringed. `onPick(index)` is
- * told of the point nearest to a click. `labelOf(index)` names the chosen ones for people who do not see it. */
-export function pointMap({ title, points, values = null, chosen = [], onPick = null, labelOf = String, size = 480 }) {
-  const xs = points.map(([at]) => at), ys = points.map(([, at]) => at);
-  const low = [xs.reduce(least, Infinity), ys.reduce(least, Infinity)];
-  const range = [xs.reduce(most, -Infinity) - low[0] || 1, ys.reduce(most, -Infinity) - low[1] || 1];
-  const place = ([a, b]) => [12 + ((a - low[0]) / range[0]) * (size - 24), 12 + ((b - low[1]) / range[1]) * (size - 24)];
-  const placed = points.map(place);
-  const canvas = h("canvas", { class: "map", role: "img", "aria-label": title });
-  const sharp = globalThis.devicePixelRatio || 1;
-  canvas.width = canvas.height = size * sharp;
-  const pen = canvas.getContext("2d");
-  pen.scale(sharp, sharp);
-  const radius = points.length > 20000 ? 0.8 : points.length > 2000 ? 1.4 : 2.5;
-  placed.forEach(([a, b], at) => {
-    pen.fillStyle = values === null ? "#8a94a3" : cividis(values[at]);
-    pen.fillRect(a - radius, b - radius, 2 * radius, 2 * radius);
-  });
-  pen.lineWidth = 2.5;
-  pen.strokeStyle = "#d55e00";
-  for (const at of chosen) {
-    pen.beginPath();
-    pen.arc(placed[at][0], placed[at][1], 7, 0, 2 * Math.PI);
-    pen.stroke();
-  }
-  if (onPick !== null) canvas.addEventListener("click", (event) => onPick(nearest(placed, event, canvas, size)));
-  return figure(title, canvas, table(["Point", "x", "y"], chosen.map((at) => [labelOf(at), ...points[at].map(number)])));
-}
-
 const least = (a, b) => Math.min(a, b);
 const most = (a, b) => Math.max(a, b);
-
-function nearest(placed, event, canvas, size) {
-  const scale = size / canvas.clientWidth;
-  const far = ([a, b]) => (a - event.offsetX * scale) ** 2 + (b - event.offsetY * scale) ** 2;
-  return placed.reduce((best, each, at) => (far(each) < far(placed[best]) ? at : best), 0);
-}
 
 function scales([left, right], [bottom, top]) {
   const wide = right - left || 1, high = top - bottom || 1;

@@ -1,7 +1,7 @@
 // The registry and drift page: which SAEs there are, how they stand on the loaded model, and what drift checks found.
 import { get } from "./api.js";
 import { byId, h, link, queryText, say, show } from "./dom.js";
-import { code, errorNotice, notice, stateBadge, table, wait } from "./elements.js";
+import { code, errorNotice, factList, notice, stateBadge, table, wait } from "./elements.js";
 import { count, layer, number, percent, time } from "./format.js";
 import { bars } from "./plot.js";
 import { reportView } from "./drift.js";
@@ -157,7 +157,7 @@ function facts(card) {
     ["Made from", manifest.parent && link("saes", { sae: manifest.parent }, manifest.parent.slice(0, 12))],
     ["Id", h("code", {}, card.id)],
   ];
-  return h("dl", { class: "facts" }, rows.filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+  return factList(rows.filter(([, value]) => value));
 }
 
 // How good it is, in shares as bars, and among others where there are several.

@@ -1,7 +1,7 @@
 // The search page. The form's names are those of GET v1/features, and of this page's own query: a link is a search.
 import { get } from "./api.js";
-import { byId, h, link, pageUrl, queryText, say, show } from "./dom.js";
-import { arrows, copyButton, errorNotice, featureLink, featureRow, notice, wait } from "./elements.js";
+import { byId, h, link, queryText, say, show } from "./dom.js";
+import { arrows, copyButton, errorNotice, factList, featureLink, featureRow, notice, wait } from "./elements.js";
 import { count, labelOf, layerOf, nameOf, number, percent } from "./format.js";
 
 const PAUSE = 40; // Milliseconds after a key before a search begins: typing is not held up, and quick keys share one.
@@ -138,14 +138,13 @@ function row(feature) {
 
 function fillDetails(feature, inside) {
   const near = h("div", {}, wait("Reading its neighbours…"));
-  const steer = pageUrl("playground", { feature: nameOf(feature) });
   show(
     inside,
-    h("dl", { class: "facts" }, factsOf(feature).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
+    factList(factsOf(feature)),
     h("h3", {}, "Near to it"),
     near,
     h("p", { class: "buttons" },
-      steer && h("a", { class: "button primary", href: steer }, "Steer with it"),
+      link("playground", { feature: nameOf(feature) }, "Steer with it", { class: "button primary" }),
       copyButton(labelOf(feature), "Copy name"), copyButton(feature.id, "Copy id")),
   );
   neighbours(feature, near);

@@ -1,5 +1,6 @@
 // Text with how active a feature is at each token as its colour: cividis, from weak to strong, with the values to read.
 import { h } from "./dom.js";
+import { roving } from "./elements.js";
 import { number, percent } from "./format.js";
 import { channels, cividis } from "./plot.js";
 
@@ -9,7 +10,7 @@ export function shadedText(tokens, values, { max = Math.max(...values, 0) } = {}
   const text = h("p", { class: "heat" }, tokens.map((token, at) => shadedToken(token, values[at], max)));
   const on = [...text.querySelectorAll(".on")];
   if (on.length) strongest(on).tabIndex = 0;
-  text.addEventListener("keydown", (event) => walk(event, on));
+  roving(text, on, { ends: true });
   return text;
 }
 
@@ -24,16 +25,6 @@ function shadedToken(token, value, max) {
 }
 
 const strongest = (on) => on.reduce((best, each) => (Number(each.dataset.share) > Number(best.dataset.share) ? each : best));
-
-function walk(event, on) {
-  const at = on.indexOf(event.target);
-  const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: on.length - 1 }[event.key];
-  if (at < 0 || on[to] === undefined) return;
-  event.preventDefault();
-  on[at].tabIndex = -1;
-  on[to].tabIndex = 0;
-  on[to].focus();
-}
 
 // Black or white, whichever has the better contrast: at least 4.5 on any colour.
 function ink(share) {

@@ -1,5 +1,5 @@
 // The start page: three personas that were measured to work here, a question, and two answers beside each other.
-import { answer, reportOf, tell } from "./answer.js";
+import { QUESTIONS, answer, reportOf, tell } from "./answer.js";
 import { get } from "./api.js";
 import { byId, h, link, pageUrl, queryText, show } from "./dom.js";
 import { code, errorNotice, featureLink, notice, wait } from "./elements.js";
@@ -8,7 +8,6 @@ import { slider } from "./knob.js";
 import { servedModel } from "./model.js";
 import { blank, bodyOf, edit, queryOf, setFrom } from "./steering.js";
 
-const QUESTIONS = ["Tell me something interesting.", "What should I do this weekend?", "Tell me a short story."];
 const CANDIDATES = 9; // So many of the best are looked at closer, for three.
 const PAUSE = 400; // Milliseconds after a knob was moved before the answer is written anew.
 const set = { ...blank(), max_tokens: 60, reads: false };
@@ -173,9 +172,7 @@ function keep() {
   const { max_tokens: _, reads: __, ...own } = set;
   const query = queryOf({ ...blank(), ...own, edits: set.edits.filter((each) => each.weight !== 0), asks: [question.value].filter(Boolean) });
   history.replaceState(null, "", `${location.pathname}?${queryText(query)}`);
-  const href = pageUrl("playground", query);
-  byId("open").hidden = href === null;
-  if (href) byId("open").href = href;
+  byId("open").href = pageUrl("playground", query);
 }
 
 // What others saved here is a click away, where the playground can load it.

@@ -1,5 +1,6 @@
 // An answer word by word: point at a token, or focus it, and its strongest features are shown; click it to keep them.
 import { h, say, show } from "./dom.js";
+import { roving } from "./elements.js";
 import { number } from "./format.js";
 
 /** The pieces of `text` that the report has activations of: [{text, features}]. The last has none where the rest has none. */
@@ -47,7 +48,7 @@ export function tokenView(got, onPick) {
     see(at);
     return say(`${tokens[at].text}: ${tokens[at].features.map(labelled).join(", ")}`);
   };
-  line.addEventListener("keydown", (event) => step(event, buttons));
+  roving(line, buttons.filter((each) => each.tagName === "BUTTON"));
   // Buttons are boxes, whose own spaces would indent a line.
   line.append(...buttons.flatMap((each, at) => [at > 0 && tokens[at].text.trim() ? spaceBefore(tokens[at].text) : "", each]));
   return h("div", {}, line, panel);
@@ -56,17 +57,6 @@ export function tokenView(got, onPick) {
 const spaceBefore = (text) => text.slice(0, text.length - text.trimStart().length);
 const hint = () => "Point at a word to see which features are active there; click it to keep them.";
 const labelled = ({ label, id }) => label || (id.startsWith("sae:") ? `latent ${id.split("/").pop()}` : "without a label");
-
-// One token is in the order of tabs; the left and right arrow keys go on from there.
-function step(event, buttons) {
-  const focusable = buttons.filter((each) => each.tagName === "BUTTON");
-  const at = focusable.indexOf(event.target) + { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (!(at >= 0 && at < focusable.length)) return;
-  event.preventDefault();
-  event.target.tabIndex = -1;
-  focusable[at].tabIndex = 0;
-  focusable[at].focus();
-}
 
 function featuresAt(token, onPick) {
   return [
