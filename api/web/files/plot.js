@@ -67,7 +67,7 @@ export function parts({ title, unit, rows }) {
   const whole = rows.reduce((sum, { value }) => sum + value, 0) || 1;
   const named = ({ name, value }) => `${name}: ${number(value)} ${unit} (${((100 * value) / whole).toFixed(value === whole ? 0 : 1)}%)`;
   const drawn = h("div", { class: "parts", role: "img", "aria-label": `${title}: ${rows.map(named).join(", ")}` },
-    rows.map((each) => h("span", { class: `part ${each.kind}`, title: named(each), vars: { share: each.value / whole } })));
+    rows.map((each) => h("span", { class: `slice ${each.kind}`, title: named(each), vars: { share: each.value / whole } })));
   const keys = h("ul", { class: "keys" }, rows.map((each) =>
     h("li", {}, svg("svg", { class: "sign", viewBox: "0 0 24 12", "aria-hidden": "true" }, mark(each.kind, 12, 6)), named(each))));
   return figure(title, drawn, keys, table(["", unit], rows.map(({ name, value }) => [name, value])));
