@@ -19,7 +19,7 @@ import numpy as np
 
 from featurehub.errors import BudgetExceeded
 
-__all__ = ["ScratchArray", "check_room", "scratch_array", "scratch_file", "scratch_folder"]
+__all__ = ["ScratchArray", "check_room", "scratch_array", "scratch_folder"]
 
 ON_DISK = "/var/tmp"
 

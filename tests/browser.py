@@ -5,8 +5,6 @@
 
 import os
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request
 
-from featurehub.cli.server import free_port
+from featurehub.testing.server import listening
 
 __all__ = ["SCREENS", "accessible", "launched", "photograph", "running_app", "watched"]
 
@@ -96,16 +93,7 @@ def photograph(page: Page, name: str) -> None:
 
 
 @contextmanager
-def running_app(app: FastAPI, **options: Any) -> Iterator[str]:
+def running_app(app: FastAPI) -> Iterator[str]:
     """An app behind a real HTTP server in a thread. Yields its address, without a slash at the end."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", ws="none", **options))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.01)
-    try:
+    with listening(app) as port:
         yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()

@@ -34,6 +34,7 @@ Judged = tuple[State, str | None]
 
 R, V = ReportRecord, VerdictRecord
 FIELDS = ("latent", "label", "reads", "steers", "reason", "evidence")
+WHOLE = select(R).options(selectinload(R.verdicts)).execution_options(populate_existing=True)
 HEAD: tuple[Any, ...] = (R.artifact_id, R.id, R.model, R.created, R.state, R.report["reason"].as_string())
 SAES = R.artifact_id.in_(bindparam("saes", expanding=True))
 OTHER = aliased(R)
@@ -61,17 +62,15 @@ def load_reports(
         fingerprint: Only reports on this function; None for any.
         limit: Largest number of reports; None for all.
     """
-    query = select(ReportRecord).where(ReportRecord.artifact_id == artifact).order_by(ReportRecord.number.desc())
+    query = WHOLE.where(R.artifact_id == artifact).order_by(R.number.desc())
     if fingerprint is not None:
-        query = query.where(ReportRecord.fingerprint == fingerprint)
-    whole = query.limit(limit).options(selectinload(ReportRecord.verdicts)).execution_options(populate_existing=True)
-    return [_report(record) for record in session.scalars(whole)]
+        query = query.where(R.fingerprint == fingerprint)
+    return [_report(record) for record in session.scalars(query.limit(limit))]
 
 
 def load_report(session: Session, id: str) -> DriftReport:
     """One drift report with its verdicts. Raises NotFound."""
-    whole = select(R).where(R.id == id).options(selectinload(R.verdicts)).execution_options(populate_existing=True)
-    if (record := session.scalar(whole)) is None:
+    if (record := session.scalar(WHOLE.where(R.id == id))) is None:
         raise NotFound(f"there is no drift report {id!r}; GET /v1/saes/NAME/drift lists an SAE's")
     return _report(record)
 

@@ -19,7 +19,7 @@ from featurehub.artifacts.manifest import HookPoint, Manifest, ModelIdentity
 from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, open_store
 from featurehub.testing.engine import DOSE, WordEngine
 
-__all__ = ["FakeServer", "fake_server"]
+__all__ = ["FakeServer", "fake_server", "listening"]
 
 SAE = "f" * 64
 HOOK = HookPoint(layer=0)

@@ -14,7 +14,7 @@ from api.model import ServedModel
 from featurehub.artifacts.manifest import HookPoint, Manifest
 from featurehub.features import State
 from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, Writer, open_store
-from featurehub.verdicts import DriftReport, FeatureVerdict
+from tests.api.drift import drift_report
 from tests.api.models import HOME, model
 from tests.api.reports import report
 
@@ -32,6 +32,8 @@ LABELS = {
     7: "formal letters",
 }
 STRENGTHS = {0: 4.0, 1: 5.0, 2: 3.0, 4: 1.0, 5: 1.0, 7: 2.0}
+STATES = {0: State.STALE, 1: State.FRESH, 2: State.SUSPECT, 7: State.STALE}
+"""What the drift check found, by latent."""
 
 
 def manifest(id: str, name: str, layer: int = 2) -> Manifest:
@@ -53,19 +55,6 @@ def fill(writer: Writer, id: str, name: str, labels: dict[int, str], layer: int 
             writer.put_calibration(ids[latent], Calibration(strength=strength, dose=0.3, steerability=0.8))
 
 
-def drift_report() -> DriftReport:
-    states = {0: State.STALE, 1: State.FRESH, 2: State.SUSPECT, 7: State.STALE}
-    verdicts = tuple(
-        FeatureVerdict(latent=latent, label=LABELS[latent], reads=state, steers=state, reason="measured")
-        for latent, state in states.items()
-    )
-    return DriftReport(
-        id="drift-1", artifact=SAE, model="sibling", fingerprint=model(CHECKED).function,
-        created="2026-01-02T00:00:00+00:00", state=State.SUSPECT, reason="two features are stale",
-        metrics={"explained_variance": 0.94}, features=verdicts,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="session")
 def filled(empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small feature database, which each test has a copy of."""
@@ -73,7 +62,7 @@ def filled(empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with closing(open_store(file)) as store, store.write() as writer:
         fill(writer, SAE, "demo-l2", LABELS)
         fill(writer, OTHER_SAE, "other", {0: "gardening"}, layer=3)
-        writer.put_report(drift_report())
+        writer.put_report(drift_report(SAE, model(CHECKED).function, STATES, LABELS))
     return file
 
 

@@ -1,14 +1,10 @@
 """A real server on a loopback socket: our routes around an echo, no model."""
 
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from api.engine import FakeEngine
 from api.fake import Echoes, create_fake_app
@@ -16,6 +12,7 @@ from api.model import ServedModel
 from featurehub import Client
 from featurehub.artifacts.manifest import HookPoint, Manifest
 from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, Writer, open_store
+from featurehub.testing.server import listening
 from tests.api.models import model
 from tests.api.reports import report
 
@@ -60,16 +57,8 @@ def running(store: Store) -> Iterator[Running]:
     engine = FakeEngine()
     app = create_fake_app(store, ServedModel(store="unused", saes=(SAE,), model=model(), names=("demo",)), engine)
     app.state.featurehub = replace(app.state.featurehub, operator_key=KEY)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", lifespan="off"))
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", engine, app.state.echoed)
-        server.should_exit = True
-        thread.join()
+    with listening(app) as port:
+        yield Running(f"http://127.0.0.1:{port}", engine, app.state.echoed)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from featurehub.store import (
     Trial,
     Writer,
 )  # fmt: skip
-from featurehub.verdicts import DriftReport, FeatureVerdict
+from tests.api.drift import drift_report
 from tests.api.models import model
 from tests.api.reports import report
 
@@ -99,25 +99,13 @@ def fill_sae(writer: Writer, id: str, name: str, layer: int, *, calibrated: bool
     return ids
 
 
-def drift_report() -> DriftReport:
-    verdicts = tuple(
-        FeatureVerdict(latent=latent, label=LABELS[latent], reads=state, steers=state, reason="measured")
-        for latent, state in STATES.items()
-    )
-    return DriftReport(
-        id="drift-1", artifact=LOWER, model="sibling", fingerprint=model(SIBLING).function,
-        created="2026-01-02T00:00:00+00:00", state=State.SUSPECT, reason="two features are stale",
-        metrics={"explained_variance": 0.94}, features=verdicts,
-    )  # fmt: skip
-
-
 def fill_site(store: Store) -> None:
     """Puts two SAEs into a database: 17 features each, a group, and a drift report on the first."""
     with store.write() as writer:
         ids = fill_sae(writer, LOWER, "demo-l2", 2)
         fill_sae(writer, UPPER, "demo-l8", 8)
         writer.put_group("letters", {ids[1]: 1.0, ids[10]: 0.5}, description=f"formal things {HOSTILE}")
-        writer.put_report(drift_report())
+        writer.put_report(drift_report(LOWER, model(SIBLING).function, STATES, LABELS))
 
 
 def site_app(store: Store, engine: FakeEngine | None = None) -> FastAPI:

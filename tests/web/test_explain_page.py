@@ -12,10 +12,10 @@ from playwright.sync_api import Browser, Page, expect
 from api.engine import FakeEngine
 from featurehub.activations import NO_LATENT, ActivationBlock, ActivationTotals
 from featurehub.edits import Steering
-from featurehub.store import open_store
+from featurehub.store import Store
 from tests.api.reports import counts
 from tests.browser import accessible, photograph, running_app, watched
-from tests.web.site import HOSTILE, LOWER, UPPER, fill_site, site_app
+from tests.web.site import HOSTILE, LOWER, UPPER, site_app
 
 HOOKS = {LOWER: "layers.2.resid_post", UPPER: "layers.8.resid_post"}
 FIRES = {
@@ -90,14 +90,10 @@ class KnownEngine(FakeEngine):
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def known(store: Store) -> Iterator[str]:
     """The address of a server with that engine."""
-    folder: Path = tmp_path_factory.mktemp("explained")
-    store = open_store(folder / "features.db")
-    fill_site(store)
     with running_app(site_app(store, KnownEngine())) as address:
         yield address
-    store.close()
 
 
 @pytest.fixture

@@ -2,30 +2,26 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from featurehub.store import open_store
+from featurehub.store import Store
 from tests.browser import accessible, photograph, running_app
 from tests.web.reader import ReadingEngine
-from tests.web.site import LOWER, UPPER, fill_site, site_app
+from tests.web.site import LOWER, UPPER, site_app
 
 KEY = "operators only"
 FORMAL, HOSTILE_ONE, QUESTIONS, LONG, NAMELESS = (f"sae:{LOWER}/{latent}" for latent in (1, 13, 14, 15, 16))
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def site(store: Store) -> Iterator[str]:
     """The address of ``site_app`` with operators, and with an engine that reads."""
-    store = open_store(Path(tmp_path_factory.mktemp("site")) / "features.db")
-    fill_site(store)
     app = site_app(store, ReadingEngine())
     app.state.featurehub = replace(app.state.featurehub, operator_key=KEY)
     with running_app(app) as address:
         yield address
-    store.close()
 
 
 def opened(page: Page, site: str, name: str = FORMAL) -> Page:

@@ -1,17 +1,16 @@
 """The page of SAEs and their drift in a browser, against a running server."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from featurehub.features import State
-from featurehub.store import open_store
+from featurehub.store import Store
 from featurehub.verdicts import DriftReport, FeatureVerdict, Statistic
 from tests.api.models import model
 from tests.browser import accessible, photograph, running_app
-from tests.web.site import HOSTILE, LOWER, SIBLING, fill_site, site_app
+from tests.web.site import HOSTILE, LOWER, SIBLING, site_app
 
 NOW = {0: State.FRESH, 1: State.STALE, 2: State.SUSPECT, 13: State.STALE, 4: State.UNCHECKED}
 """By latent; before, all were fresh."""
@@ -39,17 +38,13 @@ def checked(id: str, day: int, on: str, states: dict[int, State]) -> DriftReport
 
 
 @pytest.fixture(scope="module")
-def drifted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def drifted(store: Store) -> Iterator[str]:
     """The address of a server whose first SAE was checked three times, last on the loaded model."""
-    folder: Path = tmp_path_factory.mktemp("drifted")
-    store = open_store(folder / "features.db")
-    fill_site(store)
     with store.write() as writer:
         writer.put_report(checked("dr_before", 1, "elsewhere", dict.fromkeys(NOW, State.FRESH)))
         writer.put_report(checked("dr_now", 2, "sibling", NOW))
     with running_app(site_app(store)) as address:
         yield address
-    store.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The start page in a browser, against a running server whose model echoes."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,27 +10,8 @@ from playwright.sync_api import Page, expect
 from api.app import create_app
 from featurehub.store import Store, open_store
 from tests.browser import accessible, photograph, running_app
-from tests.web.site import LOWER, fill_sae, fill_site
+from tests.web.site import LOWER, fill_sae
 from tests.web.steered_site import steered_app, steering_of
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = open_store(tmp_path_factory.mktemp("start") / "features.db")
-    fill_site(store)
-    yield store
-    store.close()
-
-
-@pytest.fixture(scope="module")
-def app(store: Store) -> FastAPI:
-    return steered_app(store)
-
-
-@pytest.fixture(scope="module")
-def steered_site(app: FastAPI) -> Iterator[str]:
-    with running_app(app) as address:
-        yield address
 
 
 @pytest.fixture
