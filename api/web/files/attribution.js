@@ -39,8 +39,10 @@ export async function attributionView(box, { found, at, name, choose }) {
 }
 
 /** In words, how much likelier a feature made the token: `effect` is in nats. */
-export const factor = (effect) =>
-  effect >= 0 ? `${number(Math.exp(effect))} times likelier with it` : `${number(Math.exp(-effect))} times less likely with it`;
+export function factor(effect) {
+  const times = number(Math.exp(Math.abs(effect)));
+  return times === "1" ? "no difference" : `${times}× ${effect > 0 ? "likelier" : "less likely"}`;
+}
 
 /** How likely the token was, in words. */
 export const likely = ({ logprob }) => {
@@ -54,10 +56,10 @@ function view({ features, target, active, measured }, name, choose) {
     h("button", { type: "button", class: "pick", on: { click: () => choose(each) } }, name(each)),
     bar(each.effect < 0 ? "against" : "for", Math.abs(each.effect) / most, factor(each.effect), { kind: each.effect < 0 ? "writes" : "reads" }),
     each.tokens.length > 0 && h("p", { class: "muted" }, "Above all at ", each.tokens.map((token, at) =>
-      [at > 0 && ", ", h("q", {}, token.text.trim() || "⏎"), ` (${number(Math.exp(token.effect))}×)`]))));
+      [at > 0 && ", ", h("q", {}, token.text.trim() || "⏎"), ` (${factor(token.effect)})`]))));
   return [
     h("h4", {}, "What made it likely"),
-    h("p", {}, `After what stands before it, the model gave this token ${likely(target)}.`),
+    h("p", {}, `After what stands before it, the model gave this token a chance of ${likely(target)}. With each of these features at work it was:`),
     features.length > 0 ? h("ol", { class: "ranked" }, rows) : h("p", {}, "No feature was active before it."),
     h("p", { class: "muted" }, `Measured: each of ${count(measured)} features (of ${count(active)} that were active) was switched off by itself, and the token's probability compared.`),
   ];

@@ -15,7 +15,9 @@ const EXAMPLES = {
   text: "The doctor gave the patient a new drug, and the fever went away within a day.",
 };
 const ANSWER_TOKENS = 120;
-const BY = { mean: "on average", max: "at most", frequency: "of the words" };
+const BY = {
+  mean: ["Mean", "strength on average", number], max: ["Max", "greatest strength", number], frequency: ["Fires on", "share of words they fire on", percent],
+};
 const LIMIT = 20;
 const ACTIVE = 8;
 const chat = byId("chat"), by = byId("by"), sae = byId("sae"), cancel = byId("cancel");
@@ -71,7 +73,7 @@ async function answer() {
     let said = "";
     for await (const chunk of stream("v1/chat/completions", body, { signal })) {
       said += chunk.choices[0]?.delta?.content ?? "";
-      chat.value = writeChat([...messages, { role: "assistant", content: said }]);
+      chat.value = writeChat([...messages, { role: "assistant", content: said.trim() }]);
       chat.scrollTop = chat.scrollHeight;
     }
     describe();
@@ -133,14 +135,15 @@ function results() {
 const nameOf = (feature) => feature && (feature.label || `latent ${feature.id.split("/").at(-1)}`);
 
 function ranked(feature, most) {
-  const value = found.by === "frequency" ? percent(feature.frequency) : number(feature[found.by]);
+  const [title, , text] = BY[found.by];
+  const others = Object.keys(BY).filter((each) => each !== found.by);
   const state = found.states.get(feature.id);
   return h("li", { data: { id: feature.id } },
     h("button", { type: "button", class: "pick", on: { click: () => choose(feature) } }, nameOf(feature)),
     state && [" ", stateBadge(state)],
-    bar(number(feature.max), feature[found.by] / most, `${value} ${BY[found.by]}`, { kind: "reads" }),
+    bar(title, feature[found.by] / most, text(feature[found.by]), { kind: "reads" }),
     h("p", { class: "muted row" },
-      h("span", {}, `mean ${number(feature.mean)} · max ${number(feature.max)} · fires on ${percent(feature.frequency)}`),
+      h("span", {}, others.map((each) => `${BY[each][0].toLowerCase()} ${BY[each][2](feature[each])}`).join(" · ")),
       h("span", {}, link("feature", { name: feature.id }, "About it"), " ", link("playground", { feature: feature.id }, "Steer with it"))));
 }
 
@@ -202,7 +205,7 @@ for (const each of document.querySelectorAll("[data-example]")) {
   });
 }
 byId("save").addEventListener("click", () => {
-  const text = explanationPage(found, { model, chosen, name: nameOf, by: BY[found.by] });
+  const text = explanationPage(found, { model, chosen, name: nameOf, by: BY[found.by][1] });
   const address = URL.createObjectURL(new Blob([text], { type: "text/html" }));
   h("a", { href: address, download: `explanation-${found.made.toISOString().slice(0, 19).replaceAll(":", "")}.html` }).click();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);

@@ -6,7 +6,6 @@ import { layer, number, percent } from "./format.js";
 
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'";
 const MAPS = 10;
-// Without the signs that XML would escape.
 const STYLE = `
 :root { color-scheme: light dark; --ink: light-dark(#1b1f26, #e8ebf0); --muted: light-dark(#56606f, #a3adbb); --edge: light-dark(#d7dce3, #363d49);
   --heat-ink: light-dark(#0072b2, #56b4e9); font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: light-dark(#ffffff, #14171c); }
@@ -23,16 +22,17 @@ dt { color: var(--muted); } dd { margin: 0 0 0.4rem; }
 summary { cursor: pointer; }
 `;
 
+// The head is text of our own: this page's policy lets no style element come into being, not even in another document.
+const HEAD = `<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>${STYLE}</style>`;
+
 /** The page's text. `found` is what the page of that name has: body, inspection, reading, states, why, made. */
 export function explanationPage(found, { model, chosen, name, by }) {
-  const page = document.implementation.createHTMLDocument(`Explanation of ${found.made.toLocaleString()}`);
-  page.documentElement.lang = "en";
-  page.head.prepend(
-    h("meta", { charset: "utf-8" }), h("meta", { "http-equiv": "Content-Security-Policy", content: POLICY }),
-    h("meta", { name: "viewport", content: "width=device-width, initial-scale=1" }), h("style", {}, STYLE),
-  );
-  page.body.append(h("main", {}, h("h1", {}, "Which features were at work"), about(found, model), ranking(found, name, by), maps(found, chosen, name), whys(found, name), meaning()));
-  return `<!doctype html>\n${new XMLSerializer().serializeToString(page.documentElement)}`;
+  const title = h("title", {}, `Explanation of ${found.made.toLocaleString()}`);
+  const main = h("main", {}, h("h1", {}, "Which features were at work"),
+    about(found, model), ranking(found, name, by), maps(found, chosen, name), whys(found, name), meaning());
+  const written = (element) => new XMLSerializer().serializeToString(element);
+  return `<!doctype html>\n<html lang="en"><head>${HEAD}${written(title)}</head>\n<body>${written(main)}</body></html>\n`;
 }
 
 function about({ inspection, made, warnings }, model) {
@@ -49,7 +49,7 @@ function about({ inspection, made, warnings }, model) {
 const ranking = ({ inspection, states }, name, by) => [
   h("h2", {}, "Strongest features"),
   table(["Feature", "State", "Mean", "Max", "Fires on"], inspection.top.map((each) =>
-    [name(each), states.get(each.id) ?? "", number(each.mean), number(each.max), percent(each.frequency)]), { caption: `By their strength ${by}, strongest first` }),
+    [name(each), states.get(each.id) ?? "", number(each.mean), number(each.max), percent(each.frequency)]), { caption: `By ${by}, strongest first` }),
 ];
 
 function maps({ inspection, reading }, chosen, name) {
@@ -68,13 +68,13 @@ const whys = ({ why, reading }, name) =>
     [...why].sort(([a], [b]) => a - b).map(([at, { target, features }]) => [
       h("h3", {}, `“${reading.tokens[at].trim()}”, token ${at}: ${likely(target)}`),
       table(["Feature", "What it did", "Above all at"], features.map((each) =>
-        [name(each), factor(each.effect), each.tokens.map(({ text, effect }) => `“${text.trim()}” (${number(Math.exp(effect))}×)`).join(", ")])),
+        [name(each), factor(each.effect), each.tokens.map(({ text, effect }) => `“${text.trim()}” (${factor(effect)})`).join(", ")])),
     ]),
   ];
 
 const meaning = () => [
   h("h2", {}, "What the numbers mean"),
   h("p", {}, "An SAE splits the model's inner state at each token into features. How strongly one fires is its activation, in units of its own: compare a feature with itself, and features with each other with care. Mean is over all tokens of the content, max the strongest of them, and “fires on” the share of tokens at which it is active at all."),
-  h("p", {}, "“Times likelier with it” was measured: the model read the same text with that feature switched off, and the token was so many times less likely. Effects of several features need not multiply."),
+  h("p", {}, "“2× likelier” was measured: the model read the same text with that feature switched off, and the token was then half as likely. Effects of several features need not multiply."),
   h("p", {}, "States: fresh holds on the model that was served; suspect is in doubt; stale no longer means what its name says; unchecked was not judged. A name is a short summary of where a feature fires, and can be wrong."),
 ];
