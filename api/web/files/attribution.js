@@ -6,6 +6,7 @@ import { count, number, percent } from "./format.js";
 
 const FIRST = 2; // The API's: the token before the first is left alone.
 const SHOWN = 10, WORDS = 3;
+const NONE = "no difference";
 let running = new AbortController();
 
 /** Measures what made token `at` of `found` likely, and says so in `box`. What was measured is kept in `found.why`. */
@@ -41,8 +42,12 @@ export async function attributionView(box, { found, at, name, choose }) {
 /** In words, how much likelier a feature made the token: `effect` is in nats. */
 export function factor(effect) {
   const times = number(Math.exp(Math.abs(effect)));
-  return times === "1" ? "no difference" : `${times}× ${effect > 0 ? "likelier" : "less likely"}`;
+  return times === "1" ? NONE : `${times}× ${effect > 0 ? "likelier" : "less likely"}`;
 }
+
+/** The words at which a feature made a difference by itself: {text, effect} each. */
+export const places = ({ tokens }) =>
+  tokens.filter(({ effect }) => factor(effect) !== NONE).map(({ text, effect }) => ({ text: text.trim() || "⏎", effect }));
 
 /** How likely the token was, in words. */
 export const likely = ({ logprob }) => {
@@ -55,8 +60,8 @@ function view({ features, target, active, measured }, name, choose) {
   const rows = features.map((each) => h("li", { class: each.effect < 0 ? "against" : "for" },
     h("button", { type: "button", class: "pick", on: { click: () => choose(each) } }, name(each)),
     bar(each.effect < 0 ? "against" : "for", Math.abs(each.effect) / most, factor(each.effect), { kind: each.effect < 0 ? "writes" : "reads" }),
-    each.tokens.length > 0 && h("p", { class: "muted" }, "Above all at ", each.tokens.map((token, at) =>
-      [at > 0 && ", ", h("q", {}, token.text.trim() || "⏎"), ` (${factor(token.effect)})`]))));
+    places(each).length > 0 && h("p", { class: "muted" }, "Above all at ", places(each).map(({ text, effect }, at) =>
+      [at > 0 && ", ", h("q", {}, text), ` (${factor(effect)})`]))));
   return [
     h("h4", {}, "What made it likely"),
     h("p", {}, `After what stands before it, the model gave this token a chance of ${likely(target)}. With each of these features at work it was:`),

@@ -18,7 +18,7 @@ const ANSWER_TOKENS = 120;
 const BY = {
   mean: ["Mean", "strength on average", number], max: ["Max", "greatest strength", number], frequency: ["Fires on", "share of words they fire on", percent],
 };
-const LIMIT = 20;
+const LIMIT = 20, SHOWN = 8;
 const ACTIVE = 8;
 const chat = byId("chat"), by = byId("by"), sae = byId("sae"), cancel = byId("cancel");
 const served = new Map();
@@ -106,9 +106,9 @@ async function explain() {
   }
 }
 
-// Latents without a label have no state of their own to look up.
+// A latent that no feature stands for has no state of its own to look up.
 async function statesOf(top, signal) {
-  const features = top.filter((each) => each.label).map((each) => each.id);
+  const features = top.map((each) => each.id).filter((id) => !id.startsWith("sae:"));
   if (features.length === 0) return new Map();
   const { data } = await post("v1/features/lookup", { features }, { signal });
   return new Map(data.map((each) => [each.id, each.state]));
@@ -126,13 +126,17 @@ function results() {
   const top = inspection.top[0] ?? null;
   chosen = top;
   const most = Math.max(...inspection.top.map((each) => each[found.by]), 0);
-  show(byId("ranked"), inspection.top.length ? inspection.top.map((each) => ranked(each, most)) : h("li", {}, "No feature fired here. Give a longer text."));
+  const rows = inspection.top.map((each) => ranked(each, most));
+  const rest = rows.slice(SHOWN);
+  for (const each of rest) each.hidden = true;
+  show(byId("ranked"), rows.length ? rows : h("li", {}, "No feature fired here. Give a longer text."));
+  byId("more").hidden = rest.length === 0;
   show(byId("token"));
   choose(top, reading);
   say(`${inspection.top.length} features; the strongest is ${nameOf(top)}`);
 }
 
-const nameOf = (feature) => feature && (feature.label || `latent ${feature.id.split("/").at(-1)}`);
+const nameOf = (feature) => feature && (feature.label || `latent ${found.reading.latentOf(feature.id) ?? feature.id}`);
 
 function ranked(feature, most) {
   const [title, , text] = BY[found.by];
@@ -204,6 +208,12 @@ for (const each of document.querySelectorAll("[data-example]")) {
     chat.focus();
   });
 }
+byId("more").addEventListener("click", () => {
+  const hidden = [...byId("ranked").children].filter((each) => each.hidden);
+  for (const each of hidden) each.hidden = false;
+  byId("more").hidden = true;
+  hidden[0]?.querySelector(".pick").focus();
+});
 byId("save").addEventListener("click", () => {
   const text = explanationPage(found, { model, chosen, name: nameOf, by: BY[found.by][1] });
   const address = URL.createObjectURL(new Blob([text], { type: "text/html" }));

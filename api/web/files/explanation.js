@@ -1,5 +1,5 @@
 // An explanation as one HTML page that opens without the server: no script, no request, every text a text node.
-import { factor, likely } from "./attribution.js";
+import { factor, likely, places } from "./attribution.js";
 import { h } from "./dom.js";
 import { heatMap, table } from "./elements.js";
 import { layer, number, percent } from "./format.js";
@@ -68,7 +68,7 @@ const whys = ({ why, reading }, name) =>
     [...why].sort(([a], [b]) => a - b).map(([at, { target, features }]) => [
       h("h3", {}, `“${reading.tokens[at].trim()}”, token ${at}: ${likely(target)}`),
       table(["Feature", "What it did", "Above all at"], features.map((each) =>
-        [name(each), factor(each.effect), each.tokens.map(({ text, effect }) => `“${text.trim()}” (${factor(effect)})`).join(", ")])),
+        [name(each), factor(each.effect), places(each).map(({ text, effect }) => `“${text}” (${factor(effect)})`).join(", ")])),
     ]),
   ];
 

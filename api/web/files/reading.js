@@ -24,6 +24,11 @@ export class Reading {
     return found;
   }
 
+  /** A feature's index in its SAE; null where it is not active here. */
+  latentOf(id) {
+    return this.columns.has(id) ? this.features[this.columns.get(id)].latent : null;
+  }
+
   /** The strongest features at a token, strongest first: {id, label, sae, activation}. */
   at(row, limit) {
     const entries = [];
