@@ -22,7 +22,7 @@ test: $(VENV)/.$(HARDWARE) browser
 
 # The tests of the pages drive a Chromium. Where it cannot be installed from here they are skipped, and say so.
 browser:
-	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
 		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
 	} || echo "no Chromium is installed: the pages are not tested"

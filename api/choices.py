@@ -1,8 +1,8 @@
 """How many answers one HTTP request asks for, and what cannot be asked of several at once.
 
-vLLM runs a list of prompts as one engine request each, and ``n`` answers as one each; all of them carry the same
-steering and count under the same report key. Counts add up. What is read of a request, and the abort that ended it,
-belong to one answer, so they are refused where there would be several.
+vLLM runs a list of prompts or chats as one engine request each, and ``n`` answers as one each; all of them carry the
+same steering and count under the same report key. Counts add up. What is read of a request, and the abort that ended
+it, belong to one answer, so they are refused where there would be several.
 """
 
 from collections.abc import Mapping
@@ -69,8 +69,11 @@ class Choices(NamedTuple):
 def prompts(body: Any) -> int:
     """How many prompts a body has.
 
-    A chat is one prompt, and so is a list of token ids; a list of texts or of lists has one prompt per entry.
+    A chat is one prompt, and so is a list of token ids; a list of texts, of lists or of chats has one per entry.
     """
+    chats = getattr(body, "messages", None)
+    if isinstance(chats, list) and chats and isinstance(chats[0], list):
+        return len(chats)
     prompt = getattr(body, "prompt", None)
     if not isinstance(prompt, list) or all(isinstance(each, int) for each in prompt):
         return 1
@@ -100,5 +103,5 @@ def refuse_unsteerable(body: Any, steering: Steering) -> None:
     if (steering.reads or steering.aborts) and prompts(body) > 1:
         raise InvalidInput(
             f"return_activations and abort_when take one prompt per request, not {prompts(body)}; send one at a time",
-            param="prompt",
+            param="messages" if getattr(body, "messages", None) else "prompt",
         )

@@ -169,6 +169,7 @@ class FakeEngine:
         logprobs: Log-probabilities of the next tokens, whatever was read.
         exchanged: What it was told of its SAEs, in order: the verb, and ids.
         context: How many tokens a prompt and its answer can have together.
+        models: The names of models that it answers for; None for all but "unknown".
     """
 
     reports: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -180,6 +181,11 @@ class FakeEngine:
     logprobs: Mapping[int, float] = field(default_factory=dict)
     exchanged: list[tuple[str, set[str]]] = field(default_factory=list)
     context: int = 4096
+    models: Collection[str] | None = None
+
+    def say(self, prompt: str | Sequence[Message], steering: Steering | None) -> list[str]:
+        """The words of the answer, joined by spaces: those of the prompt, or of a chat's last message."""
+        return (prompt if isinstance(prompt, str) else str(prompt[-1].get("content"))).split(" ")
 
     async def report(self, key: str) -> Mapping[str, Any] | None:
         """The report of ``key``, else the default. Raises EngineUnavailable where the engine is not running."""

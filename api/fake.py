@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from api.app import create_app
 from api.chat import answer_steered
@@ -20,8 +20,10 @@ from api.errors import DESCRIBED
 from api.goodfire.chat import ChatBody, answer_goodfire
 from api.goodfire.routes import PREFIX
 from api.model import ServedModel
+from api.request import XARGS_KEY
 from api.responses import RESPONSES
 from api.variants import with_variants
+from featurehub.edits import Steering
 from featurehub.store import Store
 
 __all__ = ["EchoRequest", "Echoes", "create_fake_app"]
@@ -34,7 +36,7 @@ class EchoRequest(BaseModel):
     """The part of vLLM's request classes that matters here; other keys are kept as extra ones.
 
     Attributes:
-        model: The name of the model; "unknown" is answered with vLLM's 404.
+        model: The name of the model; one that the engine does not answer for gets vLLM's 404.
         messages: The messages of a chat; the last one is echoed. Without any the request is a completion.
         prompt: The prompt of a completion, which is echoed.
         input: What a response answers, which is echoed.
@@ -61,12 +63,18 @@ class EchoRequest(BaseModel):
     stream_options: StreamOptions | None = None
     vllm_xargs: dict[str, Any] | None = None
     cache_salt: str | None = None
+    _words: list[str] = PrivateAttr(default_factory=list)
 
     @property
     def words(self) -> list[str]:
         """The words of the answer."""
-        text = self.messages[-1].get("content") if self.messages else self.input or self.prompt
-        return str(text).split(" ")
+        return self._words
+
+    def let_answer(self, engine: FakeEngine) -> None:
+        """Lets the engine answer, under the steering that the request carries to it."""
+        carried = (self.vllm_xargs or {}).get(XARGS_KEY)
+        prompt = self.messages or str(self.input or self.prompt)
+        self._words = engine.say(prompt, None if carried is None else Steering.read(carried))
 
 
 class Echoes(list[EchoRequest]):
@@ -112,8 +120,9 @@ def create_fake_app(store: Store, served: ServedModel | None, engine: FakeEngine
     async def tokenize(body: dict[str, Any]) -> dict[str, Any]:
         """vLLM's route, as far as the SDK uses it."""
         text = body.get("prompt") or body["messages"]
-        ids = (engine or FakeEngine()).tokens(text).ids
-        return {"tokens": ids, "token_strs": [f"<{id}>" for id in ids], "count": len(ids)}
+        fake = engine or FakeEngine()
+        ids = fake.tokens(text).ids
+        return {"tokens": ids, "token_strs": fake.pieces(ids), "count": len(ids)}
 
     return app
 
@@ -124,15 +133,16 @@ def card(model: str) -> dict[str, Any]:
 
 
 async def echo(body: EchoRequest, request: Request) -> Response:
-    request.app.state.echoed.append(body)
-    if body.model == "unknown":
+    engine = heard(body, request)
+    if body.model == "unknown" or (engine.models is not None and body.model not in engine.models):
         error = {
-            "message": "The model `unknown` does not exist.",
+            "message": f"The model `{body.model}` does not exist.",
             "type": "NotFoundError",
             "param": "model",
             "code": 404,
         }
         return JSONResponse({"error": error}, 404)
+    body.let_answer(engine)
     if body.stream:
         return StreamingResponse(chunks(body), media_type="text/event-stream")
     message = {"role": "assistant", "content": " ".join(body.words)}
@@ -140,9 +150,15 @@ async def echo(body: EchoRequest, request: Request) -> Response:
     return JSONResponse(whole | {"usage": USAGE})
 
 
+def heard(body: EchoRequest, request: Request) -> FakeEngine:
+    """Notes what reached the echo, and says who answers."""
+    request.app.state.echoed.append(body)
+    return request.app.state.featurehub.engine or FakeEngine()
+
+
 async def respond(body: EchoRequest, request: Request) -> Response:
     """The echo as a response."""
-    request.app.state.echoed.append(body)
+    body.let_answer(heard(body, request))
     return StreamingResponse(events(body), media_type="text/event-stream") if body.stream else JSONResponse(said(body))
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 
-from api.deployment import CurrentDeployment
+from api.deployment import CurrentDeployment, Deployment
 from api.states import judge_of, with_states
 from featurehub.features import Feature, State
 from featurehub.groups import FeatureGroup
@@ -17,11 +17,12 @@ from featurehub.store import (
     Histogram,
     LabelVersion,
     PastVerdict,
+    Reader,
     SearchFilter,
     TokenLogit,
 )
 
-__all__ = ["FeatureCard", "FeaturePage", "router"]
+__all__ = ["FeatureCard", "FeaturePage", "Sae", "card", "router"]
 
 NONE: list[Any] = []
 router = APIRouter(prefix="/v1/features", tags=["features"])
@@ -130,7 +131,12 @@ def feature(deployment: CurrentDeployment, name: str, artifact: Sae = None) -> F
     """One feature by its label, head, alias, slug, id, or ``sae:<artifact>/<latent>``."""
     with deployment.store.read() as reader:
         found = reader.resolve(name, reader.scope(artifact) if artifact else deployment.scope)
-        (current,) = with_states(reader, [found], deployment.served)
-        details = reader.details(found.id)
+        return card(found, reader, deployment)
+
+
+def card(found: Feature, reader: Reader, deployment: Deployment) -> FeatureCard:
+    """Everything that is known about a feature."""
+    details = reader.details(found.id)
+    [current] = with_states(reader, [found], deployment.served)
     rest = {key: getattr(details, key) for key in type(details).model_fields if key != "feature"}
     return FeatureCard(**current.model_dump(), **rest)

@@ -16,7 +16,7 @@ __all__ = ["MAX_BODY", "STEERED_PATHS", "Gate"]
 
 MAX_BODY = 32 * 2**20
 """The largest JSON body, in bytes."""
-STEERED_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
+STEERED_PATHS = ("/v1/chat/completions", "/v1/chat/completions/batch", "/v1/completions", "/v1/responses")
 """vLLM's routes that read featurehub's keys."""
 OWN_PATHS = ("/v1/features/", "/v1/variants", "/api/inference/v1/")
 """Where the paths of our own routes begin, which themselves refuse every key that they do not know."""

@@ -11,7 +11,7 @@ from api.request import Name
 from api.states import with_states
 from featurehub.errors import AmbiguousFeature, InvalidInput, NotFound
 from featurehub.features import Feature
-from featurehub.groups import ResolvedGroup
+from featurehub.records import ResolvedGroup
 from featurehub.settings import Frozen
 from featurehub.store import Reader, Scope
 

@@ -8,7 +8,8 @@ from api.request import SteeringRequest
 from api.states import states_of
 from featurehub.errors import AmbiguousFeature, ArtifactNotFound, FeatureNotFound, InvalidEdit, NotFound
 from featurehub.features import Feature
-from featurehub.groups import FeatureGroup, ResolvedGroup
+from featurehub.groups import FeatureGroup
+from featurehub.records import ResolvedGroup
 from featurehub.store import Reader
 
 __all__ = ["ResolvedFeature", "ResolvedNames", "refuse_repeated", "resolve", "resolve_sae"]

@@ -18,8 +18,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
 from vllm.engine.protocol import EngineClient
-from vllm.entrypoints.openai.chat_completion.api_router import create_chat_completion
-from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.entrypoints.openai.chat_completion.api_router import create_batch_chat_completion, create_chat_completion
+from vllm.entrypoints.openai.chat_completion.protocol import BatchChatCompletionRequest, ChatCompletionRequest
 from vllm.entrypoints.openai.completion.api_router import create_completion
 from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.openai.models.api_router import show_available_models
@@ -171,6 +171,24 @@ def while_alive(core: Core[Any]) -> Core[Any]:
 async def chat_completions(body: ChatCompletionRequest, request: Request) -> Response:
     """OpenAI's chat completions, steered by ``features``."""
     return await answer_steered(body, request, while_alive(create_chat_completion))
+
+
+class BatchBody(BatchChatCompletionRequest):
+    """vLLM's request for answers to several chats, with what its request for one has and edits travel by.
+
+    Attributes:
+        vllm_xargs: Extra arguments that vLLM hands on to the request of each chat.
+        stream: Streams are not supported.
+    """
+
+    vllm_xargs: dict[str, Any] | None = None
+    stream: bool | None = None
+
+
+@router.post("/v1/chat/completions/batch", dependencies=[Depends(validate_json_request)], openapi_extra=STEERED)
+async def batch_chat_completions(body: BatchBody, request: Request) -> Response:
+    """vLLM's answers to several chats, steered by ``features``."""
+    return await answer_steered(body, request, while_alive(create_batch_chat_completion))
 
 
 @router.get("/v1/models")

@@ -10,6 +10,7 @@ What is imported here is what a user of a server needs, and it is light: no torc
 subsystems lie in packages of their own:
 
     featurehub.sdk                      client and variants: start here
+    featurehub.testing                  a server without a model, for your own tests
     featurehub.features, .errors        values and errors that all parts share
     featurehub.store                    feature database
     featurehub.artifacts, .dictionary   SAEs on disk, and their inference side

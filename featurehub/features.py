@@ -10,8 +10,8 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from featurehub.conditions import FeatureCondition, FeatureWhen, Op, Positions
-from featurehub.errors import InvalidInput
+from featurehub.conditions import FeatureWhen, Positions
+from featurehub.groups import Combinable, GroupMember
 from featurehub.settings import Frozen
 
 __all__ = [
@@ -91,7 +91,7 @@ class Found(Frozen):
     similarity: float | None = None
 
 
-class Feature(Frozen):
+class Feature(Frozen, Combinable):
     """A latent with a label, statistics and an id, as search returns it and as a request names it.
 
     Attributes:
@@ -144,20 +144,9 @@ class Feature(Frozen):
         """False where calibration found that its decoder row is zero: no edit of it changes anything."""
         return self.strength is not None or self.steerability is None
 
-    def __gt__(self, value: float) -> FeatureCondition:
-        """The condition that it is more active than this share of its largest activation, in [0, 1]."""
-        return self._compared(Op.ABOVE, value)
-
-    def __lt__(self, value: float) -> FeatureCondition:
-        """The condition that it is less active than this share of its largest activation, in [0, 1]."""
-        return self._compared(Op.BELOW, value)
-
-    def _compared(self, op: Op, value: object) -> FeatureCondition:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return NotImplemented
-        if not 0.0 <= value <= 1.0:
-            raise InvalidInput(f"{value} is no share of {self.label!r}'s largest activation; give one in [0, 1]")
-        return FeatureCondition(feature=self.id, op=op, value=value)
+    def parts(self) -> tuple[GroupMember, ...]:
+        """Itself, with weight 1."""
+        return (GroupMember(id=self.id, artifact=self.artifact, latent=self.latent, label=self.label, weight=1.0),)
 
     def __eq__(self, other: object) -> bool:
         """Two views of one feature are the same feature, whatever a search reported about them."""

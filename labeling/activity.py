@@ -6,11 +6,13 @@ where these are few:
     m = Σ x / (n + PRIOR)
 """
 
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.sparse import csc_matrix, csr_matrix
+from scipy.sparse import csr_matrix
 
+from featurehub.sparse import columns_of
 from labeling.corpus import Corpus
 from labeling.words import find_words
 
@@ -29,16 +31,16 @@ class WordActivity:
 
     def __init__(self, corpus: Corpus, words: Sequence[str]) -> None:
         place = {word: at for at, word in enumerate(words)}
-        found: list[tuple[int, int]] = []
+        places, rows = array("i"), array("q")
         for offset, pieces in zip(corpus.offsets.tolist(), corpus.pieces, strict=False):
             own = find_words(pieces)
-            rows = (offset + own.tokens).tolist()
-            found += [(place[word], row) for word, row in zip(own.words, rows, strict=True) if word in place]
+            known = [at for at, word in enumerate(own.words) if word in place]
+            places.extend(place[own.words[at]] for at in known)
+            rows.extend((offset + own.tokens[known]).tolist())
         shape = (len(words), corpus.matrix.get_shape()[0])
-        places = np.array(found, dtype=np.int64).reshape(-1, 2).T
-        self.occurs = csr_matrix((np.ones(len(found), np.float32), tuple(places)), shape=shape)
+        self.occurs = csr_matrix((np.ones(len(rows), np.float32), (np.array(places), np.array(rows))), shape=shape)
         self.counts = np.asarray(self.occurs.sum(axis=1))
-        self.matrix = csc_matrix(corpus.matrix)
+        self.matrix = columns_of(corpus.matrix)
 
     def means(self, latents: Sequence[int]) -> np.ndarray:
         """[words, latents]: the mean m of each latent on each word."""

@@ -21,6 +21,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from scipy.sparse import csc_matrix, csr_matrix
 
+from featurehub.sparse import spans
 from labeling.corpus import Corpus
 from labeling.evidence import largest
 from labeling.units import Units, build_views
@@ -120,10 +121,13 @@ class Firing(NamedTuple):
 
     @classmethod
     def of(cls, units: Units, words: np.ndarray) -> Self:
-        a = units.firing
-        mean = np.asarray(a.mean(axis=0)).ravel()
-        std = np.sqrt(np.maximum(0.0, np.asarray(a.multiply(a).mean(axis=0)).ravel() - mean**2))
-        return cls(units.terms[:, words], a, mean, np.maximum(std + std.mean(), 1e-12))
+        moments: list[tuple[np.ndarray, np.ndarray]] = []
+        for start, stop in spans(units.firing.indptr):
+            a = units.firing[:, start:stop]
+            mean, square = (np.asarray(each.mean(axis=0)).ravel() for each in (a, a.multiply(a)))
+            moments.append((mean, np.sqrt(np.maximum(0.0, square - mean**2))))
+        mean, std = (np.concatenate(each) for each in zip(*moments, strict=True))
+        return cls(units.terms[:, words], units.firing, mean, np.maximum(std + std.mean(), 1e-12))
 
     def go_with(self, words: np.ndarray, lent: csc_matrix | None) -> np.ndarray:
         """B of some words, [words, d_sae]."""
@@ -132,7 +136,8 @@ class Firing(NamedTuple):
             self.terms[:, words].multiply(prior[words]) if lent is None else self.terms.multiply(prior) @ lent[words].T
         )
         total = np.asarray(own.sum(axis=0)).reshape(-1, 1)
-        return ((own.T @ self.a).toarray() - total * self.mean) / self.scale
+        parts = [(own.T @ self.a[:, start:stop]).toarray() for start, stop in spans(self.a.indptr)]
+        return (np.concatenate(parts, axis=1) - total * self.mean) / self.scale
 
 
 def together(shown: Sequence[Firing], words: np.ndarray, lent: csc_matrix | None) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from featurehub.records import CoActive
+from featurehub.sparse import entries_per_column
 from labeling.evidence import largest
 
 __all__ = ["CoActivity"]
@@ -34,7 +35,7 @@ class CoActivity:
 
     def __init__(self, matrix: csr_matrix, tokens: int) -> None:
         self._matrix, self._tokens = matrix, tokens
-        self._fires = matrix.getnnz(axis=0)
+        self._fires = entries_per_column(matrix)
 
     def of(self, latent: int, rows: np.ndarray, count: int) -> tuple[CoActive, ...]:
         """The latents that go together with one most, best first; among equals, by index.

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from scipy.sparse import csc_matrix
 
 from featurehub.records import Context
+from featurehub.sparse import columns_of
 from labeling.corpus import Corpus
 
 __all__ = ["Contexts"]
@@ -36,8 +36,7 @@ class Contexts:
 
     def __init__(self, corpus: Corpus, seed: int = 0, window: int = WINDOW) -> None:
         self.documents, self.offsets, self.seed = corpus.documents, corpus.offsets, seed
-        self.columns = csc_matrix(corpus.matrix)
-        self.columns.sort_indices()
+        self.columns = columns_of(corpus.matrix)
         starts = [np.arange(begin, end, window) for begin, end in pairwise(self.offsets)]
         self.starts = np.concatenate([*starts, self.offsets[-1:]]).astype(np.int64)
 

@@ -1,12 +1,14 @@
 """Documents with the activations of every latent on them, split and pooled."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csc_matrix, csr_matrix, diags
+from scipy.sparse import csc_matrix, csr_matrix
 
 from featurehub.errors import InvalidInput
+from featurehub.sparse import MatrixWriter, entries_per_column, rows_of, spans, without_rows
+from labeling.texts import PackedTexts
 from labeling.words import BREAK
 
 __all__ = ["Corpus", "peak_levels", "pool", "split"]
@@ -14,6 +16,8 @@ __all__ = ["Corpus", "peak_levels", "pool", "split"]
 
 class Corpus(NamedTuple):
     """Documents with the activations of every latent on their tokens.
+
+    Both may be many times what memory holds: ``labeling.texts`` and ``featurehub.sparse`` keep them on disk.
 
     Attributes:
         documents: The text that each token adds, "" for special tokens; concatenated, it is the document's text.
@@ -27,21 +31,19 @@ class Corpus(NamedTuple):
     offsets: np.ndarray
 
     @property
-    def pieces(self) -> list[list[str]]:
-        """The documents with special tokens as ``BREAK``.
+    def pieces(self) -> Iterator[list[str]]:
+        """The documents, one at a time, with special tokens as ``BREAK``.
 
         A token that only begins a character adds no text either, but unlike a special token it has activations.
         """
         silent = np.diff(self.matrix.indptr) == 0
-        return [
-            [piece or (BREAK if silent[start + at] else "") for at, piece in enumerate(document)]
-            for start, document in zip(self.offsets, self.documents, strict=False)
-        ]
+        for start, document in zip(self.offsets, self.documents, strict=False):
+            yield [piece or (BREAK if silent[start + at] else "") for at, piece in enumerate(document)]
 
     @property
     def live(self) -> list[int]:
         """Indices of the latents that fire on any token."""
-        return np.flatnonzero(self.matrix.getnnz(axis=0)).tolist()
+        return np.flatnonzero(entries_per_column(self.matrix)).tolist()
 
     def without(self, mask: np.ndarray) -> "Corpus":
         """The corpus with some tokens as special ones: they have neither text nor activations.
@@ -49,13 +51,11 @@ class Corpus(NamedTuple):
         Args:
             mask: [tokens] bool, which ones.
         """
-        kept = csr_matrix(diags((~mask).astype(self.matrix.dtype)) @ self.matrix)
-        kept.eliminate_zeros()
-        documents = [
+        documents = PackedTexts(
             ["" if hidden else piece for piece, hidden in zip(document, mask[start:], strict=False)]
             for start, document in zip(self.offsets, self.documents, strict=False)
-        ]
-        return self._replace(documents=documents, matrix=kept)
+        )
+        return self._replace(documents=documents, matrix=without_rows(self.matrix, mask))
 
     def checked(self) -> "Corpus":
         """The corpus itself, once documents, rows and offsets are known to fit together.
@@ -70,10 +70,10 @@ class Corpus(NamedTuple):
 
     def subset(self, chosen: np.ndarray) -> "Corpus":
         """The chosen documents, by index, in that order."""
-        rows = [np.arange(self.offsets[at], self.offsets[at + 1]) for at in chosen]
+        begins, ends = self.offsets[chosen], self.offsets[chosen + 1]
         documents = [self.documents[int(at)] for at in chosen]
-        offsets = np.concatenate([[0], np.cumsum([len(each) for each in rows], dtype=np.int64)])
-        return Corpus(documents, self.matrix[np.concatenate(rows)] if rows else self.matrix[:0], offsets)
+        offsets = np.concatenate([[0], np.cumsum(ends - begins, dtype=np.int64)])
+        return Corpus(documents, rows_of(self.matrix, zip(begins.tolist(), ends.tolist(), strict=True)), offsets)
 
 
 def split(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus]:
@@ -89,24 +89,25 @@ def split(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus]:
     return corpus.subset(np.sort(order[:cut])), corpus.subset(np.sort(order[cut:]))
 
 
-def pool(matrix: csr_matrix, owners: np.ndarray, count: int) -> csr_matrix:
-    """The largest activation of every latent in every unit, [count, d_sae].
+def pool(columns: csc_matrix, owners: np.ndarray, count: int) -> csc_matrix:
+    """The largest activation of every latent in every unit, [count, d_sae], on disk.
 
     Args:
-        matrix: [tokens, d_sae] activations.
-        owners: [tokens] the unit that each row belongs to; -1 for none.
+        columns: [tokens, d_sae] activations, as ``featurehub.sparse.columns_of`` gives them.
+        owners: [tokens] the unit that each row belongs to, ascending; -1, anywhere, for none.
         count: How many units there are.
     """
-    order = np.argsort(owners, kind="stable")
-    order = order[np.searchsorted(owners[order], 0) :]
-    columns = csc_matrix(matrix[order])
-    units = owners[order][columns.indices]
-    begins = np.diff(units, prepend=-1) != 0
-    begins[columns.indptr[:-1][np.diff(columns.indptr) > 0]] = True
-    first = np.flatnonzero(begins)
-    peaks = np.maximum.reduceat(columns.data, first) if len(first) else columns.data
-    starts = np.searchsorted(first, columns.indptr)
-    return csr_matrix(csc_matrix((peaks, units[first], starts), shape=(count, matrix.get_shape()[1])))
+    pooled = MatrixWriter(count)
+    for start, stop in spans(columns.indptr):
+        block = columns[:, start:stop]
+        units = owners[block.indices]
+        owned = units >= 0
+        latents = np.repeat(np.arange(stop - start), np.diff(block.indptr))[owned]
+        units = units[owned]
+        first = np.flatnonzero(np.diff(units, prepend=-1) | np.diff(latents, prepend=-1))
+        peaks = np.maximum.reduceat(block.data[owned], first) if len(first) else block.data[:0]
+        pooled.add(peaks, units[first], np.bincount(latents[first], minlength=stop - start))
+    return pooled.columns()
 
 
 def peak_levels(peaks: csc_matrix, quantile: float) -> np.ndarray:

@@ -32,6 +32,7 @@ import numpy as np
 from scipy.sparse import csc_matrix
 
 from featurehub.records import Context, TokenLogit
+from featurehub.sparse import columns_of
 from labeling.activity import WordActivity
 from labeling.corpus import Corpus, peak_levels, pool
 from labeling.cutting import cut
@@ -101,7 +102,7 @@ def outline(corpus: Corpus, latents: Sequence[int], projection: Projection | Non
         The evidence on each latent, in the order of ``latents``.
     """
     pieces = cut(corpus)
-    peaks = csc_matrix(pool(corpus.matrix, pieces.passage_of, len(pieces.texts)))
+    peaks = pool(columns_of(corpus.matrix), pieces.passage_of, len(pieces.texts))
     strong = peak_levels(peaks, STRONG)
     for latent in latents:
         yield outlined(latent, peaks, strong, projection)

@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy.sparse import csc_matrix
 
 from featurehub.records import Unlabeled
+from featurehub.sparse import columns_of
 from labeling.contexts import Contexts
 from labeling.corpus import Corpus, pool
 from labeling.cutting import cut
@@ -40,7 +40,7 @@ class HeldOut:
     def __init__(self, corpus: Corpus, neighbors: Neighbors = MappingProxyType({}), seed: int = 0) -> None:
         pieces = cut(corpus)
         self.texts, self.neighbors = pieces.texts, neighbors
-        self.peaks = csc_matrix(pool(corpus.matrix, pieces.passage_of, len(pieces.texts)))
+        self.peaks = pool(columns_of(corpus.matrix), pieces.passage_of, len(pieces.texts))
         self._corpus, self._seed = corpus, seed
 
     @cached_property

@@ -3,14 +3,14 @@
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from tempfile import TemporaryFile
 from typing import NamedTuple, overload
 from weakref import finalize
 
 import numpy as np
-from scipy.sparse import csc_matrix
 
 from featurehub.records import Context, FeatureRow, Histogram
+from featurehub.scratch import scratch_file
+from featurehub.sparse import columns_of
 from labeling.coactivity import CoActivity
 from labeling.corpus import Corpus
 from labeling.logit_lens import Projection
@@ -43,15 +43,14 @@ class StatisticsConfig(NamedTuple):
 class PackedRows(Sequence[FeatureRow]):
     """Rows on disk, each as its JSON: as values, those of 65,536 latents take more than 2 GB.
 
-    The file has no name, so that nothing is left of it however the process ends. It lies where temporary files do
-    (``TMPDIR``), and takes about 4 KB per latent.
+    The file is one of ``featurehub.scratch``, and takes about 4 KB per latent.
 
     Args:
         rows: The rows; they are taken one by one.
     """
 
     def __init__(self, rows: Iterable[FeatureRow]) -> None:
-        self._file = TemporaryFile()  # noqa: SIM115 (it is open as long as these rows are used)
+        self._file = scratch_file()
         finalize(self, self._file.close)
         self._ends = array("q", [0])
         for row in rows:
@@ -129,8 +128,7 @@ def contexts_of(corpus: Corpus, config: StatisticsConfig) -> dict[int, tuple[Con
 
 def firings_of(corpus: Corpus) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Each live latent with its activations and their tokens, in order."""
-    columns = csc_matrix(corpus.matrix)
-    columns.sort_indices()
+    columns = columns_of(corpus.matrix)
     for latent in np.flatnonzero(np.diff(columns.indptr)).tolist():
         stored = slice(columns.indptr[latent], columns.indptr[latent + 1])
         yield latent, columns.data[stored], columns.indices[stored]

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csc_matrix, csr_matrix
 
+from featurehub.scratch import ScratchArray
+from featurehub.sparse import columns_of, spans
 from labeling.corpus import Corpus, peak_levels, pool
 from labeling.cutting import Cut, cut
 from labeling.words import ngrams_of
@@ -72,20 +74,21 @@ def build_views(corpus: Corpus, longest: int, min_documents: int) -> Views:
     in_documents = any_of(pieces.documents, len(corpus.documents), terms)
     common = np.flatnonzero(np.asarray(in_documents.sum(axis=0)).ravel() >= min_documents)
     terms = terms[:, common]
-    peaks = csc_matrix(pool(corpus.matrix, pieces.passage_of, len(pieces.texts)))
+    columns = columns_of(corpus.matrix)
+    peaks = pool(columns, pieces.passage_of, len(pieces.texts))
     strong = peak_levels(peaks, STRONG)
-    in_sentences = pool(corpus.matrix, pieces.sentence_of, len(pieces.words))
+    in_sentences = pool(columns, pieces.sentence_of, len(pieces.words))
     return Views(
         names=[vocabulary[at] for at in common.tolist()],
         strong=strong,
         peaks=peaks,
         passages=Units(any_of(pieces.passages, len(pieces.texts), terms), graded(peaks, strong)),
         sentences=Units(terms, graded(in_sentences, strong)),
-        requests=requests_of(corpus, pieces, terms, strong),
+        requests=requests_of(columns, pieces, terms, strong),
     )
 
 
-def requests_of(corpus: Corpus, pieces: Cut, terms: csr_matrix, strong: np.ndarray) -> Units:
+def requests_of(columns: csc_matrix, pieces: Cut, terms: csr_matrix, strong: np.ndarray) -> Units:
     """Every part that follows another in its document, with the n-grams of all parts before it."""
     first = np.unique(pieces.parts, return_index=True)[1]
     documents = pieces.documents[first]
@@ -95,9 +98,11 @@ def requests_of(corpus: Corpus, pieces: Cut, terms: csr_matrix, strong: np.ndarr
     owners = np.repeat(np.arange(len(follows)), [len(each) for each in before])
     earlier = np.concatenate(before) if before else follows
     in_parts = any_of(pieces.parts, len(first), terms)
+    place = np.full(len(first) + 1, -1)
+    place[follows] = np.arange(len(follows))
     part_of = np.where(pieces.sentence_of >= 0, pieces.parts[pieces.sentence_of], -1)
-    peaks = pool(corpus.matrix, part_of, len(first))
-    return Units(any_of(owners, len(follows), in_parts[earlier]), graded(peaks[follows], strong))
+    peaks = pool(columns, place[part_of], len(follows))
+    return Units(any_of(owners, len(follows), in_parts[earlier]), graded(peaks, strong))
 
 
 def count_ngrams(sentences: Iterable[Sequence[str]], longest: int) -> tuple[list[str], csr_matrix]:
@@ -122,9 +127,10 @@ def any_of(owners: np.ndarray, count: int, terms: csr_matrix) -> csr_matrix:
     return found
 
 
-def graded(peaks: csr_matrix | csc_matrix, strong: np.ndarray) -> csc_matrix:
-    """Step 1."""
-    columns = csc_matrix(peaks)
-    latents = np.repeat(np.arange(columns.get_shape()[1]), np.diff(columns.indptr))
-    data = np.minimum(1.0, columns.data / strong[latents]).astype(np.float32)
-    return csc_matrix((data, columns.indices, columns.indptr), shape=columns.get_shape())
+def graded(peaks: csc_matrix, strong: np.ndarray) -> csc_matrix:
+    """Step 1, on disk beside the peaks."""
+    firing = ScratchArray(np.float32)
+    for start, stop in spans(peaks.indptr):
+        levels = np.repeat(strong[start:stop], np.diff(peaks.indptr[start : stop + 1]))
+        firing.add(np.minimum(1.0, peaks.data[peaks.indptr[start] : peaks.indptr[stop]] / levels))
+    return csc_matrix((firing.mapped(), peaks.indices, peaks.indptr), shape=peaks.get_shape())

@@ -5,19 +5,25 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix, vstack
+from scipy.sparse import csr_matrix
+from torch import Tensor
 
 from featurehub.dictionary import Dictionary
-from saes.documents import Document
+from featurehub.scratch import check_room
+from featurehub.sparse import MatrixWriter, entries_per_column
+from saes.documents import Document, count_tokens
 from saes.evaluate import Evaluator, Quality
 from saes.reader import StreamReader, read_tokens
 from saes.spans import running_means
 
 __all__ = ["FeatureActivations", "encode_documents"]
 
+ROOM = 7
+"""What labelling has on disk at once, at most, in sizes of the activations (``tests/benchmarks/label_memory.py``)."""
+
 
 class FeatureActivations(NamedTuple):
-    """Activations of all latents on all tokens of some documents.
+    """Activations of all latents on all tokens of some documents, on disk (``featurehub.sparse``).
 
     Attributes:
         documents: The documents.
@@ -44,7 +50,7 @@ class FeatureActivations(NamedTuple):
     @property
     def density(self) -> np.ndarray:
         """[d_sae] share of ordinary tokens on which each latent is active, in [0, 1]."""
-        return self.matrix.getnnz(axis=0) / max(1, self.tokens)
+        return entries_per_column(self.matrix) / max(1, self.tokens)
 
     @property
     def max_activation(self) -> np.ndarray:
@@ -87,23 +93,34 @@ def encode_documents(
 
     Raises:
         InvalidInput: If there is no ordinary token.
+        BudgetExceeded: If the disk is too small, as far as the documents that were read tell.
     """
-    blocks, around, norms, offsets, evaluation = [], [], [], [0], Evaluator(dictionary)
+    norms, offsets, evaluation = [], [0], Evaluator(dictionary)
+    singly, around = MatrixWriter(dictionary.d_sae), MatrixWriter(dictionary.d_sae)
+    tokens = count_tokens(documents)
     for document, x, mask in read_tokens(reader, documents, special, documents_per_read):
         a = dictionary.encode(x) * mask[:, None]
         evaluation.add(x[mask], a[mask])
-        blocks.append(csr_matrix(a.numpy()))
+        add_rows(singly, a)
         if span > 1:
             a[mask] = dictionary.of_spans.encode(running_means(x[mask], span))
-            around.append(csr_matrix(a.numpy()))
+            add_rows(around, a)
         norms.append(torch.where(mask, x.norm(dim=-1), 0.0).numpy())
         offsets.append(offsets[-1] + len(document.token_ids))
+        if len(norms) % documents_per_read == 0:
+            written = singly.bytes + around.bytes
+            check_room(ROOM * written * tokens / offsets[-1] - written, "the activations, and what is made of them,")
         progress(1)
     return FeatureActivations(
         documents=list(documents),
-        matrix=csr_matrix(vstack(blocks)),
+        matrix=singly.rows(),
         offsets=np.array(offsets),
         norms=np.concatenate(norms),
         quality=evaluation.quality(),
-        around=csr_matrix(vstack(around)) if around else None,
+        around=around.rows() if span > 1 else None,
     )
+
+
+def add_rows(written: MatrixWriter, a: Tensor) -> None:
+    rows = csr_matrix(a.numpy())
+    written.add(rows.data, rows.indices, np.diff(rows.indptr))

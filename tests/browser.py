@@ -41,8 +41,10 @@ def launched(playwright: Playwright) -> Iterator[Browser]:
     if (program := next(filter(None, map(shutil.which, CHROMIUM)), None)) is None:
         pytest.skip("no Chromium is installed, so no page is tested: apt-get install chromium")
     browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
-    yield browser
-    browser.close()
+    try:
+        yield browser
+    finally:
+        browser.close()
 
 
 @contextmanager
@@ -63,8 +65,10 @@ def watched(browser: Browser, complaints: list[str], **options: Any) -> Iterator
     page.on("console", on_console)
     page.on("pageerror", lambda error: complaints.append(f"exception: {error}"))
     context.on("request", on_request)
-    yield page
-    context.close()
+    try:
+        yield page
+    finally:
+        context.close()
 
 
 def accessible(page: Page) -> list[str]:
@@ -100,6 +104,8 @@ def running_app(app: FastAPI, **options: Any) -> Iterator[str]:
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()

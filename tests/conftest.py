@@ -4,9 +4,11 @@ The import hook must be there before the hooked modules are, so it is installed 
 this process alone: servers and workers that tests start import the modules as users do.
 """
 
+import gc
 import itertools
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +33,9 @@ def share_cores() -> None:
 
 
 share_cores()
+# What one process has compiled the next need not, of some hundred that tests start; nor this one's next run.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
@@ -77,6 +82,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.get_closest_marker("transformers") is None, not item.nodeid.startswith(LONG)))
 
 
+def pytest_collection_finish() -> None:
+    """What importing has made stays: the collector of garbage need not look through it after every few tests."""
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def featurehub_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """``FEATUREHUB_HOME`` of this run."""
@@ -118,11 +132,27 @@ def server(postgres: Server) -> Server:
     return postgres
 
 
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with an empty feature database, that others are copied from for the same reason."""
+    from featurehub.store import open_store
+
+    file = tmp_path_factory.mktemp(EMPTY) / "features.db"
+    open_store(file).close()
+    return file
+
+
 @contextmanager
 def fresh(request: pytest.FixtureRequest, kind: str, folder: Path, like: str = EMPTY) -> Iterator[str]:
-    """The location of an empty feature database of one of ``DATABASES``; on a server it is a copy of ``like``."""
+    """The location of a copy of ``like``, which is an empty feature database, of one of ``DATABASES``.
+
+    Only a server has others; where the file would be a copy of one, it is missing.
+    """
     if kind == "sqlite":
-        yield str(folder / "features.db")
+        file = folder / "features.db"
+        if like == EMPTY:
+            shutil.copy(request.getfixturevalue("empty"), file)
+        yield str(file)
         return
     server: Server = request.getfixturevalue("server")
     name = f"test_{next(NUMBERS)}"

@@ -8,7 +8,8 @@
    their repetition at most ``REPETITION`` above. To the best coherent one, the next best features are added one by one,
    with all weights as they are or scaled down, where that makes the effect larger and stays coherent.
 4. On the prompts of the third part, which chose nothing, the best edits are measured beside prompting, both together,
-   and chance: as many features drawn at random, nudged as strongly, ``DRAWS`` times.
+   and chance: as many features drawn at random, nudged as strongly. Of each there are ``DRAWS`` answers to a prompt,
+   and for chance as many draws of features with one.
 5. Edits are returned if their answers have a larger effect than unsteered ones and than chance, by more than
    ``ERRORS`` standard errors of the difference over prompts, and are coherent. Otherwise none are, with the reason.
 
@@ -42,7 +43,7 @@ from featurehub.settings import Frozen
 
 __all__ = ["Autosteer", "AutosteerBody", "autosteer", "router"]
 
-WEIGHTS = (0.35, 0.7)
+WEIGHTS = (0.35, 0.5, 0.7)
 SCALES = (1.0, 0.6)
 TOGETHER = 3
 """Most features of the edits; those that are added are the next best alone, as many."""
@@ -79,14 +80,14 @@ class AutosteerBody(Frozen):
     candidates: Annotated[int, Field(ge=1, le=32, strict=True)] = 8
     max_tokens: Annotated[int, Field(ge=8, le=256, strict=True)] = 40
     temperature: float = Field(default=0.7, ge=0.0, le=2.0)
-    max_perplexity: float = Field(default=2.0, ge=1.0, le=100.0)
+    max_perplexity: float = Field(default=3.0, ge=1.0, le=100.0)
     seed: Annotated[int, Field(ge=0, le=1 << 31, strict=True)] = 0
 
     @model_validator(mode="after")
     def within_budget(self) -> Self:
         """Refuses what takes too long."""
         part = -(-len(self.prompts) // 3)
-        answers = part * (len(WEIGHTS) * self.candidates + len(SCALES) * (TOGETHER - 1) + DRAWS + 7)
+        answers = part * (len(WEIGHTS) * self.candidates + len(SCALES) * (TOGETHER - 1) + 5 * DRAWS + 3)
         if answers * self.max_tokens > ANSWER_TOKENS:
             raise ValueError(
                 f"{answers} answers of up to {self.max_tokens} tokens; at most {ANSWER_TOKENS:,} tokens are drawn. "
@@ -135,10 +136,12 @@ class Search:
         """The server."""
         return self.asking.deployment
 
-    async def answers(self, part: int, edits: Weights | None = None, *, instructed: bool = False) -> Answers:
-        """Answers to the prompts of a part."""
+    async def answers(
+        self, part: int, edits: Weights | None = None, *, instructed: bool = False, draws: int = 1
+    ) -> Answers:
+        """Answers to the prompts of a part, to all of them as often as ``draws`` says."""
         steering, seed = self.steering(edits or {}), self.body.seed + 1000 * part
-        return await drawn(self.asking, self.parts[part], steering, instructed=instructed, seed=seed)
+        return await drawn(self.asking, [*self.parts[part]] * draws, steering, instructed=instructed, seed=seed)
 
     def steering(self, edits: Weights) -> Steering:
         """What the engine does for these edits."""
@@ -191,10 +194,10 @@ async def found(search: Search) -> Autosteer:
     body = search.body
     candidates = await find_candidates(body.instruction, told, plain, search.plan, search.deployment, body.candidates)
     best = await chosen(search, candidates)
-    unsteered, prompting = await search.answers(2), await search.answers(2, instructed=True)
+    unsteered, prompting = [await search.answers(2, instructed=each, draws=DRAWS) for each in (False, True)]
     if best is None:
         return answer(search, unsteered, prompting, reason=nothing_coherent(search))
-    steered, both = await search.answers(2, best), await search.answers(2, best, instructed=True)
+    steered, both = [await search.answers(2, best, instructed=each, draws=DRAWS) for each in (False, True)]
     others = await asyncio.to_thread(drawn_at_random, best, DRAWS, body.seed, search.deployment)
     chance = [await search.answers(2, each) for each in others]
     reason = refusal(search, steered, unsteered, chance)
@@ -232,11 +235,13 @@ async def tried(search: Search, edits: Weights, unsteered: Outcome) -> tuple[Out
 
 def refusal(search: Search, steered: Answers, unsteered: Answers, chance: Sequence[Answers]) -> str:
     """Step 5: why the edits are not returned; "" where they are."""
+    prompts = len(search.parts[2])
+    own, plain = steered.by_prompt(prompts), unsteered.by_prompt(prompts)
     by_chance = np.mean([each.effects for each in chance], axis=0)
-    for name, other in (("unsteered answers", unsteered.effects), ("features drawn at random", by_chance)):
-        if not beats(steered.effects, other):
+    for name, other in (("unsteered answers", plain), ("features drawn at random", by_chance)):
+        if not beats(own, other):
             return (
-                f"the best edits have an effect of {steered.effects.mean():.3f} nats a token, which is not clearly "
+                f"the best edits have an effect of {own.mean():.3f} nats a token, which is not clearly "
                 f"more than that of {name} ({other.mean():.3f}); a prompt, or more candidates, may do better"
             )
     if not search.is_coherent(steered.outcome, unsteered.outcome):

@@ -4,7 +4,9 @@
    instruction, and contrasted over their own tokens (``api.analysis.contrast``). A feature that is stronger in the
    answers that follow it may be nudged up, one that is weaker down.
 2. Search, by words and by meaning, finds features that are called like the instruction, to be nudged up.
-3. Both lists are merged by fused rank. Features that cannot be nudged, or are stale on the loaded model, are left out.
+3. So may those be whose label, or whose promoted tokens, mean what only the answers that follow it say: those nearest
+   to the difference of the answers' mean embeddings. An instruction's own words ("talk about ...") do not count there.
+4. The lists are merged by fused rank. Features that cannot be nudged, or are stale on the loaded model, are left out.
 """
 
 import asyncio
@@ -12,7 +14,10 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from api.analysis.contrast import all_effects, means_of
+from api.analysis.reading import engine_of
 from api.analysis.together import together
 from api.analysis.trials import Answers, GeneratedAnswer
 from api.answer import features_at
@@ -22,7 +27,7 @@ from api.plan import Plan
 from api.states import with_states
 from featurehub.features import Feature, State
 from featurehub.settings import Limits
-from featurehub.store import Reader
+from featurehub.store import QueryVector, Reader
 from featurehub.store.fuse import reciprocal
 
 __all__ = ["Candidate", "Weights", "drawn_at_random", "find_candidates", "may_be_nudged", "search_hits"]
@@ -45,7 +50,7 @@ class Candidate(NamedTuple):
 async def find_candidates(
     text: str, followed: Answers, plain: Answers, plan: Plan, deployment: Deployment, limit: int
 ) -> list[Candidate]:
-    """Steps 1 to 3.
+    """Steps 1 to 4.
 
     Args:
         text: The instruction.
@@ -56,7 +61,7 @@ async def find_candidates(
         limit: How many candidates at most.
     """
     apart = await contrasted_answers(followed, plain, plan, deployment)
-    return await asyncio.to_thread(merged, text, apart, plan, deployment, limit)
+    return await asyncio.to_thread(merged, text, (followed, plain), apart, plan, deployment, limit)
 
 
 async def contrasted_answers(
@@ -77,16 +82,18 @@ def content_of(answer: GeneratedAnswer) -> Tokens:
 
 
 def merged(
-    text: str, apart: Sequence[tuple[str, int, float]], plan: Plan, deployment: Deployment, limit: int
-) -> list[Candidate]:
-    """Steps 2 and 3."""
+    text: str, kinds: tuple[Answers, Answers], apart: Sequence[tuple[str, int, float]], plan: Plan,
+    deployment: Deployment, limit: int,
+) -> list[Candidate]:  # fmt: skip
+    """Steps 2 to 4."""
     with deployment.store.read() as reader:
         told = from_contrast(apart[: FAR * limit], reader)
         hits = search_hits(text, reader, plan, deployment, FAR * limit)
-        signs = {each.id: 1 for each in hits} | {each.feature.id: each.sign for each in told}
-        features = {each.id: each for each in (*hits, *(each.feature for each in told))}
+        about = what_sets_apart(*kinds, reader, plan, deployment, FAR * limit)
+        signs = {each.id: 1 for each in (*hits, *about)} | {each.feature.id: each.sign for each in told}
+        features = {each.id: each for each in (*hits, *about, *(each.feature for each in told))}
         usable = {each.id: each for each in may_be_nudged(features.values(), reader, deployment)}
-    lists = [[each.feature.id for each in told], [each.id for each in hits]]
+    lists = [[each.feature.id for each in told], [each.id for each in hits], [each.id for each in about]]
     rank = reciprocal([[id for id in each if id in usable] for each in lists])
     ordered = sorted(rank, key=lambda id: (-rank[id], id))
     return [Candidate(usable[id], signs[id]) for id in ordered[:limit]]
@@ -106,6 +113,25 @@ def search_hits(text: str, reader: Reader, plan: Plan, deployment: Deployment, l
     """What search finds for a text in the SAEs of a plan, best first."""
     query, scope = text[: Limits().name_chars], reader.scope(*(read.sae for read in plan.steering.reads))
     return reader.search(query, scope, limit, vector=deployment.embedder.vector(query, reader, scope)).features
+
+
+def what_sets_apart(
+    followed: Answers, plain: Answers, reader: Reader, plan: Plan, deployment: Deployment, limit: int
+) -> tuple[Feature, ...]:
+    """Step 3, nearest first; nothing where no SAE was embedded."""
+    scope = reader.scope(*(read.sae for read in plan.steering.reads))
+    engine, embedded = engine_of(deployment), list[list[QueryVector]]()
+    for answers in (followed, plain):
+        vectors = [deployment.embedder.vector(text, reader, scope) for text in answers.texts(engine)]
+        embedded.append([each for each in vectors if each is not None])
+    if not all(embedded):
+        return ()
+    means = [np.mean([each.vector for each in vectors], axis=0) for vectors in embedded]
+    apart = means[0] - means[1]
+    length = float(np.linalg.norm(apart))
+    if not length:
+        return ()
+    return reader.relevance.about(QueryVector(embedded[0][0].embedder, apart / length), scope, limit)
 
 
 def may_be_nudged(features: Iterable[Feature], reader: Reader, deployment: Deployment) -> list[Feature]:

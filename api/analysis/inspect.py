@@ -25,6 +25,7 @@ from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.activations import ActivationTotals
 from featurehub.edits import TOP_K_MAX
+from featurehub.features import OnStale, SteerOptions
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
@@ -42,6 +43,7 @@ class InspectBody(ChatOrText):
         top_k: How many of its strongest features each token shows, in [1, 64].
         by: What the strongest features of the whole have most of.
         limit: How many of them are returned, in [1, 1000].
+        on_stale: What to do where one of ``features`` is stale; None leaves it to the server.
     """
 
     sae: Name | None = None
@@ -49,12 +51,13 @@ class InspectBody(ChatOrText):
     top_k: Annotated[int, Field(ge=1, le=TOP_K_MAX, strict=True)] = 8
     by: Literal["mean", "max", "sum", "frequency"] = "mean"
     limit: Annotated[int, Field(ge=1, le=1000, strict=True)] = 20
+    on_stale: OnStale | None = None
 
     @property
     def asked(self) -> SteeringRequest:
         """What is read, as a completion would ask for it."""
         reads = ReturnActivations(top_k=self.top_k, sae=self.sae, features=self.features)
-        return SteeringRequest(reads=reads)
+        return SteeringRequest(reads=reads, steer=SteerOptions(on_stale=self.on_stale))
 
 
 class TokenInspection(TokenActivations):

@@ -22,5 +22,9 @@ Modules in ``files``, in reading order:
     elements   state badge, bars, feature row, tokens as a heat map, notices, copy buttons, waits
     plot       histogram, curves, map of points, cividis
     theme      light and dark; ``shell`` is every page's frame
+    shaded     a text by activations; ``tryout`` reads one while one types; ``relabel`` gives a label
+    steering   what is set, to a request's keys and a page's query and back; ``model`` is what is served
+    answer     an answer as it comes, its report; ``tokens`` shows it word by word; ``chat`` has turns of two
+    picker     one feature, searched as you type; ``knob`` is an edit's slider; ``snippets`` writes programs
     search     the page of that name, and so on; only these know a page's document
 """

@@ -3,6 +3,7 @@
 from featurehub.records.artifacts import Evaluation, PastReport, RegisteredArtifact, ReportHead, Scope
 from featurehub.records.calibration import Calibration, Trial
 from featurehub.records.clusters import Cluster
+from featurehub.records.groups import ResolvedGroup
 from featurehub.records.labels import Labeled, LabelVersion, Outcome, Provenance, Unlabeled
 from featurehub.records.pages import FeatureDetails, PastVerdict, SearchFilter, SearchPage
 from featurehub.records.statistics import CoActive, Context, FeatureRow, Histogram, TokenLogit
@@ -24,6 +25,7 @@ __all__ = [
     "Provenance",
     "RegisteredArtifact",
     "ReportHead",
+    "ResolvedGroup",
     "Scope",
     "SearchFilter",
     "SearchPage",

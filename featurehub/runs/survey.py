@@ -19,6 +19,7 @@ from labeling.corpus import Corpus
 from labeling.label import LabelSource
 from labeling.logit_lens import project
 from labeling.statistics import PackedRows, StatisticsConfig, feature_rows
+from labeling.texts import PackedTexts
 from labeling.unembedding import Unembedding, read_unembedding
 from saes.activations import FeatureActivations
 
@@ -68,7 +69,8 @@ def survey_features(model: Path, engine: Engine, sae: EvaluatedSae, progress: Pr
 
 def corpus_of(seen: FeatureActivations, tokenizer: Any) -> Corpus:
     """The documents as texts, with what the features do in them."""
-    return Corpus([pieces(tokenizer, d.token_ids) for d in seen.documents], seen.matrix, seen.offsets)
+    texts = PackedTexts(pieces(tokenizer, document.token_ids) for document in seen.documents)
+    return Corpus(texts, seen.matrix, seen.offsets)
 
 
 def evidence_of(corpus: Corpus, seen: FeatureActivations, tokenizer: Any) -> tuple[Corpus, Corpus]:

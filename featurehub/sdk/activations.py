@@ -1,12 +1,12 @@
 """Activations of a chat as a matrix, as ``client.features.activations`` returns it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from featurehub.matrix import MatrixColumn, PackedMatrix
+from featurehub.sdk.named import Named, key_of, many
 from featurehub.sdk.rows import known, warnings_of
 from featurehub.sdk.tables import table
-from featurehub.sdk.variant import Named, key_of, many
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ class ActivationOptions(TypedDict, total=False):
         model: As in a chat completion.
     """
 
-    features: Sequence[Named]
+    features: Named | Iterable[Named]
     sae: str
     model: str
 
@@ -86,7 +86,7 @@ class Activations(NamedTuple):
         return table(("feature", "largest activation", "at"), rows)
 
 
-def activations_body(options: ActivationOptions) -> dict[str, Any]:
+def activations_body(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options as JSON types."""
     features = options.get("features")
     return {**options, **({} if features is None else {"features": [key_of(each) for each in many(features)]})}

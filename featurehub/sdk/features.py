@@ -5,6 +5,7 @@ from typing import Any, TypedDict, Unpack
 from urllib.parse import quote, urlencode
 
 from featurehub.features import Feature, State
+from featurehub.sdk.activations import activations_body
 from featurehub.sdk.autosteer import AsyncAutoFeatures, AutoFeatures
 from featurehub.sdk.contrast import Contrast, ContrastOptions
 from featurehub.sdk.errors import own_errors
@@ -88,8 +89,9 @@ class Features(NamedFeatures, AutoFeatures, Readings):
             FeatureNotFound: No feature has one of the names; the error carries the closest names.
             AmbiguousFeature: Several features have it; the error carries their ids.
         """
+        asked = inspect_body(chat, activations_body(options))
         with own_errors():
-            return Inspection(self._client.post(INSPECT, body=inspect_body(chat, options), cast_to=object))
+            return Inspection(self._client.post(INSPECT, body=asked, cast_to=object))
 
     def contrast(
         self, dataset_1: Sequence[Chat], dataset_2: Sequence[Chat], **options: Unpack[ContrastOptions]
@@ -140,8 +142,9 @@ class AsyncFeatures(AsyncNamedFeatures, AsyncAutoFeatures, AsyncReadings):
 
     async def inspect(self, chat: str | Sequence[Message], **options: Unpack[InspectOptions]) -> Inspection:
         """See ``Features.inspect``."""
+        asked = inspect_body(chat, activations_body(options))
         with own_errors():
-            return Inspection(await self._client.post(INSPECT, body=inspect_body(chat, options), cast_to=object))
+            return Inspection(await self._client.post(INSPECT, body=asked, cast_to=object))
 
     async def contrast(
         self, dataset_1: Sequence[Chat], dataset_2: Sequence[Chat], **options: Unpack[ContrastOptions]

@@ -7,15 +7,15 @@ from urllib.parse import quote
 
 from openai import AsyncOpenAI, OpenAI
 
-from featurehub.groups import FeatureGroup, GroupMember
+from featurehub.groups import Combinable, FeatureGroup, GroupMember
 from featurehub.sdk.errors import own_errors
+from featurehub.sdk.named import key_of
 from featurehub.sdk.rows import known
-from featurehub.sdk.variant import key_of
 from featurehub.settings import OPERATOR_KEY
 
 __all__ = ["AsyncGroups", "Groups", "group_of"]
 
-Members = Mapping[Any, float]
+Members = Combinable | Mapping[Any, float]
 NOTHING = type(None)
 
 
@@ -39,7 +39,8 @@ class Groups:
 
         Args:
             name: The name.
-            members: The weight of each feature, or of its name: in [-1, 1] and not 0.
+            members: A group such as ``a | 0.5 * b``, or features that were listed; or the weight of each feature, or
+                of its name: in [-1, 1] and not 0.
             description: What it is for.
 
         Raises:
@@ -94,7 +95,10 @@ def groups_of(body: Any) -> tuple[FeatureGroup, ...]:
 
 
 def wire(name: str, members: Members, description: str) -> dict[str, object]:
-    weights = {key_of(each): weight for each, weight in members.items()}
+    if isinstance(members, Combinable):
+        weights = {each.id: each.weight for each in members.parts()}
+    else:
+        weights = {key_of(each): weight for each, weight in members.items()}
     return {"name": name, "members": weights, "description": description}
 
 

@@ -1,9 +1,10 @@
 """What features do in a chat, as ``client.features.inspect`` returns it: token by token, and in the whole."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Literal, NamedTuple, TypedDict
 
+from featurehub.sdk.named import Named
 from featurehub.sdk.rows import warnings_of
 from featurehub.sdk.tables import marked, table
 
@@ -15,19 +16,21 @@ class InspectOptions(TypedDict, total=False):
 
     Attributes:
         sae: The only SAE that is asked, by its id, name or alias; by default all that are served.
-        features: Names of features whose activations every token shows, active or not; at most 64.
+        features: Features or their names whose activations every token shows, active or not; at most 64.
         top_k: How many of its strongest features each token shows, in [1, 64].
         by: What the strongest features of the whole have most of.
         limit: How many of them are returned, in [1, 1000].
         model: As in a chat completion.
+        on_stale: "warn" reads a stale feature all the same, "refuse" raises; by default as the server does.
     """
 
     sae: str
-    features: Sequence[str]
+    features: Named | Iterable[Named]
     top_k: int
     by: Literal["mean", "max", "sum", "frequency"]
     limit: int
     model: str
+    on_stale: Literal["warn", "refuse"]
 
 
 class FeatureActivation(NamedTuple):

@@ -7,7 +7,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from featurehub.sdk.errors import own_errors
 from featurehub.sdk.feature_list import FeatureList, page_of
-from featurehub.sdk.variant import Named, key_of, many
+from featurehub.sdk.named import Named, key_of, many
 
 __all__ = ["AsyncNamedFeatures", "NamedFeatures"]
 

@@ -7,8 +7,9 @@ from featurehub.errors import InvalidInput
 from featurehub.features import Edit, SteerOptions
 from featurehub.parsing import parse_edits
 from featurehub.sdk.handling import Watch
+from featurehub.sdk.named import Named, key_of, many, some, weight_in
 from featurehub.sdk.snapshot import Snapshot
-from featurehub.sdk.variant import Named, Variant, key_of, many
+from featurehub.sdk.variant import Variant
 from featurehub.settings import Limits
 from featurehub.variants import StoredVariant
 
@@ -62,11 +63,19 @@ def watch_of(options: Mapping[str, Any]) -> Watch:
 
 
 def named(features: Features) -> dict[str, object]:
-    """The same mapping with ids or names as keys. Raises InvalidInput where two keys are the same feature."""
-    edits = {key_of(key): plain(edit) for key, edit in features.items()}
-    if len(edits) < len(features):
+    """The same with ids or names as keys. Raises InvalidInput where two are the same feature, or one is empty."""
+    parts = [(part, plain(edit)) for key, edit in features.items() for part in some(key)]
+    edits = {key_of(part): shared(part, edit) for part, edit in parts}
+    if len(edits) < len(parts):
         raise InvalidInput("a feature appears twice in features", param="features")
     return edits
+
+
+def shared(part: Named, edit: Any) -> object:
+    """The edit of a feature, or of a member of the group that it was given for."""
+    if isinstance(edit, dict):
+        return edit | ({"weight": weight_in(part, edit["weight"])} if "weight" in edit else {})
+    return weight_in(part, edit)
 
 
 def plain(value: object) -> object:
@@ -82,4 +91,4 @@ def reads(value: Activations | None) -> object:
         return value if value is None else {"top_k": value}
     asked = dict(value) if isinstance(value, Mapping) else {"features": value}
     features = asked.get("features")
-    return asked | ({"features": [key_of(each) for each in many(features)]} if features else {})
+    return asked | ({} if features is None else {"features": [key_of(each) for each in many(features)]})

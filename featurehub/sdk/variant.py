@@ -8,19 +8,17 @@ from pydantic import ValidationError
 
 from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen, Positions
 from featurehub.errors import InvalidEdit, InvalidInput
-from featurehub.features import Edit, Feature, Mode
-from featurehub.groups import FeatureGroup
+from featurehub.features import Edit, Mode
 from featurehub.parsing import parse_edits
 from featurehub.sdk.handling import Handler
+from featurehub.sdk.named import Named, called, key_of, label_of, many, some, weight_in
 from featurehub.sdk.snapshot import NamedEdit, Snapshot
 from featurehub.settings import Limits, reason
 from featurehub.variants import StoredVariant
 
-__all__ = ["Named", "Variant", "When", "key_of", "many"]
+__all__ = ["Variant", "When"]
 
 LIMITS = Limits()
-Named = Feature | FeatureGroup | str
-"""What an edit may be of: a feature, a group, or the name of one."""
 When = FeatureCondition | FeatureWhen | Mapping[str, Any]
 """A condition: ``feature > 0.2``, several of these joined by & or |, or what a request writes for one."""
 
@@ -64,7 +62,8 @@ class Variant:
         """Sets the edit of a feature, or the same edit of several. It replaces an earlier one of the same feature.
 
         Args:
-            feature: A feature, a group or the name of one, or several of them.
+            feature: A feature, a group or the name of one, or several of them. A group that is not stored becomes an
+                edit of each member, of weight w · m where its own weight is m.
             weight: In [-1, 1] on the calibrated scale, where 1.0 is the strength that calibration chose; required for
                 every mode but ``ablate``.
             mode: "nudge", "pin", "mul" or "ablate"; see ``featurehub.features.Mode``.
@@ -77,11 +76,11 @@ class Variant:
             InvalidEdit: The edit is not valid, or there are too many. The variant is unchanged.
         """
         edits = dict(self._edits)
-        for each in many(feature):
+        for each in some(feature):
             for same in [key for key, old in edits.items() if is_same(old, each)]:
                 del edits[same]
             key = key_of(each)
-            edit = {"mode": mode, "weight": weight, "when": when}
+            edit = {"mode": mode, "weight": weight_in(each, weight), "when": when}
             checked = parse_edits({**wire(edits.values()), key: edit}, LIMITS)
             edits[key] = NamedEdit(feature=key, label=label_of(each), edit=checked[key])
         self._edits = edits
@@ -241,37 +240,9 @@ def checked_aborts(aborts: Sequence[FeatureAbort]) -> tuple[FeatureAbort, ...]:
     return found
 
 
-def key_of(feature: Named) -> str:
-    """The key under which a request names the feature or group: its id, or the name as given."""
-    return feature if isinstance(feature, str) else feature.id
-
-
-def label_of(feature: Named) -> str | None:
-    """What people call it; None where only a name was given."""
-    if isinstance(feature, FeatureGroup):
-        return feature.name
-    return feature.label if isinstance(feature, Feature) else None
-
-
-def many(feature: Named | Iterable[Named]) -> list[Named]:
-    """The features and groups as a list, of one or of several."""
-    return [feature] if isinstance(feature, Feature | FeatureGroup | str) else list(feature)
-
-
 def is_same(edit: NamedEdit, feature: Named) -> bool:
     """Whether an edit is of this feature or group, as far as can be told without the server."""
-    return any(edit.answers_to(name) for name in names_of(feature))
-
-
-def names_of(feature: Named) -> list[str]:
-    """All that it answers to, as far as is known here."""
-    match feature:
-        case Feature():
-            return [feature.id, feature.label, feature.slug, *feature.aliases]
-        case FeatureGroup():
-            return [feature.id, feature.name]
-        case _:
-            return [feature]
+    return any(edit.answers_to(name) for name in called(feature))
 
 
 def wire(edits: Iterable[NamedEdit]) -> dict[str, dict[str, object]]:

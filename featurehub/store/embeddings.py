@@ -88,10 +88,11 @@ class Unembedded(NamedTuple):
 
 def embedders_of(session: Session, artifacts: Iterable[str]) -> dict[str, EmbeddedBy]:
     """Where the vectors of each artifact (by id) come from; those that were never embedded are left out."""
-    query = select(EmbedderRecord).where(EmbedderRecord.artifact_id.in_(list(artifacts)))
-    query = query.execution_options(populate_existing=True)
-    rows = session.scalars(query)
-    return {each.artifact_id: EmbeddedBy(each.embedder, each.dimensions, each.stamp) for each in rows}
+    # Columns, not records: they are read in every search, and records would be what the session knew before.
+    record = EmbedderRecord
+    columns = record.artifact_id, record.embedder, record.dimensions, record.stamp
+    rows = session.execute(select(*columns).where(record.artifact_id.in_(list(artifacts))))
+    return {artifact: EmbeddedBy(embedder, dimensions, stamp) for artifact, embedder, dimensions, stamp in rows}
 
 
 def begin_embedding(session: Session, artifact: str, embedder: str, dimensions: int) -> None:

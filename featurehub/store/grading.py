@@ -44,13 +44,19 @@ def grades(query: Sequence[str], names: Sequence[str]) -> list[float]:
     """
     asked = tuple(query)
     words = [parts_of(name) for name in names]
-    graded = _by_words(asked, words, [len(parts_of(head_of(name))) for name in names])
+    graded = _by_words(asked, words, list(map(_head_length, names, words)))
     for at, (name, own) in enumerate(zip(names, words, strict=True)):
         if own == asked:
             graded[at] = 1.0
         elif own[: len(asked)] == asked and parts_of(base_of(name)) == asked:
             graded[at] = BASE
     return graded.tolist()
+
+
+def _head_length(name: str, words: Sequence[str]) -> int:
+    """How many of a name's words its head has."""
+    head = head_of(name)
+    return len(words) if head == name else len(parts_of(head))
 
 
 def _by_words(query: Sequence[str], names: Sequence[Sequence[str]], heads: Sequence[int]) -> Floats:
@@ -82,7 +88,7 @@ def _by_word(query: Sequence[str], vocabulary: Sequence[str]) -> tuple[Floats, F
         Twice [query, vocabulary].
     """
     alike = process.cdist(query, vocabulary, scorer=fuzz.ratio, score_cutoff=ALIKE_FROM) * (ALIKE / 100)
-    begins = np.array([[each.startswith(word) for each in vocabulary] for word in query])
-    equal = np.array([[each == word for each in vocabulary] for word in query])
+    asked, known = np.array(query)[:, None], np.array(vocabulary)[None, :]
+    begins, equal = np.strings.startswith(known, asked), known == asked
     head = np.where(equal, WORD, np.where(begins, PREFIX, alike))
     return head, np.where(begins, FURTHER, alike)

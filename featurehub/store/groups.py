@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 
 from featurehub.errors import FeatureNotFound, InvalidInput
 from featurehub.features import Feature
-from featurehub.groups import DESCRIPTION_CHARS, GROUPS_MAX, MEMBERS_MAX, FeatureGroup, GroupMember, ResolvedGroup
+from featurehub.groups import DESCRIPTION_CHARS, GROUPS_MAX, MEMBERS_MAX, FeatureGroup, GroupMember
 from featurehub.names import fold, words_of
-from featurehub.records import Scope
+from featurehub.records import ResolvedGroup, Scope
 from featurehub.settings import Limits
 from featurehub.store.directory import Directory
 from featurehub.store.schema import OWNER_CHARS, GroupRecord, MemberRecord

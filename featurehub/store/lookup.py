@@ -20,9 +20,9 @@ from sqlalchemy.orm import Session
 
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, NotFound
 from featurehub.features import Feature
-from featurehub.groups import FeatureGroup, ResolvedGroup
+from featurehub.groups import FeatureGroup
 from featurehub.names import fold, words_of
-from featurehub.records import Scope
+from featurehub.records import ResolvedGroup, Scope
 from featurehub.settings import Limits
 from featurehub.store.claims import CANDIDATES, Claims
 from featurehub.store.directory import Directory

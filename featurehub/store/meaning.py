@@ -12,7 +12,7 @@ from featurehub.store.embeddings import EmbeddingKind, load_vectors
 from featurehub.store.found import Hit
 from featurehub.store.fuse import CERTAIN, Meant
 from featurehub.store.near import Near, QueryVector
-from featurehub.store.nearest import nearest
+from featurehub.store.nearest import nearest_of_each
 
 __all__ = ["near_features", "true_names"]
 
@@ -32,6 +32,8 @@ def true_names(words: Sequence[str], hits: Sequence[Hit], going: Mapping[str, fl
 
 
 def _holds(words: Sequence[str], name: str) -> bool:
+    if not all(word in name for word in words):
+        return False  # Most names end here, before they are taken apart.
     head = parts_of(head_of(name))
     return all(any(each.startswith(word) for each in head) for word in words)
 
@@ -49,7 +51,7 @@ def near_features(
         among: Ids of the only features that are looked at, whatever ``saes`` and ``only`` say; None for all.
     """
     if among is None:
-        near = {kind: nearest(session, vector.vector, saes, NEAR, kind, only) for kind in EmbeddingKind}
+        near = nearest_of_each(session, vector.vector, saes, NEAR, tuple(EmbeddingKind), only)
     else:
         near = {kind: _by_similarity(vector, own) for kind, own in load_vectors(session, among).items()}
     alike = {kind: [each for each in found if each.similarity >= FAINT] for kind, found in near.items()}

@@ -14,7 +14,7 @@ from featurehub.store.near import Near, QueryVector
 from featurehub.store.nearest_postgres import nearest_in_index
 from featurehub.store.nearest_sqlite import nearest_in_memory
 
-__all__ = ["EVERY", "check_embedders", "nearest"]
+__all__ = ["EVERY", "check_embedders", "nearest", "nearest_of_each"]
 
 EVERY = SearchFilter()
 NEAREST = {"sqlite": nearest_in_memory, "postgresql": nearest_in_index}
@@ -53,8 +53,17 @@ def nearest(
     Returns:
         At most ``k``, nearest first; equal ones by id.
     """
+    return nearest_of_each(session, vector, saes, k, [kind], only)[kind]
+
+
+def nearest_of_each(
+    session: Session, vector: NDArray[np.float32], saes: Sequence[str], k: int, kinds: Sequence[EmbeddingKind],
+    only: SearchFilter = EVERY,
+) -> dict[EmbeddingKind, list[Near]]:  # fmt: skip
+    """The features whose vectors of each kind are nearest; see ``nearest``. Who embedded them is read once."""
     embedded = embedders_of(session, saes)
     if not embedded:
-        return []
-    found = NEAREST[session.get_bind().dialect.name](session, vector, embedded, k, kind, only)
-    return sorted(found, key=lambda each: (-each.similarity, each.id))[:k]
+        return {kind: [] for kind in kinds}
+    find = NEAREST[session.get_bind().dialect.name]
+    found = {kind: find(session, vector, embedded, k, kind, only) for kind in kinds}
+    return {kind: sorted(near, key=lambda each: (-each.similarity, each.id))[:k] for kind, near in found.items()}

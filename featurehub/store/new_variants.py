@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from featurehub.conditions import FeatureAbort, FeatureWhen
 from featurehub.errors import InvalidInput
 from featurehub.features import Edit, Feature
-from featurehub.groups import DESCRIPTION_CHARS, FeatureGroup, ResolvedGroup
-from featurehub.records import Scope
+from featurehub.groups import DESCRIPTION_CHARS, FeatureGroup
+from featurehub.records import ResolvedGroup, Scope
 from featurehub.store.directory import Directory
 from featurehub.store.lookup import find_named
 from featurehub.store.schema import OWNER_CHARS, VariantRecord, VersionRecord

@@ -7,7 +7,6 @@ from sqlalchemy.orm import Session
 
 from featurehub.errors import FeatureNotFound
 from featurehub.features import Feature
-from featurehub.groups import ResolvedGroup
 from featurehub.records import (
     Evaluation,
     FeatureDetails,
@@ -15,10 +14,11 @@ from featurehub.records import (
     PastReport,
     RegisteredArtifact,
     ReportHead,
+    ResolvedGroup,
     Scope,
     SearchFilter,
     SearchPage,
-)  # fmt: skip
+)
 from featurehub.store.directory import Directory, load_directory
 from featurehub.store.drift import Judged, load_heads, load_past, load_report, load_reports, load_states
 from featurehub.store.embeddings import EmbeddedBy, EmbeddingKind, Unembedded, embedders_of, load_unembedded
@@ -262,17 +262,8 @@ class Reader:
         return load_past(self._session, self.artifact(artifact).id, limit)
 
     def latest_report(self, artifact: str, fingerprint: str | None = None) -> DriftReport | None:
-        """The latest drift report on an artifact.
-
-        Args:
-            artifact: The artifact.
-            fingerprint: Only reports on this function (``ModelIdentity.function``); None for any.
-
-        Raises:
-            ArtifactNotFound: The artifact is not registered.
-        """
-        owner = self.artifact(artifact).id
-        return next(iter(load_reports(self._session, owner, fingerprint, limit=1)), None)
+        """The latest drift report on an artifact, on one function of the model or on any. Raises ArtifactNotFound."""
+        return next(iter(load_reports(self._session, self.artifact(artifact).id, fingerprint, limit=1)), None)
 
     def report_heads(self, artifacts: Iterable[str], fingerprint: str | None) -> dict[str, ReportHead | None]:
         """The latest drift report of each artifact on one model, without the verdicts.

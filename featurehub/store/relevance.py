@@ -7,7 +7,8 @@ Neighbors:
    vector is nearest to its own label's, where both were embedded by one embedder.
 2. Relevance is the fused rank over all lists (``fuse.reciprocal``): 1 for the nearest. Given features are left out.
 
-A query ranks the given features alone, as ``search`` does.
+A query ranks the given features alone, as ``search`` does. A vector by itself finds the features whose label, or whose
+promoted tokens, are nearest to it, by fused rank.
 """
 
 from collections import defaultdict
@@ -71,6 +72,30 @@ class Relevance:
         near = (each for each in load_features(self._session, ids, scope.owner) if each.artifact in saes)
         shown = [each.model_copy(update={"relevance": relevance[each.id], "found": found[each.id]}) for each in near]
         return tuple(shown[:limit])
+
+    def about(self, vector: QueryVector, scope: Scope, limit: int) -> tuple[Feature, ...]:
+        """The features that are about what a vector stands for.
+
+        Args:
+            vector: Of any text, or of what sets texts apart.
+            scope: The SAEs to look in.
+            limit: How many at most.
+
+        Returns:
+            The nearest first, each with its relevance.
+
+        Raises:
+            ArtifactNotFound: The scope names an SAE that is not registered.
+            EmbedderMismatch: An SAE was embedded by another embedder.
+        """
+        saes = saes_of(self._directory, scope)
+        check_embedders(self._session, vector, saes, self._directory)
+        kinds = EmbeddingKind.LABEL, EmbeddingKind.TOKENS
+        lists = [nearest(self._session, vector.vector, saes, limit, kind) for kind in kinds]
+        relevance = reciprocal([[near.id for near in each] for each in lists])
+        ids = sorted(relevance, key=lambda id: (-relevance[id], id))[:limit]
+        found = load_features(self._session, ids, scope.owner)
+        return tuple(each.model_copy(update={"relevance": relevance[each.id]}) for each in found)
 
     def rerank(
         self, query: str, features: Sequence[Feature], vector: QueryVector | None = None, owner: str = ""

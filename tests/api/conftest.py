@@ -1,6 +1,8 @@
 """A small feature database, a fake engine, and a server that echoes."""
 
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,15 +66,21 @@ def drift_report() -> DriftReport:
     )  # fmt: skip
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(tmp_path / "features.db")
-    with opened.write() as writer:
+@pytest.fixture(scope="session")
+def filled(empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small feature database, which each test has a copy of."""
+    file = shutil.copy(empty, tmp_path_factory.mktemp("filled") / "features.db")
+    with closing(open_store(file)) as store, store.write() as writer:
         fill(writer, SAE, "demo-l2", LABELS)
         fill(writer, OTHER_SAE, "other", {0: "gardening"}, layer=3)
         writer.put_report(drift_report())
-    yield opened
-    opened.close()
+    return file
+
+
+@pytest.fixture
+def store(filled: Path, tmp_path: Path) -> Iterator[Store]:
+    with closing(open_store(shutil.copy(filled, tmp_path / "features.db"))) as store:
+        yield store
 
 
 @pytest.fixture

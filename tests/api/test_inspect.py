@@ -86,6 +86,16 @@ def test_what_is_not_fresh_is_warned_of(serve: Callable[..., TestClient]) -> Non
     assert [each["code"] for each in found["warnings"]] == ["sae_suspect"]
 
 
+def test_a_stale_feature_is_read_where_one_asks_for_that(serve: Callable[..., TestClient]) -> None:
+    client = serve(CHECKED)
+    body = {"text": "a b c", "features": ["pirate speech"]}
+    assert client.post("/v1/features/inspect", json=body).status_code == 409
+    answer = client.post("/v1/features/inspect", json={**body, "on_stale": "warn"})
+    assert answer.status_code == 200
+    assert [each["code"] for each in answer.json()["warnings"]] == ["feature_stale", "sae_suspect"]
+    assert client.post("/v1/features/inspect", json={**body, "on_stale": "maybe"}).status_code == 400
+
+
 @pytest.mark.parametrize(
     ("body", "status", "param"),
     [

@@ -184,9 +184,34 @@ def test_beam_search_is_refused_with_edits_only(client: TestClient, handler: Han
 
 
 def test_routes_that_do_not_steer_refuse_edits(client: TestClient) -> None:
-    for path in ("/v1/messages", "/v1/chat/completions/batch"):
+    for path in ("/v1/messages", "/v1/systemone", "/inference/v1/generate"):
         answer = client.post(path, json=CHAT | {"input": "a", "features": {"banking": 1}})
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "features")
+
+
+def test_a_batch_of_chats_carries_edits_to_each(client: TestClient, app: FastAPI, engine: FakeEngine) -> None:
+    """In vLLM's own request class, which makes a request of each chat."""
+    seen: list[Any] = []
+
+    class Batcher(Handler):
+        async def create_batch_chat_completion(self, request: Any, _: Any) -> Any:
+            seen.extend(map(request.to_chat_completion_request, request.messages))
+            return await self.create_chat_completion(seen[-1], _)
+
+    app.state.openai_serving_chat_batch = Batcher()
+    batch = {"model": "demo", "messages": [CHAT["messages"]] * 2, "max_tokens": 3}
+    path = "/v1/chat/completions/batch"
+    assert "featurehub" not in client.post(path, json=batch).json()
+    assert [each.vllm_xargs for each in seen] == [None, None]
+    engine.default = report(7, requests=[0, 1])
+    assert client.post(path, json=batch | {"features": {"banking": 0.5}}).json()["featurehub"]["steered_tokens"] == 7
+    for each in seen[2:]:
+        carried = each.to_sampling_params(16, {}).extra_args["featurehub"]
+        assert len(Steering.read(carried).edits) == 1
+        assert "features" not in each.model_extra
+    answer = client.post(path, json=batch | {"return_activations": {"top_k": 2}})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "messages")
+    assert len(seen) == 4
 
 
 def test_responses_carry_edits_too(client: TestClient, app: FastAPI) -> None:
@@ -357,8 +382,22 @@ def boot(app: FastAPI, served: ServedModel | None, engine: Any = None) -> State:
     plugin.attach_router(app)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEATUREHUB_FRONTEND", "" if served is None else served.model_dump_json())
-        asyncio.run(plugin.init_state(engine, app.state, Namespace()))
+        where = Namespace(host=None, port=8000, ssl_certfile=None, root_path="/hub")
+        asyncio.run(plugin.init_state(engine, app.state, where))
     return app.state
+
+
+@pytest.mark.parametrize(
+    ("host", "certificate", "expected"),
+    [
+        (None, None, "http://127.0.0.1:8000/hub/"), ("0.0.0.0", None, "http://127.0.0.1:8000/hub/"),
+        ("::1", None, "http://[::1]:8000/hub/"), ("hub.example", "cert.pem", "https://hub.example:8000/hub/"),
+    ],
+)  # fmt: skip
+def test_a_browser_on_this_machine_can_open_the_address(host: str, certificate: str, expected: str) -> None:
+    from api.serving import address_of
+
+    assert address_of(Namespace(host=host, port=8000, ssl_certfile=certificate, root_path="/hub")) == expected
 
 
 def serving(store: Store, sae: str = SAE) -> ServedModel:

@@ -1,9 +1,10 @@
 """Does autosteer find edits that do what an instruction asks? By a judge that knows neither features nor likelihoods.
 
     python tests/benchmarks/autosteer.py --concepts concepts.jsonl --prompts eval_prompts.jsonl \
-        [--only 12] [--answers 24] [--candidates 6] [--minutes 15] [--keep FOLDER]
+        [--only 12] [--named NAME ...] [--answers 24] [--candidates 6] [--minutes 15] [--keep FOLDER]
 
-1. An instruction asks for one of the corpus' concepts, evenly chosen among them: "Talk about cooking and recipes."
+1. An instruction asks for one of the corpus' concepts, evenly chosen among them or the named ones: "Talk about
+   cooking and recipes."
 2. ``client.features.autosteer`` searches for edits, on its own prompts, and may refuse.
 3. Prompts of the file, which no search has seen, are answered as they are, with the edits, with the instruction as
    system message, and with both; where it refused, with the best edits that it tried all the same, in brackets.
@@ -44,11 +45,14 @@ def main() -> None:
     parser.add_argument("--concepts", type=Path, required=True)
     parser.add_argument("--prompts", type=Path, required=True)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--named", nargs="+", default=[])
     for name, value in (("only", 12), ("answers", 24), ("candidates", 6), ("minutes", 15)):
         parser.add_argument(f"--{name}", type=int, default=value)
     options = parser.parse_args()
     concepts = concepts_of(options.concepts)
     chosen = concepts[:: max(1, len(concepts) // options.only)][: options.only]
+    if options.named:
+        chosen = [each for each in concepts if each.name in options.named]
     prompts = [each["prompt"] for each in lines(options.prompts)]
     with tempfile.TemporaryDirectory() as folder:
         keep: Path = options.keep or Path(folder)

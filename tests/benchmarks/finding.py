@@ -1,11 +1,12 @@
 """Does search find what steers? By words alone, by meaning alone, and by both, as people ask for a concept.
 
-    python tests/benchmarks/finding.py planted [--answers 24]
+    python tests/benchmarks/finding.py planted [--answers 24] [--paraphrases planted_paraphrases_held_out.json]
     python tests/benchmarks/finding.py MODEL SAE --db DB --concepts concepts.jsonl --prompts eval_prompts.jsonl \
         [--answers 24] [--keep FOLDER]
 
 1. Every concept is asked for by three paraphrases; those of the planted concepts (``planted_paraphrases.json``) were
-   written before anybody had searched for them. The concepts of a file have a plain query besides.
+   written before anybody had searched for them, and those beside it (``planted_paraphrases_held_out.json``) before the
+   ranking was changed by looking at the first. The concepts of a file have a plain query besides.
 2. Each query is searched in three ways. Meaning alone is ranked as search ranks: relevance² x label score x
    steerability, the relevance being that of the vectors.
 3. Every feature among the first five of any way steers, at weight 1.0 and temperature 0.7, answers to prompts that
@@ -91,16 +92,17 @@ def main() -> None:
     parser.add_argument("sae", nargs="?", type=Path)
     for name in ("db", "concepts", "prompts", "keep"):
         parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--paraphrases", type=Path, default=PARAPHRASES)
     parser.add_argument("--answers", type=int, default=24)
     options = parser.parse_args()
-    subject = planted() if options.model == "planted" else of_file(options)
+    subject = planted(options.paraphrases) if options.model == "planted" else of_file(options)
     with tempfile.TemporaryDirectory() as folder:
         found = search(subject)
         answers = steer(subject, found, options.answers, options.keep or Path(folder))
     report(subject, found, answers)
 
 
-def planted() -> Subject:
+def planted(paraphrases: Path = PARAPHRASES) -> Subject:
     from featurehub.cli.demo.planted import ensure_planted, planted_database
     from featurehub.demo.bundle import bundled_model
     from featurehub.demo.prompts import neutral_prompts
@@ -109,7 +111,7 @@ def planted() -> Subject:
     def shows(name: str, texts: Sequence[str]) -> np.ndarray:
         return np.array([name in recognize(text).shows for text in texts])
 
-    queries, prompts = json.loads(PARAPHRASES.read_text()), list(neutral_prompts("evaluate"))
+    queries, prompts = json.loads(paraphrases.read_text()), list(neutral_prompts("evaluate"))
     sampling = Sampling(temperature=0.7, max_tokens=96, seed=0)
     return Subject(
         bundled_model(), ensure_planted(), planted_database(), queries, lambda _: shows, prompts, sampling,

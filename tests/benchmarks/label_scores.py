@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 from concept_file import Concept
-from scipy.sparse import csc_matrix
 from unseen import Unseen
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.records import FeatureRow
+from featurehub.sparse import columns_of
 from featurehub.store import FeatureSet, open_store, save_feature_set
 from labeling.associations import Associations
 from labeling.corpus import Corpus, peak_levels, pool
@@ -50,7 +50,7 @@ def labelled(found: Found) -> Found:
 def firing_levels(corpus: Corpus) -> np.ndarray:
     """[d_sae] activation from which each latent counts as firing, as in ``labeling.units``."""
     pieces = cut(corpus)
-    return peak_levels(csc_matrix(pool(corpus.matrix, pieces.passage_of, len(pieces.texts))), STRONG) / 2
+    return peak_levels(pool(columns_of(corpus.matrix), pieces.passage_of, len(pieces.texts)), STRONG) / 2
 
 
 class Detector:
@@ -66,7 +66,7 @@ class Detector:
         pieces = cut(corpus)
         self.live, self.scorer = live, WordScorer()
         self.sentences = [" ".join(words) for words in pieces.words]
-        peaks = csc_matrix(pool(corpus.matrix, pieces.sentence_of, len(self.sentences)))
+        peaks = pool(columns_of(corpus.matrix), pieces.sentence_of, len(self.sentences))
         self.fires = {latent: peaks[:, [latent]].toarray().ravel() >= levels[latent] for latent in live}
         self.tested = np.array([MIN_FIRING <= fires.sum() < len(fires) for fires in self.fires.values()])
 

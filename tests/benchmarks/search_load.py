@@ -74,7 +74,9 @@ def drawn_vectors(base: NDArray[np.float32], count: int, seed: int) -> NDArray[n
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def fill(store: Store, published: Sequence[str], base: NDArray[np.float32], count: int) -> list[str]:
+def fill(
+    store: Store, published: Sequence[str], base: NDArray[np.float32], count: int, embedder: str = EMBEDDER
+) -> list[str]:
     """Returns some of the labels."""
     labels, known = drawn_labels(published, count), []
     for first in range(0, count, WIDTH):
@@ -85,9 +87,9 @@ def fill(store: Store, published: Sequence[str], base: NDArray[np.float32], coun
             writer.put_artifact(build_manifest(f"sae-{first}", sae, d_sae=width), "/nowhere")
             ids = writer.put_features(sae, rows)
             writer.put_labels({id: (Labeled(label=label), BY) for id, label in zip(ids, mine, strict=True)})
-            writer.vectors.begin(sae, EMBEDDER, base.shape[1])
+            writer.vectors.begin(sae, embedder, base.shape[1])
             texts = dict(zip(ids, mine, strict=True))
-            writer.vectors.put(sae, EMBEDDER, EmbeddingKind.LABEL, texts, drawn_vectors(base, width, first))
+            writer.vectors.put(sae, embedder, EmbeddingKind.LABEL, texts, drawn_vectors(base, width, first))
         known += mine[:: max(1, count // 10_000)]
     return known
 

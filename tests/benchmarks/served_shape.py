@@ -30,20 +30,24 @@ def name_of(latent: int) -> str:
     return f"topic number {latent}"
 
 
-def save_served(shape: Shape, folder: Path, others: int = 0) -> ServedShape:
-    """Its vocabulary is the bundled tokenizer's, so that every token has a text.
+def save_served(shape: Shape, folder: Path, others: int = 0, tokenizer: Path | None = None) -> ServedShape:
+    """Its vocabulary is a tokenizer's, so that every token has a text.
 
     Args:
         shape: The model's and the SAE's.
         folder: Where all of it is written.
         others: How many features of other SAEs the database has besides.
+        tokenizer: Folder of the tokenizer; by default the bundled model's.
     """
     from transformers import AutoTokenizer
 
+    words = tokenizer or bundled_model()
     served = ServedShape(folder / "model", folder / "sae", folder / "featurehub.db")
-    shape.save(folder, weights=True, vocabulary=len(AutoTokenizer.from_pretrained(bundled_model())))
+    shape.save(folder, weights=True, vocabulary=len(AutoTokenizer.from_pretrained(words)))
     for name in TOKENIZER:
-        shutil.copy(bundled_model() / name, served.model)
+        shutil.copy(words / name, served.model)
+    if (template := words / "chat_template.jinja").exists():
+        shutil.copy(template, served.model)
     served.sae.mkdir()
     (folder / WEIGHTS).rename(served.sae / WEIGHTS)
     save_features(shape, served)

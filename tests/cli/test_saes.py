@@ -52,8 +52,8 @@ Run = Callable[..., Said]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "features.db")
+def store(empty: Path, tmp_path: Path) -> Store:
+    return open_store(shutil.copy(empty, tmp_path / "features.db"))
 
 
 @pytest.fixture

@@ -19,6 +19,9 @@ from saes.recipes import Recipe
 from saes.run import TrainConfig
 
 KEY = "operators only"
+TOOLS = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes")
+PREFIX = "/llm"
+"""Of a proxy that does not strip it: the server answers with it and without."""
 
 
 class Built(NamedTuple):
@@ -56,7 +59,7 @@ def url(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("FEATUREHUB_OPERATOR_KEY", KEY)
-            url = stack.enter_context(served(["--planted"], free_port(), log))
+            url = stack.enter_context(served(["--planted", *TOOLS, "--root-path", PREFIX], free_port(), log))
         yield url
 
 

@@ -2,23 +2,28 @@
 
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
-from openai import ConflictError
+from fastapi.testclient import TestClient
 from safetensors.torch import load_file, save_file
 
-from featurehub.cli.server import free_port, served
+from api.engine import FakeEngine
+from api.fake import create_fake_app
+from api.model import ServedModel
+from featurehub.artifacts.fingerprint import identify
 from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.demo.concepts import names
 from featurehub.features import State
 from featurehub.names import base_of
 from featurehub.runs.drift import check_drift
-from featurehub.sdk.client import Client
-from featurehub.store import open_store
+from featurehub.store import Store, open_store
 from featurehub.verdicts import DriftReport
+from tests.api.reports import counts
 
 pytestmark = pytest.mark.engine
 
@@ -72,26 +77,33 @@ def test_a_model_from_another_seed_is_stale_as_a_whole(built: Any) -> None:
     assert all(verdict.state is State.STALE for verdict in report.features)
 
 
-def test_a_changed_model_flags_some_features_and_serving_refuses_them(built: Any, tmp_path: Path) -> None:
+def test_a_changed_model_flags_some_features_and_the_routes_refuse_them(built: Any) -> None:
+    """The routes alone, of the report as it is stored; a server of this model is in ``test_tour``."""
     report = check(built, sibling("changed"))
     stale = flagged(report)
     assert stale
     assert len(stale) < len(report.features) / 2
-    with open_store(built.database).read() as reader:
-        stored = reader.latest_report(built.artifact.manifest.id, report.fingerprint)
-    assert stored == report
-    name = stale[0]
-    with (
-        served(["--planted", str(sibling("changed"))], free_port(), tmp_path / "log") as url,
-        Client(base_url=url, max_retries=0) as client,
-    ):
-        with pytest.raises(ConflictError, match=report.id):
-            ask(client, features={name: 0.5})
-        warned: Any = ask(client, features={name: 0.5}, steer={"on_stale": "warn"})
-        assert warned.featurehub["warnings"]
-        assert ask(client).choices[0].message.content
+    with closing(open_store(built.database)) as store, closing(routes(store, built, sibling("changed"))) as client:
+        with store.read() as reader:
+            assert reader.latest_report(built.artifact.manifest.id, report.fingerprint) == report
+        refused = ask(client, features={stale[0]: 0.5})
+        assert refused.status_code == 409
+        assert report.id in refused.text
+        warned = ask(client, features={stale[0]: 0.5}, steer={"on_stale": "warn"}).json()
+        assert warned["featurehub"]["warnings"]
+        assert ask(client).json()["choices"][0]["message"]["content"]
 
 
-def ask(client: Client, **options: Any) -> Any:
-    messages: Any = [{"role": "user", "content": "tell me something ."}]
-    return client.chat.completions.create(model="demo", messages=messages, max_tokens=16, **options)
+def routes(store: Store, built: Any, model: Path) -> TestClient:
+    """Of a server of this model."""
+    manifest = built.artifact.manifest
+    served = ServedModel(
+        store=built.database, saes=(manifest.id,), model=identify(model, manifest.hook), names=("demo",)
+    )
+    engine = FakeEngine(default={"hooks": {str(manifest.hook): counts(7)}, "requests": [0]})
+    return TestClient(create_fake_app(store, served, engine))
+
+
+def ask(client: TestClient, **options: Any) -> httpx.Response:
+    messages = [{"role": "user", "content": "tell me something ."}]
+    return client.post("/v1/chat/completions", json={"model": "demo", "messages": messages} | options)

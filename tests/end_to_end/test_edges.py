@@ -1,5 +1,6 @@
 """What a real server does at its edges: several answers in one request, clients that leave, guards of one name."""
 
+import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,6 +9,9 @@ import httpx
 import pytest
 
 from featurehub.demo.prompts import neutral_prompts
+from featurehub.sdk.client import AsyncClient, Client
+from featurehub.sdk.variant import Variant
+from tests.end_to_end.conftest import PREFIX
 
 pytestmark = pytest.mark.engine
 
@@ -137,3 +141,48 @@ def test_clients_that_leave_in_the_middle_leave_nothing_behind(url: str) -> None
     assert httpx.get(f"{url.removesuffix('/v1')}/healthz").json()["status"] == "ok"
     assert chat(url, features={"weather": 0.8}, max_tokens=32)["featurehub"] == steered["featurehub"]
     assert ask(url, WEATHER, **READING)["featurehub"] == read["featurehub"]
+
+
+def test_a_prefix_that_a_proxy_keeps_is_part_of_no_route(url: str) -> None:
+    prefixed = url.removesuffix("/v1") + PREFIX
+    plain, steered = chat(url, max_tokens=24), chat(url, features={"weather": 0.8}, max_tokens=24)
+    assert chat(f"{prefixed}/v1", max_tokens=24)["choices"] == plain["choices"]
+    again = chat(f"{prefixed}/v1", features={"weather": 0.8}, max_tokens=24)
+    assert (again["choices"], again["featurehub"]) == (steered["choices"], steered["featurehub"])
+    refused = httpx.post(f"{prefixed}/v1/messages", json={"model": "demo", "features": {"weather": 0.8}})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "features")
+    with Client(base_url=prefixed) as behind, Client(base_url=url) as direct:
+        assert behind.features.search("weather")[0] == direct.features.search("weather")[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"stream_options": {"include_usage": True}}])
+def test_the_parts_of_a_stream_put_together_say_what_was_applied(url: str, options: dict[str, Any]) -> None:
+    variant = Variant("demo").set("weather", 0.8)
+    asked: Any = {"model": variant, "messages": [{"role": "user", "content": WEATHER}], "temperature": 0}
+    asked |= {"max_tokens": 24, "stop": ["."]}
+
+    async def awaited() -> Any:
+        async with AsyncClient(base_url=url) as client, client.chat.completions.stream(**asked, **options) as events:
+            return await events.get_final_completion()
+
+    with Client(base_url=url) as client:
+        whole: Any = client.chat.completions.create(**asked)
+        with client.chat.completions.stream(**asked, **options) as events:
+            finals: list[Any] = [events.get_final_completion(), asyncio.run(awaited())]
+    for final in finals:
+        assert final.choices[0].message.content == whole.choices[0].message.content
+        assert final.featurehub == whole.featurehub
+
+
+def test_a_batch_of_chats_is_steered_chat_by_chat(url: str) -> None:
+    asked = {"model": "demo", "temperature": 0, "max_tokens": 16, "features": {"weather": 0.8}}
+    chats = [[{"role": "user", "content": each}] for each in PROMPTS[:3]]
+    answer = httpx.post(f"{url}/chat/completions/batch", json=asked | {"messages": chats}, timeout=120)
+    assert answer.status_code == 200, answer.text
+    alone = [chat(url, **asked | {"messages": each}) for each in chats]
+    together = answer.json()
+    assert [each["message"] for each in together["choices"]] == [each["choices"][0]["message"] for each in alone]
+    counted = sum(each["featurehub"]["steered_tokens"] for each in alone)
+    assert together["featurehub"]["steered_tokens"] == counted
+    refused = httpx.post(f"{url}/chat/completions/batch", json=READING | {"messages": chats})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "messages")

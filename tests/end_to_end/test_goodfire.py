@@ -3,20 +3,19 @@
 import json
 import os
 import subprocess
-import sys
-import venv
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.end_to_end.environments import python_with
 from tests.end_to_end.test_inspect import activations
 
 pytestmark = pytest.mark.engine
 
 # The client asks for three packages that it never imports, and which would take most of the time.
-PACKAGES = ("goodfire==0.3.5", "httpx==0.27.2", "numpy", "pydantic>=2.9.2,<3")
+PACKAGES = ("httpx==0.27.2", "numpy", "pydantic>=2.9.2,<3")
 SCRIPT = Path(__file__).with_name("goodfire_calls.py")
 SYSTEM = (
     "You are a helpful assistant who should follow the users requests. Be brief and to the point, but also be friendly "
@@ -37,17 +36,8 @@ STORMS = chats("the storm brings rain .", "the cloud covers the sky and the wind
 
 @pytest.fixture(scope="module")
 def python() -> Path:
-    """The Python of the client's environment, which is made once and kept beside this one's packages."""
-    folder = Path(sys.prefix) / "clients" / "goodfire-0.3.5"
-    program, ready = folder / "bin" / "python", folder / "ready"
-    if not ready.exists():
-        venv.create(folder, clear=True, with_pip=True)
-        for packages in (["--no-deps", PACKAGES[0]], PACKAGES[1:]):
-            done = subprocess.run([program, "-m", "pip", "install", *packages], capture_output=True, text=True)
-            if done.returncode:
-                pytest.skip(f"the package index cannot be reached: {done.stderr[-300:]}")
-        ready.touch()
-    return program
+    """The Python of the client's environment."""
+    return python_with(PACKAGES, alone=("goodfire==0.3.5",))
 
 
 @pytest.fixture(scope="module")

@@ -55,26 +55,23 @@ def options(built: Any, model: Path) -> list[str]:
     return [str(model), "--sae", str(built.artifact.folder), "--db", built.database, "--eager"]
 
 
-def test_a_model_of_one_s_own_is_served_in_its_own_precision_and_without_what_lies_beside_it(
+def test_a_model_of_one_s_own_is_served_in_its_own_precision_and_its_adapter_is_another_function(
     built: Any, url: str, tmp_path: Path
 ) -> None:
-    """The very answer of the demo's server, though an adapter's file was left in the folder."""
+    """The very answer of the demo's server, though an adapter's file was left in the folder, and one is loaded."""
+    lora = adapter(tmp_path / "lora")
     model = shutil.copytree(bundled_model(), tmp_path / "own")
-    shutil.copy(adapter(tmp_path / "lora") / "adapter_model.safetensors", model)
-    with served(options(built, model), free_port(), tmp_path / "log") as own:
-        answer, demo = ask(own, "own"), ask(url, "demo")
-    assert answer["featurehub"]["applied"][0]["state"] == "fresh"
+    shutil.copy(lora / "adapter_model.safetensors", model)
+    more = ["--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"ft={lora}"]
+    with served([*options(built, model), *more], free_port(), tmp_path / "log") as own:
+        answer, tuned, demo = ask(own, "own"), ask(own, "ft"), ask(url, "demo")
+    ours, theirs = answer["featurehub"], tuned["featurehub"]
+    assert (ours["applied"][0]["state"], ours["warnings"]) == ("fresh", [])
     assert answer["choices"][0]["message"] == demo["choices"][0]["message"]
     assert logprobs(answer) == pytest.approx(logprobs(demo), abs=1e-4)
-
-
-def test_an_adapter_is_another_function_and_the_model_beside_it_is_not(built: Any, tmp_path: Path) -> None:
-    more = ["--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"ft={adapter(tmp_path / 'lora')}"]
-    with served([*options(built, bundled_model()), *more], free_port(), tmp_path / "log") as url:
-        base, tuned = ask(url, "base")["featurehub"], ask(url, "ft")["featurehub"]
-    assert (base["applied"][0]["state"], base["warnings"]) == ("fresh", [])
-    assert tuned["applied"][0]["state"] == "unchecked"
-    assert "the adapter 'ft'" in tuned["warnings"][0]["message"]
+    assert tuned["choices"][0]["message"] != demo["choices"][0]["message"]
+    assert theirs["applied"][0]["state"] == "unchecked"
+    assert "the adapter 'ft'" in theirs["warnings"][0]["message"]
 
 
 def test_options_that_change_what_is_computed_are_said(built: Any, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """README's commands are run: with the built demo for MODEL and SAE, and against its server where they talk to one."""
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -11,7 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from typer.testing import CliRunner
 
+from featurehub.cli.main import app
 from featurehub.demo.bundle import bundled_model
 
 pytestmark = pytest.mark.engine
@@ -51,11 +52,9 @@ def commands() -> list[str]:
 SHELL = [command for command in commands() if command.startswith("featurehub ")]
 
 
-def run(command: list[str], **environment: str) -> "subprocess.CompletedProcess[str]":
+def run(command: list[str]) -> "subprocess.CompletedProcess[str]":
     arguments = [sys.executable, "-m", "featurehub.cli.main", *command[1:]] if command[0] == "featurehub" else command
-    return subprocess.run(
-        arguments, env={**os.environ, **environment}, capture_output=True, text=True, cwd=ROOT, timeout=500
-    )
+    return subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, timeout=500)
 
 
 def test_the_readme_shows_commands_of_every_kind() -> None:
@@ -86,7 +85,7 @@ def test_its_short_commands_run(command: str, built: Any, tmp_path: Path) -> Non
 def test_its_long_commands_take_these_options(command: str) -> None:
     words = shlex.split(command)
     subcommand = [word for word in words[1:3] if word.islower()]
-    shown = run(["featurehub", *subcommand, "--help"], COLUMNS="200").stdout
+    shown = CliRunner().invoke(app, [*subcommand, "--help"], env={"COLUMNS": "200"}).output
     options = [word for word in words if word.startswith("--")]
     assert options
     assert all(option in shown for option in options)

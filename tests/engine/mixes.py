@@ -1,5 +1,6 @@
 """Requests for the real engine, drawn at random: what they ask for, and what came of them."""
 
+from functools import cache
 from typing import NamedTuple
 
 from hypothesis import strategies as st
@@ -82,7 +83,9 @@ def report_of(engine: Engine, key: str) -> SteerReport | None:
     return SteerReport.model_validate(wire) if wire is not None else None
 
 
+@cache
 def naive_twin(prompt: tuple[int, ...], steering: Steering, max_tokens: int) -> twin.Twin:
+    """Remembered, since several engines are asked for the same; it takes longer than any of them."""
     return twin.decode(list(prompt), steering, DICTIONARIES, max_tokens, ignore_eos=not steering.aborts)
 
 

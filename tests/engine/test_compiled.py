@@ -1,7 +1,7 @@
 """torch.compile: the op must be in the compiled graph, also when the compile cache was filled without it.
 
-A tiny random model, since what is tested is the graph. Three processes on one cache folder: vLLM without any plugin,
-featurehub with the cache that this leaves (and eager, to compare with), featurehub with its own.
+A tiny random model of one layer, since what is tested is the graph. Three processes on one cache folder: vLLM without
+any plugin, featurehub with the cache that this leaves (and eager, to compare with), featurehub with its own.
 """
 
 import os
@@ -99,7 +99,7 @@ with Engine(Path(model), config, options) as engine:
 def model(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     config = LlamaConfig(
-        hidden_size=D_MODEL, num_hidden_layers=2, num_attention_heads=2, intermediate_size=96, vocab_size=96,
+        hidden_size=D_MODEL, num_hidden_layers=1, num_attention_heads=2, intermediate_size=96, vocab_size=96,
         max_position_embeddings=64, initializer_range=0.3, eos_token_id=95,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(tmp_path / "model")

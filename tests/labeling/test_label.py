@@ -2,14 +2,20 @@
 
 import re
 
+import numpy as np
 import pytest
 
+from featurehub import sparse
 from featurehub.errors import BudgetExceeded, InvalidInput
 from featurehub.names import base_of
 from featurehub.records import Labeled, Unlabeled
+from featurehub.sparse import without_rows
 from labeling import Corpus, LabelConfig, LatentLabel, label_latents, rename
+from labeling.associations import associate
 from labeling.explainer import FakeExplainer
 from labeling.proposal import Proposal
+from labeling.statistics import StatisticsConfig, feature_rows
+from labeling.texts import PackedTexts
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,20 @@ def test_the_same_again_gives_the_same(corpus: Corpus, labels: dict[int, LatentL
     again = label_latents(corpus, progress=lambda done, total: seen.append((done, total)))
     assert again == list(labels.values())
     assert seen == [(done, 7) for done in range(1, 8)]
+
+
+def test_a_corpus_on_disk_gives_the_same_whatever_is_looked_at_together(
+    corpus: Corpus, labels: dict[int, LatentLabel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = int(corpus.offsets[-1])
+    W_dec = np.random.default_rng(0).standard_normal((corpus.matrix.get_shape()[1], 4)).astype(np.float32)
+    wanted = [*feature_rows(corpus, tokens, W_dec, None, StatisticsConfig())], associate(corpus)
+    monkeypatch.setattr(sparse, "ENTRIES", 100)
+    packed = corpus._replace(
+        documents=PackedTexts(corpus.documents), matrix=without_rows(corpus.matrix, np.zeros(tokens, bool))
+    )
+    assert label_latents(packed) == list(labels.values())
+    assert ([*feature_rows(packed, tokens, W_dec, None, StatisticsConfig())], associate(packed)) == wanted
 
 
 def test_failures_beyond_the_budget_end_the_run(corpus: Corpus) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, InvalidInput
-from featurehub.groups import GROUPS_MAX, MEMBERS_MAX, ResolvedGroup
+from featurehub.groups import GROUPS_MAX, MEMBERS_MAX
+from featurehub.records import ResolvedGroup
 from featurehub.store import Labeled, Scope, Store, Writer
 from featurehub.store.reader import Reader
 from tests.store.counting import counted

@@ -75,6 +75,20 @@ def test_several_features_have_the_neighbors_that_both_lie_near(writer: Writer) 
     assert near(writer.reader, 2, 4) == []
 
 
+def test_a_vector_finds_what_means_the_same_in_the_scope(writer: Writer) -> None:
+    embed(writer)
+    embed(writer, OTHER)
+    query = vector("banking")
+    found = writer.reader.relevance.about(query, Scope(saes=(SAE,)), 3)
+    assert found[0].latent == 1
+    assert found[0].relevance == 1.0
+    assert len(found) == 3
+    assert {each.artifact for each in found} == {SAE}
+    assert {each.artifact for each in writer.reader.relevance.about(query, Scope(), 9)} == {SAE, OTHER}
+    with pytest.raises(EmbedderMismatch):
+        writer.reader.relevance.about(query._replace(embedder="other"), Scope(saes=(SAE,)), 3)
+
+
 def rerank(reader: Reader, query: str, *latents: int, meant: bool = False) -> list[tuple[int, float]]:
     found = reader.relevance.rerank(query, by_latent(reader, *latents), vector(query) if meant else None)
     return [(each.latent, each.relevance or 0.0) for each in found]

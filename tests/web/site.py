@@ -18,13 +18,14 @@ from featurehub.store import (
     Provenance,
     Store,
     TokenLogit,
+    Trial,
     Writer,
 )  # fmt: skip
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from tests.api.models import model
 from tests.api.reports import report
 
-__all__ = ["HOSTILE", "LOWER", "UPPER", "fill_site", "site_app"]
+__all__ = ["HOSTILE", "LOWER", "UPPER", "fill_sae", "fill_site", "site_app"]
 
 LOWER, UPPER = "a" * 64, "b" * 64
 """The two SAEs that are served: demo-l2 and demo-l8."""
@@ -39,8 +40,8 @@ LABELS = dict(
             "sad endings: tears, loss, goodbye", "cheerful greetings", "cooking: oven, recipe", "the French language",
             "polite refusals", "python code: def, import", "weather: rain, cloud", "formal letters: dear sir",
             "exclamation marks", "space travel: orbit, rocket", f"hostile {HOSTILE}", "questions that ask why",
-            "a very long label that goes on and on about the many things on which this feature fires, such as commas in "
-            "lists of adjectives before the names of old European cities and rivers",
+            "a very long label that goes on and on about the many things on which this feature fires, such as commas "
+            "in lists of adjectives before the names of old European cities and rivers",
             "",
         )
     )
@@ -52,8 +53,8 @@ BY_HAND = Provenance(author="test", method="by hand")
 def manifest(id: str, name: str, layer: int) -> Manifest:
     return Manifest(
         id=id, name=name, architecture="batchtopk", d_model=8, d_sae=64, k=4, hook=HookPoint(layer=layer),
-        model=model(), dataset={"name": "corpus", "tokens": 100}, training={}, metrics={"explained_variance": 0.96, "l0": 31.5},
-        files={}, created="2026-01-01T00:00:00+00:00",
+        model=model(), dataset={"name": "corpus", "tokens": 100}, training={},
+        metrics={"explained_variance": 0.96, "l0": 31.5}, files={}, created="2026-01-01T00:00:00+00:00",
     )  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def row(latent: int, label: str) -> FeatureRow:
     )  # fmt: skip
 
 
-def fill_sae(writer: Writer, id: str, name: str, layer: int) -> list[str]:
+def fill_sae(writer: Writer, id: str, name: str, layer: int, *, calibrated: bool = True) -> list[str]:
     writer.put_artifact(manifest(id, name, layer), "/nowhere")
     ids = writer.put_features(id, [row(latent, label) for latent, label in LABELS.items()])
     scores = {latent: 0.5 + (latent * 7 % 50) / 100 for latent in LABELS}
@@ -84,9 +85,16 @@ def fill_sae(writer: Writer, id: str, name: str, layer: int) -> list[str]:
             if label
         }
     )
-    for latent in range(0, 12, 2 if id == UPPER else 1):
+    for latent in range(0, 12 if calibrated else 0, 2 if id == UPPER else 1):
         steerability = (0.9, 0.6, 0.3, 0.8, -0.1)[latent % 5] - latent / 100
-        writer.put_calibration(ids[latent], Calibration(strength=2.0 + latent, dose=0.3, steerability=steerability))
+        strength = 2.0 + latent
+        curve = tuple(
+            Trial(strength=share * strength, dose=0.3 * share, success=0.6 * share, coherence=1 - 0.4 * share)
+            for share in (0.5, 1.0, 1.5)
+        )
+        calibration = Calibration(strength=strength, dose=0.3, steerability=steerability, answers=40, curve=curve)
+        writer.put_calibration(ids[latent], calibration)
+    writer.put_calibration(ids[15], Calibration(strength=2.0, dose=0.3, expected_steerability=0.4, output_score=0.01))
     writer.put_clusters(id, [Cluster(name="letters", latents=(1, 4, 10))])
     return ids
 

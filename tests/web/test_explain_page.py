@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from api.engine import FakeEngine
 from featurehub.activations import NO_LATENT, ActivationBlock, ActivationTotals
@@ -151,13 +151,11 @@ def test_a_word_is_explained_by_what_made_it_likely(explain: Page) -> None:
 
 
 def test_a_measurement_says_what_it_is_doing_and_can_be_cancelled(explain: Page) -> None:
-    held: list[Route] = []
-    explain.route("**/attribute", lambda route: held.append(route))
+    explain.route("**/attribute", lambda route: None)  # It is never answered.
     explain.locator("#map .token", has_text="house").click()
     expect(explain.locator("#token .wait")).to_contain_text("Measuring")
     explain.locator("#token").get_by_role("button", name="Cancel").click()
     expect(explain.locator("#token")).to_contain_text("Cancelled")
-    assert len(held) == 1
     explain.unroute("**/attribute")
     explain.locator("#token").get_by_role("button", name="Measure it").click()
     expect(explain.locator("#token")).to_contain_text("× likelier")

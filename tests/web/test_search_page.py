@@ -1,7 +1,7 @@
 """The search page in a browser, against a running server."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser import accessible, photograph
 
@@ -148,7 +148,7 @@ def test_a_wait_says_what_for(search: Page) -> None:
 
 
 def test_only_the_last_of_several_searches_is_shown(search: Page) -> None:
-    def slow_first(route) -> None:  # type: ignore[no-untyped-def]
+    def slow_first(route: Route) -> None:
         if "q=bank&" in route.request.url:
             search.wait_for_timeout(500)
         route.continue_()
@@ -179,3 +179,32 @@ def test_a_phone_has_room_for_it(search: Page) -> None:
     expect(search.locator(".near li").first).to_be_visible()
     assert search.evaluate("document.documentElement.scrollWidth") <= 360
     assert accessible(search) == []
+
+
+def test_a_key_is_asked_for_once_and_sent(page: Page, site: str, complaints: list[str]) -> None:
+    asked = []
+
+    def guarded(route: Route) -> None:
+        asked.append(route.request.headers.get("authorization"))
+        if asked[-1] == "Bearer secret":
+            route.continue_()
+        else:
+            route.fulfill(status=401, json={"error": "Unauthorized"})
+
+    page.route("**/v1/**", guarded)
+    page.goto(f"{site}/search?q=banking")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("--api-key")
+    assert accessible(page) == []
+    photograph(page, "search-key")
+    dialog.get_by_label("Key").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_visible()
+    dialog.get_by_label("Key").fill("secret")
+    page.keyboard.press("Enter")
+    expect(page.locator("#heading")).to_contain_text("for “banking”")
+    page.reload()
+    expect(page.locator("#heading")).to_contain_text("for “banking”")
+    assert set(asked[:2]) == {None, "Bearer wrong"}
+    assert set(asked[2:]) == {"Bearer secret"}
+    complaints.clear()

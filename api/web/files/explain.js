@@ -182,7 +182,7 @@ function pick(at) {
     h("h3", {}, `The word “${reading.tokens[at].trim() || "⏎"}”, token ${at}`),
     why,
     h("details", {}, h("summary", {}, `Features that fire at it (${active.length})`),
-      active.length === 0 ? h("p", {}, "None.") : h("ul", { class: "plain" }, active.map((each) => h("li", {},
+      active.length === 0 ? h("p", {}, "None.") : h("ul", { class: "listed" }, active.map((each) => h("li", {},
         h("button", { type: "button", class: "pick", on: { click: () => choose(each) } }, nameOf(each)),
         bar("", each.activation / most, number(each.activation), { kind: "reads" }))))));
   attributionView(why, { found, at, name: nameOf, choose });

@@ -7,11 +7,13 @@ const WIDTH = 560, HEIGHT = 220, LEFT = 52, RIGHT = 12, TOP = 12, BOTTOM = 38;
 const CIVIDIS = [[0, 34, 78], [53, 69, 108], [102, 105, 112], [148, 142, 119], [200, 184, 102], [254, 232, 56]];
 
 /** A colour of cividis for a share in [0, 1], as "rgb(r g b)". */
-export function cividis(share) {
+export const cividis = (share) => `rgb(${channels(share).join(" ")})`;
+
+/** The same as [red, green, blue], each in 0 to 255. */
+export function channels(share) {
   const at = Math.max(0, Math.min(1, share)) * (CIVIDIS.length - 1);
   const low = Math.min(Math.floor(at), CIVIDIS.length - 2);
-  const mixed = CIVIDIS[low].map((each, channel) => Math.round(each + (at - low) * (CIVIDIS[low + 1][channel] - each)));
-  return `rgb(${mixed.join(" ")})`;
+  return CIVIDIS[low].map((each, channel) => Math.round(each + (at - low) * (CIVIDIS[low + 1][channel] - each)));
 }
 
 /** Bars over equal parts of [low, high], as the API's histograms are. */
@@ -68,7 +70,7 @@ export function parts({ title, unit, rows }) {
   const whole = rows.reduce((sum, { value }) => sum + value, 0) || 1;
   const named = ({ name, value }) => `${name}: ${number(value)} ${unit} (${((100 * value) / whole).toFixed(value === whole ? 0 : 1)}%)`;
   const drawn = h("div", { class: "parts", role: "img", "aria-label": `${title}: ${rows.map(named).join(", ")}` },
-    rows.map((each) => h("span", { class: `part ${each.kind}`, title: named(each), vars: { share: each.value / whole } })));
+    rows.map((each) => h("span", { class: `slice ${each.kind}`, title: named(each), vars: { share: each.value / whole } })));
   const keys = h("ul", { class: "keys" }, rows.map((each) =>
     h("li", {}, svg("svg", { class: "sign", viewBox: "0 0 24 12", "aria-hidden": "true" }, mark(each.kind, 12, 6)), named(each))));
   return figure(title, drawn, keys, table(["", unit], rows.map(({ name, value }) => [name, value])));

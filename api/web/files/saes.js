@@ -47,7 +47,7 @@ const nothing = () =>
 const chooser = () =>
   h("ul", { class: "saes", "aria-label": "SAEs" }, saes.map((each) =>
     h("li", {}, h("button", { type: "button", class: "card sae", data: { id: each.id }, on: { click: () => open(each) } },
-      h("span", { class: "title" }, each.name, " ", stateBadge(each.state)),
+      h("span", { class: "called" }, each.name, " ", stateBadge(each.state)),
       h("span", { class: "muted" }, `${each.model} · ${layer(each.hook)} · ${count(each.d_sae)} features`),
       h("span", { class: "muted" }, [each.loaded ? "served here" : "not served", each.is_default && "default of its model"]
         .filter(Boolean).join(" · "))))));
@@ -112,7 +112,7 @@ function doing({ on_stale: onStale, loaded }) {
   const refuses = onStale === "refuse";
   return [
     !loaded && h("p", {}, "It does not serve this SAE: the following is of those that it serves."),
-    h("ul", { class: "plain" },
+    h("ul", { class: "listed" },
       h("li", {}, stateBadge("fresh"), " steers as asked."),
       h("li", {}, stateBadge("suspect"), " and ", stateBadge("unchecked"), " steer too; every answer carries a warning that says so."),
       h("li", {}, stateBadge("stale"), refuses
