@@ -11,9 +11,9 @@ const STYLE = `
   --heat-ink: light-dark(#0072b2, #56b4e9); font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: light-dark(#ffffff, #14171c); }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; } h3 { font-size: 1rem; margin-bottom: 0; }
-.muted, caption, th { color: var(--muted); font-size: 0.875rem; }
+.muted, caption, th { text-align: left; color: var(--muted); font-size: 0.875rem; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: 0.3rem 0.75rem 0.3rem 0; border-bottom: 1px solid var(--edge); vertical-align: top; }
-.number { text-align: right; } .scrolls { overflow-x: auto; }
+th, td { overflow-wrap: break-word; } .number { text-align: right; } .scrolls { overflow-x: auto; }
 .heat { white-space: pre-wrap; line-height: 1.9; border-left: 3px solid var(--edge); padding-left: 1rem; }
 .token { border-radius: 3px; background: color-mix(in srgb, var(--heat-ink) calc(45% * var(--heat, 0)), transparent); }
 .token.on { box-shadow: inset 0 -2px color-mix(in srgb, var(--heat-ink) calc(100% * var(--heat, 0)), transparent); }
