@@ -19,7 +19,7 @@ from tests.web.site import HOSTILE, LOWER, UPPER, fill_site, site_app
 
 HOOKS = {LOWER: "layers.2.resid_post", UPPER: "layers.8.resid_post"}
 FIRES = {
-    LOWER: {"loan": {2: 3.0}, "bank": {2: 2.0, 1: 1.0}, "house": {0: 0.5}},
+    LOWER: {"loan": {2: 3.0}, "bank": {2: 2.0, 1: 1.0}, "house": {0: 0.5}, "Can": {0: 90.0}},
     UPPER: {"sad": {3: 4.0}, "loan": {20: 1.0}},
 }
 """By SAE and word, the latents that are active. 2 is banking, 1 formal, 0 pirate, 3 sad endings, 20 has no label."""
@@ -123,6 +123,8 @@ def test_features_are_ranked_and_the_map_is_of_the_one_that_is_chosen(explain: P
     explain.locator("#ranked").get_by_role("button", name="formal tone").click()
     expect(explain.locator("#map-title")).to_contain_text("formal tone")
     assert shaded(explain) == ["bank"]
+    explain.locator("#ranked").get_by_role("button", name="pirate speech").click()
+    assert shaded(explain) == ["house"]  # The first token is nobody's word, however active it is.
     expect(explain.locator("#notes")).to_contain_text("demo-l2, layer 2")
     assert accessible(explain) == []
     photograph(explain, "explain")

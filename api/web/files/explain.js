@@ -14,7 +14,7 @@ const EXAMPLES = {
   json: JSON.stringify([{ role: "user", content: "Tell me a story about the sea." }, { role: "assistant", content: "The captain sailed his ship through the storm, and the sailors sang." }], null, 2),
   text: "The doctor gave the patient a new drug, and the fever went away within a day.",
 };
-const ANSWER_TOKENS = 120;
+const ANSWER_TOKENS = 120; // At temperature 0: what is explained is what the model is most likely to say, and again tomorrow.
 const BY = {
   mean: ["Mean", "strength on average", number], max: ["Max", "greatest strength", number], frequency: ["Fires on", "share of words they fire on", percent],
 };
@@ -69,7 +69,7 @@ async function answer() {
   try {
     const { messages = [{ role: "user", content: chat.value.trim() }] } = readChat(chat.value);
     if (messages.at(-1).role === "assistant") throw new Error("The chat ends with an answer already. Add a “user:” line with a question, or click “Explain”.");
-    const body = { model, messages, max_tokens: ANSWER_TOKENS, stream: true };
+    const body = { model, messages, max_tokens: ANSWER_TOKENS, temperature: 0, stream: true };
     let said = "";
     for await (const chunk of stream("v1/chat/completions", body, { signal })) {
       said += chunk.choices[0]?.delta?.content ?? "";
@@ -95,7 +95,8 @@ async function explain() {
     ]);
     const states = await statesOf(inspection.top, signal);
     if (signal.aborted) return;
-    found = { body, inspection, by: by.value, reading: new Reading(activations), warnings: activations.warnings, states, why: new Map(), made: new Date() };
+    const warnings = [...new Set([...inspection.warnings, ...activations.warnings].map(warningOf))];
+    found = { body, inspection, by: by.value, reading: new Reading(activations), warnings, states, why: new Map(), made: new Date() };
     picked = null;
     results();
     byId("summary").focus();
@@ -119,10 +120,9 @@ function results() {
   byId("results").hidden = false;
   byId("summary").textContent = `What was at work in ${count(inspection.content_tokens)} tokens`;
   const saes = inspection.saes.map((each) => h("li", {}, each.name, `, ${layer(each.hook)} `, stateBadge(each.state)));
-  const said = [...new Set([...inspection.warnings, ...warnings].map(({ message }) => message))];
   show(byId("notes"),
     h("p", { class: "muted" }, "Read on the model as it is, without edits. The SAEs that were asked:"), h("ul", { class: "near" }, saes),
-    said.length > 0 && notice("warning", h("ul", {}, said.map((each) => h("li", {}, each)))));
+    warnings.length > 0 && notice("warning", h("ul", {}, warnings.map((each) => h("li", {}, each)))));
   const top = inspection.top[0] ?? null;
   chosen = top;
   const most = Math.max(...inspection.top.map((each) => each[found.by]), 0);
@@ -135,6 +135,9 @@ function results() {
   choose(top, reading);
   say(`${inspection.top.length} features; the strongest is ${nameOf(top)}`);
 }
+
+const CUT = "At some tokens very many features fire; of each token the 64 strongest are drawn. The list counts all of them.";
+const warningOf = ({ code, message }) => (code === "activations_cut" ? CUT : message);
 
 const nameOf = (feature) => feature && (feature.label || `latent ${found.reading.latentOf(feature.id) ?? feature.id}`);
 
@@ -167,6 +170,7 @@ function drawMap() {
   [...map.children].forEach((token, at) => {
     token.classList.toggle("aside", !reading.content[at]);
     token.setAttribute("aria-pressed", String(at === picked));
+    if (reading.tokens[at].endsWith("\n")) token.after("\n"); // A button's own line break ends no line.
   });
   show(byId("map"), map);
 }
@@ -186,6 +190,7 @@ function pick(at) {
         h("button", { type: "button", class: "pick", on: { click: () => choose(each) } }, nameOf(each)),
         bar("", each.activation / most, number(each.activation), { kind: "reads" }))))));
   attributionView(why, { found, at, name: nameOf, choose });
+  byId("token").scrollIntoView({ block: "nearest" });
 }
 
 byId("ask-form").addEventListener("submit", (event) => {

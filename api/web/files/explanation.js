@@ -41,7 +41,7 @@ function about({ inspection, made, warnings }, model) {
     ["Model", model ?? "not named"],
     ["SAEs", inspection.saes.map((each) => `${each.name} (${layer(each.hook)}, ${each.state}, ${each.id.slice(0, 12)})`).join(", ")],
     ["Tokens", `${inspection.content_tokens}, without what the chat template adds`],
-    ...[...inspection.warnings, ...warnings].map(({ message }) => ["Warning", message]),
+    ...warnings.map((each) => ["Warning", each]),
   ];
   return h("dl", {}, rows.map(([term, value]) => [h("dt", {}, term), h("dd", {}, value)]));
 }
