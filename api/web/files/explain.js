@@ -170,7 +170,9 @@ function drawMap() {
   [...map.children].forEach((token, at) => {
     token.classList.toggle("aside", !reading.content[at]);
     token.setAttribute("aria-pressed", String(at === picked));
-    if (reading.tokens[at].endsWith("\n")) token.after("\n"); // A button's own line break ends no line.
+    if (!reading.tokens[at].includes("\n")) return;
+    token.textContent = token.textContent.replaceAll("\n", ""); // A button's own line breaks end no line of the text.
+    token.after("\n");
   });
   show(byId("map"), map);
 }
