@@ -19,7 +19,7 @@ from tests.web.site import HOSTILE, LOWER, UPPER, site_app
 
 HOOKS = {LOWER: "layers.2.resid_post", UPPER: "layers.8.resid_post"}
 FIRES = {
-    LOWER: {"loan": {2: 3.0}, "bank": {2: 2.0, 1: 1.0}, "house": {0: 0.5}},
+    LOWER: {"loan": {2: 3.0}, "bank": {2: 2.0, 1: 1.0}, "house": {0: 0.5}, "Can": {0: 90.0}},
     UPPER: {"sad": {3: 4.0}, "loan": {20: 1.0}},
 }
 """By SAE and word, the latents that are active. 2 is banking, 1 formal, 0 pirate, 3 sad endings, 20 has no label."""
@@ -119,6 +119,8 @@ def test_features_are_ranked_and_the_map_is_of_the_one_that_is_chosen(explain: P
     explain.locator("#ranked").get_by_role("button", name="formal tone").click()
     expect(explain.locator("#map-title")).to_contain_text("formal tone")
     assert shaded(explain) == ["bank"]
+    explain.locator("#ranked").get_by_role("button", name="pirate speech").click()
+    assert shaded(explain) == ["house"]  # The first token is nobody's word, however active it is.
     expect(explain.locator("#notes")).to_contain_text("demo-l2, layer 2")
     assert accessible(explain) == []
     photograph(explain, "explain")
@@ -126,7 +128,7 @@ def test_features_are_ranked_and_the_map_is_of_the_one_that_is_chosen(explain: P
 
 def test_the_order_can_be_another(explain: Page) -> None:
     explain.get_by_label("Order features by").select_option("frequency")
-    expect(explain.locator("#ranked > li").first).to_contain_text("of the words")
+    expect(explain.locator("#ranked > li").first).to_contain_text("Fires on")
     explain.get_by_label("SAE").select_option(UPPER)
     expect(explain.locator("#ranked .pick")).to_have_text(["latent 20"])
 
@@ -138,8 +140,8 @@ def test_a_word_is_explained_by_what_made_it_likely(explain: Page) -> None:
     expect(why).to_contain_text("What made it likely")
     first = why.locator(".ranked > li").first
     expect(first).to_contain_text("banking")
-    expect(first).to_contain_text("54.6 times likelier with it")
-    expect(why.locator(".ranked > li", has_text="formal tone")).to_contain_text("1.28 times less likely with it")
+    expect(first).to_contain_text("54.6× likelier")
+    expect(why.locator(".ranked > li", has_text="formal tone")).to_contain_text("1.28× less likely")
     assert accessible(explain) == []
     photograph(explain, "explain-word")
     explain.locator("#map .token").first.click()
@@ -154,14 +156,14 @@ def test_a_measurement_says_what_it_is_doing_and_can_be_cancelled(explain: Page)
     expect(explain.locator("#token")).to_contain_text("Cancelled")
     explain.unroute("**/attribute")
     explain.locator("#token").get_by_role("button", name="Measure it").click()
-    expect(explain.locator("#token")).to_contain_text("times likelier")
+    expect(explain.locator("#token")).to_contain_text("× likelier")
 
 
 def test_the_saved_page_opens_without_the_server(
     explain: Page, browser: Browser, complaints: list[str], tmp_path: Path
 ) -> None:
     explain.locator("#map .token", has_text="house").click()
-    expect(explain.locator("#token")).to_contain_text("times likelier")
+    expect(explain.locator("#token")).to_contain_text("× likelier")
     with explain.expect_download() as saving:
         explain.get_by_role("button", name="Save as a page").click()
     saving.value.save_as(tmp_path / "explanation.html")
@@ -170,7 +172,7 @@ def test_the_saved_page_opens_without_the_server(
         page.goto((tmp_path / "explanation.html").as_uri())
         assert page.locator("table").first.locator("tbody td:first-child").all_inner_texts() == listed
         expect(page.locator("body")).to_contain_text("demo-l2 (layer 2, suspect")
-        expect(page.locator("body")).to_contain_text("54.6 times likelier with it")
+        expect(page.locator("body")).to_contain_text("54.6× likelier")
         assert page.locator("details").first.locator(".token.on").all_inner_texts() == [" loan", " bank", " loan"]
         expect(page.locator("details").first).to_contain_text("<script>window.hacked")
         assert page.evaluate("[window.hacked, document.scripts.length, document.images.length]") == [None, 0, 0]
@@ -189,7 +191,7 @@ def test_the_model_answers_a_question_and_the_answer_is_explained(page: Page, kn
     page.get_by_role("button", name="Let the model answer").click()
     expect(page.locator("#ranked > li").first).to_contain_text("sad endings")
     expect(page.get_by_label("Chat, or a question")).to_have_value(
-        "user: why is the bank sad\n\nassistant: why is the bank sad "
+        "user: why is the bank sad\n\nassistant: why is the bank sad"
     )
 
 
@@ -221,5 +223,5 @@ def test_json_and_plain_texts_are_read_too(page: Page, known: str) -> None:
 def test_a_phone_has_room_for_it(explain: Page) -> None:
     explain.set_viewport_size({"width": 360, "height": 740})
     explain.locator("#map .token", has_text="house").click()
-    expect(explain.locator("#token")).to_contain_text("times likelier")
+    expect(explain.locator("#token")).to_contain_text("× likelier")
     assert explain.evaluate("document.documentElement.scrollWidth") <= 360

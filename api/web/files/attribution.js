@@ -6,6 +6,7 @@ import { count, number, percent } from "./format.js";
 
 const FIRST = 2; // The API's: the token before the first is left alone.
 const SHOWN = 10, WORDS = 3;
+const NONE = "no difference";
 let running = new AbortController();
 
 /** Measures what made token `at` of `found` likely, and says so in `box`. What was measured is kept in `found.why`. */
@@ -39,8 +40,14 @@ export async function attributionView(box, { found, at, name, choose }) {
 }
 
 /** In words, how much likelier a feature made the token: `effect` is in nats. */
-export const factor = (effect) =>
-  effect >= 0 ? `${number(Math.exp(effect))} times likelier with it` : `${number(Math.exp(-effect))} times less likely with it`;
+export function factor(effect) {
+  const times = number(Math.exp(Math.abs(effect)));
+  return times === "1" ? NONE : `${times}× ${effect > 0 ? "likelier" : "less likely"}`;
+}
+
+/** The words at which a feature made a difference by itself: {text, effect} each. */
+export const places = ({ tokens }) =>
+  tokens.filter(({ effect }) => factor(effect) !== NONE).map(({ text, effect }) => ({ text: text.trim() || "⏎", effect }));
 
 /** How likely the token was, in words. */
 export const likely = ({ logprob }) => {
@@ -50,15 +57,19 @@ export const likely = ({ logprob }) => {
 
 function view({ features, target, active, measured }, name, choose) {
   const most = Math.max(...features.map(({ effect }) => Math.abs(effect)), 1e-9);
-  const rows = features.map((each) => h("li", { class: each.effect < 0 ? "against" : "for" },
+  const acting = features.filter(({ effect }) => factor(effect) !== NONE);
+  const all = acting.length === features.length; // Those that were left out have smaller effects than these.
+  const rest = all || acting.length === 0 ? "" : ` The other ${count(measured - acting.length)} made no difference.`;
+  const then = acting.length > 0 ? "With each of these features at work it was:" : "No feature made a difference to it by itself.";
+  const rows = acting.map((each) => h("li", { class: each.effect < 0 ? "against" : "for" },
     h("button", { type: "button", class: "pick", on: { click: () => choose(each) } }, name(each)),
     bar(each.effect < 0 ? "against" : "for", Math.abs(each.effect) / most, factor(each.effect), { kind: each.effect < 0 ? "writes" : "reads" }),
-    each.tokens.length > 0 && h("p", { class: "muted" }, "Above all at ", each.tokens.map((token, at) =>
-      [at > 0 && ", ", h("q", {}, token.text.trim() || "⏎"), ` (${number(Math.exp(token.effect))}×)`]))));
+    places(each).length > 0 && h("p", { class: "muted" }, "Above all at ", places(each).map(({ text, effect }, at) =>
+      [at > 0 && ", ", h("q", {}, text), ` (${factor(effect)})`]))));
   return [
     h("h4", {}, "What made it likely"),
-    h("p", {}, `After what stands before it, the model gave this token ${likely(target)}.`),
-    features.length > 0 ? h("ol", { class: "ranked" }, rows) : h("p", {}, "No feature was active before it."),
-    h("p", { class: "muted" }, `Measured: each of ${count(measured)} features (of ${count(active)} that were active) was switched off by itself, and the token's probability compared.`),
+    h("p", {}, `After what stands before it, the model gave this token a chance of ${likely(target)}. ${then}`),
+    acting.length > 0 && h("ol", { class: "ranked" }, rows),
+    h("p", { class: "muted" }, `Measured: each of ${count(measured)} features (of ${count(active)} that were active) was switched off by itself, and the token's probability compared.${rest}`),
   ];
 }

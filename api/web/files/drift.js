@@ -126,9 +126,9 @@ function verdictTable(card, verdicts, was, before) {
     ...shown.map((name) => evidenceCell(evidenceOf(each, name))),
   ]);
   const kept = (row) => (was ? row : row.filter((_, at) => at !== 1));
-  const caption = `“Reads”: it fires where its name says. “Steers”: steering with it does what its name says.${
+  const about = `“Reads”: it fires where its name says. “Steers”: steering with it does what its name says.${
     was ? ` “Before”: the report on ${before.model}, ${time(before.created)}.` : ""}`;
-  return h("div", { class: "verdicts" }, table(kept(headings), rows.map(kept), { caption }));
+  return [h("p", { class: "muted" }, about), h("div", { class: "verdicts" }, table(kept(headings), rows.map(kept)))];
 }
 
 function evidenceCell(found) {

@@ -15,9 +15,11 @@ const EXAMPLES = {
   json: JSON.stringify([{ role: "user", content: "Tell me a story about the sea." }, { role: "assistant", content: "The captain sailed his ship through the storm, and the sailors sang." }], null, 2),
   text: "The doctor gave the patient a new drug, and the fever went away within a day.",
 };
-const ANSWER_TOKENS = 120;
-const BY = { mean: "on average", max: "at most", frequency: "of the words" };
-const LIMIT = 20;
+const ANSWER_TOKENS = 120; // At temperature 0: what is explained is what the model is most likely to say, and again tomorrow.
+const BY = {
+  mean: ["Mean", "strength on average", number], max: ["Max", "greatest strength", number], frequency: ["Fires on", "share of words they fire on", percent],
+};
+const LIMIT = 20, SHOWN = 8;
 const ACTIVE = 8;
 const chat = byId("chat"), by = byId("by"), sae = byId("sae"), cancel = byId("cancel");
 const served = new Map();
@@ -68,11 +70,11 @@ async function answer() {
   try {
     const { messages = [{ role: "user", content: chat.value.trim() }] } = readChat(chat.value);
     if (messages.at(-1).role === "assistant") throw new Error("The chat ends with an answer already. Add a “user:” line with a question, or click “Explain”.");
-    const body = { model, messages, max_tokens: ANSWER_TOKENS, stream: true };
+    const body = { model, messages, max_tokens: ANSWER_TOKENS, temperature: 0, stream: true };
     let said = "";
     for await (const chunk of stream("v1/chat/completions", body, { signal })) {
       said += chunk.choices[0]?.delta?.content ?? "";
-      chat.value = writeChat([...messages, { role: "assistant", content: said }]);
+      chat.value = writeChat([...messages, { role: "assistant", content: said.trim() }]);
       chat.scrollTop = chat.scrollHeight;
     }
     describe();
@@ -94,7 +96,8 @@ async function explain() {
     ]);
     const states = await statesOf(inspection.top, signal);
     if (signal.aborted) return;
-    found = { body, inspection, by: by.value, reading: new Reading(activations), warnings: activations.warnings, states, why: new Map(), made: new Date() };
+    const warnings = [...new Set([...inspection.warnings, ...activations.warnings].map(warningOf))];
+    found = { body, inspection, by: by.value, reading: new Reading(activations), warnings, states, why: new Map(), made: new Date() };
     picked = null;
     results();
     byId("summary").focus();
@@ -105,9 +108,9 @@ async function explain() {
   }
 }
 
-// Latents without a label have no state of their own to look up.
+// A latent that no feature stands for has no state of its own to look up.
 async function statesOf(top, signal) {
-  const features = top.filter((each) => each.label).map((each) => each.id);
+  const features = top.map((each) => each.id).filter((id) => !id.startsWith("sae:"));
   if (features.length === 0) return new Map();
   const { data } = await post("v1/features/lookup", { features }, { signal });
   return new Map(data.map((each) => [each.id, each.state]));
@@ -118,30 +121,37 @@ function results() {
   byId("results").hidden = false;
   byId("summary").textContent = `What was at work in ${count(inspection.content_tokens)} tokens`;
   const saes = inspection.saes.map((each) => h("li", {}, each.name, `, ${layer(each.hook)} `, stateBadge(each.state)));
-  const said = [...new Set([...inspection.warnings, ...warnings].map(({ message }) => message))];
   show(byId("notes"),
     h("p", { class: "muted" }, "Read on the model as it is, without edits. The SAEs that were asked:"), h("ul", { class: "near" }, saes),
-    said.length > 0 && notice("warning", h("ul", {}, said.map((each) => h("li", {}, each)))));
+    warnings.length > 0 && notice("warning", h("ul", {}, warnings.map((each) => h("li", {}, each)))));
   const top = inspection.top[0] ?? null;
   chosen = top;
   const most = Math.max(...inspection.top.map((each) => each[found.by]), 0);
-  show(byId("ranked"), inspection.top.length ? inspection.top.map((each) => ranked(each, most)) : h("li", {}, "No feature fired here. Give a longer text."));
+  const rows = inspection.top.map((each) => ranked(each, most));
+  const rest = rows.slice(SHOWN);
+  for (const each of rest) each.hidden = true;
+  show(byId("ranked"), rows.length ? rows : h("li", {}, "No feature fired here. Give a longer text."));
+  byId("more").hidden = rest.length === 0;
   show(byId("token"));
   choose(top, reading);
   say(`${inspection.top.length} features; the strongest is ${nameOf(top)}`);
 }
 
-const nameOf = (feature) => feature && (feature.label || `latent ${feature.id.split("/").at(-1)}`);
+const CUT = "At some tokens very many features fire; of each token the 64 strongest are drawn. The list counts all of them.";
+const warningOf = ({ code, message }) => (code === "activations_cut" ? CUT : message);
+
+const nameOf = (feature) => feature && (feature.label || `latent ${found.reading.latentOf(feature.id) ?? feature.id}`);
 
 function ranked(feature, most) {
-  const value = found.by === "frequency" ? percent(feature.frequency) : number(feature[found.by]);
+  const [title, , text] = BY[found.by];
+  const others = Object.keys(BY).filter((each) => each !== found.by);
   const state = found.states.get(feature.id);
   return h("li", { data: { id: feature.id } },
     h("button", { type: "button", class: "pick", on: { click: () => choose(feature) } }, nameOf(feature)),
     state && [" ", stateBadge(state)],
-    bar(number(feature.max), feature[found.by] / most, `${value} ${BY[found.by]}`, { kind: "reads" }),
+    bar(title, feature[found.by] / most, text(feature[found.by]), { kind: "reads" }),
     h("p", { class: "muted row" },
-      h("span", {}, `mean ${number(feature.mean)} · max ${number(feature.max)} · fires on ${percent(feature.frequency)}`),
+      h("span", {}, others.map((each) => `${BY[each][0].toLowerCase()} ${BY[each][2](feature[each])}`).join(" · ")),
       h("span", {}, link("feature", { name: feature.id }, "About it"), " ", link("playground", { feature: feature.id }, "Steer with it"))));
 }
 
@@ -161,6 +171,9 @@ function drawMap() {
   [...map.children].forEach((token, at) => {
     token.classList.toggle("aside", !reading.content[at]);
     token.setAttribute("aria-pressed", String(at === picked));
+    if (!reading.tokens[at].includes("\n")) return;
+    token.textContent = token.textContent.replaceAll("\n", ""); // A button's own line breaks end no line of the text.
+    token.after("\n");
   });
   show(byId("map"), map);
 }
@@ -180,6 +193,7 @@ function pick(at) {
         h("button", { type: "button", class: "pick", on: { click: () => choose(each) } }, nameOf(each)),
         bar("", each.activation / most, number(each.activation), { kind: "reads" }))))));
   attributionView(why, { found, at, name: nameOf, choose });
+  byId("token").scrollIntoView({ block: "nearest" });
 }
 
 byId("ask-form").addEventListener("submit", (event) => {
@@ -202,8 +216,14 @@ for (const each of document.querySelectorAll("[data-example]")) {
     chat.focus();
   });
 }
+byId("more").addEventListener("click", () => {
+  const hidden = [...byId("ranked").children].filter((each) => each.hidden);
+  for (const each of hidden) each.hidden = false;
+  byId("more").hidden = true;
+  hidden[0]?.querySelector(".pick").focus();
+});
 byId("save").addEventListener("click", () => {
-  const text = explanationPage(found, { model, chosen, name: nameOf, by: BY[found.by] });
+  const text = explanationPage(found, { model, chosen, name: nameOf, by: BY[found.by][1] });
   const address = URL.createObjectURL(new Blob([text], { type: "text/html" }));
   h("a", { href: address, download: `explanation-${found.made.toISOString().slice(0, 19).replaceAll(":", "")}.html` }).click();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);

@@ -12,16 +12,23 @@ export class Reading {
     this.values = new Float32Array(buffer(matrix.values));
   }
 
-  /** A feature's activation at each token. */
+  /** A feature's activation at each token that is somebody's words, and 0 at the others, which nothing here counts: at
+   * the first token of all, models keep what they have no other place for, and its activations would dwarf the rest. */
   of(id) {
     const column = this.columns.get(id), found = new Array(this.tokens.length).fill(0);
     if (column === undefined) return found;
     for (let row = 0; row < found.length; row += 1) {
+      if (!this.content[row]) continue;
       for (let at = this.starts[row]; at < this.starts[row + 1]; at += 1) {
         if (this.indices[at] === column) found[row] = this.values[at];
       }
     }
     return found;
+  }
+
+  /** A feature's index in its SAE; null where it is not active here. */
+  latentOf(id) {
+    return this.columns.has(id) ? this.features[this.columns.get(id)].latent : null;
   }
 
   /** The strongest features at a token, strongest first: {id, label, sae, activation}. */

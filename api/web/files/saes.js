@@ -194,7 +194,7 @@ function showDrift(section, card, history, report) {
   }
   const rows = history.data.map((each) => [
     h("button", { type: "button", class: "quiet", "aria-pressed": String(each.id === report.id), on: { click: () => showDrift(section, card, history, each) } }, time(each.created)),
-    each.model, stateBadge(each.state), each.id === history.decides ? h("strong", {}, "loaded here; it decides") : "", each.reason,
+    each.model, stateBadge(each.state), each.id === history.decides ? h("strong", {}, "loaded here; it decides") : "", h("span", { class: "because" }, each.reason),
   ]);
   const whole = h("div", {});
   section.append(history.data.length > 1 ? table(["Report", "On model", "Verdict", "", "Because"], rows, { caption: "Latest first" }) : "", whole);
