@@ -4,7 +4,7 @@
         [--only 12] [--named NAME ...] [--answers 24] [--candidates 6] [--minutes 15] [--keep FOLDER]
 
 1. An instruction asks for one of the corpus' concepts, evenly chosen among them or the named ones: "Talk about
-   cooking and recipes."
+   cooking and recipes." "Answer like somebody who refuses to help."
 2. ``client.features.autosteer`` searches for edits, on its own prompts, and may refuse.
 3. Prompts of the file, which no search has seen, are answered as they are, with the edits, with the instruction as
    system message, and with both; where it refused, with the best edits that it tried all the same, in brackets.
@@ -36,6 +36,11 @@ from featurehub.artifacts.files import write_text
 from featurehub.cli.server import free_port, served
 
 WAYS = ("unsteered", "steered", "prompting", "both")
+ASKED = {
+    "topic": "Talk about {}.",
+    "manner": "Answer in this way: {}.",
+    "behaviour": "Answer like somebody who {}.",
+}
 TOKENS, TEMPERATURE, CERTAIN, AT_ONCE = 40, 0.7, 0.05, 16
 console = Console(width=150, highlight=False)
 
@@ -84,7 +89,7 @@ def measure(chosen: Sequence[Concept], prompts: Sequence[str], options: argparse
 
 
 def instruction_of(concept: Concept) -> str:
-    return f"Talk about {concept.query}."
+    return ASKED[concept.kind].format(concept.query)
 
 
 def best_of(found: Any) -> dict[str, float]:

@@ -8,9 +8,18 @@ __all__ = ["Concept", "concepts_of", "lines"]
 
 
 class Concept(NamedTuple):
-    """A concept: its queries, the plain one first, and the snippets that show it and those that do not."""
+    """A concept.
+
+    Attributes:
+        name: Its name.
+        kind: "topic", "manner" or "behaviour".
+        queries: What people would look for it by, the plain query first.
+        positives: Snippets that show it.
+        negatives: Snippets that do not.
+    """
 
     name: str
+    kind: str
     queries: list[str]
     positives: list[str]
     negatives: list[str]
@@ -23,8 +32,12 @@ class Concept(NamedTuple):
 
 def concepts_of(path: Path) -> list[Concept]:
     """The concepts of a file."""
-    rows = lines(path)
-    return [Concept(r["concept"], [r["query"], *r["paraphrases"]], r["positives"], r["negatives"]) for r in rows]
+    return [
+        Concept(
+            each["concept"], each["kind"], [each["query"], *each["paraphrases"]], each["positives"], each["negatives"]
+        )
+        for each in lines(path)
+    ]
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
