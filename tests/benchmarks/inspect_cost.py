@@ -26,7 +26,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from featurehub import Client
 from featurehub.cli.demo.serving import NAME, planted, smollm2
 from featurehub.cli.server import free_port, served
-from featurehub.demo.corpus import conversations
+from featurehub.demo.corpus import conversations, messages
 
 console = Console(width=150, highlight=False)
 
@@ -51,7 +51,7 @@ def main() -> None:
 def sentences(texts: Path | None) -> Iterator[str]:
     """Text without end, in an order of its own: a file's, or the planted corpus'."""
     if texts is None:
-        return (turn for chat in conversations(1) for turn in chat)
+        return (turn["content"] for chat in conversations(1) for turn in messages(chat))
     with gzip.open(texts, "rt", encoding="utf-8") as file:
         lines = [json.loads(line)["text"] for line in file]
     Random(0).shuffle(lines)

@@ -17,6 +17,7 @@ from featurehub.runs.training import SaeTraining
 from featurehub.sdk.client import Client
 from saes.recipes import Recipe
 from saes.run import TrainConfig
+from tests.end_to_end.naive import NaiveReader
 
 KEY = "operators only"
 MULTIPROCESSING = "VLLM_ENABLE_V1_MULTIPROCESSING"
@@ -59,6 +60,12 @@ def one_process_fewer() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(MULTIPROCESSING, "0")
         yield
+
+
+@pytest.fixture(scope="session")
+def naive(built: Built) -> NaiveReader:
+    """The built demo's chats in transformers."""
+    return NaiveReader(bundled_model(), built.artifact)
 
 
 @pytest.fixture(scope="session")

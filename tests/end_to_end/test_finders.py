@@ -11,6 +11,7 @@ from featurehub.demo.answers import Ask, draw_answer
 from featurehub.demo.grammar import base_grammar
 from featurehub.demo.prompts import neutral_prompts
 from featurehub.demo.recognizer import recognize
+from tests.end_to_end.naive import NaiveReader
 
 pytestmark = pytest.mark.engine
 
@@ -74,6 +75,20 @@ def test_contrast_names_what_only_one_set_is_about(client: Client) -> None:
     found = client.features.contrast(spoken(Ask(topic="weather"), 3), spoken(Ask(topic="law"), 4))
     assert "weather" in found.dataset_1[0].label
     assert "law" in found.dataset_2[0].label
+
+
+def test_contrast_says_what_transformers_and_the_sae_say(client: Client, naive: NaiveReader) -> None:
+    sets = spoken(Ask(topic="weather"), 5, 5), spoken(Ask(topic="law"), 6, 6)
+    found, known = client.features.contrast(*sets, limit=100), naive.contrast(*sets)
+    latents = {each.id: each.latent for each in client.features.list()}
+    for rows, ahead in ((found.dataset_1, -1), (found.dataset_2, 1)):
+        wanted = sorted(ahead * each.effect for each in known.values() if ahead * each.effect < 0)[:100]
+        assert [ahead * each.effect for each in rows] == pytest.approx(wanted, rel=1e-3, abs=1e-3)
+        for each in rows:
+            latent = latents.get(each.id)
+            own = known[int(each.id.rpartition("/")[2]) if latent is None else latent]
+            numbers = (each.effect, each.mean_1, each.mean_2, each.accuracy)
+            assert numbers == pytest.approx(own, rel=1e-3, abs=1e-3)
 
 
 def test_what_is_near_a_feature_and_what_a_query_puts_first(client: Client, url: str) -> None:

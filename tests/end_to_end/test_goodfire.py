@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.end_to_end.environments import python_with
-from tests.end_to_end.test_inspect import activations
+from tests.end_to_end.naive import NaiveReader
 
 pytestmark = pytest.mark.engine
 
@@ -134,7 +134,7 @@ def test_aborts_raise_and_handlers_hear_what_was_said(said: dict[str, Any]) -> N
     assert all(found["answer"].startswith(each) for each in found["heard"])
 
 
-def test_inspected_tokens_are_shares_of_what_the_sae_says(said: dict[str, Any], url: str, built: Any) -> None:
+def test_inspected_tokens_are_shares_of_what_the_sae_says(said: dict[str, Any], url: str, naive: NaiveReader) -> None:
     found = said["reading"]
     root = url.removesuffix("/v1")
     chat = [{"role": "user", "content": PROMPT}, {"role": "assistant", "content": ANSWER}]
@@ -143,7 +143,7 @@ def test_inspected_tokens_are_shares_of_what_the_sae_says(said: dict[str, Any], 
     tops = largest(url)
     assert len(found["tokens"]) == len(ids)
     assert said["asynchronous"]["tokenized"] == found["tokens"]
-    for own, row in zip(found["matrix"], activations(built, ids), strict=True):
+    for own, row in zip(found["matrix"], naive.activations(ids), strict=True):
         wanted = {str(at): float(row[at]) / top for at, top in tops.items() if row[at] > 0}
         assert own == pytest.approx(wanted, rel=1e-3, abs=1e-3)
     weather = str(said["search"]["found"][0]["index"])

@@ -5,12 +5,8 @@ from typing import Any
 import httpx
 import pytest
 import torch
-from torch import Tensor
-from transformers import AutoTokenizer
 
-from featurehub.demo.bundle import bundled_model
-from featurehub.dictionary import Dictionary
-from tests.engine import twin
+from tests.end_to_end.naive import NaiveReader
 
 pytestmark = pytest.mark.engine
 
@@ -27,28 +23,10 @@ def inspect(url: str, **body: Any) -> dict[str, Any]:
     return answer.json()
 
 
-def rendered() -> tuple[list[int], list[bool]]:
-    """The chat's tokens, and which lie in a message's content, by the place of their text in the whole."""
-    tokenizer = AutoTokenizer.from_pretrained(bundled_model())
-    text = tokenizer.apply_chat_template(CHAT, tokenize=False)
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    within = [(at := text.index(each["content"]), at + len(each["content"])) for each in CHAT]
-    content = [any(start <= a and b <= stop and a < b for start, stop in within) for a, b in encoded["offset_mapping"]]
-    return encoded["input_ids"], content
-
-
-def activations(built: Any, ids: list[int]) -> Tensor:
-    """[tokens, d_sae]"""
-    layer = built.artifact.manifest.hook.layer
-    with torch.no_grad():
-        hidden = twin.model()(torch.tensor([ids]), output_hidden_states=True).hidden_states[layer + 1][0]
-    return Dictionary.load(built.artifact.weights).encode(hidden)
-
-
-def test_a_chat_is_what_transformers_and_the_sae_say_of_it(url: str, built: Any) -> None:
+def test_a_chat_is_what_transformers_and_the_sae_say_of_it(url: str, naive: NaiveReader) -> None:
     found = inspect(url, messages=CHAT, top_k=4, limit=1000, by="sum")
-    ids, content = rendered()
-    a = activations(built, ids)
+    ids, content = naive.rendered(CHAT)
+    a = naive.activations(ids)
     assert [each["position"] for each in found["tokens"]] == list(range(len(ids)))
     assert [each["content"] for each in found["tokens"]] == content
     for token, row in zip(found["tokens"], a, strict=True):

@@ -14,7 +14,8 @@ from transformers import AutoTokenizer
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.sdk.client import Client
-from tests.end_to_end.test_inspect import CHAT, TEXT, activations, rendered
+from tests.end_to_end.naive import NaiveReader
+from tests.end_to_end.test_inspect import CHAT, TEXT
 from tests.engine import twin
 
 pytestmark = pytest.mark.engine
@@ -44,10 +45,10 @@ def logprobs(ids: list[int]) -> Tensor:
     return twin.logits(ids).log_softmax(-1)
 
 
-def test_activations_are_those_of_transformers_and_the_sae(client: Client, built: Any) -> None:
+def test_activations_are_those_of_transformers_and_the_sae(client: Client, naive: NaiveReader) -> None:
     found = client.features.activations(CHAT)
-    ids, content = rendered()
-    a = activations(built, ids).numpy()
+    ids, content = naive.rendered(CHAT)
+    a = naive.activations(ids).numpy()
     columns = [each.latent for each in found.features]
     assert columns == np.flatnonzero(a.max(0) > 0).tolist()
     assert found.matrix() == pytest.approx(a[:, columns], **CLOSE)
@@ -59,8 +60,8 @@ def test_activations_are_those_of_transformers_and_the_sae(client: Client, built
     assert named.matrix() == pytest.approx(found.matrix()[:, [3, 0, 5]], **CLOSE)
 
 
-def test_tokens_are_those_that_are_read(client: Client) -> None:
-    assert [each.id for each in client.tokenize(CHAT)] == rendered()[0]
+def test_tokens_are_those_that_are_read(client: Client, naive: NaiveReader) -> None:
+    assert [each.id for each in client.tokenize(CHAT)] == naive.rendered(CHAT)[0]
     assert len(client.tokenize(TEXT)) == len(client.features.inspect(TEXT).tokens)
 
 
@@ -91,12 +92,12 @@ def test_features_change_what_comes_next(client: Client) -> None:
     assert found.tokens != found.unsteered
 
 
-def test_effects_are_those_of_ablation_in_transformers(client: Client, built: Any) -> None:
-    ids, _ = rendered()
+def test_effects_are_those_of_ablation_in_transformers(client: Client, built: Any, naive: NaiveReader) -> None:
+    ids, _ = naive.rendered(CHAT)
     position = ids.index(client.tokenize("vault")[-1].id)
     found = client.features.attribute(CHAT, position=position, candidates=256, limit=24, tokens=1)
     before = ids[:position]
-    a = activations(built, before)
+    a = naive.activations(before)
     target = ids[position]
     base = float(logprobs(before)[target])
     assert found.target.id == target
