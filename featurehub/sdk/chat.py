@@ -18,7 +18,10 @@ R = TypeVar("R")
 
 
 class SteeredCompletions(Completions):
-    """openai's ``Completions`` of chats, with steering."""
+    """openai's ``Completions`` of chats, with steering.
+
+    >>> answer = client.chat.completions.create(model="demo", messages=chat, features={"pirate": 0.7})
+    """
 
     @overload
     def create(
@@ -49,6 +52,10 @@ class SteeredCompletions(Completions):
     def create(self, **options: Any) -> Any:
         """openai's ``create``, with three more arguments and a variant as ``model``.
 
+        >>> answer = client.chat.completions.create(model="demo", messages=chat, features={"pirate": 0.7})
+        >>> [each["label"] for each in answer.featurehub["applied"]]
+        ['pirate']
+
         Args:
             model: Name of a model or stored variant; or a variant, whose edits and aborts are sent along; or a version
                 of a stored one.
@@ -74,20 +81,38 @@ class SteeredCompletions(Completions):
     def parse(
         self, *, messages: Messages, model: Model, response_format: type[R] | Omit = omit, **options: Any
     ) -> ParsedChatCompletion[R]:
-        """openai's ``parse``, with the additions of ``create``."""
+        """openai's ``parse``, with the additions of ``create``.
+
+        >>> from pydantic import BaseModel
+        >>> class Loan(BaseModel):
+        ...     safe: bool
+        >>> asked = [{"role": "user", "content": '{"safe": true}'}]  # what the fake server answers
+        >>> answer = client.chat.completions.parse(model="demo", messages=asked, response_format=Loan)
+        >>> answer.choices[0].message.parsed
+        Loan(safe=True)
+        """
         given = {"messages": messages, "model": model, "response_format": response_format}
         return super().parse(**steered(given | options))
 
     def stream(
         self, *, messages: Messages, model: Model, response_format: Any = omit, **options: Any
     ) -> SteeredStreamManager[Any]:
-        """openai's ``stream``, with the additions of ``create``; its final completion has ``.featurehub`` too."""
+        """openai's ``stream``, with the additions of ``create``; its final completion has ``.featurehub`` too.
+
+        >>> with client.chat.completions.stream(model="demo", messages=chat, features={"pirate": 0.7}) as events:
+        ...     answer = events.get_final_completion()
+        >>> [each["label"] for each in answer.featurehub["applied"]]
+        ['pirate']
+        """
         given = {"messages": messages, "model": model, "response_format": response_format}
         return SteeredStreamManager(super().stream(**steered(given | options)), watch_of(given))
 
 
 class AsyncSteeredCompletions(AsyncCompletions):
-    """``SteeredCompletions`` for asyncio."""
+    """``SteeredCompletions`` for asyncio.
+
+    >>> answer = await client.chat.completions.create(model="demo", messages=chat, features={"pirate": 0.7})
+    """
 
     @overload
     async def create(
@@ -116,38 +141,70 @@ class AsyncSteeredCompletions(AsyncCompletions):
     @overload
     async def create(self, *, messages: Messages, model: Model, stream: bool, **options: Any) -> Any: ...
     async def create(self, **options: Any) -> Any:
-        """See ``SteeredCompletions.create``."""
+        """See ``SteeredCompletions.create``.
+
+        >>> answer = await client.chat.completions.create(model="demo", messages=chat, features={"pirate": 0.7})
+        >>> [each["label"] for each in answer.featurehub["applied"]]
+        ['pirate']
+        """
         watch = watch_of(options)
         return watch.over(await super().create(**steered(options)))
 
     async def parse(
         self, *, messages: Messages, model: Model, response_format: type[R] | Omit = omit, **options: Any
     ) -> ParsedChatCompletion[R]:
-        """See ``SteeredCompletions.parse``."""
+        """See ``SteeredCompletions.parse``.
+
+        >>> from pydantic import BaseModel
+        >>> class Loan(BaseModel):
+        ...     safe: bool
+        >>> asked = [{"role": "user", "content": '{"safe": true}'}]  # what the fake server answers
+        >>> answer = await client.chat.completions.parse(model="demo", messages=asked, response_format=Loan)
+        >>> answer.choices[0].message.parsed
+        Loan(safe=True)
+        """
         given = {"messages": messages, "model": model, "response_format": response_format}
         return await super().parse(**steered(given | options))
 
     def stream(
         self, *, messages: Messages, model: Model, response_format: Any = omit, **options: Any
     ) -> AsyncSteeredStreamManager[Any]:
-        """See ``SteeredCompletions.stream``."""
+        """See ``SteeredCompletions.stream``.
+
+        >>> async with client.chat.completions.stream(model="demo", messages=chat, features={"pirate": 0.7}) as events:
+        ...     answer = await events.get_final_completion()
+        >>> [each["label"] for each in answer.featurehub["applied"]]
+        ['pirate']
+        """
         given = {"messages": messages, "model": model, "response_format": response_format}
         return AsyncSteeredStreamManager(super().stream(**steered(given | options)), watch_of(given))
 
 
 class SteeredChat(Chat):
-    """``client.chat``: openai's, with steered completions."""
+    """``client.chat``: openai's, with steered completions.
+
+    >>> answer = client.chat.completions.create(model="demo", messages=chat, features={"pirate": 0.7})
+    """
 
     @property
     def completions(self) -> SteeredCompletions:
-        """Chat completions that accept variants and features."""
+        """Chat completions that accept variants and features.
+
+        >>> answer = client.chat.completions.create(model="demo", messages=chat, features={"pirate": 0.7})
+        """
         return SteeredCompletions(self._client)
 
 
 class AsyncSteeredChat(AsyncChat):
-    """``client.chat`` of ``AsyncClient``."""
+    """``client.chat`` of ``AsyncClient``.
+
+    >>> answer = await client.chat.completions.create(model="demo", messages=chat, features={"pirate": 0.7})
+    """
 
     @property
     def completions(self) -> AsyncSteeredCompletions:
-        """Chat completions that accept variants and features."""
+        """Chat completions that accept variants and features.
+
+        >>> answer = await client.chat.completions.create(model="demo", messages=chat, features={"pirate": 0.7})
+        """
         return AsyncSteeredCompletions(self._client)

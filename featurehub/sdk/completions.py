@@ -12,7 +12,10 @@ __all__ = ["AsyncSteeredTextCompletions", "SteeredTextCompletions"]
 
 
 class SteeredTextCompletions(Completions):
-    """openai's ``Completions`` of plain prompts, with steering."""
+    """openai's ``Completions`` of plain prompts, with steering.
+
+    >>> answer = client.completions.create(model="demo", prompt="Ahoy", features={"pirate": 0.7})
+    """
 
     @overload
     def create(
@@ -41,13 +44,21 @@ class SteeredTextCompletions(Completions):
     @overload
     def create(self, *, model: Model, prompt: Any, stream: bool, **options: Any) -> Any: ...
     def create(self, **options: Any) -> Any:
-        """openai's ``create``, with the additions of ``client.chat.completions.create``."""
+        """openai's ``create``, with the additions of ``client.chat.completions.create``.
+
+        >>> answer = client.completions.create(model="demo", prompt="Ahoy", features={"pirate": 0.7})
+        >>> [each["label"] for each in answer.featurehub["applied"]]
+        ['pirate']
+        """
         watch = watch_of(options)
         return watch.over(super().create(**steered(options)))
 
 
 class AsyncSteeredTextCompletions(AsyncCompletions):
-    """``SteeredTextCompletions`` for asyncio."""
+    """``SteeredTextCompletions`` for asyncio.
+
+    >>> answer = await client.completions.create(model="demo", prompt="Ahoy", features={"pirate": 0.7})
+    """
 
     @overload
     async def create(
@@ -76,6 +87,11 @@ class AsyncSteeredTextCompletions(AsyncCompletions):
     @overload
     async def create(self, *, model: Model, prompt: Any, stream: bool, **options: Any) -> Any: ...
     async def create(self, **options: Any) -> Any:
-        """See ``SteeredTextCompletions.create``."""
+        """See ``SteeredTextCompletions.create``.
+
+        >>> answer = await client.completions.create(model="demo", prompt="Ahoy", features={"pirate": 0.7})
+        >>> [each["label"] for each in answer.featurehub["applied"]]
+        ['pirate']
+        """
         watch = watch_of(options)
         return watch.over(await super().create(**steered(options)))

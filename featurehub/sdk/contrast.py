@@ -48,6 +48,11 @@ class ContrastRow(NamedTuple):
 class Contrast(NamedTuple):
     """The features that are stronger in either set, the largest effect first. Jupyter shows both as a table.
 
+    >>> other = [{"role": "user", "content": "Are you a pirate?"}]
+    >>> found = client.features.contrast([chat, chat], [other, other])
+    >>> found.dataset_1[0].label, found.dataset_1[0].accuracy
+    ('banking: loan, deposit', 1.0)
+
     Attributes:
         dataset_1: Those that are stronger in the first set.
         dataset_2: Those that are stronger in the second.

@@ -72,6 +72,9 @@ class TotalActivation(NamedTuple):
 class InspectedToken(NamedTuple):
     """A token and its features.
 
+    >>> client.features.inspect("my loan").tokens[2].text
+    ' loan'
+
     Attributes:
         position: Its index in the chat.
         text: The text that it adds.
@@ -85,12 +88,20 @@ class InspectedToken(NamedTuple):
     features: tuple[FeatureActivation, ...]
 
     def top(self, n: int = 5) -> tuple[FeatureActivation, ...]:
-        """The ``n`` strongest of its features."""
+        """The ``n`` strongest of its features.
+
+        >>> client.features.inspect("my loan").tokens[2].top(1)[0].label
+        'banking: loan, deposit'
+        """
         return tuple(sorted(self.features, key=lambda each: -each.activation)[:n])
 
 
 class Inspection:
     """What features do in a chat or text. Jupyter shows it as a heat map with its strongest features.
+
+    >>> found = client.features.inspect("a formal loan")
+    >>> [token.text for token in found if token.features]
+    [' formal', ' loan']
 
     Attributes:
         tokens: The tokens in their order.
@@ -104,11 +115,20 @@ class Inspection:
         self._top = tuple(TotalActivation(*(row[name] for name in TotalActivation._fields)) for row in body["top"])
 
     def top(self, n: int = 5) -> tuple[TotalActivation, ...]:
-        """The ``n`` strongest features of the whole, by what was asked for, strongest first."""
+        """The ``n`` strongest features of the whole, by what was asked for, strongest first.
+
+        >>> found = client.features.inspect("a formal loan", by="max")
+        >>> sorted(each.label for each in found.top(2))
+        ['banking: loan, deposit', 'formal']
+        """
         return self._top[:n]
 
     def matrix(self) -> tuple[tuple[str, ...], list[list[float]]]:
         """The activations of all tokens.
+
+        >>> ids, rows = client.features.inspect("my loan").matrix()
+        >>> rows
+        [[0.0], [0.0], [1.0]]
 
         Returns:
             Ids of the features that any token shows, and for each token a row with their activations: 0 where a token

@@ -13,29 +13,57 @@ __all__ = ["AsyncSteeredResponses", "SteeredResponses"]
 
 
 class SteeredResponses(Responses):
-    """openai's ``Responses``, with steering."""
+    """openai's ``Responses``, with steering.
+
+    >>> answer = client.responses.create(model="demo", input="Ahoy", features={"pirate": 0.7})
+    """
 
     def create(self, **options: Any) -> Any:
-        """openai's ``create``, with the additions of ``client.chat.completions.create``."""
+        """openai's ``create``, with the additions of ``client.chat.completions.create``.
+
+        >>> answer = client.responses.create(model="demo", input="Ahoy", features={"pirate": 0.7})
+        >>> [each["label"] for each in answer.featurehub["applied"]]
+        ['pirate']
+        """
         watch = watch_of(options)
         return watch.over(super().create(**steered(options)))
 
     def stream(self, **options: Any) -> Any:
-        """openai's ``stream``, with the same additions; its final response has ``.featurehub`` too."""
+        """openai's ``stream``, with the same additions; its final response has ``.featurehub`` too.
+
+        >>> with client.responses.stream(model="demo", input="Ahoy", features={"pirate": 0.7}) as events:
+        ...     answer = events.get_final_response()
+        >>> [each["label"] for each in answer.featurehub["applied"]]
+        ['pirate']
+        """
         refuse_handlers(options)
         return super().stream(**steered(options))
 
 
 class AsyncSteeredResponses(AsyncResponses):
-    """``SteeredResponses`` for asyncio."""
+    """``SteeredResponses`` for asyncio.
+
+    >>> answer = await client.responses.create(model="demo", input="Ahoy", features={"pirate": 0.7})
+    """
 
     async def create(self, **options: Any) -> Any:
-        """See ``SteeredResponses.create``."""
+        """See ``SteeredResponses.create``.
+
+        >>> answer = await client.responses.create(model="demo", input="Ahoy", features={"pirate": 0.7})
+        >>> [each["label"] for each in answer.featurehub["applied"]]
+        ['pirate']
+        """
         watch = watch_of(options)
         return watch.over(await super().create(**steered(options)))
 
     def stream(self, **options: Any) -> Any:
-        """See ``SteeredResponses.stream``."""
+        """See ``SteeredResponses.stream``.
+
+        >>> async with client.responses.stream(model="demo", input="Ahoy", features={"pirate": 0.7}) as events:
+        ...     answer = await events.get_final_response()
+        >>> [each["label"] for each in answer.featurehub["applied"]]
+        ['pirate']
+        """
         refuse_handlers(options)
         return super().stream(**steered(options))
 

@@ -36,6 +36,9 @@ class NamedEdit(Frozen):
 class Snapshot(Frozen):
     """A variant at one moment.
 
+    >>> before = Variant("demo").set("pirate", 0.7).snapshot()
+    >>> answer = client.chat.completions.create(model=before, messages=chat)
+
     Attributes:
         model: Name of the model.
         edits: The edits, in the order in which they were set.
@@ -47,9 +50,18 @@ class Snapshot(Frozen):
     aborts: tuple[FeatureAbort, ...] = ()
 
     def features(self) -> dict[str, dict[str, object]]:
-        """The ``features`` object of a request."""
+        """The ``features`` object of a request.
+
+        >>> Variant("demo").set("pirate", 0.7).snapshot().features()
+        {'pirate': {'mode': 'nudge', 'weight': 0.7}}
+        """
         return {each.feature: each.edit.model_dump(mode="json", exclude_none=True) for each in self.edits}
 
     def abort_when(self) -> list[dict[str, object]]:
-        """The ``abort_when`` list of a request."""
+        """The ``abort_when`` list of a request.
+
+        >>> variant = Variant("demo").abort_when(client.feature("banking") > 0.3, "bank")
+        >>> [each["event"] for each in variant.snapshot().abort_when()]
+        ['bank']
+        """
         return [each.model_dump(mode="json") for each in self.aborts]

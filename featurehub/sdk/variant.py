@@ -26,7 +26,8 @@ When = FeatureCondition | FeatureWhen | Mapping[str, Any]
 class Variant:
     """Edits on a model, by feature. Each request takes a frozen snapshot of it.
 
-        Variant("model").set("pirate speech", 0.7).set(["formal", "terse"], -0.4)
+    >>> Variant("demo").set("pirate", 0.7).set(["formal", "banking"], -0.4)
+    Variant('demo', {pirate: nudge +0.7, formal: nudge -0.4, banking: nudge -0.4})
 
     Attributes:
         model: Name of the model.
@@ -42,17 +43,29 @@ class Variant:
 
     @property
     def edits(self) -> dict[str, Edit]:
-        """A copy of the edits, by the feature's id or by the name that it was set with."""
+        """A copy of the edits, by the feature's id or by the name that it was set with.
+
+        >>> Variant("demo").set("pirate", 0.7).edits["pirate"].weight
+        0.7
+        """
         return {key: each.edit for key, each in self._edits.items()}
 
     @property
     def aborts(self) -> tuple[FeatureAbort, ...]:
-        """What ends an answer."""
+        """What ends an answer.
+
+        >>> [each.name for each in Variant("demo").abort_when(client.feature("banking") > 0.3, "bank").aborts]
+        ['bank']
+        """
         return self._aborts
 
     @property
     def handlers(self) -> dict[str, Handler]:
-        """A copy of what is called when an abort ends an answer, by the abort's name. JSON does not keep it."""
+        """A copy of what is called when an abort ends an answer, by the abort's name. JSON does not keep it.
+
+        >>> [*Variant("demo").handle_when(client.feature("banking") > 0.3, print, "bank").handlers]
+        ['bank']
+        """
         return dict(self._handlers)
 
     def set(
@@ -60,6 +73,8 @@ class Variant:
         when: When | None = None,
     ) -> "Variant":  # fmt: skip
         """Sets the edit of a feature, or the same edit of several. It replaces an earlier one of the same feature.
+
+        >>> variant = Variant("demo").set("pirate", 0.7).set("formal", 0.5, "pin", when=client.feature("banking") > 0.2)
 
         Args:
             feature: A feature, a group or the name of one, or several of them. A group that is not stored becomes an
@@ -89,7 +104,7 @@ class Variant:
     def set_when(self, when: When, edits: Mapping[Any, float | Edit]) -> "Variant":
         """Sets edits that are in force where a condition holds. Each replaces an earlier one of the same feature.
 
-            variant.set_when(client.feature("banking") > 0.2, {"formal tone": 0.5})
+        >>> variant = Variant("demo").set_when(client.feature("banking") > 0.2, {"formal": 0.5, "pirate": -0.3})
 
         Args:
             when: The condition.
@@ -111,7 +126,9 @@ class Variant:
     def abort_when(self, when: When, event: str = "", positions: Positions | str = Positions.GENERATED) -> "Variant":
         """Ends an answer at the first token at which a condition holds, beside those that end it already.
 
-            variant.abort_when(client.feature("self harm") > 0.3, "self harm")
+        >>> variant = Variant("demo").abort_when(client.feature("banking") > 0.3, "bank")
+        >>> client.chat.completions.create(model=variant, messages=chat).featurehub["aborted"]["event"]
+        'bank'
 
         Args:
             when: The condition.
@@ -127,10 +144,12 @@ class Variant:
     def handle_when(self, when: When, handler: Handler, event: str = "") -> "Variant":
         """Ends an answer at the first token that the model writes at which a condition holds, and calls a function.
 
-            variant.handle_when(client.feature("self harm") > 0.3, lambda answer: alert(answer.text))
-
         It is called once for each answer, where that is read: by ``create``, or at the end of a stream. openai's
         ``parse`` and ``get_final_completion`` raise ``ContentFilterFinishReasonError`` for an answer that was ended.
+
+        >>> variant = Variant("demo").handle_when(client.feature("banking") > 0.3, lambda ended: print(ended.text))
+        >>> answer = client.chat.completions.create(model=variant, messages=chat)
+        Is my loan
 
         Args:
             when: The condition.
@@ -147,6 +166,9 @@ class Variant:
     def clear(self, feature: Named | Iterable[Named]) -> "Variant":
         """Removes the edit of a feature, or of several; what is not set stays so.
 
+        >>> Variant("demo").set(["pirate", "formal"], 0.7).clear("formal")
+        Variant('demo', {pirate: nudge +0.7})
+
         Args:
             feature: A feature, a group or the name of one, or several of them.
 
@@ -158,21 +180,35 @@ class Variant:
         return self
 
     def reset(self) -> "Variant":
-        """Removes all edits, aborts and handlers, and returns the variant itself."""
+        """Removes all edits, aborts and handlers, and returns the variant itself.
+
+        >>> Variant("demo").set("pirate", 0.7).reset() == Variant("demo")
+        True
+        """
         self._edits, self._aborts, self._handlers = {}, (), {}
         return self
 
     def snapshot(self) -> Snapshot:
-        """A frozen copy of the variant as it is now."""
+        """A frozen copy of the variant as it is now.
+
+        >>> before = Variant("demo").set("pirate", 0.7).snapshot()
+        """
         return Snapshot(model=self.model, edits=tuple(self._edits.values()), aborts=self._aborts)
 
     def to_json(self) -> str:
-        """The variant as JSON, for ``from_json``."""
+        """The variant as JSON, for ``from_json``.
+
+        >>> text = Variant("demo").set("pirate", 0.7).to_json()
+        """
         return self.snapshot().model_dump_json()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Variant":
         """Reads a variant that ``to_json`` wrote.
+
+        >>> variant = Variant("demo").set("pirate", 0.7)
+        >>> Variant.from_json(variant.to_json()) == variant
+        True
 
         Raises:
             InvalidInput: It is not a variant's JSON.
@@ -186,7 +222,11 @@ class Variant:
 
     @classmethod
     def stored(cls, variant: StoredVariant) -> "Variant":
-        """What a version of a stored variant does, to be changed and saved as the next one."""
+        """What a version of a stored variant does, to be changed and saved as the next one.
+
+        >>> Variant.stored(client.variants.get("pirate-bank")).set("formal", 0.2)
+        Variant('demo', {pirate: nudge +0.7, formal: nudge +0.2})
+        """
         groups = {name: group.name for name, group in variant.groups.items()}
         labels = {name: each.label or None for name, each in variant.pinned.items()} | groups
         edits = tuple(

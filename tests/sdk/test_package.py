@@ -13,7 +13,7 @@ def test_the_public_names() -> None:
     assert set(featurehub.__all__) == {
         "AmbiguousFeature", "AsyncClient", "Client", "Edit", "Feature", "FeatureGroup", "FeatureList",
         "FeatureNotFound",
-        "FeaturehubError", "InvalidEdit", "InvalidInput", "NotFound", "Variant",
+        "FeaturehubError", "InvalidEdit", "InvalidInput", "NotFound", "Variant", "VariantNotFound",
     }  # fmt: skip
     assert set(featurehub.sdk.__all__) == {
         "Activations", "AsyncClient", "Attribution", "Autoconditional", "Autosteer", "Client", "Contrast",
