@@ -36,6 +36,10 @@ class InspectOptions(TypedDict, total=False):
 class FeatureActivation(NamedTuple):
     """What a feature does at one token.
 
+    >>> loan = client.features.inspect("my loan").tokens[2].features[0]
+    >>> loan.label, loan.activation
+    ('banking: loan, deposit', 1.0)
+
     Attributes:
         id: The feature's id, or ``sae:<artifact>/<latent>`` for a latent without a label.
         label: Its label; "" where it has none.
@@ -49,6 +53,10 @@ class FeatureActivation(NamedTuple):
 
 class TotalActivation(NamedTuple):
     """What a feature does in the whole content.
+
+    >>> loan = client.features.inspect("my loan").top(1)[0]
+    >>> loan.label, loan.frequency, loan.max
+    ('banking: loan, deposit', 0.5, 1.0)
 
     Attributes:
         id: The feature's id, or ``sae:<artifact>/<latent>`` for a latent without a label.

@@ -9,7 +9,9 @@ import asyncio
 import doctest
 import inspect
 import types
+import typing
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from featurehub.settings import Frozen
 from featurehub.testing import fake_server
 
 KEY = "operators only"
+METHOD = types.FunctionType | classmethod | property
 PACKAGES = (featurehub, featurehub.sdk, featurehub.testing)
 CHAT = [{"role": "user", "content": "Is my loan safe?"}]
 
@@ -35,28 +38,41 @@ def is_ours(kind: Any) -> bool:
 
 
 def methods(kind: type) -> Iterator[tuple[str, Any]]:
-    """The methods and properties that a class itself defines, but for those that only we call."""
-    validators = getattr(kind, "__pydantic_decorators__", None)
-    ours = {"of", *(validators.model_validators if validators else ())}
-    for name, each in () if kind is featurehub.testing.WordEngine else vars(kind).items():
-        is_method = isinstance(each, types.FunctionType | classmethod | property)
-        if is_method and not name.startswith("_") and name not in ours:
+    """The methods and properties that a class itself defines, but for what only the server calls."""
+    for name, each in vars(kind).items():
+        if isinstance(each, METHOD) and kind is not featurehub.testing.WordEngine:
             yield name, each
 
 
-def returned(method: Any) -> Any:
-    """The class of what a method returns, as it says."""
+def documented(kind: type) -> Iterator[tuple[str, Any]]:
+    """Those that users call by their names."""
+    validators = getattr(kind, "__pydantic_decorators__", None)
+    ours = {"of", *(validators.model_validators if validators else ())}
+    return ((name, each) for name, each in methods(kind) if not name.startswith("_") and name not in ours)
+
+
+def returned(method: Any) -> Iterator[Any]:
+    """The classes in what a method says that it returns."""
     function = method.fget if isinstance(method, property) else getattr(method, "__func__", method)
     kind = function.__annotations__.get("return")
-    return getattr(inspect.getmodule(function), kind, None) if isinstance(kind, str) else kind
+    # Names that are imported for type checkers alone are of other packages.
+    with suppress(NameError):
+        yield from within(eval(kind, vars(inspect.getmodule(function))) if isinstance(kind, str) else kind)
+
+
+def within(kind: Any) -> Iterator[Any]:
+    """A class, and those that it is generic in."""
+    yield kind
+    for each in typing.get_args(kind):
+        yield from within(each)
 
 
 def reached(kind: type, seen: dict[type, None]) -> None:
-    """Adds a class, those that it inherits from, and those that its methods return."""
+    """Adds a class, those that it inherits from, and those that its methods and operators return."""
     if not is_ours(kind) or kind in seen:
         return
     seen[kind] = None
-    for each in (*kind.__mro__, *(returned(method) for _, method in methods(kind))):
+    for each in (*kind.__mro__, *(each for _, method in methods(kind) for each in returned(method))):
         reached(each, seen)
 
 
@@ -69,7 +85,7 @@ def public() -> dict[str, Any]:
     found |= {name: each for name, each in exported().items() if isinstance(each, types.FunctionType)}
     for kind in classes:
         found[kind.__name__] = kind
-        found |= {f"{kind.__name__}.{name}": each for name, each in methods(kind)}
+        found |= {f"{kind.__name__}.{name}": each for name, each in documented(kind)}
     return found
 
 
@@ -127,7 +143,7 @@ def test_the_names_are_those_of_the_sdk() -> None:
         "featurehub", "fake_server", "Client.feature", "AsyncClient.tokenize", "Features.search", "Features.inspect",
         "NamedFeatures.neighbors", "AutoFeatures.autosteer", "Readings.attribute", "AsyncReadings.logits",
         "Variants.save", "AsyncGroups.remove", "SteeredCompletions.create", "AsyncSteeredResponses.create",
-        "Variant.set_when", "FeatureGroup.pick", "Combinable.parts", "Inspection.matrix", "AutosteerResult.features",
+        "Variant.set_when", "FeatureGroup.pick", "Combinable.parts", "Inspection.matrix", "InspectedToken.top", "GroupMember", "FeatureWhen", "AutosteerResult.features",
         "FeatureNotFound", "WordEngine",
     }  # fmt: skip
     assert wanted <= set(PUBLIC)
