@@ -1,14 +1,15 @@
 """``client.chat.completions``: openai's, where the model may be a variant."""
 
 from collections.abc import Iterable
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from openai import AsyncStream, Omit, Stream, omit
 from openai.resources.chat import AsyncChat, Chat
 from openai.resources.chat.completions import AsyncCompletions, Completions
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam, ParsedChatCompletion
 
-from featurehub.sdk.request import Activations, Features, Model, Steer, steered, watch_of
+from featurehub.sdk.params import ChatParams
+from featurehub.sdk.request import Model, steered, watch_of
 from featurehub.sdk.streaming import AsyncSteeredStreamManager, SteeredStreamManager
 
 __all__ = ["AsyncSteeredChat", "SteeredChat"]
@@ -25,32 +26,16 @@ class SteeredCompletions(Completions):
 
     @overload
     def create(
-        self,
-        *,
-        messages: Messages,
-        model: Model,
-        stream: Literal[False] | Omit | None = omit,
-        features: Features | None = None,
-        steer: Steer | None = None,
-        return_activations: Activations | None = None,
-        **options: Any,
+        self, *, stream: Literal[False] | Omit | None = omit, **options: Unpack[ChatParams]
     ) -> ChatCompletion: ...
     @overload
-    def create(
-        self,
-        *,
-        messages: Messages,
-        model: Model,
-        stream: Literal[True],
-        features: Features | None = None,
-        steer: Steer | None = None,
-        return_activations: Activations | None = None,
-        **options: Any,
-    ) -> Stream[ChatCompletionChunk]: ...
+    def create(self, *, stream: Literal[True], **options: Unpack[ChatParams]) -> Stream[ChatCompletionChunk]: ...
     @overload
-    def create(self, *, messages: Messages, model: Model, stream: bool, **options: Any) -> Any: ...
-    def create(self, **options: Any) -> Any:
-        """openai's ``create``, with three more arguments and a variant as ``model``.
+    def create(
+        self, *, stream: bool, **options: Unpack[ChatParams]
+    ) -> ChatCompletion | Stream[ChatCompletionChunk]: ...
+    def create(self, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """openai's ``create``, with four more arguments and a variant as ``model``.
 
         >>> answer = client.chat.completions.create(model="demo", messages=chat, features={"pirate": 0.7})
         >>> [each["label"] for each in answer.featurehub["applied"]]
@@ -62,6 +47,8 @@ class SteeredCompletions(Completions):
             features: ``{name: weight}``, or an edit in place of a weight, on the calibrated scale from -1 to 1. They
                 win over the variant's, and those in ``extra_body`` over both.
             steer: ``{"positions": …, "on_stale": …}``, or ``SteerOptions``.
+            abort_when: Conditions at which the answer ends, beside the variant's: ``feature > 0.3``, a
+                ``FeatureAbort``, or what a request writes for one; or several of these.
             return_activations: How many of each token's strongest features to return; or a list of features whose
                 activations to return of every token; or ``{"top_k": …, "sae": …, "features": […]}``, where ``sae`` is
                 the only SAE whose strongest features are returned, of several that a server has.
@@ -73,7 +60,7 @@ class SteeredCompletions(Completions):
 
         Raises:
             InvalidEdit: An edit is not valid. Nothing was sent.
-            InvalidInput: A feature appears twice in ``features``. Nothing was sent.
+            InvalidInput: An abort is not valid, or a feature appears twice in ``features``. Nothing was sent.
         """
         watch = watch_of(options)
         return watch.over(super().create(**steered(options)))
@@ -116,31 +103,17 @@ class AsyncSteeredCompletions(AsyncCompletions):
 
     @overload
     async def create(
-        self,
-        *,
-        messages: Messages,
-        model: Model,
-        stream: Literal[False] | Omit | None = omit,
-        features: Features | None = None,
-        steer: Steer | None = None,
-        return_activations: Activations | None = None,
-        **options: Any,
+        self, *, stream: Literal[False] | Omit | None = omit, **options: Unpack[ChatParams]
     ) -> ChatCompletion: ...
     @overload
     async def create(
-        self,
-        *,
-        messages: Messages,
-        model: Model,
-        stream: Literal[True],
-        features: Features | None = None,
-        steer: Steer | None = None,
-        return_activations: Activations | None = None,
-        **options: Any,
+        self, *, stream: Literal[True], **options: Unpack[ChatParams]
     ) -> AsyncStream[ChatCompletionChunk]: ...
     @overload
-    async def create(self, *, messages: Messages, model: Model, stream: bool, **options: Any) -> Any: ...
-    async def create(self, **options: Any) -> Any:
+    async def create(
+        self, *, stream: bool, **options: Unpack[ChatParams]
+    ) -> ChatCompletion | AsyncStream[ChatCompletionChunk]: ...
+    async def create(self, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """See ``SteeredCompletions.create``.
 
         >>> answer = await client.chat.completions.create(model="demo", messages=chat, features={"pirate": 0.7})

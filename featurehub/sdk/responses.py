@@ -1,11 +1,14 @@
 """``client.responses``: openai's, where the model may be a variant."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, Unpack, overload
 
+from openai import AsyncStream, Omit, Stream, omit
 from openai.resources.responses import AsyncResponses, Responses
+from openai.types.responses import Response, ResponseStreamEvent
 
 from featurehub.errors import InvalidInput
+from featurehub.sdk.params import ResponseParams
 from featurehub.sdk.request import steered, watch_of
 from featurehub.sdk.variant import Variant
 
@@ -18,7 +21,13 @@ class SteeredResponses(Responses):
     >>> answer = client.responses.create(model="demo", input="Ahoy", features={"pirate": 0.7})
     """
 
-    def create(self, **options: Any) -> Any:
+    @overload
+    def create(self, *, stream: Literal[False] | Omit | None = omit, **options: Unpack[ResponseParams]) -> Response: ...
+    @overload
+    def create(self, *, stream: Literal[True], **options: Unpack[ResponseParams]) -> Stream[ResponseStreamEvent]: ...
+    @overload
+    def create(self, *, stream: bool, **options: Unpack[ResponseParams]) -> Response | Stream[ResponseStreamEvent]: ...
+    def create(self, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """openai's ``create``, with the additions of ``client.chat.completions.create``.
 
         >>> answer = client.responses.create(model="demo", input="Ahoy", features={"pirate": 0.7})
@@ -46,7 +55,19 @@ class AsyncSteeredResponses(AsyncResponses):
     >>> answer = await client.responses.create(model="demo", input="Ahoy", features={"pirate": 0.7})
     """
 
-    async def create(self, **options: Any) -> Any:
+    @overload
+    async def create(
+        self, *, stream: Literal[False] | Omit | None = omit, **options: Unpack[ResponseParams]
+    ) -> Response: ...
+    @overload
+    async def create(
+        self, *, stream: Literal[True], **options: Unpack[ResponseParams]
+    ) -> AsyncStream[ResponseStreamEvent]: ...
+    @overload
+    async def create(
+        self, *, stream: bool, **options: Unpack[ResponseParams]
+    ) -> Response | AsyncStream[ResponseStreamEvent]: ...
+    async def create(self, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """See ``SteeredResponses.create``.
 
         >>> answer = await client.responses.create(model="demo", input="Ahoy", features={"pirate": 0.7})

@@ -266,8 +266,13 @@ class Variant:
 
 def abort_of(when: When, event: str, positions: Positions | str = Positions.GENERATED) -> FeatureAbort:
     """What ends an answer. Raises InvalidInput where the condition is not valid."""
+    return abort_from({"when": when, "event": event, "positions": positions})
+
+
+def abort_from(abort: FeatureAbort | Mapping[str, Any]) -> FeatureAbort:
+    """What ends an answer, as a request writes it. Raises InvalidInput where it is not valid."""
     try:
-        return FeatureAbort.model_validate({"when": when, "event": event, "positions": positions})
+        return FeatureAbort.model_validate(abort)
     except ValidationError as error:
         raise InvalidInput(f"this abort is not valid: {reason(error)}", param="abort_when") from None
 
