@@ -5,10 +5,11 @@ from itertools import groupby
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from featurehub.sdk.named import Named
-from featurehub.sdk.rows import warnings_of
+from featurehub.sdk.rows import known, warnings_of
 from featurehub.sdk.tables import marked, table
+from featurehub.totals import TotalActivation
 
-__all__ = ["FeatureActivation", "InspectOptions", "InspectedToken", "Inspection", "TotalActivation", "inspect_body"]
+__all__ = ["FeatureActivation", "InspectOptions", "InspectedToken", "Inspection", "inspect_body"]
 
 
 class InspectOptions(TypedDict, total=False):
@@ -49,32 +50,6 @@ class FeatureActivation(NamedTuple):
     id: str
     label: str
     activation: float
-
-
-class TotalActivation(NamedTuple):
-    """What a feature does in the whole content.
-
-    >>> loan = client.features.inspect("my loan").top(1)[0]
-    >>> loan.label, loan.frequency, loan.max
-    ('banking: loan, deposit', 0.5, 1.0)
-
-    Attributes:
-        id: The feature's id, or ``sae:<artifact>/<latent>`` for a latent without a label.
-        label: Its label; "" where it has none.
-        sae: Id of its SAE.
-        frequency: Share of the tokens on which it is active, in (0, 1].
-        mean: Mean of its activations over all tokens.
-        max: Its largest activation.
-        sum: Sum of its activations.
-    """
-
-    id: str
-    label: str
-    sae: str
-    frequency: float
-    mean: float
-    max: float
-    sum: float
 
 
 class InspectedToken(NamedTuple):
@@ -120,7 +95,7 @@ class Inspection:
         rows = sorted(body["tokens"], key=lambda row: row["position"])
         self.tokens = tuple(token_of([*own]) for _, own in groupby(rows, lambda row: row["position"]))
         self.warnings: tuple[str, ...] = warnings_of(body)
-        self._top = tuple(TotalActivation(*(row[name] for name in TotalActivation._fields)) for row in body["top"])
+        self._top = tuple(TotalActivation(**known(TotalActivation, row)) for row in body["top"])
 
     def top(self, n: int = 5) -> tuple[TotalActivation, ...]:
         """The ``n`` strongest features of the whole, by what was asked for, strongest first.
