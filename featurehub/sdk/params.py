@@ -16,7 +16,8 @@ from openai.types.completion_create_params import CompletionCreateParamsBase as 
 from openai.types.responses.response_create_params import ResponseCreateParamsBase as ResponseBody
 from typing_extensions import TypedDict  # openai's classes are of this one
 
-from featurehub.sdk.request import Aborts, Activations, Features, Model, Steer
+from featurehub.sdk.aborts import Aborts
+from featurehub.sdk.request import Activations, Features, Model, Steer
 
 __all__ = ["ChatParams", "ResponseParams", "SteerParams", "TextParams"]
 

@@ -1,27 +1,25 @@
 """From our keyword arguments to openai's: edits travel in ``extra_body``."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen
 from featurehub.errors import InvalidInput
 from featurehub.features import Edit, SteerOptions
 from featurehub.parsing import parse_edits
+from featurehub.sdk.aborts import ends
 from featurehub.sdk.handling import Watch
 from featurehub.sdk.named import Named, key_of, many, some, weight_in
 from featurehub.sdk.snapshot import Snapshot
-from featurehub.sdk.variant import Variant, When, abort_from
+from featurehub.sdk.variant import Variant
 from featurehub.settings import Limits
 from featurehub.variants import StoredVariant
 
-__all__ = ["Aborts", "Activations", "Features", "Model", "Steer", "steered", "watch_of"]
+__all__ = ["Activations", "Features", "Model", "Steer", "steered", "watch_of"]
 
 Model = str | Variant | Snapshot | StoredVariant
 # {feature, group, name or id: weight | {"weight", "mode"} | Edit}
 Features = Mapping[Any, float | Mapping[str, Any] | Edit]
 Steer = Mapping[str, str] | SteerOptions
-# A condition, or several: what ends an answer.
-Aborts = When | FeatureAbort | Sequence[When | FeatureAbort]
 # How many of each token's strongest features to return, or features, or {"top_k": …, "sae": …, "features": […]}.
 Activations = int | Named | Iterable[Named] | Mapping[str, Any]
 
@@ -87,16 +85,6 @@ def plain(value: object) -> object:
     if isinstance(value, Edit | SteerOptions):
         return value.model_dump(mode="json", exclude_none=True)
     return dict(value) if isinstance(value, Mapping) else value
-
-
-def ends(aborts: Aborts | None) -> list[object]:
-    """``abort_when`` as JSON types. Raises InvalidInput where one is not valid."""
-    if aborts is None:
-        return []
-    several: Any = aborts if isinstance(aborts, list | tuple) else [aborts]
-    whens = (FeatureCondition, FeatureWhen)
-    found = (abort_from({"when": each} if isinstance(each, whens) else each) for each in several)
-    return [each.model_dump(mode="json") for each in found]
 
 
 def reads(value: Activations | None) -> object:

@@ -2,6 +2,7 @@
 
 from featurehub.conditions import FeatureAbort
 from featurehub.features import Edit, slugify
+from featurehub.sdk.named import Named, called
 from featurehub.settings import Frozen
 
 __all__ = ["NamedEdit", "Snapshot"]
@@ -26,6 +27,10 @@ class NamedEdit(Frozen):
         if folded == self.feature.casefold():
             return True
         return self.label is not None and folded in (self.label.casefold(), slugify(self.label))
+
+    def is_of(self, feature: Named) -> bool:
+        """Whether it is of this feature or group, as far as can be told without the server."""
+        return any(self.answers_to(name) for name in called(feature))
 
     def __str__(self) -> str:
         weight = "" if self.edit.weight is None else f" {self.edit.weight:+g}"

@@ -1,26 +1,29 @@
 """``Variant``: a set of edits on a model that can be changed; each request uses a ``Snapshot`` of it."""
 
-import html
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen, Positions
+from featurehub.conditions import FeatureAbort, Positions
 from featurehub.errors import InvalidEdit, InvalidInput
 from featurehub.features import Edit, Mode
 from featurehub.parsing import parse_edits
+from featurehub.sdk.aborts import When, abort_of, checked_aborts
 from featurehub.sdk.handling import Handler
-from featurehub.sdk.named import Named, called, key_of, label_of, many, some, weight_in
+from featurehub.sdk.named import Named, key_of, label_of, many, some, weight_in
 from featurehub.sdk.snapshot import NamedEdit, Snapshot
-from featurehub.settings import Limits, reason
+from featurehub.sdk.tables import table
+from featurehub.settings import Limits
 from featurehub.variants import StoredVariant
 
-__all__ = ["Variant", "When"]
+if TYPE_CHECKING:
+    from featurehub.sdk.client import Client
+
+__all__ = ["Variant"]
 
 LIMITS = Limits()
-When = FeatureCondition | FeatureWhen | Mapping[str, Any]
-"""A condition: ``feature > 0.2``, several of these joined by & or |, or what a request writes for one."""
 
 
 class Variant:
@@ -92,11 +95,12 @@ class Variant:
         """
         edits = dict(self._edits)
         for each in some(feature):
-            for same in [key for key, old in edits.items() if is_same(old, each)]:
+            for same in [key for key, old in edits.items() if old.is_of(each)]:
                 del edits[same]
             key = key_of(each)
             edit = {"mode": mode, "weight": weight_in(each, weight), "when": when}
-            checked = parse_edits({**wire(edits.values()), key: edit}, LIMITS)
+            others = Snapshot(model=self.model, edits=tuple(edits.values())).features()
+            checked = parse_edits({**others, key: edit}, LIMITS)
             edits[key] = NamedEdit(feature=key, label=label_of(each), edit=checked[key])
         self._edits = edits
         return self
@@ -176,7 +180,7 @@ class Variant:
             The variant itself.
         """
         gone = many(feature)
-        self._edits = {key: old for key, old in self._edits.items() if not any(is_same(old, each) for each in gone)}
+        self._edits = {key: old for key, old in self._edits.items() if not any(old.is_of(each) for each in gone)}
         return self
 
     def reset(self) -> "Variant":
@@ -234,6 +238,32 @@ class Variant:
         )
         return cls._of(Snapshot(model=variant.model, edits=edits, aborts=variant.abort_when))
 
+    def save(self, name: str, client: "Client | None" = None, description: str = "") -> StoredVariant:
+        """Saves it on a server for everyone, as the next version of a variant: ``client.variants.save``.
+
+        >>> stored = Variant("demo").set("pirate", 0.7).save("pirate-bank")
+
+        Args:
+            name: The name, which a request then gives as ``model``.
+            client: Whose server; by default ``Client()``.
+            description: What it is for.
+
+        Raises:
+            FeatureNotFound: No feature has one of the names.
+            AmbiguousFeature: Several features have one of them.
+        """
+        with own_or_new(client) as used:
+            return used.variants.save(name, self, description)
+
+    @classmethod
+    def load(cls, name: str, client: "Client | None" = None) -> "Variant":
+        """What a stored variant does, to be changed: ``client.variants.load``. Raises VariantNotFound.
+
+        >>> variant = Variant.load("pirate-bank").set("formal", 0.2)
+        """
+        with own_or_new(client) as used:
+            return used.variants.load(name)
+
     @classmethod
     def _of(cls, snapshot: Snapshot) -> "Variant":
         parse_edits(snapshot.features(), LIMITS)
@@ -254,41 +284,16 @@ class Variant:
         return f"Variant({self.model!r}, {{{', '.join([*map(str, self._edits.values()), *aborts])}}})"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(each.label or each.feature)}</td><td>{each.edit.mode}</td>"
-            f"<td>{'' if each.edit.weight is None else f'{each.edit.weight:+g}'}</td></tr>"
+        edits = [
+            (each.label or each.feature, each.edit.mode, None if each.edit.weight is None else f"{each.edit.weight:+g}")
             for each in self._edits.values()
-        )
-        rows += "".join(f"<tr><td>{html.escape(each.name)}</td><td>abort</td><td></td></tr>" for each in self._aborts)
-        head = "<tr><th>feature</th><th>mode</th><th>weight</th></tr>"
-        return f"<table><caption>{html.escape(self.model)}</caption>{head}{rows}</table>"
+        ]
+        aborts = [(each.name, "abort", None) for each in self._aborts]
+        return table(("feature", "mode", "weight"), [*edits, *aborts], self.model)
 
 
-def abort_of(when: When, event: str, positions: Positions | str = Positions.GENERATED) -> FeatureAbort:
-    """What ends an answer. Raises InvalidInput where the condition is not valid."""
-    return abort_from({"when": when, "event": event, "positions": positions})
+def own_or_new(client: "Client | None") -> "AbstractContextManager[Client]":
+    """The client, or one of the environment that is closed at the end."""
+    from featurehub.sdk.client import Client  # whose module imports this one
 
-
-def abort_from(abort: FeatureAbort | Mapping[str, Any]) -> FeatureAbort:
-    """What ends an answer, as a request writes it. Raises InvalidInput where it is not valid."""
-    try:
-        return FeatureAbort.model_validate(abort)
-    except ValidationError as error:
-        raise InvalidInput(f"this abort is not valid: {reason(error)}", param="abort_when") from None
-
-
-def checked_aborts(aborts: Sequence[FeatureAbort]) -> tuple[FeatureAbort, ...]:
-    """Each of them once. Raises InvalidInput where there are too many."""
-    found = tuple(dict.fromkeys(aborts))
-    if len(found) > LIMITS.aborts:
-        raise InvalidInput(f"{len(found)} aborts; at most {LIMITS.aborts} are allowed", param="abort_when")
-    return found
-
-
-def is_same(edit: NamedEdit, feature: Named) -> bool:
-    """Whether an edit is of this feature or group, as far as can be told without the server."""
-    return any(edit.answers_to(name) for name in called(feature))
-
-
-def wire(edits: Iterable[NamedEdit]) -> dict[str, dict[str, object]]:
-    return Snapshot(model="", edits=tuple(edits)).features()
+    return Client() if client is None else nullcontext(client)
