@@ -28,9 +28,6 @@ from featurehub.store import Store
 
 __all__ = ["EchoRequest", "Echoes", "create_fake_app"]
 
-USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-"""What the echo says of every answer."""
-
 
 class EchoRequest(BaseModel):
     """The part of vLLM's request classes that matters here; other keys are kept as extra ones.
@@ -38,10 +35,10 @@ class EchoRequest(BaseModel):
     Attributes:
         model: The name of the model; one that the engine does not answer for gets vLLM's 404.
         messages: The messages of a chat; the last one is echoed. Without any the request is a completion.
-        prompt: The prompt of a completion, which is echoed.
+        prompt: The prompt of a completion, which is echoed; or several, as texts or lists of token ids.
         input: What a response answers, which is echoed.
         tools, background, previous_response_id, store: As in OpenAI's responses.
-        n: How many answers are asked for; the echo gives one.
+        n: How many answers are asked for, to each prompt.
         stream: Whether to answer with server-sent events, one per word.
         stream_options: ``include_usage`` adds a chunk with token counts.
         vllm_xargs: What would travel to vLLM's workers.
@@ -63,18 +60,37 @@ class EchoRequest(BaseModel):
     stream_options: StreamOptions | None = None
     vllm_xargs: dict[str, Any] | None = None
     cache_salt: str | None = None
-    _words: list[str] = PrivateAttr(default_factory=list)
+    _answers: list[list[str]] = PrivateAttr(default_factory=list)
+
+    @property
+    def answers(self) -> list[list[str]]:
+        """The words of each answer: ``n`` to the first prompt, then to the next."""
+        return self._answers
 
     @property
     def words(self) -> list[str]:
-        """The words of the answer."""
-        return self._words
+        """The words of the first answer."""
+        return self._answers[0]
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """What the echo says of the numbers of tokens: one for each prompt, and one for each answer."""
+        asked, written = len(self.prompts), len(self._answers)
+        return {"prompt_tokens": asked, "completion_tokens": written, "total_tokens": asked + written}
+
+    @property
+    def prompts(self) -> list[str | list[dict[str, Any]]]:
+        """What is answered: a chat, or each prompt of a completion."""
+        if self.messages:
+            return [self.messages]
+        several = isinstance(self.prompt, list) and not all(isinstance(each, int) for each in self.prompt)
+        return [*map(str, self.prompt)] if several else [str(self.input or self.prompt)]
 
     def let_answer(self, engine: FakeEngine) -> None:
         """Lets the engine answer, under the steering that the request carries to it."""
         carried = (self.vllm_xargs or {}).get(XARGS_KEY)
-        prompt = self.messages or str(self.input or self.prompt)
-        self._words = engine.say(prompt, None if carried is None else Steering.read(carried))
+        steering = None if carried is None else Steering.read(carried)
+        self._answers = [engine.say(prompt, steering) for prompt in self.prompts for _ in range(self.n or 1)]
 
 
 class Echoes(list[EchoRequest]):
@@ -145,9 +161,10 @@ async def echo(body: EchoRequest, request: Request) -> Response:
     body.let_answer(engine)
     if body.stream:
         return StreamingResponse(chunks(body), media_type="text/event-stream")
-    message = {"role": "assistant", "content": " ".join(body.words)}
-    whole = answer(body, [choice(body, message=message, text=" ".join(body.words), finish="stop")])
-    return JSONResponse(whole | {"usage": USAGE})
+    whole = answer(
+        body, [choice(body, index, "message", " ".join(words), "stop") for index, words in enumerate(body.answers)]
+    )
+    return JSONResponse(whole | {"usage": body.usage})
 
 
 def heard(body: EchoRequest, request: Request) -> FakeEngine:
@@ -163,11 +180,27 @@ async def respond(body: EchoRequest, request: Request) -> Response:
 
 
 async def events(body: EchoRequest) -> AsyncIterator[str]:
-    for number, word in enumerate(body.words):
-        delta = {"type": "response.output_text.delta", "delta": f"{word} ", "sequence_number": number}
-        yield f"event: {delta['type']}\n{sse(delta)}"
-    last = {"type": "response.completed", "response": said(body), "sequence_number": len(body.words)}
-    yield f"event: {last['type']}\n{sse(last)}"
+    for number, event in enumerate(course(body)):
+        yield f"event: {event['type']}\n{sse(event | {'sequence_number': number})}"
+
+
+def course(body: EchoRequest) -> list[dict[str, Any]]:
+    """A response from its beginning to its end, in OpenAI's events."""
+    whole, at = said(body), {"output_index": 0}
+    [message] = whole["output"]
+    [part] = message["content"]
+    within = at | {"item_id": message["id"], "content_index": 0}
+    delta = within | {"type": "response.output_text.delta", "logprobs": []}
+    return [
+        {"type": "response.created", "response": whole | {"status": "in_progress", "output": []}},
+        {"type": "response.output_item.added", **at, "item": message | {"status": "in_progress", "content": []}},
+        {"type": "response.content_part.added", **within, "part": part | {"text": ""}},
+        *(delta | {"delta": f"{word} "} for word in body.words),
+        {"type": "response.output_text.done", **within, "text": part["text"], "logprobs": []},
+        {"type": "response.content_part.done", **within, "part": part},
+        {"type": "response.output_item.done", **at, "item": message},
+        {"type": "response.completed", "response": whole},
+    ]
 
 
 def said(body: EchoRequest) -> dict[str, Any]:
@@ -180,17 +213,22 @@ def said(body: EchoRequest) -> dict[str, Any]:
 
 
 async def chunks(body: EchoRequest) -> AsyncIterator[str]:
-    for word in body.words:
-        yield sse(answer(body, [choice(body, delta={"content": f"{word} "}, text=f"{word} ")]))
-    yield sse(answer(body, [choice(body, delta={}, text="", finish="stop")]))
+    for index, words in enumerate(body.answers):
+        for word in words:
+            yield sse(answer(body, [choice(body, index, "delta", f"{word} ")]))
+        yield sse(answer(body, [choice(body, index, "delta", None, "stop")]))
     if body.stream_options is not None and body.stream_options.include_usage:
-        yield sse(answer(body, []) | {"usage": USAGE})
+        yield sse(answer(body, []) | {"usage": body.usage})
     yield "data: [DONE]\n\n"
 
 
-def choice(body: EchoRequest, *, text: str, finish: str | None = None, **chat: Any) -> dict[str, Any]:
-    said = chat if body.messages else {"text": text}
-    return {"index": 0, **said, "finish_reason": finish}
+def choice(body: EchoRequest, index: int, key: str, text: str | None, finish: str | None = None) -> dict[str, Any]:
+    """An answer, or what a chunk adds to it under ``key``; nothing where ``text`` is None."""
+    added: dict[str, Any] = {} if text is None else {"content": text}
+    said = (
+        {key: {"role": "assistant", **added} if key == "message" else added} if body.messages else {"text": text or ""}
+    )
+    return {"index": index, **said, "finish_reason": finish}
 
 
 def answer(body: EchoRequest, choices: list[dict[str, Any]]) -> dict[str, Any]:

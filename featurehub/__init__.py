@@ -1,10 +1,9 @@
 """Steer language models by named features.
 
-    from featurehub import Client, Variant
-
-    client = Client(base_url="http://localhost:8000")
-    variant = Variant("my-model").set("pirate speech", 0.7)
-    client.chat.completions.create(model=variant, messages=[{"role": "user", "content": "Hello"}])
+>>> from featurehub import Client, Variant
+>>> client = Client()  # of $FEATUREHUB_BASE_URL, by default http://localhost:8000
+>>> variant = Variant("demo").set("pirate", 0.7)
+>>> answer = client.chat.completions.create(model=variant, messages=[{"role": "user", "content": "Hello"}])
 
 What is imported here is what a user of a server needs, and it is light: no torch, vllm, fastapi or sqlalchemy. The
 subsystems lie in packages of their own:
@@ -26,6 +25,7 @@ from featurehub.errors import (
     InvalidEdit,
     InvalidInput,
     NotFound,
+    VariantNotFound,
 )
 from featurehub.features import Edit, Feature
 from featurehub.groups import FeatureGroup
@@ -45,4 +45,5 @@ __all__ = [
     "InvalidInput",
     "NotFound",
     "Variant",
+    "VariantNotFound",
 ]

@@ -65,6 +65,9 @@ class Trial(Frozen):
 class AutosteerResult(Frozen):
     """Edits in place of an instruction, with what they do to answers that chose nothing.
 
+    >>> found = client.features.autosteer("be concise", candidates=4)
+    >>> beside = found.prompting.effect, found.prompting.perplexity
+
     Attributes:
         object: Always "autosteer".
         instruction: The instruction.
@@ -91,7 +94,11 @@ class AutosteerResult(Frozen):
 
     @property
     def features(self) -> dict[str, float]:
-        """The edits as the ``features`` of a request."""
+        """The edits as the ``features`` of a request.
+
+        >>> found = client.features.autosteer("be concise")
+        >>> answer = client.chat.completions.create(model="demo", messages=chat, features=found.features)
+        """
         return {each.id: each.weight for each in self.edits}
 
 
@@ -107,6 +114,10 @@ class FoundCondition(FeatureCondition):
 
 class AutoconditionalResult(Frozen):
     """A condition that holds in chats of one kind, with how well it tells those that chose nothing.
+
+    >>> found = client.features.autoconditional("when the user talks about banking")
+    >>> found.conditions[0].label
+    'banking: loan, deposit'
 
     Attributes:
         object: Always "autoconditional".
@@ -128,5 +139,9 @@ class AutoconditionalResult(Frozen):
 
     @property
     def when(self) -> dict[str, object]:
-        """The conditions as the ``when`` of an edit."""
+        """The conditions as the ``when`` of an edit.
+
+        >>> found = client.features.autoconditional("when the user talks about banking")
+        >>> variant = Variant("demo").set("formal", 0.5, when=found.when)
+        """
         return {"any": [each.model_dump(mode="json", exclude={"label"}) for each in self.conditions]}

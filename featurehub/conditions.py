@@ -55,6 +55,9 @@ class Positions(StrEnum):
 class FeatureCondition(Frozen):
     """Whether a feature is active.
 
+    >>> banking, formal = client.features.lookup(["banking", "formal"])
+    >>> variant = Variant("demo").set("pirate", 0.7, when=(banking > 0.2) & (formal < 0.1))
+
     Attributes:
         feature: The feature's name or id.
         op: The comparison.
@@ -98,6 +101,10 @@ def spread(value: object) -> object:
 class FeatureWhen(Frozen):
     """``all`` of some conditions, or ``any`` one of them. A single condition may be written without either.
 
+    >>> either = (client.feature("banking") > 0.2) | (client.feature("formal") > 0.5)
+    >>> [each.value for each in either]
+    [0.2, 0.5]
+
     Attributes:
         all: Conditions that must hold together.
         any: Conditions of which one must hold. Exactly one of ``all`` and ``any`` is given.
@@ -134,6 +141,10 @@ class FeatureWhen(Frozen):
 class FeatureAbort(Frozen):
     """Ends an answer at the first token at which ``when`` holds.
 
+    >>> guard = Variant("demo").abort_when(client.feature("banking") > 0.3, "bank").aborts[0]
+    >>> guard.positions.value
+    'generated'
+
     Attributes:
         when: The condition.
         event: Name that the answer reports; "" stands for the features' names. At most 200 characters.
@@ -155,5 +166,9 @@ class FeatureAbort(Frozen):
 
     @property
     def name(self) -> str:
-        """The event, or the names of the watched features where it is empty."""
+        """The event, or the names of the watched features where it is empty.
+
+        >>> Variant("demo").abort_when({"feature": "banking", "value": 0.3}).aborts[0].name
+        'banking'
+        """
         return self.event or ", ".join(condition.feature for condition in self.when)[:200]

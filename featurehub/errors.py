@@ -33,39 +33,22 @@ FeaturehubError
 from collections.abc import Sequence
 
 __all__ = [
-    "AmbiguousFeature",
-    "ArtifactError",
-    "ArtifactNotFound",
-    "BudgetExceeded",
-    "CorruptArtifact",
-    "EmbedderMismatch",
-    "EmbedderUnavailable",
-    "EngineError",
-    "EngineUnavailable",
-    "FeatureNotFound",
-    "FeaturehubError",
-    "Forbidden",
-    "IncompatibleArtifact",
-    "InvalidConfig",
-    "InvalidEdit",
-    "InvalidInput",
-    "ModelNotFound",
-    "NotFound",
-    "OverheadExceeded",
-    "StaleFeature",
-    "SteeringLost",
-    "SteeringUnsupported",
-    "StoreBusy",
-    "StoreError",
-    "StoreReadOnly",
-    "StoreUnavailable",
-    "UnsupportedModel",
-    "VariantNotFound",
-]
+    "AmbiguousFeature", "ArtifactError", "ArtifactNotFound", "BudgetExceeded", "CorruptArtifact",
+    "EmbedderMismatch", "EmbedderUnavailable", "EngineError", "EngineUnavailable", "FeatureNotFound",
+    "FeaturehubError", "Forbidden", "IncompatibleArtifact", "InvalidConfig", "InvalidEdit", "InvalidInput",
+    "ModelNotFound", "NotFound", "OverheadExceeded", "StaleFeature", "SteeringLost", "SteeringUnsupported",
+    "StoreBusy", "StoreError", "StoreReadOnly", "StoreUnavailable", "UnsupportedModel", "VariantNotFound",
+]  # fmt: skip
 
 
 class FeaturehubError(Exception):
     """Root of every error that featurehub raises on purpose.
+
+    >>> try:
+    ...     client.feature("piratt")
+    ... except FeaturehubError as error:
+    ...     error.code
+    'feature_not_found'
 
     Attributes:
         code: A stable machine-readable word, the same for every error of a class.
@@ -82,13 +65,27 @@ class FeaturehubError(Exception):
 
 
 class InvalidInput(FeaturehubError, ValueError):
-    """A value is wrong. It is a ValueError too, since vLLM's frontends answer one with HTTP 400."""
+    """A value is wrong. It is a ValueError too, since vLLM's frontends answer one with HTTP 400.
+
+    >>> try:
+    ...     Variant.from_json("{}")
+    ... except InvalidInput as error:
+    ...     error.code
+    'invalid_input'
+    """
 
     code = "invalid_input"
 
 
 class InvalidEdit(InvalidInput):
-    """The weight, mode or latent of an edit is wrong, or a request has too many edits."""
+    """The weight, mode or latent of an edit is wrong, or a request has too many edits.
+
+    >>> try:
+    ...     Variant("demo").set("pirate", 7)
+    ... except InvalidEdit as error:
+    ...     error.param
+    'features.pirate'
+    """
 
     code = "invalid_edit"
 
@@ -100,13 +97,26 @@ class InvalidConfig(InvalidInput):
 
 
 class NotFound(FeaturehubError):
-    """Nothing has the given name or id."""
+    """Nothing has the given name or id.
+
+    >>> try:
+    ...     client.variants.get("nobody")
+    ... except NotFound as error:
+    ...     error.code
+    'variant_not_found'
+    """
 
     code = "not_found"
 
 
 class FeatureNotFound(NotFound):
     """No feature has this name.
+
+    >>> try:
+    ...     client.feature("piratt")
+    ... except FeatureNotFound as error:
+    ...     error.suggestions
+    ('pirate',)
 
     Attributes:
         suggestions: Names that are close to it, at most three.
@@ -132,13 +142,27 @@ class ModelNotFound(NotFound):
 
 
 class VariantNotFound(NotFound):
-    """There is no variant of this name, or no such version of it."""
+    """There is no variant of this name, or no such version of it.
+
+    >>> try:
+    ...     client.variants.load("nobody")
+    ... except VariantNotFound as error:
+    ...     error.code
+    'variant_not_found'
+    """
 
     code = "variant_not_found"
 
 
 class AmbiguousFeature(FeaturehubError):
     """Several features answer to this name.
+
+    >>> with fake_server(["pirate", "pirate"]) as server:
+    ...     try:
+    ...         Client(base_url=server.url).feature("pirate")
+    ...     except AmbiguousFeature as error:
+    ...         len(error.candidates)
+    2
 
     Attributes:
         candidates: Their ids.

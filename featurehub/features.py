@@ -94,6 +94,10 @@ class Found(Frozen):
 class Feature(Frozen, Combinable):
     """A latent with a label, statistics and an id, as search returns it and as a request names it.
 
+    >>> pirate = client.feature("pirate")
+    >>> pirate.label, pirate.state.value
+    ('pirate', 'fresh')
+
     Attributes:
         id: Derived from the artifact and the latent, so that it is the same in every database.
         label: The current label; "" where the feature has none.
@@ -136,16 +140,28 @@ class Feature(Frozen, Combinable):
 
     @property
     def never_steered(self) -> bool:
-        """Whether its strength is only that of the model's usual dose, with which nobody tried to steer."""
+        """Whether its strength is only that of the model's usual dose, with which nobody tried to steer.
+
+        >>> client.feature("pirate").never_steered
+        False
+        """
         return self.strength is not None and self.steerability is None
 
     @property
     def writes(self) -> bool:
-        """False where calibration found that its decoder row is zero: no edit of it changes anything."""
+        """False where calibration found that its decoder row is zero: no edit of it changes anything.
+
+        >>> client.feature("pirate").writes
+        True
+        """
         return self.strength is not None or self.steerability is None
 
     def parts(self) -> tuple[GroupMember, ...]:
-        """Itself, with weight 1."""
+        """Itself, with weight 1.
+
+        >>> client.feature("pirate").parts()[0].weight
+        1.0
+        """
         return (GroupMember(id=self.id, artifact=self.artifact, latent=self.latent, label=self.label, weight=1.0),)
 
     def __eq__(self, other: object) -> bool:
@@ -158,6 +174,8 @@ class Feature(Frozen, Combinable):
 
 class Edit(Frozen):
     """One feature's weight as a client writes it: ``0.7`` or ``{"mode": "pin", "weight": 0.5}``.
+
+    >>> variant = Variant("demo").set_when(client.feature("banking") > 0.2, {"formal": Edit(mode="pin", weight=0.5)})
 
     Attributes:
         mode: What the edit does to the feature's activation.

@@ -36,11 +36,19 @@ DIGITS = 12
 
 
 class Combinable(ABC):
-    """What can be combined into a group: a feature, features that are listed, a group, a member of one."""
+    """What can be combined into a group: a feature, features that are listed, a group, a member of one.
+
+    >>> pirate, formal, banking = client.features.lookup(["pirate", "formal", "banking"])
+    >>> variant = Variant("demo").set(pirate - 0.5 * formal, 0.6).set_when((pirate | banking) > 0.2, {formal: 0.4})
+    """
 
     @abstractmethod
     def parts(self) -> "tuple[GroupMember, ...]":
-        """Its features, each with its weight."""
+        """Its features, each with its weight.
+
+        >>> (client.feature("pirate") | client.feature("formal")).parts()[1].label
+        'formal'
+        """
 
     def __or__(self, other: "Combinable") -> "FeatureGroup":
         """The features of either; one of both keeps its weight on the left."""
@@ -104,6 +112,9 @@ class Combinable(ABC):
 class GroupMember(Frozen, Combinable):
     """A feature of a group.
 
+    >>> client.groups.get("sea talk")[1].weight
+    -0.5
+
     Attributes:
         id: Id of the feature.
         artifact: Id of its SAE.
@@ -121,7 +132,12 @@ class GroupMember(Frozen, Combinable):
     is_gone: bool = False
 
     def parts(self) -> "tuple[GroupMember, ...]":
-        """Itself."""
+        """Itself.
+
+        >>> member = client.groups.get("sea talk")[1]
+        >>> member.parts() == (member,)
+        True
+        """
         return (self,)
 
     def __str__(self) -> str:
@@ -131,6 +147,12 @@ class GroupMember(Frozen, Combinable):
 
 class FeatureGroup(Frozen, Combinable):
     """Several features, each with a weight; iterating yields these. What is stored has a name and an id.
+
+    >>> group = client.feature("pirate") | -0.5 * client.feature("formal")
+    >>> group
+    FeatureGroup(pirate | -0.5 * formal)
+    >>> group == client.groups.save("at sea", group)[:]
+    True
 
     Attributes:
         object: Always "group".
@@ -160,11 +182,19 @@ class FeatureGroup(Frozen, Combinable):
         return self
 
     def parts(self) -> tuple[GroupMember, ...]:
-        """Its members."""
+        """Its members.
+
+        >>> [each.label for each in client.groups.get("sea talk").parts()]
+        ['pirate', 'formal']
+        """
         return self.members
 
     def pick(self, places: Iterable[int]) -> "FeatureGroup":
-        """The members at these places, in this order. Raises IndexError."""
+        """The members at these places, in this order. Raises IndexError.
+
+        >>> client.groups.get("sea talk").pick([1])
+        FeatureGroup(-0.5 * formal)
+        """
         return FeatureGroup(members=tuple(self.members[at] for at in places))
 
     @overload

@@ -57,6 +57,9 @@ class PinnedFeature(Frozen):
 class StoredVariant(Frozen):
     """One version of a variant.
 
+    >>> stored = client.variants.get("pirate-bank")
+    >>> answer = client.chat.completions.create(model=stored, messages=chat)
+
     Attributes:
         object: Always "variant".
         name: What a request gives as ``model``.
@@ -85,7 +88,11 @@ class StoredVariant(Frozen):
 
     @property
     def address(self) -> str:
-        """What means this version and no other: ``name@version``."""
+        """What means this version and no other: ``name@version``.
+
+        >>> client.variants.get("pirate-bank").address
+        'pirate-bank@1'
+        """
         return f"{self.name}@{self.version}"
 
 

@@ -32,9 +32,10 @@ from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
 from featurehub.activations import ActivationTotals
 from featurehub.settings import Frozen
+from featurehub.totals import ContrastRow
 
 __all__ = [
-    "Contrast", "ContrastBody", "ContrastRow", "Effect", "MeanActivations", "Means", "all_effects", "means_of",
+    "Contrast", "ContrastBody", "Effect", "MeanActivations", "Means", "all_effects", "means_of",
     "router", "row",
 ]  # fmt: skip
 
@@ -67,28 +68,6 @@ class ContrastBody(Frozen):
     def asked(self) -> SteeringRequest:
         """What is read, as a completion would ask for it."""
         return SteeringRequest(reads=ReturnActivations(top_k=1, sae=self.sae))
-
-
-class ContrastRow(Frozen):
-    """A feature that tells the sets apart.
-
-    Attributes:
-        id: The feature's id, or ``sae:<artifact>/<latent>`` for a latent without a label.
-        label: Its label; "" where it has none.
-        sae: Id of its SAE.
-        effect: d of the first halves; above 0 where the feature is stronger in the first set.
-        mean_1: Mean activation over the chats of the first set's first half.
-        mean_2: The same of the second set.
-        accuracy: How well it tells the second halves apart, .5 by chance; None where a set has a single chat.
-    """
-
-    id: str
-    label: str
-    sae: str
-    effect: float
-    mean_1: float
-    mean_2: float
-    accuracy: float | None
 
 
 class Contrast(Frozen):

@@ -28,8 +28,9 @@ from featurehub.edits import TOP_K_MAX
 from featurehub.features import OnStale, SteerOptions
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
+from featurehub.totals import TotalActivation
 
-__all__ = ["InspectBody", "Inspection", "TokenInspection", "TotalActivation", "router"]
+__all__ = ["InspectBody", "Inspection", "TokenInspection", "router"]
 
 router = APIRouter(prefix="/v1/features", tags=["features"])
 
@@ -68,28 +69,6 @@ class TokenInspection(TokenActivations):
     """
 
     content: bool
-
-
-class TotalActivation(Frozen):
-    """What one feature did in the whole content.
-
-    Attributes:
-        id: The feature's id, or ``sae:<artifact>/<latent>`` for a latent without a label.
-        label: Its label; "" where it has none.
-        sae: Id of its SAE.
-        frequency: Share of the tokens on which it is active, in (0, 1].
-        mean: Mean of its activations over all tokens.
-        max: Its largest activation.
-        sum: Sum of its activations.
-    """
-
-    id: str
-    label: str
-    sae: str
-    frequency: float
-    mean: float
-    max: float
-    sum: float
 
 
 class Inspection(Frozen):

@@ -1,16 +1,20 @@
 """The client: openai's own, with named features.
 
-    from featurehub import Client, Variant
-
-    client = Client(base_url="http://localhost:8000")        # AsyncClient is its twin
-    variant = Variant("my-model").set("pirate speech", 0.7)
-    answer = client.chat.completions.create(model=variant, messages=[{"role": "user", "content": "Hello"}])
-    answer.featurehub["applied"]
+>>> from featurehub import Client, Variant
+>>> client = Client()  # AsyncClient is its twin
+>>> variant = Variant("demo").set("pirate", 0.7)
+>>> answer = client.chat.completions.create(model=variant, messages=[{"role": "user", "content": "Hello"}])
+>>> [each["label"] for each in answer.featurehub["applied"]]
+['pirate']
 
 Owns what a user of a server works with. ``Client`` and ``AsyncClient`` are ``openai.OpenAI`` and
 ``openai.AsyncOpenAI``, so retries, timeouts, streaming and types are openai's; ``Variant`` is the one mutable object.
 Errors over HTTP are openai's exceptions. A weight that is out of bounds raises ``InvalidEdit`` before anything is
 sent, and looking up a name that no feature has raises ``FeatureNotFound``.
+
+Examples in docstrings are of ``featurehub.testing.fake_server(["pirate", "formal", "banking: loan, deposit"])`` with
+the group "sea talk", the variant "pirate-bank", ``client`` (an ``AsyncClient`` where there is ``await``), and ``chat``,
+in which a user asks "Is my loan safe?".
 
 May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
 then ``request`` (how edits get into a request), ``client``, ``streaming``, ``handling``, ``features`` (search),

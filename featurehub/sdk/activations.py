@@ -35,6 +35,10 @@ class ActivationOptions(TypedDict, total=False):
 class Activations(NamedTuple):
     """The activations of a chat or text. Jupyter shows the features with the largest ones.
 
+    >>> found = client.features.activations(chat)
+    >>> [each.label for each in found.features]
+    ['banking: loan, deposit']
+
     Attributes:
         tokens: The text that each token adds.
         content: Of each token, whether it is somebody's words: no special token, none that the chat template adds.
@@ -61,7 +65,11 @@ class Activations(NamedTuple):
         )
 
     def matrix(self) -> "NDArray[np.float32]":
-        """The matrix, [tokens, features] float32. Needs numpy."""
+        """The matrix, [tokens, features] float32. Needs numpy.
+
+        >>> client.features.activations("my loan", features=["banking"]).matrix().tolist()
+        [[0.0], [0.0], [1.0]]
+        """
         import numpy as np
 
         starts, indices, values = self.packed.unpack()
@@ -71,7 +79,11 @@ class Activations(NamedTuple):
         return matrix
 
     def entries(self) -> Iterator[tuple[int, int, float]]:
-        """Row, column and value of each activation that is not 0; for programs without numpy."""
+        """Row, column and value of each activation that is not 0; for programs without numpy.
+
+        >>> [*client.features.activations("my loan", features=["banking"]).entries()]
+        [(2, 0, 1.0)]
+        """
         return self.packed.entries()
 
     def _repr_html_(self) -> str:

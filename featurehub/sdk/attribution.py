@@ -43,6 +43,9 @@ class AttributeOptions(TypedDict, total=False):
 class Attribution(NamedTuple):
     """Which features made a token likely, of the model without any steering. Jupyter shows it as a table.
 
+    >>> found = client.features.attribute(chat)
+    >>> because = [(each.label, each.effect) for each in found.features]
+
     Attributes:
         position: Index of the token.
         tokens: The texts of the tokens before it.

@@ -67,6 +67,9 @@ class AutoconditionalOptions(TypedDict, total=False):
 class Autosteer(AutosteerResult):
     """What ``autosteer`` found: ``features=found.features`` steers by it. Jupyter shows it as tables.
 
+    >>> found = client.features.autosteer("be concise", candidates=4)
+    >>> why = found.reason if not found.edits else found.steered.effect
+
     Attributes:
         warnings: What the server warned of.
     """
@@ -85,6 +88,9 @@ class Autosteer(AutosteerResult):
 class Autoconditional(AutoconditionalResult):
     """What ``autoconditional`` found: ``found.when`` is the condition of an edit. Jupyter shows it as a table.
 
+    >>> found = client.features.autoconditional("when the user talks about banking")
+    >>> variant = Variant("demo").abort_when(found.when, "bank")
+
     Attributes:
         warnings: What the server warned of.
     """
@@ -98,12 +104,18 @@ class Autoconditional(AutoconditionalResult):
 
 
 class AutoFeatures:
-    """Features that the server finds by what they do."""
+    """Features that the server finds by what they do.
+
+    >>> found = client.features.autosteer("be concise")
+    """
 
     _client: OpenAI
 
     def autosteer(self, instruction: str, **options: Unpack[AutosteerOptions]) -> Autosteer:
         """Edits that do what an instruction asks. The server draws some hundred answers, which may take minutes.
+
+        >>> found = client.features.autosteer("be concise")
+        >>> answer = client.chat.completions.create(model="demo", messages=chat, features=found.features)
 
         Args:
             instruction: What answers should be like, as one would tell the model: "be concise".
@@ -117,6 +129,9 @@ class AutoFeatures:
 
     def autoconditional(self, condition: str, **options: Unpack[AutoconditionalOptions]) -> Autoconditional:
         """Conditions that hold in chats of one kind.
+
+        >>> found = client.features.autoconditional("when the user talks about banking")
+        >>> variant = Variant("demo").set("formal", 0.5, when=found.when)
 
         Args:
             condition: What the chats have in common: "when the user talks about banking".
@@ -134,16 +149,27 @@ class AutoFeatures:
 
 
 class AsyncAutoFeatures:
-    """``AutoFeatures`` for asyncio."""
+    """``AutoFeatures`` for asyncio.
+
+    >>> found = await client.features.autosteer("be concise")
+    """
 
     _client: AsyncOpenAI
 
     async def autosteer(self, instruction: str, **options: Unpack[AutosteerOptions]) -> Autosteer:
-        """See ``AutoFeatures.autosteer``."""
+        """See ``AutoFeatures.autosteer``.
+
+        >>> found = await client.features.autosteer("be concise")
+        >>> answer = await client.chat.completions.create(model="demo", messages=chat, features=found.features)
+        """
         return Autosteer(**await self._found(AUTOSTEER, Autosteer, {"instruction": instruction, **options}))
 
     async def autoconditional(self, condition: str, **options: Unpack[AutoconditionalOptions]) -> Autoconditional:
-        """See ``AutoFeatures.autoconditional``."""
+        """See ``AutoFeatures.autoconditional``.
+
+        >>> found = await client.features.autoconditional("when the user talks about banking")
+        >>> variant = Variant("demo").set("formal", 0.5, when=found.when)
+        """
         body = {"condition": condition, **options}
         return Autoconditional(**await self._found(AUTOCONDITIONAL, Autoconditional, body))
 

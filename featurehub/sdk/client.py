@@ -26,6 +26,8 @@ NO_KEY = "none"
 class Client(OpenAI):
     """``openai.OpenAI`` with features.
 
+    >>> client = Client(base_url="http://localhost:8000", timeout=60)
+
     Args:
         base_url: The server's address, with or without ``/v1``. By default ``$FEATUREHUB_BASE_URL``, else
             http://localhost:8000.
@@ -38,31 +40,49 @@ class Client(OpenAI):
 
     @property
     def chat(self) -> SteeredChat:
-        """Chat completions that accept variants and features."""
+        """Chat completions that accept variants and features.
+
+        >>> answer = client.chat.completions.create(model="demo", messages=chat, features={"pirate": 0.7})
+        """
         return SteeredChat(self)
 
     @property
     def completions(self) -> SteeredTextCompletions:
-        """Text completions that accept variants and features."""
+        """Text completions that accept variants and features.
+
+        >>> answer = client.completions.create(model="demo", prompt="Ahoy", features={"pirate": 0.7})
+        """
         return SteeredTextCompletions(self)
 
     @property
     def responses(self) -> SteeredResponses:
-        """Responses that accept variants and features."""
+        """Responses that accept variants and features.
+
+        >>> answer = client.responses.create(model="demo", input="Ahoy", features={"pirate": 0.7})
+        """
         return SteeredResponses(self)
 
     @property
     def features(self) -> Features:
-        """Search and listing of the server's features."""
+        """Search and listing of the server's features.
+
+        >>> found = client.features.search("pirate")
+        """
         return Features(self)
 
     @property
     def groups(self) -> Groups:
-        """Names that stand for several of the server's features."""
+        """Names that stand for several of the server's features.
+
+        >>> group = client.groups.get("sea talk")
+        """
         return Groups(self)
 
     def tokenize(self, chat: str | Sequence[Mapping[str, Any]], *, model: str | None = None) -> tuple[TextToken, ...]:
         """The tokens of a text or chat as the model reads it, by the positions that ``features.attribute`` counts.
+
+        >>> tokens = client.tokenize(chat)
+        >>> texts = [each.name for each in tokens]
 
         Args:
             chat: A text, or the messages of a chat.
@@ -72,11 +92,18 @@ class Client(OpenAI):
 
     @property
     def variants(self) -> Variants:
-        """Variants that the server stores."""
+        """Variants that the server stores.
+
+        >>> stored = client.variants.get("pirate-bank")
+        """
         return Variants(self)
 
     def feature(self, name: str) -> Feature:
         """Looks up one feature.
+
+        >>> banking = client.feature("banking")
+        >>> banking.label
+        'banking: loan, deposit'
 
         Args:
             name: Label, alias, slug, id or ``sae:<artifact>/<latent>``.
@@ -89,49 +116,79 @@ class Client(OpenAI):
 
 
 class AsyncClient(AsyncOpenAI):
-    """``openai.AsyncOpenAI`` with features; its arguments are those of ``Client``."""
+    """``openai.AsyncOpenAI`` with features; its arguments are those of ``Client``.
+
+    >>> async with AsyncClient() as own:
+    ...     answer = await own.chat.completions.create(model="demo", messages=chat, features={"pirate": 0.7})
+    """
 
     def __init__(self, base_url: Any = None, api_key: Any = None, **options: Any) -> None:
         super().__init__(base_url=url_of(base_url), api_key=api_key or key_from_environment(), **options)
 
     @property
     def chat(self) -> AsyncSteeredChat:
-        """Chat completions that accept variants and features."""
+        """Chat completions that accept variants and features.
+
+        >>> answer = await client.chat.completions.create(model="demo", messages=chat, features={"pirate": 0.7})
+        """
         return AsyncSteeredChat(self)
 
     @property
     def completions(self) -> AsyncSteeredTextCompletions:
-        """Text completions that accept variants and features."""
+        """Text completions that accept variants and features.
+
+        >>> answer = await client.completions.create(model="demo", prompt="Ahoy", features={"pirate": 0.7})
+        """
         return AsyncSteeredTextCompletions(self)
 
     @property
     def responses(self) -> AsyncSteeredResponses:
-        """Responses that accept variants and features."""
+        """Responses that accept variants and features.
+
+        >>> answer = await client.responses.create(model="demo", input="Ahoy", features={"pirate": 0.7})
+        """
         return AsyncSteeredResponses(self)
 
     @property
     def features(self) -> AsyncFeatures:
-        """Search and listing of the server's features."""
+        """Search and listing of the server's features.
+
+        >>> found = await client.features.search("pirate")
+        """
         return AsyncFeatures(self)
 
     @property
     def groups(self) -> AsyncGroups:
-        """Names that stand for several of the server's features."""
+        """Names that stand for several of the server's features.
+
+        >>> group = await client.groups.get("sea talk")
+        """
         return AsyncGroups(self)
 
     async def tokenize(
         self, chat: str | Sequence[Mapping[str, Any]], *, model: str | None = None
     ) -> tuple[TextToken, ...]:
-        """See ``Client.tokenize``."""
+        """See ``Client.tokenize``.
+
+        >>> tokens = await client.tokenize(chat)
+        >>> texts = [each.name for each in tokens]
+        """
         return tokens_of(await self.post(tokenize_url(self.base_url), body=tokenize_body(chat, model), cast_to=object))
 
     @property
     def variants(self) -> AsyncVariants:
-        """Variants that the server stores."""
+        """Variants that the server stores.
+
+        >>> stored = await client.variants.get("pirate-bank")
+        """
         return AsyncVariants(self)
 
     async def feature(self, name: str) -> Feature:
         """Looks up one feature.
+
+        >>> banking = await client.feature("banking")
+        >>> banking.label
+        'banking: loan, deposit'
 
         Args:
             name: Label, alias, slug, id or ``sae:<artifact>/<latent>``.

@@ -17,7 +17,9 @@ class FeatureList(Sequence[Feature], Combinable):
 
     Its operators make groups (``featurehub.groups``): a list is what a server answered, a group what one steers by.
 
-        client.features.search("pirate")[:3] | client.feature("formal tone")
+    >>> found = client.features.search("loan")
+    >>> found[:3] | client.feature("formal")
+    FeatureGroup(banking: loan, deposit | formal)
 
     Attributes:
         next: Cursor of the page that follows; None on the last page.
@@ -37,11 +39,18 @@ class FeatureList(Sequence[Feature], Combinable):
         self.missing = tuple(missing)
 
     def parts(self) -> tuple[GroupMember, ...]:
-        """Its features, each with weight 1."""
+        """Its features, each with weight 1.
+
+        >>> weights = [part.weight for part in client.features.search("loan").parts()]
+        """
         return tuple(part for each in self._features for part in each.parts())
 
     def pick(self, places: Iterable[int]) -> "FeatureList":
-        """The features at these places, in this order. Raises IndexError."""
+        """The features at these places, in this order. Raises IndexError.
+
+        >>> client.features.lookup(["pirate", "formal", "banking"]).pick([2, 0])
+        FeatureList([banking: loan, deposit, pirate])
+        """
         return FeatureList(self._features[at] for at in places)
 
     @overload

@@ -45,13 +45,20 @@ class SearchOptions(TypedDict, total=False):
 
 
 class Features(NamedFeatures, AutoFeatures, Readings):
-    """The features of a server's SAEs."""
+    """The features of a server's SAEs.
+
+    >>> found = client.features.search("pirate")
+    """
 
     def search(
         self, q: str, limit: int = 10, *, artifact: str | None = None, after: str | None = None,
         **only: Unpack[SearchOptions],
     ) -> FeatureList:  # fmt: skip
         """Searches the features by words and by meaning.
+
+        >>> found = client.features.search("loan", limit=3, min_score=0.5)
+        >>> found[0].label
+        'banking: loan, deposit'
 
         Args:
             q: The words.
@@ -68,6 +75,8 @@ class Features(NamedFeatures, AutoFeatures, Readings):
     def get(self, name: str) -> Feature:
         """Looks up one feature.
 
+        >>> pirate = client.features.get("pirate")
+
         Args:
             name: Label, alias, slug, id or ``sae:<artifact>/<latent>``.
 
@@ -80,6 +89,10 @@ class Features(NamedFeatures, AutoFeatures, Readings):
 
     def inspect(self, chat: str | Sequence[Message], **options: Unpack[InspectOptions]) -> Inspection:
         """What the features do in a chat or text that is there already.
+
+        >>> found = client.features.inspect(chat)
+        >>> found.top(1)[0].label
+        'banking: loan, deposit'
 
         Args:
             chat: A text, or the messages of a chat.
@@ -98,6 +111,11 @@ class Features(NamedFeatures, AutoFeatures, Readings):
     ) -> Contrast:
         """The features that tell two sets of chats apart.
 
+        >>> other = [{"role": "user", "content": "Are you a pirate?"}]
+        >>> found = client.features.contrast([chat], [other])
+        >>> found.dataset_2[0].label
+        'pirate'
+
         Args:
             dataset_1: Chats, each a list of messages.
             dataset_2: Chats that lack what those have, or have what they lack.
@@ -108,6 +126,8 @@ class Features(NamedFeatures, AutoFeatures, Readings):
 
     def list(self, *, artifact: str | None = None) -> Iterator[Feature]:
         """Lists every feature, fetching page by page.
+
+        >>> labels = [each.label for each in client.features.list()]
 
         Args:
             artifact: Id or name of an SAE; by default all that the server holds.
@@ -126,22 +146,38 @@ class Features(NamedFeatures, AutoFeatures, Readings):
 
 
 class AsyncFeatures(AsyncNamedFeatures, AsyncAutoFeatures, AsyncReadings):
-    """``Features`` for asyncio."""
+    """``Features`` for asyncio.
+
+    >>> found = await client.features.search("pirate")
+    """
 
     async def search(
         self, q: str, limit: int = 10, *, artifact: str | None = None, after: str | None = None,
         **only: Unpack[SearchOptions],
     ) -> FeatureList:  # fmt: skip
-        """See ``Features.search``."""
+        """See ``Features.search``.
+
+        >>> found = await client.features.search("loan", limit=3, min_score=0.5)
+        >>> found[0].label
+        'banking: loan, deposit'
+        """
         return await self._page(q=q, limit=limit, artifact=artifact, after=after, **only)
 
     async def get(self, name: str) -> Feature:
-        """See ``Features.get``."""
+        """See ``Features.get``.
+
+        >>> pirate = await client.features.get("pirate")
+        """
         with own_errors():
             return feature_of(await self._client.get(path_of(name), cast_to=object))
 
     async def inspect(self, chat: str | Sequence[Message], **options: Unpack[InspectOptions]) -> Inspection:
-        """See ``Features.inspect``."""
+        """See ``Features.inspect``.
+
+        >>> found = await client.features.inspect(chat)
+        >>> found.top(1)[0].label
+        'banking: loan, deposit'
+        """
         asked = inspect_body(chat, activations_body(options))
         with own_errors():
             return Inspection(await self._client.post(INSPECT, body=asked, cast_to=object))
@@ -149,12 +185,21 @@ class AsyncFeatures(AsyncNamedFeatures, AsyncAutoFeatures, AsyncReadings):
     async def contrast(
         self, dataset_1: Sequence[Chat], dataset_2: Sequence[Chat], **options: Unpack[ContrastOptions]
     ) -> Contrast:
-        """See ``Features.contrast``."""
+        """See ``Features.contrast``.
+
+        >>> other = [{"role": "user", "content": "Are you a pirate?"}]
+        >>> found = await client.features.contrast([chat], [other])
+        >>> found.dataset_2[0].label
+        'pirate'
+        """
         body = {"dataset_1": dataset_1, "dataset_2": dataset_2, **options}
         return Contrast.of(await self._client.post(CONTRAST, body=body, cast_to=object))
 
     async def list(self, *, artifact: str | None = None) -> AsyncIterator[Feature]:
-        """See ``Features.list``."""
+        """See ``Features.list``.
+
+        >>> labels = [each.label async for each in client.features.list()]
+        """
         page = await self._page(limit=PAGE, artifact=artifact)
         for each in page:
             yield each

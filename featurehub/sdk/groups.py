@@ -20,22 +20,35 @@ NOTHING = type(None)
 
 
 class Groups:
-    """The groups of a server. Saving and removing is for operators, whose key is ``$FEATUREHUB_OPERATOR_KEY``."""
+    """The groups of a server. Saving and removing is for operators, whose key is ``$FEATUREHUB_OPERATOR_KEY``.
+
+    >>> group = client.groups.get("sea talk")
+    """
 
     def __init__(self, client: OpenAI) -> None:
         self._client = client
 
     def list(self) -> tuple[FeatureGroup, ...]:
-        """All groups, by name."""
+        """All groups, by name.
+
+        >>> groups = client.groups.list()
+        """
         return groups_of(self._client.get("/groups", cast_to=object))
 
     def get(self, name: str) -> FeatureGroup:
-        """One group by its name or id. Raises FeatureNotFound."""
+        """One group by its name or id. Raises FeatureNotFound.
+
+        >>> group = client.groups.get("sea talk")
+        >>> group
+        FeatureGroup('sea talk': pirate | -0.5 * formal)
+        """
         with own_errors():
             return group_of(self._client.get(path_of(name), cast_to=object))
 
     def save(self, name: str, members: Members, description: str = "") -> FeatureGroup:
         """Saves a group for everyone, in place of one of this name.
+
+        >>> group = client.groups.save("sea bank", {"pirate": 1.0, "banking": 0.5})
 
         Args:
             name: The name.
@@ -52,34 +65,56 @@ class Groups:
             return group_of(self._client.post("/groups", cast_to=object, body=body, options={"headers": key()}))
 
     def remove(self, name: str) -> None:
-        """Removes a group by its name or id. Raises FeatureNotFound."""
+        """Removes a group by its name or id. Raises FeatureNotFound.
+
+        >>> group = client.groups.save("draft", {"pirate": 1.0})
+        >>> client.groups.remove("draft")
+        """
         with own_errors():
             self._client.delete(path_of(name), cast_to=NOTHING, options={"headers": key()})
 
 
 class AsyncGroups:
-    """``Groups`` for asyncio."""
+    """``Groups`` for asyncio.
+
+    >>> group = await client.groups.get("sea talk")
+    """
 
     def __init__(self, client: AsyncOpenAI) -> None:
         self._client = client
 
     async def list(self) -> tuple[FeatureGroup, ...]:
-        """See ``Groups.list``."""
+        """See ``Groups.list``.
+
+        >>> groups = await client.groups.list()
+        """
         return groups_of(await self._client.get("/groups", cast_to=object))
 
     async def get(self, name: str) -> FeatureGroup:
-        """See ``Groups.get``."""
+        """See ``Groups.get``.
+
+        >>> group = await client.groups.get("sea talk")
+        >>> group
+        FeatureGroup('sea talk': pirate | -0.5 * formal)
+        """
         with own_errors():
             return group_of(await self._client.get(path_of(name), cast_to=object))
 
     async def save(self, name: str, members: Members, description: str = "") -> FeatureGroup:
-        """See ``Groups.save``."""
+        """See ``Groups.save``.
+
+        >>> group = await client.groups.save("sea bank", {"pirate": 1.0, "banking": 0.5})
+        """
         body = wire(name, members, description)
         with own_errors():
             return group_of(await self._client.post("/groups", cast_to=object, body=body, options={"headers": key()}))
 
     async def remove(self, name: str) -> None:
-        """See ``Groups.remove``."""
+        """See ``Groups.remove``.
+
+        >>> group = await client.groups.save("draft", {"pirate": 1.0})
+        >>> await client.groups.remove("draft")
+        """
         with own_errors():
             await self._client.delete(path_of(name), cast_to=NOTHING, options={"headers": key()})
 

@@ -5,10 +5,11 @@ from itertools import groupby
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from featurehub.sdk.named import Named
-from featurehub.sdk.rows import warnings_of
+from featurehub.sdk.rows import known, warnings_of
 from featurehub.sdk.tables import marked, table
+from featurehub.totals import TotalActivation
 
-__all__ = ["FeatureActivation", "InspectOptions", "InspectedToken", "Inspection", "TotalActivation", "inspect_body"]
+__all__ = ["FeatureActivation", "InspectOptions", "InspectedToken", "Inspection", "inspect_body"]
 
 
 class InspectOptions(TypedDict, total=False):
@@ -36,6 +37,10 @@ class InspectOptions(TypedDict, total=False):
 class FeatureActivation(NamedTuple):
     """What a feature does at one token.
 
+    >>> loan = client.features.inspect("my loan").tokens[2].features[0]
+    >>> loan.label, loan.activation
+    ('banking: loan, deposit', 1.0)
+
     Attributes:
         id: The feature's id, or ``sae:<artifact>/<latent>`` for a latent without a label.
         label: Its label; "" where it has none.
@@ -47,30 +52,11 @@ class FeatureActivation(NamedTuple):
     activation: float
 
 
-class TotalActivation(NamedTuple):
-    """What a feature does in the whole content.
-
-    Attributes:
-        id: The feature's id, or ``sae:<artifact>/<latent>`` for a latent without a label.
-        label: Its label; "" where it has none.
-        sae: Id of its SAE.
-        frequency: Share of the tokens on which it is active, in (0, 1].
-        mean: Mean of its activations over all tokens.
-        max: Its largest activation.
-        sum: Sum of its activations.
-    """
-
-    id: str
-    label: str
-    sae: str
-    frequency: float
-    mean: float
-    max: float
-    sum: float
-
-
 class InspectedToken(NamedTuple):
     """A token and its features.
+
+    >>> client.features.inspect("my loan").tokens[2].text
+    ' loan'
 
     Attributes:
         position: Its index in the chat.
@@ -85,12 +71,20 @@ class InspectedToken(NamedTuple):
     features: tuple[FeatureActivation, ...]
 
     def top(self, n: int = 5) -> tuple[FeatureActivation, ...]:
-        """The ``n`` strongest of its features."""
+        """The ``n`` strongest of its features.
+
+        >>> client.features.inspect("my loan").tokens[2].top(1)[0].label
+        'banking: loan, deposit'
+        """
         return tuple(sorted(self.features, key=lambda each: -each.activation)[:n])
 
 
 class Inspection:
     """What features do in a chat or text. Jupyter shows it as a heat map with its strongest features.
+
+    >>> found = client.features.inspect("a formal loan")
+    >>> [token.text for token in found if token.features]
+    [' formal', ' loan']
 
     Attributes:
         tokens: The tokens in their order.
@@ -101,14 +95,23 @@ class Inspection:
         rows = sorted(body["tokens"], key=lambda row: row["position"])
         self.tokens = tuple(token_of([*own]) for _, own in groupby(rows, lambda row: row["position"]))
         self.warnings: tuple[str, ...] = warnings_of(body)
-        self._top = tuple(TotalActivation(*(row[name] for name in TotalActivation._fields)) for row in body["top"])
+        self._top = tuple(TotalActivation(**known(TotalActivation, row)) for row in body["top"])
 
     def top(self, n: int = 5) -> tuple[TotalActivation, ...]:
-        """The ``n`` strongest features of the whole, by what was asked for, strongest first."""
+        """The ``n`` strongest features of the whole, by what was asked for, strongest first.
+
+        >>> found = client.features.inspect("a formal loan", by="max")
+        >>> sorted(each.label for each in found.top(2))
+        ['banking: loan, deposit', 'formal']
+        """
         return self._top[:n]
 
     def matrix(self) -> tuple[tuple[str, ...], list[list[float]]]:
         """The activations of all tokens.
+
+        >>> ids, rows = client.features.inspect("my loan").matrix()
+        >>> rows
+        [[0.0], [0.0], [1.0]]
 
         Returns:
             Ids of the features that any token shows, and for each token a row with their activations: 0 where a token

@@ -33,6 +33,9 @@ class LogitsOptions(TypedDict, total=False):
 class Logits(NamedTuple):
     """The likeliest next tokens. Jupyter shows them as a table.
 
+    >>> found = client.features.logits(chat, features={"pirate": 0.7})
+    >>> likeliest = found.tokens[0].text, found.unsteered[0].text
+
     Attributes:
         tokens: Those under the features of the request, likeliest first, then those that were asked for.
         unsteered: The same without features; None where the request has none.

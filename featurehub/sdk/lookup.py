@@ -16,12 +16,19 @@ Several = Named | Iterable[Named]
 
 
 class NamedFeatures:
-    """What the server knows of features that are named."""
+    """What the server knows of features that are named.
+
+    >>> pirate, formal = client.features.lookup(["pirate", "formal"])
+    """
 
     _client: OpenAI
 
     def lookup(self, features: Iterable[Named | int], *, sae: str | None = None) -> FeatureList:
         """Several features at once.
+
+        >>> found = client.features.lookup(["pirate", "formal", 2])
+        >>> [each.label for each in found]
+        ['pirate', 'formal', 'banking: loan, deposit']
 
         Args:
             features: Names, ids or addresses, and indices in an SAE; at most 64.
@@ -38,6 +45,8 @@ class NamedFeatures:
 
     def neighbors(self, features: Several, limit: int = 10, *, sae: str | None = None) -> FeatureList:
         """The features that are near: by what they write, by where they fire, and by their label.
+
+        >>> near = client.features.neighbors("banking", limit=3)
 
         Args:
             features: A feature or group, its name, or several of them; at most 64 features.
@@ -56,6 +65,10 @@ class NamedFeatures:
     def rerank(self, query: str, features: Several, limit: int = 100) -> FeatureList:
         """Features in the order in which a search for the query would rank them.
 
+        >>> found = client.features.rerank("loan", ["pirate", "banking"])
+        >>> found[0].label
+        'banking: loan, deposit'
+
         Args:
             query: What they should be about.
             features: Features or groups, or their names; at most 64 features.
@@ -73,20 +86,36 @@ class NamedFeatures:
 
 
 class AsyncNamedFeatures:
-    """``NamedFeatures`` for asyncio."""
+    """``NamedFeatures`` for asyncio.
+
+    >>> pirate, formal = await client.features.lookup(["pirate", "formal"])
+    """
 
     _client: AsyncOpenAI
 
     async def lookup(self, features: Iterable[Named | int], *, sae: str | None = None) -> FeatureList:
-        """See ``NamedFeatures.lookup``."""
+        """See ``NamedFeatures.lookup``.
+
+        >>> found = await client.features.lookup(["pirate", "formal", 2])
+        >>> [each.label for each in found]
+        ['pirate', 'formal', 'banking: loan, deposit']
+        """
         return await self._listed(LOOKUP, lookup_body(features, sae))
 
     async def neighbors(self, features: Several, limit: int = 10, *, sae: str | None = None) -> FeatureList:
-        """See ``NamedFeatures.neighbors``."""
+        """See ``NamedFeatures.neighbors``.
+
+        >>> near = await client.features.neighbors("banking", limit=3)
+        """
         return await self._listed(NEIGHBORS, neighbors_body(features, limit, sae))
 
     async def rerank(self, query: str, features: Several, limit: int = 100) -> FeatureList:
-        """See ``NamedFeatures.rerank``."""
+        """See ``NamedFeatures.rerank``.
+
+        >>> found = await client.features.rerank("loan", ["pirate", "banking"])
+        >>> found[0].label
+        'banking: loan, deposit'
+        """
         return await self._listed(RERANK, rerank_body(query, features, limit))
 
     async def _listed(self, path: str, body: Mapping[str, object]) -> FeatureList:

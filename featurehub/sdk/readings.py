@@ -18,13 +18,20 @@ Entry = str | Sequence[Mapping[str, Any]]
 
 
 class Readings:
-    """Reads chats and texts."""
+    """Reads chats and texts.
+
+    >>> found = client.features.activations(chat)
+    """
 
     def __init__(self, client: OpenAI) -> None:
         self._client = client
 
     def attribute(self, chat: Entry, **options: Unpack[AttributeOptions]) -> Attribution:
         """Which features, and at which earlier tokens, made a token likely, of the model without any steering.
+
+        >>> found = client.features.attribute(chat)
+        >>> [each.label for each in found.features]
+        ['banking: loan, deposit']
 
         Args:
             chat: A text, or the messages of a chat.
@@ -34,6 +41,9 @@ class Readings:
 
     def logits(self, chat: Entry, **options: Unpack[LogitsOptions]) -> Logits:
         """How likely the next tokens are, with and without features: log-probabilities, so logits up to a constant.
+
+        >>> found = client.features.logits(chat, features={"pirate": 0.7}, top_k=5, tokens=["loan"])
+        >>> changed = [each.logprob for each in found.tokens]
 
         Args:
             chat: A text, or the messages of a chat. The model would go on after the assistant's last message, or answer
@@ -49,6 +59,10 @@ class Readings:
 
     def activations(self, chat: Entry, **options: Unpack[ActivationOptions]) -> Activations:
         """The activations of a chat or text as a matrix.
+
+        >>> found = client.features.activations(chat, features=["banking"])
+        >>> [(found.tokens[row], value) for row, column, value in found.entries()]
+        [(' loan', 1.0)]
 
         Args:
             chat: A text, or the messages of a chat.
@@ -66,21 +80,38 @@ class Readings:
 
 
 class AsyncReadings:
-    """``Readings`` for asyncio."""
+    """``Readings`` for asyncio.
+
+    >>> found = await client.features.activations(chat)
+    """
 
     def __init__(self, client: AsyncOpenAI) -> None:
         self._client = client
 
     async def attribute(self, chat: Entry, **options: Unpack[AttributeOptions]) -> Attribution:
-        """See ``Readings.attribute``."""
+        """See ``Readings.attribute``.
+
+        >>> found = await client.features.attribute(chat)
+        >>> [each.label for each in found.features]
+        ['banking: loan, deposit']
+        """
         return Attribution.of(await self._read(ATTRIBUTE, chat, options))
 
     async def logits(self, chat: Entry, **options: Unpack[LogitsOptions]) -> Logits:
-        """See ``Readings.logits``."""
+        """See ``Readings.logits``.
+
+        >>> found = await client.features.logits(chat, features={"pirate": 0.7}, top_k=5, tokens=["loan"])
+        >>> changed = [each.logprob for each in found.tokens]
+        """
         return Logits.of(await self._read(LOGITS, chat, logits_body(options)))
 
     async def activations(self, chat: Entry, **options: Unpack[ActivationOptions]) -> Activations:
-        """See ``Readings.activations``."""
+        """See ``Readings.activations``.
+
+        >>> found = await client.features.activations(chat, features=["banking"])
+        >>> [(found.tokens[row], value) for row, column, value in found.entries()]
+        [(' loan', 1.0)]
+        """
         return Activations.of(await self._read(ACTIVATIONS, chat, activations_body(options)))
 
     async def _read(self, path: str, chat: Entry, options: Mapping[str, Any]) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 from featurehub.errors import InvalidInput
 from featurehub.features import Edit, SteerOptions
 from featurehub.parsing import parse_edits
+from featurehub.sdk.aborts import ends
 from featurehub.sdk.handling import Watch
 from featurehub.sdk.named import Named, key_of, many, some, weight_in
 from featurehub.sdk.snapshot import Snapshot
@@ -27,12 +28,13 @@ def steered(options: dict[str, Any]) -> dict[str, Any]:
     """Turns the arguments of a steered ``create`` into those of openai's.
 
     Args:
-        options: openai's arguments and ours: a variant as ``model``, ``features``, ``steer``, ``return_activations``.
-            The ``features`` in ``extra_body`` win over this argument, and it over the variant. Aborts add up.
+        options: openai's arguments and ours: a variant as ``model``, ``features``, ``steer``, ``abort_when``,
+            ``return_activations``. The ``features`` in ``extra_body`` win over this argument, and it over the variant.
+            Aborts add up.
 
     Raises:
         InvalidEdit: An edit is not valid.
-        InvalidInput: A feature appears twice in ``features``.
+        InvalidInput: An abort is not valid, or a feature appears twice in ``features``.
     """
     taken = dict(options)
     model, own = taken.get("model"), dict(taken.pop("extra_body", None) or {})
@@ -50,7 +52,7 @@ def steered(options: dict[str, Any]) -> dict[str, Any]:
         "features": edits or None,
         "steer": plain(taken.pop("steer", None)),
         "return_activations": reads(taken.pop("return_activations", None)),
-        "abort_when": [*aborts, *(own.pop("abort_when", None) or ())] or None,
+        "abort_when": [*aborts, *ends(taken.pop("abort_when", None)), *(own.pop("abort_when", None) or ())] or None,
     }
     body = {key: value for key, value in ours.items() if value is not None} | own
     return taken | ({"extra_body": body} if body else {})

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 __all__ = ["marked", "table"]
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> str:
     """A table. Numbers show three digits, and None is empty."""
     lines = [f"<tr>{''.join(f'<th>{html.escape(head)}</th>' for head in heads)}</tr>"]
     lines += [f"<tr>{''.join(f'<td>{shown(value)}</td>' for value in row)}</tr>" for row in rows]
-    return f"<table>{''.join(lines)}</table>"
+    above = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    return f"<table>{above}{''.join(lines)}</table>"
 
 
 def marked(texts: Sequence[str], strengths: Sequence[float], titles: Sequence[str]) -> str:

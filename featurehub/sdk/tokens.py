@@ -9,6 +9,9 @@ __all__ = ["TextToken", "tokenize_body", "tokenize_url", "tokens_of"]
 class TextToken(NamedTuple):
     """A token.
 
+    >>> last = client.tokenize(chat)[-1]
+    >>> named = last.id, last.name
+
     Attributes:
         id: Its id.
         name: What the vocabulary calls it, such as "Ġcook" for " cook".

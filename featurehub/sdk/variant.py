@@ -1,32 +1,36 @@
 """``Variant``: a set of edits on a model that can be changed; each request uses a ``Snapshot`` of it."""
 
-import html
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen, Positions
+from featurehub.conditions import FeatureAbort, Positions
 from featurehub.errors import InvalidEdit, InvalidInput
 from featurehub.features import Edit, Mode
 from featurehub.parsing import parse_edits
+from featurehub.sdk.aborts import When, abort_of, checked_aborts
 from featurehub.sdk.handling import Handler
-from featurehub.sdk.named import Named, called, key_of, label_of, many, some, weight_in
+from featurehub.sdk.named import Named, key_of, label_of, many, some, weight_in
 from featurehub.sdk.snapshot import NamedEdit, Snapshot
-from featurehub.settings import Limits, reason
+from featurehub.sdk.tables import table
+from featurehub.settings import Limits
 from featurehub.variants import StoredVariant
 
-__all__ = ["Variant", "When"]
+if TYPE_CHECKING:
+    from featurehub.sdk.client import Client
+
+__all__ = ["Variant"]
 
 LIMITS = Limits()
-When = FeatureCondition | FeatureWhen | Mapping[str, Any]
-"""A condition: ``feature > 0.2``, several of these joined by & or |, or what a request writes for one."""
 
 
 class Variant:
     """Edits on a model, by feature. Each request takes a frozen snapshot of it.
 
-        Variant("model").set("pirate speech", 0.7).set(["formal", "terse"], -0.4)
+    >>> Variant("demo").set("pirate", 0.7).set(["formal", "banking"], -0.4)
+    Variant('demo', {pirate: nudge +0.7, formal: nudge -0.4, banking: nudge -0.4})
 
     Attributes:
         model: Name of the model.
@@ -42,17 +46,29 @@ class Variant:
 
     @property
     def edits(self) -> dict[str, Edit]:
-        """A copy of the edits, by the feature's id or by the name that it was set with."""
+        """A copy of the edits, by the feature's id or by the name that it was set with.
+
+        >>> Variant("demo").set("pirate", 0.7).edits["pirate"].weight
+        0.7
+        """
         return {key: each.edit for key, each in self._edits.items()}
 
     @property
     def aborts(self) -> tuple[FeatureAbort, ...]:
-        """What ends an answer."""
+        """What ends an answer.
+
+        >>> [each.name for each in Variant("demo").abort_when(client.feature("banking") > 0.3, "bank").aborts]
+        ['bank']
+        """
         return self._aborts
 
     @property
     def handlers(self) -> dict[str, Handler]:
-        """A copy of what is called when an abort ends an answer, by the abort's name. JSON does not keep it."""
+        """A copy of what is called when an abort ends an answer, by the abort's name. JSON does not keep it.
+
+        >>> [*Variant("demo").handle_when(client.feature("banking") > 0.3, print, "bank").handlers]
+        ['bank']
+        """
         return dict(self._handlers)
 
     def set(
@@ -60,6 +76,8 @@ class Variant:
         when: When | None = None,
     ) -> "Variant":  # fmt: skip
         """Sets the edit of a feature, or the same edit of several. It replaces an earlier one of the same feature.
+
+        >>> variant = Variant("demo").set("pirate", 0.7).set("formal", 0.5, "pin", when=client.feature("banking") > 0.2)
 
         Args:
             feature: A feature, a group or the name of one, or several of them. A group that is not stored becomes an
@@ -77,11 +95,12 @@ class Variant:
         """
         edits = dict(self._edits)
         for each in some(feature):
-            for same in [key for key, old in edits.items() if is_same(old, each)]:
+            for same in [key for key, old in edits.items() if old.is_of(each)]:
                 del edits[same]
             key = key_of(each)
             edit = {"mode": mode, "weight": weight_in(each, weight), "when": when}
-            checked = parse_edits({**wire(edits.values()), key: edit}, LIMITS)
+            others = Snapshot(model=self.model, edits=tuple(edits.values())).features()
+            checked = parse_edits({**others, key: edit}, LIMITS)
             edits[key] = NamedEdit(feature=key, label=label_of(each), edit=checked[key])
         self._edits = edits
         return self
@@ -89,7 +108,7 @@ class Variant:
     def set_when(self, when: When, edits: Mapping[Any, float | Edit]) -> "Variant":
         """Sets edits that are in force where a condition holds. Each replaces an earlier one of the same feature.
 
-            variant.set_when(client.feature("banking") > 0.2, {"formal tone": 0.5})
+        >>> variant = Variant("demo").set_when(client.feature("banking") > 0.2, {"formal": 0.5, "pirate": -0.3})
 
         Args:
             when: The condition.
@@ -111,7 +130,9 @@ class Variant:
     def abort_when(self, when: When, event: str = "", positions: Positions | str = Positions.GENERATED) -> "Variant":
         """Ends an answer at the first token at which a condition holds, beside those that end it already.
 
-            variant.abort_when(client.feature("self harm") > 0.3, "self harm")
+        >>> variant = Variant("demo").abort_when(client.feature("banking") > 0.3, "bank")
+        >>> client.chat.completions.create(model=variant, messages=chat).featurehub["aborted"]["event"]
+        'bank'
 
         Args:
             when: The condition.
@@ -127,10 +148,12 @@ class Variant:
     def handle_when(self, when: When, handler: Handler, event: str = "") -> "Variant":
         """Ends an answer at the first token that the model writes at which a condition holds, and calls a function.
 
-            variant.handle_when(client.feature("self harm") > 0.3, lambda answer: alert(answer.text))
-
         It is called once for each answer, where that is read: by ``create``, or at the end of a stream. openai's
         ``parse`` and ``get_final_completion`` raise ``ContentFilterFinishReasonError`` for an answer that was ended.
+
+        >>> variant = Variant("demo").handle_when(client.feature("banking") > 0.3, lambda ended: print(ended.text))
+        >>> answer = client.chat.completions.create(model=variant, messages=chat)
+        Is my loan
 
         Args:
             when: The condition.
@@ -147,6 +170,9 @@ class Variant:
     def clear(self, feature: Named | Iterable[Named]) -> "Variant":
         """Removes the edit of a feature, or of several; what is not set stays so.
 
+        >>> Variant("demo").set(["pirate", "formal"], 0.7).clear("formal")
+        Variant('demo', {pirate: nudge +0.7})
+
         Args:
             feature: A feature, a group or the name of one, or several of them.
 
@@ -154,25 +180,39 @@ class Variant:
             The variant itself.
         """
         gone = many(feature)
-        self._edits = {key: old for key, old in self._edits.items() if not any(is_same(old, each) for each in gone)}
+        self._edits = {key: old for key, old in self._edits.items() if not any(old.is_of(each) for each in gone)}
         return self
 
     def reset(self) -> "Variant":
-        """Removes all edits, aborts and handlers, and returns the variant itself."""
+        """Removes all edits, aborts and handlers, and returns the variant itself.
+
+        >>> Variant("demo").set("pirate", 0.7).reset() == Variant("demo")
+        True
+        """
         self._edits, self._aborts, self._handlers = {}, (), {}
         return self
 
     def snapshot(self) -> Snapshot:
-        """A frozen copy of the variant as it is now."""
+        """A frozen copy of the variant as it is now.
+
+        >>> before = Variant("demo").set("pirate", 0.7).snapshot()
+        """
         return Snapshot(model=self.model, edits=tuple(self._edits.values()), aborts=self._aborts)
 
     def to_json(self) -> str:
-        """The variant as JSON, for ``from_json``."""
+        """The variant as JSON, for ``from_json``.
+
+        >>> text = Variant("demo").set("pirate", 0.7).to_json()
+        """
         return self.snapshot().model_dump_json()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Variant":
         """Reads a variant that ``to_json`` wrote.
+
+        >>> variant = Variant("demo").set("pirate", 0.7)
+        >>> Variant.from_json(variant.to_json()) == variant
+        True
 
         Raises:
             InvalidInput: It is not a variant's JSON.
@@ -186,13 +226,43 @@ class Variant:
 
     @classmethod
     def stored(cls, variant: StoredVariant) -> "Variant":
-        """What a version of a stored variant does, to be changed and saved as the next one."""
+        """What a version of a stored variant does, to be changed and saved as the next one.
+
+        >>> Variant.stored(client.variants.get("pirate-bank")).set("formal", 0.2)
+        Variant('demo', {pirate: nudge +0.7, formal: nudge +0.2})
+        """
         groups = {name: group.name for name, group in variant.groups.items()}
         labels = {name: each.label or None for name, each in variant.pinned.items()} | groups
         edits = tuple(
             NamedEdit(feature=name, label=labels.get(name), edit=edit) for name, edit in variant.features.items()
         )
         return cls._of(Snapshot(model=variant.model, edits=edits, aborts=variant.abort_when))
+
+    def save(self, name: str, client: "Client | None" = None, description: str = "") -> StoredVariant:
+        """Saves it on a server for everyone, as the next version of a variant: ``client.variants.save``.
+
+        >>> stored = Variant("demo").set("pirate", 0.7).save("pirate-bank")
+
+        Args:
+            name: The name, which a request then gives as ``model``.
+            client: Whose server; by default ``Client()``.
+            description: What it is for.
+
+        Raises:
+            FeatureNotFound: No feature has one of the names.
+            AmbiguousFeature: Several features have one of them.
+        """
+        with own_or_new(client) as used:
+            return used.variants.save(name, self, description)
+
+    @classmethod
+    def load(cls, name: str, client: "Client | None" = None) -> "Variant":
+        """What a stored variant does, to be changed: ``client.variants.load``. Raises VariantNotFound.
+
+        >>> variant = Variant.load("pirate-bank").set("formal", 0.2)
+        """
+        with own_or_new(client) as used:
+            return used.variants.load(name)
 
     @classmethod
     def _of(cls, snapshot: Snapshot) -> "Variant":
@@ -214,36 +284,16 @@ class Variant:
         return f"Variant({self.model!r}, {{{', '.join([*map(str, self._edits.values()), *aborts])}}})"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(each.label or each.feature)}</td><td>{each.edit.mode}</td>"
-            f"<td>{'' if each.edit.weight is None else f'{each.edit.weight:+g}'}</td></tr>"
+        edits = [
+            (each.label or each.feature, each.edit.mode, None if each.edit.weight is None else f"{each.edit.weight:+g}")
             for each in self._edits.values()
-        )
-        rows += "".join(f"<tr><td>{html.escape(each.name)}</td><td>abort</td><td></td></tr>" for each in self._aborts)
-        head = "<tr><th>feature</th><th>mode</th><th>weight</th></tr>"
-        return f"<table><caption>{html.escape(self.model)}</caption>{head}{rows}</table>"
+        ]
+        aborts = [(each.name, "abort", None) for each in self._aborts]
+        return table(("feature", "mode", "weight"), [*edits, *aborts], self.model)
 
 
-def abort_of(when: When, event: str, positions: Positions | str = Positions.GENERATED) -> FeatureAbort:
-    """What ends an answer. Raises InvalidInput where the condition is not valid."""
-    try:
-        return FeatureAbort.model_validate({"when": when, "event": event, "positions": positions})
-    except ValidationError as error:
-        raise InvalidInput(f"this abort is not valid: {reason(error)}", param="abort_when") from None
+def own_or_new(client: "Client | None") -> "AbstractContextManager[Client]":
+    """The client, or one of the environment that is closed at the end."""
+    from featurehub.sdk.client import Client  # whose module imports this one
 
-
-def checked_aborts(aborts: Sequence[FeatureAbort]) -> tuple[FeatureAbort, ...]:
-    """Each of them once. Raises InvalidInput where there are too many."""
-    found = tuple(dict.fromkeys(aborts))
-    if len(found) > LIMITS.aborts:
-        raise InvalidInput(f"{len(found)} aborts; at most {LIMITS.aborts} are allowed", param="abort_when")
-    return found
-
-
-def is_same(edit: NamedEdit, feature: Named) -> bool:
-    """Whether an edit is of this feature or group, as far as can be told without the server."""
-    return any(edit.answers_to(name) for name in called(feature))
-
-
-def wire(edits: Iterable[NamedEdit]) -> dict[str, dict[str, object]]:
-    return Snapshot(model="", edits=tuple(edits)).features()
+    return Client() if client is None else nullcontext(client)

@@ -24,32 +24,53 @@ NOTHING = type(None)
 class Variants:
     """The variants of a server. Saving and deleting is for operators, whose key is ``$FEATUREHUB_OPERATOR_KEY``.
 
-    client.variants.save("pirate-bank", Variant("my-model").set("pirate speech", 0.7))
-    client.chat.completions.create(model="pirate-bank", messages=[…])
+    >>> stored = client.variants.save("pirate-bank", Variant("demo").set("pirate", 0.7))
+    >>> answer = client.chat.completions.create(model="pirate-bank", messages=chat)
+    >>> answer.featurehub["variant"]
+    {'name': 'pirate-bank', 'version': 1}
     """
 
     def __init__(self, client: OpenAI) -> None:
         self._client = client
 
     def list(self) -> tuple[StoredVariant, ...]:
-        """All variants by name, each in its latest version."""
+        """All variants by name, each in its latest version.
+
+        >>> stored = client.variants.list()
+        >>> names = [each.name for each in stored]
+        """
         return tuple(map(stored_variant, self._pages(PATH, "after")))
 
     def versions(self, name: str) -> tuple[StoredVariant, ...]:
-        """All versions of a variant, latest first. Raises VariantNotFound."""
+        """All versions of a variant, latest first. Raises VariantNotFound.
+
+        >>> latest, *older = client.variants.versions("pirate-bank")
+        """
         return tuple(map(stored_variant, self._pages(f"{path_of(name)}/versions", "before")))
 
     def get(self, name: str) -> StoredVariant:
-        """The latest version of a variant, or the one that ``name@version`` says. Raises VariantNotFound."""
+        """The latest version of a variant, or the one that ``name@version`` says. Raises VariantNotFound.
+
+        >>> stored = client.variants.get("pirate-bank@1")
+        >>> stored.version
+        1
+        """
         with own_errors():
             return stored_variant(self._client.get(path_of(name), cast_to=object))
 
     def load(self, name: str) -> Variant:
-        """What ``get`` returns, as a variant that can be changed. Raises VariantNotFound."""
+        """What ``get`` returns, as a variant that can be changed. Raises VariantNotFound.
+
+        >>> variant = client.variants.load("pirate-bank")
+        >>> variant
+        Variant('demo', {pirate: nudge +0.7})
+        """
         return Variant.stored(self.get(name))
 
     def save(self, name: str, variant: Variant, description: str = "") -> StoredVariant:
         """Saves a variant for everyone, as the next version; where nothing has changed, the latest is returned.
+
+        >>> stored = client.variants.save("formal-bank", Variant("demo").set("formal", 0.5))
 
         Args:
             name: The name, which a request then gives as ``model``: letters, digits, dots, hyphens, underscores.
@@ -65,7 +86,11 @@ class Variants:
             return stored_variant(self._client.post(PATH, cast_to=object, body=body, options={"headers": key()}))
 
     def delete(self, name: str) -> None:
-        """Deletes a variant with all its versions. Raises VariantNotFound."""
+        """Deletes a variant with all its versions. Raises VariantNotFound.
+
+        >>> stored = client.variants.save("draft", Variant("demo").set("formal", 0.5))
+        >>> client.variants.delete("draft")
+        """
         with own_errors():
             self._client.delete(path_of(name), cast_to=NOTHING, options={"headers": key()})
 
@@ -81,36 +106,65 @@ class Variants:
 
 
 class AsyncVariants:
-    """``Variants`` for asyncio."""
+    """``Variants`` for asyncio.
+
+    >>> answer = await client.chat.completions.create(model="pirate-bank", messages=chat)
+    >>> answer.featurehub["variant"]
+    {'name': 'pirate-bank', 'version': 1}
+    """
 
     def __init__(self, client: AsyncOpenAI) -> None:
         self._client = client
 
     async def list(self) -> tuple[StoredVariant, ...]:
-        """See ``Variants.list``."""
+        """See ``Variants.list``.
+
+        >>> stored = await client.variants.list()
+        >>> names = [each.name for each in stored]
+        """
         return tuple([stored_variant(each) async for each in self._pages(PATH, "after")])
 
     async def versions(self, name: str) -> tuple[StoredVariant, ...]:
-        """See ``Variants.versions``."""
+        """See ``Variants.versions``.
+
+        >>> latest, *older = await client.variants.versions("pirate-bank")
+        """
         return tuple([stored_variant(each) async for each in self._pages(f"{path_of(name)}/versions", "before")])
 
     async def get(self, name: str) -> StoredVariant:
-        """See ``Variants.get``."""
+        """See ``Variants.get``.
+
+        >>> stored = await client.variants.get("pirate-bank@1")
+        >>> stored.version
+        1
+        """
         with own_errors():
             return stored_variant(await self._client.get(path_of(name), cast_to=object))
 
     async def load(self, name: str) -> Variant:
-        """See ``Variants.load``."""
+        """See ``Variants.load``.
+
+        >>> variant = await client.variants.load("pirate-bank")
+        >>> variant
+        Variant('demo', {pirate: nudge +0.7})
+        """
         return Variant.stored(await self.get(name))
 
     async def save(self, name: str, variant: Variant, description: str = "") -> StoredVariant:
-        """See ``Variants.save``."""
+        """See ``Variants.save``.
+
+        >>> stored = await client.variants.save("formal-bank", Variant("demo").set("formal", 0.5))
+        """
         body = wire(name, variant, description)
         with own_errors():
             return stored_variant(await self._client.post(PATH, cast_to=object, body=body, options={"headers": key()}))
 
     async def delete(self, name: str) -> None:
-        """See ``Variants.delete``."""
+        """See ``Variants.delete``.
+
+        >>> stored = await client.variants.save("draft", Variant("demo").set("formal", 0.5))
+        >>> await client.variants.delete("draft")
+        """
         with own_errors():
             await self._client.delete(path_of(name), cast_to=NOTHING, options={"headers": key()})
 

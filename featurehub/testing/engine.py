@@ -37,6 +37,15 @@ def words_of(text: str) -> list[str]:
 class WordEngine(FakeEngine):
     """The engine of a fake server.
 
+    >>> from openai import InternalServerError
+    >>> with fake_server(["pirate"]) as server:
+    ...     server.engine.running = False
+    ...     try:
+    ...         Client(base_url=server.url, max_retries=0).features.inspect("a text")
+    ...     except InternalServerError as error:
+    ...         error.status_code
+    503
+
     Args:
         labels: The label of each latent, from 0.
         hook: The hook point of the SAE.
@@ -74,10 +83,16 @@ class WordEngine(FakeEngine):
         asked, answer = self.tokens(prompt).ids, [self.token_ids(word) for word in words]
         ids = asked + [id for word in answer for id in word]
         report = self.reported(ids, len(asked), steering)
-        self.reports[steering.report] = report.to_wire()
+        self.keep(steering.report, report)
         kept = len(ids) if report.aborted is None else report.aborted.position + 1
         ends = np.cumsum([len(asked), *map(len, answer)])[1:]
         return [word for word, end in zip(words, ends, strict=True) if end <= kept]
+
+    def keep(self, key: str, report: SteerReport) -> None:
+        """Keeps a report of one more answer, added to those of the others under its key."""
+        earlier = [SteerReport.model_validate(self.reports[key])] if key in self.reports else []
+        own = report.model_copy(update={"requests": (sum(len(each.requests) for each in earlier),)})
+        self.reports[key] = sum(earlier, own).to_wire()
 
     async def run(
         self, token_ids: Sequence[int], steering: Steering, *, top: int = 0, chosen: int | None = None

@@ -29,6 +29,10 @@ WIDTH = 1 << 14
 class FakeServer(NamedTuple):
     """A server that runs.
 
+    >>> with fake_server(["pirate"], model="m") as server:
+    ...     server.model, Client(base_url=server.url).feature("pirate").label
+    ('m', 'pirate')
+
     Attributes:
         url: Its address, for ``Client(base_url=…)``.
         model: The name of its model.
@@ -45,6 +49,11 @@ def fake_server(
     features: Sequence[str], *, model: str = "fake", reply: Callable[[str], str] = str, operator_key: str = ""
 ) -> Iterator[FakeServer]:
     """Runs a server for tests on a free port of this machine, in a thread, until the ``with`` block ends.
+
+    >>> with fake_server(["pirate", "formal"], reply=lambda last: last.upper()) as server:
+    ...     answer = Client(base_url=server.url).chat.completions.create(model=server.model, messages=chat)
+    >>> answer.choices[0].message.content
+    'IS MY LOAN SAFE?'
 
     Args:
         features: Labels of the features that it has, which are those of one SAE by their indices; each fires at the

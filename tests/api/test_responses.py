@@ -54,7 +54,8 @@ def test_so_does_the_last_event_of_a_stream(client: TestClient) -> None:
     whole = ask(client, **PIRATE).json()
     plain, steered = (events(ask(client, stream=True, **more).text) for more in ({}, PIRATE))
     assert steered[:-1] == plain[:-1]
-    assert [kind for kind, _ in steered] == ["response.output_text.delta"] * 4 + ["response.completed"]
+    assert [kind for kind, _ in steered].count("response.output_text.delta") == 4
+    assert steered[-1][0] == "response.completed"
     assert all(kind == data["type"] for kind, data in steered)
     assert steered[-1][1]["response"] == whole
 
@@ -80,8 +81,9 @@ def test_an_abort_makes_it_incomplete(client: TestClient, engine: FakeEngine) ->
 def test_one_that_was_not_steered_is_withheld(client: TestClient, engine: FakeEngine) -> None:
     engine.default = None
     assert client.post("/v1/responses", json=ASKED | PIRATE).json()["error"]["code"] == "steering_lost"
-    kind, last = events(ask(client, stream=True, **PIRATE).text)[-1]
-    assert (kind, last["type"], last["code"], last["sequence_number"]) == ("error", "error", "steering_lost", 4)
+    *before, (kind, last) = events(ask(client, stream=True, **PIRATE).text)
+    assert (kind, last["type"], last["code"]) == ("error", "error", "steering_lost")
+    assert last["sequence_number"] == len(before)
     assert last["error"]["message"] == last["message"]
     assert "response" not in last
 

@@ -40,7 +40,7 @@ from featurehub.demo.grammar import base_grammar
 from featurehub.demo.prompts import draw_prompt, neutral_prompts
 from featurehub.embedding import open_embedder
 from featurehub.names import base_of, fold, head_of, parts_of
-from featurehub.sdk.contrast import ContrastRow
+from featurehub.totals import ContrastRow
 
 SEED, DEPTH = 20_771, 3
 Chat = list[dict[str, str]]

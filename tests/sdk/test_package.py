@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import featurehub
 import featurehub.sdk
@@ -13,7 +14,7 @@ def test_the_public_names() -> None:
     assert set(featurehub.__all__) == {
         "AmbiguousFeature", "AsyncClient", "Client", "Edit", "Feature", "FeatureGroup", "FeatureList",
         "FeatureNotFound",
-        "FeaturehubError", "InvalidEdit", "InvalidInput", "NotFound", "Variant",
+        "FeaturehubError", "InvalidEdit", "InvalidInput", "NotFound", "Variant", "VariantNotFound",
     }  # fmt: skip
     assert set(featurehub.sdk.__all__) == {
         "Activations", "AsyncClient", "Attribution", "Autoconditional", "Autosteer", "Client", "Contrast",
@@ -27,6 +28,10 @@ def test_the_public_names() -> None:
 def test_docstrings_are_short_enough_to_read() -> None:
     for package in (featurehub, featurehub.sdk):
         assert 3 <= len((package.__doc__ or "").splitlines()) <= 30
+
+
+def test_type_checkers_read_its_types() -> None:
+    assert (Path(featurehub.__file__).parent / "py.typed").is_file()
 
 
 def test_import_is_light() -> None:

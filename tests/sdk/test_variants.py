@@ -146,6 +146,20 @@ def test_saved_loaded_listed_and_deleted(client: Client, server: Any, monkeypatc
         client.chat.completions.create(model="unknown", messages=MESSAGES)
 
 
+def test_it_saves_and_loads_itself(client: Client, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    variant = Variant("demo").set("pirate speech", 0.5).abort_when({"feature": "formal tone", "value": 0.5}, "formal")
+    saved = variant.save("by-itself", client, "for a test")
+    assert (saved.address, saved.description) == ("by-itself@1", "for a test")
+    monkeypatch.setenv("FEATUREHUB_BASE_URL", server.url)
+    loaded = Variant.load("by-itself")
+    assert loaded == variant == client.variants.load("by-itself") == Variant.load("by-itself", client)
+    assert loaded.set("banking", 0.25).save("by-itself").version == 2
+    assert not client.is_closed()
+    with pytest.raises(VariantNotFound):
+        Variant.load("nobody")
+    client.variants.delete("by-itself")
+
+
 def test_a_group_in_a_variant_goes_by_its_name(client: Client, store: Store) -> None:
     with store.write() as writer:
         group = writer.put_group("speech acts", {"formal tone": 1.0, "pirate speech": -0.5})

@@ -103,6 +103,31 @@ def test_search_groups_and_variants(client: Client, monkeypatch: pytest.MonkeyPa
     assert told(client.responses.create(model="rough", input="hello"))["steered_tokens"] == 3
 
 
+def test_it_gives_as_many_answers_as_are_asked_for(client: Client) -> None:
+    counted = iter(range(100))
+    asked: Any = {"features": {"pirate": 0.5}, "n": 2}
+    with fake_server(LABELS, reply=lambda last: f"{last} {next(counted)}") as running:
+        own = Client(base_url=running.url, max_retries=0)
+        chat = own.chat.completions.create(model="fake", messages=CHAT, **asked)
+        assert [(each.index, each.message.content) for each in chat.choices] == [
+            (0, "Is my loan safe? 0"), (1, "Is my loan safe? 1"),
+        ]  # fmt: skip
+        # Each has the token that begins a text, the four words of the prompt, and its own five.
+        assert told(chat)["steered_tokens"] == 2 * 10
+        texts = own.completions.create(model="fake", prompt=["a loan", "b"], **asked)
+        assert [each.text for each in texts.choices] == ["a loan 2", "a loan 3", "b 4", "b 5"]
+        assert told(texts)["steered_tokens"] == 2 * (3 + 3) + 2 * (2 + 2)
+        parts = [*own.completions.create(model="fake", prompt=["a", "b"], stream=True, **asked)]
+        said = {
+            index: "".join(c.text for part in parts for c in part.choices if c.index == index) for index in range(4)
+        }
+        assert said == {0: "a 6 ", 1: "a 7 ", 2: "b 8 ", 3: "b 9 "}
+        assert told(parts[-1])["steered_tokens"] == 4 * 4
+    assert client.completions.create(model="fake", prompt=["a", "b"]).choices[1].text == "b"
+    with pytest.raises(BadRequestError, match="one answer per request"):
+        client.chat.completions.create(model="fake", messages=CHAT, n=2, return_activations=1)
+
+
 def test_errors_are_the_servers(client: Client, server: FakeServer) -> None:
     with pytest.raises(FeatureNotFound) as unknown:
         client.feature("pirat")
