@@ -5,6 +5,7 @@ import {
   bar, code, copyButton, densityBar, errorNotice, factList, featureLink, notice, readsBar, stateBadge, wait, writesBar,
 } from "./elements.js";
 import { count, density, labelOf, layer, nameOf, number, percent, signed, time } from "./format.js";
+import { mapOf } from "./map.js";
 import { baseModel } from "./model.js";
 import { curves, histogram } from "./plot.js";
 import { relabelForm } from "./relabel.js";
@@ -53,6 +54,7 @@ function draw(page) {
       card("steers", "What steering with it does", steeringOf(page)),
       card("labels", "Its labels", labelsOf(page)),
       card("drift", "Does it still hold?", driftOf(page))),
+    card("place", "Where it lies in the dictionary", mapOf(feature, `featurehub features map ${saeOf(page)}`)),
     card("code", "In code", codeOf(page)),
   );
 }
