@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from playwright.sync_api import Page, expect
 from torch import Tensor, nn
 
 from featurehub.cli.server import free_port, served
@@ -18,6 +19,7 @@ from featurehub.edits import Condition, LatentEdit, Steering, When
 from featurehub.features import Mode
 from featurehub.steering import EditResult, Reference
 from featurehub.store import open_store
+from tests.end_to_end.pages import played, searched, states_of
 from tests.end_to_end.several import (
     BETWEEN,
     DICTIONARIES,
@@ -293,3 +295,11 @@ def test_what_cannot_be_exchanged_is_refused_and_changes_nothing(server: str) ->
     listed = httpx.get(f"{server}/saes").json()["data"]
     assert [each["name"] for each in listed if each["loaded"]] == list(SERVED)
     assert ask(server, features={SAILING: 0.5, COOKING: 0.5})["featurehub"]["steered_tokens"]
+
+
+def test_pages_show_all_of_them(page: Page, server: str) -> None:
+    root = server.removesuffix("/v1")
+    states_of(page, root, OTHER, "several")
+    expect(page.locator("#drift-title").locator("..")).to_contain_text("music")
+    assert searched(page, root, SAILING, "several") == SAILING
+    played(page, root, COOKING, "several")
