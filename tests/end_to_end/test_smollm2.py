@@ -72,6 +72,6 @@ def test_a_name_that_search_finds_steers_a_fresh_sae(client: Client) -> None:
 
 
 def test_pages_show_it(page: Page, client: Client) -> None:
-    root = str(client.base_url).removesuffix("/v1")
+    root = str(client.base_url).rstrip("/").removesuffix("/v1")
     started(page, root, "smollm2")
     searched(page, root, "music", "smollm2")
