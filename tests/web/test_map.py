@@ -1,21 +1,26 @@
 """The map of a dictionary on the feature page, in a browser."""
 
+from collections.abc import Iterator
+
 import pytest
 from playwright.sync_api import Page, expect
 
 from featurehub.store import FeatureMap, Store
-from tests.browser import accessible, photograph
-from tests.web.site import HOSTILE, LABELS, LOWER, UPPER
+from tests.browser import accessible, photograph, running_app
+from tests.web.reader import ReadingEngine
+from tests.web.site import HOSTILE, LABELS, LOWER, UPPER, site_app
 
 MANY = 65_536
 
 
-@pytest.fixture(scope="module", autouse=True)
-def maps(store: Store) -> None:
-    """A map of the lower SAE: latents in lines of four."""
+@pytest.fixture(scope="module")
+def site(store: Store) -> Iterator[str]:
+    """The address of ``site_app`` with an engine that reads, and a map of the lower SAE: latents in lines of four."""
     with store.write() as writer:
         places = [[16_000 * (latent % 4), 12_000 * (latent // 4)] for latent in LABELS]
         writer.put_map(LOWER, FeatureMap.of(list(LABELS), places))
+    with running_app(site_app(store, ReadingEngine())) as address:
+        yield address
 
 
 def opened(page: Page, site: str, latent: int = 5, sae: str = LOWER) -> Page:

@@ -110,7 +110,7 @@ function views(state) {
 function keysOf({ feature, map }) {
   const key = (kind, text) => h("li", {}, h("span", { class: `dotkey ${kind}`, "aria-hidden": "true" }), text);
   return h("ul", { class: "keys" }, key("this", "this feature"),
-    feature.neighbors.some((each) => map.at.has(each)) && key("near", "writes most alike"),
+    feature.neighbors.some((each) => map.at.has(each)) && key("alike", "writes most alike"),
     feature.cluster?.latents.length > 1 && key("cluster", `its cluster${feature.cluster.name ? ` “${feature.cluster.name}”` : ""}`), key("other", "all others"));
 }
 
@@ -270,10 +270,11 @@ async function learn({ map, labels }, latents) {
 // The same for whoever does not see the map.
 function listOf(state) {
   const { map, own } = state;
-  const list = h("div", {}, wait("Reading their labels…"));
+  const list = h("div", {});
   const details = h("details", { on: { toggle: () => details.open && fillList() } },
     h("summary", {}, `The ${NEAREST} nearest on the map`), list);
   async function fillList() {
+    show(list, wait("Reading their labels…"));
     const latents = nearest(map, ...placeOf(map, own), NEAREST + 1).map((index) => map.latents[index]).filter((each) => each !== state.feature.latent).slice(0, NEAREST);
     try {
       await learn(state, latents);
