@@ -60,7 +60,6 @@ def test_arrow_keys_go_from_feature_to_feature(page: Page, site: str) -> None:
 
 def test_who_does_not_see_it_has_a_list_and_labels_are_text(page: Page, site: str) -> None:
     opened(page, site, 9)
-    page.get_by_text("The 8 nearest on the map").click()
     expect(page.locator("#place .near li")).to_have_count(8)
     expect(page.locator("#place .near")).to_contain_text(HOSTILE)
     page.get_by_role("button", name="Around this feature").click()

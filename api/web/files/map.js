@@ -5,7 +5,7 @@ import { code, errorNotice, wait } from "./elements.js";
 import { count, labelOf } from "./format.js";
 
 const SIDE = 65536, MARGIN = 24, REACH = 18; // The map's own steps a side; pixels around it, and how far a pointer reaches.
-const CLOSE = 6; // How many times larger the close-up is.
+const CLOSE = 25; // So many features the close-up holds at least.
 const CELLS = 128; // A side of the grid in which the nearest point is sought.
 const NAMED = 24, NEAREST = 8; // Cluster names tried at once, the largest first; places that are listed.
 
@@ -86,9 +86,10 @@ function drawn(map, feature) {
   return [
     h("p", { class: "muted" }, `All ${count(map.latents.length)} features that its SAE has a name or statistics of. Those that write alike lie near to each other; up, down, left and right mean nothing.`),
     own === undefined && h("p", {}, "This feature is newer than the map. Computing it anew gives it a place."),
-    views(state), h("div", { class: "map" }, canvas, ring), told, keysOf(state),
+    views(state),
+    h("div", { class: "beside" }, h("div", { class: "map" }, canvas, ring),
+      h("div", {}, told, keysOf(state), own !== undefined && listOf(state))),
     h("p", { class: "unseen", id: "map-keys" }, "The arrow keys go from feature to feature, Enter opens the one you are at."),
-    own !== undefined && listOf(state),
   ];
 }
 
@@ -96,7 +97,8 @@ function drawn(map, feature) {
 function views(state) {
   const { own, map, view } = state;
   if (own === undefined) return null;
-  const [x, y] = placeOf(map, own), size = SIDE / CLOSE;
+  const [x, y] = placeOf(map, own), near = nearest(map, x, y, CLOSE).map((index) => placeOf(map, index));
+  const size = Math.min(SIDE, Math.max(SIDE / 64, ...near.map(([a, b]) => 2.2 * Math.max(Math.abs(a - x), Math.abs(b - y)))));
   const choices = [["Whole dictionary", 0, 0, SIDE], ["Around this feature", x - size / 2, y - size / 2, size]];
   const buttons = choices.map(([name, left, top, wide], at) => h("button", { type: "button", class: "quiet", "aria-pressed": String(at === 0), on: { click: () => {
     Object.assign(view, { x: left, y: top, size: wide });
@@ -127,8 +129,12 @@ function draw(state) {
   const wide = canvas.clientWidth, sharp = devicePixelRatio || 1;
   if (wide === 0) return;
   canvas.width = canvas.height = wide * sharp;
-  const pen = canvas.getContext("2d"), style = getComputedStyle(canvas);
-  const color = (name) => style.getPropertyValue(`--map-${name}`);
+  const pen = canvas.getContext("2d");
+  // A variable's own text may be light-dark(…), which a canvas does not know; a computed colour is one of the two.
+  const color = (name) => {
+    canvas.style.color = `var(--map-${name})`;
+    return getComputedStyle(canvas).color;
+  };
   pen.scale(sharp, sharp);
   const close = state.view.size < SIDE;
   const radius = Math.max(0.6, Math.min(3, 60 / Math.sqrt(map.latents.length))) * (close ? 1.6 : 1);
@@ -271,17 +277,17 @@ async function learn({ map, labels }, latents) {
 function listOf(state) {
   const { map, own } = state;
   const list = h("div", {});
-  const details = h("details", { on: { toggle: () => details.open && fillList() } },
-    h("summary", {}, `The ${NEAREST} nearest on the map`), list);
-  async function fillList() {
+  const latents = nearest(map, ...placeOf(map, own), NEAREST + 1).filter((index) => index !== own).map((index) => map.latents[index]);
+  const fill = async () => {
     show(list, wait("Reading their labels…"));
-    const latents = nearest(map, ...placeOf(map, own), NEAREST + 1).map((index) => map.latents[index]).filter((each) => each !== state.feature.latent).slice(0, NEAREST);
     try {
       await learn(state, latents);
-      show(list, h("ol", { class: "near" }, latents.map((latent) => h("li", {}, link("feature", { name: `sae:${map.sae}/${latent}` }, state.labels.get(latent))))));
+      show(list, h("ol", { class: "near" }, latents.slice(0, NEAREST).map((latent) =>
+        h("li", {}, link("feature", { name: `sae:${map.sae}/${latent}` }, state.labels.get(latent))))));
     } catch (error) {
-      show(list, errorNotice(error, { retry: fillList }));
+      show(list, errorNotice(error, { retry: fill }));
     }
-  }
-  return details;
+  };
+  fill();
+  return [h("h3", {}, "Nearest on the map"), list];
 }
