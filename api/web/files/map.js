@@ -84,7 +84,7 @@ function drawn(map, feature) {
   for (const [latent, label] of Object.entries(feature.others)) state.labels.set(Number(latent), label || `latent ${latent}`);
   listen(state);
   return [
-    h("p", { class: "muted" }, `All ${count(map.latents.length)} features that its SAE has a name or statistics of. Those that write alike lie near to each other; up, down, left and right mean nothing.`),
+    h("p", { class: "muted" }, `All ${count(map.latents.length)} features of its SAE that were seen to fire. Those that write alike lie near to each other; up, down, left and right mean nothing.`),
     own === undefined && h("p", {}, "This feature is newer than the map. Computing it anew gives it a place."),
     views(state),
     h("div", { class: "beside" }, h("div", { class: "map" }, canvas, ring),
@@ -253,7 +253,7 @@ async function point(state, index) {
   ring.style.setProperty("--x", `${x}px`);
   ring.style.setProperty("--y", `${y}px`);
   ring.hidden = false;
-  if (labels.has(latent)) return show(told, h("strong", {}, labels.get(latent)), h("span", { class: "muted" }, ` · latent ${latent}`));
+  if (labels.has(latent)) return show(told, h("strong", {}, labels.get(latent)));
   show(told, `latent ${latent} …`);
   await new Promise((resolve) => setTimeout(resolve, 120));
   if (state.shown !== index) return;
