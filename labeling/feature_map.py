@@ -93,7 +93,7 @@ def arranged(
             n_neighbors=NEIGHBORS + 1,
             precomputed_knn=(neighbors, distances, None),
             force_approximation_algorithm=True,  # else the neighbours would be sought anew, by ``begin``
-            init=begin,
+            init=begin,  # type: ignore[arg-type] (it takes places too)
             random_state=SEED,
             n_jobs=1,
         )
