@@ -29,7 +29,7 @@ def started(page: Page, root: str, kind: str) -> None:
     page.get_by_label("Your question").fill("What did you do today?")
     page.keyboard.press("Enter")
     page.get_by_role("spinbutton").nth(1).fill("0.5")
-    expect(page).to_have_url(re.compile("=0.5"))
+    expect(page).to_have_url(re.compile("%3A0.5"))
     expect(report).to_contain_text(STEERED, timeout=ANSWER_MS)
     expect(page.locator("#stop")).to_be_hidden(timeout=ANSWER_MS)
     report.locator("summary").click()
@@ -77,11 +77,12 @@ def played(page: Page, root: str, words: str, kind: str, *, key: str = "", varia
     page.keyboard.press("Enter")
     steered, plain = page.locator("article.steered"), page.locator("article.plain")
     expect(steered.locator(".report summary")).to_contain_text(STEERED, timeout=ANSWER_MS)
+    expect(page.locator("#stop")).to_be_hidden(timeout=ANSWER_MS)
     word = plain.locator(".tokens button").first
     expect(word).to_be_visible(timeout=ANSWER_MS)
     word.hover()
     expect(plain.locator(".panel")).to_be_visible()
-    page.get_by_text("Show code").click()
+    page.locator("#code > summary").click()
     expect(page.locator("#snippets")).to_contain_text("from openai import OpenAI")
     assert accessible(page) == []
     if variant:
