@@ -88,7 +88,7 @@ def embed(
 
 
 def map_sae(sae: Sae, db: Database = "") -> None:
-    """Give an SAE's features their places on the map that their pages show. Takes a minute for 65,536 features."""
+    """Give an SAE's features their places on the map that their pages show."""
     from featurehub.artifacts.artifact import open_artifact
     from featurehub.cli.registry.location import folder_of
     from featurehub.runs.mapping import map_features
