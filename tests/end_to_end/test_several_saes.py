@@ -262,6 +262,14 @@ class Asker:
         assert sum(same) >= 0.8 * len(same)
 
 
+def test_pages_show_all_of_them(page: Page, server: str) -> None:
+    root = server.removesuffix("/v1")
+    states_of(page, root, OTHER, "several")
+    expect(page.locator("#drift-title").locator("..")).to_contain_text("music")
+    assert searched(page, root, SAILING, "several") == SAILING
+    played(page, root, COOKING, "several")
+
+
 def test_saes_come_and_go_under_load(server: str) -> None:
     """Who uses an SAE that stays notices nothing; who uses one that goes is answered, or told so."""
     askers: Sequence[Asker] = [Asker(server, SAILING), Asker(server, COOKING)]
@@ -295,11 +303,3 @@ def test_what_cannot_be_exchanged_is_refused_and_changes_nothing(server: str) ->
     listed = httpx.get(f"{server}/saes").json()["data"]
     assert [each["name"] for each in listed if each["loaded"]] == list(SERVED)
     assert ask(server, features={SAILING: 0.5, COOKING: 0.5})["featurehub"]["steered_tokens"]
-
-
-def test_pages_show_all_of_them(page: Page, server: str) -> None:
-    root = server.removesuffix("/v1")
-    states_of(page, root, OTHER, "several")
-    expect(page.locator("#drift-title").locator("..")).to_contain_text("music")
-    assert searched(page, root, SAILING, "several") == SAILING
-    played(page, root, COOKING, "several")
