@@ -19,7 +19,7 @@ from api.deployment import Deployment
 from api.model import ServedModel
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fits import check_fits
-from featurehub.errors import ArtifactNotFound, Forbidden, InvalidInput, SteeringUnsupported
+from featurehub.errors import ArtifactNotFound, Forbidden, InvalidInput, OperatorsRefused, SteeringUnsupported
 from featurehub.settings import OPERATOR_KEY
 from featurehub.store import Store
 
@@ -30,9 +30,12 @@ PATIENCE = 300.0
 
 
 def check_operator(key: str, deployment: Deployment) -> None:
-    """Lets a request of an operator through, by the key that it carries. Raises Forbidden."""
+    """Lets a request of an operator through, by the key that it carries. Raises Forbidden, or OperatorsRefused."""
     if not deployment.operator_key:
-        raise Forbidden(f"this server takes no such requests; start it with {OPERATOR_KEY} in its environment")
+        raise OperatorsRefused(
+            f"this server changes nothing for anybody; start it with {OPERATOR_KEY}=SECRET in its environment, and "
+            "give that secret here"
+        )
     if not hmac.compare_digest(key.encode(), deployment.operator_key.encode()):
         raise Forbidden(f"this is for operators; send the server's {OPERATOR_KEY} as x-featurehub-key")
 

@@ -105,7 +105,7 @@ def refusal(found: ResolvedFeature, reader: Reader, served: ServedModel) -> Stal
     instead = f" The closest fresh feature is {closest!r}." if closest else ""
     return StaleFeature(
         f"{found.called} no longer holds on the loaded model (drift report {found.report}).{instead} "
-        'Send "steer": {"on_stale": "warn"} to use it all the same.',
+        'Send "on_stale": "warn" to use it all the same; a request that steers has it within "steer".',
         param=found.param,
         report=found.report,
         closest=closest,

@@ -21,6 +21,7 @@ FeaturehubError
 │   ├── OverheadExceeded     steering takes more of each step than its budget; optional work is refused for now
 │   └── EngineUnavailable    the engine is gone; try again later
 ├── Forbidden                the caller may not do this
+│   └── OperatorsRefused     nobody may: the server has no key for operators
 ├── StoreError
 │   ├── StoreBusy            another process is writing to the feature database
 │   ├── StoreReadOnly        the feature database can only be read
@@ -36,7 +37,7 @@ __all__ = [
     "AmbiguousFeature", "ArtifactError", "ArtifactNotFound", "BudgetExceeded", "CorruptArtifact",
     "EmbedderMismatch", "EmbedderUnavailable", "EngineError", "EngineUnavailable", "FeatureNotFound",
     "FeaturehubError", "Forbidden", "IncompatibleArtifact", "InvalidConfig", "InvalidEdit", "InvalidInput",
-    "ModelNotFound", "NotFound", "OverheadExceeded", "StaleFeature", "SteeringLost", "SteeringUnsupported",
+    "ModelNotFound", "NotFound", "OperatorsRefused", "OverheadExceeded", "StaleFeature", "SteeringLost", "SteeringUnsupported",
     "StoreBusy", "StoreError", "StoreReadOnly", "StoreUnavailable", "UnsupportedModel", "VariantNotFound",
 ]  # fmt: skip
 
@@ -251,6 +252,12 @@ class Forbidden(FeaturehubError):
     """The caller may not do this: it is for operators."""
 
     code = "forbidden"
+
+
+class OperatorsRefused(Forbidden):
+    """Nobody may do this here: the server was started without a key for operators, so no key helps."""
+
+    code = "operators_refused"
 
 
 class StoreError(FeaturehubError):

@@ -26,5 +26,6 @@ Modules in ``files``, in reading order:
     steering   what is set, to a request's keys and a page's query and back; ``model`` is what is served
     answer     an answer as it comes, its report; ``tokens`` shows it word by word; ``chat`` has turns of two
     picker     one feature, searched as you type; ``knob`` is an edit's slider; ``snippets`` writes programs
+    map        every feature's place in its dictionary, on a canvas
     search     the page of that name, and so on; only these know a page's document
 """

@@ -21,7 +21,7 @@ from featurehub.cli.making import build, calibrate, harvest, label, train
 from featurehub.cli.options import MODEL, Database, ModelOption, Sae, database_path, located
 from featurehub.cli.progress import ConsoleProgress, console, output
 from featurehub.cli.saes import saes_app
-from featurehub.cli.searching import embed, search
+from featurehub.cli.searching import embed, map_sae, search
 from featurehub.cli.transcoding import transcoder_app
 from featurehub.cli.variants import variants_app
 from featurehub.errors import FeaturehubError
@@ -51,6 +51,7 @@ for command in (build, train, label, calibrate, harvest, convert):
     app.command()(command)
 features_app.command("search")(search)
 features_app.command("embed")(embed)
+features_app.command("map")(map_sae)
 
 
 class Exit(IntEnum):

@@ -1,4 +1,4 @@
-"""`featurehub features search` and `featurehub features embed`."""
+"""`featurehub features search`, `featurehub features embed` and `featurehub features map`."""
 
 import os
 from contextlib import closing
@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from featurehub.cli.options import Database, database_path
+from featurehub.cli.options import Database, Sae, database_path
 from featurehub.cli.progress import ConsoleProgress, output
 from featurehub.features import Feature, Found
 
-__all__ = ["embed", "search"]
+__all__ = ["embed", "map_sae", "search"]
 
 COLUMNS = ("label", "id", "artifact", "relevance", "label score", "steerability")
 
@@ -85,3 +85,14 @@ def embed(
         output.print(f"{name}: {count:,} vectors by {chosen.identity}")
     if not stored:
         output.print(f"nothing to embed: all has its vectors by {chosen.identity}")
+
+
+def map_sae(sae: Sae, db: Database = "") -> None:
+    """Give an SAE's features their places on the map that their pages show."""
+    from featurehub.artifacts.artifact import open_artifact
+    from featurehub.cli.registry.location import folder_of
+    from featurehub.runs.mapping import map_features
+
+    database = db or database_path()
+    count = map_features(open_artifact(folder_of(sae, database)), database, ConsoleProgress())
+    output.print(f"{count:,} features of {sae} have their place; their pages show it", soft_wrap=True)

@@ -5,6 +5,7 @@ from featurehub.records.calibration import Calibration, Trial
 from featurehub.records.clusters import Cluster
 from featurehub.records.groups import ResolvedGroup
 from featurehub.records.labels import Labeled, LabelVersion, Outcome, Provenance, Unlabeled
+from featurehub.records.maps import FeatureMap
 from featurehub.records.pages import FeatureDetails, PastVerdict, SearchFilter, SearchPage
 from featurehub.records.statistics import CoActive, Context, FeatureRow, Histogram, TokenLogit
 
@@ -15,6 +16,7 @@ __all__ = [
     "Context",
     "Evaluation",
     "FeatureDetails",
+    "FeatureMap",
     "FeatureRow",
     "Histogram",
     "LabelVersion",

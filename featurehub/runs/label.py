@@ -3,7 +3,7 @@
 1. compare the fingerprints: an SAE may only be labelled on the function that it was trained on
 2. encode the texts that a build would have held out, and register the features without names
 3. name them, each as soon as its name is found (``featurehub.runs.naming``), then calibrate
-4. embed what was labelled, so that search finds it by meaning, unless there is a budget of time
+4. embed what was labelled, so that search finds it by meaning, and map it, unless there is a budget of time
 
 Labelling that was stopped goes on when it is started again: what a language model was asked is not asked again, and
 once all features are named, only the calibration is left.
@@ -28,6 +28,7 @@ from featurehub.runs.embed import embed_if_possible
 from featurehub.runs.engines import Engines
 from featurehub.runs.judges import BuildJudge
 from featurehub.runs.labelers import NamingConfig
+from featurehub.runs.mapping import map_if_possible
 from featurehub.runs.matching import identify_own
 from featurehub.runs.material import MaterialConfig, material_of
 from featurehub.runs.naming import name_features
@@ -128,6 +129,7 @@ def label_artifact(
         calibrate_registered(engine, artifact, basis, plan.database, until, progress, speeds.steered)
     if not deadline.is_bound:
         embed_if_possible(plan.database, artifact.manifest.id, progress)
+        map_if_possible(artifact, plan.database, progress)
 
 
 def survey_and_register(

@@ -9,8 +9,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from featurehub.artifacts.manifest import Manifest
-from featurehub.records import Calibration, Cluster, FeatureRow, Outcome, Provenance, RegisteredArtifact
+from featurehub.records import Calibration, Cluster, FeatureMap, FeatureRow, Outcome, Provenance, RegisteredArtifact
 from featurehub.store.clusters import clusters_of
+from featurehub.store.maps import load_map
 from featurehub.store.rows import label_of, row_of
 from featurehub.store.schema import FeatureRecord
 from featurehub.store.words import words_of
@@ -29,6 +30,7 @@ class FeatureSet(NamedTuple):
         calibrations: By latent.
         words: By word, the latents that go with it and how much, best first; search finds features by them.
         clusters: Latents that belong together.
+        map: Where the features lie among each other; None where that was not computed.
     """
 
     manifest: Manifest
@@ -38,6 +40,7 @@ class FeatureSet(NamedTuple):
     calibrations: Mapping[int, Calibration]
     words: Mapping[str, Sequence[tuple[int, float]]] = MappingProxyType({})
     clusters: Sequence[Cluster] = ()
+    map: FeatureMap | None = None
 
 
 def read_feature_set(session: Session, artifact: RegisteredArtifact) -> FeatureSet:
@@ -55,4 +58,5 @@ def read_feature_set(session: Session, artifact: RegisteredArtifact) -> FeatureS
         },
         words=words_of(session, artifact.id),
         clusters=clusters_of(session, artifact.id),
+        map=load_map(session, artifact.id),
     )

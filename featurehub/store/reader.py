@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 from featurehub.errors import FeatureNotFound
 from featurehub.features import Feature
 from featurehub.records import (
+    Cluster,
     Evaluation,
     FeatureDetails,
+    FeatureMap,
     LabelVersion,
     PastReport,
     RegisteredArtifact,
@@ -19,6 +21,7 @@ from featurehub.records import (
     SearchFilter,
     SearchPage,
 )
+from featurehub.store.clusters import clusters_of
 from featurehub.store.directory import Directory, load_directory
 from featurehub.store.drift import Judged, load_heads, load_past, load_report, load_reports, load_states
 from featurehub.store.embeddings import EmbeddedBy, EmbeddingKind, Unembedded, embedders_of, load_unembedded
@@ -28,6 +31,7 @@ from featurehub.store.feature_set import FeatureSet, read_feature_set
 from featurehub.store.groups import FeatureGroups
 from featurehub.store.labels import load_attempts
 from featurehub.store.lookup import closest_names, find_features, find_named, saes_of
+from featurehub.store.maps import load_map
 from featurehub.store.near import QueryVector
 from featurehub.store.nearest import EVERY, check_embedders
 from featurehub.store.only import in_layers
@@ -74,11 +78,7 @@ class Reader:
         return list(self.directory.artifacts.values())
 
     def artifact(self, key: str) -> RegisteredArtifact:
-        """One artifact.
-
-        Raises:
-            ArtifactNotFound: Nothing has this key, or several have this prefix.
-        """
+        """One artifact. Raises ArtifactNotFound where nothing has this key, or several have this prefix."""
         return self.directory.find(key)
 
     def scope(self, *artifacts: str) -> Scope:
@@ -139,23 +139,23 @@ class Reader:
         return load_features(self._session, [id_of(owner, latent) for latent in sorted(set(latents))])
 
     def feature(self, feature_id: str) -> Feature:
-        """One feature by its id.
-
-        Raises:
-            FeatureNotFound: No feature has this id.
-        """
+        """One feature by its id. Raises FeatureNotFound."""
         found = load_features(self._session, [feature_id])
         if not found:
             raise FeatureNotFound(f"there is no feature with the id {feature_id!r}")
         return found[0]
 
     def details(self, feature_id: str) -> FeatureDetails:
-        """Everything that a feature's page shows.
-
-        Raises:
-            FeatureNotFound: No feature has this id.
-        """
+        """Everything that a feature's page shows. Raises FeatureNotFound."""
         return load_details(self._session, feature_id)
+
+    def map(self, artifact: str) -> FeatureMap | None:
+        """Where an artifact's features lie among each other; None where nobody computed that."""
+        return load_map(self._session, self.artifact(artifact).id)
+
+    def clusters(self, artifact: str) -> tuple[Cluster, ...]:
+        """The clusters of an artifact's features. Raises ArtifactNotFound."""
+        return clusters_of(self._session, self.artifact(artifact).id)
 
     @property
     def groups(self) -> FeatureGroups:

@@ -54,6 +54,8 @@ def save_feature_set(features: FeatureSet, database: str | Path, patience: float
             writer.add_features(new)
         writer.put_words(new.artifact, features.words)
         writer.put_clusters(new.artifact, features.clusters)
+        if features.map is not None:
+            writer.put_map(new.artifact, features.map)
 
 
 def put_named(writer: Writer, artifact: str, labels: Labels, calibrations: Mapping[int, Calibration]) -> None:

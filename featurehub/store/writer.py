@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from featurehub.artifacts.manifest import Manifest
 from featurehub.groups import FeatureGroup
-from featurehub.records import Calibration, Cluster, Evaluation, FeatureRow, Outcome, Provenance, Scope
+from featurehub.records import Calibration, Cluster, Evaluation, FeatureMap, FeatureRow, Outcome, Provenance, Scope
 from featurehub.store.aliases import drop_alias, save_alias
 from featurehub.store.clusters import save_clusters
 from featurehub.store.drift import save_report
@@ -16,6 +16,7 @@ from featurehub.store.evaluations import save_evaluation
 from featurehub.store.groups import drop_group, save_group
 from featurehub.store.joining import join_labels
 from featurehub.store.labels import owners_of, save_labels
+from featurehub.store.maps import save_map
 from featurehub.store.naming import give_alias
 from featurehub.store.new_features import NewFeatures, save_new_features
 from featurehub.store.new_variants import WritableVariants
@@ -99,11 +100,7 @@ class Writer:
         drop_alias(self._session, owned_artifact(self._session, artifact).id, name)
 
     def put_evaluation(self, evaluation: Evaluation) -> None:
-        """Stores what an artifact scored, as its latest evaluation.
-
-        Raises:
-            ArtifactNotFound: The artifact is not registered.
-        """
+        """Stores what an artifact scored, as its latest evaluation. Raises ArtifactNotFound."""
         owned_artifact(self._session, evaluation.artifact)
         save_evaluation(self._session, evaluation)
 
@@ -161,6 +158,10 @@ class Writer:
             InvalidInput: A latent is in several clusters.
         """
         save_clusters(self._session, owned_artifact(self._session, artifact).id, clusters)
+
+    def put_map(self, artifact: str, map: FeatureMap) -> None:
+        """Makes this the map of an artifact's features. Raises ArtifactNotFound and InvalidInput."""
+        save_map(self._session, owned_artifact(self._session, artifact), map)
 
     def put_label(self, feature: str, outcome: Outcome, provenance: Provenance) -> int:
         """Adds a version to a feature's label: a new label, or the reason why none was found.
@@ -289,10 +290,6 @@ class Writer:
         return WritableVariants(self._session, self.reader.directory)
 
     def put_report(self, report: DriftReport) -> None:
-        """Stores a drift report as the latest on its artifact and model.
-
-        Raises:
-            ArtifactNotFound: The artifact is not registered.
-        """
+        """Stores a drift report as the latest on its artifact and model. Raises ArtifactNotFound."""
         owned_artifact(self._session, report.artifact)
         save_report(self._session, report)

@@ -22,7 +22,8 @@ STATUSES = {
     "AmbiguousFeature": 409, "StaleFeature": 409,
     "FeaturehubError": 500, "ArtifactError": 500, "CorruptArtifact": 500, "EngineError": 500, "UnsupportedModel": 500,
     "SteeringLost": 500, "BudgetExceeded": 500, "EngineUnavailable": 503, "SteeringUnsupported": 501,
-    "OverheadExceeded": 503, "Forbidden": 403, "EmbedderMismatch": 409, "EmbedderUnavailable": 503,
+    "OverheadExceeded": 503, "Forbidden": 403, "OperatorsRefused": 403,
+    "EmbedderMismatch": 409, "EmbedderUnavailable": 503,
     "StoreError": 500, "StoreReadOnly": 500, "StoreBusy": 503, "StoreUnavailable": 503,
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from playwright.sync_api import Page, expect
 from torch import Tensor, nn
 
 from featurehub.cli.server import free_port, served
@@ -18,6 +19,7 @@ from featurehub.edits import Condition, LatentEdit, Steering, When
 from featurehub.features import Mode
 from featurehub.steering import EditResult, Reference
 from featurehub.store import open_store
+from tests.end_to_end.pages import played, searched, states_of
 from tests.end_to_end.several import (
     BETWEEN,
     DICTIONARIES,
@@ -258,6 +260,14 @@ class Asker:
         same = [answer["choices"][0]["text"] == self.text for answer in self.answers]
         assert len(same) > 3
         assert sum(same) >= 0.8 * len(same)
+
+
+def test_pages_show_all_of_them(page: Page, server: str) -> None:
+    root = server.removesuffix("/v1")
+    states_of(page, root, OTHER, "several")
+    expect(page.locator("#drift-title").locator("..")).to_contain_text("music")
+    assert searched(page, root, SAILING, "several") == SAILING
+    played(page, root, COOKING, "several")
 
 
 def test_saes_come_and_go_under_load(server: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page
 from transformers import AutoTokenizer
 
 from featurehub.artifacts.fingerprint import combine, identify
@@ -18,6 +19,7 @@ from featurehub.demo.smollm2 import SMOLLM2, ensure_model
 from featurehub.errors import ModelNotFound
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
+from tests.end_to_end.pages import searched, started
 
 pytestmark = pytest.mark.engine
 
@@ -67,3 +69,9 @@ def test_a_name_that_search_finds_steers_a_fresh_sae(client: Client) -> None:
     assert 0.1 < edit["dose"] < 1.0
     assert edit["state"] == "fresh"
     assert steered.featurehub["activations"]
+
+
+def test_pages_show_it(page: Page, client: Client) -> None:
+    root = str(client.base_url).rstrip("/").removesuffix("/v1")
+    started(page, root, "smollm2")
+    searched(page, root, "music", "smollm2")

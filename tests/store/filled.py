@@ -4,7 +4,7 @@ import numpy as np
 from sqlalchemy import inspect, text
 
 from featurehub.features import Edit, State
-from featurehub.store import Calibration, Cluster, EmbeddingKind, Evaluation, Writer
+from featurehub.store import Calibration, Cluster, EmbeddingKind, Evaluation, FeatureMap, Writer
 from featurehub.store.location import database_at
 from featurehub.store.schema import Base
 from featurehub.verdicts import DriftReport, FeatureVerdict
@@ -31,6 +31,7 @@ def fill_every_table(writer: Writer) -> dict[int, str]:
     writer.vectors.begin("a" * 64, "fake", 2)
     writer.vectors.put("a" * 64, "fake", EmbeddingKind.LABEL, {ids[2]: "pirate"}, np.ones((1, 2), np.float32))
     writer.put_clusters("a" * 64, [Cluster(name="money", latents=(1, 3))])
+    writer.put_map("a" * 64, FeatureMap.of([1, 3], [[0, 9], [65535, 7]]))
     writer.put_calibration(ids[1], Calibration(strength=1.0, dose=0.3))
     writer.put_group("money", {ids[1]: 1.0, ids[3]: -0.5}, description="what a bank deals with")
     writer.variants.save("pirate-bank", "demo", {"pirate": Edit(weight=0.5), "money": Edit(weight=-0.5)})

@@ -9,6 +9,7 @@ from featurehub.errors import StoreBusy, StoreReadOnly
 from featurehub.store import (
     KEPT,
     Calibration,
+    FeatureMap,
     FeatureSet,
     Labeled,
     Store,
@@ -31,6 +32,7 @@ def features(make_manifest, make_row, provenance, tmp_path: Path) -> FeatureSet:
         labels={1: (Labeled(label="banking: loan", score=0.9), provenance), 4: (Unlabeled(reason="rare"), provenance)},
         calibrations={1: Calibration(strength=3.0, dose=0.3, steerability=0.5)},
         words={"cheque": [(1, 2.5), (9, 0.75)], "rain": [(4, 1.0)]},
+        map=FeatureMap.of([1, 4, 9], [[0, 5], [65535, 2], [7, 9]]),
     )
 
 

@@ -11,7 +11,10 @@ from fastapi import FastAPI
 from playwright.sync_api import Page, expect
 
 from api.fake import EchoRequest
+from featurehub.features import Edit
+from featurehub.store import Store
 from tests.browser import accessible, photograph
+from tests.web.site import LOWER
 from tests.web.steered_site import OPERATOR, steering_of
 
 
@@ -244,3 +247,40 @@ def test_a_phone_has_room_for_it(play: Page) -> None:
     play.locator("article.steered .report summary").click()
     assert play.evaluate("document.documentElement.scrollWidth") <= 360
     assert accessible(play) == []
+
+
+def test_where_no_key_would_help_none_is_asked_for(page: Page, site: str, complaints: list[str]) -> None:
+    page.goto(f"{site}/playground")
+    expect(page.get_by_text("These steer best here")).to_be_visible()
+    page.get_by_text("Saved variants").click()
+    page.get_by_label("Save as").fill("mine")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#saved [role=alert]")).to_contain_text("start it with FEATUREHUB_OPERATOR_KEY")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    complaints.clear()
+
+
+def test_lists_that_cannot_be_read_say_so(page: Page, steered_site: str, complaints: list[str]) -> None:
+    for each in ("features?**", "variants?**"):
+        page.route(f"**/v1/{each}", lambda route: route.abort())
+    page.goto(f"{steered_site}/playground")
+    expect(page.locator("#examples")).to_contain_text("cannot be reached")
+    page.get_by_text("Saved variants").click()
+    expect(page.locator("#saved")).to_contain_text("cannot be reached")
+    page.unroute_all()
+    page.locator("#examples").get_by_role("button", name="Try again").click()
+    expect(page.get_by_text("These steer best here")).to_be_visible()
+    page.locator("#saved").get_by_role("button", name="Try again").click()
+    expect(page.locator("#saved")).to_be_empty()
+    complaints.clear()
+
+
+def test_every_saved_variant_is_listed(page: Page, steered_site: str, store: Store) -> None:
+    with store.write() as writer:
+        for at in range(120):
+            writer.variants.save(f"many-{at:03}", "demo", {f"sae:{LOWER}/4": Edit(weight=0.5)})
+    page.goto(f"{steered_site}/playground")
+    expect(page.locator("#variant option", has_text="many-")).to_have_count(120)
+    with store.write() as writer:
+        for at in range(120):
+            writer.variants.remove(f"many-{at:03}")

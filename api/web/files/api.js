@@ -3,6 +3,7 @@ import { byId, queryText } from "./dom.js";
 
 const KEY = "featurehub.key";
 const OPERATOR = "featurehub.operator";
+const REFUSED = "operators_refused"; // The server has no key for operators: asking for one would lead nowhere.
 
 const ADVICE = {
   0: "Is the server running, and does this machine reach it? Then try again.",
@@ -26,7 +27,7 @@ export class ApiError extends Error {
     this.candidates = details.candidates ?? [];
     this.closest = details.closest ?? null;
     this.report = details.report ?? null;
-    this.advice = ADVICE[status] ?? (status > 500 ? ADVICE[503] : "");
+    this.advice = this.code === REFUSED ? "Nothing was changed. The address of this page keeps what is set, so that you can go on." : ADVICE[status] ?? (status > 500 ? ADVICE[503] : "");
   }
 }
 
@@ -85,7 +86,7 @@ async function send(method, path, body, { signal, operator = false } = {}) {
     const response = await reach(method, path, body, signal, operator);
     if (response.ok) return response;
     const error = await errorOf(response);
-    const kept = response.status === 401 ? KEY : response.status === 403 && operator ? OPERATOR : null;
+    const kept = response.status === 401 ? KEY : response.status === 403 && operator && error.code !== REFUSED ? OPERATOR : null;
     if (kept === null || !(await askKey(kept, error))) throw error;
   }
 }

@@ -101,6 +101,7 @@ async function explain() {
     picked = null;
     results();
     byId("summary").focus();
+    byId("summary").scrollIntoView({ block: "start" });
   } catch (error) {
     failed(error, explain);
   } finally {

@@ -4,7 +4,8 @@ import { byId, h, link, say, show } from "./dom.js";
 import {
   bar, code, copyButton, densityBar, errorNotice, factList, featureLink, notice, readsBar, stateBadge, wait, writesBar,
 } from "./elements.js";
-import { count, density, labelOf, layer, nameOf, number, percent, signed, time } from "./format.js";
+import { count, density, labelOf, layer, nameOf, number, percent, shellWord, signed, time } from "./format.js";
+import { mapOf } from "./map.js";
 import { baseModel } from "./model.js";
 import { curves, histogram } from "./plot.js";
 import { relabelForm } from "./relabel.js";
@@ -53,6 +54,7 @@ function draw(page) {
       card("steers", "What steering with it does", steeringOf(page)),
       card("labels", "Its labels", labelsOf(page)),
       card("drift", "Does it still hold?", driftOf(page))),
+    card("place", "Where it lies in the dictionary", mapOf(feature, `featurehub features map ${saeOf(page)}`)),
     card("code", "In code", codeOf(page)),
   );
 }
@@ -64,7 +66,7 @@ const card = (id, title, content) =>
 const missing = (text, command = null) =>
   [h("p", { class: "muted" }, text), command && code(command, "command")];
 
-const saeOf = ({ sae, feature }) => sae?.name ?? feature.artifact.slice(0, 12);
+const saeOf = ({ sae, feature }) => shellWord(sae?.name ?? feature.artifact.slice(0, 12));
 const relabelling = (page) => `featurehub label ${saeOf(page)} MODEL --text TEXTS.json`;
 
 // The head.

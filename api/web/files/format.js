@@ -35,6 +35,9 @@ export function layerOf(hook) {
   return found === null ? null : Number(found[1]);
 }
 
+/** A text as one word of a shell's command. */
+export const shellWord = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
 /** A date and time in the reader's own way. */
 export const time = (text) => new Date(text).toLocaleString();
 

@@ -13,6 +13,17 @@ export async function baseModel() {
   return (data.find((each) => !each.parent) ?? data[0])?.id ?? null;
 }
 
+/** All variants that are saved here, by name, page by page. Raises ApiError. */
+export async function everyVariant() {
+  const found = [];
+  for (let after = ""; after !== null; ) {
+    const { data, next } = await get("v1/variants", { limit: 100, after });
+    found.push(...data);
+    after = next;
+  }
+  return found;
+}
+
 let names = null;
 
 /** What the SAEs are called, by id; asked for once. Where that fails there are no names. */

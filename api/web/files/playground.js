@@ -6,7 +6,7 @@ import { byId, h, pageUrl, queryText, say, show } from "./dom.js";
 import { code, copyButton, errorNotice, notice, wait } from "./elements.js";
 import { count, labelOf, nameOf } from "./format.js";
 import { conditions, knob } from "./knob.js";
-import { servedModel } from "./model.js";
+import { everyVariant, servedModel } from "./model.js";
 import { picker } from "./picker.js";
 import { curlCode, openaiCode, sdkCode } from "./snippets.js";
 import { abortsOf, bodyOf, edit, featuresOf, queryOf, setFrom, variantSet } from "./steering.js";
@@ -80,10 +80,19 @@ function draw() {
 // An empty list would stop people: it shows what steers best here.
 async function examples() {
   const place = byId("examples");
+  const again = () => {
+    show(place);
+    examples();
+  };
   place.hidden = set.edits.length > 0;
   if (place.hidden || place.hasChildNodes()) return;
-  const { data } = await get("v1/features", { steerable: true, limit: 12 }).catch(() => ({ data: [] }));
-  if (data.length === 0) return;
+  let data;
+  try {
+    ({ data } = await get("v1/features", { steerable: true, limit: 12 }));
+  } catch (error) {
+    return show(place, errorNotice(error, { retry: again }));
+  }
+  if (data.length === 0) return show(place, h("p", { class: "muted" }, "No feature here was seen to steer this model yet. Any can be tried: type what it should be about."));
   const chip = (each) => h("button", { type: "button", class: "chip", on: { click: () => addFeature(each) } }, labelOf(each));
   const apart = data.filter((each, at) => data.findIndex((other) => other.label === each.label) === at).slice(0, 6);
   show(place, h("p", { class: "muted" }, "These steer best here:"), h("p", { class: "chips" }, apart.map(chip)));
@@ -214,7 +223,17 @@ function showCode() {
 // --- Variants -----------------------------------------------------------------------------------------------------
 
 async function listVariants() {
-  const { data } = await get("v1/variants", { limit: 100 }).catch(() => ({ data: [] }));
+  const relist = () => {
+    show(byId("saved"));
+    listVariants();
+  };
+  let data;
+  try {
+    data = await everyVariant();
+  } catch (error) {
+    show(byId("variant"), h("option", { value: "" }, "The list could not be read"));
+    return byId("saved").append(errorNotice(error, { retry: relist }));
+  }
   show(byId("variant"), h("option", { value: "" }, data.length ? "Choose…" : "None is saved yet"), data.map((each) => h("option", { value: each.name }, `${each.name} (version ${each.version})`)));
 }
 

@@ -2,7 +2,7 @@
 import { get } from "./api.js";
 import { byId, h, link, queryText, say, show } from "./dom.js";
 import { code, errorNotice, factList, notice, stateBadge, table, wait } from "./elements.js";
-import { count, layer, number, percent, time } from "./format.js";
+import { count, layer, number, percent, shellWord, time } from "./format.js";
 import { bars } from "./plot.js";
 import { reportView } from "./drift.js";
 
@@ -123,9 +123,9 @@ function doing({ on_stale: onStale, loaded }) {
 }
 
 function commands(card, decides) {
-  const check = `featurehub drift check ${quoted(card.name)} --model FOLDER-OF-${(card.served_model ?? "THE-MODEL").replace(/[^\w.-]+/g, "-")}`;
+  const check = `featurehub drift check ${shellWord(card.name)} --model FOLDER-OF-${(card.served_model ?? "THE-MODEL").replace(/[^\w.-]+/g, "-")}`;
   const refresh = [
-    `featurehub train RETRAINED --parent ${quoted(card.name)} --text TEXTS.json --out REFRESHED --tokens 200000`,
+    `featurehub train RETRAINED --parent ${shellWord(card.name)} --text TEXTS.json --out REFRESHED --tokens 200000`,
     "featurehub label SAE RETRAINED --text TEXTS.json --budget 20min",
     "featurehub serve RETRAINED --sae SAE",
   ].join("\n");
@@ -139,7 +139,6 @@ function commands(card, decides) {
   ];
 }
 
-const quoted = (name) => (/^[\w@%+=:,./-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`);
 
 const identity = (card) =>
   h("section", { class: "card", "aria-labelledby": "identity-title" }, h("h2", { id: "identity-title" }, "What it is"), facts(card));

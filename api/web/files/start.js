@@ -177,9 +177,16 @@ function keep() {
 
 // What others saved here is a click away, where the playground can load it.
 async function variants() {
-  const { data } = await get("v1/variants", { limit: 6 }).catch(() => ({ data: [] }));
-  byId("variants").hidden = data.length === 0;
-  show(byId("variants"), "Saved here: ", data.map((each) => link("playground", { variant: each.name }, each.name, { class: "chip", title: each.description })));
+  const more = byId("variants");
+  let data;
+  try {
+    ({ data } = await get("v1/variants", { limit: 6 }));
+  } catch (error) {
+    more.hidden = false;
+    return show(more, `What others saved here could not be read: ${error.message} ${error.advice}`);
+  }
+  more.hidden = data.length === 0;
+  show(more, "Saved here: ", data.map((each) => link("playground", { variant: each.name }, each.name, { class: "chip", title: each.description })));
 }
 
 byId("ask-form").addEventListener("submit", (event) => {

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Integer,
+    LargeBinary,
     String,
     Text,
     UniqueConstraint,
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from featurehub.store.schema.base import OWNER_CHARS, Base, owned_by
 
-__all__ = ["ClusterRecord", "FeatureRecord", "LabelRecord", "NameRecord", "TextRecord", "WordRecord"]
+__all__ = ["ClusterRecord", "FeatureRecord", "LabelRecord", "MapRecord", "NameRecord", "TextRecord", "WordRecord"]
 
 
 class FeatureRecord(Base):
@@ -63,6 +64,16 @@ class ClusterRecord(Base):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(Text)
     latents: Mapped[list[Any]]
+
+
+class MapRecord(Base):
+    """Where an artifact's features lie among each other: see ``featurehub.store.maps`` for the bytes."""
+
+    __tablename__ = "maps"
+
+    artifact_id: Mapped[str] = mapped_column(ForeignKey("artifacts.id", ondelete="CASCADE"), primary_key=True)
+    latents: Mapped[bytes] = mapped_column(LargeBinary)
+    places: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class LabelRecord(Base):
