@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from api.app import create_app
 from api.chat import answer_steered
-from api.choices import StreamOptions
+from api.choices import StreamOptions, prompts
 from api.described import STEERED, STREAMED
 from api.engine import FakeEngine
 from api.errors import DESCRIBED
@@ -29,7 +29,7 @@ from featurehub.store import Store
 __all__ = ["EchoRequest", "Echoes", "create_fake_app"]
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-"""What the echo says of every answer."""
+"""What the echo says of every answer, and of several."""
 
 
 class EchoRequest(BaseModel):
@@ -41,11 +41,13 @@ class EchoRequest(BaseModel):
         prompt: The prompt of a completion, which is echoed.
         input: What a response answers, which is echoed.
         tools, background, previous_response_id, store: As in OpenAI's responses.
-        n: How many answers are asked for; the echo gives one.
+        n: How many answers are asked for to each prompt.
         stream: Whether to answer with server-sent events, one per word.
         stream_options: ``include_usage`` adds a chunk with token counts.
         vllm_xargs: What would travel to vLLM's workers.
         cache_salt: What would separate vLLM's prefix cache.
+        echo: Whether vLLM would begin the answers with their prompts.
+        return_token_ids: Whether each answer lists its tokens; the echo's answers have one.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -63,18 +65,31 @@ class EchoRequest(BaseModel):
     stream_options: StreamOptions | None = None
     vllm_xargs: dict[str, Any] | None = None
     cache_salt: str | None = None
-    _words: list[str] = PrivateAttr(default_factory=list)
+    echo: bool = False
+    return_token_ids: bool = False
+    _answers: list[list[str]] = PrivateAttr(default_factory=list)
 
     @property
     def words(self) -> list[str]:
-        """The words of the answer."""
-        return self._words
+        """The words of the first answer."""
+        return self._answers[0]
+
+    @property
+    def answers(self) -> list[list[str]]:
+        """The words of each answer, prompt by prompt."""
+        return self._answers
 
     def let_answer(self, engine: FakeEngine) -> None:
         """Lets the engine answer, under the steering that the request carries to it."""
         carried = (self.vllm_xargs or {}).get(XARGS_KEY)
-        prompt = self.messages or str(self.input or self.prompt)
-        self._words = engine.say(prompt, None if carried is None else Steering.read(carried))
+        steering = None if carried is None else Steering.read(carried)
+        asked = self.prompt if prompts(self) > 1 else [self.input or self.prompt]
+        said = [self.messages] if self.messages else list(map(str, asked))
+        self._answers = [
+            engine.say(prompt, steering, f"{j}_cmpl-echo-{i}" if (self.n or 1) > 1 else f"cmpl-echo-{i}")
+            for i, prompt in enumerate(said)
+            for j in range(self.n or 1)
+        ]
 
 
 class Echoes(list[EchoRequest]):
@@ -145,9 +160,7 @@ async def echo(body: EchoRequest, request: Request) -> Response:
     body.let_answer(engine)
     if body.stream:
         return StreamingResponse(chunks(body), media_type="text/event-stream")
-    message = {"role": "assistant", "content": " ".join(body.words)}
-    whole = answer(body, [choice(body, message=message, text=" ".join(body.words), finish="stop")])
-    return JSONResponse(whole | {"usage": USAGE})
+    return JSONResponse(answer(body, [whole(body, i) for i in range(len(body.answers))]) | {"usage": USAGE})
 
 
 def heard(body: EchoRequest, request: Request) -> FakeEngine:
@@ -180,17 +193,27 @@ def said(body: EchoRequest) -> dict[str, Any]:
 
 
 async def chunks(body: EchoRequest) -> AsyncIterator[str]:
-    for word in body.words:
-        yield sse(answer(body, [choice(body, delta={"content": f"{word} "}, text=f"{word} ")]))
-    yield sse(answer(body, [choice(body, delta={}, text="", finish="stop")]))
-    if body.stream_options is not None and body.stream_options.include_usage:
+    options = body.stream_options or StreamOptions()
+    each = {"usage": USAGE} if options.include_usage and options.continuous_usage_stats else {}
+    for index, words in enumerate(body.answers):
+        for word in words:
+            yield sse(answer(body, [choice(body, index, delta={"content": f"{word} "}, text=f"{word} ")]) | each)
+        yield sse(answer(body, [choice(body, index, delta={}, text="", finish="stop")]) | each)
+    if options.include_usage:
         yield sse(answer(body, []) | {"usage": USAGE})
     yield "data: [DONE]\n\n"
 
 
-def choice(body: EchoRequest, *, text: str, finish: str | None = None, **chat: Any) -> dict[str, Any]:
+def whole(body: EchoRequest, index: int) -> dict[str, Any]:
+    """One of the answers, not streamed."""
+    text = " ".join(body.answers[index])
+    listed = {"token_ids": [1]} if body.return_token_ids else {}
+    return choice(body, index, message={"role": "assistant", "content": text}, text=text, finish="stop") | listed
+
+
+def choice(body: EchoRequest, index: int, *, text: str, finish: str | None = None, **chat: Any) -> dict[str, Any]:
     said = chat if body.messages else {"text": text}
-    return {"index": 0, **said, "finish_reason": finish}
+    return {"index": index, **said, "finish_reason": finish}
 
 
 def answer(body: EchoRequest, choices: list[dict[str, Any]]) -> dict[str, Any]:

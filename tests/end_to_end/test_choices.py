@@ -1,0 +1,91 @@
+"""Several answers to one request: each is reported as it would be alone.
+
+The naive twin of a request with several prompts and ``n`` answers is a request for each answer, with the seed that vLLM
+gives it. An abort, a stop string and the largest length end some of them, each at another token.
+"""
+
+import json
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.engine
+
+N, SEED, TOKENS = 3, 11, 24
+QUESTIONS = ["tell me something .", "is my loan safe ?"]
+WATCHED = {"feature": "pirate", "value": 0.05, "so_far": True}
+EVERYTHING: dict[str, Any] = {
+    "features": {"pirate": 0.6, "banking": {"mode": "pin", "weight": 0.4, "when": WATCHED}},
+    "abort_when": [{"feature": "banking", "value": 0.35, "event": "bank"}],
+    "return_activations": {"top_k": 3, "features": ["pirate"]},
+}
+SAMPLED = {"model": "demo", "max_tokens": TOKENS, "temperature": 1.0, "stop": ["the"]}
+
+
+def asked(kind: str, question: Any) -> tuple[str, dict[str, Any]]:
+    if kind == "chat":
+        return "chat/completions", {"messages": [{"role": "user", "content": question}]}
+    return "completions", {"prompt": question, "echo": kind == "echo"}
+
+
+def send(url: str, path: str, body: dict[str, Any], stream: bool) -> tuple[dict[int, tuple[str, str]], dict[str, Any]]:
+    """By index, the text and finish reason of each choice; and the ``featurehub`` object."""
+    answer = httpx.post(f"{url}/{path}", json=SAMPLED | EVERYTHING | body | {"stream": stream}, timeout=300)
+    assert answer.status_code == 200, answer.text
+    lines = [line[6:] for line in answer.text.splitlines() if line.startswith("data: {")]
+    chunks = [json.loads(line) for line in lines] if stream else [answer.json()]
+    said: dict[int, tuple[str, str]] = {}
+    for choice in (each for chunk in chunks for each in chunk["choices"]):
+        text, reason = said.get(choice["index"], ("", ""))
+        part = choice.get("message") or choice.get("delta") or choice
+        said[choice["index"]] = text + (part.get("content", part.get("text")) or ""), choice["finish_reason"] or reason
+    return said, next(chunk["featurehub"] for chunk in reversed(chunks) if "featurehub" in chunk)
+
+
+def numbers(told: dict[str, Any]) -> list[float]:
+    """The doses and activations, which batches of other sizes round otherwise."""
+    doses = [each["dose"] for each in (*told["applied"], *told["saes"])]
+    return doses + [each["activation"] for token in told["activations"] for each in token["features"]]
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """The same report."""
+    for count in ("steered_tokens", "aborted"):
+        assert one[count] == other[count]
+    assert [each["tokens"] for each in one["applied"]] == [each["tokens"] for each in other["applied"]]
+    read = [[(each["position"], each["token"], each["sae"]) for each in told["activations"]] for told in (one, other)]
+    assert read[0] == read[1]
+    assert read[0][0][0] == 0
+    assert np.allclose(numbers(one), numbers(other), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["chat", "completion", "echo"])
+def test_each_answer_is_reported_as_it_would_be_alone(url: str, kind: str) -> None:
+    questions = QUESTIONS if kind != "chat" else QUESTIONS[:1]
+    alone = []
+    for question in questions:
+        path, body = asked(kind, question)
+        alone += [send(url, path, body | {"seed": SEED + i}, stream=False) for i in range(N)]
+    path, body = asked(kind, questions if kind != "chat" else questions[0])
+    for stream in (False, True):
+        said, told = send(url, path, body | {"seed": SEED, "n": N}, stream)
+        assert said == {index: own[0] for index, (own, _) in enumerate(alone)}
+        assert [each["index"] for each in told["choices"]] == list(range(len(alone)))
+        assert told["steered_tokens"] == sum(each["steered_tokens"] for each in told["choices"])
+        assert told["activations"] is None
+        for own, (_, twin) in zip(told["choices"], alone, strict=True):
+            same(own, twin)
+    reasons = {reason for own, _ in alone for _, reason in own.values()}
+    assert "content_filter" in reasons
+    assert len(reasons) > 1
+
+
+def test_a_list_of_chats_too(url: str) -> None:
+    chats = [[{"role": "user", "content": question}] for question in QUESTIONS]
+    alone = [send(url, "chat/completions", {"messages": chat, "temperature": 0.0}, stream=False) for chat in chats]
+    said, told = send(url, "chat/completions/batch", {"messages": chats, "temperature": 0.0}, stream=False)
+    assert said == {index: own[0] for index, (own, _) in enumerate(alone)}
+    for own, (_, twin) in zip(told["choices"], alone, strict=True):
+        same(own, twin)
