@@ -20,7 +20,6 @@ from featurehub.store import Reader
 
 __all__ = [
     "Answer",
-    "ChoiceAnswer",
     "Labels",
     "TokenActivations",
     "features_at",
@@ -107,8 +106,8 @@ class AnsweringVariant(Frozen):
     version: int
 
 
-class ChoiceAnswer(Frozen):
-    """What was applied to one of a request's answers.
+class Applied(Frozen):
+    """What was applied to one answer, or to several together.
 
     Attributes:
         applied: The request's edits in its order, each with what the engine counted at its hook point.
@@ -129,7 +128,17 @@ class ChoiceAnswer(Frozen):
         return self.model_dump(mode="json", exclude={"activations"}) | {"activations": self.activations}
 
 
-class Answer(ChoiceAnswer):
+class ChoiceAnswer(Applied):
+    """What was applied to one of several answers.
+
+    Attributes:
+        index: Its place in the answer's own ``choices``.
+    """
+
+    index: int
+
+
+class Answer(Applied):
     """What was applied to a request. Of several answers: to all of them together, and to each.
 
     Counts are then over all answers. ``aborted`` is that of the first answer that an abort ended, and ``activations``
@@ -138,7 +147,7 @@ class Answer(ChoiceAnswer):
     Attributes:
         warnings: What the client should know although the request was answered.
         variant: The stored variant that answered; None where the request named none.
-        choices: What was applied to each, in the order of the answer's own ``choices``; empty where there is one.
+        choices: What was applied to each, in their order; empty where there is one.
     """
 
     warnings: tuple[Notice, ...]
@@ -151,10 +160,9 @@ class Answer(ChoiceAnswer):
         return frozenset(index for index, each in enumerate(self.choices or (self,)) if each.aborted is not None)
 
     def to_wire(self) -> dict[str, Any]:
-        """The answer as a dictionary of JSON types; ``choices`` is there where there are several, with their index."""
+        """The answer as a dictionary of JSON types, in which ``choices`` is left out where there is one."""
         told = self.model_dump(mode="json", exclude={"activations", "choices"}) | {"activations": self.activations}
-        choices = [{"index": index} | each.to_wire() for index, each in enumerate(self.choices)]
-        return told | ({"choices": choices} if choices else {})
+        return told | ({"choices": [each.to_wire() for each in self.choices]} if self.choices else {})
 
 
 def make_answer(plan: Plan, reports: Sequence[SteerReport], labels: Labels, engine: SteeringEngine) -> Answer:
@@ -167,16 +175,17 @@ def make_answer(plan: Plan, reports: Sequence[SteerReport], labels: Labels, engi
         engine: Decodes the tokens whose activations are returned.
     """
     report, several = reduce(add, reports), len(reports) > 1
-    whole = applied_to(plan, report.model_copy(update={"activations": None}) if several else report, labels, engine)
+    told = report.model_copy(update={"activations": None}) if several else report
+    choices = enumerate(reports if several else ())
     return Answer(
-        **dict(whole),
+        **dict(applied_to(plan, told, labels, engine)),
         warnings=plan.notices + nothing_steered(plan, report),
         variant=answering(plan),
-        choices=tuple(applied_to(plan, each, labels, engine) for each in reports) if several else (),
+        choices=tuple(ChoiceAnswer(index=at, **dict(applied_to(plan, each, labels, engine))) for at, each in choices),
     )
 
 
-def applied_to(plan: Plan, report: SteerReport, labels: Labels, engine: SteeringEngine) -> ChoiceAnswer:
+def applied_to(plan: Plan, report: SteerReport, labels: Labels, engine: SteeringEngine) -> Applied:
     """What was applied where the report is from."""
     sent = {(edit.sae, edit.latent): i for i, edit in enumerate(plan.steering.edits)}
     hooks, none = plan.hooks, HookCounts()
@@ -184,7 +193,7 @@ def applied_to(plan: Plan, report: SteerReport, labels: Labels, engine: Steering
     def counts_of(sae: str) -> HookCounts:
         return report.hooks.get(hooks[sae], none)
 
-    return ChoiceAnswer(
+    return Applied(
         applied=tuple(dosed(edit, sent.get((edit.sae, edit.latent)), counts_of(edit.sae)) for edit in plan.applied),
         saes=tuple(reported(each, counts_of(each.id)) for each in plan.saes),
         steered_tokens=report.steered_tokens,
