@@ -332,7 +332,7 @@ def test_reports_that_are_asked_for_at_the_same_time_are_one_call() -> None:
         first[0].cancel()
         return await asyncio.gather(*first[1:], *second)
 
-    assert [report["key"] for report in asyncio.run(ask())] == ["b", "c", "d", "e"]
+    assert [report["key"] for [report] in asyncio.run(ask())] == ["b", "c", "d", "e"]
     assert client.calls == [["a", "b", "c"], ["d", "e"]]
 
 
