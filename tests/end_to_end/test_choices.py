@@ -13,15 +13,18 @@ import pytest
 
 pytestmark = pytest.mark.engine
 
-N, SEED, TOKENS = 3, 11, 24
-QUESTIONS = ["tell me something .", "is my loan safe ?"]
-WATCHED = {"feature": "pirate", "value": 0.05, "so_far": True}
-EVERYTHING: dict[str, Any] = {
-    "features": {"pirate": 0.6, "banking": {"mode": "pin", "weight": 0.4, "when": WATCHED}},
-    "abort_when": [{"feature": "banking", "value": 0.35, "event": "bank"}],
-    "return_activations": {"top_k": 3, "features": ["pirate"]},
+N, SEED, TOKENS = 3, 31, 24
+QUESTIONS = ["is my loan safe ?", "tell me something ."]
+READ = {"top_k": 3, "features": ["pirate"]}
+HELD = {"feature": "pirate", "value": 0.05, "so_far": True}
+BANK: dict[str, Any] = {"mode": "pin", "weight": 0.4, "when": HELD}
+GUARDED: dict[str, Any] = {
+    "features": {"pirate": 0.6, "banking": BANK},
+    "abort_when": [{"feature": "banking", "value": 0.05, "event": "bank"}],
+    "return_activations": READ,
 }
-SAMPLED = {"model": "demo", "max_tokens": TOKENS, "temperature": 1.0, "stop": ["the"]}
+STOPPED: dict[str, Any] = {"features": {"pirate": 0.6}, "return_activations": READ, "stop": ["the"]}
+SAMPLED = {"model": "demo", "max_tokens": TOKENS, "temperature": 1.0}
 
 
 def asked(kind: str, question: Any) -> tuple[str, dict[str, Any]]:
@@ -32,7 +35,7 @@ def asked(kind: str, question: Any) -> tuple[str, dict[str, Any]]:
 
 def send(url: str, path: str, body: dict[str, Any], stream: bool) -> tuple[dict[int, tuple[str, str]], dict[str, Any]]:
     """By index, the text and finish reason of each choice; and the ``featurehub`` object."""
-    answer = httpx.post(f"{url}/{path}", json=SAMPLED | EVERYTHING | body | {"stream": stream}, timeout=300)
+    answer = httpx.post(f"{url}/{path}", json=SAMPLED | body | {"stream": stream}, timeout=300)
     assert answer.status_code == 200, answer.text
     lines = [line[6:] for line in answer.text.splitlines() if line.startswith("data: {")]
     chunks = [json.loads(line) for line in lines] if stream else [answer.json()]
@@ -44,48 +47,51 @@ def send(url: str, path: str, body: dict[str, Any], stream: bool) -> tuple[dict[
     return said, next(chunk["featurehub"] for chunk in reversed(chunks) if "featurehub" in chunk)
 
 
-def numbers(told: dict[str, Any]) -> list[float]:
-    """The doses and activations, which batches of other sizes round otherwise."""
-    doses = [each["dose"] for each in (*told["applied"], *told["saes"])]
-    return doses + [each["activation"] for token in told["activations"] for each in token["features"]]
-
-
 def same(one: dict[str, Any], other: dict[str, Any]) -> None:
-    """The same report."""
+    """The same report. Batches of other sizes round activations otherwise."""
     for count in ("steered_tokens", "aborted"):
         assert one[count] == other[count]
     assert [each["tokens"] for each in one["applied"]] == [each["tokens"] for each in other["applied"]]
     read = [[(each["position"], each["token"], each["sae"]) for each in told["activations"]] for told in (one, other)]
     assert read[0] == read[1]
     assert read[0][0][0] == 0
-    assert np.allclose(numbers(one), numbers(other), atol=1e-3)
+    assert np.allclose(activations(one), activations(other), atol=1e-3)
 
 
+def activations(told: dict[str, Any]) -> list[float]:
+    return [each["activation"] for token in told["activations"] for each in token["features"]]
+
+
+def doses(told: dict[str, Any]) -> list[float]:
+    return [each["dose"] for each in (*told["applied"], *told["saes"])]
+
+
+@pytest.mark.parametrize(("keys", "reason"), [(GUARDED, "content_filter"), (STOPPED, "stop")])
 @pytest.mark.parametrize("kind", ["chat", "completion", "echo"])
-def test_each_answer_is_reported_as_it_would_be_alone(url: str, kind: str) -> None:
-    questions = QUESTIONS if kind != "chat" else QUESTIONS[:1]
-    alone = []
-    for question in questions:
-        path, body = asked(kind, question)
-        alone += [send(url, path, body | {"seed": SEED + i}, stream=False) for i in range(N)]
-    path, body = asked(kind, questions if kind != "chat" else questions[0])
+def test_each_answer_is_reported_as_it_would_be_alone(url: str, kind: str, keys: dict[str, Any], reason: str) -> None:
+    questions = QUESTIONS[:1] if kind == "chat" else QUESTIONS
+    bodies = [asked(kind, question) for question in questions]
+    alone = [send(url, path, keys | body | {"seed": SEED + i}, False) for path, body in bodies for i in range(N)]
+    path, body = asked(kind, questions[0] if kind == "chat" else questions)
     for stream in (False, True):
-        said, told = send(url, path, body | {"seed": SEED, "n": N}, stream)
+        said, told = send(url, path, keys | body | {"seed": SEED, "n": N}, stream)
         assert said == {index: own[0] for index, (own, _) in enumerate(alone)}
         assert [each["index"] for each in told["choices"]] == list(range(len(alone)))
         assert told["steered_tokens"] == sum(each["steered_tokens"] for each in told["choices"])
         assert told["activations"] is None
         for own, (_, twin) in zip(told["choices"], alone, strict=True):
-            same(own, twin)
-    reasons = {reason for own, _ in alone for _, reason in own.values()}
-    assert "content_filter" in reasons
-    assert len(reasons) > 1
+            if kind != "echo" or stream or reason != "stop":  # What an echo ran beyond its stop string is not known.
+                same(own, twin)
+            if reason != "stop":  # What ran beyond a stop string has a part in the mean.
+                assert doses(own) == pytest.approx(doses(twin), abs=1e-3)
+    assert reason in {each for own, _ in alone for _, each in own.values()}
 
 
 def test_a_list_of_chats_too(url: str) -> None:
     chats = [[{"role": "user", "content": question}] for question in QUESTIONS]
-    alone = [send(url, "chat/completions", {"messages": chat, "temperature": 0.0}, stream=False) for chat in chats]
-    said, told = send(url, "chat/completions/batch", {"messages": chats, "temperature": 0.0}, stream=False)
+    asked = STOPPED | {"temperature": 0.0}
+    alone = [send(url, "chat/completions", asked | {"messages": chat}, stream=False) for chat in chats]
+    said, told = send(url, "chat/completions/batch", asked | {"messages": chats}, stream=False)
     assert said == {index: own[0] for index, (own, _) in enumerate(alone)}
     for own, (_, twin) in zip(told["choices"], alone, strict=True):
         same(own, twin)
