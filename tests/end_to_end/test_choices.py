@@ -95,3 +95,14 @@ def test_a_list_of_chats_too(url: str) -> None:
     assert said == {index: own[0] for index, (own, _) in enumerate(alone)}
     for own, (_, twin) in zip(told["choices"], alone, strict=True):
         same(own, twin)
+
+
+def test_no_answer_takes_its_prompt_from_the_cache_of_another(url: str) -> None:
+    """The prompt fills two of the CPU's blocks; every answer reads it itself."""
+    prompt = [4 + i % 200 for i in range(300)]
+    _, told = send(url, "completions", STOPPED | {"prompt": prompt, "n": N, "max_tokens": 4}, stream=False)
+    read = [each | {"activations": each["activations"][: len(prompt)]} for each in told["choices"]]
+    for each in read:
+        assert len(each["activations"]) == len(prompt)
+        assert np.allclose(activations(each), activations(read[0]), atol=1e-3)
+        assert each["steered_tokens"] >= len(prompt)
