@@ -77,7 +77,8 @@ class Choices(NamedTuple):
 
 
 def count_tokens(body: Any, several: bool) -> Hidden:
-    """Makes vLLM say how many tokens each answer has, if it can: not of several that echo their prompts.
+    """Makes vLLM say how many tokens each answer has, if it can: not of several whole ones that echo their prompts, whose
+    reports may then cover what the engine computed beyond a stop string.
 
     Args:
         body: vLLM's request.
