@@ -77,8 +77,9 @@ class Choices(NamedTuple):
 
 
 def count_tokens(body: Any, several: bool) -> Hidden:
-    """Makes vLLM say how many tokens each answer has, if it can: not of several whole ones that echo their prompts, whose
-    reports may then cover what the engine computed beyond a stop string.
+    """Makes vLLM say how many tokens each answer has, if it can.
+
+    It cannot of several whole answers that echo their prompts: their reports cover what ran beyond a stop string, too.
 
     Args:
         body: vLLM's request.
