@@ -1,6 +1,8 @@
 """The ``featurehub`` object of an answer, and its headers."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 from pydantic import SkipValidation
@@ -104,55 +106,99 @@ class AnsweringVariant(Frozen):
     version: int
 
 
-class Answer(Frozen):
-    """What was applied to a request.
+class Applied(Frozen):
+    """What was applied to one answer, or to several together.
 
     Attributes:
         applied: The request's edits in its order, each with what the engine counted at its hook point.
         saes: The SAEs that the request used, in the order in which the server holds them.
         steered_tokens: Tokens with at least one edit in force, at the hook point that has most of them.
-        warnings: What the client should know although the request was answered.
         activations: One entry per token and SAE; None where the request did not ask for activations.
         aborted: The abort that ended the answer; None where none did.
-        variant: The stored variant that answered; None where the request named none.
     """
 
     applied: tuple[AppliedEdit, ...]
     saes: tuple[SaeReport, ...]
     steered_tokens: int
-    warnings: tuple[Notice, ...]
     activations: SkipValidation[list[TokenActivations] | None]
     aborted: AbortedAnswer | None = None
-    variant: AnsweringVariant | None = None
 
     def to_wire(self) -> dict[str, Any]:
-        """The answer as a dictionary of JSON types."""
+        """The same as a dictionary of JSON types."""
         return self.model_dump(mode="json", exclude={"activations"}) | {"activations": self.activations}
 
 
-def make_answer(plan: Plan, report: SteerReport, labels: Labels, engine: SteeringEngine) -> Answer:
+class ChoiceAnswer(Applied):
+    """What was applied to one of several answers.
+
+    Attributes:
+        index: Its place in the answer's own ``choices``.
+    """
+
+    index: int
+
+
+class Answer(Applied):
+    """What was applied to a request. Of several answers: to all of them together, and to each.
+
+    Counts are then over all answers. ``aborted`` is that of the first answer that an abort ended, and ``activations``
+    is None, since positions are those of one answer.
+
+    Attributes:
+        warnings: What the client should know although the request was answered.
+        variant: The stored variant that answered; None where the request named none.
+        choices: What was applied to each, in their order; empty where there is one.
+    """
+
+    warnings: tuple[Notice, ...]
+    variant: AnsweringVariant | None = None
+    choices: tuple[ChoiceAnswer, ...] = ()
+
+    @property
+    def ended(self) -> frozenset[int]:
+        """The choices that an abort ended."""
+        return frozenset(index for index, each in enumerate(self.choices or (self,)) if each.aborted is not None)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The answer as a dictionary of JSON types, in which ``choices`` is left out where there is one."""
+        told = self.model_dump(mode="json", exclude={"activations", "choices"}) | {"activations": self.activations}
+        return told | ({"choices": [each.to_wire() for each in self.choices]} if self.choices else {})
+
+
+def make_answer(plan: Plan, reports: Sequence[SteerReport], labels: Labels, engine: SteeringEngine) -> Answer:
     """Combines the plan of a request with what the engine reported about it.
 
     Args:
         plan: What was sent to the engine.
-        report: What the engine counted.
-        labels: Feature id and label of the latents in the report's activations; the others go by their index.
+        reports: What the engine counted, of each answer.
+        labels: Feature id and label of the latents in the reports' activations; the others go by their index.
         engine: Decodes the tokens whose activations are returned.
     """
+    report, several = reduce(add, reports), len(reports) > 1
+    told = report.model_copy(update={"activations": None}) if several else report
+    choices = enumerate(reports if several else ())
+    return Answer(
+        **dict(applied_to(plan, told, labels, engine)),
+        warnings=plan.notices + nothing_steered(plan, report),
+        variant=answering(plan),
+        choices=tuple(ChoiceAnswer(index=at, **dict(applied_to(plan, each, labels, engine))) for at, each in choices),
+    )
+
+
+def applied_to(plan: Plan, report: SteerReport, labels: Labels, engine: SteeringEngine) -> Applied:
+    """What was applied where the report is from."""
     sent = {(edit.sae, edit.latent): i for i, edit in enumerate(plan.steering.edits)}
     hooks, none = plan.hooks, HookCounts()
 
     def counts_of(sae: str) -> HookCounts:
         return report.hooks.get(hooks[sae], none)
 
-    return Answer(
+    return Applied(
         applied=tuple(dosed(edit, sent.get((edit.sae, edit.latent)), counts_of(edit.sae)) for edit in plan.applied),
         saes=tuple(reported(each, counts_of(each.id)) for each in plan.saes),
         steered_tokens=report.steered_tokens,
-        warnings=plan.notices + nothing_steered(plan, report),
         activations=activations(plan, report, labels, engine),
         aborted=aborted(plan, report),
-        variant=answering(plan),
     )
 
 

@@ -14,7 +14,7 @@ loop.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
@@ -29,12 +29,12 @@ from api.encoding import to_json
 from api.engine import SteeringEngine
 from api.form import COMPLETIONS, Form
 from api.plan import Plan, make_plan
-from api.report import read_report
+from api.report import read_reports
 from api.request import SteeringRequest, refuse_reserved
-from api.stream import Ending
+from api.stream import Ending, Ends
 from api.used_variant import on_variant
 from featurehub.errors import EngineUnavailable, SteeringUnsupported
-from featurehub.report import SteerReport
+from featurehub.report import SteerReport, Wire
 
 __all__ = ["Body", "Core", "answer_steered", "plan_of"]
 
@@ -57,7 +57,6 @@ class Body(Protocol):
     def model_extra(self) -> dict[str, Any] | None: ...
 
 
-RawReport = Mapping[str, Any] | None
 B = TypeVar("B", bound=Body)
 Core = Callable[[B, Request], Awaitable[Response | None]]
 """vLLM's own route; returns None when the client went away."""
@@ -113,8 +112,8 @@ class SteeredRequest:
         engine: The running engine.
         form: The form of its answer.
         choices: The answers that it asks for.
-        quietly_counted: Whether a stream's numbers of tokens are for us alone.
-        usage: The answer's latest ``usage`` object; None until one has come.
+        hidden: What vLLM says of numbers of tokens for us alone.
+        written: How many tokens each of the answers has, as far as vLLM has said.
         fetched: Whether the worker was asked for the report, which it forgets once it has sent it.
         users: Where it is counted while it runs.
         counted: Whether it still is.
@@ -125,13 +124,13 @@ class SteeredRequest:
     """
 
     def __init__(self, plan: Plan, deployment: Deployment, form: Form, body: Body) -> None:
-        self.quietly_counted = form.prepare(body, plan.steering)
+        self.hidden = form.prepare(body)
         if deployment.engine is None:
             raise SteeringUnsupported("this server runs no engine; ask a server that `featurehub serve` started")
         self.plan = plan
         self.store = deployment.store
         self.engine: SteeringEngine = deployment.engine
-        self.usage: Mapping[str, Any] | None = None
+        self.written: dict[int, int] = {}
         self.form = form
         self.choices = form.choices(body)
         self.fetched = not plan.reaches_engine
@@ -162,57 +161,64 @@ class SteeredRequest:
         raw = await self.fetch()
         return await run_in_threadpool(self.extended, response, raw)
 
-    def extended(self, response: Response, raw: RawReport) -> Response:
+    def extended(self, response: Response, raw: Sequence[Wire]) -> Response:
         """The response with the answer added to its body and headers. Raises SteeringLost."""
-        report = self.read(raw)
+        reports = self.read(raw)
         content = json.loads(bytes(response.body))
-        self.count(self.form.usage(content))
-        answer = self.answer(report)
+        self.written |= self.form.take_counts(content, self.hidden)
+        answer = self.answer(reports)
         content["featurehub"] = answer.to_wire()
-        if answer.aborted is not None:
-            self.form.say_aborted(content)
+        if answer.ended:
+            self.form.say_aborted(content, answer.ended)
         extended = Response(to_json(content), response.status_code, background=response.background)
         length = extended.headers["content-length"]
         extended.headers.update(response.headers | headers(self.plan) | {"content-length": length})
         extended.headers["x-featurehub-steered-tokens"] = str(answer.steered_tokens)
         return extended
 
-    def count(self, usage: Mapping[str, Any] | None) -> None:
-        """Takes the answer's ``usage`` object, if it has one: how many tokens it has."""
-        self.usage = usage or self.usage
+    @property
+    def ends(self) -> Ends:
+        """What happens around the end of a stream."""
+        several = self.choices.requests > 1
+        return Ends(self.last_words, self.written.__setitem__, self.hidden, several, bool(self.plan.steering.aborts))
 
     async def last_words(self) -> Ending:
         """What is added to the last chunk of a stream. Raises SteeringLost."""
         raw = await self.fetch()
         answer = await run_in_threadpool(lambda: self.answer(self.read(raw)))
-        return Ending({"featurehub": answer.to_wire()}, answer.aborted is not None)
+        return Ending({"featurehub": answer.to_wire()}, answer.ended)
 
-    async def fetch(self) -> RawReport:
-        """Fetches the worker's report; None where there is none, or nobody to ask. Raises EngineUnavailable."""
+    async def fetch(self) -> Sequence[Wire]:
+        """Fetches the worker's reports; nothing where there are none, or nobody to ask. Raises EngineUnavailable."""
         if not self.plan.reaches_engine:
-            return None
+            return ()
         self.fetched = True
         return await self.engine.report(self.plan.steering.report)
 
-    def read(self, raw: RawReport) -> SteerReport:
+    def read(self, raw: Sequence[Wire]) -> list[SteerReport]:
         """What was fetched, unpacked, and checked to account for all that was asked. Raises SteeringLost."""
         if not self.plan.reaches_engine:
-            return SteerReport()
-        return read_report(raw, self.plan.steering, self.plan.hooks, self.choices.requests)
+            return [SteerReport()] * self.choices.requests
+        return read_reports(raw, self.plan.steering, self.plan.hooks, self.choices)
 
-    def answer(self, report: SteerReport) -> Answer:
-        """The ``featurehub`` object of an answer of as many tokens as were counted."""
-        if self.usage is not None:
-            report = report.until(self.choices.computed(self.usage), self.plan.steering.positions)
-        return make_answer(self.plan, report, self.labels(report), self.engine)
+    def answer(self, reports: Sequence[SteerReport]) -> Answer:
+        """The ``featurehub`` object of answers of as many tokens as were counted."""
+        ended = [self.until_end(index, report) for index, report in enumerate(reports)]
+        return make_answer(self.plan, ended, self.labels(ended), self.engine)
 
-    def labels(self, report: SteerReport) -> Labels:
-        """Id and label of the features that the report has activations of."""
-        if report.activations is None:
+    def until_end(self, index: int, report: SteerReport) -> SteerReport:
+        """The report of one answer until it ends; the last token of an answer is not computed."""
+        if index not in self.written:
+            return report
+        return report.until(report.prompt_tokens + max(0, self.written[index] - 1), self.plan.steering.positions)
+
+    def labels(self, reports: Sequence[SteerReport]) -> Labels:
+        """Id and label of the features that the reports have activations of."""
+        blocks = [block for report in reports if report.activations for block in report.activations.blocks]
+        if not blocks:
             return {}
-        blocks = report.activations.blocks
         with self.store.read() as reader:
-            return labels_of(((block.sae, latent) for block in blocks for latent in block.distinct()), reader)
+            return labels_of({(block.sae, latent) for block in blocks for latent in block.distinct()}, reader)
 
     def end(self) -> None:
         """Notes that the answer has ended, whether or not it was given. Safe to call again."""
@@ -233,9 +239,7 @@ class SteeredStream(StreamingResponse):
     """vLLM's stream, with the ``featurehub`` object in its last chunk."""
 
     def __init__(self, response: StreamingResponse, steered: SteeredRequest) -> None:
-        content = steered.form.append(
-            response.body_iterator, steered.last_words, steered.quietly_counted, steered.count
-        )
+        content = steered.form.append(response.body_iterator, steered.ends)
         super().__init__(content, response.status_code, background=response.background)
         self.raw_headers = response.raw_headers
         self.headers.update(headers(steered.plan))

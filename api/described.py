@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from api.answer import Answer
 from api.request import Name, ReturnActivations
 from featurehub.conditions import FeatureAbort
 from featurehub.features import Edit, SteerOptions
@@ -45,14 +46,21 @@ def resolved(schema: Any, definitions: Mapping[str, Any]) -> Any:
     return {key: resolved(value, definitions) for key, value in schema.items()}
 
 
-def properties() -> dict[str, Any]:
-    whole = SteeringKeys.model_json_schema()
-    return resolved(whole["properties"], whole["$defs"])
+def described(kind: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a class, without references."""
+    whole = kind.model_json_schema()
+    return resolved({key: value for key, value in whole.items() if key != "$defs"}, whole["$defs"])
+
+
+def with_answer() -> dict[str, Any]:
+    """An answer with the ``featurehub`` object, which it has where something was asked of features."""
+    return {"type": "object", "properties": {"featurehub": described(Answer)}}
 
 
 STREAMED: dict[str, Any] = {"responses": {"200": {"content": {"text/event-stream": {}}}}}
 """``openapi_extra`` of a route whose answer may be streamed."""
-STEERED: dict[str, Any] = STREAMED | {
-    "requestBody": {"content": {"application/json": {"schema": {"properties": properties()}}}}
+STEERED: dict[str, Any] = {
+    "requestBody": {"content": {"application/json": {"schema": {"properties": described(SteeringKeys)["properties"]}}}},
+    "responses": {"200": {"content": {"text/event-stream": {}, "application/json": {"schema": with_answer()}}}},
 }
 """``openapi_extra`` of a route that steers; such an answer may be streamed."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.edits import Steering
 from featurehub.errors import EngineUnavailable
+from featurehub.report import Wire
 from featurehub.token_ids import Message
 
 __all__ = ["LEAST_LOGPROB", "FakeEngine", "Overhead", "SteeringEngine", "Tokens"]
@@ -52,8 +53,8 @@ class SteeringEngine(Protocol):
         """How many tokens a prompt and its answer can have together."""
         ...
 
-    async def report(self, key: str) -> Mapping[str, Any] | None:
-        """Takes the counts that a worker kept under ``key``; None where no worker has any.
+    async def report(self, key: str) -> Sequence[Wire]:
+        """Takes the reports that a worker kept under ``key``, of each request that ran under it, in any order.
 
         Raises:
             EngineUnavailable: The engine is gone.
@@ -160,8 +161,8 @@ class FakeEngine:
     """An engine without a model: it hands out the reports that a test put into it.
 
     Attributes:
-        reports: The reports by key; each is handed out once.
-        default: The report of every key that has none of its own.
+        reports: The reports by key, a list where there are several; each is handed out once.
+        default: The reports of every key that has none of its own.
         running: Whether the engine is alive; ``report`` raises EngineUnavailable where it is not.
         taken: The keys that were asked for, in order.
         cost: What its steps have cost.
@@ -172,8 +173,8 @@ class FakeEngine:
         models: The names of models that it answers for; None for all but "unknown".
     """
 
-    reports: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    default: Mapping[str, Any] | None = None
+    reports: dict[str, Wire | Sequence[Wire]] = field(default_factory=dict)
+    default: Wire | Sequence[Wire] | None = None
     running: bool = True
     taken: list[str] = field(default_factory=list)
     cost: Overhead = field(default_factory=Overhead)
@@ -183,16 +184,17 @@ class FakeEngine:
     context: int = 4096
     models: Collection[str] | None = None
 
-    def say(self, prompt: str | Sequence[Message], steering: Steering | None) -> list[str]:
-        """The words of the answer, joined by spaces: those of the prompt, or of a chat's last message."""
+    def say(self, prompt: str | Sequence[Message], steering: Steering | None, id: str = "") -> list[str]:
+        """The words of the answer to the request ``id``: those of the prompt, or of a chat's last message."""
         return (prompt if isinstance(prompt, str) else str(prompt[-1].get("content"))).split(" ")
 
-    async def report(self, key: str) -> Mapping[str, Any] | None:
-        """The report of ``key``, else the default. Raises EngineUnavailable where the engine is not running."""
+    async def report(self, key: str) -> Sequence[Wire]:
+        """The reports of ``key``, else the default. Raises EngineUnavailable where the engine is not running."""
         if not self.running:
             raise EngineUnavailable("the engine is gone")
         self.taken.append(key)
-        return self.reports.pop(key, self.default)
+        found = self.reports.pop(key, self.default) or ()
+        return [found] if isinstance(found, dict) else found
 
     async def alive(self) -> bool:
         """Whether the engine is running."""

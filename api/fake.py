@@ -28,6 +28,9 @@ from featurehub.store import Store
 
 __all__ = ["EchoRequest", "Echoes", "create_fake_app"]
 
+USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+"""What the echo says of an answer by itself."""
+
 
 class EchoRequest(BaseModel):
     """The part of vLLM's request classes that matters here; other keys are kept as extra ones.
@@ -43,6 +46,8 @@ class EchoRequest(BaseModel):
         stream_options: ``include_usage`` adds a chunk with token counts.
         vllm_xargs: What would travel to vLLM's workers.
         cache_salt: What would separate vLLM's prefix cache.
+        echo: Whether vLLM would begin the answers with their prompts.
+        return_token_ids: Whether each answer lists its tokens; the echo's answers have one.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -60,6 +65,8 @@ class EchoRequest(BaseModel):
     stream_options: StreamOptions | None = None
     vllm_xargs: dict[str, Any] | None = None
     cache_salt: str | None = None
+    echo: bool = False
+    return_token_ids: bool = False
     _answers: list[list[str]] = PrivateAttr(default_factory=list)
 
     @property
@@ -90,7 +97,12 @@ class EchoRequest(BaseModel):
         """Lets the engine answer, under the steering that the request carries to it."""
         carried = (self.vllm_xargs or {}).get(XARGS_KEY)
         steering = None if carried is None else Steering.read(carried)
-        self._answers = [engine.say(prompt, steering) for prompt in self.prompts for _ in range(self.n or 1)]
+        several = (self.n or 1) > 1
+        self._answers = [
+            engine.say(prompt, steering, f"{j}_cmpl-echo-{at}" if several else f"cmpl-echo-{at}")
+            for at, prompt in enumerate(self.prompts)
+            for j in range(self.n or 1)
+        ]
 
 
 class Echoes(list[EchoRequest]):
@@ -161,10 +173,7 @@ async def echo(body: EchoRequest, request: Request) -> Response:
     body.let_answer(engine)
     if body.stream:
         return StreamingResponse(chunks(body), media_type="text/event-stream")
-    whole = answer(
-        body, [choice(body, index, "message", " ".join(words), "stop") for index, words in enumerate(body.answers)]
-    )
-    return JSONResponse(whole | {"usage": body.usage})
+    return JSONResponse(answer(body, [whole(body, at) for at in range(len(body.answers))]) | {"usage": body.usage})
 
 
 def heard(body: EchoRequest, request: Request) -> FakeEngine:
@@ -213,13 +222,21 @@ def said(body: EchoRequest) -> dict[str, Any]:
 
 
 async def chunks(body: EchoRequest) -> AsyncIterator[str]:
+    options = body.stream_options or StreamOptions()
+    each = {"usage": USAGE} if options.include_usage and options.continuous_usage_stats else {}
     for index, words in enumerate(body.answers):
         for word in words:
-            yield sse(answer(body, [choice(body, index, "delta", f"{word} ")]))
-        yield sse(answer(body, [choice(body, index, "delta", None, "stop")]))
-    if body.stream_options is not None and body.stream_options.include_usage:
+            yield sse(answer(body, [choice(body, index, "delta", f"{word} ")]) | each)
+        yield sse(answer(body, [choice(body, index, "delta", None, "stop")]) | each)
+    if options.include_usage:
         yield sse(answer(body, []) | {"usage": body.usage})
     yield "data: [DONE]\n\n"
+
+
+def whole(body: EchoRequest, index: int) -> dict[str, Any]:
+    """One of the answers, not streamed."""
+    listed = {"token_ids": [1]} if body.return_token_ids else {}
+    return choice(body, index, "message", " ".join(body.answers[index]), "stop") | listed
 
 
 def choice(body: EchoRequest, index: int, key: str, text: str | None, finish: str | None = None) -> dict[str, Any]:

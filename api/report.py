@@ -1,47 +1,75 @@
 """Whether a request's steering really ran, by what the worker counted."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 
+from api.choices import Choices
 from featurehub.conditions import Positions
 from featurehub.edits import Steering
 from featurehub.errors import SteeringLost
-from featurehub.report import SteerReport
+from featurehub.report import SteerReport, Wire
 
-__all__ = ["read_report"]
+__all__ = ["read_report", "read_reports"]
+
+ONE = Choices()
 
 
-def read_report(
-    raw: Mapping[str, Any] | None, steering: Steering, hooks: Mapping[str, str], requests: int = 1
-) -> SteerReport:
-    """The worker's counts, once they are known to account for all that the request asked for, at every token.
+def read_report(raw: Sequence[Wire], steering: Steering, hooks: Mapping[str, str]) -> SteerReport:
+    """The report of a steering with one answer; see ``read_reports``."""
+    [report] = read_reports(raw, steering, hooks)
+    return report
+
+
+def read_reports(
+    raw: Sequence[Wire], steering: Steering, hooks: Mapping[str, str], choices: Choices = ONE
+) -> list[SteerReport]:
+    """The worker's reports of the answers, once they are known to account for all that was asked, at every token.
 
     Args:
-        raw: What the worker sent; None where it had nothing.
+        raw: What the worker sent; nothing where it had nothing.
         steering: What the request asked for.
         hooks: By SAE of the steering, its hook point.
-        requests: How many engine requests ran under the steering's key; all of them must have reported.
+        choices: The answers, each of which must be reported.
+
+    Returns:
+        One for each of the answers, in their order.
 
     Raises:
-        SteeringLost: The report is missing or unreadable, or does not account for an edit, an abort, a condition of one
+        SteeringLost: A report is missing or unreadable, or does not account for an edit, an abort, a condition of one
             of these, or an activation that was to be read.
     """
-    if raw is None:
+    if not raw:
         raise SteeringLost("the engine has no report of this request, so it was not steered; the answer is withheld")
+    reports = by_request(raw)
+    for report in reports:
+        if lost := report.lost(steering) or missing(report, steering, hooks):
+            raise SteeringLost(f"{lost}; the answer is withheld. Try again; if it stays, restart the server.")
+        if report.aborted is not None and not 0 <= report.aborted.index < len(steering.aborts):
+            raise SteeringLost(f"the engine reports an abort that nobody asked for: {report.aborted.event!r}")
+        check_readings(report, steering)
+    return in_order(reports, choices)
+
+
+def by_request(raw: Sequence[Wire]) -> list[SteerReport]:
+    """The reports, those of one request (before and after it was preempted) added up. Raises SteeringLost."""
+    found: dict[tuple[int, ...], SteerReport] = {}
     try:
-        report = SteerReport.model_validate(raw)
+        for each in map(SteerReport.model_validate, raw):
+            found[each.requests] = found[each.requests] + each if each.requests in found else each
     except ValidationError as error:
         raise SteeringLost(f"the engine's report of this request cannot be read: {error}") from error
-    if lost := report.lost(steering) or missing(report, steering, hooks):
-        raise SteeringLost(f"{lost}; the answer is withheld. Try again; if it stays, restart the server.")
-    if len(report.requests) != requests:
-        raise SteeringLost(f"the engine reports {len(report.requests)} of {requests} answers; they are withheld")
-    if report.aborted is not None and not 0 <= report.aborted.index < len(steering.aborts):
-        raise SteeringLost(f"the engine reports an abort that nobody asked for: {report.aborted.event!r}")
-    check_readings(report, steering)
-    return report
+    return list(found.values())
+
+
+def in_order(reports: Sequence[SteerReport], choices: Choices) -> list[SteerReport]:
+    """The reports of all answers, in the order of these. Raises SteeringLost where one is missing or nobody's."""
+    if sum(len(report.requests) for report in reports) != choices.requests:
+        raise SteeringLost(f"the engine reports {len(reports)} of {choices.requests} answers; they are withheld")
+    placed = {choices.place(report.id): report for report in reports}
+    if placed.keys() != {*range(choices.requests)}:
+        raise SteeringLost("the engine's reports do not say which answer each is of; they are withheld")
+    return [placed[index] for index in range(choices.requests)]
 
 
 def missing(report: SteerReport, steering: Steering, hooks: Mapping[str, str]) -> str:

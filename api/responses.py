@@ -8,16 +8,15 @@
    again for each call.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Mapping
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from api.choices import Choices
+from api.choices import Choices, Hidden
 from api.encoding import to_json
 from api.errors import error_body
-from api.stream import ABORTED, CountUsage, Events, Finish, chunk_of, data_of
-from featurehub.edits import Steering
+from api.stream import ABORTED, Ends, Events, chunk_of, data_of
 from featurehub.errors import FeaturehubError, InvalidInput
 
 __all__ = ["RESPONSES", "Responses"]
@@ -34,7 +33,7 @@ REFUSED = {
 class Responses:
     """Requests and answers of ``/v1/responses``."""
 
-    def prepare(self, body: Any, steering: Steering) -> bool:
+    def prepare(self, body: Any) -> Hidden:
         """Refuses what cannot be steered, and has nothing stored. Raises InvalidInput."""
         for field, message in REFUSED.items():
             if getattr(body, field, None):
@@ -46,47 +45,44 @@ class Responses:
                 param="tools",
             )
         body.store = False
-        return False
+        return Hidden()
 
     def choices(self, body: Any) -> Choices:
         """One."""
         return Choices()
 
-    def usage(self, content: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The response's own counts, by the names that completions have for them."""
-        if not (usage := content.get("usage")):
-            return None
-        return {"prompt_tokens": usage["input_tokens"], "completion_tokens": usage["output_tokens"]}
+    def take_counts(self, content: dict[str, Any], hidden: Hidden) -> dict[int, int]:
+        """How many tokens the response has."""
+        return {0: usage["output_tokens"]} if (usage := content.get("usage")) else {}
 
-    def say_aborted(self, content: dict[str, Any]) -> None:
+    def say_aborted(self, content: dict[str, Any], aborted: Collection[int]) -> None:
         """Makes the response incomplete, because of "content_filter"."""
         content["status"], content["incomplete_details"] = "incomplete", {"reason": ABORTED}
 
-    async def append(
-        self, pieces: AsyncIterable[str | bytes | memoryview], finish: Finish, without_usage: bool, count: CountUsage
-    ) -> AsyncIterator[str]:
+    async def append(self, pieces: AsyncIterable[str | bytes | memoryview], ends: Ends) -> AsyncIterator[str]:
         """Adds to the response in the last event."""
         events = Events()
         async for piece in pieces:
             for text in events.feed(piece):
-                yield await self.extended(text, finish, count)
+                yield await self.extended(text, ends)
         if rest := events.remainder():
             yield rest
 
-    async def extended(self, text: str, finish: Finish, count: CountUsage) -> str:
+    async def extended(self, text: str, ends: Ends) -> str:
         """The event, with the keys added to its response where it is the last one."""
         # Cheap, since most events are pieces of text.
         last = chunk_of(data_of(text)) if COMPLETED in text else {}
         if last.get("type") != COMPLETED:
             return text
-        count(self.usage(last["response"]) or {})
+        for choice, tokens in self.take_counts(last["response"], ends.hidden).items():
+            ends.counted(choice, tokens)
         try:
-            ending = await finish()
+            ending = await ends.finish()
         except FeaturehubError as error:
             return failed(error, last.get("sequence_number"))
         last["response"] |= ending.added
         if ending.aborted:
-            self.say_aborted(last["response"])
+            self.say_aborted(last["response"], ending.aborted)
         # An answer's activations may be long.
         return await run_in_threadpool(event, COMPLETED, last)
 

@@ -1,22 +1,24 @@
 """Server-sent events: splits a byte stream into them, and adds to the last chunk of an answer.
 
 An event ends with a blank line, wherever the network cut the stream. Chunks are passed on as they come, byte for
-byte; only those that may be the last (every choice has finished, or there is only usage) wait for what follows.
+byte; only those that may be the last (every choice has finished, or there is only usage) wait for what follows. Where
+there are several answers, each of which may have been aborted, the last chunk of each waits until all have ended.
 """
 
 import codecs
 import json
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection
 from typing import Any, NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 
+from api.choices import Hidden
 from api.encoding import to_json
 from api.errors import error_body
 from featurehub.errors import FeaturehubError
 
-__all__ = ["Ending", "Events", "append", "data_of", "event", "say_aborted"]
+__all__ = ["ABORTED", "Ending", "Ends", "Events", "append", "data_of", "event"]
 
 # Python's own ``splitlines`` also splits at characters that JSON may contain unescaped.
 LINE_END = re.compile(r"\r\n|\n|\r")
@@ -32,21 +34,38 @@ class Ending(NamedTuple):
 
     Attributes:
         added: Keys that are added to the answer's last chunk.
-        aborted: Whether an abort ended the answer.
+        aborted: The choices that an abort ended.
     """
 
     added: dict[str, Any]
-    aborted: bool = False
+    aborted: Collection[int] = ()
 
 
-Finish = Callable[[], Awaitable[Ending]]
-CountUsage = Callable[[Mapping[str, Any]], None]
+def count_nothing(choice: int, tokens: int) -> None: ...
 
 
-def say_aborted(chunk: dict[str, Any]) -> None:
-    """Sets ``finish_reason`` to "content_filter" in every finished choice of a chunk or a whole answer."""
+class Ends(NamedTuple):
+    """What happens around the end of a stream.
+
+    Attributes:
+        finish: Awaited at most once, when the answer is complete: says what is added.
+        counted: Called with a choice and how many tokens it has so far, the last time before ``finish``.
+        hidden: What the stream says of these numbers for us alone.
+        several: Whether there is more than one choice.
+        aborts: Whether a choice may have been aborted.
+    """
+
+    finish: Callable[[], Awaitable[Ending]]
+    counted: Callable[[int, int], None] = count_nothing
+    hidden: Hidden = Hidden()
+    several: bool = False
+    aborts: bool = False
+
+
+def say_aborted(chunk: dict[str, Any], aborted: Collection[int]) -> None:
+    """Sets ``finish_reason`` to "content_filter" in a chunk's finished choices that were aborted."""
     for choice in chunk.get("choices", ()):
-        if choice.get("finish_reason") is not None:
+        if choice.get("finish_reason") is not None and choice.get("index", 0) in aborted:
             choice["finish_reason"] = ABORTED
 
 
@@ -104,27 +123,20 @@ def may_be_last(chunk: dict[str, Any]) -> bool:
     return isinstance(choices, list) and all(choice.get("finish_reason") is not None for choice in choices)
 
 
-async def append(
-    pieces: AsyncIterable[str | bytes | memoryview],
-    finish: Finish,
-    without_usage: bool = False,
-    count: CountUsage = lambda usage: None,
-) -> AsyncIterator[str]:
-    """Passes on a stream of events, with ``finish()``'s keys added to the last chunk before ``[DONE]``.
+async def append(pieces: AsyncIterable[str | bytes | memoryview], ends: Ends) -> AsyncIterator[str]:
+    """Passes on a stream of events, with ``ends.finish()``'s keys added to the last chunk before ``[DONE]``.
 
     Where ``finish`` raises a FeaturehubError, the chunk is sent as it was, then an error event, then ``[DONE]``. A
     stream is passed on unchanged where it carries an error event, has no chunk, or breaks off before ``[DONE]``.
 
     Args:
         pieces: The stream, cut anywhere.
-        finish: Awaited at most once, when the answer is complete.
-        without_usage: Leave out the chunk that has only ``usage``.
-        count: Called with each ``usage`` object, all of them before ``finish``.
+        ends: What happens around its end.
 
     Yields:
         Text of the new stream, one event or several at a time.
     """
-    events, tail = Events(), Tail(finish, without_usage, count)
+    events, tail = Events(), Tail(ends)
     async for piece in pieces:
         for text in events.feed(piece):
             if out := await tail.pass_on(text):
@@ -137,18 +149,14 @@ class Tail:
     """Holds back the chunks that may be the last ones.
 
     Attributes:
-        finish: Gives the keys to add.
-        without_usage: Whether the chunk that has only ``usage`` is left out.
-        count: Takes each ``usage`` object that comes.
+        ends: What happens around the end of the stream.
         held: The events that are held back, each with its data.
         latest: The last chunk that came.
         failed: Whether the stream carried an error.
     """
 
-    def __init__(self, finish: Finish, without_usage: bool, count: CountUsage) -> None:
-        self.finish = finish
-        self.without_usage = without_usage
-        self.count = count
+    def __init__(self, ends: Ends) -> None:
+        self.ends = ends
         self.held: list[tuple[str, dict[str, Any]]] = []
         self.latest: dict[str, Any] = {}
         self.failed = False
@@ -165,16 +173,28 @@ class Tail:
     def take(self, text: str, chunk: dict[str, Any]) -> str:
         """Holds back a chunk that may be the last, and returns what can be sent."""
         self.failed = self.failed or "error" in chunk
-        if usage := chunk.get("usage"):
-            self.count(usage)
-        if self.without_usage and "usage" in chunk and not chunk.get("choices"):
-            return ""
+        if "usage" in chunk:
+            self.count(chunk)
+            if self.ends.hidden.usage and not chunk.get("choices"):
+                return ""
+            if self.ends.hidden.each and chunk.get("choices"):
+                del chunk["usage"]
+                text = event(chunk)
         self.latest = chunk or self.latest
+        waiting = self.ends.several and self.ends.aborts
         if may_be_last(chunk):
-            released = self.release() if chunk["choices"] else ""
+            released = self.release() if chunk["choices"] and not waiting else ""
             self.held.append((text, chunk))
             return released
-        return self.release() + text
+        return text if waiting else self.release() + text
+
+    def count(self, chunk: dict[str, Any]) -> None:
+        """Takes a chunk's ``usage``: that of its own choice or, without any, of all that there are."""
+        tokens = (chunk["usage"] or {}).get("completion_tokens")
+        if tokens is None:
+            return
+        for choice in chunk.get("choices") or ([] if self.ends.several else [{"index": 0}]):
+            self.ends.counted(choice["index"], tokens)
 
     def release(self) -> str:
         """The events that were held back, which are then no longer held."""
@@ -186,7 +206,7 @@ class Tail:
         if self.failed or not self.latest:
             return self.release()
         try:
-            ending = await self.finish()
+            ending = await self.ends.finish()
         except FeaturehubError as error:
             return self.release() + event(error_body(error))
         # An answer's activations may be long.
@@ -199,7 +219,7 @@ class Tail:
             return event(self.latest | {"choices": []} | ending.added)
         if ending.aborted:
             for _, chunk in held:
-                say_aborted(chunk)
+                say_aborted(chunk, ending.aborted)
             held = [(event(chunk), chunk) for _, chunk in held]
         *before, (_, last) = held
         return "".join(text for text, _ in before) + event(last | ending.added)

@@ -21,6 +21,7 @@ from featurehub.engine.admission import admit_under
 from featurehub.engine.config import EngineConfig
 from featurehub.errors import EngineUnavailable, InvalidConfig, InvalidInput, SteeringUnsupported
 from featurehub.pieces import pieces
+from featurehub.report import Wire
 from featurehub.template import TemplateTokens
 from featurehub.token_ids import Message, chat_ids, special_ids, text_ids
 
@@ -64,7 +65,7 @@ class VllmEngine:
     def __init__(self, client: EngineClient) -> None:
         self.client = client
         self.keys: list[str] = []
-        self.next: asyncio.Task[Mapping[str, Any]] | None = None
+        self.next: asyncio.Task[Mapping[str, Sequence[Wire]]] | None = None
         self.under_way = asyncio.Lock()
 
     @property
@@ -72,25 +73,20 @@ class VllmEngine:
         """How many tokens a prompt and its answer can have together."""
         return self.client.model_config.max_model_len
 
-    async def report(self, key: str) -> Mapping[str, Any] | None:
-        """Takes the counts that a worker kept under ``key``; None where no worker has any. Raises EngineUnavailable."""
+    async def report(self, key: str) -> Sequence[Wire]:
+        """Takes the reports that a worker kept under ``key``, if any has some. Raises EngineUnavailable."""
         self.keys.append(key)
         call = self.next = self.next or asyncio.create_task(self.reports())
         with gone_if_dead():
             # Shielded: a client that goes away must not take the others' reports with it.
-            return (await asyncio.shield(call)).get(key)
+            return (await asyncio.shield(call)).get(key, ())
 
-    async def reports(self) -> Mapping[str, Any]:
+    async def reports(self) -> Mapping[str, Sequence[Wire]]:
         """Takes the reports of all keys that wait, by key. Raises EngineDeadError."""
         async with self.under_way:
             keys, self.keys, self.next = self.keys, [], None
             workers = await self.client.collective_rpc("featurehub_reports", args=(keys,))
-        return {
-            key: report
-            for reports in reversed(workers)
-            for key, report in zip(keys, reports, strict=True)
-            if report is not None
-        }
+        return {key: own for reports in reversed(workers) for key, own in zip(keys, reports, strict=True) if own}
 
     @cached_property
     def held(self) -> EngineConfig:

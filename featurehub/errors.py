@@ -34,22 +34,20 @@ FeaturehubError
 from collections.abc import Sequence
 
 __all__ = [
-    "AmbiguousFeature", "ArtifactError", "ArtifactNotFound", "BudgetExceeded", "CorruptArtifact",
-    "EmbedderMismatch", "EmbedderUnavailable", "EngineError", "EngineUnavailable", "FeatureNotFound",
-    "FeaturehubError", "Forbidden", "IncompatibleArtifact", "InvalidConfig", "InvalidEdit", "InvalidInput",
-    "ModelNotFound", "NotFound", "OperatorsRefused", "OverheadExceeded", "StaleFeature", "SteeringLost", "SteeringUnsupported",
-    "StoreBusy", "StoreError", "StoreReadOnly", "StoreUnavailable", "UnsupportedModel", "VariantNotFound",
+    "AmbiguousFeature", "ArtifactError", "ArtifactNotFound", "BudgetExceeded", "CorruptArtifact", "EmbedderMismatch",
+    "EmbedderUnavailable", "EngineError", "EngineUnavailable", "FeatureNotFound", "FeaturehubError", "Forbidden",
+    "IncompatibleArtifact", "InvalidConfig", "InvalidEdit", "InvalidInput", "ModelNotFound", "NotFound",
+    "OperatorsRefused", "OverheadExceeded", "StaleFeature", "SteeringLost", "SteeringUnsupported", "StoreBusy",
+    "StoreError", "StoreReadOnly", "StoreUnavailable", "UnsupportedModel", "VariantNotFound",
 ]  # fmt: skip
 
 
 class FeaturehubError(Exception):
     """Root of every error that featurehub raises on purpose.
 
-    >>> try:
+    >>> from contextlib import suppress
+    >>> with suppress(FeaturehubError):
     ...     client.feature("piratt")
-    ... except FeaturehubError as error:
-    ...     error.code
-    'feature_not_found'
 
     Attributes:
         code: A stable machine-readable word, the same for every error of a class.

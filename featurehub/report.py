@@ -120,7 +120,9 @@ class SteerReport(Frozen):
     """What the worker counted and read for one request, or for all requests that share a report key, added up.
 
     Attributes:
+        id: vLLM's id of the request; "" where there are several.
         hooks: Counts by hook point, where the request has edits.
+        prompt_tokens: Tokens of its prompt; 0 where there are several.
         requests: One number for each request that the counts cover.
         reached: For each of these numbers, the position after the last token that was computed.
         conditions: By the hook point at which a condition of an edit or an abort reads: tokens at which it was decided,
@@ -133,7 +135,9 @@ class SteerReport(Frozen):
         refused: Why the worker did nothing of what was asked; "" where it did.
     """
 
+    id: str = ""
     hooks: dict[str, HookCounts] = Field(default_factory=dict)
+    prompt_tokens: int = 0
     requests: tuple[int, ...] = ()
     reached: dict[int, int] = Field(default_factory=dict)
     conditions: dict[str, TokenCounts] = Field(default_factory=dict)
@@ -222,28 +226,30 @@ class SteerReport(Frozen):
         ]
 
     def until(self, tokens: int, positions: Positions) -> "SteerReport":
-        """The report without what was computed after the answers had ended.
+        """The report of one request without what was computed after its answer had ended.
 
         vLLM looks for stop strings outside the engine, which goes on meanwhile; so it does for a step wherever it lays
         out a step before the last one is known. Where a condition decides, counts stay as they are: nobody knows at
         which tokens it held.
 
         Args:
-            tokens: Tokens that were computed for the answers, summed over the requests.
+            tokens: Tokens that were computed for the answer, its prompt among them.
             positions: The positions that the steering applies to.
         """
         beyond = sum(self.reached.values()) - tokens
         if beyond <= 0:
             return self
-        single = len(self.reached) == 1
-        ended = self.aborted is not None and single and self.aborted.position >= tokens
-        read = self.activations.until(tokens) if self.activations is not None and single else self.activations
+        ended = self.aborted is not None and self.aborted.position >= tokens
+        read = self.activations and self.activations.until(tokens)
         inside = positions is Positions.PROMPT
         hooks = self.hooks if inside else {name: counts.without(beyond) for name, counts in self.hooks.items()}
         return self.model_copy(update={"hooks": hooks, "activations": read, "aborted": None if ended else self.aborted})
 
     def __add__(self, other: "SteerReport") -> "SteerReport":
+        same = self.requests == other.requests
         return SteerReport(
+            id=self.id if same else "",
+            prompt_tokens=self.prompt_tokens if same else 0,
             hooks=added(self.hooks, other.hooks, HookCounts()),
             conditions=added(self.conditions, other.conditions, TokenCounts()),
             aborts=self.aborts + other.aborts if self.aborts and other.aborts else self.aborts or other.aborts,

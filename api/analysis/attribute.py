@@ -19,12 +19,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import Field, model_validator
 
 from api.analysis.ablation import AblatedFeature, Explained, Likelihood, ablated_features, candidates_in, likelihood
 from api.analysis.next_tokens import Token, next_tokens, token_id
 from api.analysis.reading import ChatOrText, engine_of, read, reading_plan
+from api.analysis.together import awaited
 from api.answer import Labels, labels_of, named
 from api.deployment import CurrentDeployment, Deployment
 from api.engine import Tokens
@@ -116,8 +117,21 @@ class Attribution(Frozen):
 
 
 @router.post("/attribute")
-async def attribute(deployment: CurrentDeployment, body: AttributeBody) -> Attribution:
+async def route(deployment: CurrentDeployment, body: AttributeBody, request: Request) -> Attribution:
     """Which features, and at which earlier tokens, made a token of a chat or text likely."""
+    return await awaited(request, attribute(deployment, body))
+
+
+async def attribute(deployment: Deployment, body: AttributeBody) -> Attribution:
+    """See the module's docstring.
+
+    Raises:
+        InvalidInput: There is no such token, or a token's text is not one token.
+        ArtifactNotFound: ``sae`` is not served.
+        OverheadExceeded: Steering takes more than its budget now.
+        SteeringLost: A feature was not ablated, or something was not read.
+        EngineUnavailable: The engine is gone.
+    """
     engine = engine_of(deployment)
     deployment.door.check(body.asked)
     whole = await asyncio.to_thread(engine.tokens, body.entry, to_continue=body.awaits_answer)

@@ -17,12 +17,12 @@ from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from numpy.typing import NDArray
 from pydantic import Field
 
 from api.analysis.reading import Chat, engine_of, read, reading_plan, totals, totals_in, with_totals
-from api.analysis.together import together
+from api.analysis.together import awaited, together
 from api.answer import Labels, labels_of, named
 from api.deployment import CurrentDeployment, Deployment
 from api.engine import Tokens
@@ -100,8 +100,13 @@ class Effect(NamedTuple):
 
 
 @router.post("/contrast")
-async def contrast(deployment: CurrentDeployment, body: ContrastBody) -> Contrast:
+async def route(deployment: CurrentDeployment, body: ContrastBody, request: Request) -> Contrast:
     """The features that tell two sets of chats apart, the largest effect first."""
+    return await awaited(request, contrast(deployment, body))
+
+
+async def contrast(deployment: Deployment, body: ContrastBody) -> Contrast:
+    """See the module's docstring. Raises as ``api.analysis.reading.totals`` does, and ArtifactNotFound."""
     engine_of(deployment)
     deployment.door.check(body.asked)
     plan = await asyncio.to_thread(reading_plan, body.asked, deployment, body.model)

@@ -109,7 +109,7 @@ async def distribution(
 
 def answer(ids: Sequence[int], plan: Plan, found: Scored, without: Scored | None, deployment: Deployment) -> Logits:
     engine = engine_of(deployment)
-    done = make_answer(plan, found.report, {}, engine)
+    done = make_answer(plan, [found.report], {}, engine)
     return Logits(
         position=len(ids),
         tokens=next_tokens(ids, found.logprobs, engine),

@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import Field
 
 from api.analysis.attribute import FIRST, AttributeBody, Attribution, attribute
 from api.analysis.logits import LogitsBody, logits
 from api.analysis.next_tokens import token_id
 from api.analysis.reading import Chat, engine_of
+from api.analysis.together import awaited
 from api.answer import features_at
 from api.deployment import CurrentDeployment, Deployment
 from api.goodfire.controller import Controller, native
@@ -117,7 +118,7 @@ async def compute_logits(deployment: CurrentDeployment, body: LogitsOf) -> Token
 
 
 @router.post("/attributions/compute-logit-attribution")
-async def compute_attribution(deployment: CurrentDeployment, body: AttributionOf) -> FeatureEffects:
+async def compute_attribution(deployment: CurrentDeployment, body: AttributionOf, request: Request) -> FeatureEffects:
     """Which features made a token of a chat likely, as ``POST /v1/features/attribute`` measures it."""
     check_model(body.model, deployment)
     if body.start_index != body.end_index:
@@ -126,7 +127,7 @@ async def compute_attribution(deployment: CurrentDeployment, body: AttributionOf
         model=body.model, messages=body.messages, position=body.start_index, candidates=CANDIDATES, limit=LIMIT,
         tokens=TOKENS,
     )  # fmt: skip
-    return effects(await attribute(deployment, asked), deployment)
+    return effects(await awaited(request, attribute(deployment, asked)), deployment)
 
 
 def effects(found: Attribution, deployment: Deployment) -> FeatureEffects:

@@ -8,12 +8,13 @@ import asyncio
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import Field
 
 from api.analysis.contrast import ContrastBody, Dataset, contrast
 from api.analysis.reading import Chat, engine_of, read, reading_plan
+from api.analysis.together import awaited
 from api.answer import features_at
 from api.deployment import CurrentDeployment, Deployment
 from api.encoding import to_json
@@ -157,12 +158,12 @@ def token_rows(
 
 
 @router.post("/chat-attribution/contrast")
-async def contrast_chats(deployment: CurrentDeployment, body: ContrastedChats) -> ContrastedFeatures:
+async def contrast_chats(deployment: CurrentDeployment, body: ContrastedChats, request: Request) -> ContrastedFeatures:
     """The features that tell two sets of chats apart, as ``POST /v1/features/contrast`` finds them."""
     check_model(body.model, deployment)
     limit = max(body.k_to_add, body.k_to_remove)
     asked = ContrastBody(model=body.model, dataset_1=body.dataset_1, dataset_2=body.dataset_2, limit=limit)
-    found = await contrast(deployment, asked)
+    found = await awaited(request, contrast(deployment, asked))
     kept = found.dataset_1[: body.k_to_add], found.dataset_2[: body.k_to_remove]
     with deployment.store.read() as reader:
         numbers = LatentNumbers.of(deployment, reader)

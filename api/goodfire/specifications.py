@@ -6,17 +6,19 @@ is an error.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import Field
 
 from api.analysis.autoconditional import AutoconditionalBody, autoconditional
 from api.analysis.autosteer import AutosteerBody, autosteer
 from api.analysis.neutral import PROMPTS
 from api.analysis.reading import engine_of
+from api.analysis.together import awaited
 from api.analysis.trials import AT_ONCE, Answers, Asking, drawn
-from api.deployment import CurrentDeployment
+from api.deployment import CurrentDeployment, Deployment
 from api.goodfire.numbers import LatentNumbers, Place
 from api.goodfire.rows import FeatureList, GoodfireFeature, check_model, places_of, row_of
 from featurehub.autosteer import INSTRUCTION_CHARS
@@ -53,14 +55,14 @@ class Edits(Frozen):
 
 
 @router.post("/features/auto-edits")
-async def auto_edits(deployment: CurrentDeployment, body: SpecificationBody) -> Edits:
+async def auto_edits(deployment: CurrentDeployment, body: SpecificationBody, request: Request) -> Edits:
     """Edits that do what a specification asks, as ``POST /v1/features/autosteer`` finds and measures them."""
     check_model(body.model, deployment)
     asked = AutosteerBody(
         instruction=body.specification, model=body.model, prompts=STEER_PROMPTS, candidates=CANDIDATES,
         max_tokens=STEER_TOKENS,
     )  # fmt: skip
-    found = await autosteer(deployment, asked)
+    found = await awaited(request, autosteer(deployment, asked))
     if not found.edits:
         raise FeatureNotFound(f"no edits do what {body.specification!r} asks: {found.reason}", param="specification")
     with deployment.store.read() as reader:
@@ -92,11 +94,11 @@ class Condition(Frozen):
 
 
 @router.post("/features/auto-conditional")
-async def auto_conditional(deployment: CurrentDeployment, body: SpecificationBody) -> Condition:
+async def auto_conditional(deployment: CurrentDeployment, body: SpecificationBody, request: Request) -> Condition:
     """A condition that holds in chats of one kind, as ``POST /v1/features/autoconditional`` finds it."""
     check_model(body.model, deployment)
     asked = AutoconditionalBody(condition=body.specification, model=body.model)
-    found = await autoconditional(deployment, asked)
+    found = await awaited(request, autoconditional(deployment, asked))
     if not found.conditions:
         problem = f"no condition holds where {body.specification!r} does: {found.reason}"
         raise FeatureNotFound(problem, param="specification")
@@ -115,13 +117,12 @@ async def auto_conditional(deployment: CurrentDeployment, body: SpecificationBod
 
 
 @router.post("/attributions/generate-contrastive-dataset")
-async def contrastive_dataset(deployment: CurrentDeployment, body: DatasetBody) -> list[list[list[dict[str, Any]]]]:
+async def contrastive_dataset(
+    deployment: CurrentDeployment, body: DatasetBody, request: Request
+) -> list[list[list[dict[str, Any]]]]:
     """Two sets of chats to contrast: the model's own answers as they are, and those that it gives when it is told."""
-    room = asyncio.Semaphore(AT_ONCE)
-    asking = Asking(deployment, {}, body.specification, CHAT_TOKENS + 1, 0.7, room)
-    prompts = PROMPTS[:CHATS]
-    plain, told = [await drawn(asking, prompts, instructed=each) for each in (False, True)]
-    engine = engine_of(deployment)
+    engine, prompts = engine_of(deployment), PROMPTS[:CHATS]
+    plain, told = await awaited(request, both(body.specification, prompts, deployment))
 
     def chats(answers: Answers) -> list[list[dict[str, Any]]]:
         return [
@@ -130,3 +131,10 @@ async def contrastive_dataset(deployment: CurrentDeployment, body: DatasetBody) 
         ]
 
     return await asyncio.to_thread(lambda: [chats(plain), chats(told)])
+
+
+async def both(specification: str, prompts: Sequence[str], deployment: Deployment) -> tuple[Answers, Answers]:
+    """The model's answers as they are, and those that it gives when it is told."""
+    asking = Asking(deployment, {}, specification, CHAT_TOKENS + 1, 0.7, asyncio.Semaphore(AT_ONCE))
+    async with deployment.measuring:
+        return await drawn(asking, prompts, instructed=False), await drawn(asking, prompts, instructed=True)

@@ -6,9 +6,9 @@
 2. Its KV blocks get a ``cache_salt``, equal to that of other blocks only if every token in them is computed alike. The
    salt is a hash of the client's own salt, the steering and where its SAEs lie, the loaded weights, and the prompt's
    length if the steering depends on it. A request whose every token must be computed (it reads, carries aborts, or has
-   "so far" conditions) shares blocks with no other request; neither does a steered one under a LoRA adapter, since
-   another adapter may be loaded under the same name. A client's own salt is hashed too, so that no client can name
-   the salt of steered blocks.
+   "so far" conditions) shares blocks with no other request, and its ``n`` answers, which have its salt, read none of
+   each other's. Neither does a steered one under a LoRA adapter share any, since another adapter may be loaded under
+   the same name. A client's own salt is hashed too, so that no client can name the salt of steered blocks.
 3. A request with aborts may be stopped by the engine with the model's end-of-sequence token.
 4. The steering is sealed again. The worker refuses a steering without this seal: it would run on unsalted blocks.
 
@@ -62,8 +62,10 @@ def complete(steering: Steering, request: Any, eos_token_id: int | None) -> Stee
     """The steering with its nonce and stop token, unsealed. Raises InvalidEdit if such a request cannot be steered."""
     if getattr(request, "resumable", False) and not steering.is_nothing:
         raise InvalidEdit("a prompt that is still being sent has no end yet, so it cannot be steered; send it whole")
+    if request.sampling_params.n > 1 and steering.capture:
+        raise InvalidEdit("a captured stream is of one answer; send n = 1")
     if request.sampling_params.n > 1 and steering.needs_every_token:
-        raise InvalidEdit("activations, aborts and conditions of what was so far are of one answer; send n = 1")
+        request.sampling_params.skip_reading_prefix_cache = True
     filled: dict[str, Any] = {"nonce": secrets.token_hex(16), "seal": ""}
     if steering.aborts:
         filled["stop_token"] = make_stoppable(request.sampling_params, eos_token_id)

@@ -10,7 +10,7 @@ A runner's adapter calls ``admit`` and ``release`` for a request, ``begin_step``
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,9 +24,9 @@ from featurehub.engine.checks import carried, check
 from featurehub.engine.conditions import NEVER, Conditions, ConditionState
 from featurehub.engine.config import EngineConfig, SaeConfig
 from featurehub.engine.hook import HOOKS, make_buffers, make_hook
-from featurehub.engine.reading import Activations
+from featurehub.engine.reading import add_readings
 from featurehub.engine.reports import Reports, Snapshot
-from featurehub.engine.rows import Batch, Rows, Step
+from featurehub.engine.rows import Batch, Rows, RunningRequest, Step
 from featurehub.engine.table import EditTable
 from featurehub.errors import InvalidEdit
 from featurehub.report import SteerReport, Wire
@@ -113,11 +113,16 @@ class HookSet:
         logger.error("the worker refuses the steering of request %s: %s", request_id, reason)
         self.reports.keep(steering.report, lambda: {"refused": reason})
 
-    def admit(self, steering: Steering, prompt_len: int, parked: PausedRequest | None = None) -> int:
-        """Gives the steering a row that is filled at every hook point. Raises InvalidEdit."""
+    def admit(self, steering: Steering, prompt_len: int, parked: PausedRequest | None = None, id: str = "") -> int:
+        """Gives the steering of a request, of which vLLM's id is ``id``, a row that is filled at every hook point.
+
+        Raises:
+            InvalidEdit: The engine cannot do what it asks.
+        """
         steering = check(steering, self.config)
         self.settle()
-        row = self.rows.take(steering, next(self.numbers) if parked is None else parked.request)
+        number = next(self.numbers) if parked is None else parked.request
+        row = self.rows.take(steering, RunningRequest(number, id, prompt_len))
         mask = self.conditions.admit(row, steering, prompt_len, self.locate)
         for hook in self.hooks:
             if hook.edits is not None:
@@ -138,7 +143,8 @@ class HookSet:
     def release(self, row: int) -> PausedRequest:
         """Frees a row and keeps its counts for ``report``; returns what ``admit`` needs if the request comes back."""
         self.settle()
-        steering, reached, request = self.rows.steerings[row], int(self.rows.reached[row]), int(self.rows.requests[row])
+        steering, reached = self.rows.steerings[row], int(self.rows.reached[row])
+        request = self.rows.running[row].number
         self.reports.keep(steering.report, self.snapshot(row))
         self.rows.give_back(row)
         self.orphaned.discard(row)
@@ -222,7 +228,7 @@ class HookSet:
         if row in self.orphaned:
             return lambda: {"refused": "an SAE that it uses was taken away while it ran"}
         steering, computed = self.rows.steerings[row], int(self.rows.computed[row])
-        request, reached = int(self.rows.requests[row]), int(self.rows.reached[row])
+        request, reached = self.rows.running[row], int(self.rows.reached[row])
         recomputed, judged = int(self.rows.recomputed[row]), int(self.conditions.judged[row])
         outcome = self.conditions.snapshot(row, steering.aborts)
         counts = {hook.name: hook.table.snapshot(row) for hook in self.hooks if hook.table and hook.table.holds[row]}
@@ -233,8 +239,10 @@ class HookSet:
                 "hooks": {name: each() for name, each in counts.items()},
                 "conditions": {self.hooks[at].name: counted(seen, computed) for at, seen in decided.items()},
                 "aborts": counted(judged, computed) if steering.aborts else None,
-                "requests": (request,),
-                "reached": {request: reached},
+                "id": request.id,
+                "prompt_tokens": request.prompt_len,
+                "requests": (request.number,),
+                "reached": {request.number: reached},
                 "recomputed_tokens": recomputed,
                 "aborted": aborted and aborted.model_dump(),
             }
@@ -242,12 +250,12 @@ class HookSet:
         return read
 
     def report(self, key: str) -> SteerReport | None:
-        """Takes the report of the request with this key, its activations included; None if nothing is known of it."""
-        [wire] = self.wires([key])
-        return SteerReport.model_validate(wire) if wire is not None else None
+        """Takes the sum of a key's reports, activations included; None if nothing is known of its requests."""
+        [wires] = self.wires([key])
+        return SteerReport.sum_of(wires) if wires else None
 
-    def wires(self, keys: Sequence[str]) -> list[Wire | None]:
-        """The same for many keys, as it is sent; what is still on the device is copied once for all."""
+    def wires(self, keys: Sequence[str]) -> list[list[Wire]]:
+        """Takes the reports of many keys, as they are sent; what is still on the device is copied once for all."""
         for key in keys:
             for row in list(self.rows.keyed.get(key, ())):
                 self.settle()
@@ -258,9 +266,8 @@ class HookSet:
         taken = [self.reports.take(key) for key in keys]
         readings = [hook.readings.activations for hook in self.hooks]
         if kept := [each for each in readings if each.unread or each.shares or each.lost]:
-            for key, wire in zip(keys, taken, strict=True):
-                if wire is not None:
-                    add_readings(key, wire, kept)
+            for key, wires in zip(keys, taken, strict=True):
+                add_readings(key, wires, kept)
         return taken
 
     def captured(self, key: str, name: str) -> Tensor:
@@ -268,15 +275,6 @@ class HookSet:
         hook = next(hook for hook in self.hooks if hook.name == name)
         hook.drain()
         return hook.readings.captures.take(key)
-
-
-def add_readings(key: str, wire: Wire, kept: Iterable[Activations]) -> None:
-    """Adds to a report what was read at each hook point."""
-    taken = [each.take(key) for each in kept]
-    if blocks := [block.model_dump() for each in taken for block in each.blocks]:
-        wire["activations"] = {"blocks": blocks, "totals": [own.model_dump() for each in taken for own in each.totals]}
-    if any(each.lost for each in taken):
-        wire["reads_lost"] = True
 
 
 def counted(seen: int, expected: int) -> dict[str, int]:

@@ -277,7 +277,7 @@ class Engine:
         """Takes the reports of requests in one call; None for those of which none is kept."""
         keys = [steering.report for steering in steerings if steering]
         [wires] = self.llm.collective_rpc("featurehub_reports", args=(keys,))
-        found = {key: wire and SteerReport.model_validate(wire) for key, wire in zip(keys, wires, strict=True)}
+        found = {key: SteerReport.sum_of(own) if own else None for key, own in zip(keys, wires, strict=True)}
         return [found[steering.report] if steering else None for steering in steerings]
 
 

@@ -9,7 +9,7 @@
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,8 +25,9 @@ from featurehub.engine.captures import Captures, Wanted
 from featurehub.engine.readers import AskedTokens, Reader, Readers, ReadersBySae, taken
 from featurehub.engine.sheet import HostCopy
 from featurehub.engine.totals import Counting, KeptTotals
+from featurehub.report import Wire
 
-__all__ = ["Activations", "Readings"]
+__all__ = ["Activations", "Readings", "add_readings"]
 
 BYTES_KEPT = 1 << 28
 TOKENS_TOGETHER = 256
@@ -80,10 +81,10 @@ class ReadSpan(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What was kept under a key, and whether anything of it was dropped."""
+    """What was kept under a key, by the numbers of its requests, and whether anything of it was dropped."""
 
-    blocks: Sequence[ActivationBlock]
-    totals: Sequence[ActivationTotals]
+    blocks: Mapping[int, Sequence[ActivationBlock]]
+    totals: Mapping[int, Sequence[ActivationTotals]]
     lost: bool
 
 
@@ -188,8 +189,25 @@ class Activations:
         together: dict[tuple[int, str], list[ReadSpan]] = {}
         for share in shares:
             together.setdefault((share.reader.request, share.piece.sae), []).append(share)
-        blocks = [packed(own, sae, read) for (_, sae), own in together.items() for read in own[0].reader.reads[sae]]
-        return Kept(blocks, [each.packed() for each in self.totals.take(key)], lost)
+        blocks: dict[int, list[ActivationBlock]] = {}
+        for (request, sae), own in together.items():
+            blocks.setdefault(request, []).extend(packed(own, sae, read) for read in own[0].reader.reads[sae])
+        totals = {number: [each.packed() for each in own] for number, own in self.totals.take(key).items()}
+        return Kept(blocks, totals, lost)
+
+
+def add_readings(key: str, wires: Sequence[Wire], kept: Iterable[Activations]) -> None:
+    """Adds to a key's reports what their requests read at each hook point: to the first of each request."""
+    first = {wire["requests"][0]: wire for wire in reversed(wires) if wire.get("requests")}
+    taken = [each.take(key) for each in kept]
+    for request, wire in first.items():
+        blocks = [block.model_dump() for each in taken for block in each.blocks.get(request, ())]
+        totals = [own.model_dump() for each in taken for own in each.totals.get(request, ())]
+        if blocks:
+            wire["activations"] = {"blocks": blocks, "totals": totals}
+    if any(each.lost for each in taken):
+        for wire in wires:
+            wire["reads_lost"] = True
 
 
 def packed(shares: Sequence[ReadSpan], sae: str, read: Read) -> ActivationBlock:

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
-from featurehub.report import SteerReport, Wire
+from featurehub.report import Wire
 
 __all__ = ["REPORTS_KEPT", "Reports", "Snapshot"]
 
@@ -14,7 +14,7 @@ Snapshot = Callable[[], Wire]
 
 
 class Reports:
-    """The snapshots of each key; those of requests that share one (``n`` > 1) add up.
+    """The snapshots of each key, which several requests may share (the prompts of a list, ``n`` > 1).
 
     Beyond ``REPORTS_KEPT`` keys, the oldest is dropped.
     """
@@ -30,10 +30,6 @@ class Reports:
         while len(self.kept) > REPORTS_KEPT:
             self.kept.popitem(last=False)
 
-    def take(self, key: str) -> Wire | None:
-        """Takes the sum of a key's snapshots; None if there are none."""
-        snapshots = self.kept.pop(key, None)
-        if snapshots is None:
-            return None
-        first, *others = [read() for read in snapshots]
-        return SteerReport.sum_of([first, *others]).to_wire() if others else first
+    def take(self, key: str) -> list[Wire]:
+        """Takes a key's snapshots: one for each request, or several where it was preempted."""
+        return [read() for read in self.kept.pop(key, ())]

@@ -17,7 +17,7 @@ from featurehub.edits import Read, Steering
 from featurehub.engine.captures import Wanted
 from featurehub.engine.readers import Reader, Readers, ReadersBySae
 
-__all__ = ["Batch", "DeviceStep", "Rows", "Step"]
+__all__ = ["Batch", "DeviceStep", "Rows", "RunningRequest", "Step"]
 
 Ints = NDArray[np.int64]
 
@@ -123,12 +123,27 @@ class DeviceStep(NamedTuple):
         return cls(*(torch.from_numpy(column).to(device) for column in step))
 
 
+class RunningRequest(NamedTuple):
+    """What tells a request from others that have the same steering.
+
+    Attributes:
+        number: Its own number, which it keeps when it is preempted.
+        id: vLLM's id of it.
+        prompt_len: Number of tokens in its prompt.
+    """
+
+    number: int
+    id: str
+    prompt_len: int
+
+
 class Rows:
     """Which requests hold the rows 1 to ``count``. Row 0 belongs to no request and changes nothing.
 
     Attributes:
         free: The rows that no request holds.
         steerings: By row, the steering of the request that holds it.
+        running: By row, that request.
         keyed: By report key that is not fetched yet, the rows of its requests.
         position: [count + 1] position of the first token that is not laid out yet.
         reached: [count + 1] position after the last one that was ever computed.
@@ -137,12 +152,13 @@ class Rows:
         captured: [count + 1] whether the request captures anything.
         readers: [count + 1] who reads; None for a request that reads nothing, or whose report was fetched.
         reads: By SAE that anybody has read, [count + 1] whether the request reads it.
-        requests: [count + 1] the request's own number, which it keeps when it is preempted.
+        requests: [count + 1] the request's own number.
     """
 
     def __init__(self, count: int) -> None:
         self.free = list(range(count, 0, -1))
         self.steerings: dict[int, Steering] = {}
+        self.running: dict[int, RunningRequest] = {}
         self.keyed: dict[str, set[int]] = {}
         self.position = np.zeros(count + 1, np.int64)
         self.reached = np.zeros(count + 1, np.int64)
@@ -153,17 +169,17 @@ class Rows:
         self.reads: dict[str, NDArray[np.bool_]] = {}
         self.requests = np.zeros(count + 1, np.int64)
 
-    def take(self, steering: Steering, request: int) -> int:
-        """Takes a free row for the request with this number, with its counts at 0. Raises IndexError without any."""
+    def take(self, steering: Steering, request: RunningRequest) -> int:
+        """Takes a free row for a request, with its counts at 0. Raises IndexError without any."""
         row = self.free.pop()
-        self.steerings[row] = steering
+        self.steerings[row], self.running[row] = steering, request
         if steering.report:
             self.keyed.setdefault(steering.report, set()).add(row)
         self.position[row] = self.reached[row] = self.computed[row] = self.recomputed[row] = 0
-        self.requests[row] = request
+        self.requests[row] = request.number
         self.captured[row] = bool(steering.capture)
         if steering.reads:
-            self.start_reading(row, steering, request)
+            self.start_reading(row, steering, request.number)
         return row
 
     def start_reading(self, row: int, steering: Steering, request: int) -> None:
@@ -188,7 +204,7 @@ class Rows:
         if key := self.steerings[row].report:
             self.forget_key(row, key)
         self.stop_reading(row)
-        del self.steerings[row]
+        del self.steerings[row], self.running[row]
         self.free.append(row)
 
     def forget_key(self, row: int, key: str) -> None:

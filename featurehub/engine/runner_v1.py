@@ -83,7 +83,7 @@ class Adapter:
     def admit(self, request_id: str) -> int:
         steering, tokens = self.steerings[request_id]
         try:
-            return self.hooks.admit(steering, tokens, self.parked.pop(request_id, None))
+            return self.hooks.admit(steering, tokens, self.parked.pop(request_id, None), request_id)
         except FeaturehubError as error:
             self.hooks.refuse(request_id, steering, error.message)
             return 0

@@ -61,7 +61,7 @@ class StateAdapter:
             if steering.aborts and not self.can_abort:
                 raise UnsupportedModel("this vLLM's model runner has no custom_sampler, so nothing can be aborted")
             parked = self.parked.pop((request.req_id, steering.nonce), None)
-            row = self.hooks.admit(steering, prompt_len(request), parked)
+            row = self.hooks.admit(steering, prompt_len(request), parked, request.req_id)
             self.rows[request.req_id] = row
             self.hooks.rows.position[row] = request.num_computed_tokens
             self.nonces[request.req_id] = steering.nonce

@@ -6,7 +6,7 @@ The sums are kept where the model runs, three numbers for each latent and read, 
 leaves it. Tokens come in pieces, and after a preemption some come again: a position counts once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -117,8 +117,10 @@ class KeptTotals:
                 self.bytes += made.numbers.nbytes
         return [own[reader.request, sae, at] for at, _ in asked]
 
-    def take(self, key: str) -> Sequence[Totals]:
-        """All totals of a key, which are then no longer kept."""
-        taken = [*self.kept.pop(key, {}).values()]
-        self.bytes -= sum(each.numbers.nbytes for each in taken)
+    def take(self, key: str) -> Mapping[int, Sequence[Totals]]:
+        """All totals of a key by the numbers of its requests, which are then no longer kept."""
+        taken: dict[int, list[Totals]] = {}
+        for (request, _, _), own in self.kept.pop(key, {}).items():
+            self.bytes -= own.numbers.nbytes
+            taken.setdefault(request, []).append(own)
         return taken

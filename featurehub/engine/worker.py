@@ -31,18 +31,19 @@ class HookWorker:
         """Whether this worker's model carries the hooks."""
         return current() is not None
 
-    def featurehub_reports(self, keys: Sequence[str]) -> list[Wire | None]:
+    def featurehub_reports(self, keys: Sequence[str]) -> list[list[Wire]]:
         """Takes the reports of requests.
 
         Args:
             keys: The report keys of the requests' steerings.
 
         Returns:
-            For each key a ``SteerReport``; None if nothing is known of the request.
+            For each key a ``SteerReport`` of each of its requests, or several of one that was preempted; nothing where
+            no request is known.
         """
         hooks = current()
         with METER.host:
-            return hooks.wires(keys) if hooks is not None else [None for _ in keys]
+            return hooks.wires(keys) if hooks is not None else [[] for _ in keys]
 
     def featurehub_captured(self, keys: Sequence[str], point: str) -> list[Tensor]:
         """Takes the streams captured at a hook point.

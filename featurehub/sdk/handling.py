@@ -15,7 +15,7 @@ class EndedAnswer(NamedTuple):
         event: What the abort is called.
         feature: Id of the feature that met its condition.
         position: The position of the token at which it did.
-        text: The answer until then; of several, the first.
+        text: The answer until then.
     """
 
     event: str
@@ -29,14 +29,15 @@ Handler = Callable[[EndedAnswer], object]
 
 
 class Watch:
-    """Looks at one answer, whole or as a stream.
+    """Looks at what comes of one request, whole or as a stream: an answer or several.
 
     Args:
         handlers: What is called, by the abort's name. They are those of the moment when the request is sent.
     """
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
-        self._handlers, self._text, self._called = dict(handlers), "", False
+        self._handlers, self._called = dict(handlers), False
+        self._texts: dict[int, str] = {}
 
     def over(self, answer: Any) -> Any:
         """The answer itself, or the stream of it, looked at while it is read."""
@@ -52,13 +53,15 @@ class Watch:
 
     def see(self, part: Any) -> None:
         """Takes a whole answer, or the next part of one."""
-        self._text += text_of(part)
+        for index, text in texts_of(part).items():
+            self._texts[index] = self._texts.get(index, "") + text
         aborted = aborted_in(part)
-        if aborted is None or self._called:
+        if not aborted or self._called:
             return
         self._called = True
-        if handler := self._handlers.get(aborted["event"]):
-            handler(EndedAnswer(aborted["event"], aborted["feature"], aborted["position"], self._text))
+        for index, own in aborted.items():
+            if handler := self._handlers.get(own["event"]):
+                handler(EndedAnswer(own["event"], own["feature"], own["position"], self._texts.get(index, "")))
 
     def _each(self, parts: Iterator[Any]) -> Iterator[Any]:
         for part in parts:
@@ -71,18 +74,24 @@ class Watch:
             yield part
 
 
-def text_of(part: Any) -> str:
-    """The text that a whole answer has or a part adds: of a chat, a completion or a response."""
+def texts_of(part: Any) -> dict[int, str]:
+    """The text that a whole answer has or a part adds, by choice: of a chat, a completion or a response."""
     if getattr(part, "type", "") == "response.output_text.delta":
-        return part.delta
+        return {0: part.delta}
     if choices := getattr(part, "choices", None):
-        first = choices[0]
-        said = getattr(first, "message", None) or getattr(first, "delta", None)
-        return (said.content if said is not None else getattr(first, "text", "")) or ""
-    return getattr(part, "output_text", "") or ""
+        return {choice.index: text_of(choice) for choice in choices}
+    return {0: getattr(part, "output_text", "") or ""}
 
 
-def aborted_in(part: Any) -> Mapping[str, Any] | None:
-    """The abort that a whole answer or the end of a stream tells of."""
+def text_of(choice: Any) -> str:
+    said = getattr(choice, "message", None) or getattr(choice, "delta", None)
+    return (said.content if said is not None else getattr(choice, "text", "")) or ""
+
+
+def aborted_in(part: Any) -> dict[int, Mapping[str, Any]]:
+    """The aborts that a whole answer or the end of a stream tells of, by choice."""
     told = (getattr(getattr(part, "response", part), "model_extra", None) or {}).get("featurehub")
-    return told.get("aborted") if isinstance(told, Mapping) else None
+    if not isinstance(told, Mapping):
+        return {}
+    choices = told.get("choices") or [{"index": 0, "aborted": told.get("aborted")}]
+    return {each["index"]: each["aborted"] for each in choices if each["aborted"]}

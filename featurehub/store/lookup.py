@@ -18,7 +18,7 @@ from typing import Any
 from rapidfuzz import fuzz, process
 from sqlalchemy.orm import Session
 
-from featurehub.errors import AmbiguousFeature, FeatureNotFound, NotFound
+from featurehub.errors import AmbiguousFeature, ArtifactNotFound, FeatureNotFound, NotFound
 from featurehub.features import Feature
 from featurehub.groups import FeatureGroup
 from featurehub.names import fold, words_of
@@ -68,7 +68,18 @@ def saes_of(directory: Directory, scope: Scope) -> tuple[str, ...]:
     """
     if scope.saes is None:
         return tuple(directory.artifacts)
-    return tuple(directory.find(each).id for each in scope.saes)
+    return tuple(held(directory, each) for each in scope.saes)
+
+
+def held(directory: Directory, sae: str) -> str:
+    """The id of one of the scope's SAEs. Raises ArtifactNotFound where it was removed since it was loaded, say."""
+    try:
+        return directory.find(sae).id
+    except ArtifactNotFound as error:
+        raise ArtifactNotFound(
+            f"the SAE {sae[:12]} is in use here and is not registered any more, so its features have no names: "
+            f"register it again, or use others. {error.message}"
+        ) from error
 
 
 def find_features(session: Session, keys: Iterable[str], directory: Directory, scope: Scope) -> dict[str, Feature]:

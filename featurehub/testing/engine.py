@@ -74,7 +74,7 @@ class WordEngine(FakeEngine):
         known = list(self.vocabulary)
         return [f" {known[each]}" if each else START for each in token_ids]
 
-    def say(self, prompt: str | Sequence[Message], steering: Steering | None) -> list[str]:
+    def say(self, prompt: str | Sequence[Message], steering: Steering | None, id: str = "") -> list[str]:
         """See ``FakeEngine.say``: the words of the reply, until an abort ends it."""
         last = prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
         words = self.reply(last).split(" ")
@@ -83,7 +83,10 @@ class WordEngine(FakeEngine):
         asked, answer = self.tokens(prompt).ids, [self.token_ids(word) for word in words]
         ids = asked + [id for word in answer for id in word]
         report = self.reported(ids, len(asked), steering)
-        self.keep(steering.report, report)
+        before = self.reports.get(steering.report, [])
+        assert isinstance(before, list)
+        told = report.to_wire() | {"id": id, "requests": (len(before),)}
+        self.reports[steering.report] = [*before, told]
         kept = len(ids) if report.aborted is None else report.aborted.position + 1
         ends = np.cumsum([len(asked), *map(len, answer)])[1:]
         return [word for word, end in zip(words, ends, strict=True) if end <= kept]

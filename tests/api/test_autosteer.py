@@ -264,7 +264,7 @@ def test_thresholds_are_the_best_of_all_and_further_conditions_help(x: Any) -> N
     assert scores == sorted(scores)
 
 
-def test_a_client_that_goes_away_ends_the_search() -> None:
+def test_a_client_that_goes_away_ends_the_work() -> None:
     ended = asyncio.Event()
 
     class Gone:

@@ -213,7 +213,7 @@ class TestActivations:
         """What was read, texts, labels and JSON: whatever grows with the number of tokens."""
         engine.default = reading(*((token, {2: 1.5, 6: 0.25}) for token in range(500)))
         at_work: list[str] = []
-        work = [("api.chat", name) for name in ("read_report", "make_answer", "to_json")]
+        work = [("api.chat", name) for name in ("read_reports", "make_answer", "to_json")]
         for module, name in [*work, ("api.stream", "to_json")]:
             monkeypatch.setattr(f"{module}.{name}", noting(at_work, getattr(import_module(module), name)))
         for stream in (False, True):

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from featurehub.embedding import FakeEmbedder, QueryEmbedder
 from featurehub.runs.embed import embed_features
 from featurehub.store import Store
-from tests.api.conftest import CHECKED, OTHER_SAE
+from tests.api.conftest import CHECKED, OTHER_SAE, SAE
 
 EMBEDDER = FakeEmbedder({"money": "banking", "official": "formal"})
 
@@ -97,3 +97,13 @@ def test_an_index_needs_to_be_one_of_a_single_sae(client: TestClient) -> None:
     state.featurehub = replace(state.featurehub, served=None)
     refused = ask(client, "lookup", 400, features=[1])["error"]
     assert (refused["param"], "'demo-l2', 'other'" in refused["message"]) == ("sae", True)
+
+
+def test_an_sae_that_was_removed_while_it_is_served_is_named(client: TestClient, store: Store) -> None:
+    with store.write() as writer:
+        writer.remove_artifact(SAE)
+    edits = {"model": "demo", "messages": [{"role": "user", "content": "hi"}], "features": {"banking": 0.5}}
+    for answer in (client.get("/v1/features/banking"), client.post("/v1/chat/completions", json=edits)):
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (404, "artifact_not_found")
+        assert f"the SAE {SAE[:12]} is in use here and is not registered any more" in error["message"]

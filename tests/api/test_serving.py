@@ -26,7 +26,7 @@ from featurehub.errors import ArtifactNotFound, EngineError, EngineUnavailable, 
 from featurehub.features import Edit
 from featurehub.store import Store
 from tests.api.models import model
-from tests.api.reports import report
+from tests.api.reports import reading, report, several
 
 pytest.importorskip("vllm", reason="the server is vLLM's")
 # vLLM's imports warn of others' deprecations.
@@ -203,15 +203,16 @@ def test_a_batch_of_chats_carries_edits_to_each(client: TestClient, app: FastAPI
     path = "/v1/chat/completions/batch"
     assert "featurehub" not in client.post(path, json=batch).json()
     assert [each.vllm_xargs for each in seen] == [None, None]
-    engine.default = report(7, requests=[0, 1])
+    engine.default = several(report(3), report(4), n=1)
     assert client.post(path, json=batch | {"features": {"banking": 0.5}}).json()["featurehub"]["steered_tokens"] == 7
     for each in seen[2:]:
         carried = each.to_sampling_params(16, {}).extra_args["featurehub"]
         assert len(Steering.read(carried).edits) == 1
         assert "features" not in each.model_extra
-    answer = client.post(path, json=batch | {"return_activations": {"top_k": 2}})
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "messages")
-    assert len(seen) == 4
+    engine.default = several(reading((1, {2: 1.5})), reading((4, {2: 0.5})), n=1)
+    told = client.post(path, json=batch | {"return_activations": {"top_k": 2}}).json()["featurehub"]
+    assert [each["activations"][0]["token"] for each in told["choices"]] == ["<1>", "<4>"]
+    assert len(seen) == 6
 
 
 def test_responses_carry_edits_too(client: TestClient, app: FastAPI) -> None:
@@ -295,7 +296,9 @@ class Client:
             return self.answers
         self.calls.append(args[0])
         await asyncio.sleep(0)
-        return [[answer and {**answer, "method": method, "key": key} for key in args[0]] for answer in self.answers]
+        return [
+            [[{**answer, "method": method, "key": key}] if answer else [] for key in args[0]] for answer in self.answers
+        ]
 
     async def check_health(self) -> None:
         from vllm.v1.engine.exceptions import EngineDeadError
@@ -309,8 +312,8 @@ def test_the_first_worker_that_knows_a_request_answers() -> None:
 
     engine: Any = VllmEngine(Client([None, {"steered_tokens": 1}]))  # type: ignore[arg-type]
     report = {"steered_tokens": 1, "method": "featurehub_reports", "key": "key"}
-    assert asyncio.run(engine.report("key")) == report
-    assert asyncio.run(VllmEngine(Client([None])).report("key")) is None  # type: ignore[arg-type]
+    assert asyncio.run(engine.report("key")) == [report]
+    assert asyncio.run(VllmEngine(Client([None])).report("key")) == ()  # type: ignore[arg-type]
     assert asyncio.run(engine.alive())
 
 
@@ -329,7 +332,7 @@ def test_reports_that_are_asked_for_at_the_same_time_are_one_call() -> None:
         first[0].cancel()
         return await asyncio.gather(*first[1:], *second)
 
-    assert [report["key"] for report in asyncio.run(ask())] == ["b", "c", "d", "e"]
+    assert [report["key"] for [report] in asyncio.run(ask())] == ["b", "c", "d", "e"]
     assert client.calls == [["a", "b", "c"], ["d", "e"]]
 
 
@@ -513,15 +516,10 @@ def test_behind_a_proxy_that_keeps_its_prefix(app: FastAPI, client: TestClient, 
 def test_a_list_of_prompts_is_one_steering_for_each(client: TestClient, handler: Handler, engine: FakeEngine) -> None:
     """In vLLM's own request class: lists of ids, of texts, of lists."""
     body = {"model": "demo", "prompt": [[1, 2], [3]], "stream": True}
-    engine.default = report(7, requests=[0, 1])
+    engine.default = several(report(3), report(4), n=1)
     assert '"steered_tokens":7' in client.post("/v1/completions", json=body | {"features": {"banking": 0.5}}).text
     assert len(handler.requests) == 1
-    for key in ("return_activations", "abort_when"):
-        value = {"top_k": 2} if key == "return_activations" else [{"feature": "banking", "value": 0.5}]
-        answer = client.post("/v1/completions", json=body | {key: value})
-        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prompt")
-        answer = client.post("/v1/chat/completions", json=CHAT | {"n": 2, key: value})
-        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "n")
+    assert handler.requests[0].stream_options.continuous_usage_stats
     embeds = {"model": "demo", "prompt_embeds": "AAAA", "features": {"banking": 0.5}}
     assert client.post("/v1/completions", json=embeds).json()["error"]["param"] == "prompt_embeds"
     assert len(handler.requests) == 1

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.choices import Hidden
 from api.encoding import to_json
-from api.stream import Ending, Events, append, data_of, event
+from api.stream import Ending, Ends, Events, append, data_of, event
 from featurehub.errors import SteeringLost
 
 FIRST = event({"id": "1", "choices": [{"index": 0, "delta": {"content": "Ahoy\n\nmatey ⚓"}, "finish_reason": None}]})
 LAST = event({"id": "1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-USAGE = event({"id": "1", "choices": [], "usage": {"total_tokens": 3}})
+USAGE = event({"id": "1", "choices": [], "usage": {"completion_tokens": 2}})
 DONE = "data: [DONE]\n\n"
 ALIVE = ": keep-alive\n\n"
 
@@ -27,16 +28,17 @@ def run(
         for piece in pieces:
             yield piece
 
-    counted: list[Any] = []
+    counted: dict[int, int] = {}
 
     async def finish() -> Ending:
         if lost:
             raise SteeringLost("0 of 3 tokens were steered")
-        usage = {"usage": counted[-1]} if without_usage else {}
-        return Ending({"featurehub": {"steered_tokens": 3} | usage}, aborted)
+        written = {"written": counted[0]} if without_usage else {}
+        return Ending({"featurehub": {"steered_tokens": 3} | written}, {0} if aborted else ())
 
     async def collect() -> list[str]:
-        return [text async for text in append(arriving(), finish, without_usage, counted.append)]
+        ends = Ends(finish, counted.__setitem__, Hidden(usage=without_usage))
+        return [text async for text in append(arriving(), ends)]
 
     return asyncio.run(collect())
 
@@ -170,5 +172,5 @@ def test_data_may_span_lines() -> None:
 @pytest.mark.parametrize("ends", [[LAST, USAGE], [USAGE]])
 def test_token_counts_that_nobody_asked_for_are_used_and_left_out(ends: list[str]) -> None:
     *_, last, _ = objects(run([FIRST, *ends, DONE], without_usage=True))
-    assert last["featurehub"] == {"steered_tokens": 3, "usage": {"total_tokens": 3}}
+    assert last["featurehub"] == {"steered_tokens": 3, "written": 2}
     assert "usage" not in last

@@ -50,7 +50,7 @@ def featurehub(shape: Shape, folder: Path, compiled: bool) -> Contender:
         outputs = generate(llm, asked, [steering(asked, i) for i in range(asked.batch)])
         keys = [f"r{i}" for i in range(asked.batch if asked.edits or asked.top_k else 0)]
         [reports] = llm.collective_rpc("featurehub_reports", args=(keys,))
-        assert None not in reports
+        assert all(reports)
         return tokens_of(outputs)
 
     return answer

@@ -114,8 +114,8 @@ class Bench:
 
     def fetch(self, keys: Sequence[str]) -> list[SteerReport]:
         """Reports as the frontend gets them."""
-        wire = self.worker.featurehub_reports(keys)
-        return [SteerReport.model_validate(each) for each in msgspec.msgpack.decode(msgspec.msgpack.encode(wire))]
+        wires = self.worker.featurehub_reports(keys)
+        return [SteerReport.sum_of(each) for each in msgspec.msgpack.decode(msgspec.msgpack.encode(wires))]
 
     def forget(self, requests: Sequence[Any]) -> None:
         """Takes the reports that nobody reads."""

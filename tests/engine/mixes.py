@@ -79,8 +79,8 @@ def params_of(steering: Steering, max_tokens: int) -> SamplingParams:
 
 
 def report_of(engine: Engine, key: str) -> SteerReport | None:
-    [[wire]] = engine.llm.collective_rpc("featurehub_reports", args=([key],))
-    return SteerReport.model_validate(wire) if wire is not None else None
+    [[wires]] = engine.llm.collective_rpc("featurehub_reports", args=([key],))
+    return SteerReport.sum_of(wires) if wires else None
 
 
 @cache

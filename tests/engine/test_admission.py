@@ -103,6 +103,17 @@ def test_what_needs_every_token_shares_blocks_with_no_other_request(config: Engi
     assert len(set(salts)) == 3
 
 
+@pytest.mark.parametrize(
+    ("steering", "n", "skips"), [(READ, 2, True), (LASTING, 3, True), (READ, 1, False), (NUDGE, 2, False)]
+)
+def test_nor_do_its_own_answers_share_any(config: EngineConfig, steering: Steering, n: int, skips: bool) -> None:
+    """They have one salt: what is not to be taken from the cache is not read there."""
+    made = request(steering, n=n)
+    admit(made, config, EOS)
+    assert made.sampling_params is not None
+    assert bool(made.sampling_params.skip_reading_prefix_cache) is skips
+
+
 def test_a_steered_request_under_an_adapter_shares_blocks_with_none(config: EngineConfig) -> None:
     """An adapter may be loaded again under its name and path."""
     adapter = LoRARequest("ft", 1, "/adapters/ft")
@@ -145,11 +156,10 @@ def test_a_steering_that_a_client_wrote_is_refused_whatever_it_claims(config: En
         ('{"edits": [{"latent": 1, "mode": "nudge", "value": 1, "strange": 1}]}', EOS, {}, "strange"),
         (replace(NUDGE, edits=NUDGE.edits * 7), EOS, {}, "7 edits"),
         (replace(READ, report=""), EOS, {}, "report key"),
-        (READ, EOS, {"n": 2}, "n = 1"),
+        (CAPTURE, EOS, {"n": 2}, "n = 1"),
         (GUARD, None, {}, "end-of-sequence"),
         (GUARD, EOS, {"ignore_eos": True}, "end-of-sequence"),
         (GUARD, EOS, {"min_tokens": 3}, "min_tokens"),
-        (LASTING, EOS, {"n": 2}, "n = 1"),
         (GUARD, EOS, {"structured_outputs": StructuredOutputsParams(json="{}")}, "structure"),
     ],
 )

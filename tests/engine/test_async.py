@@ -61,8 +61,8 @@ class Frontend:
         return list(outputs[-1].outputs[0].token_ids), int(outputs[-1].num_cached_tokens or 0)
 
     async def report(self, key: str) -> SteerReport:
-        [[wire]] = await self.llm.collective_rpc("featurehub_reports", args=([key],))
-        return SteerReport.model_validate(wire)
+        [[wires]] = await self.llm.collective_rpc("featurehub_reports", args=([key],))
+        return SteerReport.sum_of(wires)
 
     async def checked(self, prompt: list[int], steering: Steering, tenant: str | None = None) -> tuple[list[int], int]:
         """``ask``, held against transformers without any cache."""

@@ -9,7 +9,7 @@ from openai import ContentFilterFinishReasonError
 from featurehub import AsyncClient, Client, InvalidInput, Variant
 from featurehub.conditions import FeatureCondition
 from featurehub.sdk.handling import EndedAnswer
-from tests.api.reports import HOOK, report
+from tests.api.reports import HOOK, report, several
 from tests.sdk.conftest import Running
 
 FORMAL = FeatureCondition(feature="formal tone", value=0.5)
@@ -65,6 +65,19 @@ def test_it_is_called_in_asyncio_too(server: Running, variant: Variant, seen: li
 
     asyncio.run(both())
     assert ended(seen) == ("too formal", 3, "one two three")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_several_answers_it_is_called_for_each_that_ended(
+    client: Client, server: Running, variant: Variant, seen: list[EndedAnswer], stream: bool
+) -> None:
+    judged = report(7, conditions={HOOK: DECIDED}, aborts=DECIDED)
+    ends = [judged | {"aborted": {"event": "too formal", "index": 0, "position": at}} for at in (3, 5)]
+    server.engine.default = several(ends[0], judged, ends[1], n=1)
+    answer = client.completions.create(model=variant, prompt=["one", "two", "three"], stream=stream)
+    for _ in answer:
+        pass
+    assert [(each.position, each.text.strip()) for each in seen] == [(3, "one"), (5, "three")]
 
 
 def test_an_answer_that_nothing_ended_calls_nothing(
