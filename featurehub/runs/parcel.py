@@ -17,14 +17,14 @@ from contextlib import closing
 from pathlib import Path, PurePath
 
 import torch
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from featurehub.artifacts.artifact import MANIFEST, REPORT, WEIGHTS, Artifact, open_artifact, seal, verify
 from featurehub.artifacts.files import exclusive, replace_folder
 from featurehub.artifacts.manifest import Manifest
 from featurehub.dictionary import Dictionary
 from featurehub.errors import ArtifactNotFound, CorruptArtifact
-from featurehub.records import Calibration, Cluster, Context, FeatureRow, Outcome, Provenance
+from featurehub.records import Calibration, Cluster, Context, FeatureMap, FeatureRow, Outcome, Provenance
 from featurehub.runs.examples import Examples
 from featurehub.settings import Frozen
 from featurehub.store import FeatureSet, open_store, save_feature_set
@@ -39,11 +39,14 @@ MATRICES = ("W_enc", "W_dec", "W_steer")
 class PackedFeatures(Frozen):
     """A ``FeatureSet`` without its manifest and folder, as JSON."""
 
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
     rows: tuple[FeatureRow, ...]
     labels: Mapping[int, tuple[Outcome, Provenance]]
     calibrations: Mapping[int, Calibration]
     words: Mapping[str, tuple[tuple[int, float], ...]]
     clusters: tuple[Cluster, ...] = ()
+    map: FeatureMap | None = None
 
 
 def pack(sae: Path, database: str, out: Path, examples: Examples | None = None) -> Artifact:

@@ -5,9 +5,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from featurehub.artifacts.artifact import open_artifact
-from featurehub.cli.demo.planted import planted_database, planted_sae
-from featurehub.runs.mapping import map_features
 from tests.end_to_end.conftest import KEY
 from tests.end_to_end.pages import explained, played, read_feature, searched, started, states_of
 
@@ -28,7 +25,6 @@ def test_start(page: Page, root: str) -> None:
 
 
 def test_search_and_feature(page: Page, root: str) -> None:
-    map_features(open_artifact(planted_sae()), planted_database())
     searched(page, root, "bank", KIND)
     read_feature(page, "the banker counts the coin at the vault . the cashier deposits the cheque .", KIND)
     assert page.locator("#place canvas").is_visible()

@@ -13,6 +13,7 @@ from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.errors import ArtifactNotFound, CorruptArtifact, StoreError
+from featurehub.records import FeatureMap
 from featurehub.runs import parcel as parcel_module
 from featurehub.runs.parcel import FEATURES, pack, unpack
 from featurehub.store import (
@@ -71,7 +72,7 @@ def built(folder: Path, seed: int = 0) -> Built:
     words = {"cheque": [(0, 2.5), (2, 0.75)]}
     features = FeatureSet(
         artifact.manifest, artifact.folder, rows, labels | {2: (Unlabeled(reason="rare"), BY_HAND)},
-        {0: CALIBRATED}, words,
+        {0: CALIBRATED}, words, map=FeatureMap.of([0, 2], [[1, 65_535], [200, 7]]),
     )  # fmt: skip
     save_feature_set(features, database)
     return Built(artifact, database)

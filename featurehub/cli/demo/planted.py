@@ -13,6 +13,7 @@ from featurehub.errors import ArtifactNotFound
 from featurehub.runs.basis import CalibrationBasis
 from featurehub.runs.build import BuildPlan, build
 from featurehub.runs.judges import RecognizerJudge
+from featurehub.runs.mapping import map_if_possible
 from featurehub.runs.material import MaterialConfig
 from featurehub.runs.training import SaeTraining
 from featurehub.settings import Frozen, home
@@ -73,7 +74,7 @@ def build_plan() -> BuildPlan:
 
 
 def build_planted(plan: PlantedPlan | None = None, build_with: BuildPlan | None = None) -> Artifact:
-    """Builds the SAE and the feature database of the bundled model.
+    """Builds the SAE and the feature database of the bundled model, with a map of its features.
 
     Args:
         plan: The conversations to build from; None for the defaults.
@@ -85,7 +86,10 @@ def build_planted(plan: PlantedPlan | None = None, build_with: BuildPlan | None 
     plan = plan or PlantedPlan()
     entries = [messages(conversation) for conversation in islice(conversations(plan.seed), plan.conversations)]
     prompts = [user(prompt) for prompt in neutral_prompts("calibrate")]
-    return build(build_with or build_plan(), entries, RecognizerJudge(), prompts, ConsoleProgress())
+    how, progress = build_with or build_plan(), ConsoleProgress()
+    artifact = build(how, entries, RecognizerJudge(), prompts, progress)
+    map_if_possible(artifact, how.database, progress)
+    return artifact
 
 
 def ensure_planted() -> Artifact:
