@@ -56,7 +56,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_process_fewer() -> Iterator[None]:
-    """Servers run the model in the engine's own process, as on a single GPU: each starts a quarter sooner."""
+    """Servers run the model in the engine's own process, as on a single GPU, but for the one in ``test_smollm2``.
+
+    Each starts a quarter sooner, and there is no worker that looks for work all the time for a second after each step.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(MULTIPROCESSING, "0")
         yield
@@ -75,7 +78,6 @@ def url(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("FEATUREHUB_OPERATOR_KEY", KEY)
-            patch.delenv(MULTIPROCESSING)  # This one has a process for the model, as servers on CPUs have.
             url = stack.enter_context(served(["--planted", *TOOLS, "--root-path", PREFIX], free_port(), log))
         yield url
 

@@ -19,6 +19,7 @@ from featurehub.demo.smollm2 import SMOLLM2, ensure_model
 from featurehub.errors import ModelNotFound
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
+from tests.end_to_end.conftest import MULTIPROCESSING
 from tests.end_to_end.pages import searched, started
 
 pytestmark = pytest.mark.engine
@@ -42,8 +43,10 @@ def client(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
     except ModelNotFound as missing:
         pytest.skip(missing.message)
     log: Path = tmp_path_factory.mktemp("log") / "server.log"
-    with served(["--demo"], free_port(), log) as url, Client(base_url=url, max_retries=0) as client:
-        yield client
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(MULTIPROCESSING)
+        with served(["--demo"], free_port(), log) as url, Client(base_url=url, max_retries=0) as client:
+            yield client
 
 
 def test_its_model_is_the_one_that_is_pinned(model: Path) -> None:
