@@ -31,7 +31,6 @@ def attach(app: FastAPI) -> None:
     app.add_middleware(Gate)
     for router in ROUTERS:
         app.include_router(router, responses=errors.DESCRIBED)
-    web.attach_files(app)
 
 
 def create_app(store: Store, served: ServedModel | None = None, engine: SteeringEngine | None = None) -> FastAPI:

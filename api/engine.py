@@ -193,8 +193,8 @@ class FakeEngine:
         if not self.running:
             raise EngineUnavailable("the engine is gone")
         self.taken.append(key)
-        found = self.reports.pop(key, self.default) or ()
-        return [found] if isinstance(found, dict) else found
+        found = self.reports.pop(key, self.default)
+        return [found] if isinstance(found, dict) else found or ()
 
     async def alive(self) -> bool:
         """Whether the engine is running."""

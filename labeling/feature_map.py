@@ -4,28 +4,31 @@
 2. Of each, the ``NEIGHBORS`` others with the highest cosine are found, a block of rows at a time; the distance of two
    is 1 − their cosine. The search is exact: it is what a feature's page calls near.
 3. The first two principal components are where the points begin.
-4. UMAP (McInnes, Healy and Melville 2018, arXiv 1802.03426) moves them until those that are near to each other lie
-   together: neighbours attract each other, and a few others, drawn by a seed, repel. Fewer features than ``FEW`` stay
-   where they began, since all would be neighbours of all.
+4. UMAP (McInnes, Healy and Melville 2018, arXiv 1802.03426; ``labeling.layout``) moves them until those that are near
+   to each other lie together: neighbours attract each other, and a few others, drawn by a seed, repel. Fewer features
+   than ``FEW`` stay where they began, since all would be neighbours of all.
 5. The places are put into a square of 65,536 steps a side, without stretching one side more than the other.
 
 One thread and one seed: the same rows give the same map. Memory holds the rows once more, ``BLOCK`` rows' cosines, and
 some dozens of numbers per feature.
 """
 
-import warnings
+import io
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featurehub.errors import InvalidInput
+from featurehub.errors import FeaturehubError, InvalidInput
 from featurehub.records import FeatureMap
 from labeling.statistics import nearest
 
 __all__ = ["FEW", "LARGEST", "map_latents"]
 
-NEIGHBORS, FEW, SEED = 15, 32, 0
+NEIGHBORS, FEW = 15, 32
+LAYOUT = "labeling.layout"
 BLOCK = 4096
 LARGEST = 262_144
 """Most features of a map: a page reads 8 bytes of each."""
@@ -43,6 +46,7 @@ def map_latents(W_dec: np.ndarray, latents: Sequence[int]) -> FeatureMap:
 
     Raises:
         InvalidInput: There are more than ``LARGEST``.
+        FeaturehubError: UMAP failed.
     """
     if len(latents) > LARGEST:
         raise InvalidInput(f"a map shows at most {LARGEST:,} features, and these are {len(latents):,}", param="latents")
@@ -82,22 +86,13 @@ def beginning(units: NDArray[np.float32]) -> NDArray[np.float32]:
 def arranged(
     begin: NDArray[np.float32], neighbors: NDArray[np.int32], distances: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Step 4: [n, 2]."""
-    with warnings.catch_warnings():
-        # It speaks of what it was not asked for: a network, and places for rows that come later.
-        warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
-        warnings.filterwarnings("ignore", "precomputed_knn", UserWarning)
-        from umap import UMAP
-
-        layout = UMAP(
-            n_neighbors=NEIGHBORS + 1,
-            precomputed_knn=(neighbors, distances, None),
-            force_approximation_algorithm=True,  # else the neighbours would be sought anew, by ``begin``
-            init=begin,  # type: ignore[arg-type] (it takes places too)
-            random_state=SEED,
-            n_jobs=1,
-        )
-        return layout.fit_transform(begin)  # type: ignore[return-value]
+    """Step 4: [n, 2]. Raises FeaturehubError where that process fails."""
+    sent, command = io.BytesIO(), [sys.executable, "-m", LAYOUT]
+    np.savez(sent, begin=begin, neighbors=neighbors, distances=distances)
+    done = subprocess.run(command, input=sent.getvalue(), capture_output=True, check=False)
+    if done.returncode != 0:
+        raise FeaturehubError(f"UMAP ended with {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}")
+    return np.load(io.BytesIO(done.stdout), allow_pickle=False)
 
 
 def squared(places: NDArray[np.float32]) -> NDArray[np.uint16]:

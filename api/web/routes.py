@@ -3,14 +3,14 @@
 import os
 from collections.abc import Callable
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader
 
 from api.web.pages import FOLDER, PAGES, Page
 
-__all__ = ["HEADERS", "POLICY", "attach_files", "router"]
+__all__ = ["HEADERS", "POLICY", "router"]
 
 POLICY = "; ".join(
     (
@@ -36,9 +36,13 @@ class Files(StaticFiles):
         return response
 
 
-def attach_files(app: FastAPI) -> None:
-    """Serves the pages' files below ``/web``."""
-    app.mount("/web", Files(directory=os.fspath(FOLDER / "files")), "web")
+FILES = Files(directory=os.fspath(FOLDER / "files"))
+
+
+@router.api_route("/web/{name:path}", methods=["GET", "HEAD"])
+async def file(name: str, request: Request) -> Response:
+    """One of the pages' files. A mounted application would not be found without the prefix of ``--root-path``."""
+    return await FILES.get_response(os.path.normpath(name), request.scope)
 
 
 def shows(page: Page) -> Callable[[], Response]:

@@ -133,8 +133,8 @@ def test_what_somebody_else_changes_is_seen(database: Path, fill, monkeypatch: p
 def test_an_older_schema_is_upgraded_where_that_is_possible(database: Path) -> None:
     raw = sqlite3.connect(database)
     raw.executescript(
-        "DROP TABLE names_index_words; DROP TABLE clusters; DROP TABLE group_members; DROP TABLE feature_groups;"
-        "DROP TABLE variant_versions; DROP TABLE variants;"
+        "DROP TABLE maps; DROP TABLE names_index_words; DROP TABLE clusters; DROP TABLE group_members;"
+        "DROP TABLE feature_groups; DROP TABLE variant_versions; DROP TABLE variants;"
         "ALTER TABLE features DROP COLUMN histogram; ALTER TABLE features DROP COLUMN coactive;"
         "ALTER TABLE features DROP COLUMN cluster; ALTER TABLE features DROP COLUMN expected_steerability;"
         "DROP TABLE embeddings; DROP TABLE embedders;"

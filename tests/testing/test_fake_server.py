@@ -124,8 +124,10 @@ def test_it_gives_as_many_answers_as_are_asked_for(client: Client) -> None:
         assert said == {0: "a 6 ", 1: "a 7 ", 2: "b 8 ", 3: "b 9 "}
         assert told(parts[-1])["steered_tokens"] == 4 * 4
     assert client.completions.create(model="fake", prompt=["a", "b"]).choices[1].text == "b"
-    with pytest.raises(BadRequestError, match="one answer per request"):
-        client.chat.completions.create(model="fake", messages=CHAT, n=2, return_activations=1)
+    alone, both = (
+        told(client.chat.completions.create(model="fake", messages=CHAT, n=n, return_activations=1)) for n in (1, 2)
+    )
+    assert [each["activations"] for each in both["choices"]] == 2 * [alone["activations"]]
 
 
 def test_errors_are_the_servers(client: Client, server: FakeServer) -> None:

@@ -31,10 +31,10 @@ class EchoEngine(FakeEngine):
 
     echoed: Echoes | None = None
 
-    async def report(self, key: str) -> dict[str, Any]:
+    async def report(self, key: str) -> list[dict[str, Any]]:
         """The report of the latest request under this key."""
         asked = next(each for each in reversed(self.echoed or ()) if key in str(each.vllm_xargs))
-        return told(steering_of([asked]), asked.words)
+        return [told(steering_of([asked]), asked.words)]
 
     def pieces(self, token_ids: Any) -> list[str]:
         """The words of the last request, each with its space; the first token is the prompt."""
