@@ -69,6 +69,12 @@ def test_files_are_kept_and_asked_for_anew(client: TestClient) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
+@pytest.mark.parametrize("path", ["/web/dom.js", "/llm/web/dom.js", "/", "/llm/"])
+def test_a_prefix_may_be_there_or_not(path: str, app: FastAPI) -> None:
+    """As behind a proxy that takes it away, and one that does not: a server's ``--root-path`` names it."""
+    assert TestClient(app, root_path="/llm").get(path).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/web/../routes.py", "/web/%2e%2e/routes.py", "/web/missing.js", "/web/"])
 def test_nothing_else_is_served(path: str, client: TestClient) -> None:
     assert client.get(path).status_code == 404
