@@ -24,14 +24,14 @@ from machine import machine
 from rich.console import Console
 
 from featurehub import Client
-from featurehub.artifacts.artifact import Artifact
+from featurehub.artifacts.artifact import open_artifact
 from featurehub.cli.demo.serving import planted, smollm2
 from featurehub.cli.server import free_port, served
 from featurehub.demo.corpus import conversations, messages
 from tests.end_to_end.naive import NaiveReader
 
 STEP = ("--max-num-batched-tokens", "256")
-AT_ONCE, LONGEST = 8, 1500
+AT_ONCE, LONGEST, LIMIT = 8, 1500, 1000
 Chat = list[dict[str, str]]
 Pairs = Iterator[tuple[float, float]]
 """A number of the server's, and its twin."""
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=24)
     options = parser.parse_args()
     demo = (planted if options.model == "planted" else smollm2)()
-    naive = NaiveReader(demo.model, Artifact.load(demo.sae))
+    naive = NaiveReader(demo.model, open_artifact(demo.sae))
     chats = [each for each in chats_of(options.chats) if len(naive.rendered(each)[0]) <= LONGEST]
     chats = sorted(chats[: 4 * options.count], key=lambda chat: -len(str(chat)))[: options.count]
     lengths = [len(naive.rendered(each)[0]) for each in chats]
@@ -77,9 +77,9 @@ def compare(client: Client, naive: NaiveReader, chats: Sequence[Chat]) -> None:
         return zip(own[at_all].tolist(), twins[at][:, columns][at_all].tolist(), strict=True)
 
     def inspect(at: int) -> Pairs:
-        found = client.features.inspect(chats[at], limit=1000)
+        found = client.features.inspect(chats[at], limit=LIMIT)
         inside = twins[at][content[at]]
-        for each in found.top:
+        for each in found.top(LIMIT):
             own = inside[:, latent_of(each.id, latents)]
             twin = ((own > 0).mean(), own.mean(), own.max())
             yield from zip((each.frequency, each.mean, each.max), twin, strict=True)
