@@ -84,10 +84,12 @@ def compare(client: Client, naive: NaiveReader, chats: Sequence[Chat]) -> None:
             twin = ((own > 0).mean(), own.mean(), own.max())
             yield from zip((each.frequency, each.mean, each.max), twin, strict=True)
 
+    half = len(chats) // 2
+    halves = [(chats[:half], chats[half:]), (chats[half:], chats[:half])]
+    contrasts = [naive.contrast(*sets) for sets in halves]
+
     def contrast(at: int) -> Pairs:
-        half = len(chats) // 2
-        sets = (chats[:half], chats[half:]) if at % 2 else (chats[half:], chats[:half])
-        known = naive.contrast(*sets)
+        sets, known = halves[at], contrasts[at]
         found = client.features.contrast(*sets, limit=100)
         for each in (*found.dataset_1, *found.dataset_2):
             numbers = (each.effect, each.mean_1, each.mean_2, each.accuracy or 0.0)

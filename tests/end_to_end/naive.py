@@ -47,7 +47,10 @@ class NaiveReader:
         """The chat's tokens, and which lie in a message's content, by the place of their text in the whole."""
         text = self.tokenizer.apply_chat_template(chat, tokenize=False)
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        within = [(at := text.index(each["content"]), at + len(each["content"])) for each in chat]
+        within, end = list[tuple[int, int]](), 0
+        for each in chat:
+            start = text.index(each["content"], end)  # One that was said before is found where it is said again.
+            within.append((start, end := start + len(each["content"])))
         return encoded["input_ids"], [
             any(start <= a and b <= stop and a < b for start, stop in within) for a, b in encoded["offset_mapping"]
         ]
