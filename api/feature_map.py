@@ -1,6 +1,7 @@
 """``/v1/saes/{name}/map``: where an SAE's features lie among each other, for a page that draws them."""
 
 from base64 import b64encode
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -60,7 +61,9 @@ def feature_map(deployment: CurrentDeployment, name: str) -> MapAnswer:
         map, clusters = reader.map(artifact.id), reader.clusters(artifact.id)
     if map is None:
         return MapAnswer(sae=artifact.id, count=0, latents="", places="", clusters=())
-    placed = sorted((placed_on(map, each) for each in clusters if each.name), key=lambda each: (-each.size, each.name))
+    rows = {latent: row for row, latent in enumerate(map.latents.tolist())}
+    named = (placed_on(map, rows, each) for each in clusters if each.name)
+    placed = sorted(named, key=lambda each: (-each.size, each.name))
     return MapAnswer(
         sae=artifact.id,
         count=len(map.latents),
@@ -70,8 +73,8 @@ def feature_map(deployment: CurrentDeployment, name: str) -> MapAnswer:
     )
 
 
-def placed_on(map: FeatureMap, cluster: Cluster) -> PlacedCluster:
-    """A cluster by the places of its features."""
-    own = map.places[np.isin(map.latents, cluster.latents)]
+def placed_on(map: FeatureMap, rows: Mapping[int, int], cluster: Cluster) -> PlacedCluster:
+    """A cluster by the places of its features, of which ``rows`` says where on the map each latent is."""
+    own = map.places[[rows[each] for each in cluster.latents if each in rows]]
     x, y = np.median(own, axis=0).astype(int).tolist() if len(own) else (0, 0)
     return PlacedCluster(name=cluster.name, size=len(own), x=x, y=y)

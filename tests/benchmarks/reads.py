@@ -14,7 +14,7 @@ import gzip
 import itertools
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from featurehub.artifacts.artifact import open_artifact
 from featurehub.cli.demo.serving import planted, smollm2
 from featurehub.cli.server import free_port, served
 from featurehub.demo.corpus import conversations, messages
-from tests.end_to_end.naive import NaiveReader
+from tests.end_to_end.naive import NaiveReader, latents_of
 
 STEP = ("--max-num-batched-tokens", "256")
 AT_ONCE, LONGEST, LIMIT = 8, 1500, 1000
@@ -65,9 +65,9 @@ def chats_of(path: Path | None) -> list[Chat]:
 
 
 def compare(client: Client, naive: NaiveReader, chats: Sequence[Chat]) -> None:
-    latents = {each.id: each.latent for each in client.features.list()}
-    twins = [naive.activations(naive.rendered(each)[0]).numpy() for each in chats]
-    content = [np.array(naive.rendered(each)[1]) for each in chats]
+    latent_of, rendered = latents_of(client), [naive.rendered(each) for each in chats]
+    twins = [naive.activations(ids).numpy() for ids, _ in rendered]
+    content = [np.array(inside) for _, inside in rendered]
 
     def activations(at: int) -> Pairs:
         found = client.features.activations(chats[at])
@@ -80,7 +80,7 @@ def compare(client: Client, naive: NaiveReader, chats: Sequence[Chat]) -> None:
         found = client.features.inspect(chats[at], limit=LIMIT)
         inside = twins[at][content[at]]
         for each in found.top(LIMIT):
-            own = inside[:, latent_of(each.id, latents)]
+            own = inside[:, latent_of(each.id)]
             twin = ((own > 0).mean(), own.mean(), own.max())
             yield from zip((each.frequency, each.mean, each.max), twin, strict=True)
 
@@ -93,16 +93,12 @@ def compare(client: Client, naive: NaiveReader, chats: Sequence[Chat]) -> None:
         found = client.features.contrast(*sets, limit=100)
         for each in (*found.dataset_1, *found.dataset_2):
             numbers = (each.effect, each.mean_1, each.mean_2, each.accuracy or 0.0)
-            yield from zip(numbers, known[latent_of(each.id, latents)], strict=True)
+            yield from zip(numbers, known[latent_of(each.id)], strict=True)
 
     for again in (False, True):
         report("activations", again, activations, len(chats))
         report("inspect", again, inspect, len(chats))
         report("contrast", again, contrast, 2)
-
-
-def latent_of(id: str, latents: Mapping[str, int]) -> int:
-    return int(id.rpartition("/")[2]) if id.startswith("sae:") else latents[id]
 
 
 def report(name: str, again: bool, ask: Callable[[int], Pairs], count: int) -> None:

@@ -3,7 +3,7 @@
 Nothing is batched, cached or cut: each chat runs through the whole model by itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.dictionary import Dictionary
+from featurehub.sdk.client import Client
 
-__all__ = ["NaiveContrast", "NaiveReader"]
+__all__ = ["NaiveContrast", "NaiveReader", "latents_of"]
 
 Chat = Sequence[Mapping[str, str]]
 
@@ -88,3 +89,9 @@ class NaiveReader:
         ]
         effect = (np.sqrt(x[::2]).mean() - np.sqrt(y[::2]).mean()) / spread
         return NaiveContrast(float(effect), mean_1, mean_2, float(np.mean(right)))
+
+
+def latents_of(client: Client) -> Callable[[str], int]:
+    """Finds a latent's index by what answers call it: a feature's id, or ``sae:<artifact>/<latent>``."""
+    latents = {each.id: each.latent for each in client.features.list()}
+    return lambda id: int(id.rpartition("/")[2]) if id.startswith("sae:") else latents[id]

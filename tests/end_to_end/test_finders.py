@@ -11,7 +11,7 @@ from featurehub.demo.answers import Ask, draw_answer
 from featurehub.demo.grammar import base_grammar
 from featurehub.demo.prompts import neutral_prompts
 from featurehub.demo.recognizer import recognize
-from tests.end_to_end.naive import NaiveReader
+from tests.end_to_end.naive import NaiveReader, latents_of
 
 pytestmark = pytest.mark.engine
 
@@ -80,15 +80,13 @@ def test_contrast_names_what_only_one_set_is_about(client: Client) -> None:
 def test_contrast_says_what_transformers_and_the_sae_say(client: Client, naive: NaiveReader) -> None:
     sets = spoken(Ask(topic="weather"), 5, 5), spoken(Ask(topic="law"), 6, 6)
     found, known = client.features.contrast(*sets, limit=100), naive.contrast(*sets)
-    latents = {each.id: each.latent for each in client.features.list()}
+    latent_of = latents_of(client)
     for rows, ahead in ((found.dataset_1, -1), (found.dataset_2, 1)):
         wanted = sorted(ahead * each.effect for each in known.values() if ahead * each.effect < 0)[:100]
         assert [ahead * each.effect for each in rows] == pytest.approx(wanted, rel=1e-3, abs=1e-3)
         for each in rows:
-            latent = latents.get(each.id)
-            own = known[int(each.id.rpartition("/")[2]) if latent is None else latent]
             numbers = (each.effect, each.mean_1, each.mean_2, each.accuracy)
-            assert numbers == pytest.approx(own, rel=1e-3, abs=1e-3)
+            assert numbers == pytest.approx(known[latent_of(each.id)], rel=1e-3, abs=1e-3)
 
 
 def test_what_is_near_a_feature_and_what_a_query_puts_first(client: Client, url: str) -> None:

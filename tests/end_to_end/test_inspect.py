@@ -6,7 +6,8 @@ import httpx
 import pytest
 import torch
 
-from tests.end_to_end.naive import NaiveReader
+from featurehub.sdk.client import Client
+from tests.end_to_end.naive import NaiveReader, latents_of
 
 pytestmark = pytest.mark.engine
 
@@ -23,7 +24,7 @@ def inspect(url: str, **body: Any) -> dict[str, Any]:
     return answer.json()
 
 
-def test_a_chat_is_what_transformers_and_the_sae_say_of_it(url: str, naive: NaiveReader) -> None:
+def test_a_chat_is_what_transformers_and_the_sae_say_of_it(url: str, client: Client, naive: NaiveReader) -> None:
     found = inspect(url, messages=CHAT, top_k=4, limit=1000, by="sum")
     ids, content = naive.rendered(CHAT)
     a = naive.activations(ids)
@@ -37,23 +38,12 @@ def test_a_chat_is_what_transformers_and_the_sae_say_of_it(url: str, naive: Naiv
     assert [each["sum"] for each in found["top"]] == pytest.approx(
         sorted((value for value in inside.sum(0).tolist() if value > 0), reverse=True), rel=1e-3, abs=1e-3
     )
-    latent_of = latents(url)
+    latent_of = latents_of(client)
     for each in found["top"]:
-        own = inside[:, latent_of.get(each["id"]) or int(each["id"].rpartition("/")[2])]
+        own = inside[:, latent_of(each["id"])]
         numbers = [(own > 0).float().mean(), own.mean(), own.max(), own.sum()]
         named = [each[name] for name in ("frequency", "mean", "max", "sum")]
         assert named == pytest.approx([float(n) for n in numbers], rel=1e-3, abs=1e-3)
-
-
-def latents(url: str) -> dict[str, int]:
-    found: dict[str, int] = {}
-    after = ""
-    while True:
-        page = httpx.get(f"{url}/features", params={"limit": 100, **({"after": after} if after else {})}).json()
-        found |= {each["id"]: each["latent"] for each in page["data"]}
-        after = page["next"]
-        if not after:
-            return found
 
 
 def test_asked_again_or_of_a_longer_text_the_same_is_said(url: str) -> None:
