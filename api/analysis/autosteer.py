@@ -1,15 +1,16 @@
 """``POST /v1/features/autosteer``: edits that do what an instruction asks, or the reason why there are none.
 
-1. The prompts are dealt to three parts. To those of the first, the model draws answers with the instruction and without
-   it, which give candidates (``api.analysis.candidates``).
+1. A fifth of the prompts are for candidates, a fifth for trials, and the others are held out. To those of the first
+   part, the model draws answers with the instruction and without it, which give candidates
+   (``api.analysis.candidates``).
 2. Every candidate is tried alone on the prompts of the second part, with each weight of a small grid: the effect of the
    answers (``api.analysis.trials``) is how much likelier the instruction makes them.
 3. Edits are coherent if the perplexity of the answers is at most ``max_perplexity`` times that of unsteered ones, and
    their repetition at most ``REPETITION`` above. To the best coherent one, the next best features are added one by one,
    with all weights as they are or scaled down, where that makes the effect larger and stays coherent.
-4. On the prompts of the third part, which chose nothing, the best edits are measured beside prompting, both together,
-   and chance: as many features drawn at random, nudged as strongly. Of each there are ``DRAWS`` answers to a prompt,
-   and for chance as many draws of features with one.
+4. On the prompts that were held out, which chose nothing, the best edits are measured beside prompting, both together,
+   and chance: as many features drawn at random, nudged as strongly; each of ``DRAWS`` such draws has its share of the
+   prompts. Prompts differ more than answers to one do, so that each is answered once, and there are many.
 5. Edits are returned if their answers have a larger effect than unsteered ones and than chance, by more than
    ``ERRORS`` standard errors of the difference over prompts, and are coherent. Otherwise none are, with the reason.
 
@@ -17,88 +18,32 @@ AutoSteer costs coherence, and prompting mostly does more (arXiv 2602.04903): th
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Self
 
 import numpy as np
 from fastapi import APIRouter, Request
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
+from api.analysis.autosteer_body import SCALES, TOGETHER, WEIGHTS, AutosteerBody, parts_of
 from api.analysis.candidates import Candidate, Weights, drawn_at_random, find_candidates
-from api.analysis.neutral import PROMPTS
 from api.analysis.reading import engine_of, reading_plan
 from api.analysis.together import awaited
 from api.analysis.trials import AT_ONCE, NOTHING, Answers, Asking, drawn
 from api.deployment import CurrentDeployment, Deployment
 from api.notice import Notice
 from api.plan import Plan
-from api.request import Name, ReturnActivations, SteeringRequest
 from api.states import ServedSae
-from featurehub.autosteer import INSTRUCTION_CHARS, AutosteerResult, ChosenEdit, Outcome, Trial
+from featurehub.autosteer import AutosteerResult, ChosenEdit, Outcome, Trial
 from featurehub.edits import LatentEdit, Steering
 from featurehub.features import Mode
-from featurehub.settings import Frozen
 
-__all__ = ["Autosteer", "AutosteerBody", "autosteer", "router"]
+__all__ = ["Autosteer", "autosteer", "router"]
 
-WEIGHTS = (0.35, 0.5, 0.7)
-SCALES = (1.0, 0.6)
-TOGETHER = 3
-"""Most features of the edits; those that are added are the next best alone, as many."""
 REPETITION = 0.2
 ERRORS = 2.0
 DRAWS = 3
-ANSWER_TOKENS = 200_000
-"""Most tokens of all answers of a request."""
 router = APIRouter(prefix="/v1/features", tags=["features"])
-Prompts = Annotated[
-    tuple[Annotated[str, Field(min_length=1, max_length=2000)], ...], Field(min_length=6, max_length=96)
-]
-
-
-class AutosteerBody(Frozen):
-    """The body of a request.
-
-    Attributes:
-        instruction: What the answers should be like, as one would tell the model: "be concise".
-        model: As in a chat completion; left out, the model that is served.
-        sae: The only SAE whose features may be used, by its id, name or alias; None for all that are served.
-        prompts: What is answered meanwhile, 6 to 96, a third of which measure; best if they ask for nothing special.
-        candidates: How many features are tried alone, in [1, 32].
-        max_tokens: Longest answer, in [8, 256].
-        temperature: Of sampling.
-        max_perplexity: How many times that of unsteered answers the perplexity of steered ones may be.
-        seed: Decides what is drawn.
-    """
-
-    instruction: str = Field(min_length=1, max_length=INSTRUCTION_CHARS)
-    model: str | None = None
-    sae: Name | None = None
-    prompts: Prompts = PROMPTS
-    candidates: Annotated[int, Field(ge=1, le=32, strict=True)] = 8
-    max_tokens: Annotated[int, Field(ge=8, le=256, strict=True)] = 40
-    temperature: float = Field(default=0.7, ge=0.0, le=2.0)
-    max_perplexity: float = Field(default=3.0, ge=1.0, le=100.0)
-    seed: Annotated[int, Field(ge=0, le=1 << 31, strict=True)] = 0
-
-    @model_validator(mode="after")
-    def within_budget(self) -> Self:
-        """Refuses what takes too long."""
-        part = -(-len(self.prompts) // 3)
-        answers = part * (len(WEIGHTS) * self.candidates + len(SCALES) * (TOGETHER - 1) + 5 * DRAWS + 3)
-        if answers * self.max_tokens > ANSWER_TOKENS:
-            raise ValueError(
-                f"{answers} answers of up to {self.max_tokens} tokens; at most {ANSWER_TOKENS:,} tokens are drawn. "
-                "Send fewer prompts or candidates, or a smaller max_tokens"
-            )
-        return self
-
-    @property
-    def asked(self) -> SteeringRequest:
-        """What is read, as a completion would ask for it."""
-        return SteeringRequest(reads=ReturnActivations(top_k=1, sae=self.sae))
 
 
 class Autosteer(AutosteerResult):
@@ -121,7 +66,7 @@ class Search:
         body: What is asked for.
         plan: Reads the SAEs.
         asking: How answers are asked for.
-        parts: The three parts of the prompts.
+        parts: The parts of the prompts: for candidates, for trials, held out.
         tried: What was tried.
     """
 
@@ -136,12 +81,19 @@ class Search:
         """The server."""
         return self.asking.deployment
 
-    async def answers(
-        self, part: int, edits: Weights | None = None, *, instructed: bool = False, draws: int = 1
-    ) -> Answers:
-        """Answers to the prompts of a part, to all of them as often as ``draws`` says."""
+    async def answers(self, part: int, edits: Weights | None = None, *, instructed: bool = False) -> Answers:
+        """Answers to the prompts of a part."""
         steering, seed = self.steering(edits or {}), self.body.seed + 1000 * part
-        return await drawn(self.asking, [*self.parts[part]] * draws, steering, instructed=instructed, seed=seed)
+        return await drawn(self.asking, self.parts[part], steering, instructed=instructed, seed=seed)
+
+    async def chance(self, draws: Sequence[Weights]) -> Answers:
+        """Answers to the prompts that were held out, each under one of the draws in turn."""
+        prompts, count = self.parts[2], len(draws)
+        shares = [
+            await drawn(self.asking, prompts[at::count], self.steering(edits), seed=self.body.seed + 2000 + 100 * at)
+            for at, edits in enumerate(draws)
+        ]
+        return Answers(tuple(shares[at % count].answers[at // count] for at in range(len(prompts))))
 
     def steering(self, edits: Weights) -> Steering:
         """What the engine does for these edits."""
@@ -182,7 +134,7 @@ async def autosteer(deployment: Deployment, body: AutosteerBody) -> Autosteer:
     plan = await asyncio.to_thread(reading_plan, body.asked, deployment, body.model)
     room = asyncio.Semaphore(AT_ONCE)
     asking = Asking(deployment, plan.hooks, body.instruction, body.max_tokens, body.temperature, room)
-    search = Search(body, plan, asking, (body.prompts[::3], body.prompts[1::3], body.prompts[2::3]))
+    search = Search(body, plan, asking, parts_of(body.prompts))
     with deployment.users.using(plan.hooks):
         async with deployment.measuring:
             return await found(search)
@@ -194,12 +146,12 @@ async def found(search: Search) -> Autosteer:
     body = search.body
     candidates = await find_candidates(body.instruction, told, plain, search.plan, search.deployment, body.candidates)
     best = await chosen(search, candidates)
-    unsteered, prompting = [await search.answers(2, instructed=each, draws=DRAWS) for each in (False, True)]
+    unsteered, prompting = [await search.answers(2, instructed=each) for each in (False, True)]
     if best is None:
         return answer(search, unsteered, prompting, reason=nothing_coherent(search))
-    steered, both = [await search.answers(2, best, instructed=each, draws=DRAWS) for each in (False, True)]
+    steered, both = [await search.answers(2, best, instructed=each) for each in (False, True)]
     others = await asyncio.to_thread(drawn_at_random, best, DRAWS, body.seed, search.deployment)
-    chance = [await search.answers(2, each) for each in others]
+    chance = await search.chance(others)
     reason = refusal(search, steered, unsteered, chance)
     return answer(search, unsteered, prompting, best, steered, both, chance, reason)
 
@@ -233,12 +185,10 @@ async def tried(search: Search, edits: Weights, unsteered: Outcome) -> tuple[Out
     return outcome, coherent
 
 
-def refusal(search: Search, steered: Answers, unsteered: Answers, chance: Sequence[Answers]) -> str:
+def refusal(search: Search, steered: Answers, unsteered: Answers, chance: Answers) -> str:
     """Step 5: why the edits are not returned; "" where they are."""
-    prompts = len(search.parts[2])
-    own, plain = steered.by_prompt(prompts), unsteered.by_prompt(prompts)
-    by_chance = np.mean([each.effects for each in chance], axis=0)
-    for name, other in (("unsteered answers", plain), ("features drawn at random", by_chance)):
+    own = steered.effects
+    for name, other in (("unsteered answers", unsteered.effects), ("features drawn at random", chance.effects)):
         if not beats(own, other):
             return (
                 f"the best edits have an effect of {own.mean():.3f} nats a token, which is not clearly "
@@ -267,10 +217,9 @@ def nothing_coherent(search: Search) -> str:
 
 def answer(
     search: Search, unsteered: Answers, prompting: Answers, best: Weights | None = None, steered: Answers | None = None,
-    both: Answers | None = None, chance: Iterable[Answers] = (), reason: str = "",
+    both: Answers | None = None, chance: Answers | None = None, reason: str = "",
 ) -> Autosteer:  # fmt: skip
     """The answer to the request."""
-    together = Answers(tuple(each for drawn in chance for each in drawn.answers))
     order = sorted(search.tried, key=lambda each: -each[1].effect)
     return Autosteer(
         instruction=search.body.instruction,
@@ -280,7 +229,7 @@ def answer(
         prompting=prompting.outcome,
         steered=None if steered is None else steered.outcome,
         both=None if both is None else both.outcome,
-        chance=together.outcome if together.answers else None,
+        chance=None if chance is None else chance.outcome,
         tried=tuple(Trial(edits=edits_of(own), outcome=outcome, coherent=ok) for own, outcome, ok in order),
         saes=search.plan.saes,
         warnings=search.plan.notices,

@@ -12,4 +12,8 @@ PROMPTS = (
     "Explain something that you know well.", "What would you change?", "Describe what is in front of you.",
     "What should everybody know?", "Say something about the future.", "What did you read lately?",
     "How do people spend their time?", "Tell me what you think.", "Write a short letter.",
+    "What is your plan for today?", "Describe a room.", "What do you remember best?", "Tell me a fact.",
+    "What is easy to forget?", "Why do people travel?", "Describe something small.", "What did you hear this morning?",
+    "Say a few words to a stranger.", "What takes a long time?", "What is a good question?", "Describe a street.",
+    "What happens next?", "Tell me about something useful.", "What do you wish for?", "How does a week go by?",
 )  # fmt: skip

@@ -98,10 +98,6 @@ class Answers(NamedTuple):
         """[answers]"""
         return np.array([each.effect for each in self.answers])
 
-    def by_prompt(self, prompts: int) -> NDArray[np.float64]:
-        """[prompts] mean effects, where all prompts were answered several times in turn."""
-        return self.effects.reshape(-1, prompts).mean(axis=0)
-
     def texts(self, engine: SteeringEngine) -> list[str]:
         """What they say, without the last token: it ends the answer, or is the one that was too much."""
         return ["".join(engine.pieces(each.tokens[:-1])).strip() for each in self.answers]

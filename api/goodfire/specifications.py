@@ -13,7 +13,8 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from api.analysis.autoconditional import AutoconditionalBody, autoconditional
-from api.analysis.autosteer import AutosteerBody, autosteer
+from api.analysis.autosteer import autosteer
+from api.analysis.autosteer_body import AutosteerBody
 from api.analysis.neutral import PROMPTS
 from api.analysis.reading import engine_of
 from api.analysis.together import awaited
@@ -29,7 +30,7 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["goodfire"])
 Specification = Annotated[str, Field(min_length=1, max_length=INSTRUCTION_CHARS)]
-STEER_PROMPTS, STEER_TOKENS, CANDIDATES = PROMPTS[:12], 24, 4
+STEER_PROMPTS, STEER_TOKENS, CANDIDATES = PROMPTS[:20], 24, 4
 """How an answer of AutoSteer is found within the minute for which the client waits."""
 CHATS, CHAT_TOKENS = 6, 40
 """Chats in each set of a contrastive dataset, and their longest answer: the client waits for 30 seconds."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
 
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from api.analysis.autoconditional import combined, subject_of, threshold
-from api.analysis.autosteer import WEIGHTS, beats
+from api.analysis.autosteer import beats
+from api.analysis.autosteer_body import WEIGHTS, parts_of
 from api.analysis.candidates import Weights, drawn_at_random
 from api.analysis.together import awaited
 from api.analysis.trials import repetition
@@ -30,6 +32,11 @@ from tests.api.reports import reading, report
 ARR, AYE, SEA, LOAN, WORD, END = 1, 2, 3, 4, 5, 9
 PIRATE, BANKING, BROKEN = 0, 2, 1
 """Latents, as they are labelled; the last, "formal tone", breaks the text."""
+
+
+def is_told(token_ids: Sequence[int]) -> bool:
+    """Whether "a pirate" is among them; its tokens are sums of bytes, so that one word alone may be another."""
+    return (sum(b"a"), sum(b"pirate")) in pairwise(token_ids)
 
 
 def logprob(token: int, told: bool) -> float:
@@ -57,11 +64,11 @@ class Speaking(FakeEngine):
         nudged = {each.latent for each in steering.edits if self.obeys and each.value > (each.latent != BROKEN) * 2}
         if BROKEN in nudged:
             return [WORD + 100, WORD + 101, WORD + 102, END]
-        told = sum(b"pirate") in token_ids or PIRATE in nudged
+        told = is_told(token_ids) or PIRATE in nudged
         return [ARR, AYE, SEA, END] if told else [WORD, 6, 7, END]
 
     async def likelihoods(self, token_ids: Sequence[int], start: int) -> list[float]:
-        told = sum(b"pirate") in token_ids[:start]
+        told = is_told(token_ids[:start])
         return [logprob(token, told) for token in token_ids[start:]]
 
     async def run(
@@ -173,6 +180,34 @@ def test_chance_has_other_features_with_the_same_coefficients(client: TestClient
         assert not each.keys() & chosen.keys()
         assert sorted(w * (f.strength or 0) for f, w in each.items()) == pytest.approx(wanted)
     assert len({frozenset(f.latent for f in each) for each in drawn}) > 1
+
+
+@given(st.lists(st.text(), min_size=10, max_size=96, unique=True))
+def test_no_prompt_that_measures_has_chosen(prompts: list[str]) -> None:
+    parts = parts_of(prompts)
+    assert sorted(each for part in parts for each in part) == sorted(prompts)
+    assert len(parts[2]) >= 0.5 * len(prompts)
+
+
+def test_chance_is_several_draws_of_features_each_with_its_share_of_the_prompts(
+    client: TestClient, engine: Speaking
+) -> None:
+    """What was asked of the engine with edits that no trial had: one answer to each prompt that was held out."""
+    asked: list[tuple[Sequence[int], frozenset[int]]] = []
+    generate = engine.generate
+
+    async def noted(token_ids: Sequence[int], steering: Steering, **options: Any) -> list[int]:
+        asked.append((tuple(token_ids), frozenset(each.latent for each in steering.edits)))
+        return await generate(token_ids, steering, **options)
+
+    engine.generate = noted  # type: ignore[method-assign]
+    prompts = [f"prompt {n}" for n in range(15)]
+    found = ask(client, instruction="talk like a pirate", candidates=1, prompts=prompts)
+    [edit] = found["edits"]
+    held_out = {ids for ids, _ in asked[-9:]}
+    assert len(held_out) == len(parts_of(prompts)[2]) == 9
+    assert all(edit["latent"] not in latents for _, latents in asked[-9:])
+    assert all(len(latents) == 1 for _, latents in asked[-9:])
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_an_instruction_becomes_edits_that_do_what_it_asks(client: Client) -> No
 
 def test_what_no_edit_brings_about_is_refused_with_the_reason(client: Client) -> None:
     """Words that the model does not know: it cannot follow them, and neither can edits."""
-    found = client.features.autosteer("qwrtz", prompts=PROMPTS[:9], candidates=2, max_tokens=16)
+    found = client.features.autosteer("qwrtz", prompts=PROMPTS[:10], candidates=2, max_tokens=16)
     assert found.edits == ()
     assert found.reason
 
