@@ -5,167 +5,42 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-from pydantic import SkipValidation
-from typing_extensions import TypedDict
-
 from api.engine import SteeringEngine
-from api.notice import Notice
 from api.plan import Plan
-from api.states import ServedSae
 from featurehub.activations import ActivationBlock
+from featurehub.answers import (
+    AbortedAnswer,
+    AnsweringVariant,
+    AnswerReport,
+    Applied,
+    ChoiceReport,
+    FeatureActivation,
+    Notice,
+    SaeReport,
+    ServedSae,
+    TokenActivations,
+)
 from featurehub.features import AppliedEdit, Feature
 from featurehub.report import HookCounts, SteerReport
-from featurehub.settings import Frozen
 from featurehub.store import Reader
 
 __all__ = [
-    "Answer",
     "Labels",
-    "TokenActivations",
+    "choices_ended",
     "features_at",
     "headers",
     "labels_of",
     "make_answer",
     "named",
     "token_activations",
+    "wire_of",
 ]
 
 Labels = Mapping[tuple[str, int], tuple[str, str]]
 """Feature id and label by (id of the SAE, latent)."""
 
 
-class FeatureActivation(TypedDict):
-    """One active feature of one token.
-
-    Attributes:
-        id: The feature's id, or ``sae:<artifact>/<latent>`` for a latent without a label.
-        label: Its label; "" where it has none.
-        activation: Its raw activation; 0 where the request named a feature that is not active here.
-    """
-
-    id: str
-    label: str
-    activation: float
-
-
-class TokenActivations(TypedDict):
-    """One computed token's features in one SAE. A dictionary, since there may be millions of them.
-
-    Attributes:
-        position: Index of the token in the request, counted from the first token of the prompt.
-        token: The text that it adds to the tokens before it.
-        sae: Id of the SAE.
-        features: Its active features, strongest first, at most ``top_k``; then the others that the request named.
-    """
-
-    position: int
-    token: str
-    sae: str
-    features: list[FeatureActivation]
-
-
-class AbortedAnswer(Frozen):
-    """The event that ended an answer early.
-
-    Attributes:
-        event: The name that the request gave to the abort; by default the names of its features.
-        feature: The features that the abort watched, as the request named them, joined by ", ".
-        position: Index of the token that caused the event, counted from the first token of the prompt.
-    """
-
-    event: str
-    feature: str
-    position: int
-
-
-class SaeReport(ServedSae):
-    """An SAE that a request used, and what the engine counted at its hook point.
-
-    SAEs that share a hook point share the counts: their edits are one change of the stream.
-
-    Attributes:
-        steered_tokens: Tokens with at least one edit in force there.
-        dose: Mean of ‖Δ‖/‖h‖ over these tokens, where Δ is the change made by all edits there together.
-        clipped_tokens: Tokens whose Δ the dose guard scaled down.
-    """
-
-    steered_tokens: int
-    dose: float
-    clipped_tokens: int
-
-
-class AnsweringVariant(Frozen):
-    """The stored variant that answered.
-
-    Attributes:
-        name: Its name.
-        version: Its version.
-    """
-
-    name: str
-    version: int
-
-
-class Applied(Frozen):
-    """What was applied to one answer, or to several together.
-
-    Attributes:
-        applied: The request's edits in its order, each with what the engine counted at its hook point.
-        saes: The SAEs that the request used, in the order in which the server holds them.
-        steered_tokens: Tokens with at least one edit in force, at the hook point that has most of them.
-        activations: One entry per token and SAE; None where the request did not ask for activations.
-        aborted: The abort that ended the answer; None where none did.
-    """
-
-    applied: tuple[AppliedEdit, ...]
-    saes: tuple[SaeReport, ...]
-    steered_tokens: int
-    activations: SkipValidation[list[TokenActivations] | None]
-    aborted: AbortedAnswer | None = None
-
-    def to_wire(self) -> dict[str, Any]:
-        """The same as a dictionary of JSON types."""
-        return self.model_dump(mode="json", exclude={"activations"}) | {"activations": self.activations}
-
-
-class ChoiceAnswer(Applied):
-    """What was applied to one of several answers.
-
-    Attributes:
-        index: Its place in the answer's own ``choices``.
-    """
-
-    index: int
-
-
-class Answer(Applied):
-    """What was applied to a request. Of several answers: to all of them together, and to each.
-
-    Counts are then over all answers. ``aborted`` is that of the first answer that an abort ended, and ``activations``
-    is None, since positions are those of one answer.
-
-    Attributes:
-        warnings: What the client should know although the request was answered.
-        variant: The stored variant that answered; None where the request named none.
-        choices: What was applied to each, in their order; empty where there is one.
-    """
-
-    warnings: tuple[Notice, ...]
-    variant: AnsweringVariant | None = None
-    choices: tuple[ChoiceAnswer, ...] = ()
-
-    @property
-    def ended(self) -> frozenset[int]:
-        """The choices that an abort ended."""
-        return frozenset(index for index, each in enumerate(self.choices or (self,)) if each.aborted is not None)
-
-    def to_wire(self) -> dict[str, Any]:
-        """The answer as a dictionary of JSON types, in which ``choices`` is left out where there is one."""
-        told = self.model_dump(mode="json", exclude={"activations", "choices"}) | {"activations": self.activations}
-        return told | ({"choices": [each.to_wire() for each in self.choices]} if self.choices else {})
-
-
-def make_answer(plan: Plan, reports: Sequence[SteerReport], labels: Labels, engine: SteeringEngine) -> Answer:
+def make_answer(plan: Plan, reports: Sequence[SteerReport], labels: Labels, engine: SteeringEngine) -> AnswerReport:
     """Combines the plan of a request with what the engine reported about it.
 
     Args:
@@ -177,12 +52,29 @@ def make_answer(plan: Plan, reports: Sequence[SteerReport], labels: Labels, engi
     report, several = reduce(add, reports), len(reports) > 1
     told = report.model_copy(update={"activations": None}) if several else report
     choices = enumerate(reports if several else ())
-    return Answer(
+    return AnswerReport(
         **dict(applied_to(plan, told, labels, engine)),
         warnings=plan.notices + nothing_steered(plan, report),
         variant=answering(plan),
-        choices=tuple(ChoiceAnswer(index=at, **dict(applied_to(plan, each, labels, engine))) for at, each in choices),
+        choices=tuple(ChoiceReport(index=at, **dict(applied_to(plan, each, labels, engine))) for at, each in choices),
     )
+
+
+def wire_of(report: AnswerReport) -> dict[str, Any]:
+    """The report as a dictionary of JSON types, in which ``choices`` is left out where there is one answer."""
+    told = wired(report, "choices")
+    return told | ({"choices": [wired(each) for each in report.choices]} if report.choices else {})
+
+
+def wired(applied: Applied, *without: str) -> dict[str, Any]:
+    """The same of a part. Activations are JSON types already, and too many to be looked at one by one."""
+    told = applied.model_dump(mode="json", exclude={"activations", *without})
+    return told | {"activations": applied.activations}
+
+
+def choices_ended(report: AnswerReport) -> frozenset[int]:
+    """The choices that an abort ended."""
+    return frozenset(index for index, each in enumerate(report.choices or (report,)) if each.aborted is not None)
 
 
 def applied_to(plan: Plan, report: SteerReport, labels: Labels, engine: SteeringEngine) -> Applied:

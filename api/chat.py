@@ -23,7 +23,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from api.answer import Answer, Labels, headers, labels_of, make_answer
+from api.answer import Labels, choices_ended, headers, labels_of, make_answer, wire_of
 from api.deployment import Deployment
 from api.encoding import to_json
 from api.engine import SteeringEngine
@@ -33,6 +33,7 @@ from api.report import read_reports
 from api.request import SteeringRequest, refuse_reserved
 from api.stream import Ending, Ends
 from api.used_variant import on_variant
+from featurehub.answers import AnswerReport
 from featurehub.errors import EngineUnavailable, SteeringUnsupported
 from featurehub.report import SteerReport, Wire
 
@@ -167,9 +168,9 @@ class SteeredRequest:
         content = json.loads(bytes(response.body))
         self.written |= self.form.take_counts(content, self.hidden)
         answer = self.answer(reports)
-        content["featurehub"] = answer.to_wire()
-        if answer.ended:
-            self.form.say_aborted(content, answer.ended)
+        content["featurehub"] = wire_of(answer)
+        if ended := choices_ended(answer):
+            self.form.say_aborted(content, ended)
         extended = Response(to_json(content), response.status_code, background=response.background)
         length = extended.headers["content-length"]
         extended.headers.update(response.headers | headers(self.plan) | {"content-length": length})
@@ -186,7 +187,7 @@ class SteeredRequest:
         """What is added to the last chunk of a stream. Raises SteeringLost."""
         raw = await self.fetch()
         answer = await run_in_threadpool(lambda: self.answer(self.read(raw)))
-        return Ending({"featurehub": answer.to_wire()}, answer.ended)
+        return Ending({"featurehub": wire_of(answer)}, choices_ended(answer))
 
     async def fetch(self) -> Sequence[Wire]:
         """Fetches the worker's reports; nothing where there are none, or nobody to ask. Raises EngineUnavailable."""
@@ -201,7 +202,7 @@ class SteeredRequest:
             return [SteerReport()] * self.choices.requests
         return read_reports(raw, self.plan.steering, self.plan.hooks, self.choices)
 
-    def answer(self, reports: Sequence[SteerReport]) -> Answer:
+    def answer(self, reports: Sequence[SteerReport]) -> AnswerReport:
         """The ``featurehub`` object of answers of as many tokens as were counted."""
         ended = [self.until_end(index, report) for index, report in enumerate(reports)]
         return make_answer(self.plan, ended, self.labels(ended), self.engine)

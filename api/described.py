@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from api.answer import Answer
 from api.request import Name, ReturnActivations
+from featurehub.answers import AnswerReport
 from featurehub.conditions import FeatureAbort
 from featurehub.features import Edit, SteerOptions
 from featurehub.settings import Limits
@@ -54,7 +54,7 @@ def described(kind: type[BaseModel]) -> dict[str, Any]:
 
 def with_answer() -> dict[str, Any]:
     """An answer with the ``featurehub`` object, which it has where something was asked of features."""
-    return {"type": "object", "properties": {"featurehub": described(Answer)}}
+    return {"type": "object", "properties": {"featurehub": described(AnswerReport)}}
 
 
 STREAMED: dict[str, Any] = {"responses": {"200": {"content": {"text/event-stream": {}}}}}

@@ -8,7 +8,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from api.deployment import CurrentDeployment, Deployment
-from api.states import ServedSae, served_saes
+from api.states import served_saes
+from featurehub.answers import ServedSae
 from featurehub.errors import FeaturehubError
 from featurehub.features import State
 from featurehub.settings import Frozen

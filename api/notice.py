@@ -8,31 +8,16 @@ from collections.abc import Iterable, Mapping
 
 from api.model import ServedModel
 from api.names import ResolvedFeature
-from api.states import ServedSae, with_states
+from api.states import with_states
+from featurehub.answers import Notice, ServedSae
 from featurehub.errors import StaleFeature
 from featurehub.features import Edit, Mode, OnStale, State
-from featurehub.settings import Frozen, Limits
+from featurehub.settings import Limits
 from featurehub.store import Reader
 
-__all__ = ["Notice", "judge", "judge_edits", "judge_readings"]
+__all__ = ["judge", "judge_edits", "judge_readings"]
 
 FEATURES_TRIED = 20
-
-
-class Notice(Frozen):
-    """Something that the client should know although the request was answered.
-
-    Attributes:
-        code: What it is about, for programs: "feature_stale", "sae_unchecked", "nothing_steered" and the like.
-        message: The same in a sentence, for people.
-        feature: Id of the feature that it is about; None where it is about no single feature.
-        sae: Id of the SAE that it is about; None where it is about a feature, or about no single SAE.
-    """
-
-    code: str
-    message: str
-    feature: str | None = None
-    sae: str | None = None
 
 
 def judge(

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from api.members import groups_by_member, with_members
 from api.model import ServedModel
 from api.names import ResolvedFeature, refuse_repeated, resolve, resolve_sae
-from api.notice import Notice, judge, judge_edits, judge_readings
+from api.notice import judge, judge_edits, judge_readings
 from api.request import XARGS_KEY, SteeringRequest, UsedVariant
-from api.states import ServedSae, served_saes
+from api.states import served_saes
+from featurehub.answers import Notice, ServedSae
 from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
 from featurehub.errors import InvalidEdit

@@ -10,30 +10,14 @@
 from collections.abc import Callable, Iterable, Set
 
 from api.model import ServedModel
+from featurehub.answers import ServedSae
 from featurehub.features import Feature, State
-from featurehub.settings import Frozen
 from featurehub.store import Reader
 
-__all__ = ["Judge", "ServedSae", "artifact_states", "judge_of", "served_saes", "states_of", "with_states"]
+__all__ = ["Judge", "artifact_states", "judge_of", "served_saes", "states_of", "with_states"]
 
 Judge = Callable[[Iterable[Feature]], dict[str, State]]
 """The states of features, by id."""
-
-
-class ServedSae(Frozen):
-    """An SAE that the server steers with.
-
-    Attributes:
-        id: Content hash of its weights.
-        name: The name it was registered under.
-        hook: Where it reads and writes, such as "layers.8.resid_post".
-        state: Its state on the loaded model.
-    """
-
-    id: str
-    name: str
-    hook: str
-    state: State
 
 
 def served_saes(reader: Reader, served: ServedModel, among: Set[str] | None = None) -> tuple[ServedSae, ...]:

@@ -29,7 +29,7 @@ from featurehub.errors import (
 )
 from featurehub.features import Edit, Feature
 from featurehub.groups import FeatureGroup
-from featurehub.sdk import AsyncClient, Client, FeatureList, Variant
+from featurehub.sdk import AsyncClient, Client, FeatureList, Variant, report_of
 
 __all__ = [
     "AmbiguousFeature",
@@ -46,4 +46,5 @@ __all__ = [
     "NotFound",
     "Variant",
     "VariantNotFound",
+    "report_of",
 ]

@@ -22,11 +22,10 @@ from api.deployment import CurrentDeployment, Deployment
 from api.engine import Tokens
 from api.members import with_members
 from api.names import resolve
-from api.notice import Notice
 from api.plan import Plan
 from api.request import Name, ReturnActivations, SteeringRequest
-from api.states import ServedSae
 from featurehub.activations import NO_LATENT, ActivationBlock, PackedActivations
+from featurehub.answers import Notice, ServedSae
 from featurehub.edits import TOP_K_MAX, Steering
 from featurehub.errors import InvalidInput
 from featurehub.matrix import ENTRIES_MAX, MatrixColumn, PackedMatrix

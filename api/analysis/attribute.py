@@ -29,10 +29,9 @@ from api.analysis.together import awaited
 from api.answer import Labels, labels_of, named
 from api.deployment import CurrentDeployment, Deployment
 from api.engine import Tokens
-from api.notice import Notice
 from api.plan import Plan
 from api.request import Name, ReturnActivations, SteeringRequest
-from api.states import ServedSae
+from featurehub.answers import Notice, ServedSae
 from featurehub.attribution import CANDIDATES_MAX, PARTS_MAX, AttributedFeature, AttributedToken
 from featurehub.edits import TOP_K_MAX, Steering
 from featurehub.errors import InvalidInput

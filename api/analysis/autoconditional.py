@@ -31,10 +31,10 @@ from api.analysis.together import awaited, together
 from api.analysis.trials import AT_ONCE, Asking, drawn
 from api.answer import features_at
 from api.deployment import CurrentDeployment, Deployment
-from api.notice import Notice
 from api.plan import Plan
 from api.request import Name, ReturnActivations, SteeringRequest
-from api.states import ServedSae, with_states
+from api.states import with_states
+from featurehub.answers import Notice, ServedSae
 from featurehub.autosteer import INSTRUCTION_CHARS, AutoconditionalResult, FoundCondition
 from featurehub.features import Feature, State
 from featurehub.settings import Frozen

@@ -31,9 +31,8 @@ from api.analysis.reading import engine_of, reading_plan
 from api.analysis.together import awaited
 from api.analysis.trials import AT_ONCE, NOTHING, Answers, Asking, drawn
 from api.deployment import CurrentDeployment, Deployment
-from api.notice import Notice
 from api.plan import Plan
-from api.states import ServedSae
+from featurehub.answers import Notice, ServedSae
 from featurehub.autosteer import AutosteerResult, ChosenEdit, Outcome, Trial
 from featurehub.edits import LatentEdit, Steering
 from featurehub.features import Mode

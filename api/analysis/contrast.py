@@ -26,11 +26,10 @@ from api.analysis.together import awaited, together
 from api.answer import Labels, labels_of, named
 from api.deployment import CurrentDeployment, Deployment
 from api.engine import Tokens
-from api.notice import Notice
 from api.plan import Plan
 from api.request import Name, ReturnActivations, SteeringRequest
-from api.states import ServedSae
 from featurehub.activations import ActivationTotals
+from featurehub.answers import Notice, ServedSae
 from featurehub.settings import Frozen
 from featurehub.totals import ContrastRow
 

@@ -16,14 +16,13 @@ from fastapi import APIRouter
 from pydantic import Field, SkipValidation
 
 from api.analysis.reading import ChatOrText, engine_of, read, reading_plan, with_totals
-from api.answer import Labels, TokenActivations, labels_of, named, token_activations
+from api.answer import Labels, labels_of, named, token_activations
 from api.deployment import CurrentDeployment, Deployment
 from api.engine import SteeringEngine, Tokens
-from api.notice import Notice
 from api.plan import Plan
 from api.request import Name, ReturnActivations, SteeringRequest
-from api.states import ServedSae
 from featurehub.activations import ActivationTotals
+from featurehub.answers import Notice, ServedSae, TokenActivations
 from featurehub.edits import TOP_K_MAX
 from featurehub.features import OnStale, SteerOptions
 from featurehub.report import SteerReport

@@ -16,13 +16,13 @@ from pydantic import Field
 from api.analysis.next_tokens import Token, next_tokens, token_id
 from api.analysis.reading import ChatOrText, Scored, engine_of, refuse_other, scored, under
 from api.analysis.together import together
-from api.answer import SaeReport, make_answer
+from api.answer import make_answer
 from api.chat import plan_of
 from api.deployment import CurrentDeployment, Deployment
-from api.notice import Notice
 from api.plan import Plan
 from api.request import SteeringRequest
 from api.used_variant import on_variant
+from featurehub.answers import Notice, SaeReport
 from featurehub.edits import Steering
 from featurehub.features import AppliedEdit
 from featurehub.next_tokens import TOP_MAX, NextToken

@@ -1,10 +1,10 @@
 """The client: openai's own, with named features.
 
->>> from featurehub import Client, Variant
+>>> from featurehub import Client, Variant, report_of
 >>> client = Client()  # AsyncClient is its twin
 >>> variant = Variant("demo").set("pirate", 0.7)
 >>> answer = client.chat.completions.create(model=variant, messages=[{"role": "user", "content": "Hello"}])
->>> [each["label"] for each in answer.featurehub["applied"]]
+>>> [each.label for each in report_of(answer).applied]
 ['pirate']
 
 Owns what a user of a server works with. ``Client`` and ``AsyncClient`` are ``openai.OpenAI`` and
@@ -17,7 +17,8 @@ the group "sea talk", the variant "pirate-bank", ``client`` (an ``AsyncClient`` 
 in which a user asks "Is my loan safe?".
 
 May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
-then ``request`` (how edits get into a request), ``client``, ``streaming``, ``handling``, ``features`` (search),
+then ``request`` (how edits get into a request), ``client``, ``streaming``, ``handling``, ``report`` (what was applied
+to an answer), ``features`` (search),
 ``readings`` (what features do in a chat: ``inspection``, ``attribution``, ``logits``, ``activations``), ``contrast``,
 ``lookup``, ``autosteer``, ``groups`` and ``variants`` (those that a server stores).
 """
@@ -30,6 +31,7 @@ from featurehub.sdk.contrast import Contrast
 from featurehub.sdk.feature_list import FeatureList
 from featurehub.sdk.inspection import Inspection
 from featurehub.sdk.logits import Logits
+from featurehub.sdk.report import Report, report_of
 from featurehub.sdk.snapshot import Snapshot
 from featurehub.sdk.variant import Variant
 
@@ -44,6 +46,8 @@ __all__ = [
     "FeatureList",
     "Inspection",
     "Logits",
+    "Report",
     "Snapshot",
     "Variant",
+    "report_of",
 ]

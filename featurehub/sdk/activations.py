@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from featurehub.matrix import MatrixColumn, PackedMatrix
 from featurehub.sdk.named import Named, key_of, many
-from featurehub.sdk.rows import known, warnings_of
+from featurehub.sdk.notices import warnings_of
 from featurehub.sdk.tables import table
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class Activations(NamedTuple):
         return cls(
             tuple(body["tokens"]),
             tuple(body["content"]),
-            tuple(MatrixColumn(**known(MatrixColumn, row)) for row in body["features"]),
-            PackedMatrix(**known(PackedMatrix, body["matrix"])),
+            tuple(MatrixColumn.model_validate(row, extra="ignore") for row in body["features"]),
+            PackedMatrix.model_validate(body["matrix"], extra="ignore"),
             warnings_of(body),
         )
 

@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
 
-from featurehub.attribution import AttributedFeature, AttributedToken
+from featurehub.attribution import AttributedFeature
 from featurehub.next_tokens import NextToken
 from featurehub.sdk.logits import tokens_of
-from featurehub.sdk.rows import known, warnings_of
+from featurehub.sdk.notices import warnings_of
 from featurehub.sdk.tables import marked, table
 
 __all__ = ["AttributeOptions", "Attribution"]
@@ -97,5 +97,4 @@ class Attribution(NamedTuple):
 
 def feature_of(row: Mapping[str, Any]) -> AttributedFeature:
     """A feature from JSON. Unknown keys are left out, since a newer server may send more."""
-    tokens = tuple(AttributedToken(**known(AttributedToken, each)) for each in row["tokens"])
-    return AttributedFeature(**{**known(AttributedFeature, row), "tokens": tokens})
+    return AttributedFeature.model_validate(row, extra="ignore")

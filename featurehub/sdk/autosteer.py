@@ -2,13 +2,13 @@
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from openai import AsyncOpenAI, OpenAI
 
 from featurehub.autosteer import AutoconditionalResult, AutosteerResult, Outcome
 from featurehub.sdk.errors import own_errors
-from featurehub.sdk.rows import known, warnings_of
+from featurehub.sdk.notices import warnings_of
 from featurehub.sdk.tables import table
 
 __all__ = [
@@ -26,7 +26,8 @@ class AutosteerOptions(TypedDict, total=False):
     Attributes:
         model: As in a chat completion.
         sae: The only SAE whose features may be used, by its id, name or alias; by default all that are served.
-        prompts: What is answered meanwhile, 6 to 96, a third of which measure; best if they ask for nothing special.
+        prompts: What is answered meanwhile, 10 to 96, three fifths of which measure; best if they ask for nothing
+            special.
         candidates: How many features are tried alone, in [1, 32].
         max_tokens: Longest answer, in [8, 256].
         temperature: Of sampling.
@@ -103,6 +104,9 @@ class Autoconditional(AutoconditionalResult):
         return f"{table(('feature', '', 'value'), rows)}<p>{html.escape(said)}</p>"
 
 
+K = TypeVar("K", Autosteer, Autoconditional)
+
+
 class AutoFeatures:
     """Features that the server finds by what they do.
 
@@ -125,7 +129,7 @@ class AutoFeatures:
             The edits with their effect, beside prompting, both together and chance; none, with the reason, where
             nothing beats chance.
         """
-        return Autosteer(**self._found(AUTOSTEER, Autosteer, {"instruction": instruction, **options}))
+        return self._found(AUTOSTEER, Autosteer, {"instruction": instruction, **options})
 
     def autoconditional(self, condition: str, **options: Unpack[AutoconditionalOptions]) -> Autoconditional:
         """Conditions that hold in chats of one kind.
@@ -141,11 +145,11 @@ class AutoFeatures:
             The conditions with their accuracy on held-out chats; none, with the reason, where that is no better than
             chance.
         """
-        return Autoconditional(**self._found(AUTOCONDITIONAL, Autoconditional, {"condition": condition, **options}))
+        return self._found(AUTOCONDITIONAL, Autoconditional, {"condition": condition, **options})
 
-    def _found(self, path: str, kind: type[Autosteer | Autoconditional], body: Mapping[str, object]) -> dict[str, Any]:
+    def _found(self, path: str, kind: type[K], body: Mapping[str, object]) -> K:
         with own_errors():
-            return fields(kind, self._client.post(path, body=body, cast_to=object))
+            return read(kind, self._client.post(path, body=body, cast_to=object))
 
 
 class AsyncAutoFeatures:
@@ -162,7 +166,7 @@ class AsyncAutoFeatures:
         >>> found = await client.features.autosteer("be concise")
         >>> answer = await client.chat.completions.create(model="demo", messages=chat, features=found.features)
         """
-        return Autosteer(**await self._found(AUTOSTEER, Autosteer, {"instruction": instruction, **options}))
+        return await self._found(AUTOSTEER, Autosteer, {"instruction": instruction, **options})
 
     async def autoconditional(self, condition: str, **options: Unpack[AutoconditionalOptions]) -> Autoconditional:
         """See ``AutoFeatures.autoconditional``.
@@ -170,19 +174,16 @@ class AsyncAutoFeatures:
         >>> found = await client.features.autoconditional("when the user talks about banking")
         >>> variant = Variant("demo").set("formal", 0.5, when=found.when)
         """
-        body = {"condition": condition, **options}
-        return Autoconditional(**await self._found(AUTOCONDITIONAL, Autoconditional, body))
+        return await self._found(AUTOCONDITIONAL, Autoconditional, {"condition": condition, **options})
 
-    async def _found(
-        self, path: str, kind: type[Autosteer | Autoconditional], body: Mapping[str, object]
-    ) -> dict[str, Any]:
+    async def _found(self, path: str, kind: type[K], body: Mapping[str, object]) -> K:
         with own_errors():
-            return fields(kind, await self._client.post(path, body=body, cast_to=object))
+            return read(kind, await self._client.post(path, body=body, cast_to=object))
 
 
-def fields(kind: type[Autosteer | Autoconditional], body: Any) -> dict[str, Any]:
+def read(kind: type[K], body: Any) -> K:
     """What the server has answered. Unknown keys are left out, since a newer server may send more."""
-    return {**known(kind, body), "warnings": warnings_of(body)}
+    return kind.model_validate(body | {"warnings": warnings_of(body)}, extra="ignore")
 
 
 def numbers(outcome: Outcome) -> tuple[str, str, str]:

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple, TypedDict
 
-from featurehub.sdk.rows import known, warnings_of
+from featurehub.sdk.notices import warnings_of
 from featurehub.sdk.tables import table
 from featurehub.totals import ContrastRow
 
@@ -45,7 +45,8 @@ class Contrast(NamedTuple):
     def of(cls, body: Any) -> "Contrast":
         """What the server has answered."""
         first, second = (
-            tuple(ContrastRow(**known(ContrastRow, row)) for row in body[name]) for name in ("dataset_1", "dataset_2")
+            tuple(ContrastRow.model_validate(row, extra="ignore") for row in body[name])
+            for name in ("dataset_1", "dataset_2")
         )
         return cls(first, second, warnings_of(body))
 

@@ -6,7 +6,6 @@ from typing import Any, overload
 from featurehub.features import Feature
 from featurehub.groups import Combinable, FeatureGroup, GroupMember
 from featurehub.sdk.groups import group_of
-from featurehub.sdk.rows import known
 from featurehub.sdk.tables import table
 
 __all__ = ["FeatureList", "feature_of", "page_of"]
@@ -79,7 +78,7 @@ class FeatureList(Sequence[Feature], Combinable):
 
 def feature_of(row: Any) -> Feature:
     """A feature from JSON. Unknown keys are left out, since a newer server may send more."""
-    return Feature(**known(Feature, row))
+    return Feature.model_validate(row, extra="ignore")
 
 
 def page_of(body: Any) -> FeatureList:

@@ -7,10 +7,9 @@ from urllib.parse import quote
 
 from openai import AsyncOpenAI, OpenAI
 
-from featurehub.groups import Combinable, FeatureGroup, GroupMember
+from featurehub.groups import Combinable, FeatureGroup
 from featurehub.sdk.errors import own_errors
 from featurehub.sdk.named import key_of
-from featurehub.sdk.rows import known
 from featurehub.settings import OPERATOR_KEY
 
 __all__ = ["AsyncGroups", "Groups", "group_of"]
@@ -121,8 +120,7 @@ class AsyncGroups:
 
 def group_of(row: Any) -> FeatureGroup:
     """A group from JSON. Unknown keys are left out, since a newer server may send more."""
-    members = tuple(GroupMember(**known(GroupMember, each)) for each in row["members"])
-    return FeatureGroup(**{**known(FeatureGroup, row), "members": members})
+    return FeatureGroup.model_validate(row, extra="ignore")
 
 
 def groups_of(body: Any) -> tuple[FeatureGroup, ...]:

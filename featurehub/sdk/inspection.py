@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from featurehub.sdk.named import Named
-from featurehub.sdk.rows import known, warnings_of
+from featurehub.sdk.notices import warnings_of
 from featurehub.sdk.tables import marked, table
 from featurehub.totals import TotalActivation
 
@@ -95,7 +95,7 @@ class Inspection:
         rows = sorted(body["tokens"], key=lambda row: row["position"])
         self.tokens = tuple(token_of([*own]) for _, own in groupby(rows, lambda row: row["position"]))
         self.warnings: tuple[str, ...] = warnings_of(body)
-        self._top = tuple(TotalActivation(**known(TotalActivation, row)) for row in body["top"])
+        self._top = tuple(TotalActivation.model_validate(row, extra="ignore") for row in body["top"])
 
     def top(self, n: int = 5) -> tuple[TotalActivation, ...]:
         """The ``n`` strongest features of the whole, by what was asked for, strongest first.

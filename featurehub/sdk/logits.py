@@ -5,8 +5,8 @@ from typing import Any, NamedTuple, TypedDict
 
 from featurehub.features import SteerOptions
 from featurehub.next_tokens import NextToken
+from featurehub.sdk.notices import warnings_of
 from featurehub.sdk.request import Features, Model, steered
-from featurehub.sdk.rows import known, warnings_of
 from featurehub.sdk.tables import table
 
 __all__ = ["Logits", "LogitsOptions", "logits_body", "tokens_of"]
@@ -71,7 +71,7 @@ class Logits(NamedTuple):
 
 def tokens_of(rows: Iterable[Any]) -> tuple[NextToken, ...]:
     """Next tokens from JSON."""
-    return tuple(NextToken(**known(NextToken, row)) for row in rows)
+    return tuple(NextToken.model_validate(row, extra="ignore") for row in rows)
 
 
 def logits_body(options: LogitsOptions) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from openai import AsyncOpenAI, OpenAI
 from featurehub.conditions import FeatureAbort
 from featurehub.features import Edit
 from featurehub.sdk.errors import own_errors
-from featurehub.sdk.groups import group_of, key
-from featurehub.sdk.rows import known
+from featurehub.sdk.groups import key
 from featurehub.sdk.variant import Variant
-from featurehub.variants import PinnedFeature, StoredVariant
+from featurehub.variants import StoredVariant
 
 __all__ = ["AsyncVariants", "Variants", "stored_variant"]
 
@@ -181,14 +180,12 @@ class AsyncVariants:
 
 
 def stored_variant(row: Any) -> StoredVariant:
-    """A version from JSON. Unknown keys are left out, since a newer server may send more."""
+    """A version from JSON. Unknown keys are left out, since a newer server may send more, but refused in edits."""
     taken = {
         "features": {name: Edit(**each) for name, each in row["features"].items()},
         "abort_when": tuple(map(FeatureAbort.model_validate, row["abort_when"])),
-        "pinned": {name: PinnedFeature(**known(PinnedFeature, each)) for name, each in row["pinned"].items()},
-        "groups": {name: group_of(each) for name, each in row["groups"].items()},
     }
-    return StoredVariant(**{**known(StoredVariant, row), **taken})
+    return StoredVariant.model_validate(row | taken, extra="ignore")
 
 
 def wire(name: str, variant: Variant, description: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ from api.budget import WINDOW, Door
 from api.engine import Overhead
 from api.health import Health
 from api.overhead import publish
-from api.states import ServedSae
+from featurehub.answers import ServedSae
 from featurehub.cli.main import app
 from featurehub.errors import EngineUnavailable, InvalidInput
 from featurehub.features import State

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.health import Health
-from api.states import ServedSae
+from featurehub.answers import ServedSae
 from featurehub.cli.main import app
 from featurehub.errors import EngineUnavailable, InvalidInput
 from featurehub.features import State

@@ -9,7 +9,7 @@ from openai import InternalServerError
 from featurehub import AsyncClient, Client
 from featurehub.conditions import FeatureWhen
 from featurehub.sdk import Autoconditional, Autosteer
-from featurehub.sdk.autosteer import fields
+from featurehub.sdk.autosteer import read
 
 OUTCOME = {"effect": 0.5, "error": 0.125, "perplexity": 3.0, "repetition": 0.25}
 EDIT = {"id": "f_1", "label": "<b>pirate</b>", "sae": "a", "latent": 0, "weight": 0.7}
@@ -27,7 +27,7 @@ CONDITION: dict[str, Any] = {
 
 
 def test_edits_are_the_features_of_a_request() -> None:
-    found = Autosteer(**fields(Autosteer, FOUND))
+    found = read(Autosteer, FOUND)
     assert found.features == {"f_1": 0.7}
     assert found.warnings == ("may no longer mean it",)
     shown = found._repr_html_()
@@ -37,7 +37,7 @@ def test_edits_are_the_features_of_a_request() -> None:
 
 
 def test_conditions_are_the_when_of_an_edit() -> None:
-    found = Autoconditional(**fields(Autoconditional, CONDITION))
+    found = read(Autoconditional, CONDITION)
     [condition] = FeatureWhen.model_validate(found.when).any
     assert (condition.feature, condition.value) == ("f_2", 0.5)
     assert "accuracy on held-out chats 0.75" in found._repr_html_()

@@ -15,10 +15,11 @@ def test_the_public_names() -> None:
         "AmbiguousFeature", "AsyncClient", "Client", "Edit", "Feature", "FeatureGroup", "FeatureList",
         "FeatureNotFound",
         "FeaturehubError", "InvalidEdit", "InvalidInput", "NotFound", "Variant", "VariantNotFound",
+        "report_of",
     }  # fmt: skip
     assert set(featurehub.sdk.__all__) == {
         "Activations", "AsyncClient", "Attribution", "Autoconditional", "Autosteer", "Client", "Contrast",
-        "FeatureList", "Inspection", "Logits", "Snapshot", "Variant",
+        "FeatureList", "Inspection", "Logits", "Report", "Snapshot", "Variant", "report_of",
     }  # fmt: skip
     for package in (featurehub, featurehub.sdk):
         assert list(package.__all__) == sorted(package.__all__)

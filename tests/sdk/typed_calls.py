@@ -12,8 +12,9 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam
 from openai.types.responses import Response, ResponseStreamEvent
 
-from featurehub import AsyncClient, Client, Edit, FeatureGroup, Variant
+from featurehub import AsyncClient, Client, Edit, FeatureGroup, Variant, report_of
 from featurehub.features import SteerOptions
+from featurehub.sdk import Report
 
 CHAT: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hello"}]
 
@@ -75,6 +76,13 @@ def openais_keywords_and_ours(client: Client, variant: Variant, group: FeatureGr
 def conditions_in_a_list_of_their_own(client: Client) -> None:
     guards = [client.feature("banking") > 0.3, client.feature("self harm") > 0.2]
     client.completions.create(model="m", prompt="a", abort_when=guards)
+
+
+def what_was_applied(client: Client, variant: Variant) -> None:
+    told = report_of(client.chat.completions.create(model=variant, messages=CHAT))
+    assert_type(told, Report | None)
+    assert_type([each.label for each in told.applied] if told else [], list[str])
+    report_of("an answer")  # pyright: ignore[reportArgumentType]
 
 
 def what_is_refused(client: Client, variant: Variant) -> None:
