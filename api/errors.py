@@ -134,7 +134,9 @@ async def on_invalid_request(_: Request, error: Exception) -> JSONResponse:
 
 async def on_http_exception(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return plain(error.status_code, str(error.detail), "http_error")
+    response = plain(error.status_code, str(error.detail), "http_error")
+    response.headers.update(error.headers or {})  # such as which methods are allowed
+    return response
 
 
 async def on_bug(_: Request, error: Exception) -> JSONResponse:

@@ -1,4 +1,7 @@
-"""The product, built once for these tests: a smaller build than ``featurehub demo planted`` makes, and its server."""
+"""The product, built once for these tests: a smaller build than ``featurehub demo planted`` makes, and its server.
+
+``FEATUREHUB_TEST_DATABASE=postgresql pytest tests/end_to_end`` builds it and serves it on a PostgreSQL.
+"""
 
 import os
 from collections.abc import Iterator
@@ -32,14 +35,17 @@ class Built(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+def built(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Built]:
     """SAE, labels and strengths of the planted model. Enough to work with; benchmarks hold the figures."""
     before = os.environ.get("FEATUREHUB_HOME")
     os.environ["FEATUREHUB_HOME"] = str(tmp_path_factory.mktemp("home"))
+    database = planted_database()
+    if os.environ.get("FEATUREHUB_TEST_DATABASE") == "postgresql":
+        database = request.getfixturevalue("postgres").create("built")
     plan = BuildPlan(
         model=bundled_model(),
         out=planted_sae(),
-        database=planted_database(),
+        database=database,
         name="demo-l3",
         layer=3,
         training=SaeTraining(recipes=(Recipe(d_sae=320),), config=TrainConfig(tokens=1_000_000)),
@@ -48,7 +54,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         ),
     )
     artifact = build_planted(PlantedPlan(conversations=3000), plan)
-    yield Built(artifact, planted_database())
+    yield Built(artifact, database)
     os.environ.pop("FEATUREHUB_HOME")
     if before is not None:
         os.environ["FEATUREHUB_HOME"] = before
@@ -75,10 +81,11 @@ def naive(built: Built) -> NaiveReader:
 def url(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The built demo behind ``featurehub serve --planted``."""
     log: Path = tmp_path_factory.mktemp("log") / "server.log"
+    command = ["--planted", "--db", built.database, *TOOLS, "--root-path", PREFIX]
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("FEATUREHUB_OPERATOR_KEY", KEY)
-            url = stack.enter_context(served(["--planted", *TOOLS, "--root-path", PREFIX], free_port(), log))
+            url = stack.enter_context(served(command, free_port(), log))
         yield url
 
 
