@@ -1,4 +1,4 @@
-// What pages show: state badges, bars, feature rows, tokens as a heat map, notices, waits, tables, copy buttons.
+// What pages show: state badges, bars, feature rows, notices, waits, tables, copy buttons.
 import { h, link, say } from "./dom.js";
 import { density, labelOf, layer, nameOf, percent, signed } from "./format.js";
 
@@ -101,20 +101,6 @@ export function roving(line, items, { ends = false } = {}) {
     next.tabIndex = 0;
     next.focus();
   });
-}
-
-/** A stretch of text, token by token, shaded by values >= 0; `max` is full colour. `onPick(index)` makes tokens buttons. */
-export function heatMap(tokens, values, { max = Math.max(...values, 0), onPick = null, unit = "activation" } = {}) {
-  const map = h("p", { class: "heat" });
-  tokens.forEach((token, at) => {
-    const share = max > 0 ? Math.max(0, Math.min(1, values[at] / max)) : 0;
-    const title = `${unit} ${Number(values[at].toPrecision(3))}`;
-    const given = { class: share > 0 ? "token on" : "token", title, vars: { heat: share } };
-    const text = token.replaceAll("\n", "⏎\n");
-    if (onPick === null) map.append(h("span", given, text));
-    else map.append(h("button", { ...given, type: "button", on: { click: () => onPick(at) } }, text));
-  });
-  return map;
 }
 
 /** A message: `kind` is info, good, warning or error. */

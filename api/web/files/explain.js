@@ -3,11 +3,12 @@ import { get, post, stream } from "./api.js";
 import { attributionView } from "./attribution.js";
 import { readChat, writeChat } from "./chat_text.js";
 import { byId, h, link, say, show } from "./dom.js";
-import { bar, errorNotice, featureLink, heatMap, notice, stateBadge, wait } from "./elements.js";
+import { bar, errorNotice, featureLink, notice, stateBadge, wait } from "./elements.js";
 import { explanationPage } from "./explanation.js";
 import { count, layer, number, percent } from "./format.js";
 import { baseModel } from "./model.js";
 import { Reading } from "./reading.js";
+import { shadedText } from "./shaded.js";
 
 const EXAMPLES = {
   question: "Tell me how to get a loan for a house.",
@@ -168,20 +169,17 @@ function choose(feature) {
 function drawMap() {
   const { reading } = found;
   const values = chosen === null ? reading.tokens.map(() => 0) : reading.of(chosen.id);
-  const map = heatMap(reading.tokens, values, { onPick: pick });
-  [...map.children].forEach((token, at) => {
-    token.classList.toggle("aside", !reading.content[at]);
-    token.setAttribute("aria-pressed", String(at === picked));
-    if (!reading.tokens[at].includes("\n")) return;
-    token.textContent = token.textContent.replaceAll("\n", ""); // A button's own line breaks end no line of the text.
-    token.after("\n");
-  });
-  show(byId("map"), map);
+  show(byId("map"), shadedText(reading.tokens, values, { content: reading.content, onPick: pick }));
+  showPicked();
+}
+
+function showPicked() {
+  byId("map").querySelectorAll(".token").forEach((token, at) => token.setAttribute("aria-pressed", String(at === picked)));
 }
 
 function pick(at) {
   picked = at;
-  for (const [each, token] of [...byId("map").firstChild.children].entries()) token.setAttribute("aria-pressed", String(each === at));
+  showPicked();
   const { reading } = found;
   const active = reading.at(at, ACTIVE);
   const most = active[0]?.activation ?? 1;

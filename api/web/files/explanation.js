@@ -1,23 +1,26 @@
 // An explanation as one HTML page that opens without the server: no script, no request, every text a text node.
 import { factor, likely, places } from "./attribution.js";
 import { h } from "./dom.js";
-import { heatMap, table } from "./elements.js";
+import { table } from "./elements.js";
 import { layer, number, percent } from "./format.js";
+import { shadedText } from "./shaded.js";
 
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'";
 const MAPS = 10;
 const STYLE = `
 :root { color-scheme: light dark; --ink: light-dark(#1b1f26, #e8ebf0); --muted: light-dark(#56606f, #a3adbb); --edge: light-dark(#d7dce3, #363d49);
-  --heat-ink: light-dark(#0072b2, #56b4e9); font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: light-dark(#ffffff, #14171c); }
+  --ground: light-dark(#ffffff, #14171c); font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--ground); }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; } h3 { font-size: 1rem; margin-bottom: 0; }
 .muted, caption, th { text-align: left; color: var(--muted); font-size: 0.875rem; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: 0.3rem 0.75rem 0.3rem 0; border-bottom: 1px solid var(--edge); vertical-align: top; }
 th, td { overflow-wrap: break-word; } .number { text-align: right; } .scrolls { overflow-x: auto; }
 .heat { white-space: pre-wrap; line-height: 1.9; border-left: 3px solid var(--edge); padding-left: 1rem; }
-.token { border-radius: 3px; background: color-mix(in srgb, var(--heat-ink) calc(45% * var(--heat, 0)), transparent); }
-.token.on { box-shadow: inset 0 -2px color-mix(in srgb, var(--heat-ink) calc(100% * var(--heat, 0)), transparent); }
-.token.aside { color: var(--muted); }
+.token { border-radius: 3px; }
+.token.aside:not(.shaded) { color: var(--muted); }
+.shaded { position: relative; background: light-dark(var(--weak), var(--strong)); color: light-dark(var(--on-weak), var(--on-strong)) }
+.shaded:is(:hover, :focus)::after { content: attr(data-shown); position: absolute; left: 0; bottom: 100%; white-space: nowrap; font-size: 0.8125rem; padding: 0 0.5rem; border-radius: 6px; background: var(--ink); color: var(--ground); }
+.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 dt { color: var(--muted); } dd { margin: 0 0 0.4rem; }
 summary { cursor: pointer; }
 `;
@@ -54,11 +57,8 @@ const ranking = ({ inspection, states }, name, by) => [
 
 function maps({ inspection, reading }, chosen, name) {
   const rest = inspection.top.filter((each) => each.id !== chosen?.id).slice(0, MAPS);
-  const one = (feature, open) => {
-    const map = heatMap(reading.tokens, reading.of(feature.id));
-    [...map.children].forEach((token, at) => token.classList.toggle("aside", !reading.content[at]));
-    return h("details", { open }, h("summary", {}, name(feature)), map);
-  };
+  const one = (feature, open) =>
+    h("details", { open }, h("summary", {}, name(feature)), shadedText(reading.tokens, reading.of(feature.id), { content: reading.content }));
   return [h("h2", {}, "Where they fire"), chosen && one(chosen, true), rest.map((each) => one(each, false))];
 }
 
