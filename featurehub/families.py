@@ -37,7 +37,8 @@ class Family(NamedTuple):
         stream: Index of the first of these among the arguments of a layer in vLLM.
         attn_out: Module in a layer whose output attention adds to the stream.
         mlp_out: Module in a layer whose output the MLP adds to the stream.
-        mid: Norm in a layer that reads the stream between the two.
+        vllm_mlp_out: The same module in vLLM, where it has another name there.
+        mid: Module in a layer that reads the stream between the two, mostly a norm; "" where they run side by side.
         norm: How the final norm works.
         final_norm: The final norm's module.
         head: The unembedding's tensor, [vocab, d_model], where it is not tied to the embedding.
@@ -52,6 +53,7 @@ class Family(NamedTuple):
     stream: int = 1
     attn_out: str = "self_attn"
     mlp_out: str = "mlp"
+    vllm_mlp_out: str = ""
     mid: str = "post_attention_layernorm"
     norm: Norm = Norm.RMS
     final_norm: str = "model.norm"
@@ -62,6 +64,14 @@ class Family(NamedTuple):
 
 
 LLAMA = Family()
+GEMMA1 = Family(norm=Norm.RMS_OFFSET, tied=True)
+MIXTRAL = Family(vllm_mlp_out="block_sparse_moe")
+# Its layers return the stream, and beside it what they began with.
+COHERE = Family(pair=False, stream=1, mid="", norm=Norm.LAYER, tied=True)
+# vLLM runs these on transformers' own layers.
+STREAMED = Family(pair=False, stream=0)
+OLMO2 = STREAMED._replace(attn_out="post_attention_layernorm", mlp_out="post_feedforward_layernorm", mid="mlp")
+STARCODER2 = STREAMED._replace(norm=Norm.LAYER, tied=True)
 # In Gemma, what attention and MLP add to the stream passes a norm of its own first.
 GEMMA = Family(
     attn_out="post_attention_layernorm",
@@ -108,16 +118,30 @@ OPT = Family(
 )
 
 FAMILIES = {
+    "ArceeForCausalLM": STREAMED,
+    "CohereForCausalLM": COHERE,
+    "Cohere2ForCausalLM": COHERE,
     "GPT2LMHeadModel": GPT2,
     "GPTNeoXForCausalLM": NEOX,
+    "GemmaForCausalLM": GEMMA1,
     "Gemma2ForCausalLM": GEMMA,
     "Gemma3ForCausalLM": GEMMA,
+    "GlmForCausalLM": STREAMED,
     "LlamaForCausalLM": LLAMA,
     "MistralForCausalLM": LLAMA,
+    "MixtralForCausalLM": MIXTRAL,
     "OPTForCausalLM": OPT,
+    "Olmo2ForCausalLM": OLMO2,
+    "Olmo3ForCausalLM": OLMO2,
+    "OlmoeForCausalLM": LLAMA,
     "Phi3ForCausalLM": LLAMA,
     "Qwen2ForCausalLM": LLAMA,
+    "Qwen2MoeForCausalLM": LLAMA,
     "Qwen3ForCausalLM": LLAMA,
+    "Qwen3MoeForCausalLM": LLAMA,
+    "SeedOssForCausalLM": STREAMED,
+    "SmolLM3ForCausalLM": STREAMED,
+    "Starcoder2ForCausalLM": STARCODER2,
 }
 ARCHITECTURES = tuple(FAMILIES)
 
@@ -146,17 +170,18 @@ def family_of(architecture: str) -> Family:
     return FAMILIES[architecture]
 
 
-def check_mid(point: object, config: object) -> None:
+def check_mid(point: object, family: Family, config: object) -> None:
     """Checks that a stream lies between attention and MLP.
 
     Args:
         point: The hook point, for the message.
+        family: The architecture's row.
         config: The model's configuration, as transformers reads it.
 
     Raises:
         UnsupportedModel: The two run side by side, or the norm stands after the MLP.
     """
-    if getattr(config, "use_parallel_residual", False):
+    if not family.mid or getattr(config, "use_parallel_residual", False):
         raise UnsupportedModel(f"{point}: attention and MLP of this model run side by side, so there is no resid_mid")
     if not getattr(config, "do_layer_norm_before", True):
         raise UnsupportedModel(f"{point}: this model's norm stands behind its MLP; hook resid_post instead")

@@ -44,7 +44,7 @@ class Host:
         if point.layer >= len(layers):
             raise UnsupportedModel(f"hook point {point}: the model has layers 0 to {len(layers) - 1}", param="layer")
         if point.site is Site.RESID_MID:
-            check_mid(point, self.model.config)
+            check_mid(point, self.family, self.model.config)
         self.layer: nn.Module = layers[point.layer]
 
     @property

@@ -11,14 +11,14 @@ from featurehub.families import ARCHITECTURES, FAMILIES, check_architecture, fam
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_engine_hooks_each_architecture_by_its_row(architecture: str) -> None:
-    from featurehub.engine import families
+    from featurehub.engine.families import hooked_class
 
-    assert getattr(families, f"Hooked{architecture}").family is FAMILIES[architecture] is family_of(architecture)
+    assert hooked_class(architecture).family is FAMILIES[architecture] is family_of(architecture)
 
 
 def test_an_architecture_without_a_row_is_refused_by_name() -> None:
     check_architecture("LlamaForCausalLM")
-    with pytest.raises(UnsupportedModel, match=r"MambaForCausalLM yet. It knows GPT2LMHeadModel"):
+    with pytest.raises(UnsupportedModel, match=r"MambaForCausalLM yet. It knows ArceeForCausalLM"):
         check_architecture("MambaForCausalLM")
 
 

@@ -1,8 +1,8 @@
 """vLLM's model classes with hooks in them.
 
-A hooked model is a subclass of vLLM's own, registered under the same architecture. After vLLM has built the layers,
-the modules beside a hook point change their class to a subclass whose ``forward`` calls the op. Parameters keep their
-names, so weights load as usual, and torch.compile traces the op with the layer.
+A hooked model is a subclass of vLLM's own, made when vLLM asks for it, and registered under the same architecture.
+After vLLM has built the layers, the modules beside a hook point change their class to a subclass whose ``forward``
+calls the op. Parameters keep their names, so weights load as usual, and torch.compile traces the op with the layer.
 
 Layers of the Llama type hand on ``(delta, residual)``: the stream is their sum. Those of the GPT-2 type hand on the
 stream itself. A row of ``featurehub.families`` says which, and which modules lie beside the hook points.
@@ -16,17 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from vllm import ModelRegistry
 from vllm.config import VllmConfig
-from vllm.model_executor.models.gemma2 import Gemma2ForCausalLM
-from vllm.model_executor.models.gemma3 import Gemma3ForCausalLM
-from vllm.model_executor.models.gpt2 import GPT2LMHeadModel
-from vllm.model_executor.models.llama import LlamaForCausalLM
-from vllm.model_executor.models.mistral import MistralForCausalLM
-from vllm.model_executor.models.opt import OPTForCausalLM
-from vllm.model_executor.models.phi3 import Phi3ForCausalLM
-from vllm.model_executor.models.qwen2 import Qwen2ForCausalLM
-from vllm.model_executor.models.qwen3 import Qwen3ForCausalLM
-from vllm.model_executor.models.transformers import TransformersForCausalLM
 from vllm.model_executor.models.utils import PPMissingLayer
 from vllm.platforms import current_platform
 
@@ -35,6 +26,7 @@ from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.engine import admission, runner_v1
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.hook import register_op
+from featurehub.engine.hooked import HOOKED, OWN, PREFIX
 from featurehub.engine.hookset import HookSet, install
 from featurehub.engine.loading import only_weights
 from featurehub.engine.options import refuse_unsupported
@@ -42,18 +34,10 @@ from featurehub.engine.runner_v2 import hooked_state
 from featurehub.errors import UnsupportedModel
 from featurehub.families import FAMILIES, LLAMA, Family, check_mid
 
-__all__ = [
-    "HookedGPT2LMHeadModel",
-    "HookedGPTNeoXForCausalLM",
-    "HookedGemma2ForCausalLM",
-    "HookedGemma3ForCausalLM",
-    "HookedLlamaForCausalLM",
-    "HookedMistralForCausalLM",
-    "HookedOPTForCausalLM",
-    "HookedPhi3ForCausalLM",
-    "HookedQwen2ForCausalLM",
-    "HookedQwen3ForCausalLM",
-]
+__all__ = ["MADE", "hooked_class"]
+
+MADE: dict[str, type[Any]] = {}
+"""The classes that were made in this process, by architecture."""
 
 
 def attach(model: nn.Module, family: Family, config: EngineConfig, vllm_config: VllmConfig) -> None:
@@ -97,12 +81,12 @@ def put(point: HookPoint, layers: nn.ModuleList, family: Family, hf_config: Any)
         case Site.RESID_PRE:
             hook_before(layer, name, family.stream, family.pair and point.layer > 0)
         case Site.RESID_MID:
-            check_mid(point, hf_config)
+            check_mid(point, family, hf_config)
             hook_before(getattr(layer, family.mid), name, 0, family.pair)
         case Site.ATTN_OUT:
             hook_after(getattr(layer, family.attn_out), name, pair=False)
         case Site.MLP_OUT:
-            hook_after(getattr(layer, family.mlp_out), name, pair=False)
+            hook_after(getattr(layer, family.vllm_mlp_out or family.mlp_out), name, pair=False)
         case Site.RESID_POST:
             hook_after(layer, name, family.pair)
 
@@ -110,7 +94,7 @@ def put(point: HookPoint, layers: nn.ModuleList, family: Family, hf_config: Any)
 def hook_before(module: nn.Module, name: str, at: int, pair: bool) -> None:
     """Runs the op on the module's argument ``at`` (and ``at + 1`` for a pair) before the module."""
 
-    class HookedBefore(type(module)):
+    class HookedBefore(class_of(module)):
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             torch.ops.featurehub.edit_stream(args[at], args[at + 1] if pair else None, name)
             return super().forward(*args, **kwargs)
@@ -121,7 +105,7 @@ def hook_before(module: nn.Module, name: str, at: int, pair: bool) -> None:
 def hook_after(module: nn.Module, name: str, pair: bool) -> None:
     """Runs the op on the module's output: the tensor, the first of a tuple, or both of a pair."""
 
-    class HookedAfter(type(module)):
+    class HookedAfter(class_of(module)):
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             output = super().forward(*args, **kwargs)
             if pair and not (isinstance(output, tuple) and len(output) == 2):
@@ -134,12 +118,25 @@ def hook_after(module: nn.Module, name: str, pair: bool) -> None:
 
 
 def change_class(module: nn.Module, hooked: type[nn.Module]) -> None:
-    """Raises UnsupportedModel for a module whose own ``forward`` attribute would bypass the hook."""
-    original = type(module).__name__
-    if "forward" in vars(module):
-        raise UnsupportedModel(f"this {original} has its own forward, which would bypass the hook")
-    hooked.__name__ = hooked.__qualname__ = original
+    """Makes the module one of the hooked class, which stands above its own."""
+    hooked.__name__ = hooked.__qualname__ = type(module).__name__
     module.__class__ = hooked
+
+
+def class_of(module: nn.Module) -> type[nn.Module]:
+    """The module's class. A ``forward`` of its own, which vLLM gives to modules of transformers that it fuses, becomes
+    that of a class: on the module, it would bypass the hook.
+
+    Raises:
+        UnsupportedModel: That ``forward`` is no method of the module.
+    """
+    kind, own = type(module), vars(module).get("forward")
+    if own is None:
+        return kind
+    if getattr(own, "__self__", None) is not module:
+        raise UnsupportedModel(f"this {kind.__name__} has its own forward, which would bypass the hook")
+    del module.forward
+    return type(kind.__name__, (kind,), {"forward": own.__func__})
 
 
 class Hooked(nn.Module):
@@ -175,38 +172,16 @@ class Hooked(nn.Module):
         return hooked_state(DefaultModelState)
 
 
-class HookedLlamaForCausalLM(Hooked, LlamaForCausalLM): ...
+def hooked_class(architecture: str) -> type[Any]:
+    """The class of an architecture with hooks. Raises AttributeError where this vLLM has none.
 
-
-class HookedMistralForCausalLM(Hooked, MistralForCausalLM): ...
-
-
-class HookedPhi3ForCausalLM(Hooked, Phi3ForCausalLM): ...
-
-
-class HookedQwen2ForCausalLM(Hooked, Qwen2ForCausalLM): ...
-
-
-class HookedQwen3ForCausalLM(Hooked, Qwen3ForCausalLM): ...
-
-
-class HookedGemma2ForCausalLM(Hooked, Gemma2ForCausalLM):
-    family = FAMILIES["Gemma2ForCausalLM"]
-
-
-class HookedGemma3ForCausalLM(Hooked, Gemma3ForCausalLM):
-    family = FAMILIES["Gemma3ForCausalLM"]
-
-
-class HookedGPT2LMHeadModel(Hooked, GPT2LMHeadModel):
-    family = FAMILIES["GPT2LMHeadModel"]
-
-
-class HookedGPTNeoXForCausalLM(Hooked, TransformersForCausalLM):
-    """GPT-NeoX, which vLLM runs on transformers' own layers."""
-
-    family = FAMILIES["GPTNeoXForCausalLM"]
-
-
-class HookedOPTForCausalLM(Hooked, OPTForCausalLM):
-    family = FAMILIES["OPTForCausalLM"]
+    Args:
+        architecture: Its name in ``featurehub.families``.
+    """
+    if architecture not in MADE:
+        known = OWN.get(architecture) or ModelRegistry.models.get(architecture)
+        if known is None:
+            raise AttributeError(f"this vLLM has no {architecture}")
+        own = {"family": FAMILIES[architecture], "__module__": HOOKED, "__doc__": f"{architecture} with hooks."}
+        MADE[architecture] = type(f"{PREFIX}{architecture}", (Hooked, known.load_model_cls()), own)
+    return MADE[architecture]

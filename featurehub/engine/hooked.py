@@ -1,7 +1,7 @@
 """The model classes that the plugin registers, found by name when vLLM asks for one of them.
 
-They are those of ``featurehub.engine.families``. If these cannot be imported, because featurehub does not know this
-vLLM, they are subclasses of vLLM's own that refuse to be built for an engine with hooks: plain vLLM works as if
+``featurehub.engine.families`` makes them. If it cannot be imported, because featurehub does not know this vLLM,
+they are subclasses of vLLM's own that refuse to be built for an engine with hooks: plain vLLM works as if
 featurehub were not installed.
 """
 
@@ -12,10 +12,11 @@ from featurehub.engine.config import EngineConfig
 from featurehub.errors import UnsupportedModel
 from featurehub.families import ARCHITECTURES
 
-__all__ = ["FAMILIES", "PREFIX"]
+__all__ = ["FAMILIES", "HOOKED", "OWN", "PREFIX"]
 
-FAMILIES, PREFIX = "featurehub.engine.families", "Hooked"
-"""The module of the hooked classes, and what stands before an architecture in their names."""
+FAMILIES, HOOKED, PREFIX = "featurehub.engine.families", __name__, "Hooked"
+"""The module that makes the classes, this one, in which they are looked for, and what stands before an architecture in
+their names."""
 
 OWN: dict[str, Any] = {}
 """By architecture, what vLLM had registered before featurehub."""
@@ -26,7 +27,7 @@ def __getattr__(name: str) -> type[Any]:
     if architecture == name or architecture not in ARCHITECTURES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return getattr(import_module(FAMILIES), name)
+        return import_module(FAMILIES).hooked_class(architecture)
     except (ImportError, AttributeError) as error:
         if architecture not in OWN:
             raise

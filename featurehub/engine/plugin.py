@@ -8,14 +8,13 @@ even if featurehub does not know this vLLM. An engine with hooks then refuses to
 import logging
 import sys
 
-from featurehub.engine.hooked import FAMILIES, OWN, PREFIX
+from featurehub.engine.hooked import FAMILIES, HOOKED, OWN, PREFIX
 from featurehub.errors import UnsupportedModel
 from featurehub.families import ARCHITECTURES
 from featurehub.seals import secret
 
 __all__ = ["register"]
 
-HOOKED = "featurehub.engine.hooked"
 # Below vLLM's own logger, so that its messages are shown in the same way.
 logger = logging.getLogger("vllm.featurehub")
 
@@ -36,14 +35,13 @@ def register() -> None:
 
 
 def register_models() -> None:
-    """Registers the classes: once they are imported as they are, else by name, which vLLM looks up in a new process."""
+    """Registers the classes: once they are made as they are, else by name, which vLLM looks up in a new process."""
     from vllm import ModelRegistry
 
-    families = sys.modules.get(FAMILIES)
+    made = getattr(sys.modules.get(FAMILIES), "MADE", {})
     for architecture in ARCHITECTURES:
         known = ModelRegistry.models.get(architecture)
         if known is None:
             continue
         OWN.setdefault(architecture, known)
-        name = f"{PREFIX}{architecture}"
-        ModelRegistry.register_model(architecture, getattr(families, name) if families else f"{HOOKED}:{name}")
+        ModelRegistry.register_model(architecture, made.get(architecture, f"{HOOKED}:{PREFIX}{architecture}"))

@@ -14,7 +14,7 @@ from featurehub.errors import UnsupportedModel
 from featurehub.families import ARCHITECTURES, FAMILIES
 from labeling.logit_lens import Projection, project
 from labeling.unembedding import read_unembedding
-from tests.engine.test_families import CASES, D_MODEL, VOCAB, Case, save_model
+from tests.engine.random_models import CASES, D_MODEL, VOCAB, Case, save_model
 
 pytestmark = pytest.mark.transformers
 

@@ -13,7 +13,7 @@ from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.errors import UnsupportedModel
 from featurehub.families import ARCHITECTURES
 from saes.host import Change, Host, load_host
-from tests.engine.test_families import CASES, save_model
+from tests.engine.random_models import CASES, save_model
 
 pytestmark = pytest.mark.transformers
 
@@ -31,8 +31,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def points(model: nn.Module) -> list[HookPoint]:
     """Of layer 1, with what comes behind it."""
-    parallel = type(model).__name__ == "GPTNeoXForCausalLM"
-    sites = [site for site in Site if not (parallel and site is Site.RESID_MID)]
+    sites = [site for site in Site if site in CASES[type(model).__name__].sites]
     return [*(HookPoint(layer=1, site=site) for site in sites), NEXT]
 
 
