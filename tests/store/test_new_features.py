@@ -26,7 +26,7 @@ from tests.store.conftest import PROVENANCE, build_manifest, build_row
 from tests.store.undone import undone
 
 LABELS = (
-    "bank: loan", "Bank: river", "bank", "貸付", "latent 9", "bank-2", None, "貸付: 銀行", "", "a\tb\\c", "sea\n: x",
+    "bank: loan", "Bank: river", "bank", "貸付", "latent 9", "bank-2", None, "貸付: 銀行", "", "a\tb\\c", "sea: x\ny",
 )  # fmt: skip
 UNLABELED = Unlabeled(reason="nothing tells")
 
