@@ -15,11 +15,14 @@ from featurehub.store import (
     CoActive,
     Context,
     Histogram,
+    Labeled,
     LabelVersion,
     PastVerdict,
+    Provenance,
     Reader,
     SearchFilter,
     TokenLogit,
+    Unlabeled,
 )
 
 __all__ = ["FeatureCard", "FeaturePage", "Sae", "card", "router"]
@@ -59,6 +62,36 @@ class FeaturePage(Frozen):
     groups: tuple[FeatureGroup, ...] = ()
 
 
+class ShownLabel(Frozen):
+    """A label.
+
+    Attributes:
+        label: Its text.
+        score: How well it predicts the feature on held-out contexts, in [0, 1]; None where it was not scored.
+        scores: All of the scorer's numbers, by name.
+    """
+
+    label: str
+    score: float | None
+    scores: dict[str, float]
+
+
+class ShownVersion(Frozen):
+    """One attempt at labelling a feature.
+
+    Attributes:
+        version: Counts from 1 for each feature.
+        outcome: The label, or why there is none.
+        provenance: Where it comes from.
+        created: Time of the attempt, ISO 8601 in UTC.
+    """
+
+    version: int
+    outcome: ShownLabel | Unlabeled
+    provenance: Provenance
+    created: str
+
+
 class FeatureCard(Feature):
     """Everything that is known about one feature.
 
@@ -85,7 +118,7 @@ class FeatureCard(Feature):
     bottom_tokens: tuple[TokenLogit, ...]
     neighbors: tuple[int, ...]
     calibration: Calibration | None
-    labels: tuple[LabelVersion, ...]
+    labels: tuple[ShownVersion, ...]
     histogram: Histogram | None
     coactive: tuple[CoActive, ...]
     cluster: Cluster | None
@@ -138,5 +171,15 @@ def card(found: Feature, reader: Reader, deployment: Deployment) -> FeatureCard:
     """Everything that is known about a feature."""
     details = reader.details(found.id)
     [current] = with_states(reader, [found], deployment.served)
-    rest = {key: getattr(details, key) for key in type(details).model_fields if key != "feature"}
-    return FeatureCard(**current.model_dump(), **rest)
+    rest = {key: getattr(details, key) for key in type(details).model_fields if key not in ("feature", "labels")}
+    return FeatureCard(**current.model_dump(), **rest, labels=tuple(map(shown_version, details.labels)))
+
+
+def shown_version(version: LabelVersion) -> ShownVersion:
+    """A version as the answer has it: its label is one text."""
+    outcome = version.outcome
+    if isinstance(outcome, Labeled):
+        row: ShownLabel | Unlabeled = ShownLabel(label=outcome.label.text, score=outcome.score, scores=outcome.scores)
+    else:
+        row = outcome
+    return ShownVersion(version=version.version, outcome=row, provenance=version.provenance, created=version.created)

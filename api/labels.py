@@ -8,8 +8,9 @@ from pydantic import Field, field_validator
 from api.deployment import CurrentDeployment
 from api.exchange import check_operator
 from api.features import FeatureCard, Sae, card
+from featurehub.names import single_spaced
 from featurehub.settings import Frozen, Limits
-from featurehub.store import Labeled, Provenance
+from featurehub.store import Label, Labeled, Provenance
 
 __all__ = ["METHOD", "NewLabel", "router"]
 
@@ -23,7 +24,7 @@ class NewLabel(Frozen):
     """A label as a person writes it.
 
     Attributes:
-        label: A name, or ``name: further words``. White space is made single.
+        label: The feature's new name, as a whole. White space is made single.
         author: Who gives it, for the label's history.
     """
 
@@ -33,7 +34,7 @@ class NewLabel(Frozen):
     @field_validator("label", "author")
     @classmethod
     def _visible(cls, text: str) -> str:
-        if not (words := " ".join(text.replace("\0", " ").split())):
+        if not (words := single_spaced(text)):
             raise ValueError("it has at least one visible character")
         return words
 
@@ -52,5 +53,5 @@ def relabel(
         reader = writer.reader
         scope = reader.scope(artifact) if artifact else deployment.scope
         id = reader.resolve(name, scope).id
-        writer.put_label(id, Labeled(label=asked.label), Provenance(author=asked.author, method=METHOD))
+        writer.put_label(id, Labeled(label=Label(name=asked.label)), Provenance(author=asked.author, method=METHOD))
         return card(reader.resolve(id, scope), reader, deployment)

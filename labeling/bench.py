@@ -9,6 +9,7 @@ import numpy as np
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.offline import Generation, Sampling
 from featurehub.features import Mode
+from featurehub.records import Label
 
 __all__ = ["AnswerTally", "Bench", "Candidate", "Generator", "SteeringJudge", "Trials", "coefficient"]
 
@@ -19,7 +20,7 @@ class Candidate(NamedTuple):
     Attributes:
         latent: Index in the SAE.
         label: The whole label.
-        name: The head of the label without what distinguishes it; features with one name mean the same.
+        name: The label's name; features with one name mean the same.
         label_score: How well the label detects the latent's firing, in [0, 1].
         norm: Length of its steering vector (``Dictionary.nudges``).
         unsteered: Share of unsteered answers that show the label, in [0, 1], on the prompts that choose.
@@ -27,7 +28,7 @@ class Candidate(NamedTuple):
     """
 
     latent: int
-    label: str
+    label: Label
     name: str
     label_score: float
     norm: float
@@ -59,7 +60,7 @@ class Generator(Protocol):
 class SteeringJudge(Protocol):
     """Judges texts: whether each shows what a label names, and whether it is still coherent."""
 
-    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
+    def shows(self, label: Label, texts: Sequence[str]) -> np.ndarray:
         """Whether each text shows what the label names, [texts] bool."""
         ...
 

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from featurehub.edits import LARGEST
 from featurehub.engine.offline import Sampling
+from featurehub.records import Label
 from featurehub.settings import Frozen
 from labeling.bench import Candidate, coefficient
 
@@ -67,7 +68,7 @@ class CalibrationConfig(Frozen):
 
     def tokens_of_all(self, latents: int) -> int:
         """Most tokens that calibrating an SAE of so many latents takes."""
-        rivals = [Candidate(i, "", "", 1.0, 1.0) for i in range(self.candidates_per_name)]
+        rivals = [Candidate(i, Label(name="any"), "any", 1.0, 1.0) for i in range(self.candidates_per_name)]
         return self.unsteered_tokens + min(self.names, latents) * tokens_of(rivals, self)
 
     def thorough(self) -> "CalibrationConfig":

@@ -19,11 +19,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import hypergeom
 
-from featurehub.names import base_of
-from featurehub.records import Cluster, Labeled
+from featurehub.records import Cluster, Label, Labeled
 from labeling.communities import communities, edges_of
 from labeling.heads import unique_heads
-from labeling.proposal import Proposal
 from labeling.words import words_in
 
 __all__ = ["cluster_latents", "shared_words"]
@@ -48,18 +46,19 @@ def cluster_latents(
 
 def names_of(groups: Sequence[tuple[int, ...]], labels: Mapping[int, Labeled]) -> dict[int, str]:
     """Steps 2 to 4: names by the group's place, where it has labels."""
-    words = {latent: frozenset(words_in(each.label)) for latent, each in labels.items()}
+    words = {latent: frozenset(words_in(each.label.text)) for latent, each in labels.items()}
     often = Counter(word for each in words.values() for word in each)
-    proposals: dict[int, Proposal] = {}
+    found: dict[int, Label] = {}
     for at, group in enumerate(groups):
         named = sorted(
             (each for each in group if each in labels), key=lambda each: (-(labels[each].score or 0.0), each)
         )
         if named:
             shared = shared_words([words[each] for each in named], often, len(labels))
-            best = list(dict.fromkeys(base_of(labels[each].label) for each in named))
-            proposals[at] = Proposal(", ".join(shared or best[:NAMES]), tuple(best if shared else best[NAMES:]))
-    unique = unique_heads(proposals, {at: float(len(groups[at])) for at in proposals})
+            best = list(dict.fromkeys(labels[each].label.name for each in named))
+            further = tuple(best if shared else best[NAMES:])
+            found[at] = Label(name=", ".join(shared or best[:NAMES]), further=further)
+    unique = unique_heads(found, {at: float(len(groups[at])) for at in found})
     return {at: each.head for at, each in unique.items()}
 
 

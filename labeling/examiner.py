@@ -10,14 +10,13 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from featurehub.records import Unlabeled
+from featurehub.records import Label, Unlabeled
 from featurehub.sparse import columns_of
 from labeling.contexts import Contexts
 from labeling.corpus import Corpus, pool
 from labeling.cutting import cut
 from labeling.evidence import Evidence
 from labeling.explainer import Explanation, Unanswered
-from labeling.proposal import Proposal
 
 __all__ = ["Examiner", "HeldOut", "LabelScorer", "Score", "ScoredExplanation", "too_few"]
 
@@ -76,8 +75,8 @@ class LabelScorer(Protocol):
 
     name: str
 
-    async def score(self, proposal: Proposal, evidence: Evidence, held_out: HeldOut) -> Score | Unlabeled:
-        """The score of a proposal for a latent; Unlabeled where it could not be judged.
+    async def score(self, label: Label, evidence: Evidence, held_out: HeldOut) -> Score | Unlabeled:
+        """The score of a label for a latent; Unlabeled where it could not be judged.
 
         Raises:
             OutOfBudget: It may ask no more.
@@ -99,7 +98,7 @@ class ScoredExplanation(NamedTuple):
 
 
 class Examiner:
-    """Scores proposals.
+    """Scores labels.
 
     Args:
         held_out: Documents that no explainer was shown.
@@ -121,18 +120,18 @@ class Examiner:
         Raises:
             OutOfBudget: The scorer may ask no more.
         """
-        proposal = explanation.outcome
-        if isinstance(proposal, Unlabeled):
+        label = explanation.outcome
+        if isinstance(label, Unlabeled):
             return ScoredExplanation(explanation, {})
         if (outcome := self.untestable(evidence)) is not None:
             return ScoredExplanation(explanation._replace(outcome=outcome), {})
         try:
-            score = await self.scorer.score(proposal, evidence, self.held_out)
+            score = await self.scorer.score(label, evidence, self.held_out)
         except Unanswered as error:
             return ScoredExplanation(explanation._replace(outcome=Unlabeled(reason=str(error)), answer=""), {})
         if isinstance(score, Unlabeled):
             return ScoredExplanation(explanation._replace(outcome=score), {})
-        found = explanation if score.tells else explanation._replace(outcome=unclear(proposal, score))
+        found = explanation if score.tells else explanation._replace(outcome=unclear(label, score))
         return ScoredExplanation(found, score.numbers)
 
 
@@ -141,5 +140,5 @@ def too_few(passages: int, needed: int, half: str) -> Unlabeled:
     return Unlabeled(reason=f"fires in {passages} of the {half} passages; at least {needed} are needed")
 
 
-def unclear(proposal: Proposal, score: Score) -> Unlabeled:
-    return Unlabeled(reason=f"unclear: its best words, “{proposal.label}”, tell no better than chance: {score.said}")
+def unclear(label: Label, score: Score) -> Unlabeled:
+    return Unlabeled(reason=f"unclear: its best words, “{label.text}”, tell no better than chance: {score.said}")

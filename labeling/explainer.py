@@ -1,4 +1,4 @@
-"""Explainers turn the evidence on a latent into a proposal for its label, or a reason why there is none.
+"""Explainers turn the evidence on a latent into a label for it, or a reason why there is none.
 
 Each is a plug-in in one file of ``labeling.explainers``: anything with the attributes and methods of ``Explainer`` is
 one. It is asked for one latent at a time, by as many callers at once as it allows.
@@ -7,9 +7,8 @@ one. It is asked for one latent at a time, by as many callers at once as it allo
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from featurehub.records import Unlabeled
+from featurehub.records import Label, Unlabeled
 from labeling.evidence import Evidence
-from labeling.proposal import Proposal
 
 __all__ = ["Explainer", "Explanation", "FakeExplainer", "OutOfBudget", "Unanswered", "Wants", "describe"]
 
@@ -45,13 +44,13 @@ class Explanation(NamedTuple):
         answer: What it answered, before that was parsed; "" where no answer came.
     """
 
-    outcome: Proposal | Unlabeled
+    outcome: Label | Unlabeled
     prompt: str
     answer: str
 
 
 class Explainer(Protocol):
-    """Turns evidence into a proposal for a label.
+    """Turns evidence into a label.
 
     Attributes:
         method: How it works, as a label's provenance names it.
@@ -70,7 +69,7 @@ class Explainer(Protocol):
         ...
 
     async def explain(self, evidence: Evidence) -> Explanation:
-        """A proposal for the label of the latent, or the reason why there is none.
+        """A label for the latent, or the reason why there is none.
 
         Raises:
             OutOfBudget: It may ask no more.
@@ -86,23 +85,23 @@ class FakeExplainer:
         model: Always "".
         wants: N-grams.
         at_once: 1
-        proposals: The proposal of each latent.
+        labels: The label of each latent.
     """
 
     method, model = "fake", ""
     wants, at_once = Wants(ngrams=True), 1
 
-    def __init__(self, proposals: Mapping[int, Proposal]) -> None:
-        self.proposals = proposals
+    def __init__(self, labels: Mapping[int, Label]) -> None:
+        self.labels = labels
 
     def prompt(self, evidence: Evidence) -> str:
         """The evidence in words."""
         return describe(evidence)
 
     async def explain(self, evidence: Evidence) -> Explanation:
-        """The proposal in the table; Unlabeled where there is none."""
-        outcome = self.proposals.get(evidence.latent) or Unlabeled(reason="the fake has no answer for it")
-        return Explanation(outcome, describe(evidence), str(outcome))
+        """The label in the table; Unlabeled where there is none."""
+        outcome = self.labels.get(evidence.latent) or Unlabeled(reason="the fake has no answer for it")
+        return Explanation(outcome, describe(evidence), repr(outcome))
 
 
 def describe(evidence: Evidence) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from featurehub.records import Label
 from labeling.scoring import DETECTED, Scorer, WordScorer
 from labeling.words import words_in
 
@@ -41,11 +42,11 @@ class WordJudge:
         self.distinct_min = distinct_min
         self.unknown_max = unknown_max
 
-    def mentions(self, label: str, texts: Sequence[str]) -> np.ndarray:
+    def mentions(self, label: Label, texts: Sequence[str]) -> np.ndarray:
         """Whether each text mentions the label, [texts] bool."""
         return self.scorer.scores(label, texts) >= DETECTED
 
-    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
+    def shows(self, label: Label, texts: Sequence[str]) -> np.ndarray:
         """Whether each text shows what the label names, [texts] bool."""
         return self.mentions(label, texts)
 

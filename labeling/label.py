@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from featurehub.records import Labeled, Outcome, Provenance, Unlabeled
+from featurehub.records import Label, Labeled, Outcome, Provenance, Unlabeled
 from featurehub.settings import Frozen
 from labeling.contexts import Contexts
 from labeling.corpus import Corpus, split
@@ -34,7 +34,6 @@ from labeling.explainers.offline import NgramExplainer
 from labeling.failures import check_budget
 from labeling.heads import unique_heads
 from labeling.logit_lens import Projection
-from labeling.proposal import Proposal
 from labeling.scorers.words import WordDetection
 
 __all__ = ["LabelConfig", "LabelSource", "LatentLabel", "label_each", "label_latents", "rename", "row_of"]
@@ -243,14 +242,13 @@ def concluded(found: Mapping[int, ScoredExplanation], explainer: Explainer, auth
 
 def row_of(latent: int, scored: ScoredExplanation, explainer: Explainer, author: str) -> LatentLabel:
     """What was found of a latent as the store takes it."""
-    proposal, prompt, answer = scored.explanation
+    found, prompt, answer = scored.explanation
     provenance = Provenance(author=author, method=explainer.method, model=explainer.model, prompt=prompt, answer=answer)
     outcome: Outcome
-    if isinstance(proposal, Proposal):
-        score = max(0.0, scored.scores["agreement"])
-        outcome = Labeled(label=proposal.label, score=score, scores=scored.scores)
+    if isinstance(found, Label):
+        outcome = Labeled(label=found, score=max(0.0, scored.scores["agreement"]), scores=scored.scores)
     else:
-        outcome = proposal
+        outcome = found
     return LatentLabel(latent, outcome, provenance)
 
 
@@ -261,10 +259,10 @@ def rename(labels: Sequence[LatentLabel], merits: Mapping[int, float]) -> list[L
         labels: The labels of one SAE.
         merits: By latent; of latents that share a name, the one with the most merit has it plain.
     """
-    proposals = {each.latent: Proposal.read(each.outcome.label) for each in labels if isinstance(each.outcome, Labeled)}
-    unique = unique_heads(proposals, merits)
+    named = {each.latent: each.outcome.label for each in labels if isinstance(each.outcome, Labeled)}
+    unique = unique_heads(named, merits)
     return [
-        each._replace(outcome=each.outcome.model_copy(update={"label": unique[each.latent].label}))
+        each._replace(outcome=each.outcome.model_copy(update={"label": unique[each.latent]}))
         if isinstance(each.outcome, Labeled)
         else each
         for each in labels

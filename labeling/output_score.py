@@ -24,8 +24,8 @@ from torch import Tensor
 
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
+from featurehub.records import Label
 from labeling.bench import Candidate, nudge
-from labeling.proposal import Proposal
 from labeling.scoring import WordScorer
 from labeling.unembedding import Unembedding
 
@@ -72,10 +72,9 @@ class LabelTokens:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
 
-    def weights(self, label: str) -> dict[int, float]:
+    def weights(self, label: Label) -> dict[int, float]:
         """The weight w_t of each token id t; of a token that begins several words, the largest."""
-        proposal = Proposal.read(label)
-        words = [*((word, WordScorer.FURTHER) for word in proposal.further), (proposal.head, 1.0)]
+        words = [*((word, WordScorer.FURTHER) for word in label.further), (label.name, 1.0)]
         return {token: weight for word, weight in words for token in self.first_tokens(word)}
 
     def first_tokens(self, words: str) -> set[int]:

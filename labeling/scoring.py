@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from scipy.stats import rankdata
 
-from labeling.proposal import Proposal
+from featurehub.records import Label
 from labeling.words import join, ngrams_of, words_in
 
 __all__ = ["Scorer", "WordScorer", "detection"]
@@ -25,13 +25,13 @@ CHANCE = 0.5
 class Scorer(Protocol):
     """Says how much texts show what a label names."""
 
-    def scores(self, label: str, texts: Sequence[str]) -> np.ndarray:
+    def scores(self, label: Label, texts: Sequence[str]) -> np.ndarray:
         """A score for each text, [texts] floats in [0, 1]; from 0.5 on, the text shows what the label names."""
         ...
 
 
 class WordScorer:
-    """Looks for the words of a label, which has the form ``name (word): word, word``; each part may have several words.
+    """Looks for a label's name and its further words, each of which may be several words.
 
     A text with the name scores 1. Otherwise each further word that it has adds ``FURTHER``, up to 1.
 
@@ -47,18 +47,14 @@ class WordScorer:
         self._texts: Sequence[str] = ()
         self._index: dict[str, np.ndarray] = {}
 
-    def scores(self, label: str, texts: Sequence[str]) -> np.ndarray:
+    def scores(self, label: Label, texts: Sequence[str]) -> np.ndarray:
         """The score of each text, [texts] in [0, 1]."""
-        return self.scores_of(Proposal.read(label), texts)
-
-    def scores_of(self, proposal: Proposal, texts: Sequence[str]) -> np.ndarray:
-        """The score of each text for the words of a proposal, [texts] in [0, 1]."""
         index = self._indexed(texts)
-        head, *further = (join(words_in(part)) for part in (proposal.head, *proposal.further))
+        name, *further = (join(words_in(part)) for part in (label.name, *label.further))
         scores = np.zeros(len(texts), dtype=np.float32)
         for word in further:
             scores[index.get(word, [])] += self.FURTHER
-        scores[index.get(head, [])] = 1.0
+        scores[index.get(name, [])] = 1.0
         return np.minimum(scores, 1.0)
 
     def _indexed(self, texts: Sequence[str]) -> dict[str, np.ndarray]:

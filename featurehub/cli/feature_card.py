@@ -154,7 +154,10 @@ def named(latent: int, details: FeatureDetails) -> str:
 
 def version_line(version: LabelVersion) -> tuple[str, str]:
     outcome, provenance = version.outcome, version.provenance
-    named = f"{outcome.label} ({number(outcome.score)})" if isinstance(outcome, Labeled) else f"none: {outcome.reason}"
+    if isinstance(outcome, Labeled):
+        named = f"{outcome.label.text} ({number(outcome.score)})"
+    else:
+        named = f"none: {outcome.reason}"
     source = " ".join(part for part in (provenance.method, provenance.model) if part)
     return f"{version.version}", f"{named}, by {provenance.author} with {source}, {version.created[:16]}"
 

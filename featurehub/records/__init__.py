@@ -4,7 +4,7 @@ from featurehub.records.artifacts import Evaluation, PastReport, RegisteredArtif
 from featurehub.records.calibration import Calibration, Trial
 from featurehub.records.clusters import Cluster
 from featurehub.records.groups import ResolvedGroup
-from featurehub.records.labels import Labeled, LabelVersion, Outcome, Provenance, Unlabeled
+from featurehub.records.labels import Label, Labeled, LabelVersion, Outcome, Provenance, Unlabeled
 from featurehub.records.maps import FeatureMap
 from featurehub.records.pages import FeatureDetails, PastVerdict, SearchFilter, SearchPage
 from featurehub.records.statistics import CoActive, Context, FeatureRow, Histogram, TokenLogit
@@ -19,6 +19,7 @@ __all__ = [
     "FeatureMap",
     "FeatureRow",
     "Histogram",
+    "Label",
     "LabelVersion",
     "Labeled",
     "Outcome",

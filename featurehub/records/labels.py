@@ -1,31 +1,80 @@
 """Labels, or why there is none, and where they come from."""
 
-from pydantic import Field, field_validator
+from typing import Self
 
+from pydantic import Field, field_validator, model_validator
+
+from featurehub.names import single_spaced
 from featurehub.settings import Frozen
 
-__all__ = ["LabelVersion", "Labeled", "Outcome", "Provenance", "Unlabeled"]
+__all__ = ["Label", "LabelVersion", "Labeled", "Outcome", "Provenance", "Unlabeled"]
+
+
+class Label(Frozen):
+    """What a feature is called, in parts. Its text is written from them, and they are never read out of a text.
+
+    What a person or another program wrote is a name as a whole, whatever signs it has.
+
+    >>> Label(name="banking", qualifier="loan", further=("loan", "deposit")).text
+    'banking (loan): deposit'
+    >>> Label(name="Note: mentions of dates (years)").head
+    'Note: mentions of dates (years)'
+
+    Attributes:
+        name: What the feature is about. Features with one name mean the same.
+        qualifier: What tells it from other features with its name: one of its further words, or a number; "" where it
+            has the name to itself.
+        further: Words or n-grams that say more.
+    """
+
+    name: str
+    qualifier: str = ""
+    further: tuple[str, ...] = ()
+
+    @field_validator("name", "qualifier")
+    @classmethod
+    def _on_one_line(cls, text: str) -> str:
+        return single_spaced(text)
+
+    @field_validator("further")
+    @classmethod
+    def _words(cls, further: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(single_spaced, further))
+
+    @model_validator(mode="after")
+    def _not_blank(self) -> Self:
+        if not (self.name and all(self.further)):
+            raise ValueError("a label's parts have visible characters; use Unlabeled(reason) where there is no label")
+        return self
+
+    @property
+    def head(self) -> str:
+        """The name with its qualifier: ``banking (loan)``. No other label of an SAE that featurehub wrote has it."""
+        return f"{self.name} ({self.qualifier})" if self.qualifier else self.name
+
+    @property
+    def behind(self) -> str:
+        """The further words that the head does not have: ``deposit, teller``."""
+        return ", ".join(word for word in self.further if word != self.qualifier)
+
+    @property
+    def text(self) -> str:
+        """The label in one text: the head, then what stands behind it."""
+        return f"{self.head}: {behind}" if (behind := self.behind) else self.head
 
 
 class Labeled(Frozen):
     """The outcome where a label was found.
 
     Attributes:
-        label: A name, or ``name: further words``; the part before the colon is its *head*.
+        label: The label.
         score: The number that search ranks by, in [0, 1], on held-out contexts; None where the label was not scored.
         scores: All of the scorer's numbers, by name.
     """
 
-    label: str
+    label: Label
     score: float | None = Field(default=None, ge=0.0, le=1.0)
     scores: dict[str, float] = Field(default_factory=dict)
-
-    @field_validator("label")
-    @classmethod
-    def _not_blank(cls, label: str) -> str:
-        if not label.replace("\0", " ").strip():
-            raise ValueError("a label has at least one visible character; use Unlabeled(reason) where there is none")
-        return " ".join(label.replace("\0", " ").split())
 
 
 class Unlabeled(Frozen):

@@ -12,6 +12,7 @@ from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.fits import check_fits
 from featurehub.artifacts.manifest import ModelIdentity
 from featurehub.engine.offline import EngineOptions
+from featurehub.records import Label
 from featurehub.runs.engines import Engines
 from featurehub.runs.judges import judge_called
 from featurehub.runs.progress import SILENT, Progress
@@ -59,17 +60,17 @@ def check_drift(
     return report
 
 
-def labelled(store: Store, artifact: Artifact) -> dict[int, str]:
-    """The labels of an artifact's labelled features, by latent."""
+def labelled(store: Store, artifact: Artifact) -> dict[int, Label]:
+    """The labels of an artifact's features that have one, by latent."""
     with store.read() as reader:
-        return {f.latent: f.label for f in reader.features(artifact.manifest.id) if f.label}
+        return reader.labels(artifact.manifest.id)
 
 
 def checked(
     artifact: Artifact,
     identity: ModelIdentity,
     engines: Engines,
-    labels: dict[int, str],
+    labels: dict[int, Label],
     config: CheckConfig,
     progress: Progress,
 ) -> DriftReport:

@@ -1,6 +1,6 @@
 """`featurehub groups propose`: groups of an SAE's features over which one concept may have been split.
 
-1. Labelled features are sorted by the name that their labels have in common: ``pirate`` of ``pirate (ahoy): matey``.
+1. Labelled features are sorted by the names of their labels: ``pirate`` of ``pirate (ahoy): matey``.
    Decoder rows alone say little: of the 20 most alike pairs of the planted model's SAE, 14 have two names.
 2. Of those with one name, the clusters of decoder rows are found (``labeling.clusters``). Each is a group with that
    name, and a number where there are several. Clusters of more features than a group may have are left out.
@@ -8,7 +8,7 @@
    to w then moves the stream about as far as one feature that is set to w.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
@@ -16,7 +16,8 @@ from featurehub.artifacts.artifact import Artifact
 from featurehub.dictionary import Dictionary
 from featurehub.features import Feature
 from featurehub.groups import MEMBERS_MAX, FeatureGroup
-from featurehub.names import base_of, fold
+from featurehub.names import fold
+from featurehub.records import Label
 from featurehub.store import open_store
 from featurehub.store.naming import TakenSlugs
 from labeling.clusters import SplitConcept, find_clusters
@@ -58,10 +59,11 @@ def propose_groups(artifact: Artifact, database: str, cosine: float = COSINE) ->
         InvalidInput: The cosine is out of bounds, or so small that nearly everything hangs together.
     """
     with closing(open_store(database)) as store, store.read() as reader:
-        features = [each for each in reader.features(artifact.manifest.id) if each.label and each.writes]
+        features = [each for each in reader.features(artifact.manifest.id) if each.writes]
+        labels = reader.labels(artifact.manifest.id)
     rows = Dictionary.load(artifact.weights).W_dec.float().numpy()
     proposed: list[ProposedGroup] = []
-    for name, own in _by_name(features).items():
+    for name, own in _by_name(features, labels).items():
         for cluster in find_clusters(rows[[each.latent for each in own]], cosine):
             if len(cluster.latents) <= MEMBERS_MAX:
                 proposed.append(_proposed(name, [own[at] for at in cluster.latents], cluster))
@@ -88,11 +90,12 @@ def save_groups(proposed: Iterable[ProposedGroup], database: str) -> list[Featur
         ]
 
 
-def _by_name(features: Iterable[Feature]) -> dict[str, list[Feature]]:
-    """The features by the name that their labels have in common."""
+def _by_name(features: Iterable[Feature], labels: Mapping[int, Label]) -> dict[str, list[Feature]]:
+    """The features that have a label, by its name."""
     found: dict[str, list[Feature]] = {}
     for each in features:
-        found.setdefault(base_of(fold(each.label)), []).append(each)
+        if each.latent in labels:
+            found.setdefault(fold(labels[each.latent].name), []).append(each)
     return found
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from featurehub.demo.concepts import names
 from featurehub.demo.recognizer import recognize
 from featurehub.errors import InvalidInput
-from featurehub.names import base_of, fold
+from featurehub.names import fold
+from featurehub.records import Label
 from featurehub.token_ids import Entry
 from labeling.bench import SteeringJudge
 from labeling.judge import WordJudge
@@ -31,7 +32,7 @@ class BuildJudge(Judge, SteeringJudge, Protocol):
 class RecognizerJudge:
     """Judges the bundled model's answers with the recogniser.
 
-    A label whose base name is that of a planted concept is judged by the recogniser, any other label by its words.
+    A label whose name is that of a planted concept is judged by the recogniser, any other label by its words.
     """
 
     name = "recognizer"
@@ -40,16 +41,16 @@ class RecognizerJudge:
         self.concepts = frozenset(names())
         self.words = WordJudge()
 
-    def mentions(self, label: str, texts: Sequence[str]) -> np.ndarray:
+    def mentions(self, label: Label, texts: Sequence[str]) -> np.ndarray:
         """Whether at least one sentence has what the label names, [texts] bool."""
-        concept = fold(base_of(label))
+        concept = fold(label.name)
         if concept not in self.concepts:
             return self.words.mentions(label, texts)
         return np.array([concept in recognize(text).mentions for text in texts], dtype=bool)
 
-    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
+    def shows(self, label: Label, texts: Sequence[str]) -> np.ndarray:
         """Whether more than half of the sentences have what the label names, [texts] bool."""
-        concept = fold(base_of(label))
+        concept = fold(label.name)
         if concept not in self.concepts:
             return self.words.shows(label, texts)
         return np.array([concept in recognize(text).shows for text in texts], dtype=bool)

@@ -17,8 +17,7 @@ from contextlib import aclosing, closing
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.dictionary import Dictionary
-from featurehub.names import head_of
-from featurehub.records import Unlabeled
+from featurehub.records import Label, Unlabeled
 from featurehub.runs.labelers import Labeler, NamingConfig, labeler_of
 from featurehub.runs.progress import Progress, Work
 from featurehub.runs.register import candidates_of, labeled, merits
@@ -31,7 +30,6 @@ from labeling.examiner import Neighbors, ScoredExplanation
 from labeling.failures import FailureBudget
 from labeling.heads import TakenHeads
 from labeling.label import LatentLabel, label_each, rename, row_of
-from labeling.proposal import Proposal
 from labeling.strength import default_calibration, usual_dose
 
 __all__ = ["name_features"]
@@ -139,8 +137,8 @@ class LabelBook:
                 scored = isinstance(outcome, Unlabeled) or labeler.scorer.name in outcome.scores
                 if version.provenance.answer and scored:
                     self.known[latent].add(digest(version.provenance.prompt))
-            features = reader.features(self.artifact)
-        self.heads = TakenHeads({each.latent: head_of(each.label) for each in features if each.label})
+            labels = reader.labels(self.artifact)
+        self.heads = TakenHeads({latent: each.head for latent, each in labels.items()})
 
     def knows(self, latent: int, prompt: str) -> bool:
         """Step 1."""
@@ -148,9 +146,9 @@ class LabelBook:
 
     def add(self, latent: int, scored: ScoredExplanation) -> None:
         """Steps 2 and 3."""
-        proposal = scored.explanation.outcome
-        if isinstance(proposal, Proposal):
-            unique = scored.explanation._replace(outcome=self.heads.give(latent, proposal))
+        label = scored.explanation.outcome
+        if isinstance(label, Label):
+            unique = scored.explanation._replace(outcome=self.heads.give(latent, label))
             scored = scored._replace(explanation=unique)
         self.waiting.append(row_of(latent, scored, self.labeler.explainer, self.author))
         if len(self.waiting) >= FEW or time.monotonic() - self.written > SECONDS:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from featurehub.artifacts.artifact import Artifact
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
-from featurehub.names import base_of
 from featurehub.records import Calibration, Cluster, FeatureRow, Labeled, Unlabeled
 from featurehub.runs.baseline import EvaluatedSae
 from featurehub.runs.progress import Progress
@@ -160,7 +159,7 @@ def candidates_of(dictionary: Dictionary, labels: Sequence[LatentLabel]) -> list
         Candidate(
             latent=label.latent,
             label=label.outcome.label,
-            name=base_of(label.outcome.label),
+            name=label.outcome.label.name,
             label_score=label.outcome.score or 0.0,
             norm=float(norms[label.latent]),
         )

@@ -6,7 +6,6 @@ from typing import NamedTuple, Self
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.dictionary import Dictionary
-from featurehub.names import base_of
 from featurehub.records import Calibration, Labeled
 from featurehub.runs.register import candidates_of
 from featurehub.store import open_store
@@ -61,7 +60,7 @@ class RegisteredFeatures(NamedTuple):
         measured = self.measured
         outcomes = {each.latent: each.outcome for each in self.labels}
         steered = (outcomes.get(latent) for latent, each in measured.items() if each.method == "steered")
-        return frozenset(base_of(outcome.label) for outcome in steered if isinstance(outcome, Labeled))
+        return frozenset(outcome.label.name for outcome in steered if isinstance(outcome, Labeled))
 
     def waiting(self, names_too: bool = True) -> list[Candidate]:
         """The features that were never steered and have a label that tells something.

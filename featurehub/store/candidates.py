@@ -59,20 +59,21 @@ def candidates(by_name: str, by_text: str, pairs: str, latent: str, goes: str) -
         f"""
         WITH by_name AS ({by_name}), by_text AS ({by_text})
         SELECT * FROM (
-            SELECT 'name' AS source, f.id, f.label_score, {STEERS}, names.key AS name, CAST(NULL AS FLOAT) AS goes
+            SELECT 'name' AS source, f.id, f.label_score, {STEERS}, names.key AS name, CAST(NULL AS FLOAT) AS goes,
+                names.name_words, names.head_words
             FROM by_name JOIN names ON names.id = by_name.id JOIN features AS f ON f.id = names.feature_id
             WHERE f.artifact_id IN :saes AND {ALLOWED} AND names.owner IN ('', :owner)
             ORDER BY by_name.rank, names.id LIMIT :limit
         ) AS named
         UNION ALL SELECT * FROM (
-            SELECT 'text', f.id, f.label_score, {STEERS}, CAST(NULL AS TEXT), CAST(NULL AS FLOAT)
+            SELECT 'text', f.id, f.label_score, {STEERS}, CAST(NULL AS TEXT), CAST(NULL AS FLOAT), 0, 0
             FROM by_text JOIN texts ON texts.id = by_text.id JOIN features AS f ON f.id = texts.feature_id
             WHERE f.artifact_id IN :saes AND {ALLOWED} ORDER BY by_text.rank LIMIT :limit
         ) AS told
-        UNION ALL SELECT 'exact', f.id, f.label_score, {STEERS}, names.key, NULL
+        UNION ALL SELECT 'exact', f.id, f.label_score, {STEERS}, names.key, NULL, 0, 0
             FROM names JOIN features AS f ON f.id = names.feature_id
             WHERE names.key = :key AND f.artifact_id IN :saes AND {ALLOWED} AND names.owner IN ('', :owner)
-        UNION ALL SELECT 'word', f.id, f.label_score, {STEERS}, words.word, {goes}
+        UNION ALL SELECT 'word', f.id, f.label_score, {STEERS}, words.word, {goes}, 0, 0
             FROM words CROSS JOIN {pairs} CROSS JOIN features AS f
             WHERE f.artifact_id = words.artifact_id AND f.latent = {latent}
                 AND words.word IN :words AND words.artifact_id IN :saes AND {ALLOWED}

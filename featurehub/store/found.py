@@ -20,6 +20,8 @@ class Hit(NamedTuple):
         steerability: Its steerability, or the one that is expected of it; None where neither is known.
         name: The name or word that it was found by, folded; None where it was found by its text, or all are listed.
         goes: How much it goes with that word; None where it was found otherwise.
+        name_words, head_words: Of a name that has words of the query: how many of its first words are the name of its
+            label, and its head.
     """
 
     source: str
@@ -28,6 +30,8 @@ class Hit(NamedTuple):
     steerability: float | None
     name: str | None
     goes: float | None
+    name_words: int = 0
+    head_words: int = 0
 
 
 def found_by(hits: Iterable[Hit], meant: Meant) -> Mapping[str, Sequence[Found]]:

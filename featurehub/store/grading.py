@@ -1,7 +1,7 @@
 """How relevant names are to the words of a query, all names at once.
 
-1. A name is 1 if it is the query, or has its words in order and no other; ``BASE`` if that holds of the part before its
-   brackets (``banking (loan)`` for ``banking``: another feature of that name).
+1. A name is 1 if it is the query, or has its words in order and no other; ``BASE`` if that holds of the name of the
+   label that it is of (``banking (loan)`` for ``banking``: another feature of that name).
 2. Else each word of the query counts ``WORD`` if the name's head has it, ``PREFIX`` if it begins one of the head's,
    ``FURTHER`` if it is or begins one after the head (``play: park`` for ``park``), ``ALIKE`` x likeness if it resembles
    one, 0 else.
@@ -13,14 +13,15 @@ What two words have to do with each other is computed once for each pair of word
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
 
-from featurehub.names import base_of, head_of, parts_of
+from featurehub.names import parts_of
 
-__all__ = ["ALIKE_FROM", "grades"]
+__all__ = ["ALIKE_FROM", "PartedName", "grades"]
 
 BASE = 0.95
 WORD = 0.75
@@ -32,31 +33,39 @@ ALIKE_FROM = 70
 Floats = NDArray[np.float64]
 
 
-def grades(query: Sequence[str], names: Sequence[str]) -> list[float]:
+class PartedName(NamedTuple):
+    """A name that a feature answers to, folded.
+
+    Attributes:
+        key: The name.
+        name_words: How many of its first words are the name of the label that it is of.
+        head_words: How many are its head.
+    """
+
+    key: str
+    name_words: int
+    head_words: int
+
+
+def grades(query: Sequence[str], names: Sequence[PartedName]) -> list[float]:
     """The relevance of names to the words of a query.
 
     Args:
         query: The words, folded.
-        names: The names, folded.
+        names: The names.
 
     Returns:
         For each name a number in [0, 1].
     """
     asked = tuple(query)
-    words = [parts_of(name) for name in names]
-    graded = _by_words(asked, words, list(map(_head_length, names, words)))
+    words = [parts_of(name.key) for name in names]
+    graded = _by_words(asked, words, [name.head_words for name in names])
     for at, (name, own) in enumerate(zip(names, words, strict=True)):
         if own == asked:
             graded[at] = 1.0
-        elif own[: len(asked)] == asked and parts_of(base_of(name)) == asked:
+        elif own[: name.name_words] == asked:
             graded[at] = BASE
     return graded.tolist()
-
-
-def _head_length(name: str, words: Sequence[str]) -> int:
-    """How many of a name's words its head has."""
-    head = head_of(name)
-    return len(words) if head == name else len(parts_of(head))
 
 
 def _by_words(query: Sequence[str], names: Sequence[Sequence[str]], heads: Sequence[int]) -> Floats:

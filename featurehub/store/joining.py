@@ -9,33 +9,34 @@
 from sqlalchemy.orm import Session
 
 from featurehub.records import Labeled
-from featurehub.store.labels import make_current
+from featurehub.store.labels import load_labels, make_current
 from featurehub.store.sql import statement
 
 __all__ = ["join_labels"]
 
 PAIRS = """
-    SELECT s.id AS source, t.id AS target, s.label, s.label_version, s.label_score
+    SELECT s.id AS source, t.id AS target, s.latent, s.label_version, s.label_score
     FROM features AS s JOIN features AS t ON t.latent = s.latent AND t.artifact_id = :target
     WHERE s.artifact_id = :source
 """
 NEWEST = "(SELECT COALESCE(MAX(own.version), 0) FROM labels AS own WHERE own.feature_id = p.target)"
-LABELS = statement(
-    f"SELECT p.target, p.label, p.label_score, p.label_version + {NEWEST} FROM ({PAIRS}) AS p WHERE p.label IS NOT NULL"
-)
+LABELS = statement(f"SELECT p.target, p.latent, p.label_score, p.label_version + {NEWEST} FROM ({PAIRS}) AS p")
 VERSIONS = statement(
     f"""
     INSERT INTO labels
-        (feature_id, version, label, reason, score, scores, author, method, model, prompt, answer, created)
+        (feature_id, version, label, name, qualifier, further, reason, score, scores, author, method, model, prompt,
+        answer, created)
     SELECT p.target, l.version + {NEWEST},
-        l.label, l.reason, l.score, l.scores, l.author, l.method, l.model, l.prompt, l.answer, l.created
+        l.label, l.name, l.qualifier, l.further, l.reason, l.score, l.scores, l.author, l.method, l.model, l.prompt,
+        l.answer, l.created
     FROM labels AS l JOIN ({PAIRS}) AS p ON p.source = l.feature_id
     """
 )
 NAMES = statement(
     f"""
-    INSERT INTO names (feature_id, name, key, kind, owner)
-    SELECT p.target, n.name, n.key, CASE WHEN n.kind IN ('label', 'head') THEN 'kept' ELSE n.kind END, n.owner
+    INSERT INTO names (feature_id, name, key, kind, owner, name_words, head_words)
+    SELECT p.target, n.name, n.key, CASE WHEN n.kind IN ('label', 'head') THEN 'kept' ELSE n.kind END, n.owner,
+        n.name_words, n.head_words
     FROM names AS n JOIN ({PAIRS}) AS p ON p.source = n.feature_id
     WHERE NOT EXISTS (
         SELECT 1 FROM names AS own WHERE own.feature_id = p.target AND own.key = n.key AND own.owner = n.owner
@@ -70,7 +71,12 @@ def join_labels(session: Session, source: str, target: str) -> int:
     """
     both = {"source": source, "target": target}
     rows = session.execute(LABELS, both).all()
-    named = {id: (version, Labeled(label=label, score=score)) for id, label, score, version in rows}
+    labels = load_labels(session, source)
+    named = {
+        id: (version, Labeled(label=labels[latent], score=score))
+        for id, latent, score, version in rows
+        if latent in labels
+    }
     for each in (VERSIONS, NAMES, MEMBERS):
         session.execute(each, both)
     make_current(session, named, dict.fromkeys(named, target))

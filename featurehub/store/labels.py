@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from featurehub.errors import FeatureNotFound
-from featurehub.records import Labeled, LabelVersion, Outcome, Provenance
+from featurehub.records import Label, Labeled, LabelVersion, Outcome, Provenance
 from featurehub.store.bulk import insert_rows, update_rows
 from featurehub.store.embeddings import EmbeddingKind, forget_embeddings
 from featurehub.store.naming import choose_slugs, give_names
@@ -16,11 +16,20 @@ from featurehub.store.rows import BATCH, batches, label_of
 from featurehub.store.schema import FeatureRecord, LabelRecord
 from featurehub.store.sql import statement
 
-__all__ = ["LABEL_COLUMNS", "label_values", "load_attempts", "make_current", "owners_of", "save_labels"]
+__all__ = [
+    "LABEL_COLUMNS",
+    "count_features",
+    "label_values",
+    "load_attempts",
+    "load_labels",
+    "make_current",
+    "owners_of",
+    "save_labels",
+]
 
 LABEL_COLUMNS = (
-    "feature_id", "version", "label", "reason", "score", "scores", "author", "method", "model", "prompt", "answer",
-    "created",
+    "feature_id", "version", "label", "name", "qualifier", "further", "reason", "score", "scores", "author", "method",
+    "model", "prompt", "answer", "created",
 )  # fmt: skip
 OWNERS = statement("SELECT id, artifact_id FROM features WHERE id IN :ids", "ids")
 NAME = ("label", "label_version", "label_score", "slug")
@@ -53,6 +62,13 @@ def save_labels(session: Session, labels: Mapping[str, tuple[Outcome, Provenance
     return {each: new[each][0] if each in new else _version(latest.get(each)) for each in labels}
 
 
+def count_features(session: Session, artifact: str) -> tuple[int, int]:
+    """How many features an artifact has, and how many of them have a label."""
+    labelled = func.count().filter(FeatureRecord.label != "")
+    features, named = session.execute(select(func.count(), labelled).where(FeatureRecord.artifact_id == artifact)).one()
+    return features, named
+
+
 def load_attempts(session: Session, artifact: str, method: str, model: str) -> Iterator[tuple[int, LabelVersion]]:
     """The latents of an artifact with their label versions of one method and model, as they are read."""
     query = (
@@ -62,6 +78,21 @@ def load_attempts(session: Session, artifact: str, method: str, model: str) -> I
     )
     for latent, record in session.execute(query.execution_options(yield_per=BATCH)):
         yield latent, label_of(record)
+
+
+def load_labels(session: Session, artifact: str) -> dict[int, Label]:
+    """The current labels of an artifact's features that have one, by latent."""
+    query = (
+        select(FeatureRecord.latent, LabelRecord.name, LabelRecord.qualifier, LabelRecord.further)
+        .join(LabelRecord, LabelRecord.feature_id == FeatureRecord.id)
+        .where(FeatureRecord.artifact_id == artifact, LabelRecord.version == FeatureRecord.label_version)
+        .order_by(FeatureRecord.latent)
+    )
+    return {
+        latent: Label(name=name, qualifier=qualifier, further=tuple(further))
+        for latent, name, qualifier, further in session.execute(query)
+        if name is not None
+    }
 
 
 def _version(latest: LabelVersion | None) -> int:
@@ -114,7 +145,10 @@ def label_values(
     return (
         feature,
         version,
-        outcome.label if named else None,
+        outcome.label.text if named else None,
+        outcome.label.name if named else None,
+        outcome.label.qualifier if named else "",
+        to_json(outcome.label.further if named else ()).decode(),
         None if named else outcome.reason,
         outcome.score if named else None,
         to_json(outcome.scores if named else {}).decode(),
@@ -140,6 +174,6 @@ def make_current(session: Session, named: Mapping[str, tuple[int, Labeled]], art
     slugs: dict[str, str] = {}
     for artifact, owned in groupby(sorted(labels, key=artifacts.__getitem__), key=artifacts.__getitem__):
         slugs |= choose_slugs(session, artifact, {each: labels[each] for each in owned})
-    rows = ((found.label, number, found.score, slugs[each], each) for each, (number, found) in named.items())
+    rows = ((found.label.text, number, found.score, slugs[each], each) for each, (number, found) in named.items())
     update_rows(session, "features", NAME, rows)
     forget_embeddings(session, list(named), {artifacts[each] for each in named}, (EmbeddingKind.LABEL,))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from featurehub.names import head_of, parts_of
+from featurehub.names import parts_of
 from featurehub.records import SearchFilter
 from featurehub.store.embeddings import EmbeddingKind, load_vectors
 from featurehub.store.found import Hit
@@ -23,18 +23,17 @@ FAINT = 0.2
 
 def true_names(words: Sequence[str], hits: Sequence[Hit], going: Mapping[str, float]) -> set[str]:
     """Ids of the features with all words in the head of a name, or that go with them as surely: with all of them."""
-    named = {
-        hit.id for hit in hits if hit.source == "exact" or (hit.source == "name" and _holds(words, hit.name or ""))
-    }
+    named = {hit.id for hit in hits if hit.source == "exact" or (hit.source == "name" and _holds(words, hit))}
     if not {hit.name for hit in hits if hit.source == "word"}.issuperset(words):
         return named  # Of "songs and instruments", what goes with "and" alone has nothing to do with the others.
     return named | {id for id, each in going.items() if each >= CERTAIN}
 
 
-def _holds(words: Sequence[str], name: str) -> bool:
+def _holds(words: Sequence[str], hit: Hit) -> bool:
+    name = hit.name or ""
     if not all(word in name for word in words):
         return False  # Most names end here, before they are taken apart.
-    head = parts_of(head_of(name))
+    head = parts_of(name)[: hit.head_words]
     return all(any(each.startswith(word) for each in head) for word in words)
 
 

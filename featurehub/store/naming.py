@@ -1,19 +1,22 @@
 """Names and slugs that features get with a new label.
 
-1. The label in full and its head become names of the feature; its former names stay, as kept names.
+1. The label in full and its head become names of the feature; its former names stay, as kept names. With each name it
+   is written how many of its first words are the label's name, and how many its head: search never takes it apart.
 2. The slug is the label's head as ``slugify`` writes it, with ``-2``, ``-3`` … where another feature of the artifact
    has it, and ``latent-N`` where nothing of the head can be written in ASCII.
 """
 
 from collections.abc import Iterable, Mapping
 from itertools import count
+from typing import NamedTuple
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from featurehub.errors import InvalidInput
 from featurehub.features import slugify
-from featurehub.names import fold, head_of
+from featurehub.names import fold, parts_of, words_of
+from featurehub.records import Label
 from featurehub.store.bulk import insert_rows
 from featurehub.store.names import NameKind
 from featurehub.store.rows import batches
@@ -31,14 +34,30 @@ __all__ = [
     "names_from",
 ]
 
-Claim = tuple[str, str, NameKind]
-"""A feature's id, and a name that it is to have."""
+
+class Claim(NamedTuple):
+    """A name that a feature is to have.
+
+    Attributes:
+        feature: The feature's id.
+        name, kind: The name, and why it has it.
+        name_words, head_words: How many of its first words are the name of the label that it is of, and its head.
+    """
+
+    feature: str
+    name: str
+    kind: NameKind
+    name_words: int
+    head_words: int
+
 
 FORMER = statement(
-    "SELECT feature_id, name, kind FROM names WHERE feature_id IN :ids AND owner = '' ORDER BY id", "ids"
+    "SELECT feature_id, name, kind, name_words, head_words FROM names"
+    " WHERE feature_id IN :ids AND owner = '' ORDER BY id",
+    "ids",
 )
 FORGET = statement("DELETE FROM names WHERE feature_id IN :ids AND owner = ''", "ids")
-NAME_COLUMNS = ("feature_id", "name", "key", "kind")
+NAME_COLUMNS = ("feature_id", "name", "key", "kind", "name_words", "head_words")
 SLUGS = statement("SELECT id, latent, slug FROM features WHERE artifact_id = :artifact ORDER BY latent")
 STEP_ASIDE = statement("UPDATE features SET slug = id WHERE id = :id")
 
@@ -69,17 +88,17 @@ class TakenSlugs:
         self._taken.add(free)
         return free
 
-    def give_named(self, latent: int, label: str) -> str:
+    def give_named(self, latent: int, label: Label) -> str:
         """Step 2."""
-        return self.give(slugify(head_of(label)) or default_slug(latent))
+        return self.give(slugify(label.head) or default_slug(latent))
 
 
-def give_names(session: Session, labels: Mapping[str, str]) -> None:
+def give_names(session: Session, labels: Mapping[str, Label]) -> None:
     """Makes each label and its head names of its feature (by id), and keeps all former names, and all of owners."""
     claims = names_from(labels)
     for batch in batches(labels):
         if former := session.execute(FORMER, {"ids": batch}).all():
-            claims += [(row.feature_id, row.name, _kept(NameKind(row.kind))) for row in former]
+            claims += [Claim(row[0], row[1], _kept(NameKind(row.kind)), *row[3:]) for row in former]
             session.execute(FORGET, {"ids": batch})
     insert_rows(session, "names", NAME_COLUMNS, first_claims(claims))
 
@@ -93,10 +112,11 @@ def give_alias(session: Session, feature: str, name: str, owner: str) -> None:
     kind = NameKind.OWN if owner else NameKind.GIVEN
     values = {"feature_id": feature, "key": key, "owner": owner}
     if session.scalars(select(NameRecord.id).filter_by(**values)).first() is None:
-        session.execute(insert(NameRecord).values(name=name, kind=kind.value, **values))
+        words = dict.fromkeys(("name_words", "head_words"), len(parts_of(key)))
+        session.execute(insert(NameRecord).values(name=name, kind=kind.value, **words, **values))
 
 
-def choose_slugs(session: Session, artifact: str, labels: Mapping[str, str]) -> dict[str, str]:
+def choose_slugs(session: Session, artifact: str, labels: Mapping[str, Label]) -> dict[str, str]:
     """The slugs that features get with their labels. Features whose slugs are in the way get another one meanwhile.
 
     Args:
@@ -117,23 +137,25 @@ def choose_slugs(session: Session, artifact: str, labels: Mapping[str, str]) -> 
     return chosen
 
 
-def names_from(labels: Mapping[str, str]) -> list[Claim]:
+def names_from(labels: Mapping[str, Label]) -> list[Claim]:
     """The names that labels give to their features (by id)."""
-    return [
-        claim
-        for each, label in labels.items()
-        for claim in ((each, label, NameKind.LABEL), (each, head_of(label), NameKind.HEAD))
-    ]
+    claims: list[Claim] = []
+    for each, label in labels.items():
+        name_words = len(words_of(label.name))
+        head_words = name_words + len(words_of(label.qualifier))
+        claims.append(Claim(each, label.text, NameKind.LABEL, name_words, head_words))
+        claims.append(Claim(each, label.head, NameKind.HEAD, name_words, head_words))
+    return claims
 
 
 def _kept(kind: NameKind) -> NameKind:
     return kind if kind is NameKind.GIVEN else NameKind.KEPT
 
 
-def first_claims(claims: Iterable[Claim]) -> Iterable[tuple[str, str, str, str]]:
+def first_claims(claims: Iterable[Claim]) -> Iterable[tuple[str, str, str, str, int, int]]:
     """Values of ``NAME_COLUMNS``; of claims to one name, the first counts."""
-    rows: dict[tuple[str, str], tuple[str, str, str, str]] = {}
-    for feature_id, name, kind in claims:
+    rows: dict[tuple[str, str], tuple[str, str, str, str, int, int]] = {}
+    for feature, name, kind, name_words, head_words in claims:
         key = fold(name)
-        rows.setdefault((feature_id, key), (feature_id, name, key, kind.value))
+        rows.setdefault((feature, key), (feature, name, key, kind.value, name_words, head_words))
     return rows.values()

@@ -64,7 +64,7 @@ class NewFeatures:
         for row in self.rows.columns:
             at: int = row["latent"]
             found = self._named.get(at)
-            label = ("", 0, None) if found is None else (found.label, 1, found.score)
+            label = ("", 0, None) if found is None else (found.label.text, 1, found.score)
             calibration = calibration_values(self._features.calibrations.get(at))
             yield (self._ids[at], self.artifact, slugs[at], *label, *calibration, *(row[each] for each in COLUMNS))
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from featurehub.errors import FeatureNotFound
@@ -12,6 +11,7 @@ from featurehub.records import (
     Evaluation,
     FeatureDetails,
     FeatureMap,
+    Label,
     LabelVersion,
     PastReport,
     RegisteredArtifact,
@@ -29,7 +29,7 @@ from featurehub.store.evaluations import load_evaluations
 from featurehub.store.feature_page import load_details
 from featurehub.store.feature_set import FeatureSet, read_feature_set
 from featurehub.store.groups import FeatureGroups
-from featurehub.store.labels import load_attempts
+from featurehub.store.labels import count_features, load_attempts, load_labels
 from featurehub.store.lookup import closest_names, find_features, find_named, saes_of
 from featurehub.store.maps import load_map
 from featurehub.store.near import QueryVector
@@ -39,7 +39,6 @@ from featurehub.store.pages import Judge, search
 from featurehub.store.registry import default_of, heir_of, owned_artifact
 from featurehub.store.relevance import Relevance
 from featurehub.store.rows import features_of, load_features
-from featurehub.store.schema import FeatureRecord
 from featurehub.store.statistics import id_of
 from featurehub.store.variants import Variants
 from featurehub.verdicts import DriftReport
@@ -123,11 +122,11 @@ class Reader:
 
     def count_features(self, artifact: str) -> tuple[int, int]:
         """How many features an artifact has, and how many of them have a label. Raises ArtifactNotFound."""
-        owner = self.artifact(artifact).id
-        labelled = func.count().filter(FeatureRecord.label != "")
-        query = select(func.count(), labelled).where(FeatureRecord.artifact_id == owner)
-        features, named = self._session.execute(query).one()
-        return features, named
+        return count_features(self._session, self.artifact(artifact).id)
+
+    def labels(self, artifact: str) -> dict[int, Label]:
+        """The labels of an artifact's features that have one, by latent. Raises ArtifactNotFound."""
+        return load_labels(self._session, self.artifact(artifact).id)
 
     def latents(self, artifact: str, latents: Iterable[int]) -> list[Feature]:
         """The features of some latents of an artifact, by latent. Latents without a feature are left out.

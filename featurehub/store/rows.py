@@ -13,6 +13,7 @@ from featurehub.records import (
     Context,
     FeatureRow,
     Histogram,
+    Label,
     Labeled,
     LabelVersion,
     Outcome,
@@ -116,10 +117,11 @@ def features_of(session: Session, artifact: str) -> list[Feature]:
 def label_of(record: LabelRecord) -> LabelVersion:
     """The value of a label's row."""
     outcome: Outcome
-    if record.label is None:
+    if record.name is None:
         outcome = Unlabeled(reason=record.reason or "")
     else:
-        outcome = Labeled(label=record.label, score=record.score, scores=record.scores)
+        label = Label(name=record.name, qualifier=record.qualifier, further=tuple(record.further))
+        outcome = Labeled(label=label, score=record.score, scores=record.scores)
     provenance = Provenance(
         author=record.author, method=record.method, model=record.model, prompt=record.prompt, answer=record.answer
     )

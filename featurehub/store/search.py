@@ -34,7 +34,7 @@ from featurehub.store.candidates import STEERS
 from featurehub.store.embeddings import EmbeddingKind
 from featurehub.store.found import Hit, found_by
 from featurehub.store.fuse import fuse
-from featurehub.store.grading import ALIKE_FROM, grades
+from featurehub.store.grading import ALIKE_FROM, PartedName, grades
 from featurehub.store.matching import find_alike, find_words
 from featurehub.store.meaning import near_features, true_names
 from featurehub.store.near import QueryVector
@@ -61,8 +61,9 @@ ROWS = statement(
     f"SELECT 'meaning', f.id, f.label_score, {STEERS}, NULL, NULL FROM features AS f WHERE f.id IN :ids", "ids"
 )
 NAMES = statement(
-    f"SELECT 'name', f.id, f.label_score, {STEERS}, names.key, NULL FROM features AS f"
-    " JOIN names ON names.feature_id = f.id AND names.owner IN ('', :owner) WHERE f.id IN :ids ORDER BY names.id",
+    f"SELECT 'name', f.id, f.label_score, {STEERS}, names.key, NULL, names.name_words, names.head_words"
+    " FROM features AS f JOIN names ON names.feature_id = f.id AND names.owner IN ('', :owner)"
+    " WHERE f.id IN :ids ORDER BY names.id",
     "ids",
 )
 
@@ -160,7 +161,8 @@ def _relevance(words: Sequence[str], hits: Sequence[Hit], going: Mapping[str, fl
     """Relevance of every feature that was found, by words of no label (``going``) or otherwise."""
     named = [each for each in hits if each.source == "name"]
     found = dict(going)
-    graded = zip(named, grades(words, [each.name or "" for each in named]), strict=True)
+    parted = [PartedName(each.name or "", each.name_words, each.head_words) for each in named]
+    graded = zip(named, grades(words, parted), strict=True)
     others = ((each, 1.0 if each.source == "exact" else TEXT) for each in hits if each.source in ("exact", "text"))
     for each, relevance in chain(graded, others):
         if relevance > found.get(each.id, 0.0):

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from api.fake import create_fake_app
 from api.model import ServedModel
 from featurehub.artifacts.manifest import HookPoint, Manifest, ModelIdentity
-from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, open_store
+from featurehub.store import Calibration, FeatureRow, Label, Labeled, Provenance, Store, open_store
 from featurehub.testing.engine import DOSE, WordEngine
 
 __all__ = ["FakeServer", "fake_server", "listening"]
@@ -113,7 +113,7 @@ def fill(store: Store, labels: Sequence[str], model: str) -> None:
         writer.put_artifact(manifest, "/nowhere")
         ids = writer.put_features(SAE, rows)
         writer.put_labels(
-            {id: (Labeled(label=label, score=1.0), by_hand) for id, label in zip(ids, labels, strict=True)}
+            {id: (Labeled(label=Label(name=label), score=1.0), by_hand) for id, label in zip(ids, labels, strict=True)}
         )
         for id in ids:
             writer.put_calibration(id, Calibration(strength=1.0, dose=DOSE, steerability=1.0))

@@ -9,18 +9,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from featurehub.records import Unlabeled
+from featurehub.names import single_spaced
+from featurehub.records import Label, Unlabeled
 from featurehub.settings import Frozen
 from labeling.evidence import Evidence
 from labeling.explainer import Explanation, Wants
 from labeling.llm.client import Llm, NoReply
 from labeling.llm.marks import graded
-from labeling.proposal import Proposal
 
 __all__ = ["LlmExplainer", "Naming"]
 
 CONTEXTS, WORDS, PROMOTED = 16, 5, 10
-NAME, WORD = r'^[^:(),"\\\n]{1,60}$', r'^[^:(),"\\\n]{1,30}$'
+NAME, WORD = r'^[^"\\\n]{1,60}$', r'^[^"\\\n]{1,30}$'
 SYSTEM = """\
 Inside a language model there is a detector that fires on certain text. Find out what it detects, and name it.
 
@@ -79,11 +79,10 @@ class LlmExplainer:
             naming, text = await self.llm.ask(SYSTEM, question(evidence), Naming)
         except NoReply as error:
             return Explanation(Unlabeled(reason=error.reason), self.prompt(evidence), error.text)
-        words = (" ".join(word.split()) for word in naming.words)
-        proposal = Proposal(" ".join(naming.name.split()), tuple(dict.fromkeys(word for word in words if word)))
-        if not proposal.head:
+        if not (name := single_spaced(naming.name)):
             return Explanation(Unlabeled(reason="the name in the answer is blank"), self.prompt(evidence), text)
-        return Explanation(proposal, self.prompt(evidence), text)
+        words = dict.fromkeys(word for each in naming.words if (word := single_spaced(each)))
+        return Explanation(Label(name=name, further=tuple(words)), self.prompt(evidence), text)
 
 
 def question(evidence: Evidence) -> str:

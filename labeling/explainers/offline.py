@@ -1,20 +1,19 @@
 """Names latents by their evidence and the vocabulary projection, without a language model.
 
 1. An n-gram's worth is its agreement, raised by up to ``PROMOTED`` where the latent's decoder row promotes it.
-2. The head is the worthiest n-gram, but must beat the shorter n-grams within it by the factor ``LONGER``, since shorter
+2. The name is the worthiest n-gram, but must beat the shorter n-grams within it by the factor ``LONGER``, since shorter
    names generalise better.
-3. Up to ``further`` n-grams follow that have only new words and are worth at least ``SHARE`` of what the head is.
+3. Up to ``further`` n-grams follow that have only new words and are worth at least ``SHARE`` of what the name is.
 4. Where no n-gram agrees by ``NAMED``, the label is instead the words on which the latent is most active: the first is
-   the head, and ``MEANING`` follow, since only together do they show what such a latent stands for.
+   the name, and ``MEANING`` follow, since only together do they show what such a latent stands for.
 """
 
 from collections.abc import Mapping
 from functools import lru_cache
 
-from featurehub.records import Unlabeled
+from featurehub.records import Label, Unlabeled
 from labeling.evidence import Evidence, NGram
 from labeling.explainer import SHOWN, Explanation, Wants, describe
-from labeling.proposal import Proposal
 from labeling.words import join, size_of, words_in
 
 __all__ = ["NgramExplainer"]
@@ -33,7 +32,7 @@ class NgramExplainer:
         model: Always "".
         wants: N-grams.
         at_once: 1
-        further: How many n-grams may follow the head.
+        further: How many n-grams may follow the name.
     """
 
     method, model = "contrastive-ngrams", ""
@@ -47,18 +46,19 @@ class NgramExplainer:
         return describe(evidence)
 
     async def explain(self, evidence: Evidence) -> Explanation:
-        """The proposal of steps 1 to 4; Unlabeled where nothing tells better than chance."""
+        """The label of steps 1 to 4; Unlabeled where nothing tells better than chance."""
         prompt = self.prompt(evidence)
         promoted = promotion(evidence)
         worths = {ngram.text: worth(ngram, promoted) for ngram in evidence.ngrams}
         answer = "\n".join(f"{value:+.3f} {text}" for text, value in ranked(worths)[:SHOWN])
         if evidence.active and all(ngram.agreement < NAMED for ngram in evidence.ngrams):
-            head, *further = evidence.active[: MEANING + 1]
-            return Explanation(Proposal(head, tuple(further)), prompt, ", ".join(evidence.active))
+            name, *further = evidence.active[: MEANING + 1]
+            return Explanation(Label(name=name, further=tuple(further)), prompt, ", ".join(evidence.active))
         if max(worths.values(), default=0.0) <= 0:
             return Explanation(Unlabeled(reason="no word comes more often where it fires"), prompt, answer)
-        head = choose_head(worths)
-        return Explanation(Proposal(head, choose_further(head, worths, self.further)), prompt, answer)
+        name = choose_name(worths)
+        label = Label(name=name, further=choose_further(name, worths, self.further))
+        return Explanation(label, prompt, answer)
 
 
 def worth(ngram: NGram, promoted: Mapping[str, float]) -> float:
@@ -73,7 +73,7 @@ def promotion(evidence: Evidence) -> dict[str, float]:
     return {word: logit / strongest for word, logit in reversed(words) if word and " " not in word}
 
 
-def choose_head(worths: Mapping[str, float]) -> str:
+def choose_name(worths: Mapping[str, float]) -> str:
     """Step 2."""
     best = ranked(worths)[0][0]
     for text, value in ranked(worths):
@@ -82,12 +82,12 @@ def choose_head(worths: Mapping[str, float]) -> str:
     return best
 
 
-def choose_further(head: str, worths: Mapping[str, float], count: int) -> tuple[str, ...]:
+def choose_further(name: str, worths: Mapping[str, float], count: int) -> tuple[str, ...]:
     """Step 3."""
-    used = set(words_in(head))
+    used = set(words_in(name))
     chosen: list[str] = []
     for text, value in ranked(worths):
-        if len(chosen) == count or value < SHARE * worths[head]:
+        if len(chosen) == count or value < SHARE * worths[name]:
             break
         if used.isdisjoint(words_in(text)):
             chosen.append(text)

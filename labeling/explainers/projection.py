@@ -3,10 +3,9 @@
 Only tokens that begin a word and are one count; the rest of a word is none.
 """
 
-from featurehub.records import TokenLogit, Unlabeled
+from featurehub.records import Label, TokenLogit, Unlabeled
 from labeling.evidence import Evidence
 from labeling.explainer import Explanation, Wants, describe
-from labeling.proposal import Proposal
 from labeling.words import join, words_in
 
 __all__ = ["ProjectionExplainer", "whole_words"]
@@ -20,7 +19,7 @@ class ProjectionExplainer:
         model: Always "".
         wants: Nothing that is drawn from text.
         at_once: 1
-        further: How many words may follow the head.
+        further: How many words may follow the name.
     """
 
     method, model = "vocabulary-projection", ""
@@ -40,8 +39,8 @@ class ProjectionExplainer:
         if not words:
             reason = "no token that it promotes is a whole word"
             return Explanation(Unlabeled(reason=reason), self.prompt(evidence), answer)
-        head, *further = words[: self.further + 1]
-        return Explanation(Proposal(head, tuple(further)), self.prompt(evidence), answer)
+        name, *further = words[: self.further + 1]
+        return Explanation(Label(name=name, further=tuple(further)), self.prompt(evidence), answer)
 
 
 def whole_words(tokens: tuple[TokenLogit, ...]) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from featurehub.records import Unlabeled
+from featurehub.records import Label, Unlabeled
 from featurehub.settings import Frozen
 from labeling.evidence import Evidence
 from labeling.examiner import HeldOut, Score
@@ -21,7 +21,6 @@ from labeling.explainer import Unanswered
 from labeling.intervals import Interval, balanced_accuracy
 from labeling.llm.client import Llm, NoReply
 from labeling.llm.marks import plain
-from labeling.proposal import Proposal
 
 __all__ = ["Detection", "Matching", "judge", "score_of", "shuffled"]
 
@@ -55,7 +54,7 @@ class Detection:
     def __init__(self, llm: Llm, contexts: int = CONTEXTS) -> None:
         self.llm, self.count = llm, contexts
 
-    async def score(self, proposal: Proposal, evidence: Evidence, held_out: HeldOut) -> Score | Unlabeled:
+    async def score(self, label: Label, evidence: Evidence, held_out: HeldOut) -> Score | Unlabeled:
         """The balanced accuracy on held-out contexts; Unlabeled where it could not be judged.
 
         Raises:
@@ -65,7 +64,7 @@ class Detection:
         firing = contexts.firing(latent, self.count, evidence.level)
         quiet = contexts.quiet(latent, self.count, held_out.neighbors.get(latent, ()))
         texts, truth = shuffled([plain(each) for each in firing], [plain(each) for each in quiet], latent)
-        return await judge(self.name, self.llm, SYSTEM, proposal, texts, truth)
+        return await judge(self.name, self.llm, SYSTEM, label, texts, truth)
 
 
 def shuffled(positive: Sequence[str], negative: Sequence[str], seed: int) -> tuple[list[str], np.ndarray]:
@@ -76,7 +75,7 @@ def shuffled(positive: Sequence[str], negative: Sequence[str], seed: int) -> tup
 
 
 async def judge(
-    name: str, llm: Llm, system: str, proposal: Proposal, texts: Sequence[str], truth: np.ndarray
+    name: str, llm: Llm, system: str, label: Label, texts: Sequence[str], truth: np.ndarray
 ) -> Score | Unlabeled:
     """Asks which texts match a label, and scores the answers.
 
@@ -84,7 +83,7 @@ async def judge(
         name: Name of the score.
         llm: The model that is asked.
         system: What it is to do.
-        proposal: The label.
+        label: The label.
         texts: The texts.
         truth: [texts] bool, those that should match.
 
@@ -98,7 +97,7 @@ async def judge(
     for start in range(0, len(texts), AT_ONCE):
         shown = texts[start : start + AT_ONCE]
         lines = [f"{at}. {text}" for at, text in enumerate(shown, 1)]
-        user = "\n".join([f"It is said to detect: {proposal.label}", "", "Texts:", *lines])
+        user = "\n".join([f"It is said to detect: {label.text}", "", "Texts:", *lines])
         try:
             numbers = (await llm.ask(system, user, Matching)).value.matching
         except NoReply as error:

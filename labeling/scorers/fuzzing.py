@@ -7,12 +7,11 @@
 
 import numpy as np
 
-from featurehub.records import Context, Unlabeled
+from featurehub.records import Context, Label, Unlabeled
 from labeling.evidence import Evidence
 from labeling.examiner import HeldOut, Score
 from labeling.llm.client import Llm
 from labeling.llm.marks import marked
-from labeling.proposal import Proposal
 from labeling.scorers.detection import CONTEXTS, judge, shuffled
 
 __all__ = ["Fuzzing", "fuzzed", "true_marks"]
@@ -37,7 +36,7 @@ class Fuzzing:
     def __init__(self, llm: Llm, contexts: int = CONTEXTS) -> None:
         self.llm, self.count = llm, contexts
 
-    async def score(self, proposal: Proposal, evidence: Evidence, held_out: HeldOut) -> Score | Unlabeled:
+    async def score(self, label: Label, evidence: Evidence, held_out: HeldOut) -> Score | Unlabeled:
         """The balanced accuracy on held-out contexts; Unlabeled where it could not be judged.
 
         Raises:
@@ -48,7 +47,7 @@ class Fuzzing:
         right = [marked(each, true_marks(each).tolist()) for each in firing[::2]]
         wrong = [marked(each, marks.tolist()) for each in firing[1::2] if (marks := fuzzed(each, random)).any()]
         texts, truth = shuffled(right, wrong, evidence.latent)
-        return await judge(self.name, self.llm, SYSTEM, proposal, texts, truth)
+        return await judge(self.name, self.llm, SYSTEM, label, texts, truth)
 
 
 def true_marks(context: Context) -> np.ndarray:

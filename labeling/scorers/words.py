@@ -6,10 +6,9 @@ All held-out passages are looked at, and not a sample, since it costs next to no
 import math
 from collections.abc import Mapping
 
-from featurehub.records import Unlabeled
+from featurehub.records import Label, Unlabeled
 from labeling.evidence import Evidence
 from labeling.examiner import HeldOut, Score
-from labeling.proposal import Proposal
 from labeling.scoring import WordScorer, detection
 
 __all__ = ["WordDetection"]
@@ -29,9 +28,9 @@ class WordDetection:
     def __init__(self) -> None:
         self.scorer = WordScorer()
 
-    async def score(self, proposal: Proposal, evidence: Evidence, held_out: HeldOut) -> Score | Unlabeled:
+    async def score(self, label: Label, evidence: Evidence, held_out: HeldOut) -> Score | Unlabeled:
         """The numbers of ``labeling.scoring.detection``."""
-        numbers = detection(self.scorer.scores_of(proposal, held_out.texts), held_out.fires(evidence))
+        numbers = detection(self.scorer.scores(label, held_out.texts), held_out.fires(evidence))
         said = (
             f"of {numbers['n']:.0f} held-out passages it fires in {numbers['n_firing']:.0f} "
             f"(AUROC {numbers['auroc']:.2f})"

@@ -22,6 +22,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.edits import Steering
 from featurehub.engine.offline import Generation, Sampling
 from featurehub.features import State
+from featurehub.records import Label
 from featurehub.settings import Frozen
 from featurehub.token_ids import special_ids
 from featurehub.verdicts import DriftReport, FeatureVerdict
@@ -72,7 +73,7 @@ class CheckConfig(Frozen):
     documents_per_read: int = 256
 
 
-def by_construction(artifact: Artifact, identity: ModelIdentity, labels: Mapping[int, str]) -> DriftReport | None:
+def by_construction(artifact: Artifact, identity: ModelIdentity, labels: Mapping[int, Label]) -> DriftReport | None:
     """Question 1: returns a report that all is fresh if the model is the one that the SAE was trained on.
 
     Args:
@@ -93,7 +94,7 @@ def check(
     artifact: Artifact,
     identity: ModelIdentity,
     model: Model,
-    labels: Mapping[int, str],
+    labels: Mapping[int, Label],
     judge: Judge,
     config: CheckConfig,
     progress: Callable[[str], None] = lambda phase: None,
@@ -132,14 +133,14 @@ def check(
     return report(artifact, identity, state, reason, metrics, verdicts)
 
 
-def fresh(latent: int, label: str) -> FeatureVerdict:
+def fresh(latent: int, label: Label) -> FeatureVerdict:
     return FeatureVerdict(
-        latent=latent, label=label, reads=State.FRESH, steers=State.FRESH, reason="the model is the same function"
+        latent=latent, label=label.text, reads=State.FRESH, steers=State.FRESH, reason="the model is the same function"
     )
 
 
-def stale(latent: int, label: str, reason: str) -> FeatureVerdict:
-    return FeatureVerdict(latent=latent, label=label, reads=State.STALE, steers=State.UNCHECKED, reason=reason)
+def stale(latent: int, label: Label, reason: str) -> FeatureVerdict:
+    return FeatureVerdict(latent=latent, label=label.text, reads=State.STALE, steers=State.UNCHECKED, reason=reason)
 
 
 def in_form(verdict: FeatureVerdict, another: Sequence[Part]) -> FeatureVerdict:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from featurehub.records import Label
 from saes.activations import FeatureActivations
 from saes.drift.rules import FeatureMeasures
 from saes.drift.scores import best_threshold, correlation, f1, f1_pull
@@ -20,7 +21,7 @@ __all__ = ["Judge", "World", "measure", "world"]
 class Judge(Protocol):
     """Decides whether what a label names occurs in texts."""
 
-    def mentions(self, label: str, texts: Sequence[str]) -> np.ndarray:
+    def mentions(self, label: Label, texts: Sequence[str]) -> np.ndarray:
         """Returns for each text whether it shows what the label names, [texts] of bool."""
         ...
 
@@ -37,7 +38,7 @@ def measure(
     new_texts: FeatureActivations,
     old_answers: Observations,
     new_answers: Observations,
-    labels: Mapping[int, str],
+    labels: Mapping[int, Label],
     judge: Judge,
     tokenizer: Any,
 ) -> list[FeatureMeasures]:
@@ -68,13 +69,13 @@ def world(observed: Observations, tokenizer: Any) -> World:
     return World(texts, observed.answer_max())
 
 
-def judged(texts: World, labels: Mapping[int, str], judge: Judge) -> dict[int, np.ndarray]:
+def judged(texts: World, labels: Mapping[int, Label], judge: Judge) -> dict[int, np.ndarray]:
     """Returns, by latent, in which of the texts its label occurs."""
     return {latent: judge.mentions(label, texts.texts) for latent, label in labels.items()}
 
 
 def measure_feature(
-    latent: int, label: str, truths: Sequence[np.ndarray], peaks: Sequence[np.ndarray], r: float, firings: int
+    latent: int, label: Label, truths: Sequence[np.ndarray], peaks: Sequence[np.ndarray], r: float, firings: int
 ) -> FeatureMeasures:
     """Compares where a label occurs (``truths``) with how strongly its feature fires (``peaks``).
 
@@ -87,7 +88,7 @@ def measure_feature(
     pulls = list(map(f1_pull, truths, fires))
     return FeatureMeasures(
         latent=latent,
-        label=label,
+        label=label.text,
         f1_text_old=text_old,
         f1_text_new=text_new,
         f1_world_old=world_old,

@@ -13,10 +13,11 @@ from api.fake import Echoes, create_fake_app
 from api.model import ServedModel
 from featurehub.artifacts.manifest import HookPoint, Manifest
 from featurehub.features import State
-from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, Writer, open_store
+from featurehub.store import Calibration, FeatureRow, Provenance, Store, Writer, open_store
 from tests.api.drift import drift_report
 from tests.api.models import HOME, model
 from tests.api.reports import report
+from tests.labels import labeled
 
 SAE, OTHER_SAE = "a" * 64, "b" * 64
 # Weights that a drift check has seen; weights that none has.
@@ -49,7 +50,7 @@ def fill(writer: Writer, id: str, name: str, labels: dict[int, str], layer: int 
     rows = [FeatureRow(latent=latent, density=0.01, max_activation=3.0) for latent in (*labels, 6)]
     ids = dict(zip((*labels, 6), writer.put_features(id, rows), strict=True))
     by_hand = Provenance(author="test", method="by hand")
-    writer.put_labels({ids[latent]: (Labeled(label=label, score=0.9), by_hand) for latent, label in labels.items()})
+    writer.put_labels({ids[latent]: (labeled(label, score=0.9), by_hand) for latent, label in labels.items()})
     for latent, strength in STRENGTHS.items():
         if latent in labels:
             writer.put_calibration(ids[latent], Calibration(strength=strength, dose=0.3, steerability=0.8))

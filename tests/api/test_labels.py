@@ -12,7 +12,7 @@ from featurehub.store import open_store
 from tests.api.conftest import LABELS, SAE, fill
 
 KEY = {"x-featurehub-key": "operators only"}
-NEW = {"label": "banking  and\nmoney: loan", "author": "Ada"}
+NEW = {"label": "Note:  banking\nand money (loan)", "author": "Ada"}
 
 
 @pytest.fixture
@@ -35,13 +35,25 @@ def test_a_label_is_a_new_version_and_former_names_stay(client: TestClient) -> N
     before = get(client, "banking")
     saved = client.post("/v1/features/banking/labels", json=NEW, headers=KEY).json()
     assert saved == get(client, before["id"])
-    assert (saved["label"], saved["label_version"], saved["label_score"]) == ("banking and money: loan", 2, None)
+    assert (saved["label"], saved["label_version"], saved["label_score"]) == (
+        "Note: banking and money (loan)", 2, None,
+    )  # fmt: skip
+    assert saved["slug"] == "note-banking-and-money-loan"
     assert saved["labels"][0] == before["labels"][0]
     assert saved["labels"][1]["provenance"] == {
         "author": "Ada", "method": "person", "model": "", "prompt": "", "answer": "",
     }  # fmt: skip
-    for name in ("banking and money: loan", "Banking and money", "banking", LABELS[2], saved["slug"]):
+    for name in (
+        "Note: banking and money (loan)",
+        "note: BANKING and money (loan)",
+        "banking",
+        LABELS[2],
+        saved["slug"],
+    ):
         assert get(client, name)["id"] == before["id"]
+    for part in ("note", "Note: banking and money", "banking and money"):
+        assert client.get(f"/v1/features/{part}").status_code == 404, "it is one name as a whole"
+    assert saved["labels"][1]["outcome"] == {"label": "Note: banking and money (loan)", "score": None, "scores": {}}
     assert saved["strength"] == before["strength"]
     [first, *_] = client.get("/v1/features", params={"q": "money"}).json()["data"]
     assert first["id"] == before["id"]

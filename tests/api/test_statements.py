@@ -15,11 +15,12 @@ from api.request import SteeringRequest
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, StaleFeature
 from featurehub.features import State
 from featurehub.settings import Limits
-from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Reader, Scope, Store, open_store
+from featurehub.store import Calibration, FeatureRow, Provenance, Reader, Scope, Store, open_store
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from tests.api.conftest import CHECKED, SAE, manifest
 from tests.api.models import HOME, model
 from tests.api.reports import report
+from tests.labels import labeled
 from tests.store.counting import counted
 
 FEATURES = 16_384
@@ -43,9 +44,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         rows = [FeatureRow(latent=n, density=0.01, max_activation=3.0) for n in range(FEATURES)]
         ids = writer.put_features(SAE, rows)
         labels = [f"topic number {n}: words of {n % 7}" for n in range(TWIN)] + ["twin: same", "twin: same"]
-        writer.put_labels(
-            {id: (Labeled(label=label, score=0.9), by_hand) for id, label in zip(ids, labels, strict=True)}
-        )
+        writer.put_labels({id: (labeled(label, score=0.9), by_hand) for id, label in zip(ids, labels, strict=True)})
         writer.put_calibrations({id: Calibration(strength=2.0, dose=0.3, steerability=0.8) for id in ids[:200]})
         writer.put_report(
             DriftReport(

@@ -12,9 +12,10 @@ from api.engine import FakeEngine
 from api.fake import Echoes
 from featurehub.edits import Steering
 from featurehub.features import Edit
-from featurehub.store import Labeled, Provenance, Store
+from featurehub.store import Provenance, Store
 from tests.api.conftest import CHECKED, OTHER_SAE
 from tests.api.reports import report
+from tests.labels import labeled
 
 KEY = {"x-featurehub-key": "operators only"}
 PIRATE = {"pirate speech": 0.5}
@@ -179,8 +180,8 @@ def test_a_name_that_means_another_feature_by_now_changes_nothing(operated: Test
     by_hand = Provenance(author="test", method="by hand")
     with store.write() as writer:
         other = writer.reader.resolve("formal tone")
-        writer.put_labels({saved["pinned"]["pirate speech"]["id"]: (Labeled(label="sailor", score=0.9), by_hand)})
-        writer.put_labels({other.id: (Labeled(label="pirate speech", score=0.9), by_hand)})
+        writer.put_labels({saved["pinned"]["pirate speech"]["id"]: (labeled("sailor", score=0.9), by_hand)})
+        writer.put_labels({other.id: (labeled("pirate speech", score=0.9), by_hand)})
     applied = ask(operated, "pirate-bank", features={"pirate speech": 0.25})["featurehub"]["applied"]
     assert [(each["label"], each["latent"], each["weight"]) for each in applied] == [
         ("sailor", 0, 0.5), ("pirate speech", 1, 0.25),

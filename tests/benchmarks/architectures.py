@@ -31,6 +31,7 @@ from subjects import SUBJECTS, Subject
 from featurehub.cli.demo.planted import build_plan
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
+from featurehub.records import Label
 from featurehub.runs.harvest import identify_hook
 from featurehub.token_ids import special_ids
 from saes.activations import FeatureActivations
@@ -93,7 +94,10 @@ def train_all(
 
 def read_concepts(subject: Subject, said: World) -> dict[str, list[Reading]]:
     latents = range(said.peaks.shape[1])
-    return {name: readings(latents, subject.judge.mentions(name, said.texts), said.peaks) for name in subject.read}
+    return {
+        name: readings(latents, subject.judge.mentions(Label(name=name), said.texts), said.peaks)
+        for name in subject.read
+    }
 
 
 def cells(

@@ -148,7 +148,7 @@ def cells(found: Mapping[str, Any]) -> tuple[str, str]:
     edits = found["edits"] or (found["tried"][0]["edits"] if found["tried"] else ())
     measured = [found[way] for way in ("unsteered", "steered") if found[way] is not None]
     return (
-        "; ".join(f"{each['label'].split(':')[0]} {each['weight']:+.2f}" for each in edits),
+        "; ".join(f"{each['label']} {each['weight']:+.2f}" for each in edits),
         " → ".join(f"{each['perplexity']:.1f}" for each in measured),
     )
 

@@ -33,13 +33,15 @@ from rich.progress import track
 from rich.table import Table
 
 from featurehub import Client
+from featurehub.cli.demo.planted import ensure_planted, planted_database
 from featurehub.cli.server import free_port, served
 from featurehub.demo.answers import Ask, draw_answer
 from featurehub.demo.concepts import Concept, Kind, concepts
 from featurehub.demo.grammar import base_grammar
 from featurehub.demo.prompts import draw_prompt, neutral_prompts
 from featurehub.embedding import open_embedder
-from featurehub.names import base_of, fold, head_of, parts_of
+from featurehub.names import fold, parts_of
+from featurehub.store import open_store
 from featurehub.totals import ContrastRow
 
 SEED, DEPTH = 20_771, 3
@@ -75,6 +77,15 @@ def main() -> None:
 
 
 def planted(client: Client, options: argparse.Namespace) -> None:
+    with open_store(planted_database()).read() as reader:
+        labels = {each.text: each for each in reader.labels(ensure_planted().manifest.id).values()}
+
+    def headed(label: str, concept: str, other: str) -> bool:
+        head, parents = fold(labels[label].name), {each.name: each.parent for each in concepts()}
+        topic = parents[concept]
+        by_topic = topic is not None and topic not in (other, parents[other]) and head == topic
+        return head.startswith(concept) or by_topic
+
     for told in (True, False):
         chats = {each.name: planted_chats(each, options.chats, told) for each in concepts()}
         sides = contrasted(client, chats, options.pairs)
@@ -127,13 +138,6 @@ def contrasted(client: Client, chats: Mapping[str, list[Chat]], count: int) -> l
 
 def named(label: str, concept: str, other: str) -> bool:
     return any(word.startswith(concept) for word in parts_of(fold(label)))
-
-
-def headed(label: str, concept: str, other: str) -> bool:
-    head, parents = fold(base_of(head_of(label))), {each.name: each.parent for each in concepts()}
-    topic = parents[concept]
-    by_topic = topic is not None and topic not in (other, parents[other]) and head == topic
-    return head.startswith(concept) or by_topic
 
 
 def report(title: str, sides: Sequence[Side], names: Names, strict: Names) -> None:

@@ -23,7 +23,6 @@ from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Feature, Mode, State
-from featurehub.names import base_of
 from featurehub.runs.drift import check_drift
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
@@ -87,10 +86,10 @@ def steered(artifact: Artifact) -> dict[str, Any]:
 def best_steered(artifact: Artifact) -> dict[str, Feature]:
     """By concept: the features that calibration found to steer best."""
     with open_store(planted_database()).read() as reader:
-        features = reader.features(artifact.manifest.id)
-        named = (f for f in features if f.label and base_of(f.label) in names())
+        features, labels = reader.features(artifact.manifest.id), reader.labels(artifact.manifest.id)
+        named = (f for f in features if f.latent in labels and labels[f.latent].name in names())
         ranked = sorted(named, key=lambda f: -(f.steerability or 0))
-        concepts = dict.fromkeys(base_of(f.label or "") for f in ranked)
+        concepts = dict.fromkeys(labels[f.latent].name for f in ranked)
         scope = reader.scope(artifact.manifest.id)
         return {name: reader.resolve(name, scope) for name in [*concepts][:STEERED]}
 
@@ -131,7 +130,9 @@ def drifted() -> dict[str, Any]:
     assert same.state is State.FRESH, same.reason
     assert other.state is State.STALE, other.reason
     assert all(verdict.state is State.STALE for verdict in other.features)
-    known = [verdict for verdict in changed.features if base_of(verdict.label) in names()]
+    with open_store(planted_database()).read() as reader:
+        labels = reader.labels(changed.artifact)
+    known = [verdict for verdict in changed.features if labels[verdict.latent].name in names()]
     stale = [verdict.label for verdict in known if verdict.state is State.STALE]
     assert 0 < len(stale) < len(changed.features) / 2, f"{len(stale)} of {len(known)} concepts went stale: {stale}"
     return {

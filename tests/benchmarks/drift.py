@@ -29,7 +29,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Feature, State
-from featurehub.names import base_of
+from featurehub.records import Label
 from featurehub.runs.drift import check_drift
 from featurehub.runs.judges import RecognizerJudge
 from featurehub.store import open_store
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--answers", type=int, default=700)
     count = parser.parse_args().answers
     artifact = ensure_planted()
-    features = concept_features(artifact)
+    features, labels = concept_features(artifact)
     old = truth_world(artifact, bundled_model(), count)
     table = Table("model", "state", "EV", "stale + suspect", "stale", "hold", "borderline", "precision", "recall")
     with tempfile.TemporaryDirectory() as folder:
@@ -68,16 +68,18 @@ def main() -> None:
         for name, model in models.items():
             report = check_drift(artifact.folder, model, planted_database())
             new = old if name == "unchanged" else truth_world(artifact, model, count)
-            table.add_row(name, *row(report, features, old, new))
+            table.add_row(name, *row(report, features, labels, old, new))
     console.print(table)
 
 
-def concept_features(artifact: Artifact) -> list[Feature]:
-    """Of each planted concept, the features that carry its name with the best label scores."""
+def concept_features(artifact: Artifact) -> tuple[list[Feature], dict[int, Label]]:
+    """Of each planted concept, the features that carry its name with the best label scores; labels by latent."""
     with open_store(planted_database()).read() as reader:
-        features = reader.features(artifact.manifest.id)
-    named = {name: [f for f in features if f.label and base_of(f.label) == name] for name in names()}
-    return [f for found in named.values() for f in sorted(found, key=lambda f: -(f.label_score or 0))[:PER_CONCEPT]]
+        features, labels = reader.features(artifact.manifest.id), reader.labels(artifact.manifest.id)
+    known = [f for f in features if f.latent in labels]
+    named = {name: [f for f in known if labels[f.latent].name == name] for name in names()}
+    best = (sorted(found, key=lambda f: -(f.label_score or 0))[:PER_CONCEPT] for found in named.values())
+    return [f for found in best for f in found], labels
 
 
 def truth_world(artifact: Artifact, model: Path, count: int) -> World:
@@ -97,11 +99,11 @@ def rounded(folder: Path) -> Path:
     return model
 
 
-def falls(features: list[Feature], old: World, new: World) -> dict[int, float]:
+def falls(features: list[Feature], labels: dict[int, Label], old: World, new: World) -> dict[int, float]:
     """By how much each feature's F1 fell; features that never told their label (F1 < 0.6) are left out."""
     judge, result = RecognizerJudge(), {}
     for feature in features:
-        old_truth, new_truth = (judge.mentions(feature.label, w.texts) for w in (old, new))
+        old_truth, new_truth = (judge.mentions(labels[feature.latent], w.texts) for w in (old, new))
         level = best_threshold(old_truth, old.peaks[:, feature.latent])
         before = f1(old_truth, old.peaks[:, feature.latent] > level)
         if before >= 0.6:
@@ -109,10 +111,10 @@ def falls(features: list[Feature], old: World, new: World) -> dict[int, float]:
     return result
 
 
-def row(report: DriftReport, features: list[Feature], old: World, new: World) -> list[str]:
+def row(report: DriftReport, features: list[Feature], labels: dict[int, Label], old: World, new: World) -> list[str]:
     flagged = {verdict.latent for verdict in report.features if verdict.state is State.STALE}
     suspect = sum(verdict.state is State.SUSPECT for verdict in report.features)
-    counted = count_outcomes(falls(features, old, new), flagged)
+    counted = count_outcomes(falls(features, labels, old, new), flagged)
     precision = counted.hits / max(1, counted.hits + counted.false_alarms)
     recall = counted.hits / max(1, counted.hits + counted.missed)
     judged = counted.hits + counted.missed

@@ -34,9 +34,11 @@ from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import State
+from featurehub.records import Label
 from featurehub.runs.drift import check_drift
 from featurehub.runs.judges import judge_called
 from featurehub.runs.own_chats import CHATS
+from featurehub.store import open_store
 from featurehub.token_ids import prompt_ids, special_ids
 from featurehub.verdicts import DriftReport
 from saes.activations import FeatureActivations, encode_documents
@@ -95,6 +97,8 @@ def main() -> None:
     parser.add_argument("--siblings", nargs="+", default=SMOLLM2_SIBLINGS, choices=SMOLLM2_SIBLINGS)
     arguments = parser.parse_args()
     artifact = open_artifact(arguments.sae)
+    with open_store(arguments.db).read() as reader:
+        labels = reader.labels(artifact.manifest.id)
     truth = truth_of(artifact, arguments.answers)
     columns = ("sibling", "state", "EV", "stale", "suspect", "changed", "recall", "precision", "made to change: stale")
     table = Table(*columns)
@@ -104,7 +108,7 @@ def main() -> None:
             report = check_drift(artifact.folder, smollm2_sibling(name), str(database))
             for reason, count in Counter(re.sub(r"[\d.]+", "…", v.reason) for v in report.features).most_common():
                 console.print(f"{name}: {count} × {reason}")
-            table.add_row(name, *row(report, truth, seen(artifact, name, truth, report), exchanged_by(name)))
+            table.add_row(name, *row(report, truth, seen(artifact, name, truth, labels), exchanged_by(name)))
     console.print(table)
 
 
@@ -123,7 +127,7 @@ def truth_of(artifact: Artifact, answers: int) -> Truth:
         return Truth(base, world(observe(base), engine.tokenizer))
 
 
-def seen(artifact: Artifact, name: str, truth: Truth, report: DriftReport) -> Seen:
+def seen(artifact: Artifact, name: str, truth: Truth, labels: Mapping[int, Label]) -> Seen:
     """What the features do on a sibling, reading the base model's answers and its own."""
     dictionary, config = Dictionary.load(artifact.weights), CheckConfig(sampling=SAMPLING)
     with Engine(smollm2_sibling(name), EngineConfig.capturing(artifact.manifest.hook), OPTIONS) as engine:
@@ -131,12 +135,11 @@ def seen(artifact: Artifact, name: str, truth: Truth, report: DriftReport) -> Se
         prompts = [d.token_ids[: d.prompt_len] for d in truth.base.documents]
         own = answer_prompts(engine, dictionary, prompts, config)
         new = world(observe(own), engine.tokenizer)
-    labels = {verdict.latent: verdict.label for verdict in report.features}
     fall, fell = falls(labels, artifact.manifest.judge, truth.world, new)
     return Seen(correlation(truth.base.matrix, same.matrix), fall, fell)
 
 
-def falls(labels: Mapping[int, str], judge_name: str, old: World, new: World) -> tuple[np.ndarray, np.ndarray]:
+def falls(labels: Mapping[int, Label], judge_name: str, old: World, new: World) -> tuple[np.ndarray, np.ndarray]:
     """By how much each label's F1 fell, [d_sae], and whether by more than chance; 0 for labels that do not count."""
     judge, width = judge_called(judge_name), old.peaks.shape[1]
     fall, fell = np.zeros(width), np.zeros(width, dtype=bool)

@@ -11,7 +11,7 @@ from concept_file import Concept
 from unseen import Unseen
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.records import FeatureRow
+from featurehub.records import FeatureRow, Label
 from featurehub.sparse import columns_of
 from featurehub.store import FeatureSet, open_store, save_feature_set
 from labeling.associations import Associations
@@ -20,11 +20,10 @@ from labeling.cutting import cut
 from labeling.examiner import ScoredExplanation
 from labeling.explainers import NgramExplainer
 from labeling.label import LabelConfig, concluded
-from labeling.proposal import Proposal
 from labeling.scoring import WordScorer, auroc, detection
 from labeling.units import STRONG
 
-__all__ = ["READS", "Detector", "Found", "Registry", "firing_levels", "head_of", "labelled", "reads", "search"]
+__all__ = ["READS", "Detector", "Found", "Registry", "firing_levels", "label_of", "labelled", "reads", "search"]
 
 READS = 0.8
 TOP = 5
@@ -44,7 +43,7 @@ class Registry(NamedTuple):
 
 def labelled(found: Found) -> Found:
     """Those that have a label."""
-    return {latent: each for latent, each in found.items() if isinstance(each.explanation.outcome, Proposal)}
+    return {latent: each for latent, each in found.items() if isinstance(each.explanation.outcome, Label)}
 
 
 def firing_levels(corpus: Corpus) -> np.ndarray:
@@ -75,7 +74,8 @@ class Detector:
         both = np.full((2, len(self.live)), np.nan)
         for at, latent in enumerate(self.live):
             if self.tested[at] and latent in found:
-                scored = detection(self.scorer.scores(text_of(found[latent]), self.sentences), self.fires[latent])
+                scores = self.scorer.scores(label_of(found[latent]), self.sentences)
+                scored = detection(scores, self.fires[latent])
                 both[:, at] = scored["balanced_accuracy"], scored["auroc"]
         return both[0], both[1]
 
@@ -87,14 +87,10 @@ class Detector:
         return np.mean([self.scores(hand)[1] for hand in hands], axis=0)
 
 
-def text_of(scored: ScoredExplanation) -> str:
+def label_of(scored: ScoredExplanation) -> Label:
     outcome = scored.explanation.outcome
-    return outcome.label if isinstance(outcome, Proposal) else ""
-
-
-def head_of(scored: ScoredExplanation) -> str:
-    outcome = scored.explanation.outcome
-    return outcome.head if isinstance(outcome, Proposal) else ""
+    assert isinstance(outcome, Label)
+    return outcome
 
 
 def reads(unseen: Unseen, concepts: Sequence[Concept]) -> np.ndarray:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csc_matrix
 
+from featurehub.records import Label
 from labeling.activity import WordActivity
 from labeling.associations import associate
 from labeling.corpus import Corpus
@@ -30,7 +31,6 @@ from labeling.evidence import Evidence, gather
 from labeling.explainers import NgramExplainer
 from labeling.label import LabelConfig
 from labeling.logit_lens import Projection
-from labeling.proposal import Proposal
 from labeling.units import build_views
 from labeling.words import find_words, join, words_in
 
@@ -63,14 +63,14 @@ class Shown(NamedTuple):
     unembed: np.ndarray
 
 
-Labeller = Callable[[Shown], Mapping[int, Proposal]]
+Labeller = Callable[[Shown], Mapping[int, Label]]
 
 
-def product(shown: Shown) -> Mapping[int, Proposal]:
+def product(shown: Shown) -> Mapping[int, Label]:
     return explained(evidences_of(shown))
 
 
-def contrastive(shown: Shown) -> Mapping[int, Proposal]:
+def contrastive(shown: Shown) -> Mapping[int, Label]:
     return explained(each._replace(active=()) for each in evidences_of(shown))
 
 
@@ -79,13 +79,13 @@ def evidences_of(shown: Shown) -> Iterator[Evidence]:
     return gather(shown.corpus, shown.live, shown.projection, *sizes, shown.tokens)
 
 
-def explained(evidences: Iterable[Evidence]) -> Mapping[int, Proposal]:
+def explained(evidences: Iterable[Evidence]) -> Mapping[int, Label]:
     explainer = NgramExplainer(FURTHER)
     outcomes = {each.latent: asyncio.run(explainer.explain(each)).outcome for each in evidences}
-    return {latent: outcome for latent, outcome in outcomes.items() if isinstance(outcome, Proposal)}
+    return {latent: outcome for latent, outcome in outcomes.items() if isinstance(outcome, Label)}
 
 
-def logit_lens(shown: Shown) -> Mapping[int, Proposal]:
+def logit_lens(shown: Shown) -> Mapping[int, Label]:
     return named({latent: promoted(shown, latent) for latent in shown.live})
 
 
@@ -95,7 +95,7 @@ def promoted(shown: Shown, latent: int) -> list[str]:
     return [words[0] for words in begin if len(words) == 1]
 
 
-def mean_tokens(shown: Shown) -> Mapping[int, Proposal]:
+def mean_tokens(shown: Shown) -> Mapping[int, Label]:
     words = [word for word, count in Counter(words_of(shown.tokens)[0]).items() if count >= CONFIG.min_ngram]
     latents = range(shown.tokens.matrix.get_shape()[1])
     return named(best_words(words, WordActivity(shown.tokens, words).means(latents), shown.live))
@@ -112,7 +112,7 @@ def words_of(corpus: Corpus) -> tuple[list[str], list[int]]:
     return words, rows
 
 
-def peak_tokens(shown: Shown) -> Mapping[int, Proposal]:
+def peak_tokens(shown: Shown) -> Mapping[int, Label]:
     words, rows = words_of(shown.tokens)
     word_at = dict(zip(rows, words, strict=True))
     columns = csc_matrix(shown.tokens.matrix)
@@ -126,7 +126,7 @@ def peak_tokens(shown: Shown) -> Mapping[int, Proposal]:
     return named(found)
 
 
-def log_odds(shown: Shown) -> Mapping[int, Proposal]:
+def log_odds(shown: Shown) -> Mapping[int, Label]:
     names, inside, everywhere = sentence_counts(shown)
     outside = everywhere - inside
     prior = PRIOR * everywhere / everywhere.mean()
@@ -136,7 +136,7 @@ def log_odds(shown: Shown) -> Mapping[int, Proposal]:
     return named(best_words(names, odds / np.sqrt(1 / y + 1 / n), shown.live))
 
 
-def tf_idf(shown: Shown) -> Mapping[int, Proposal]:
+def tf_idf(shown: Shown) -> Mapping[int, Label]:
     names, inside, everywhere = sentence_counts(shown)
     frequency = inside / np.maximum(1, inside.sum(axis=0))
     return named(best_words(names, frequency * np.log(everywhere.max() / everywhere), shown.live))
@@ -151,7 +151,7 @@ def sentence_counts(shown: Shown) -> tuple[list[str], np.ndarray, np.ndarray]:
     return views.names, (terms.T @ fires).toarray(), np.asarray(terms.sum(axis=0)).reshape(-1, 1)
 
 
-def associated(shown: Shown) -> Mapping[int, Proposal]:
+def associated(shown: Shown) -> Mapping[int, Label]:
     going: defaultdict[int, list[tuple[float, str]]] = defaultdict(list)
     for word, latents in associate(shown.corpus, shown.vocabulary, shown.unembed).items():
         for latent, much in latents:
@@ -165,10 +165,10 @@ def best_words(names: list[str], scores: np.ndarray, latents: Sequence[int]) -> 
     return {latent: [names[at] for at in best[:, latent].tolist() if scores[at, latent] > 0] for latent in latents}
 
 
-def named(words: Mapping[int, Sequence[str]]) -> dict[int, Proposal]:
-    """Proposals of the first words of each latent, as often as they differ."""
+def named(words: Mapping[int, Sequence[str]]) -> dict[int, Label]:
+    """Labels of the first words of each latent, as often as they differ."""
     folded = {latent: list(dict.fromkeys(join(words_in(each)) for each in own)) for latent, own in words.items()}
-    return {latent: Proposal(own[0], tuple(own[1 : FURTHER + 1])) for latent, own in folded.items() if own}
+    return {latent: Label(name=own[0], further=tuple(own[1 : FURTHER + 1])) for latent, own in folded.items() if own}
 
 
 LABELLERS: dict[str, Labeller] = {

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 from concept_file import concepts_of
-from label_scores import READS, TOP, Detector, Found, Registry, firing_levels, head_of, labelled, reads, search
+from label_scores import READS, TOP, Detector, Found, Registry, firing_levels, label_of, labelled, reads, search
 from labellers import LABELLERS, Shown
 from rich.console import Console
 from rich.table import Table
@@ -36,6 +36,7 @@ from unseen import Unseen, read_unseen
 from featurehub.artifacts.artifact import open_artifact
 from featurehub.dictionary import Dictionary
 from featurehub.pieces import vocabulary
+from featurehub.records import Label
 from labeling.associations import associate
 from labeling.corpus import Corpus, split
 from labeling.evidence import Evidence, common_words
@@ -43,7 +44,6 @@ from labeling.examiner import Examiner, HeldOut
 from labeling.explainer import Explanation
 from labeling.label import LabelConfig
 from labeling.logit_lens import project
-from labeling.proposal import Proposal
 from labeling.scorers import WordDetection
 from labeling.statistics import StatisticsConfig, feature_rows
 from labeling.unembedding import read_unembedding
@@ -184,7 +184,7 @@ def label(shown: Shown, other: Corpus) -> tuple[dict[str, Found], dict[str, floa
     return found, seconds
 
 
-def examined(proposals: Mapping[int, Proposal], examiner: Examiner, levels: np.ndarray) -> tuple[Found, Found]:
+def examined(proposals: Mapping[int, Label], examiner: Examiner, levels: np.ndarray) -> tuple[Found, Found]:
     """The labels that tell better than chance, and all that could be tested."""
     kept: Found = {}
     tested: Found = {}
@@ -211,7 +211,7 @@ def report(results: Mapping[str, Result], detector: Detector, reading: np.ndarra
     columns = ("labelled", "common name", "accuracy", "AUROC", "AUROC, all", "dealt", "net", "net − product's")
     table = Table("", *columns, "CPU s / 1,000", title="offline labels on unseen sentences")
     for name, result in results.items():
-        common = np.mean([head_of(each) in everywhere for each in result.found.values()])
+        common = np.mean([label_of(each).name in everywhere for each in result.found.values()])
         table.add_row(
             name,
             f"{len(result.found) / len(detector.live):.2f}",

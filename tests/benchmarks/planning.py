@@ -24,10 +24,11 @@ from api.states import states_of
 from featurehub.features import State
 from featurehub.records import FeatureRow
 from featurehub.settings import Limits
-from featurehub.store import Calibration, FeatureSet, Labeled, Provenance, Store, open_store, save_feature_set
+from featurehub.store import Calibration, FeatureSet, Provenance, Store, open_store, save_feature_set
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from tests.api.conftest import CHECKED, SAE, manifest
 from tests.api.models import HOME, model
+from tests.labels import labeled
 
 NAMES = (1, 8, 32)
 FRESH = State.FRESH
@@ -45,7 +46,7 @@ def filled(path: Path, features: int) -> Store:
         manifest=manifest(SAE, "large").model_copy(update={"d_sae": features}),
         folder=Path("/nowhere"),
         rows=[FeatureRow(latent=n, density=0.01, max_activation=3.0) for n in range(features)],
-        labels={n: (Labeled(label=f"topic number {n}: words of {n % 7}", score=0.9), by_hand) for n in range(features)},
+        labels={n: (labeled(f"topic number {n}: words of {n % 7}", score=0.9), by_hand) for n in range(features)},
         calibrations={n: Calibration(strength=2.0, dose=0.3, steerability=0.8) for n in range(features)},
     )
     save_feature_set(contents, path)

@@ -8,7 +8,7 @@ the answers; F1 is measured on the other. Beside it, the best of as many feature
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -24,8 +24,7 @@ from featurehub.demo.corpus import conversations, messages
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions
-from featurehub.features import Feature
-from featurehub.names import base_of
+from featurehub.records import Label
 from featurehub.runs.judges import RecognizerJudge
 from featurehub.store import open_store
 from featurehub.token_ids import Message, special_ids
@@ -45,8 +44,8 @@ def main() -> None:
     count = parser.parse_args().conversations
     artifact = ensure_planted()
     with open_store(planted_database()).read() as reader:
-        features = [feature for feature in reader.features(artifact.manifest.id) if feature.label]
-    report(read(artifact, count), features)
+        labels = reader.labels(artifact.manifest.id)
+    report(read(artifact, count), labels)
 
 
 def read(artifact: Artifact, count: int) -> World:
@@ -72,13 +71,14 @@ def read_documents(
     return activations, world(observe(activations), engine.tokenizer)
 
 
-def report(answers: World, features: Sequence[Feature]) -> None:
+def report(answers: World, labels: Mapping[int, Label]) -> None:
     table = Table("concept", "feature", "F1", "best of other names", "answers with it")
     scores: dict[str, float] = {}
     for name in names():
-        truth = RecognizerJudge().mentions(name, answers.texts)
-        named = [feature for feature in features if base_of(feature.label) == name]
-        others = [feature for feature in features if base_of(feature.label) != name][: len(named)]
+        truth = RecognizerJudge().mentions(Label(name=name), answers.texts)
+        named = {latent: each.text for latent, each in labels.items() if each.name == name}
+        unlike = ((latent, each.text) for latent, each in labels.items() if each.name != name)
+        others = dict(islice(unlike, len(named)))
         feature, scores[name] = best(named, truth, answers.peaks)
         _, control = best(others, truth, answers.peaks)
         table.add_row(name, feature, f"{scores[name]:.3f}", f"{control:.3f}", str(int(truth.sum())))
@@ -87,9 +87,8 @@ def report(answers: World, features: Sequence[Feature]) -> None:
     console.print(f"recovered {recovered} of {len(scores)}   ({WANTED_SHARE * len(scores):.1f})")
 
 
-def best(features: Sequence[Feature], truth: np.ndarray, peaks: np.ndarray) -> tuple[str, float]:
-    """The label of the feature that reads best, and its F1; "-" and 0 for no features."""
-    labels = {feature.latent: feature.label for feature in features}
+def best(labels: Mapping[int, str], truth: np.ndarray, peaks: np.ndarray) -> tuple[str, float]:
+    """The label of the latent that reads best, and its F1; "-" and 0 for no latents."""
     for reading in readings(labels, truth, peaks):
         return labels[reading.latent], reading.f1
     return "-", 0.0

@@ -28,6 +28,7 @@ from featurehub.demo.bundle import SIBLINGS, sibling
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine
+from featurehub.records import Label
 from featurehub.runs.harvest import identify_hook
 from featurehub.token_ids import special_ids
 from saes.evaluate import Quality
@@ -95,7 +96,7 @@ def outcome(engine: Engine, dictionary: Dictionary, held_out: Sequence, asked: M
     activations, said = read_documents(engine, dictionary, held_out)
     f1, best = {}, {}
     for name in SUBJECT.read:
-        found = readings(range(dictionary.d_sae), SUBJECT.judge.mentions(name, said.texts), said.peaks)
+        found = readings(range(dictionary.d_sae), SUBJECT.judge.mentions(Label(name=name), said.texts), said.peaks)
         best[name] = found[0].latent
         f1[name] = next(each.f1 for each in found if each.latent == asked.get(name, best[name]))
     return Outcome(activations.quality, f1, best)

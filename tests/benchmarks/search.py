@@ -29,7 +29,6 @@ from featurehub.runs.embed import embed_features
 from featurehub.store import (
     EmbeddingKind,
     FeatureRow,
-    Labeled,
     PreparedRows,
     Provenance,
     QueryVector,
@@ -38,6 +37,7 @@ from featurehub.store import (
 )
 from featurehub.store.nearest import nearest
 from featurehub.store.search import find
+from tests.labels import labeled
 
 TOP = 5
 QUERIES = 200
@@ -67,7 +67,7 @@ def register(store: Store, labels: Labels) -> str:
     with store.write() as writer:
         writer.put_artifact(made, "/nowhere")
         ids = writer.put_features(made.id, rows)
-        writer.put_labels({id: (Labeled(label=label), by) for id, label in zip(ids, labels.values(), strict=True)})
+        writer.put_labels({id: (labeled(label), by) for id, label in zip(ids, labels.values(), strict=True)})
     return made.id
 
 

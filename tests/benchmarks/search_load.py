@@ -33,7 +33,6 @@ from featurehub.embedding import open_embedder
 from featurehub.store import (
     EmbeddingKind,
     FeatureRow,
-    Labeled,
     PreparedRows,
     Provenance,
     QueryVector,
@@ -44,6 +43,7 @@ from featurehub.store.nearest import nearest
 from featurehub.store.nearest_postgres import _query
 from tests.benchmarks.machine import processor
 from tests.benchmarks.store import databases, settle, size
+from tests.labels import labeled
 from tests.store.conftest import build_manifest
 
 WIDTH = 50_000
@@ -86,7 +86,7 @@ def fill(
         with store.write() as writer:
             writer.put_artifact(build_manifest(f"sae-{first}", sae, d_sae=width), "/nowhere")
             ids = writer.put_features(sae, rows)
-            writer.put_labels({id: (Labeled(label=label), BY) for id, label in zip(ids, mine, strict=True)})
+            writer.put_labels({id: (labeled(label), BY) for id, label in zip(ids, mine, strict=True)})
             writer.vectors.begin(sae, embedder, base.shape[1])
             texts = dict(zip(ids, mine, strict=True))
             writer.vectors.put(sae, embedder, EmbeddingKind.LABEL, texts, drawn_vectors(base, width, first))

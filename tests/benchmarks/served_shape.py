@@ -11,7 +11,8 @@ from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.records import FeatureRow
-from featurehub.store import Calibration, FeatureSet, Labeled, Provenance, save_feature_set
+from featurehub.store import Calibration, FeatureSet, Provenance, save_feature_set
+from tests.labels import labeled
 
 WIDTH = 50_000
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
@@ -67,7 +68,7 @@ def save_features(shape: Shape, served: ServedShape) -> None:
         manifest=seal(served.sae, fields).manifest,
         folder=served.sae,
         rows=[FeatureRow(latent=latent, density=0.01, max_activation=3.0) for latent in latents],
-        labels={latent: (Labeled(label=f"{name_of(latent)}: words", score=0.9), BY_HAND) for latent in latents},
+        labels={latent: (labeled(f"{name_of(latent)}: words", score=0.9), BY_HAND) for latent in latents},
         calibrations={latent: Calibration(strength=2.0, dose=0.3, steerability=0.8) for latent in latents},
     )
     save_feature_set(features, served.database)
@@ -77,6 +78,6 @@ def save_others(served: ServedShape, first: int, count: int) -> None:
     """An SAE of which only the features are here."""
     own = open_artifact(served.sae).manifest
     rows = [FeatureRow(latent=latent, density=0.01, max_activation=3.0) for latent in range(count)]
-    labels = {at: (Labeled(label=f"subject {first + at}: words", score=0.9), BY_HAND) for at in range(count)}
+    labels = {at: (labeled(f"subject {first + at}: words", score=0.9), BY_HAND) for at in range(count)}
     manifest = own.model_copy(update={"id": f"{first:064x}", "name": f"other-{first}", "d_sae": count})
     save_feature_set(FeatureSet(manifest, Path("/nowhere"), rows, labels, {}), served.database)

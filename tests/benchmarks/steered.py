@@ -23,7 +23,7 @@ from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Mode
-from featurehub.records import Calibration
+from featurehub.records import Calibration, Label
 from featurehub.token_ids import prompt_ids
 from labeling.strength import Candidate, calibrate
 
@@ -94,7 +94,7 @@ def candidates(subject: Subject, dictionary: Dictionary, readers: Mapping[str, S
         own = [reading for reading in readers[name] if owner[reading.latent] == name]
         for reading in [*own[:1], *(r for r in own[1:CANDIDATES] if r.chosen >= LEAST_F1)]:
             length = float(norms[reading.latent])
-            found.append(Candidate(reading.latent, name, name, label_score=reading.chosen, norm=length))
+            found.append(Candidate(reading.latent, Label(name=name), name, label_score=reading.chosen, norm=length))
     return found
 
 
@@ -117,7 +117,7 @@ def merit(candidate: Candidate, found: Mapping[int, Calibration]) -> tuple[float
 
 
 def judged(subject: Subject, name: str, steered: Sequence[str], plain: Sequence[str], random: Sequence[str]) -> Steered:
-    shares = (float(subject.judge.shows(name, texts).mean()) for texts in (steered, plain, random))
+    shares = (float(subject.judge.shows(Label(name=name), texts).mean()) for texts in (steered, plain, random))
     coherent, unsteered = (float(subject.judge.coherent(texts).mean()) for texts in (steered, plain))
     return Steered(*shares, coherent, unsteered)
 

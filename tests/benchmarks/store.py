@@ -22,8 +22,9 @@ from typing import NamedTuple
 
 from sqlalchemy import text
 
-from featurehub.store import FeatureRow, FeatureSet, Labeled, NewFeatures, Provenance, Store, open_store
+from featurehub.store import FeatureRow, FeatureSet, NewFeatures, Provenance, Store, open_store
 from tests.benchmarks.machine import processor
+from tests.labels import labeled
 from tests.postgres import binaries, running
 from tests.store.conftest import build_manifest
 from tests.store.crowd import crowd, prepare
@@ -51,7 +52,7 @@ def fill(store: Store, count: int) -> Filled:
     for first in range(0, count, WIDTH):
         width = min(WIDTH, count - first)
         rows = [FeatureRow(latent=n, density=0.01, max_activation=3.0) for n in range(width)]
-        labels = {n: (Labeled(label=label(first + n), score=0.9), BY_HAND) for n in range(width)}
+        labels = {n: (labeled(label(first + n), score=0.9), BY_HAND) for n in range(width)}
         manifest = build_manifest(f"sae-{first}", f"{first:064x}", d_sae=width)
         start = time.perf_counter()
         new = NewFeatures(FeatureSet(manifest, Path("/nowhere"), rows, labels, {}))

@@ -19,8 +19,9 @@ from featurehub.demo.bundle import bundled_model, bundled_sae, sibling
 from featurehub.dictionary import Dictionary
 from featurehub.errors import IncompatibleArtifact, ModelNotFound
 from featurehub.features import State
-from featurehub.store import FeatureRow, FeatureSet, Labeled, Provenance, open_store, save_feature_set
+from featurehub.store import FeatureRow, FeatureSet, Provenance, open_store, save_feature_set
 from featurehub.verdicts import DriftReport, FeatureVerdict
+from tests.labels import labeled
 
 HOOK = HookPoint(layer=1)
 BY_HAND = Provenance(author="test", method="by hand")
@@ -43,7 +44,7 @@ def artifact(tmp_path: Path) -> Artifact:
 @pytest.fixture
 def database(artifact: Artifact, tmp_path: Path) -> str:
     rows = [FeatureRow(latent=1, density=0.1, max_activation=1.0)]
-    features = FeatureSet(artifact.manifest, artifact.folder, rows, {1: (Labeled(label="sea"), BY_HAND)}, {})
+    features = FeatureSet(artifact.manifest, artifact.folder, rows, {1: (labeled("sea"), BY_HAND)}, {})
     save_feature_set(features, tmp_path / "built.db")
     return str(tmp_path / "built.db")
 
@@ -120,7 +121,7 @@ def test_the_retrained_model_is_asked_for_the_stale_feature_with_the_best_label(
     artifact: Artifact, tmp_path: Path
 ) -> None:
     scores = {0: 0.9, 1: 0.3, 2: 0.7, 3: None}
-    labels = {latent: (Labeled(label=f"no {latent}", score=score), BY_HAND) for latent, score in scores.items()}
+    labels = {latent: (labeled(f"no {latent}", score=score), BY_HAND) for latent, score in scores.items()}
     rows = [FeatureRow(latent=latent, density=0.1, max_activation=1.0) for latent in scores]
     save_feature_set(FeatureSet(artifact.manifest, artifact.folder, rows, labels, {}), str(tmp_path / "scored.db"))
 

@@ -17,7 +17,6 @@ from featurehub.records import (
     Context,
     FeatureRow,
     Histogram,
-    Labeled,
     Provenance,
     TokenLogit,
     Trial,
@@ -26,6 +25,7 @@ from featurehub.records import (
 from featurehub.store import open_store, save_feature_set
 from featurehub.store.feature_set import FeatureSet
 from featurehub.verdicts import DriftReport, FeatureVerdict
+from tests.labels import labeled
 from tests.store.conftest import build_manifest
 
 LONG = Context(tokens=tuple(f" w{i}" for i in range(60)), activations=(*([0.0] * 50), 4.0, *([0.0] * 9)))
@@ -46,7 +46,10 @@ def database(tmp_path: Path) -> str:
         FeatureRow(latent=5, density=0.5, max_activation=1.0),
     ]  # fmt: skip
     source = Provenance(author="us", method="contrastive", model="none")
-    labels = {3: (Labeled(label="banking: loan", score=0.9), source), 5: (Labeled(label="money"), source)}
+    labels = {
+        3: (labeled("banking: loan", score=0.9), source),
+        5: (labeled("money"), source),
+    }
     trial = Trial(strength=2.0, dose=0.3, success=0.75, coherence=0.5)
     steered = Calibration(
         strength=2.0, dose=0.3, steerability=0.5, unsteered=0.1, coherence=0.8, answers=12, curve=(trial,),

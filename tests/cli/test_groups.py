@@ -12,8 +12,9 @@ from featurehub.cli import progress
 from featurehub.cli.main import app
 from featurehub.dictionary import Dictionary
 from featurehub.errors import FeatureNotFound, InvalidInput
-from featurehub.store import FeatureRow, Labeled, Scope, open_store
+from featurehub.store import FeatureRow, Scope, open_store
 from tests.engine.world import unit_dictionary
+from tests.labels import labeled
 from tests.store.conftest import PROVENANCE, build_manifest
 
 LABELS = {1: "pirate: matey", 2: "pirate: ahoy", 3: "banking: loan=debt", 5: "chess"}
@@ -39,7 +40,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ids = writer.put_features(
             artifact.manifest.id, [FeatureRow(latent=n, density=0.1, max_activation=1) for n in range(6)]
         )
-        writer.put_labels({ids[n]: (Labeled(label=label, score=n / 10), PROVENANCE) for n, label in LABELS.items()})
+        writer.put_labels({ids[n]: (labeled(label, score=n / 10), PROVENANCE) for n, label in LABELS.items()})
     store.close()
     return path
 

@@ -6,36 +6,39 @@ from collections.abc import Sequence
 import pytest
 from rich.console import Console
 
-from featurehub.cli.demo.heat import Word, heat_map, words
+from featurehub.cli.demo.heat import KnownFeature, Word, heat_map, words
+from featurehub.records import Label
+from tests.labels import parted
 
-LARGEST = {"a": 4.0, "b": 0.5, "c": 0.0}
+A, B, C = map(parted, "abc")
+KNOWN = {"a": KnownFeature(A, 4.0), "b": KnownFeature(B, 0.5), "c": KnownFeature(C, 0.0)}
+DOGS, THEY, CAN = map(parted, ("animals: dogs", "they", "can: may"))
 
 
 @pytest.mark.parametrize(
     ("tokens", "expected"),
     [
-        ([("The", {"a": 1.0}), (" sea", {"b": 0.5})], [("The", {"a": 0.25}), ("sea", {"b": 1.0})]),
-        ([(" wa", {"a": 1.0}), ("ter", {"a": 3.0, "b": 0.1}), (".", {})], [("water.", {"a": 0.75, "b": 0.2})]),
-        ([("\n", {"a": 1.0}), ("One", {"b": 0.6})], [("One", {"a": 0.25, "b": 1.2})]),
+        ([("The", {"a": 1.0}), (" sea", {"b": 0.5})], [("The", {A: 0.25}), ("sea", {B: 1.0})]),
+        ([(" wa", {"a": 1.0}), ("ter", {"a": 3.0, "b": 0.1}), (".", {})], [("water.", {A: 0.75, B: 0.2})]),
+        ([("\n", {"a": 1.0}), ("One", {"b": 0.6})], [("One", {A: 0.25, B: 1.2})]),
         ([("It", {"": 1.0, "c": 1.0, "unknown": 1.0})], [("It", {})]),
         ([], []),
     ],
 )
 def test_words_are_whole_and_have_the_largest_share_of_their_tokens(
-    tokens: Sequence[tuple[str, dict[str, float]]], expected: list[tuple[str, dict[str, float]]]
+    tokens: Sequence[tuple[str, dict[str, float]]], expected: list[tuple[str, dict[Label, float]]]
 ) -> None:
     given = [
-        {"token": text, "features": [{"id": n or "a", "label": n, "activation": v} for n, v in found.items()]}
-        for text, found in tokens
+        {"token": text, "features": [{"id": n, "activation": v} for n, v in found.items()]} for text, found in tokens
     ]
-    assert list(words(given, LARGEST)) == expected
+    assert list(words(given, KNOWN)) == expected
 
 
 ANSWER = [
-    Word("Dogs", {"animals: dogs": 0.8, "they": 0.2}),
-    Word("can", {"can: may": 0.9, "animals: dogs": 0.1}),
+    Word("Dogs", {DOGS: 0.8, THEY: 0.2}),
+    Word("can", {CAN: 0.9, DOGS: 0.1}),
     Word("be", {}),
-    Word("loyal", {"they": 0.3, "animals: dogs": 0.25}),
+    Word("loyal", {THEY: 0.3, DOGS: 0.25}),
 ]
 
 

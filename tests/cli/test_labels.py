@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 from featurehub.cli import progress
 from featurehub.cli.main import app
-from featurehub.errors import ArtifactNotFound, FeaturehubError, InvalidInput
-from featurehub.records import Calibration, Context, FeatureRow, Histogram, Labeled, Provenance, TokenLogit
+from featurehub.errors import ArtifactNotFound, FeaturehubError, FeatureNotFound, InvalidInput
+from featurehub.records import Calibration, Context, FeatureRow, Histogram, Label, Labeled, Provenance, TokenLogit
 from featurehub.store import open_store, save_feature_set
 from featurehub.store.feature_set import FeatureSet
+from tests.labels import labeled
 from tests.store.conftest import build_manifest
 
 SOURCE = {"modelId": "gemma-2-2b", "layer": "20-gemmascope-res-16k"}
@@ -68,7 +69,7 @@ def registered(database: str, folder: Path, label: str = "banking: loan") -> Fea
         )
         for latent in (3, 4)
     ]  # fmt: skip
-    labels = {3: (Labeled(label=label, score=0.9), Provenance(author="us", method="contrastive", model="none"))}
+    labels = {3: (labeled(label, score=0.9), Provenance(author="us", method="contrastive", model="none"))}
     calibrations = {3: Calibration(strength=2.0, dose=0.3, steerability=0.5)}
     features = FeatureSet(build_manifest(name="ours"), folder, rows, labels, calibrations)
     save_feature_set(features, database)
@@ -100,6 +101,21 @@ def test_labels_without_their_sae_are_found_and_say_so(
     assert isinstance(kept.exception, ArtifactNotFound)
 
 
+def test_a_label_of_theirs_is_a_name_as_a_whole(tmp_path: Path, database: str) -> None:
+    call(
+        "import",
+        written(tmp_path / "labels.json", [LIST[0] | {"description": "Note: dates (years)"}]),
+        "--db",
+        database,
+    )
+    with closing(open_store(database)) as store, store.read() as reader:
+        found = reader.resolve("note: dates (years)")
+        assert (found.label, found.slug, found.aliases) == ("Note: dates (years)", "note-dates-years", ())
+        assert reader.labels(NAME) == {found.latent: Label(name="Note: dates (years)")}
+        with pytest.raises(FeatureNotFound):
+            reader.resolve("note")
+
+
 def test_importing_again_changes_nothing(tmp_path: Path, database: str) -> None:
     file = written(tmp_path / "labels.json", LIST[1:])
     for _ in range(2):
@@ -119,7 +135,7 @@ def test_labels_join_the_sae_once_it_is_here(tmp_path: Path, database: str) -> N
         assert found.id == reader.resolve("banking").id, "its own name finds it still"
         assert (found.density, found.strength) == (0.25, 2.0)
         said = [each.outcome for each in reader.details(found.id).labels[-2:]]
-        assert [isinstance(each, Labeled) and each.label for each in said] == [
+        assert [isinstance(each, Labeled) and each.label.name for each in said] == [
             "references to banking",
             "banks and money",
         ]
@@ -150,7 +166,8 @@ def test_what_is_exported_is_imported_as_it_was(tmp_path: Path, database: str) -
     assert list(found.rows) == list(features.rows)
     outcome, provenance = found.labels[3]
     assert isinstance(outcome, Labeled)
-    assert (outcome.label, provenance.method, provenance.model) == ("banking: loan", "contrastive", "none")
+    named = outcome.label, provenance.method, provenance.model
+    assert named == (Label(name="banking: loan"), "contrastive", "none"), "theirs are names as a whole"
     with pytest.raises(InvalidInput, match="exists already"):
         call("export", "ours", tmp_path / "out", "--db", database)
 

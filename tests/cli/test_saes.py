@@ -26,7 +26,6 @@ from featurehub.store import (
     Evaluation,
     FeatureRow,
     FeatureSet,
-    Labeled,
     Provenance,
     Store,
     open_store,
@@ -34,6 +33,7 @@ from featurehub.store import (
 )
 from featurehub.verdicts import DriftReport
 from saes.formats.saelens import read_saelens
+from tests.labels import labeled
 
 D_MODEL, D_SAE, HOOK = 192, 8, HookPoint(layer=1)
 
@@ -100,7 +100,7 @@ def register(store: Store, artifact: Artifact) -> str:
         rows = [FeatureRow(latent=latent, density=0.1, max_activation=1.0) for latent in range(5)]
         ids = writer.put_features(artifact.manifest.id, rows)
         by_hand = Provenance(author="test", method="by hand")
-        writer.put_labels({ids[0]: (Labeled(label="banking"), by_hand), ids[1]: (Labeled(label="sea"), by_hand)})
+        writer.put_labels({ids[0]: (labeled("banking"), by_hand), ids[1]: (labeled("sea"), by_hand)})
     return artifact.manifest.id
 
 
@@ -120,7 +120,7 @@ def test_what_a_build_kept_is_registered(run: Run, store: Store, tmp_path: Path)
     artifact = sealed(tmp_path / "sae")
     by_hand = Provenance(author="test", method="by hand")
     rows = [FeatureRow(latent=latent, density=0.1, max_activation=1.0) for latent in range(5)]
-    labels = {0: (Labeled(label="banking"), by_hand)}
+    labels = {0: (labeled("banking"), by_hand)}
     found = FeatureSet(artifact.manifest, Path("/elsewhere"), rows, labels, {0: Calibration(strength=2.0, dose=0.3)})
     save_feature_set(found, artifact.folder / KEPT)
     said = run("register", artifact.folder)

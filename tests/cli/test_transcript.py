@@ -30,6 +30,7 @@ from tests.benchmarks.transcript import (
     replaced,
     transcript,
 )
+from tests.labels import parted
 
 SEA = Feature(id="f_1", label="sea: wave, shore", label_version=1, slug="sea", artifact="a", latent=1, density=0.1,
               max_activation=1.0)  # fmt: skip
@@ -54,7 +55,7 @@ def answer(text: str) -> Any:
 SEEN = Seen(
     "SAE tiny",
     [Pair(NAMES[0], SEA, answer("Once\n\nupon a time."), answer(f"The sea{' and the sea' * 20}."))],
-    [Word("The", {}), Word("sea", {SEA.label: 0.8})],
+    [Word("The", {}), Word("sea", {parted(SEA.label): 0.8})],
     Retrained(REPORT, SEA, "HTTP 409 no longer holds"),
 )
 
@@ -115,7 +116,7 @@ def block() -> list[str]:
 def labels() -> set[str]:
     """The labels of the SAE that ships."""
     outcomes = (outcome for outcome, _ in read_features(bundled_sae()).labels.values())
-    return {outcome.label for outcome in outcomes if isinstance(outcome, Labeled)}
+    return {outcome.label.text for outcome in outcomes if isinstance(outcome, Labeled)}
 
 
 def test_readme_was_written_with_the_sae_that_ships() -> None:

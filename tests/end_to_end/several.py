@@ -14,9 +14,10 @@ from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.features import State
-from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Writer, open_store
+from featurehub.store import Calibration, FeatureRow, Provenance, Writer, open_store
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from tests.engine.world import unit_dictionary
+from tests.labels import labeled
 
 D_SAE, STRENGTH, LARGEST = 64, 60.0, 20.0
 EARLY, LATE, OTHER, BETWEEN = "early", "late", "other", "between"
@@ -88,7 +89,7 @@ def register(writer: Writer, artifact: Artifact) -> None:
     ids = writer.put_features(id, [FeatureRow(latent=n, density=0.1, max_activation=LARGEST) for n in labels])
     by_hand = Provenance(author="test", method="by hand")
     for feature, label in zip(ids, labels.values(), strict=True):
-        writer.put_labels({feature: (Labeled(label=label, score=0.9), by_hand)})
+        writer.put_labels({feature: (labeled(label, score=0.9), by_hand)})
         writer.put_calibration(feature, Calibration(strength=STRENGTH, dose=0.3, steerability=0.5))
 
 

@@ -61,14 +61,14 @@ def test_a_feature_found_by_name_turns_stories_to_its_subject(story_sae: tuple[A
     best = max(tested, key=lambda f: f.steerability or 0.0)
     assert best.steerability is not None
     assert best.steerability > 0.3
-    word = best.label.split(":")[0]
     with open_store(database).read() as reader:
-        assert best in reader.search(word, limit=5).features
+        label = reader.labels(artifact.manifest.id)[best.latent]
+        assert best in reader.search(label.head, limit=5).features
     with Engine(MODEL, EngineConfig.holding(artifact), EngineOptions(max_model_len=256)) as engine:
         prompts = [engine.tokenizer(START)["input_ids"]] * 32
         edit = LatentEdit(latent=best.latent, mode=Mode.NUDGE, value=best.strength or 0.0)
         sampling = Sampling(temperature=0.7, max_tokens=80, seed=4321)
         steered = [a.text for a in engine.generate(prompts, [Steering(edits=(edit,))] * 32, sampling)]
         plain = [a.text for a in engine.generate(prompts, [None] * 32, sampling)]
-    shown, unsteered = (WordJudge().shows(best.label, texts).mean() for texts in (steered, plain))
+    shown, unsteered = (WordJudge().shows(label, texts).mean() for texts in (steered, plain))
     assert shown > unsteered + 0.2

@@ -9,6 +9,7 @@ from featurehub.records import Labeled
 from labeling.cluster_names import CHANCE, cluster_latents, names_of, shared_words
 from labeling.communities import Edges, communities, edges_of
 from labeling.statistics import nearest
+from tests.labels import labeled
 
 LATENTS = 40
 
@@ -73,7 +74,7 @@ def test_edges_are_the_cosines_of_neighbours() -> None:
 
 
 def labels(*texts: str) -> dict[int, Labeled]:
-    return {at: Labeled(label=text, score=0.5 + at / 1000) for at, text in enumerate(texts)}
+    return {at: labeled(text, score=0.5 + at / 1000) for at, text in enumerate(texts)}
 
 
 OTHERS = [f"thing{n}: the, stuff{n}" for n in range(60)]

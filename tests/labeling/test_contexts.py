@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from featurehub.records import Context, Unlabeled
+from featurehub.records import Context, Label, Unlabeled
 from labeling import Corpus, LabelConfig, label_latents
 from labeling.contexts import Contexts
 from labeling.evidence import Evidence
@@ -16,10 +16,10 @@ from labeling.explainer import Explainer, Explanation, FakeExplainer, Wants
 from labeling.explainers import LlmExplainer, NgramExplainer, ProjectionExplainer
 from labeling.label import LabelSource, label_each
 from labeling.llm import Llm, LlmConfig
-from labeling.proposal import Proposal
 from labeling.scorers import WordDetection
 from labeling.words import words_in
 from tests.labeling.endpoint import Endpoint, good, questions_of
+from tests.labels import parted
 
 WINDOW = 4
 
@@ -122,7 +122,7 @@ class Spied(NamedTuple):
     async def explain(self, evidence: Evidence) -> Explanation:
         self.seen.append(evidence)
         found = await self.explainer.explain(evidence)
-        return found._replace(outcome=Proposal("topic")) if isinstance(found.outcome, Unlabeled) else found
+        return found._replace(outcome=parted("topic")) if isinstance(found.outcome, Unlabeled) else found
 
 
 class EverythingScorer:
@@ -133,7 +133,7 @@ class EverythingScorer:
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    async def score(self, proposal: Proposal, evidence: Evidence, held_out: HeldOut) -> Score | Unlabeled:
+    async def score(self, label: Label, evidence: Evidence, held_out: HeldOut) -> Score | Unlabeled:
         drawn = (*held_out.contexts.firing(evidence.latent, 99), *held_out.contexts.quiet(evidence.latent, 99))
         self.texts += [*held_out.texts, *(each.text for each in drawn)]
         return Score({"agreement": 1.0}, True, "")
@@ -191,7 +191,7 @@ def marks(text: str) -> set[str]:
 def test_words_are_scored_on_held_out_passages_alone(corpus: Corpus) -> None:
     held_out = HeldOut(marked(corpus).subset(np.arange(50)))
     evidence = Evidence(0, 0.5, 9)
-    score = asyncio.run(WordDetection().score(Proposal("mark7"), evidence, held_out))
+    score = asyncio.run(WordDetection().score(parted("mark7"), evidence, held_out))
     assert isinstance(score, Score)
     assert score.numbers["n"] == len(held_out.texts) == 50
     scorer: LabelScorer = WordDetection()

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from featurehub.records import Label
 from labeling.judge import WordJudge
+from tests.labels import parted
 
-LABEL = "pirate speech: matey, ship, treasure"
+LABEL = parted("pirate speech: matey, ship, treasure")
 
 
 @pytest.mark.parametrize(
@@ -60,10 +62,10 @@ def test_verdicts_are_one_bool_per_text_and_none_of_none() -> None:
 
 def test_another_scorer_can_take_the_words_place() -> None:
     class Half:
-        def scores(self, label: str, texts: Sequence[str]) -> np.ndarray:
+        def scores(self, label: Label, texts: Sequence[str]) -> np.ndarray:
             return np.array([0.49, 0.5, 1.0])
 
-    assert WordJudge(Half()).mentions("anything", ["a", "b", "c"]).tolist() == [False, True, True]
+    assert WordJudge(Half()).mentions(parted("anything"), ["a", "b", "c"]).tolist() == [False, True, True]
 
 
 def test_other_texts_are_judged_afresh() -> None:

@@ -7,15 +7,14 @@ import pytest
 
 from featurehub import sparse
 from featurehub.errors import BudgetExceeded, InvalidInput
-from featurehub.names import base_of
 from featurehub.records import Labeled, Unlabeled
 from featurehub.sparse import without_rows
 from labeling import Corpus, LabelConfig, LatentLabel, label_latents, rename
 from labeling.associations import associate
 from labeling.explainer import FakeExplainer
-from labeling.proposal import Proposal
 from labeling.statistics import StatisticsConfig, feature_rows
 from labeling.texts import PackedTexts
+from tests.labels import parted
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +24,12 @@ def labels(corpus: Corpus) -> dict[int, LatentLabel]:
 
 def label(found: LatentLabel) -> str:
     assert isinstance(found.outcome, Labeled)
-    return found.outcome.label
+    return found.outcome.label.text
 
 
 def test_every_planted_topic_gets_its_name(labels: dict[int, LatentLabel]) -> None:
-    assert [base_of(label(labels[latent])) for latent in (0, 1, 2)] == ["banking", "weather", "music"]
+    outcomes = [labels[latent].outcome for latent in (0, 1, 2)]
+    assert [each.label.name for each in outcomes if isinstance(each, Labeled)] == ["banking", "weather", "music"]
     assert label(labels[4]).startswith("storm")
 
 
@@ -83,7 +83,7 @@ def test_a_corpus_on_disk_gives_the_same_whatever_is_looked_at_together(
 
 
 def test_failures_beyond_the_budget_end_the_run(corpus: Corpus) -> None:
-    fake = FakeExplainer({0: Proposal("banking")})
+    fake = FakeExplainer({0: parted("banking")})
     with pytest.raises(BudgetExceeded, match="6 of 7 live latents"):
         label_latents(corpus, LabelConfig(max_unlabeled=0.5), explainer=fake)
     labels = label_latents(corpus, LabelConfig(max_unlabeled=1.0), explainer=fake)
@@ -91,7 +91,7 @@ def test_failures_beyond_the_budget_end_the_run(corpus: Corpus) -> None:
 
 
 def test_shared_heads_become_unique_and_can_be_given_anew(corpus: Corpus) -> None:
-    fake = FakeExplainer(dict.fromkeys(range(8), Proposal("banking", ("loan",))))
+    fake = FakeExplainer(dict.fromkeys(range(8), parted("banking: loan")))
     labels = label_latents(corpus, LabelConfig(max_unlabeled=1.0), explainer=fake)
     names = {each.latent: label(each) for each in labels if isinstance(each.outcome, Labeled)}
     assert len(set(names.values())) == len(names)
@@ -103,7 +103,7 @@ def test_shared_heads_become_unique_and_can_be_given_anew(corpus: Corpus) -> Non
 
 
 def test_a_label_that_tells_no_better_than_chance_is_unclear(corpus: Corpus) -> None:
-    fake = FakeExplainer({latent: Proposal("banking", ("loan",)) for latent in (0, 1, 2)})
+    fake = FakeExplainer({latent: parted("banking: loan") for latent in (0, 1, 2)})
     found = {
         each.latent: each.outcome for each in label_latents(corpus, LabelConfig(max_unlabeled=1.0), explainer=fake)
     }

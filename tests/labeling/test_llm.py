@@ -11,7 +11,7 @@ import pytest
 from pydantic import Field
 
 from featurehub.errors import BudgetExceeded, InvalidInput
-from featurehub.records import TokenLogit, Unlabeled
+from featurehub.records import Label, TokenLogit, Unlabeled
 from featurehub.settings import Frozen
 from labeling import Corpus, LabelConfig
 from labeling.evidence import Evidence
@@ -23,9 +23,9 @@ from labeling.label import LabelSource, label_each
 from labeling.llm import Llm, LlmBudget, LlmConfig, NoReply, Usage
 from labeling.llm.budget import BudgetLimits
 from labeling.llm.client import Reply
-from labeling.proposal import Proposal
 from labeling.scorers import Detection
 from tests.labeling.endpoint import NAMING, Answer, Endpoint, Script, chat, good
+from tests.labels import parted
 
 
 class Word(Frozen):
@@ -243,7 +243,6 @@ ERRORS = (
     chat(None, refusal="no"),
     chat('{"name": 3, "words": []}'),
     chat('{"name": "  ", "words": []}'),
-    chat('{"name": "banking: loans", "words": []}'),
     chat('{"label": "banking"}'),
     chat("banking"),
     chat(""),
@@ -263,11 +262,19 @@ def test_an_answer_is_a_label_with_what_it_was_made_from(corpus: Corpus) -> None
     told = json.dumps({"name": "Bank  loans", "words": ["banking", "loan", "loan"]})
     found, endpoint = labels_of(corpus, lambda *_: chat(told))
     explanation = found[0].explanation
-    assert explanation.outcome == Proposal("Bank loans", ("banking", "loan"))
+    assert explanation.outcome == parted("Bank loans: banking, loan")
     assert explanation.answer == told
     assert any(body["messages"][1]["content"] in explanation.prompt for body in endpoint.asked)
     assert isinstance(found[1].explanation.outcome, Unlabeled)
     assert "unclear" in found[1].explanation.outcome.reason
+
+
+def test_signs_in_a_name_mean_nothing(corpus: Corpus) -> None:
+    told = json.dumps({"name": "Note: f(x), bank loans (Python)", "words": ["banking", "loan", "if:", "f(x)"]})
+    found, _ = labels_of(corpus, lambda *_: chat(told))
+    assert found[0].explanation.outcome == Label(
+        name="Note: f(x), bank loans (Python)", further=("banking", "loan", "if:", "f(x)")
+    )
 
 
 def test_a_budget_that_ends_keeps_what_was_found_and_leaves_the_rest(corpus: Corpus) -> None:

@@ -13,6 +13,7 @@ from featurehub.edits import Steering
 from labeling.bench import Candidate
 from labeling.output_score import Continuation, LabelTokens, OutputScores, expected_steerability
 from labeling.unembedding import Unembedding
+from tests.labels import parted
 
 VOCABULARY = ["<s>", "sea", " sea", "Sea", " Sea", " ship", "ship", " the", " ", "land"]
 WIDTH, NORM, DOSE = 6, 20.0, 0.5
@@ -48,7 +49,7 @@ class Additive:
 
 
 def candidate(latent: int, label: str) -> Candidate:
-    return Candidate(latent, label, label, 1.0, float(W_DEC[latent].norm()))
+    return Candidate(latent, parted(label), label, 1.0, float(W_DEC[latent].norm()))
 
 
 @pytest.fixture

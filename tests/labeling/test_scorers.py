@@ -18,11 +18,11 @@ from labeling.examiner import HeldOut, LabelScorer, Score
 from labeling.intervals import auroc_interval, balanced_accuracy, wilson
 from labeling.llm import Llm, LlmConfig
 from labeling.llm.marks import graded, marked, plain
-from labeling.proposal import Proposal
 from labeling.scorers import Detection, EmbeddingScorer, Fuzzing
 from labeling.scorers.fuzzing import fuzzed, true_marks
 from labeling.scoring import auroc
 from tests.labeling.endpoint import Answer, Endpoint, Script, chat
+from tests.labels import parted
 
 BANK = Context(tokens=(" a", " loan", "\n", " and", ""), activations=(0.0, 2.0, 0.5, 0.0, 3.0))
 
@@ -83,7 +83,7 @@ def score(corpus: Corpus, kind: type[Detection] | type[Fuzzing], script: Script,
     async def run(url: str) -> Score | Unlabeled:
         async with Llm(LlmConfig(url=url, model="m")) as llm:
             scorer: LabelScorer = kind(llm)
-            return await scorer.score(Proposal("banking"), evidence[latent], texts)
+            return await scorer.score(parted("banking"), evidence[latent], texts)
 
     with endpoint.running() as url:
         return asyncio.run(run(url))
@@ -159,7 +159,7 @@ def test_an_embedding_tells_how_near_a_label_lies(corpus: Corpus) -> None:
 
     texts, evidence = held_out(corpus)
     right, wrong = (
-        asyncio.run(EmbeddingScorer(embed).score(Proposal(label), evidence[0], texts)) for label in ("banking", "rain")
+        asyncio.run(EmbeddingScorer(embed).score(parted(label), evidence[0], texts)) for label in ("banking", "rain")
     )
     assert isinstance(right, Score)
     assert isinstance(wrong, Score)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score, roc_auc_score
 
-from labeling.proposal import Proposal
 from labeling.scoring import WordScorer, detection
+from tests.labels import parted
 
 TEXTS = ["Banking is fun", "a loan\nand a deposit", "one loan", "the sea", "BANKING loan"]
 
@@ -42,20 +42,8 @@ def test_scores_stay_in_bounds(pairs: list[tuple[float, bool]]) -> None:
 
 def test_words_of_a_label_are_found() -> None:
     scorer = WordScorer()
-    assert scorer.scores("banking: loan, deposit", TEXTS).tolist() == [1.0, 1.0, 0.5, 0.0, 1.0]
-    assert scorer.scores("banking (loan)", TEXTS).tolist() == [1.0, 0.5, 0.5, 0.0, 1.0]
-    assert scorer.scores("the sea", TEXTS).tolist() == [0.0, 0.0, 0.0, 1.0, 0.0]
-    assert scorer.scores("a loan", ["no loan", "a\nloan", "a loan"]).tolist() == [0.0, 0.0, 1.0]
-
-
-@pytest.mark.parametrize(
-    ("label", "proposal"),
-    [
-        ("banking: loan, deposit", Proposal("banking", ("loan", "deposit"))),
-        ("banking (loan): deposit", Proposal("banking", ("loan", "deposit"))),
-        ("banking (2): loan", Proposal("banking", ("loan",))),
-        ("in short", Proposal("in short")),
-    ],
-)
-def test_label_is_read_back(label: str, proposal: Proposal) -> None:
-    assert Proposal.read(label) == proposal
+    assert scorer.scores(parted("banking: loan, deposit"), TEXTS).tolist() == [1.0, 1.0, 0.5, 0.0, 1.0]
+    assert scorer.scores(parted("banking (loan)"), TEXTS).tolist() == [1.0, 0.5, 0.5, 0.0, 1.0]
+    assert scorer.scores(parted("banking (2)"), TEXTS).tolist() == scorer.scores(parted("banking"), TEXTS).tolist()
+    assert scorer.scores(parted("the sea"), TEXTS).tolist() == [0.0, 0.0, 0.0, 1.0, 0.0]
+    assert scorer.scores(parted("a loan"), ["no loan", "a\nloan", "a loan"]).tolist() == [0.0, 0.0, 1.0]

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from featurehub.names import base_of
 from featurehub.records import Labeled
 from labeling import Corpus, label_latents
 
@@ -71,4 +70,4 @@ def test_a_topic_gets_its_name(language: Language) -> None:
     for found, words in zip(label_latents(planted(language)), language.topics, strict=True):
         assert isinstance(found.outcome, Labeled)
         assert found.outcome.score == pytest.approx(1.0)
-        assert base_of(found.outcome.label) == words[0]
+        assert found.outcome.label.name == words[0]

@@ -8,9 +8,11 @@ import pytest
 from featurehub.edits import Steering
 from featurehub.engine.offline import Generation, Sampling
 from featurehub.features import Mode
+from featurehub.records import Label
 from labeling.bench import Bench
 from labeling.calibration import rounds, tokens_of
 from labeling.strength import CalibrationConfig, Calibrator, Candidate, calibrate, choose_candidates, usual_dose
+from tests.labels import parted
 
 NORM = 20.0
 PROMPTS = [[1, 2], [3], [4, 5, 6]]
@@ -20,7 +22,7 @@ CONFIG = CalibrationConfig(doses=DOSES, names=3, candidates_per_name=2, finalist
 
 
 def candidate(latent: int, name: str, score: float, norm: float = 1.0) -> Candidate:
-    return Candidate(latent, f"{name}: word", name, score, norm)
+    return Candidate(latent, parted(f"{name}: word"), name, score, norm)
 
 
 class Known:
@@ -60,13 +62,13 @@ class Known:
         assert edit.mode is Mode.NUDGE
         feature = self.features[edit.latent]
         dose = edit.value * feature.norm / NORM
-        shown = feature.label if dose >= self.shows_from.get(edit.latent, 9.0) - 1e-9 else ""
+        shown = feature.label.text if dose >= self.shows_from.get(edit.latent, 9.0) - 1e-9 else ""
         return shown + (" broken" if dose > BREAKS_AT else "")
 
 
 class Exact:
-    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
-        return np.array([label in text for text in texts], dtype=bool)
+    def shows(self, label: Label, texts: Sequence[str]) -> np.ndarray:
+        return np.array([label.text in text for text in texts], dtype=bool)
 
     def coherent(self, texts: Sequence[str]) -> np.ndarray:
         return np.array(["broken" not in text for text in texts], dtype=bool)
@@ -182,7 +184,7 @@ class Noisy:
 class Word:
     """Every label is shown by the same word."""
 
-    def shows(self, label: str, texts: Sequence[str]) -> np.ndarray:
+    def shows(self, label: Label, texts: Sequence[str]) -> np.ndarray:
         return np.array(["any word" in text for text in texts], dtype=bool)
 
     def coherent(self, texts: Sequence[str]) -> np.ndarray:

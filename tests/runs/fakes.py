@@ -10,11 +10,12 @@ from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Generation
-from featurehub.records import FeatureRow, Labeled, Provenance, Unlabeled
+from featurehub.records import FeatureRow, Provenance, Unlabeled
 from featurehub.runs.baseline import EvaluatedSae
 from featurehub.runs.register import Description, candidates_of
 from labeling.label import LatentLabel
 from saes.reader import FakeReader
+from tests.labels import labeled
 
 WIDTH = 192
 NAMES = ("loan", "dog", "sea", "sun", "law", "war")
@@ -46,7 +47,7 @@ class FakeEngine(FakeReader):
 def describe(model: Any, engine: Any, sae: EvaluatedSae, *_: Any) -> Description:
     """Latents 0 to 5 are called by ``NAMES``, each with a worse label than the one before; the others have no label."""
     rows = [FeatureRow(latent=i, density=0.1, max_activation=1.0) for i in range(sae.dictionary.d_sae)]
-    named = [Labeled(label=f"{name}: word", score=0.9 - i / 10) for i, name in enumerate(NAMES)]
+    named = [labeled(f"{name}: word", score=0.9 - i / 10) for i, name in enumerate(NAMES)]
     outcomes = [*named, *(Unlabeled(reason="nothing") for _ in rows[len(named) :])]
     labels = [LatentLabel(i, each, Provenance(author="test", method="test")) for i, each in enumerate(outcomes)]
     return Description(rows, labels, candidates_of(sae.dictionary, labels), sae.activations.median_norm, {})

@@ -11,7 +11,7 @@ from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.errors import FeatureNotFound, IncompatibleArtifact, InvalidInput
 from featurehub.features import Feature
-from featurehub.records import Calibration, Labeled
+from featurehub.records import Calibration
 from featurehub.runs import build as building
 from featurehub.runs import engines
 from featurehub.runs.basis import BASIS, CalibrationBasis
@@ -30,6 +30,7 @@ from saes.budget import Budget
 from saes.cost import Job
 from saes.run import TrainConfig
 from saes.stream import DocumentChunks
+from tests.labels import labeled
 from tests.runs.fakes import NAMES, FakeEngine, describe
 from tests.runs.recording import Recording
 from tests.runs.test_build import PROMPTS, TEXT, plan_of
@@ -262,7 +263,7 @@ def test_of_features_that_share_a_name_the_one_that_steers_best_takes_it(
     def rivals(*arguments: Any) -> Description:
         found = describe(*arguments)
         named = [("loan: bank", 0.9), ("loan (money): debt", 0.8)]
-        given = [found.labels[i]._replace(outcome=Labeled(label=label, score=s)) for i, (label, s) in enumerate(named)]
+        given = [found.labels[i]._replace(outcome=labeled(label, score=s)) for i, (label, s) in enumerate(named)]
         labels = [*given, *found.labels[6:]]
         return found._replace(labels=labels, candidates=candidates_of(arguments[2].dictionary, labels))
 

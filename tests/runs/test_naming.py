@@ -16,8 +16,8 @@ import pytest
 
 from featurehub.artifacts.artifact import open_artifact
 from featurehub.dictionary import Dictionary
-from featurehub.errors import BudgetExceeded, InvalidConfig, InvalidInput
-from featurehub.names import fold, head_of
+from featurehub.errors import BudgetExceeded, FeatureNotFound, InvalidConfig, InvalidInput
+from featurehub.names import fold
 from featurehub.records import Labeled, LabelVersion, Provenance
 from featurehub.runs.labelers import ExplainerName, NamingConfig, ScorerName
 from featurehub.runs.survey import Survey
@@ -26,6 +26,7 @@ from featurehub.store.statistics import id_of
 from labeling.cluster_names import cluster_latents
 from tests.labeling import endpoint as endpoints
 from tests.labeling.endpoint import Answer, Endpoint, chat, good
+from tests.labels import labeled
 from tests.runs import naming_process
 from tests.runs.naming_process import config_of, made, named, survey_of
 
@@ -75,7 +76,8 @@ def test_what_was_asked_is_not_asked_again(tmp_path: Path, survey: Survey) -> No
         assert named(tmp_path, config_of(url), survey) == []
     assert first == len(endpoint.asked) == len(attempts(tmp_path)) > 15
     assert labels(tmp_path) == before
-    heads = [fold(head_of(label)) for label in before.values() if label]
+    with closing(open_store(tmp_path / "features.db")) as store, store.read() as reader:
+        heads = [fold(each.head) for each in reader.labels("sae").values()]
     assert len(heads) == len(set(heads)) > 3
     with closing(open_store(tmp_path / "features.db")) as store, store.read() as reader:
         feature = next(each for each in reader.features("sae") if each.label)
@@ -84,6 +86,25 @@ def test_what_was_asked_is_not_asked_again(tmp_path: Path, survey: Survey) -> No
     assert (version.provenance.method, version.provenance.model) == (METHOD, "m")
     assert "[[" in version.provenance.prompt
     assert feature.strength
+
+
+def test_names_with_colons_and_brackets_stay_whole_and_are_told_apart_run_after_run(
+    tmp_path: Path, survey: Survey
+) -> None:
+    name = "Note: topics (all)"
+    with Endpoint(lambda *_: chat(json.dumps({"name": name, "words": ["loan", "rain"]}))).running() as url:
+        named(tmp_path, config_of(url), survey)
+        before = labels(tmp_path)
+        for _ in range(2):
+            named(tmp_path, config_of(url), survey)
+            assert labels(tmp_path) == before
+    with closing(open_store(tmp_path / "features.db")) as store, store.read() as reader:
+        found = reader.labels("sae")
+        assert {each.name for each in found.values()} == {name}
+        assert {"", "loan", "rain"} <= {each.qualifier for each in found.values()}
+        assert all(reader.resolve(each.head).latent == latent for latent, each in found.items())
+        with pytest.raises(FeatureNotFound):
+            reader.resolve("note")
 
 
 def test_another_scorer_or_model_asks_anew(tmp_path: Path, survey: Survey) -> None:
@@ -148,7 +169,7 @@ def test_a_relabel_keeps_old_names_and_what_a_person_wrote_stays(tmp_path: Path,
             with store.read() as reader:
                 assert all(reader.resolve(offline[latent]).latent == latent for latent in changed)
             with store.write() as writer:
-                mine = (Labeled(label="My own"), Provenance(author="me", method="person"))
+                mine = (labeled("My own"), Provenance(author="me", method="person"))
                 writer.put_label(id_of(artifact, changed[0]), *mine)
         named(tmp_path, config_of(url), survey)
     assert labels(tmp_path)[changed[0]] == "My own"

@@ -21,13 +21,13 @@ from featurehub.store import (
     Context,
     FeatureRow,
     FeatureSet,
-    Labeled,
     Provenance,
     Unlabeled,
     open_store,
     save_feature_set,
 )
 from featurehub.store.statistics import id_of
+from tests.labels import labeled
 
 HOOK, D_MODEL, D_SAE = HookPoint(layer=1), 192, 6
 BY_HAND = Provenance(author="test", method="by hand", prompt="evidence")
@@ -68,7 +68,7 @@ def built(folder: Path, seed: int = 0) -> Built:
     artifact, database = sealed(folder / f"sae{seed}", seed), str(folder / f"built{seed}.db")
     tokens = Context(tokens=("a", " löan"), activations=(0.0, 1.5 + seed))
     rows = [FeatureRow(latent=i, density=0.1, max_activation=1.5, contexts=(tokens,), neighbors=(0,)) for i in (0, 2)]
-    labels = {0: (Labeled(label="banking: loan", score=0.9, scores={"f1": 0.8}), BY_HAND)}
+    labels = {0: (labeled("banking: loan", score=0.9, scores={"f1": 0.8}), BY_HAND)}
     words = {"cheque": [(0, 2.5), (2, 0.75)]}
     features = FeatureSet(
         artifact.manifest, artifact.folder, rows, labels | {2: (Unlabeled(reason="rare"), BY_HAND)},

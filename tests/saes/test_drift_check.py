@@ -15,6 +15,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.edits import Steering
 from featurehub.engine.offline import Generation, Sampling
 from featurehub.features import State
+from featurehub.records import Label
 from featurehub.verdicts import DriftReport
 from saes.activations import encode_documents
 from saes.documents import Document
@@ -24,7 +25,7 @@ from saes.observed import observe
 
 TOPICS, WORDS = 6, 4
 VOCABULARY = 1 + TOPICS * WORDS
-LABELS = {topic: f"topic{topic}" for topic in range(TOPICS)}
+LABELS = {topic: Label(name=f"topic{topic}") for topic in range(TOPICS)}
 PROMPTS = [[0, 1 + topic * WORDS + word] for topic in range(TOPICS) for word in range(WORDS)] * 4
 
 
@@ -90,8 +91,8 @@ class Small:
 
 
 class Contains:
-    def mentions(self, label: str, texts: Sequence[str]) -> np.ndarray:
-        return np.array([label in text for text in texts], dtype=bool)
+    def mentions(self, label: Label, texts: Sequence[str]) -> np.ndarray:
+        return np.array([label.text in text for text in texts], dtype=bool)
 
 
 def identity(whole: str = "w", **changed: str) -> ModelIdentity:

@@ -11,10 +11,11 @@ from api.fake import Echoes, create_fake_app
 from api.model import ServedModel
 from featurehub import Client
 from featurehub.artifacts.manifest import HookPoint, Manifest
-from featurehub.store import Calibration, FeatureRow, Labeled, Provenance, Store, Writer, open_store
+from featurehub.store import Calibration, FeatureRow, Provenance, Store, Writer, open_store
 from featurehub.testing.server import listening
 from tests.api.models import model
 from tests.api.reports import report
+from tests.labels import labeled
 
 SAE = "a" * 64
 KEY = "operators only"
@@ -30,7 +31,7 @@ def fill(writer: Writer) -> None:
     rows = [FeatureRow(latent=latent, density=0.01, max_activation=3.0) for latent in range(130)]
     ids = writer.put_features(SAE, rows)
     by_hand = Provenance(author="test", method="by hand")
-    writer.put_labels({ids[latent]: (Labeled(label=label, score=0.9), by_hand) for latent, label in LABELS.items()})
+    writer.put_labels({ids[latent]: (labeled(label, score=0.9), by_hand) for latent, label in LABELS.items()})
     for latent in LABELS:
         writer.put_calibration(ids[latent], Calibration(strength=4.0, dose=0.3, steerability=0.8))
 

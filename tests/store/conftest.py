@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from featurehub.artifacts.manifest import HookPoint, Manifest, ModelIdentity
-from featurehub.store import Context, FeatureRow, Labeled, Provenance, Store, Writer, open_store
+from featurehub.store import Context, FeatureRow, Provenance, Store, Writer, open_store
+from tests.labels import labeled
 
 PROVENANCE = Provenance(author="test", method="by hand")
 
@@ -37,7 +38,7 @@ def fill_artifact(
     manifest = build_manifest(**of_manifest)
     writer.put_artifact(manifest, "/nowhere")
     ids = dict(zip(labels, writer.put_features(manifest.id, map(build_row, labels)), strict=True))
-    outcomes = {ids[each]: (Labeled(label=label, score=score), PROVENANCE) for each, label in labels.items()}
+    outcomes = {ids[each]: (labeled(label, score=score), PROVENANCE) for each, label in labels.items()}
     writer.put_labels(outcomes)
     return ids
 

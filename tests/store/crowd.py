@@ -9,7 +9,8 @@ from contextlib import closing
 
 from featurehub.errors import StoreBusy
 from featurehub.features import Feature
-from featurehub.store import Calibration, Labeled, Reader, Store, Writer, open_store
+from featurehub.store import Calibration, Reader, Store, Writer, open_store
+from tests.labels import labeled
 from tests.store.conftest import PROVENANCE, build_manifest, build_row
 
 __all__ = ["crowd", "prepare"]
@@ -25,7 +26,7 @@ def prepare(store: Store) -> None:
             writer.put_artifact(build_manifest(id[:1], id), "/nowhere")
             writer.put_labels(
                 {
-                    each: (Labeled(label=f"topic {latent}"), PROVENANCE)
+                    each: (labeled(f"topic {latent}"), PROVENANCE)
                     for latent, each in zip(LATENTS, writer.put_features(id, map(build_row, LATENTS)), strict=True)
                 }
             )
@@ -75,7 +76,7 @@ def read_on(store: Store, number: int, until: float, done: Counter[str]) -> None
 
 def relabel(writer: Writer, chance: random.Random) -> None:
     feature = writer.reader.features(chance.choice(SAES))[chance.choice(LATENTS)]
-    writer.put_label(feature.id, Labeled(label=f"topic {chance.randrange(1000)}"), PROVENANCE)
+    writer.put_label(feature.id, labeled(f"topic {chance.randrange(1000)}"), PROVENANCE)
 
 
 def promote(writer: Writer, chance: random.Random) -> None:
@@ -124,4 +125,4 @@ def numbered(reader: Reader, feature: Feature) -> None:
     """Versions of its label have no gap, and the newest is the one that is shown."""
     versions = reader.details(feature.id).labels
     assert [each.version for each in versions] == list(range(1, len(versions) + 1))
-    assert versions[-1].outcome == Labeled(label=feature.label)
+    assert versions[-1].outcome == labeled(feature.label)

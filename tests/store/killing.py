@@ -30,9 +30,10 @@ from featurehub.embedding import FakeEmbedder
 from featurehub.errors import StoreError
 from featurehub.runs import embed
 from featurehub.runs.neuronpedia import import_features
-from featurehub.store import FeatureSet, Labeled, copy_store, migrate, open_store, put_named, save_feature_set
+from featurehub.store import FeatureSet, copy_store, migrate, open_store, put_named, save_feature_set
 from featurehub.store.location import database_at
 from featurehub.store.schema import Base
+from tests.labels import labeled
 from tests.postgres import Server
 from tests.store.conftest import PROVENANCE, build_manifest, build_row
 
@@ -49,6 +50,7 @@ VOLATILE = {
 MIGRATION = """
 import sqlalchemy as sa
 from alembic import op
+from tests.labels import labeled
 
 revision, down_revision, branch_labels, depends_on = "9999", "{head}", None, None
 
@@ -106,7 +108,7 @@ class Kill(NamedTuple):
 
 
 def labels(count: int = FEATURES) -> dict[int, Any]:
-    return {n: (Labeled(label=f"topic {n % 40}: word {n}", score=0.5), PROVENANCE) for n in range(count)}
+    return {n: (labeled(f"topic {n % 40}: word {n}", score=0.5), PROVENANCE) for n in range(count)}
 
 
 def feature_set(labelled: bool = True) -> FeatureSet:

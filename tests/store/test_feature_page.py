@@ -10,7 +10,6 @@ from featurehub.store import (
     FeatureDetails,
     FeatureRow,
     Histogram,
-    Labeled,
     PastVerdict,
     Store,
     Writer,
@@ -18,6 +17,7 @@ from featurehub.store import (
 )
 from featurehub.store.statistics import id_of
 from featurehub.verdicts import DriftReport, FeatureVerdict, state_of
+from tests.labels import labeled
 from tests.store.conftest import PROVENANCE, build_manifest, build_row
 from tests.store.counting import counted
 
@@ -35,9 +35,7 @@ def fill(writer: Writer) -> None:
     for sae, name in ((SAE, "one"), (OTHER, "two")):
         writer.put_artifact(build_manifest(name=name, id=sae), "/nowhere")
         writer.put_features(sae, [ROW if each == 5 else build_row(each) for each in LABELS])
-    outcomes = {
-        id_of(SAE, each): (Labeled(label=label, score=1 / 3), PROVENANCE) for each, label in LABELS.items() if label
-    }
+    outcomes = {id_of(SAE, each): (labeled(label, score=1 / 3), PROVENANCE) for each, label in LABELS.items() if label}
     writer.put_labels(outcomes)
     writer.put_alias(id_of(SAE, 5), "savings")
     writer.put_clusters(SAE, [Cluster(name="", latents=(8,)), Cluster(name="finance", latents=(3, 5, 6))])
@@ -91,7 +89,7 @@ def test_a_page_is_one_statement(filled: Store) -> None:
     assert (details.histogram, details.coactive, details.neighbors) == (ROW.histogram, ROW.coactive, ROW.neighbors)
     assert details.feature.max_activation == ROW.max_activation
     assert details.feature.aliases == ("banking", "savings")
-    assert [each.outcome for each in details.labels] == [Labeled(label="banking: loan", score=1 / 3)]
+    assert [each.outcome for each in details.labels] == [labeled("banking: loan", score=1 / 3)]
     assert details.cluster == Cluster(name="finance", latents=(3, 5, 6))
     assert details.others == {3: "money: cash", 5: "banking: loan", 6: "river", 7: "", 8: "the: a"}
 
@@ -128,7 +126,7 @@ def test_a_history_is_as_long_as_its_bound(filled: Store) -> None:
         for number in range(feature_page.VERDICTS + 2):
             writer.put_report(report(number))
         for number in range(feature_page.LABELS):
-            writer.put_label(id_of(SAE, 5), Labeled(label=f"bank {number}"), PROVENANCE)
+            writer.put_label(id_of(SAE, 5), labeled(f"bank {number}"), PROVENANCE)
     details = page(filled, 5)
     assert [each.report for each in details.drift] == [f"r{n}" for n in range(feature_page.VERDICTS + 1, 1, -1)]
     assert [each.version for each in details.labels] == list(range(2, feature_page.LABELS + 2))

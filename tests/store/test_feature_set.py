@@ -11,7 +11,6 @@ from featurehub.store import (
     Calibration,
     FeatureMap,
     FeatureSet,
-    Labeled,
     Store,
     Unlabeled,
     check_writable,
@@ -19,6 +18,7 @@ from featurehub.store import (
     save_feature_set,
     save_or_keep,
 )
+from tests.labels import labeled
 
 
 @pytest.fixture
@@ -29,7 +29,10 @@ def features(make_manifest, make_row, provenance, tmp_path: Path) -> FeatureSet:
         manifest=make_manifest(),
         folder=folder,
         rows=[make_row(1, "a loan"), make_row(4), make_row(9)],
-        labels={1: (Labeled(label="banking: loan", score=0.9), provenance), 4: (Unlabeled(reason="rare"), provenance)},
+        labels={
+            1: (labeled("banking: loan", score=0.9), provenance),
+            4: (Unlabeled(reason="rare"), provenance),
+        },
         calibrations={1: Calibration(strength=3.0, dose=0.3, steerability=0.5)},
         words={"cheque": [(1, 2.5), (9, 0.75)], "rain": [(4, 1.0)]},
         map=FeatureMap.of([1, 4, 9], [[0, 5], [65535, 2], [7, 9]]),

@@ -10,20 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz import fuzz
 
-from featurehub.names import base_of, fold, head_of, words_of
-from featurehub.store.grading import ALIKE, ALIKE_FROM, BASE, FURTHER, PREFIX, WORD, grades
+from featurehub.names import fold, words_of
+from featurehub.records import Label
+from featurehub.store.grading import ALIKE, ALIKE_FROM, BASE, FURTHER, PREFIX, WORD, PartedName, grades
+from featurehub.store.names import NameKind
+from featurehub.store.naming import names_from
+from tests.labels import parted
 
 
-def naive(query: Sequence[str], name: str, weight: Callable[[str], float]) -> float:
-    words = words_of(name)
+def naive(query: Sequence[str], label: Label, weight: Callable[[str], float]) -> float:
+    words = words_of(label.text)
     if tuple(query) == words:
         return 1.0
-    if tuple(query) == words_of(base_of(name)):
+    if tuple(query) == words_of(label.name):
         return BASE
     if not query or not words:
         return 0.0
-    head = words_of(head_of(name))
-    graded = sum(weight(word) * of_word(word, head, words) for word in query) / sum(map(weight, query))
+    graded = sum(weight(word) * of_word(word, words_of(label.head), words) for word in query) / sum(map(weight, query))
     return graded * (0.9 + 0.1 * min(1.0, len(query) / len(words)))
 
 
@@ -45,20 +48,36 @@ def rarity(names: Iterable[Sequence[str]]) -> Callable[[str], float]:
 
 
 WORDS = st.sampled_from(("bank", "banking", "banker", "loan", "loans", "of", "pirate", "pirat", "straße", "a"))
-MARKS = st.sampled_from((" ", ": ", ", ", " (", ") ", "-", "  "))
-NAMES = st.lists(st.tuples(WORDS, MARKS), max_size=5).map(lambda parts: "".join(w + m for w, m in parts).strip())
+NAMES = st.lists(WORDS, min_size=1, max_size=3).map("-".join) | st.sampled_from(("bank: loans (of a)", "(2)", "…"))
+LABELS = st.builds(
+    Label, name=NAMES, qualifier=st.sampled_from(("", "2", "loan", "Straße")), further=st.lists(NAMES, max_size=3)
+)
 
 
-@given(query=st.lists(WORDS, max_size=4), names=st.lists(NAMES, max_size=8))
-def test_every_name_is_graded_as_it_is_alone(query: list[str], names: list[str]) -> None:
-    folded, asked = [fold(name) for name in names], words_of(" ".join(query))
-    weight = rarity(words_of(name) for name in folded)
-    assert grades(asked, folded) == pytest.approx([naive(asked, name, weight) for name in folded], abs=1e-6)
+def written(label: Label) -> PartedName:
+    """A label's text as it is written for search."""
+    [claim] = [each for each in names_from({"f": label}) if each.kind is NameKind.LABEL]
+    return PartedName(fold(claim.name), claim.name_words, claim.head_words)
+
+
+@given(query=st.lists(WORDS, max_size=4), labels=st.lists(LABELS, max_size=8))
+def test_every_name_is_graded_as_its_label_is_alone(query: list[str], labels: list[Label]) -> None:
+    asked, weight = words_of(" ".join(query)), rarity(words_of(each.text) for each in labels)
+    wanted = [naive(asked, each, weight) for each in labels]
+    assert grades(asked, list(map(written, labels))) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_what_a_query_has_to_do_with_names() -> None:
-    names = ["banking", "banking (loan)", "banking: loan", "bankings", "play: banking", "bank", "weather", ""]
-    found = grades(("banking",), names)
+    names = ["banking", "banking (loan)", "banking: loan", "bankings", "play: banking", "bank", "weather"]
+    found = grades(("banking",), [*(written(parted(each)) for each in names), PartedName("", 0, 0)])
     assert found[:2] == [1.0, BASE]
     assert sorted(found, reverse=True) == found
     assert found[-2:] == [0.0, 0.0]
+
+
+def test_signs_in_a_name_that_was_given_as_a_whole_mean_nothing() -> None:
+    whole, part = written(Label(name="Note: mentions of dates")), written(parted("note: mentions of dates"))
+    assert grades(("note",), [whole, part])[1] == BASE > grades(("note",), [whole, part])[0]
+    assert grades(("dates",), [whole, part])[0] > grades(("dates",), [whole, part])[1], (
+        "it is in the name, not after it"
+    )

@@ -5,8 +5,9 @@ import pytest
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, InvalidInput
 from featurehub.groups import GROUPS_MAX, MEMBERS_MAX
 from featurehub.records import ResolvedGroup
-from featurehub.store import Labeled, Scope, Store, Writer
+from featurehub.store import Scope, Store, Writer
 from featurehub.store.reader import Reader
+from tests.labels import labeled
 from tests.store.counting import counted
 
 ALICE, BOB = Scope(owner="alice"), Scope(owner="bob")
@@ -155,7 +156,7 @@ def test_saving_again_replaces_it_and_labels_are_those_of_now(store: Store, fill
         first = writer.put_group("pirate", {ids[1]: 1.0, ids[2]: 1.0, ids[3]: 1.0})
         again = writer.put_group("PIRATE", {ids[2]: 0.5}, method="decoder rows")
         assert first == again
-        writer.put_label(ids[2], Labeled(label="buccaneer"), provenance)
+        writer.put_label(ids[2], labeled("buccaneer"), provenance)
         [group] = writer.reader.groups.list(Scope())
         assert (group.name, group.method) == ("PIRATE", "decoder rows")
         assert [(each.label, each.weight) for each in group.members] == [("buccaneer", 0.5)]

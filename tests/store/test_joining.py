@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from featurehub.records import Labeled, Provenance, Scope, Unlabeled
+from featurehub.records import Provenance, Scope, Unlabeled
 from featurehub.store import Store, Writer
+from tests.labels import labeled
 
 SOURCE, TARGET = "5" * 64, "7" * 64
 
@@ -23,11 +24,11 @@ def test_all_versions_come_after_its_own_with_their_provenance(two, provenance) 
     writer, source, target = two
     tried = Provenance(author="a machine", method="asked")
     writer.put_label(source[1], Unlabeled(reason="no answer"), tried)
-    writer.put_label(source[1], Labeled(label="finance: bank", score=0.7), provenance)
+    writer.put_label(source[1], labeled("finance: bank", score=0.7), provenance)
     before = writer.reader.details(source[1]).labels
     assert writer.join_labels(SOURCE, TARGET) == 2
     own, *joined = writer.reader.details(target[1]).labels
-    assert (own.version, own.outcome.label) == (1, "money")
+    assert (own.version, own.outcome.label.text) == (1, "money")
     assert [each.version for each in joined] == [2, 3, 4]
     assert [(e.outcome, e.provenance, e.created) for e in joined] == [
         (e.outcome, e.provenance, e.created) for e in before

@@ -13,7 +13,6 @@ from featurehub.store import (
     Calibration,
     EmbeddingKind,
     FeatureRow,
-    Labeled,
     QueryVector,
     Reader,
     Scope,
@@ -30,6 +29,7 @@ from featurehub.store.near import Near
 from featurehub.store.nearest import nearest
 from featurehub.store.nearest_sqlite import Matrices
 from featurehub.store.pages import RANKINGS
+from tests.labels import labeled
 from tests.store.undone import undone
 
 SAE = "a" * 64
@@ -90,7 +90,7 @@ def test_a_text_that_changes_loses_its_vector(store: Store, fill, make_row, prov
         ids = fill(writer, {1: "banking", 2: "pirate"})
         embed(writer)
         before = writer.reader.embedders()[SAE].stamp
-        writer.put_label(ids[1], Labeled(label="gardening"), provenance)
+        writer.put_label(ids[1], labeled("gardening"), provenance)
         assert [each.id for each in writer.reader.unembedded(SAE, LABEL)] == [ids[1]]
         assert writer.reader.unembedded(SAE, EmbeddingKind.CONTEXTS) == []
         assert writer.reader.embedders()[SAE].stamp != before
@@ -105,7 +105,7 @@ def test_a_vector_of_a_text_that_changed_meanwhile_is_not_stored(store: Store, f
         ids = fill(writer, {1: "banking", 2: "pirate"})
         writer.vectors.begin(SAE, "fake", 64)
         texts = {each.id: each.text for each in writer.reader.unembedded(SAE, LABEL)}
-        writer.put_label(ids[1], Labeled(label="gardening"), provenance)
+        writer.put_label(ids[1], labeled("gardening"), provenance)
         assert writer.vectors.put(SAE, "fake", LABEL, texts, EMBEDDER.embed(list(texts.values()))) == 1
         assert [each.text for each in writer.reader.unembedded(SAE, LABEL)] == ["gardening"]
 
@@ -177,7 +177,7 @@ def test_what_is_near_never_outranks_a_true_name(store: Store, fill, provenance)
         embed(writer)
         for latent, steerability in ((1, -1.0), (2, 1.0), (3, 0.0)):
             writer.put_calibration(ids[latent], Calibration(strength=1.0, dose=0.3, steerability=steerability))
-        writer.put_label(ids[2], Labeled(label="banking", score=1.0), provenance)
+        writer.put_label(ids[2], labeled("banking", score=1.0), provenance)
         embed(writer)
         assert latents(writer.reader, "money")[2] == 2
         assert sorted(latents(writer.reader, "money")) == [1, 2, 3]
@@ -220,8 +220,8 @@ def test_filters_leave_out_what_both_sources_find(store: Store, fill, make_manif
         labels = {1: "banking", 2: "banking crisis", 3: "money market", 4: "cash money", 5: "money"}
         ids = fill(writer, labels)
         writer.put_features(SAE, [FeatureRow(latent=at, density=at / 10, max_activation=1.0) for at in labels])
-        writer.put_label(ids[5], Labeled(label="money", score=None), provenance)
-        writer.put_label(ids[4], Labeled(label="cash money", score=0.4), provenance)
+        writer.put_label(ids[5], labeled("money", score=None), provenance)
+        writer.put_label(ids[4], labeled("cash money", score=0.4), provenance)
         writer.put_calibration(ids[1], Calibration(strength=1.0, dose=0.3, steerability=0.5))
         writer.put_calibration(ids[2], Calibration(strength=1.0, dose=0.3, steerability=0.0))
         embed(writer)

@@ -12,7 +12,6 @@ from featurehub.records import FeatureRow
 from featurehub.store import (
     Calibration,
     FeatureSet,
-    Labeled,
     NewFeatures,
     Provenance,
     Store,
@@ -22,11 +21,12 @@ from featurehub.store import (
     put_named,
 )  # fmt: skip
 from featurehub.store.naming import TakenSlugs
+from tests.labels import labeled
 from tests.store.conftest import PROVENANCE, build_manifest, build_row
 from tests.store.undone import undone
 
 LABELS = (
-    "bank: loan", "Bank: river", "bank", "貸付", "latent 9", "bank-2", None, "貸付: 銀行", "", "a\tb\\c", "sea\n: x",
+    "bank: loan", "Bank: river", "bank", "貸付", "latent 9", "bank-2", None, "貸付: 銀行", "", "a\tb\\c", "sea: x\ny",
 )  # fmt: skip
 UNLABELED = Unlabeled(reason="nothing tells")
 
@@ -35,7 +35,7 @@ def feature_set(rows: Sequence[FeatureRow] = ()) -> FeatureSet:
     """Features out of order, whose names and slugs collide; None is without an attempt, "" a reason."""
     latents = [each for each in reversed(range(len(LABELS))) if each != 5] + [5]
     labels = {
-        at: (Labeled(label=label, score=at / 10, scores={"x": 0.5}) if label else UNLABELED, PROVENANCE)
+        at: (labeled(label, score=at / 10, scores={"x": 0.5}) if label else UNLABELED, PROVENANCE)
         for at, label in enumerate(LABELS)
         if label is not None
     }
@@ -104,7 +104,7 @@ def test_many_rows_are_in_the_index_and_later_ones_too(store: Store, monkeypatch
         writer.put_alias(writer.reader.resolve("sea").id, "ocean")
     with store.write() as writer:
         assert [each.latent for each in writer.reader.search("ocean").features] == [10]
-        writer.put_labels({each.id: (Labeled(label=f"new {each.latent}"), Provenance(author="me", method="x"))
+        writer.put_labels({each.id: (labeled(f"new {each.latent}"), Provenance(author="me", method="x"))
                            for each in writer.reader.features("a" * 64)})  # fmt: skip
         assert len(writer.reader.search("new").features) == len(LABELS)
         if store.name.endswith(".db"):

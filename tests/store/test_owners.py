@@ -3,7 +3,8 @@
 import pytest
 
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, InvalidInput
-from featurehub.store import Labeled, Scope, Store
+from featurehub.store import Scope, Store
+from tests.labels import labeled
 
 ALICE, BOB = Scope(owner="alice"), Scope(owner="bob")
 
@@ -46,8 +47,8 @@ def test_it_outlives_a_new_label_and_goes_with_its_feature(store: Store, fill, p
     with store.write() as writer:
         ids = fill(writer, {1: "banking", 2: "pirate"})
         writer.put_alias(ids[1], "mine", owner="alice")
-        writer.put_label(ids[1], Labeled(label="mine"), provenance)
-        writer.put_label(ids[1], Labeled(label="fraud"), provenance)
+        writer.put_label(ids[1], labeled("mine"), provenance)
+        writer.put_label(ids[1], labeled("fraud"), provenance)
         assert writer.reader.resolve("mine", ALICE).latent == 1
         writer.put_alias(ids[2], "mine", owner="alice")
         with pytest.raises(AmbiguousFeature):

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from featurehub.errors import AmbiguousFeature, ArtifactNotFound, FeatureNotFound, NotFound
-from featurehub.names import fold, head_of, words_of
-from featurehub.store import Labeled, Scope, Store, Writer
+from featurehub.names import fold, words_of
+from featurehub.store import Scope, Store, Writer
+from tests.labels import labeled
 from tests.store.undone import undone
 
 names = st.text(min_size=1, max_size=60).filter(lambda name: name.strip() and fold(name))
@@ -49,7 +50,7 @@ def test_former_names_still_resolve(lasting: Store, fill, provenance, names: lis
     with undone(lasting) as writer:
         [feature] = fill(writer, {7: "first"}).values()
         for name in names:
-            writer.put_label(feature, Labeled(label=name), provenance)
+            writer.put_label(feature, labeled(name), provenance)
         for name in ("first", *names):
             if not name.lower().startswith("sae:"):
                 assert writer.reader.resolve(name).id == feature
@@ -106,7 +107,7 @@ def test_many_keys_mean_what_each_means_alone(
     """With labels, kept names, slugs, ids and addresses, in one SAE and in two."""
     with undone(lasting) as writer:
         ids = fill(writer, first, name="a", id="a" * 64)
-        writer.put_labels({ids[each]: (Labeled(label=then[each]), provenance) for each in then.keys() & ids.keys()})
+        writer.put_labels({ids[each]: (labeled(then[each]), provenance) for each in then.keys() & ids.keys()})
         fill(writer, other, name="b", id="b" * 64)
         writer.put_artifact_alias("b" * 64, "prod")
         scope = writer.reader.scope("a", "b") if several else writer.reader.scope("a")
@@ -134,8 +135,3 @@ def test_any_key_is_found_or_refused_with_an_error_of_ours(lasting: Store, fill,
 @given(name=st.text())
 def test_folding_twice_changes_nothing(name: str) -> None:
     assert fold(fold(name)) == fold(name)
-
-
-@given(label=names)
-def test_a_label_has_a_head(label: str) -> None:
-    assert head_of(label)

@@ -9,8 +9,9 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from featurehub.errors import InvalidConfig, StoreReadOnly, StoreUnavailable
-from featurehub.store import Labeled, Provenance, Store, check_writable, open_store
+from featurehub.store import Provenance, Store, check_writable, open_store
 from featurehub.store.bulk import insert_rows
+from tests.labels import labeled
 from tests.postgres import Server
 
 pytestmark = pytest.mark.parametrize("location", ["postgresql"], indirect=True)
@@ -142,6 +143,6 @@ def test_what_no_text_of_postgresql_can_hold_is_replaced(store: Store, fill) -> 
     with store.write() as writer:
         ids = fill(writer, {1: "banking"})
         answer = Provenance(author="me", method="by hand", answer="cut \0 off")
-        writer.put_label(ids[1], Labeled(label="money\0 talk"), answer)
+        writer.put_label(ids[1], labeled("money\0 talk"), answer)
         assert writer.reader.resolve("money talk").label == "money talk"
         assert writer.reader.details(ids[1]).labels[-1].provenance.answer == "cut \N{REPLACEMENT CHARACTER} off"

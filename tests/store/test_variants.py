@@ -8,9 +8,10 @@ import pytest
 from featurehub.conditions import FeatureAbort
 from featurehub.errors import AmbiguousFeature, FeatureNotFound, InvalidInput, VariantNotFound
 from featurehub.features import Edit
-from featurehub.store import Labeled, Scope, Store, open_store
+from featurehub.store import Scope, Store, open_store
 from featurehub.store import new_variants as limits
 from featurehub.variants import VARIANT_NAME, PinnedFeature, StoredVariant, parse_variant
+from tests.labels import labeled
 
 ALICE, BOB = Scope(owner="alice"), Scope(owner="bob")
 LABELS = {1: "pirate", 2: "banking", 3: "gardening"}
@@ -54,7 +55,7 @@ def test_a_version_stays_what_it_was(store: Store, fill: Any, provenance: Any) -
         saved = writer.variants.save("bank", "base", {"speech": Edit(weight=0.5), "banking": WHEN})
     with store.write() as writer:
         writer.put_group("speech", {"pirate": 0.25})
-        writer.put_labels({ids[2]: (Labeled(label="rivers", score=0.9), provenance)})
+        writer.put_labels({ids[2]: (labeled("rivers", score=0.9), provenance)})
     with store.read() as reader:
         kept = reader.variants.get("bank")
     assert kept == saved

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import text
 
 from featurehub.errors import ArtifactNotFound, FeatureNotFound, InvalidInput
-from featurehub.store import Calibration, FeatureRow, Labeled, Store, TokenLogit, Trial, Writer
+from featurehub.store import Calibration, FeatureRow, Store, TokenLogit, Trial, Writer
 from featurehub.store.statistics import may_replace
+from tests.labels import labeled
 
 
 def test_error_rolls_everything_back(store: Store, fill) -> None:
@@ -38,7 +39,7 @@ def test_writers_take_turns(store: Store, fill, provenance) -> None:
 
     def relabel(number: int) -> None:
         with store.write() as writer:
-            writer.put_label(ids[1], Labeled(label=f"banking {number}"), provenance)
+            writer.put_label(ids[1], labeled(f"banking {number}"), provenance)
 
     threads = [Thread(target=relabel, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -188,7 +189,7 @@ def test_wrong_input_is_named(store: Store, make_manifest, make_row, provenance)
         with pytest.raises(ArtifactNotFound):
             writer.remove_artifact("b" * 64)
         with pytest.raises(FeatureNotFound):
-            writer.put_label("f_none", Labeled(label="x"), provenance)
+            writer.put_label("f_none", labeled("x"), provenance)
         with pytest.raises(FeatureNotFound):
             writer.put_calibration("f_none", Calibration(strength=1.0, dose=0.1))
 

@@ -14,7 +14,6 @@ from featurehub.store import (
     Context,
     FeatureRow,
     Histogram,
-    Labeled,
     Provenance,
     Store,
     TokenLogit,
@@ -24,6 +23,7 @@ from featurehub.store import (
 from tests.api.drift import drift_report
 from tests.api.models import model
 from tests.api.reports import report
+from tests.labels import labeled
 
 __all__ = ["HOSTILE", "LOWER", "UPPER", "fill_sae", "fill_site", "site_app"]
 
@@ -79,11 +79,7 @@ def fill_sae(writer: Writer, id: str, name: str, layer: int, *, calibrated: bool
     ids = writer.put_features(id, [row(latent, label) for latent, label in LABELS.items()])
     scores = {latent: 0.5 + (latent * 7 % 50) / 100 for latent in LABELS}
     writer.put_labels(
-        {
-            ids[latent]: (Labeled(label=label, score=scores[latent]), BY_HAND)
-            for latent, label in LABELS.items()
-            if label
-        }
+        {ids[latent]: (labeled(label, score=scores[latent]), BY_HAND) for latent, label in LABELS.items() if label}
     )
     for latent in range(0, 12 if calibrated else 0, 2 if id == UPPER else 1):
         steerability = (0.9, 0.6, 0.3, 0.8, -0.1)[latent % 5] - latent / 100

@@ -69,7 +69,7 @@ function headingOf(asked, page) {
 
 function hintsOf(asked, page) {
   if (page.kind === "examples") {
-    const words = [...new Set(page.data.map((each) => each.label.split(":")[0]))].slice(0, 6);
+    const words = [...new Set(page.data.map((each) => each.label))].slice(0, 6);
     return h("p", { class: "chips" }, "Try ", words.map((each) => chip(each)));
   }
   if (page.data.length === 0) {
@@ -83,7 +83,7 @@ function hintsOf(asked, page) {
 
 // Where no name has a word of the query and what came resembles one, it is said what was taken for it.
 function meantOf(asked, page) {
-  const first = page.data[0]?.found.find((each) => each.source === "name")?.words?.split(":")[0];
+  const first = page.data[0]?.found.find((each) => each.source === "name")?.words;
   if (!first || page.data[0].found.some((each) => ["exact", "text"].includes(each.source))) return null;
   const typed = asked.q.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
   if (typed.some((word) => page.data.some((each) => each.label.toLowerCase().includes(word)))) return null;

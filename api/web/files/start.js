@@ -78,18 +78,11 @@ function begin() {
 }
 
 function persona(feature, at) {
-  const [head, rest] = split(labelOf(feature));
   const { coherence, answers } = feature.calibration ?? {};
   return h("button", { type: "button", class: "card persona", "aria-pressed": "false", on: { click: () => choose(at) } },
-    h("strong", {}, head),
-    rest && h("span", { class: "muted" }, rest),
+    h("strong", {}, labelOf(feature)),
     h("span", { class: "muted" }, `Tested: ${percent(feature.steerability)} more answers showed it`,
       typeof coherence === "number" && answers > 0 && `, ${percent(coherence)} of ${count(answers)} stayed coherent`));
-}
-
-function split(label) {
-  const at = label.indexOf(":");
-  return at < 0 ? [label, ""] : [label.slice(0, at), label.slice(at + 1).trim()];
 }
 
 function choose(at) {

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from featurehub.cli.colors import COLD, DARK, LIGHT, blend
+from featurehub.records import Label
 
-__all__ = ["Word", "heat_map", "words"]
+__all__ = ["KnownFeature", "Word", "heat_map", "words"]
 
 HUES = ("#58a6ff", "#ffa657", "#56d364", "#ff7b9c", "#d2a8ff", "#f2cc60", "#39c5cf")
 """The colors of the features, of which so many fit at most."""
@@ -23,24 +24,31 @@ WIDTH, GAP = 12, 1
 CAPTION = "\nin percent of each feature's largest activation; a word has the color of its strongest, if shown"
 
 
+class KnownFeature(NamedTuple):
+    """What the database knows of a feature: its label, and its largest activation."""
+
+    label: Label
+    largest: float
+
+
 class Word(NamedTuple):
     """A word of an answer, with its share of each feature's largest activation, by label."""
 
     text: str
-    shares: dict[str, float]
+    shares: dict[Label, float]
 
     @property
-    def strongest(self) -> str:
-        """The label with the largest share; "" if the word has none."""
-        return max(self.shares, key=lambda label: (self.shares[label], label), default="")
+    def strongest(self) -> Label | None:
+        """The label with the largest share; None if the word has none."""
+        return max(self.shares, key=lambda label: (self.shares[label], label.text), default=None)
 
 
-def words(tokens: Iterable[Mapping[str, Any]], largest: Mapping[str, float]) -> Iterator[Word]:
+def words(tokens: Iterable[Mapping[str, Any]], known: Mapping[str, KnownFeature]) -> Iterator[Word]:
     """The words of an answer.
 
     Args:
         tokens: The answer's tokens, each with its features as a server returns them.
-        largest: The largest activation of each feature, by id.
+        known: The features with a label, by id.
 
     Yields:
         Every word, with punctuation.
@@ -52,9 +60,9 @@ def words(tokens: Iterable[Mapping[str, Any]], largest: Mapping[str, float]) -> 
             word = Word("", {})
         word = Word(word.text + token["token"].strip(), word.shares)
         for each in token["features"]:
-            if each["label"] and largest.get(each["id"]):
-                share = each["activation"] / largest[each["id"]]
-                word.shares[each["label"]] = max(share, word.shares.get(each["label"], 0.0))
+            if (feature := known.get(each["id"])) and feature.largest:
+                share = each["activation"] / feature.largest
+                word.shares[feature.label] = max(share, word.shares.get(feature.label, 0.0))
     if word.text:
         yield word
 
@@ -75,14 +83,15 @@ def heat_map(answer: Sequence[Word], title: str, width: int) -> Table:
     for label, hue in hues.items():
         table.add_column(heading(label, hue), width=WIDTH, vertical="bottom")
     for word in answer:
-        named = Text(word.text, style=f"bold {hues.get(word.strongest, 'white')}", no_wrap=True)
+        hue = hues.get(word.strongest, "white") if word.strongest else "white"
+        named = Text(word.text, style=f"bold {hue}", no_wrap=True)
         table.add_row(named, *(cell(word.shares.get(label, 0.0), hue) for label, hue in hues.items()))
     return table
 
 
-def across(answer: Sequence[Word], room: int) -> list[str]:
+def across(answer: Sequence[Word], room: int) -> list[Label]:
     """The labels of the features that stand across, at most ``room`` and one of each hue."""
-    peaks: dict[str, float] = {}
+    peaks: dict[Label, float] = {}
     for word in answer:
         if label := word.strongest:
             peaks[label] = max(word.shares[label], peaks.get(label, 0.0))
@@ -90,10 +99,9 @@ def across(answer: Sequence[Word], room: int) -> list[str]:
     return [label for label in peaks if label in best]
 
 
-def heading(label: str, hue: str) -> Text:
+def heading(label: Label, hue: str) -> Text:
     """A label, its head in the feature's color."""
-    head, colon, rest = label.partition(": ")
-    return Text.assemble((head, f"bold {hue}"), (f"\n{rest}" if colon else "", "dim"))
+    return Text.assemble((label.head, f"bold {hue}"), (f"\n{label.behind}" if label.behind else "", "dim"))
 
 
 def cell(share: float, hue: str) -> Text:

@@ -8,6 +8,7 @@
 
 import shutil
 import time
+from contextlib import closing
 from typing import Any
 
 from rich.table import Table
@@ -24,10 +25,10 @@ from featurehub.demo.concepts import Kind, names
 from featurehub.demo.prompts import neutral_prompts
 from featurehub.demo.recognizer import Verdict, recognize
 from featurehub.features import State
-from featurehub.names import head_of
 from featurehub.runs.drift import check_drift
 from featurehub.sdk.client import Client
 from featurehub.sdk.variant import Variant
+from featurehub.store import open_store
 
 __all__ = ["run_planted_tour"]
 
@@ -121,7 +122,9 @@ def show_drift() -> None:
     output.print(Text.assemble(("\nThe model was retrained.", "bold"), " Does the SAE still hold?"))
     report = check_drift(planted_sae(), sibling("changed"), planted_database(), progress=ConsoleProgress())
     show(report)
-    stale = [head_of(v.label) for v in report.features if v.state is State.STALE]
+    with closing(open_store(planted_database())) as store, store.read() as reader:
+        labels = reader.labels(report.artifact)
+    stale = [labels[v.latent].head for v in report.features if v.state is State.STALE]
     name = next((head for head in stale if head in names()), None)
     if name is None:
         output.print("no feature with a concept's name went stale")

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.cli.demo.asking import Question, applied, ask, ask_all, texts
-from featurehub.cli.demo.heat import Word, heat_map, words
+from featurehub.cli.demo.heat import KnownFeature, Word, heat_map, words
 from featurehub.cli.demo.retraining import Retrained, show_retraining
 from featurehub.cli.demo.serving import NAME, PORT, Demo, serving, wait_forever
 from featurehub.cli.demo.shown import Read, Search, Shown, Steered
@@ -78,7 +78,7 @@ def run_tour(demo: Demo, shown: Shown, retrained: Callable[[], Path], keep: bool
     called = artifact.manifest.model.name
     with serving(demo.arguments, called, PORT) as url, Client(base_url=url) as client:
         seen_pairs = show_steering(client, shown)
-        seen_words = show_words(client, shown.read, largest_activations(demo.database, artifact))
+        seen_words = show_words(client, shown.read, known_features(demo.database, artifact))
         show_search(client, shown.search)
     # The first server has ended by now, so that the check's engine and a second server need no memory beside it.
     seen = Seen(introduced, seen_pairs, seen_words, show_retraining(demo, retrained, shown))
@@ -144,21 +144,22 @@ def asked_for(pair: Pair) -> Text:
     return Text.assemble(named, f"\n“{pair.name.prompt}”\n", (f"{steers}\n", "dim"), applied(pair.steered))
 
 
-def show_words(client: Client, read: Read, largest: Mapping[str, float]) -> list[Word]:
+def show_words(client: Client, read: Read, known: Mapping[str, KnownFeature]) -> list[Word]:
     """A map of the features that the words of an answer have, as shares of each feature's largest activation."""
     answer = ask(client, Question(NAME, read.prompt, 1, read.max_tokens), return_activations=TOP_K_MAX)
     prompt: int = answer.usage.prompt_tokens
     written = (token for token in answer.featurehub["activations"] if token["position"] >= prompt)
-    seen = list(words(written, largest))
+    seen = list(words(written, known))
     output.print(heat_map(seen, map_title(read), output.width))
     return seen
 
 
-def largest_activations(database: str, artifact: Artifact) -> dict[str, float]:
-    """The largest activation of every feature, by id."""
+def known_features(database: str, artifact: Artifact) -> dict[str, KnownFeature]:
+    """The features that have a label, by id."""
     with closing(open_store(database)) as store, store.read() as reader:
-        features = reader.features(artifact.manifest.id)
-    return {each.id: each.max_activation for each in features}
+        features, labels = reader.features(artifact.manifest.id), reader.labels(artifact.manifest.id)
+    named = (each for each in features if each.latent in labels)
+    return {each.id: KnownFeature(labels[each.latent], each.max_activation) for each in named}
 
 
 def map_title(read: Read) -> str:

@@ -65,7 +65,7 @@ def explanations(features: FeatureSet) -> Iterator[dict[str, Any]]:
     for latent, (outcome, provenance) in sorted(features.labels.items()):
         if isinstance(outcome, Labeled):
             yield {
-                **identity(features, latent), "description": outcome.label, "typeName": provenance.method,
+                **identity(features, latent), "description": outcome.label.text, "typeName": provenance.method,
                 "explanationModelName": provenance.model,
             }  # fmt: skip
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pydantic import Field
 
 from featurehub.artifacts.manifest import HookPoint, Manifest, ModelIdentity, Site
-from featurehub.records import Context, FeatureRow, Histogram, Labeled, Outcome, Provenance, TokenLogit
+from featurehub.records import Context, FeatureRow, Histogram, Label, Labeled, Outcome, Provenance, TokenLogit
 from featurehub.settings import Frozen
 
 __all__ = ["FOLDERS", "ContextRow", "Export", "LabelRow", "SourceRow", "StatisticsRow"]
@@ -39,9 +39,9 @@ class LabelRow(SourceRow):
 
     @property
     def version(self) -> tuple[Outcome, Provenance]:
-        """The label as a version of ours."""
+        """The label as a version of ours: a name as a whole."""
         provenance = Provenance(author=AUTHOR, method=self.method or AUTHOR, model=self.model or "")
-        return Labeled(label=self.description), provenance
+        return Labeled(label=Label(name=self.description)), provenance
 
 
 class StatisticsRow(SourceRow):

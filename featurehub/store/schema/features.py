@@ -77,13 +77,16 @@ class MapRecord(Base):
 
 
 class LabelRecord(Base):
-    """One attempt at labelling a feature: a label, or the reason why there is none."""
+    """One attempt at labelling a feature: a label with its parts, or the reason why there is none."""
 
     __tablename__ = "labels"
 
     feature_id: Mapped[str] = mapped_column(ForeignKey("features.id", ondelete="CASCADE"), primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     label: Mapped[str | None] = mapped_column(Text)
+    name: Mapped[str | None] = mapped_column(Text)
+    qualifier: Mapped[str] = mapped_column(Text, server_default="")
+    further: Mapped[list[Any]] = mapped_column(server_default="[]")
     reason: Mapped[str | None] = mapped_column(Text)
     score: Mapped[float | None] = mapped_column(Float)
     scores: Mapped[dict[str, Any]]
@@ -101,6 +104,7 @@ class NameRecord(Base):
     """A name that a feature answers to.
 
     ``key`` is the folded name, ``kind`` a ``NameKind``, and ``owner`` whoever alone knows the name; "" is everyone.
+    Of the key's first words ``name_words`` are those of the name of its label, ``head_words`` those of the head.
     """
 
     __tablename__ = "names"
@@ -111,6 +115,8 @@ class NameRecord(Base):
     key: Mapped[str] = mapped_column(Text, index=True)
     kind: Mapped[str] = mapped_column(String(10))
     owner: Mapped[str] = mapped_column(String(OWNER_CHARS), server_default="")
+    name_words: Mapped[int]
+    head_words: Mapped[int]
 
     __table_args__ = (UniqueConstraint("feature_id", "owner", "key", name="uq_names_feature_owner_key"),)
 
