@@ -48,7 +48,9 @@ def candidates(by_name: str, by_text: str, pairs: str, latent: str, goes: str) -
     SQLite joins in the order of a CROSS JOIN; left to itself, it goes through all features to find those of a word.
 
     Args:
-        by_name: SQL that selects ``id`` and ``rank`` (the best is lowest) of the names that match ``:names``.
+        by_name: SQL that selects ``id``, ``feature_id``, ``key``, ``owner``, ``name_words``, ``head_words`` and ``rank``
+            (the best is lowest) of the names that match ``:names``. They are sorted before their features are looked up: PostgreSQL then looks up
+            no more than it shows.
         by_text: SQL that selects ``id``, and as ``rank`` an expression of it, of texts that match ``:texts``: ordered
             by the id itself, PostgreSQL may go through all texts instead of those that match.
         pairs: SQL for the rows of ``words.latents``, each with a ``value``.
@@ -61,9 +63,9 @@ def candidates(by_name: str, by_text: str, pairs: str, latent: str, goes: str) -
         SELECT * FROM (
             SELECT 'name' AS source, f.id, f.label_score, {STEERS}, names.key AS name, CAST(NULL AS FLOAT) AS goes,
                 names.name_words, names.head_words
-            FROM by_name JOIN names ON names.id = by_name.id JOIN features AS f ON f.id = names.feature_id
+            FROM (SELECT * FROM by_name ORDER BY rank, id) AS names JOIN features AS f ON f.id = names.feature_id
             WHERE f.artifact_id IN :saes AND {ALLOWED} AND names.owner IN ('', :owner)
-            ORDER BY by_name.rank, names.id LIMIT :limit
+            ORDER BY names.rank, names.id LIMIT :limit
         ) AS named
         UNION ALL SELECT * FROM (
             SELECT 'text', f.id, f.label_score, {STEERS}, CAST(NULL AS TEXT), CAST(NULL AS FLOAT), 0, 0

@@ -15,7 +15,8 @@ from featurehub.store.sql import statement
 __all__ = ["POSTGRES"]
 
 SECONDS = 60.0
-BEST = "SELECT id, -ts_rank(words, query, 2) AS rank FROM names, to_tsquery('simple', :names) AS query"
+NAME = "id, feature_id, key, owner, name_words, head_words"
+BEST = f"SELECT {NAME}, -ts_rank(words, query, 2) AS rank FROM names, to_tsquery('simple', :names) AS query"
 MATCHES = f"SELECT * FROM {{}} WHERE words @@ to_tsquery('simple', :{{}}) LIMIT {MANY}"
 BY_TEXT = f"SELECT id, id + 0 AS rank FROM ({MATCHES.format('texts', 'texts')}) AS few"
 PAIRS = "LATERAL json_array_elements(words.latents) AS each(value)"
@@ -64,7 +65,7 @@ def _begins(word: str, words: frozenset[str]) -> bool:
 POSTGRES = FullText(
     best=candidates(f"{BEST} WHERE words @@ query", BY_TEXT, PAIRS, LATENT, GOES),
     first=candidates(
-        f"SELECT id, length(key) AS rank FROM ({MATCHES.format('names', 'names')}) AS few",
+        f"SELECT {NAME}, length(key) AS rank FROM ({MATCHES.format('names', 'names')}) AS few",
         BY_TEXT, PAIRS, LATENT, GOES,
     ),
     any_of=any_of,

@@ -14,6 +14,11 @@ from featurehub.store.sql import statement
 __all__ = ["SQLITE"]
 
 MATCHES = "SELECT rowid FROM {0}_index WHERE {0}_index MATCH {1} LIMIT {2}"
+NAME = "names.id, feature_id, names.key, owner, name_words, head_words"
+BEST = (
+    f"SELECT {NAME}, rank FROM names_index CROSS JOIN names ON names.id = names_index.rowid"
+    " WHERE names_index MATCH :names"
+)
 BY_TEXT = f"SELECT rowid AS id, rowid + 0 AS rank FROM texts_index WHERE texts_index MATCH :texts LIMIT {MANY}"
 PAIRS = "json_each(words.latents) AS each"
 LATENT, GOES = "json_extract(each.value, '$[0]')", "json_extract(each.value, '$[1]')"
@@ -46,11 +51,9 @@ def common(session: Session, terms: Sequence[Term]) -> set[Term]:
 
 
 SQLITE = FullText(
-    best=candidates(
-        "SELECT rowid AS id, rank FROM names_index WHERE names_index MATCH :names", BY_TEXT, PAIRS, LATENT, GOES
-    ),
+    best=candidates(BEST, BY_TEXT, PAIRS, LATENT, GOES),
     first=candidates(
-        f"SELECT id, length(key) AS rank FROM names WHERE id IN ({MATCHES.format('names', ':names', MANY)})",
+        f"SELECT {NAME}, length(key) AS rank FROM names WHERE id IN ({MATCHES.format('names', ':names', MANY)})",
         BY_TEXT, PAIRS, LATENT, GOES,
     ),
     any_of=any_of,

@@ -22,6 +22,7 @@ from featurehub.errors import EmbedderMismatch, InvalidInput
 from featurehub.store.half import DTYPE
 from featurehub.store.rows import batches
 from featurehub.store.schema import EmbedderRecord, EmbeddingRecord, FeatureRecord
+from featurehub.store.sql import statement
 
 __all__ = [
     "EmbeddedBy",
@@ -63,6 +64,11 @@ SOURCES = {
     EmbeddingKind.CONTEXTS: FeatureRecord.contexts,
 }
 
+# Read in every search, and so not built anew for each.
+EMBEDDERS = statement(
+    "SELECT artifact_id, embedder, dimensions, stamp FROM embedders WHERE artifact_id IN :saes", "saes"
+)
+
 
 class EmbeddedBy(NamedTuple):
     """Where an artifact's vectors come from.
@@ -88,10 +94,7 @@ class Unembedded(NamedTuple):
 
 def embedders_of(session: Session, artifacts: Iterable[str]) -> dict[str, EmbeddedBy]:
     """Where the vectors of each artifact (by id) come from; those that were never embedded are left out."""
-    # Columns, not records: they are read in every search, and records would be what the session knew before.
-    record = EmbedderRecord
-    columns = record.artifact_id, record.embedder, record.dimensions, record.stamp
-    rows = session.execute(select(*columns).where(record.artifact_id.in_(list(artifacts))))
+    rows = session.execute(EMBEDDERS, {"saes": list(artifacts)}).all()
     return {artifact: EmbeddedBy(embedder, dimensions, stamp) for artifact, embedder, dimensions, stamp in rows}
 
 

@@ -99,7 +99,7 @@ def _by_length(terms: Sequence[Term]) -> list[Term]:
 
 
 def _hits(session: Session, query: TextClause, asked: Mapping[str, object]) -> list[Hit]:
-    return [Hit(*row) for row in session.execute(query, asked)]
+    return [Hit(*row) for row in session.execute(query, asked).all()]
 
 
 def _like(session: Session, word: str) -> list[str]:

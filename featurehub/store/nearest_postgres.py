@@ -52,15 +52,17 @@ def nearest_in_index(
 ) -> Sequence[Near]:  # fmt: skip
     """The nearest features of all SAEs (by id); see ``nearest``."""
     vectors = sum(_count(session, sae, kind, by) for sae, by in embedded.items())
+    if not vectors:
+        return []
     asked = {"vector": as_text(vector), "saes": list(embedded), "k": k}
     asked |= bounds_of(only) if only.bounds_features else {}
     if vectors > EXACT:
         query = _query(kind, len(vector), filtered=only.bounds_features)
-        found = [Near(*row) for row in session.execute(query, asked)]
+        found = [Near(*row) for row in session.execute(query, asked).all()]
         if len(found) == k:
             return found
     exact = _query(kind, None, filtered=only.bounds_features)
-    return [Near(*row) for row in session.execute(exact, asked)] if vectors else []
+    return [Near(*row) for row in session.execute(exact, asked).all()]
 
 
 def index_vectors(connection: Connection) -> None:

@@ -19,12 +19,19 @@ from featurehub.store.feature_set import FeatureSet
 from featurehub.store.labels import LABEL_COLUMNS, label_values
 from featurehub.store.naming import NAME_COLUMNS, TakenSlugs, default_slug, first_claims, names_from
 from featurehub.store.schema import ArtifactRecord, FeatureRecord
-from featurehub.store.statistics import CALIBRATION, COLUMNS, PreparedRows, calibration_values, check_width, id_of
+from featurehub.store.statistics import (
+    CALIBRATION,
+    COLUMNS,
+    TEXT_COLUMNS,
+    PreparedRows,
+    calibration_values,
+    check_width,
+    id_of,
+)
 
 __all__ = ["NewFeatures", "save_new_features"]
 
 FEATURE_COLUMNS = ("id", "artifact_id", "slug", "label", "label_version", "label_score", *CALIBRATION, *COLUMNS)
-TEXT_COLUMNS = ("feature_id", "text")
 
 
 class NewFeatures:
@@ -51,12 +58,15 @@ class NewFeatures:
         if missing:
             raise FeatureNotFound(f"there is no feature of the latent {min(missing)}, but a label or a calibration")
         self._named = {at: found for at, (found, _) in features.labels.items() if isinstance(found, Labeled)}
-        names = names_from({self._ids[at]: found.label for at, found in self._named.items()})
+        # In the order of their ids, as the indexes have them: what follows goes to the same page of each.
+        self._in_order = sorted(self._ids, key=self._ids.__getitem__)
+        names = names_from({self._ids[at]: self._named[at].label for at in self._in_order if at in self._named})
+        texts = {row["latent"]: row["text"] for row in self.rows.columns if row["text"]}
         self.tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[Any]]]] = (
             ("features", FEATURE_COLUMNS, list(self._of_features())),
             ("labels", LABEL_COLUMNS, list(self._of_labels())),
             ("names", NAME_COLUMNS, list(first_claims(names))),
-            ("texts", TEXT_COLUMNS, [(self._ids[row["latent"]], row["text"]) for row in self.rows.columns]),
+            ("texts", TEXT_COLUMNS, [(self._ids[at], texts[at]) for at in self._in_order if at in texts]),
         )
 
     def _of_features(self) -> Iterator[tuple[Any, ...]]:
@@ -76,8 +86,9 @@ class NewFeatures:
 
     def _of_labels(self) -> Iterator[tuple[Any, ...]]:
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        for at, (outcome, provenance) in self._features.labels.items():
-            yield label_values(self._ids[at], 1, outcome, provenance, created)
+        for at in self._in_order:
+            if (found := self._features.labels.get(at)) is not None:
+                yield label_values(self._ids[at], 1, *found, created)
 
 
 def save_new_features(session: Session, artifact: ArtifactRecord, features: NewFeatures) -> None:

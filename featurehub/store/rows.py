@@ -86,7 +86,7 @@ def batches(items: Iterable[T], size: int = BATCH) -> Iterable[Sequence[T]]:
 
 def named(session: Session, query: TextClause, **parameters: object) -> dict[str, NamedFeature]:
     """Runs a statement that selects ``COLUMNS`` and returns its features by id."""
-    return gathered(session.execute(query, parameters))
+    return gathered(session.execute(query, parameters).all())
 
 
 def gathered(rows: Iterable[Sequence[Any]]) -> dict[str, NamedFeature]:

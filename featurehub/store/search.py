@@ -154,7 +154,7 @@ def _looks_like(words: Sequence[str], name: str) -> bool:
 
 
 def _run(session: Session, query: TextClause, **parameters: object) -> list[Hit]:
-    return [Hit(*row) for row in session.execute(query, parameters)]
+    return [Hit(*row) for row in session.execute(query, parameters).all()]
 
 
 def _relevance(words: Sequence[str], hits: Sequence[Hit], going: Mapping[str, float]) -> dict[str, float]:

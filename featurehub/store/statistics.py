@@ -20,6 +20,7 @@ from featurehub.store.sql import run_many, statement
 __all__ = [
     "CALIBRATION",
     "COLUMNS",
+    "TEXT_COLUMNS",
     "PreparedRows",
     "better_founded",
     "calibration_values",
@@ -38,6 +39,7 @@ COLUMNS = (*PLAIN, *AS_JSON)
 
 KNOWN = statement("SELECT id, slug FROM features WHERE artifact_id = :artifact")
 REMOVE = statement("DELETE FROM features WHERE id = :id")
+TEXT_COLUMNS = ("feature_id", "text")
 ADDED = ("id", "artifact_id", "slug", "label", "label_version", *COLUMNS)
 FORGET_TEXT = statement("DELETE FROM texts WHERE feature_id = :id")
 CALIBRATED = statement(
@@ -85,7 +87,7 @@ def save_features(session: Session, artifact: ArtifactRecord, rows: PreparedRows
     update_rows(session, "features", COLUMNS, ((*(each[name] for name in COLUMNS), each["id"]) for each in known))
     insert_rows(session, "features", ADDED, _added(artifact.id, new, {slugs[each["id"]] for each in known}))
     run_many(session, FORGET_TEXT, known)
-    insert_rows(session, "texts", ("feature_id", "text"), ((each["id"], each["text"]) for each in columns))
+    insert_rows(session, "texts", TEXT_COLUMNS, ((each["id"], each["text"]) for each in columns if each["text"]))
     forget_embeddings(session, ids, [artifact.id], (EmbeddingKind.TOKENS, EmbeddingKind.CONTEXTS))
     return ids
 

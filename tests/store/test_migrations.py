@@ -45,7 +45,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "9999", "0013", None, None
+revision, down_revision, branch_labels, depends_on = "9999", "0014", None, None
 
 def upgrade():
     connection = op.get_bind()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from featurehub.errors import FeatureNotFound, InvalidInput
@@ -67,6 +68,20 @@ def seen(writer: Writer) -> list[Any]:
     versions = [[(v.version, v.outcome, v.provenance) for v in each.labels] for each in details]
     found = [reader.search(words) for words in ("bank", "some", "貸付", "loan", "9", "")]
     return [[each.model_copy(update={"labels": ()}) for each in details], versions, found, reader.feature_set("a" * 64)]
+
+
+def test_what_has_no_text_has_no_row_for_it(store: Store) -> None:
+    bare = [FeatureRow(latent=0, density=0.1, max_activation=1.0), build_row(1, "some words")]
+    with undone(store) as writer:
+        writer.put_artifact(feature_set().manifest, "/x")
+        writer.add_features(NewFeatures(feature_set(bare)._replace(labels={}, calibrations={})))
+        assert writer._session.scalar(text("SELECT count(*) FROM texts")) == 1
+        assert [each.latent for each in writer.reader.search("some").features] == [1]
+        writer.put_features("a" * 64, [bare[0], bare[0].model_copy(update={"latent": 1})])
+        assert writer._session.scalar(text("SELECT count(*) FROM texts")) == 0
+        assert writer.reader.search("some").features == ()
+        writer.put_features("a" * 64, bare)
+        assert [each.latent for each in writer.reader.search("some").features] == [1]
 
 
 def test_it_ends_as_step_by_step(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

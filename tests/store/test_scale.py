@@ -200,6 +200,14 @@ def test_a_typo_brings_what_looking_at_all_names_brings(store: Store, fill) -> N
 
 
 @postgresql
+def test_few_words_are_outside_the_index_that_searches_go_through(store: Store, fill) -> None:
+    with store.write() as writer:
+        fill(writer, {n: f"word{n} of {n}" for n in range(2_000)})
+        pages = writer._session.execute(text("SELECT gin_clean_pending_list('ix_names_words')")).scalar_one()
+    assert 0 < pages * 8 <= 64
+
+
+@postgresql
 def test_words_of_names_are_kept_for_typos(store: Store, fill) -> None:
     with store.write() as writer:
         fill(writer, {1: "banking: loan", 2: "Ärzte & Pflege"})
