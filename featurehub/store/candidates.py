@@ -48,9 +48,9 @@ def candidates(by_name: str, by_text: str, pairs: str, latent: str, goes: str) -
     SQLite joins in the order of a CROSS JOIN; left to itself, it goes through all features to find those of a word.
 
     Args:
-        by_name: SQL that selects ``id``, ``feature_id``, ``key``, ``owner``, ``name_words``, ``head_words`` and ``rank``
-            (the best is lowest) of the names that match ``:names``. They are sorted before their features are looked up: PostgreSQL then looks up
-            no more than it shows.
+        by_name: SQL that selects ``id``, ``feature_id``, ``key``, ``owner``, ``name_words``, ``head_words`` and
+            ``rank`` (the best is lowest) of the names that match ``:names``. They are sorted before their features are
+            looked up: PostgreSQL then looks up no more than it shows.
         by_text: SQL that selects ``id``, and as ``rank`` an expression of it, of texts that match ``:texts``: ordered
             by the id itself, PostgreSQL may go through all texts instead of those that match.
         pairs: SQL for the rows of ``words.latents``, each with a ``value``.

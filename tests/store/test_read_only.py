@@ -138,6 +138,8 @@ def test_an_older_schema_is_upgraded_where_that_is_possible(database: Path) -> N
         "ALTER TABLE features DROP COLUMN histogram; ALTER TABLE features DROP COLUMN coactive;"
         "ALTER TABLE features DROP COLUMN cluster; ALTER TABLE features DROP COLUMN expected_steerability;"
         "DROP TABLE embeddings; DROP TABLE embedders;"
+        "ALTER TABLE labels DROP COLUMN name; ALTER TABLE labels DROP COLUMN qualifier;"
+        "ALTER TABLE labels DROP COLUMN further;"
         "DROP TABLE words; DROP TABLE evaluations; DROP TABLE artifact_aliases;"
         "CREATE TABLE old (id INTEGER PRIMARY KEY, feature_id TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,"
         " kind TEXT NOT NULL, UNIQUE (feature_id, key));"
