@@ -12,9 +12,9 @@ Owns what a user of a server works with. ``Client`` and ``AsyncClient`` are ``op
 Errors over HTTP are openai's exceptions. A weight that is out of bounds raises ``InvalidEdit`` before anything is
 sent, and looking up a name that no feature has raises ``FeatureNotFound``.
 
-Examples in docstrings are of ``featurehub.testing.fake_server(["pirate", "formal", "banking: loan, deposit"])`` with
-the group "sea talk", the variant "pirate-bank", ``client`` (an ``AsyncClient`` where there is ``await``), and ``chat``,
-in which a user asks "Is my loan safe?".
+Examples in docstrings are of ``featurehub.testing.fake_server(["pirate", "formal", Label(name="banking",
+further=("loan", "deposit"))])`` with the group "sea talk", the variant "pirate-bank", ``client`` (an ``AsyncClient``
+where there is ``await``), and ``chat``, in which a user asks "Is my loan safe?".
 
 May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
 then ``request`` (how edits get into a request), ``client``, ``streaming``, ``handling``, ``report`` (what was applied

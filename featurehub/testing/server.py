@@ -46,7 +46,7 @@ class FakeServer(NamedTuple):
 
 @contextmanager
 def fake_server(
-    features: Sequence[str], *, model: str = "fake", reply: Callable[[str], str] = str, operator_key: str = ""
+    features: Sequence[str | Label], *, model: str = "fake", reply: Callable[[str], str] = str, operator_key: str = ""
 ) -> Iterator[FakeServer]:
     """Runs a server for tests on a free port of this machine, in a thread, until the ``with`` block ends.
 
@@ -57,7 +57,8 @@ def fake_server(
 
     Args:
         features: Labels of the features that it has, which are those of one SAE by their indices; each fires at the
-            words of its label.
+            words of its label. A text is one name; ``Label(name="banking", further=("loan", "deposit"))`` is found as
+            "banking" and fires at the other words, too.
         model: What its model is called; a request for another is answered with status 404.
         reply: What answers a chat, given its last message, or a completion, given its prompt; by default that itself.
         operator_key: What operators must send to save groups and variants; "" refuses them all.
@@ -70,8 +71,9 @@ def fake_server(
     with TemporaryDirectory() as folder:
         store = open_store(Path(folder) / "features.db")
         try:
-            fill(store, features, model)
-            engine = WordEngine(features, str(HOOK), reply)
+            labels = [each if isinstance(each, Label) else Label(name=each) for each in features]
+            fill(store, labels, model)
+            engine = WordEngine([each.text for each in labels], str(HOOK), reply)
             engine.models = (model,)
             served = ServedModel(store="", saes=(SAE,), model=identity(model), names=(model,))
             app = create_fake_app(store, served, engine)
@@ -101,7 +103,7 @@ def listening(app: FastAPI) -> Iterator[int]:
             thread.join()
 
 
-def fill(store: Store, labels: Sequence[str], model: str) -> None:
+def fill(store: Store, labels: Sequence[Label], model: str) -> None:
     """Puts an SAE with these features into a database."""
     manifest = Manifest(
         id=SAE, name="fake", architecture="topk", d_model=1, d_sae=WIDTH, k=1, hook=HOOK, model=identity(model),
@@ -113,7 +115,7 @@ def fill(store: Store, labels: Sequence[str], model: str) -> None:
         writer.put_artifact(manifest, "/nowhere")
         ids = writer.put_features(SAE, rows)
         writer.put_labels(
-            {id: (Labeled(label=Label(name=label), score=1.0), by_hand) for id, label in zip(ids, labels, strict=True)}
+            {id: (Labeled(label=label, score=1.0), by_hand) for id, label in zip(ids, labels, strict=True)}
         )
         for id in ids:
             writer.put_calibration(id, Calibration(strength=1.0, dose=DOSE, steerability=1.0))

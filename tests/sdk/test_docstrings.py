@@ -20,6 +20,7 @@ import featurehub
 import featurehub.sdk
 import featurehub.testing
 from featurehub import AsyncClient, Client, Variant
+from featurehub.records import Label
 from featurehub.settings import Frozen
 from featurehub.testing import fake_server
 
@@ -95,7 +96,7 @@ PUBLIC = public()
 @pytest.fixture(scope="module")
 def names() -> Iterator[dict[str, Any]]:
     """What the examples find."""
-    labels = ("pirate", "formal", "banking: loan, deposit")
+    labels = ("pirate", "formal", Label(name="banking", further=("loan", "deposit")))
     with pytest.MonkeyPatch.context() as patch, fake_server(labels, model="demo", operator_key=KEY) as server:
         patch.setenv("FEATUREHUB_BASE_URL", server.url)
         patch.setenv("FEATUREHUB_OPERATOR_KEY", KEY)

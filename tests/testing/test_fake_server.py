@@ -13,10 +13,11 @@ import pytest
 from openai import BadRequestError, InternalServerError, NotFoundError
 
 from featurehub import AsyncClient, Client, FeatureNotFound, Variant
+from featurehub.records import Label
 from featurehub.testing import FakeServer, fake_server
 
 KEY = "operators only"
-LABELS = ("pirate", "formal", "banking: loan, deposit")
+LABELS = ("pirate", "formal", Label(name="banking", further=("loan", "deposit")))
 CHAT: Any = [{"role": "user", "content": "Is my loan safe?"}]
 
 

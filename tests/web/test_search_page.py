@@ -23,8 +23,8 @@ def test_it_opens_with_what_steers_best(search: Page) -> None:
     assert labels(search)[0].startswith("pirate speech")
     assert accessible(search) == []
     photograph(search, "search-start")
-    search.get_by_role("button", name="pirate speech", exact=True).click()
-    expect(search.locator("#heading")).to_contain_text("for “pirate speech”")
+    search.get_by_role("button", name="pirate speech: matey, ship, treasure", exact=True).click()
+    expect(search.locator("#heading")).to_contain_text("for “pirate speech: matey, ship, treasure”")
 
 
 def test_results_come_as_one_types_and_the_address_is_theirs(search: Page, site: str) -> None:

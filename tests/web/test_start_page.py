@@ -31,7 +31,9 @@ def test_it_opens_with_three_personas_and_two_answers(start: Page) -> None:
     personas = start.locator(".persona")
     expect(personas).to_have_count(3)
     # The best three that share no word: by what calibration saw, never the stale "formal tone".
-    assert [each.split("\n")[0] for each in personas.all_inner_texts()] == ["cooking", "formal letters", "sad endings"]
+    assert [each.split("\n")[0] for each in personas.all_inner_texts()] == [
+        "cooking: oven, recipe", "formal letters: dear sir", "sad endings: tears, loss, goodbye",
+    ]  # fmt: skip
     expect(personas.first).to_have_attribute("aria-pressed", "true")
     expect(start.locator("#plain .said")).to_have_text("Tell me something interesting. ")
     expect(start.locator("#steered .said")).to_have_text("Tell me something interesting. ")

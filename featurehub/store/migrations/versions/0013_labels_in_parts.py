@@ -34,7 +34,8 @@ def upgrade() -> None:
     op.add_column("names", sa.Column("name_words", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("names", sa.Column("head_words", sa.Integer(), nullable=False, server_default="0"))
     if op.get_context().dialect.name == "sqlite":
-        op.execute("DROP TRIGGER IF EXISTS names_changed")  # No key changes; the trigger is restored after this revision.
+        # No key changes; the trigger is restored after this revision.
+        op.execute("DROP TRIGGER IF EXISTS names_changed")
     op.execute(sa.update(LABELS).values(name=LABELS.c.label))
     _part_labels(op.get_bind())
     _count_words(op.get_bind())
