@@ -15,6 +15,8 @@ def single_spaced(text: str) -> str:
 
 def fold(name: str) -> str:
     """The form in which names are compared: NFKC-normalised, case-folded, spaces collapsed, NUL a space."""
+    if name.isascii():  # Most names are, and bulk loads fold each.
+        return single_spaced(name.lower())
     folded = unicodedata.normalize("NFKC", name.replace("\0", " ")).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())
 

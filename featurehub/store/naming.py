@@ -144,7 +144,8 @@ def names_from(labels: Mapping[str, Label]) -> list[Claim]:
         name_words = len(words_of(label.name))
         head_words = name_words + len(words_of(label.qualifier))
         claims.append(Claim(each, label.text, NameKind.LABEL, name_words, head_words))
-        claims.append(Claim(each, label.head, NameKind.HEAD, name_words, head_words))
+        if label.head != label.text:
+            claims.append(Claim(each, label.head, NameKind.HEAD, name_words, head_words))
     return claims
 
 

@@ -1,5 +1,6 @@
 """What holds for any names."""
 
+import unicodedata
 from contextlib import suppress
 
 import pytest
@@ -135,3 +136,10 @@ def test_any_key_is_found_or_refused_with_an_error_of_ours(lasting: Store, fill,
 @given(name=st.text())
 def test_folding_twice_changes_nothing(name: str) -> None:
     assert fold(fold(name)) == fold(name)
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_names_of_ascii_are_folded_as_all_others(name: str) -> None:
+    """The naive way, which knows no short cut."""
+    folded = unicodedata.normalize("NFKC", name.replace("\0", " ")).casefold()
+    assert fold(name) == " ".join(unicodedata.normalize("NFKC", folded).split())
