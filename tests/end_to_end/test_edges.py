@@ -159,7 +159,15 @@ def test_the_parts_of_a_stream_put_together_say_what_was_applied(url: str, optio
             finals: list[Any] = [events.get_final_completion(), asyncio.run(awaited())]
     for final in finals:
         assert final.choices[0].message.content == whole.choices[0].message.content
-        assert final.featurehub == whole.featurehub
+        assert without_doses(final.featurehub) == without_doses(whole.featurehub)
+
+
+def without_doses(told: dict[str, Any]) -> dict[str, Any]:
+    """Doses are means over all tokens that were computed, and the engine goes on until it hears of a stop string."""
+    rows = {
+        name: [{k: v for k, v in each.items() if k != "dose"} for each in told[name]] for name in ("applied", "saes")
+    }
+    return told | rows
 
 
 def test_a_batch_of_chats_is_steered_chat_by_chat(url: str) -> None:
