@@ -18,7 +18,7 @@ def fold(name: str) -> str:
     if name.isascii():  # Most names are, and bulk loads fold each.
         return single_spaced(name.lower())
     folded = unicodedata.normalize("NFKC", name.replace("\0", " ")).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
+    return single_spaced(unicodedata.normalize("NFKC", folded))
 
 
 def words_of(text: str) -> tuple[str, ...]:

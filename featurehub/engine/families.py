@@ -32,7 +32,7 @@ from featurehub.engine.loading import only_weights
 from featurehub.engine.options import refuse_unsupported
 from featurehub.engine.runner_v2 import hooked_state
 from featurehub.errors import UnsupportedModel
-from featurehub.families import FAMILIES, LLAMA, Family, check_mid
+from featurehub.families import FAMILIES, Family, check_mid
 
 __all__ = ["MADE", "hooked_class"]
 
@@ -148,7 +148,7 @@ class Hooked(nn.Module):
         depth: Number of layers whose weights are loaded; infinite unless the engine is truncated.
     """
 
-    family = LLAMA
+    family: Family
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)

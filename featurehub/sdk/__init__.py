@@ -18,9 +18,9 @@ where there is ``await``), and ``chat``, in which a user asks "Is my loan safe?"
 
 May import openai, pydantic and featurehub's values; never torch, vllm, fastapi or sqlalchemy. Start with ``variant``,
 then ``request`` (how edits get into a request), ``client``, ``streaming``, ``handling``, ``report`` (what was applied
-to an answer), ``features`` (search),
-``readings`` (what features do in a chat: ``inspection``, ``attribution``, ``logits``, ``activations``), ``contrast``,
-``lookup``, ``autosteer``, ``groups`` and ``variants`` (those that a server stores).
+to an answer), ``features`` (search), ``readings`` (what features do in a chat: ``inspection``, ``attribution``,
+``logits``, ``activations``), ``contrast``, ``lookup``, ``autosteer``, ``groups`` and ``variants`` (those that a server
+stores).
 """
 
 from featurehub.sdk.activations import Activations

@@ -12,7 +12,7 @@ from featurehub.records import Label, Labeled, LabelVersion, Outcome, Provenance
 from featurehub.store.bulk import insert_rows, update_rows
 from featurehub.store.embeddings import EmbeddingKind, forget_embeddings
 from featurehub.store.naming import choose_slugs, give_names
-from featurehub.store.rows import BATCH, batches, label_of
+from featurehub.store.rows import BATCH, batches, label_of, parts_in
 from featurehub.store.schema import FeatureRecord, LabelRecord
 from featurehub.store.sql import statement
 
@@ -88,11 +88,7 @@ def load_labels(session: Session, artifact: str) -> dict[int, Label]:
         .where(FeatureRecord.artifact_id == artifact, LabelRecord.version == FeatureRecord.label_version)
         .order_by(FeatureRecord.latent)
     )
-    return {
-        latent: Label(name=name, qualifier=qualifier, further=tuple(further))
-        for latent, name, qualifier, further in session.execute(query)
-        if name is not None
-    }
+    return {row.latent: parts_in(row) for row in session.execute(query) if row.name is not None}
 
 
 def _version(latest: LabelVersion | None) -> int:

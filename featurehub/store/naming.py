@@ -141,11 +141,12 @@ def names_from(labels: Mapping[str, Label]) -> list[Claim]:
     """The names that labels give to their features (by id)."""
     claims: list[Claim] = []
     for each, label in labels.items():
+        text, head = label.text, label.head
         name_words = len(words_of(label.name))
         head_words = name_words + len(words_of(label.qualifier))
-        claims.append(Claim(each, label.text, NameKind.LABEL, name_words, head_words))
-        if label.head != label.text:
-            claims.append(Claim(each, label.head, NameKind.HEAD, name_words, head_words))
+        claims.append(Claim(each, text, NameKind.LABEL, name_words, head_words))
+        if head != text:
+            claims.append(Claim(each, head, NameKind.HEAD, name_words, head_words))
     return claims
 
 

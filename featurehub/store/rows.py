@@ -34,6 +34,7 @@ __all__ = [
     "label_of",
     "load_features",
     "named",
+    "parts_in",
     "row_of",
 ]
 
@@ -114,14 +115,18 @@ def features_of(session: Session, artifact: str) -> list[Feature]:
     return [each.value for each in named(session, OF_ARTIFACT, artifact=artifact, owner="").values()]
 
 
+def parts_in(row: Any) -> Label:
+    """The label in a row that has one: a record, or a selection of its ``name``, ``qualifier`` and ``further``."""
+    return Label(name=row.name, qualifier=row.qualifier, further=tuple(row.further))
+
+
 def label_of(record: LabelRecord) -> LabelVersion:
     """The value of a label's row."""
     outcome: Outcome
     if record.name is None:
         outcome = Unlabeled(reason=record.reason or "")
     else:
-        label = Label(name=record.name, qualifier=record.qualifier, further=tuple(record.further))
-        outcome = Labeled(label=label, score=record.score, scores=record.scores)
+        outcome = Labeled(label=parts_in(record), score=record.score, scores=record.scores)
     provenance = Provenance(
         author=record.author, method=record.method, model=record.model, prompt=record.prompt, answer=record.answer
     )
