@@ -1,8 +1,9 @@
 """The architectures that featurehub knows: how their layers pass on the stream, and how they read it out.
 
-Data alone. ``featurehub.engine.families`` uses it to put hooks into vLLM's models, ``saes.host`` into those of
-transformers, and ``labeling.unembedding`` reads the final norm and the head out of a checkpoint. An architecture
-without a row is refused, since an SAE would read and write the wrong tensor.
+Data alone. ``featurehub.engine.tower`` uses it to put hooks into vLLM's models, ``saes.host`` into those of
+transformers, and ``labeling.unembedding`` reads the final norm and the head out of a checkpoint. The engine finds for
+itself how an architecture without a row is made, and proves what it found, as it proves a row, when a model is loaded
+(``featurehub.engine.self_check``); the others need the row.
 """
 
 from enum import StrEnum
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 from featurehub.errors import UnsupportedModel
 
-__all__ = ["ARCHITECTURES", "FAMILIES", "LLAMA", "Family", "Norm", "check_architecture", "check_mid", "family_of"]
+__all__ = ["ARCHITECTURES", "FAMILIES", "LLAMA", "Family", "Norm", "check_mid", "family_of"]
 
 
 class Norm(StrEnum):
@@ -34,7 +35,6 @@ class Family(NamedTuple):
         layers: Path of the list of layers.
         vllm_layers: The same in vLLM's model.
         pair: Whether vLLM's layers hand on ``(delta, residual)``, whose sum is the stream; else the stream itself.
-        stream: Index of the first of these among the arguments of a layer in vLLM.
         attn_out: Module in a layer whose output attention adds to the stream.
         mlp_out: Module in a layer whose output the MLP adds to the stream.
         vllm_mlp_out: The same module in vLLM, where it has another name there.
@@ -50,7 +50,6 @@ class Family(NamedTuple):
     layers: str = "model.layers"
     vllm_layers: str = "model.layers"
     pair: bool = True
-    stream: int = 1
     attn_out: str = "self_attn"
     mlp_out: str = "mlp"
     vllm_mlp_out: str = ""
@@ -67,9 +66,9 @@ LLAMA = Family()
 GEMMA1 = Family(norm=Norm.RMS_OFFSET, tied=True)
 MIXTRAL = Family(vllm_mlp_out="block_sparse_moe")
 # Its layers return the stream, and beside it what they began with.
-COHERE = Family(pair=False, stream=1, mid="", norm=Norm.LAYER, tied=True)
-# vLLM runs these on transformers' own layers.
-STREAMED = Family(pair=False, stream=0)
+COHERE = Family(pair=False, mid="", norm=Norm.LAYER, tied=True)
+# vLLM runs most of these on transformers' own layers.
+STREAMED = Family(pair=False)
 OLMO2 = STREAMED._replace(attn_out="post_attention_layernorm", mlp_out="post_feedforward_layernorm", mid="mlp")
 STARCODER2 = STREAMED._replace(norm=Norm.LAYER, tied=True)
 # In Gemma, what attention and MLP add to the stream passes a norm of its own first.
@@ -84,7 +83,6 @@ GPT2 = Family(
     layers="transformer.h",
     vllm_layers="transformer.h",
     pair=False,
-    stream=0,
     attn_out="attn",
     mid="ln_2",
     norm=Norm.LAYER,
@@ -96,7 +94,6 @@ GPT2 = Family(
 NEOX = Family(
     layers="gpt_neox.layers",
     pair=False,
-    stream=0,
     attn_out="attention",
     norm=Norm.LAYER,
     final_norm="gpt_neox.final_layer_norm",
@@ -107,7 +104,6 @@ OPT = Family(
     layers="model.decoder.layers",
     vllm_layers="model.decoder.layers",
     pair=False,
-    stream=0,
     mlp_out="fc2",
     mid="final_layer_norm",
     norm=Norm.LAYER,
@@ -146,15 +142,6 @@ FAMILIES = {
 ARCHITECTURES = tuple(FAMILIES)
 
 
-def check_architecture(architecture: str) -> None:
-    """Refuses an architecture whose layers are not known, since it would be served unsteered.
-
-    Raises:
-        UnsupportedModel: The architecture has no row.
-    """
-    family_of(architecture)
-
-
 def family_of(architecture: str) -> Family:
     """The row of an architecture.
 
@@ -166,7 +153,7 @@ def family_of(architecture: str) -> Family:
     """
     if architecture not in FAMILIES:
         known = ", ".join(ARCHITECTURES)
-        raise UnsupportedModel(f"featurehub cannot hook {architecture} yet. It knows {known}.", param="model")
+        raise UnsupportedModel(f"featurehub has no row for {architecture} yet. It knows {known}.", param="model")
     return FAMILIES[architecture]
 
 

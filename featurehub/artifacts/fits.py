@@ -3,7 +3,6 @@
 from featurehub.artifacts.artifact import Artifact
 from featurehub.artifacts.manifest import ModelIdentity
 from featurehub.errors import IncompatibleArtifact
-from featurehub.families import check_architecture
 
 __all__ = ["check_fits"]
 
@@ -17,7 +16,6 @@ def check_fits(artifact: Artifact, identity: ModelIdentity) -> None:
         UnsupportedModel: No hook can be put into the architecture.
         IncompatibleArtifact: The SAE reads a stream of another width, or a layer that the model does not have.
     """
-    check_architecture(identity.architecture)
     if artifact.manifest.d_model != identity.d_model:
         widths = f"a stream of width {artifact.manifest.d_model}, {identity.name} has one of {identity.d_model}"
         raise IncompatibleArtifact(

@@ -129,11 +129,12 @@ def drift_check(
 
 @app.command()
 def doctor(
+    model: Annotated[str, typer.Argument(help="A model's folder: shows where SAEs can read and write in it.")] = "",
     server: Annotated[
         str, typer.Option(help="Address of a running server: shows its SAEs, and what steering costs.")
     ] = "",
 ) -> None:
-    """Check that the four packages belong to one installation, and show what a running server does."""
+    """Check the installation, the hook points of a model, and what a running server does."""
     from importlib.util import find_spec
 
     from featurehub.errors import InvalidConfig
@@ -147,6 +148,10 @@ def doctor(
                 f"the package {package!r} comes from {found}, not {root}: another distribution hides it"
             )
         output.print(Text.assemble(("✓", "green"), f" {package}"))
+    if model:
+        from featurehub.cli.examining import show_hook_points
+
+        show_hook_points(Path(model))
     if server:
         from featurehub.cli.health import show_health
         from featurehub.cli.overhead import show_overhead

@@ -5,12 +5,15 @@ After vLLM has built the layers, the modules beside a hook point change their cl
 calls the op. Parameters keep their names, so weights load as usual, and torch.compile traces the op with the layer.
 
 Layers of the Llama type hand on ``(delta, residual)``: the stream is their sum. Those of the GPT-2 type hand on the
-stream itself. A row of ``featurehub.families`` says which, and which modules lie beside the hook points.
+stream itself. ``featurehub.engine.tower`` says which, and which modules lie beside the hook points.
+
+A multimodal model builds its language model by vLLM's registry, so that this may be a hooked one, too. The outermost
+alone puts hooks in.
 """
 
 import math
-from collections.abc import Iterable
-from operator import attrgetter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +21,40 @@ import torch
 from torch import Tensor, nn
 from vllm import ModelRegistry
 from vllm.config import VllmConfig
-from vllm.model_executor.models.utils import PPMissingLayer
 from vllm.platforms import current_platform
 
 from featurehub.artifacts.fingerprint import layer_of
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.engine import admission, runner_v1
 from featurehub.engine.config import EngineConfig
-from featurehub.engine.hook import register_op
+from featurehub.engine.hook import HOOKS, register_op
 from featurehub.engine.hooked import HOOKED, OWN, PREFIX
 from featurehub.engine.hookset import HookSet, install
 from featurehub.engine.loading import only_weights
-from featurehub.engine.options import refuse_unsupported
+from featurehub.engine.options import refuse_kind, refuse_unsupported
 from featurehub.engine.runner_v2 import hooked_state
+from featurehub.engine.self_check import Finding, findings, prove
+from featurehub.engine.tower import Argument, Tower, tower_of
 from featurehub.errors import UnsupportedModel
-from featurehub.families import FAMILIES, Family, check_mid
 
-__all__ = ["MADE", "hooked_class"]
+__all__ = ["MADE", "examine", "hooked_class"]
+
+FIRST, SECOND = Argument(0, "x"), Argument(1, "residual")
+"""What a norm is given."""
 
 MADE: dict[str, type[Any]] = {}
 """The classes that were made in this process, by architecture."""
 
 
-def attach(model: nn.Module, family: Family, config: EngineConfig, vllm_config: VllmConfig) -> None:
+BUILDING: list[str] = []
+"""The architectures that this process is building, the outermost first."""
+
+
+def attach(model: nn.Module, architecture: str, config: EngineConfig, vllm_config: VllmConfig) -> Tower:
     """Puts the configured hooks into a model that was just built.
+
+    Returns:
+        The layers that have them.
 
     Raises:
         UnsupportedModel: The model, this vLLM or one of its options cannot take the hooks.
@@ -50,11 +63,56 @@ def attach(model: nn.Module, family: Family, config: EngineConfig, vllm_config: 
     """
     admission.install()  # Refuses here, with the reason, where the plugin could only warn.
     refuse_unsupported(vllm_config)
-    layers = attrgetter(family.vllm_layers)(model)
+    refuse_kind(vllm_config)
+    tower = tower_of(model, architecture, vllm_config.model_config.hf_text_config)
     register_op()
     install(make_hooks(config, vllm_config))
     for hook in config.hooks:
-        put(hook.point, layers, family, vllm_config.model_config.hf_text_config)
+        put(hook.point, tower)
+    return tower
+
+
+def examine(model: "Hooked", points: Sequence[HookPoint]) -> Iterator[Finding]:
+    """Checks hook points one by one, those that the engine has no hook at, too.
+
+    Args:
+        model: A loaded model with hooks.
+        points: The hook points.
+
+    Yields:
+        What the checks find; an infinite error, with the reason, for a hook point that the model does not have.
+    """
+    tower = model.tower
+    assert tower is not None
+    for point in points:
+        try:
+            with also_at(point, tower):
+                yield from findings(model, tower, [point], model.hooked_with)
+        except UnsupportedModel as error:
+            yield Finding(str(point), error.message, math.inf, 0.0)
+
+
+@contextmanager
+def also_at(point: HookPoint, tower: Tower) -> Iterator[None]:
+    """Puts a hook in, if there is none, and takes it out at the end."""
+    own = {module: type(module) for module in tower.layer(point).modules()}
+    if str(point) not in HOOKS:
+        put(point, tower)
+    try:
+        yield
+    finally:
+        for module, kind in own.items():
+            module.__class__ = kind
+
+
+@contextmanager
+def building(architecture: str) -> Iterator[bool]:
+    """Gives whether this is the outermost model that is being built."""
+    BUILDING.append(architecture)
+    try:
+        yield len(BUILDING) == 1
+    finally:
+        BUILDING.pop()
 
 
 def make_hooks(config: EngineConfig, vllm_config: VllmConfig) -> HookSet:
@@ -69,34 +127,29 @@ def make_hooks(config: EngineConfig, vllm_config: VllmConfig) -> HookSet:
     return HookSet(config, *size, device=current_platform.device_type, graphs=True)
 
 
-def put(point: HookPoint, layers: nn.ModuleList, family: Family, hf_config: Any) -> None:
+def put(point: HookPoint, tower: Tower) -> None:
     """Puts one hook into the model's layers. Raises UnsupportedModel for a hook point that the model does not have."""
-    if point.layer >= len(layers):
-        raise UnsupportedModel(f"hook point {point}: the model has layers 0 to {len(layers) - 1}")
-    layer = layers[point.layer]
-    if isinstance(layer, PPMissingLayer):
-        raise UnsupportedModel(f"{point} does not lie on this worker")
-    name = str(point)
+    layer, name = tower.layer(point), str(point)
     match point.site:
         case Site.RESID_PRE:
-            hook_before(layer, name, family.stream, family.pair and point.layer > 0)
+            hook_before(layer, name, *tower.arguments(point))
         case Site.RESID_MID:
-            check_mid(point, family, hf_config)
-            hook_before(getattr(layer, family.mid), name, 0, family.pair)
-        case Site.ATTN_OUT:
-            hook_after(getattr(layer, family.attn_out), name, pair=False)
-        case Site.MLP_OUT:
-            hook_after(getattr(layer, family.vllm_mlp_out or family.mlp_out), name, pair=False)
+            pair = tower.pair(point.layer)
+            hook_before(tower.module(point, point.site), name, FIRST, SECOND if pair else None)
+        case Site.ATTN_OUT | Site.MLP_OUT:
+            hook_after(tower.module(point, point.site), name, pair=False)
         case Site.RESID_POST:
-            hook_after(layer, name, family.pair)
+            hook_after(layer, name, tower.pair(point.layer))
 
 
-def hook_before(module: nn.Module, name: str, at: int, pair: bool) -> None:
-    """Runs the op on the module's argument ``at`` (and ``at + 1`` for a pair) before the module."""
+def hook_before(module: nn.Module, name: str, hidden: Argument, residual: Argument | None) -> None:
+    """Runs the op on the module's argument, or on the two of a pair, before the module."""
 
     class HookedBefore(class_of(module)):
         def forward(self, *args: Any, **kwargs: Any) -> Any:
-            torch.ops.featurehub.edit_stream(args[at], args[at + 1] if pair else None, name)
+            torch.ops.featurehub.edit_stream(
+                hidden.of(args, kwargs), residual.of(args, kwargs) if residual is not None else None, name
+            )
             return super().forward(*args, **kwargs)
 
     change_class(module, HookedBefore)
@@ -143,30 +196,42 @@ class Hooked(nn.Module):
     """Builds a vLLM model, then attaches the hooks, if there are any. Stands before vLLM's class among the bases.
 
     Attributes:
-        family: How the model's layers hand on the stream.
+        architecture: Its architecture, as a checkpoint's configuration has it.
         allow_patterns_overrides: Weight files that vLLM's loader takes; None for vLLM's own choice.
         depth: Number of layers whose weights are loaded; infinite unless the engine is truncated.
+        tower: The layers that have hooks; None where there are none.
+        hooked_with: vLLM's configuration.
+        proven: Whether the hooks were checked.
     """
 
-    family: Family
+    architecture: str
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
-        super().__init__(vllm_config=vllm_config, prefix=prefix)
-        config = EngineConfig.of(vllm_config)
+        with building(self.architecture) as outermost:
+            super().__init__(vllm_config=vllm_config, prefix=prefix)
+        config = EngineConfig.of(vllm_config) if outermost else None
         # Read by vLLM's loader; without our configuration it loads as usual.
         folder, form = Path(vllm_config.model_config.model), vllm_config.load_config.load_format
         self.allow_patterns_overrides = only_weights(folder, form) if config else None
         self.depth = config.depth if config is not None and config.truncated else math.inf
-        if config is not None:
-            attach(self, self.family, config, vllm_config)
+        self.hooked_with, self.proven = vllm_config, False
+        self.tower = attach(self, self.architecture, config, vllm_config) if config is not None else None
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> Any:
         """Loads weights as vLLM does, but skips those of layers that a truncated engine does not have."""
         model: Any = super()
         return model.load_weights(each for each in weights if (layer_of(each[0]) or 0) < self.depth)
 
+    def prove_hooks(self) -> None:
+        """Checks the hooks of the loaded model once, if it has any. Raises UnsupportedModel."""
+        config, tower = EngineConfig.of(self.hooked_with), self.tower
+        if config is not None and tower is not None and not self.proven:
+            prove(self, tower, [hook.point for hook in config.hooks], self.hooked_with)
+            self.proven = True
+
     def get_model_state_cls(self) -> type[Any]:
-        """The class of the V2 runner's model state; V1 runners never ask for it."""
+        """The class of the V2 runner's model state, which asks for it when the model is loaded; V1 runners never do."""
+        self.prove_hooks()
         from vllm.v1.worker.gpu.model_states.default import DefaultModelState
 
         return hooked_state(DefaultModelState)
@@ -176,12 +241,12 @@ def hooked_class(architecture: str) -> type[Any]:
     """The class of an architecture with hooks. Raises AttributeError where this vLLM has none.
 
     Args:
-        architecture: Its name in ``featurehub.families``.
+        architecture: Its name, as checkpoints' configurations have it.
     """
     if architecture not in MADE:
         known = OWN.get(architecture) or ModelRegistry.models.get(architecture)
         if known is None:
             raise AttributeError(f"this vLLM has no {architecture}")
-        own = {"family": FAMILIES[architecture], "__module__": HOOKED, "__doc__": f"{architecture} with hooks."}
+        own = {"architecture": architecture, "__module__": HOOKED, "__doc__": f"{architecture} with hooks."}
         MADE[architecture] = type(f"{PREFIX}{architecture}", (Hooked, known.load_model_cls()), own)
     return MADE[architecture]

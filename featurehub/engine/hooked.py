@@ -10,9 +10,9 @@ from typing import Any
 
 from featurehub.engine.config import EngineConfig
 from featurehub.errors import UnsupportedModel
-from featurehub.families import ARCHITECTURES
+from featurehub.families import FAMILIES as ROWS
 
-__all__ = ["FAMILIES", "HOOKED", "OWN", "PREFIX"]
+__all__ = ["FAMILIES", "HOOKED", "OWN", "PREFIX", "architectures"]
 
 FAMILIES, HOOKED, PREFIX = "featurehub.engine.families", __name__, "Hooked"
 """The module that makes the classes, this one, in which they are looked for, and what stands before an architecture in
@@ -22,9 +22,17 @@ OWN: dict[str, Any] = {}
 """By architecture, what vLLM had registered before featurehub."""
 
 
+def architectures() -> set[str]:
+    """All that may be hooked: those that have a row, and whatever else of this vLLM writes text."""
+    from vllm.model_executor.models import registry
+
+    writing = ("_TEXT_GENERATION_MODELS", "_MULTIMODAL_MODELS")
+    return {*ROWS, *(name for group in writing for name in getattr(registry, group, ()))}
+
+
 def __getattr__(name: str) -> type[Any]:
     architecture = name.removeprefix(PREFIX)
-    if architecture == name or architecture not in ARCHITECTURES:
+    if architecture == name or architecture not in architectures():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         return import_module(FAMILIES).hooked_class(architecture)

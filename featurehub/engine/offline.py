@@ -29,7 +29,6 @@ from featurehub.engine.plugin import register
 from featurehub.engine.reports import REPORTS_KEPT
 from featurehub.engine.worker import EXTENSION
 from featurehub.errors import EngineError, SteeringLost, UnsupportedModel
-from featurehub.families import check_architecture
 from featurehub.report import SteerReport
 from featurehub.settings import Frozen
 
@@ -146,8 +145,7 @@ class Engine:
                 **options.model_dump(exclude={"dtype", "kv_cache_gib"}),
                 **loaded,
             )
-            check_architecture(self.llm.model_config.architecture)
-            if not all(self.llm.collective_rpc("featurehub_ready")):
+            if None in self.llm.collective_rpc("featurehub_findings"):
                 raise UnsupportedModel(f"the hook did not reach the model in {model}")
         except BaseException:
             self.close()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from featurehub.errors import UnsupportedModel
 
-__all__ = ["refuse_unsupported"]
+__all__ = ["refuse_kind", "refuse_unsupported"]
 
 HASHED = ("OffloadingConnector", "SimpleCPUOffloadConnector")
 """Connectors that keep KV blocks by vLLM's own hashes, which include the salt."""
@@ -126,6 +126,35 @@ def refuse_unsupported(vllm_config: Any) -> None:
         if value is not None and option.is_on(value):
             shown = f" {value}" if isinstance(value, int | str) and value is not True else ""
             raise UnsupportedModel(f"featurehub cannot steer with vLLM's {option.name}{shown}: {option.reason}")
+
+
+def refuse_kind(vllm_config: Any) -> None:
+    """Checks what kind of model it is.
+
+    Args:
+        vllm_config: vLLM's configuration.
+
+    Raises:
+        UnsupportedModel: Its tokens do not pass its layers once each, in order; or it keeps a state beside the KV
+            cache, and whether requests may share it is not known.
+    """
+    model, name = vllm_config.model_config, vllm_config.model_config.architecture
+    if model.is_encoder_decoder:
+        raise UnsupportedModel(
+            f"featurehub cannot steer {name}: it is an encoder with a decoder, and names of features mean layers of a "
+            "decoder alone"
+        )
+    if getattr(model, "is_diffusion", False):
+        raise UnsupportedModel(
+            f"featurehub cannot steer {name}: it is a diffusion model, which computes a token many times; steering "
+            "counts each once"
+        )
+    cache = vllm_config.cache_config
+    if model.has_inner_state and cache.enable_prefix_caching and cache.mamba_cache_mode == "all":
+        raise UnsupportedModel(
+            f"{name} keeps a state beside its KV cache. That steered and unsteered requests share none is proven for "
+            "--mamba-cache-mode align, not for all"
+        )
 
 
 def value_at(config: Any, path: str) -> Any:

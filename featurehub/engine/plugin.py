@@ -8,9 +8,8 @@ even if featurehub does not know this vLLM. An engine with hooks then refuses to
 import logging
 import sys
 
-from featurehub.engine.hooked import FAMILIES, HOOKED, OWN, PREFIX
+from featurehub.engine.hooked import FAMILIES, HOOKED, OWN, PREFIX, architectures
 from featurehub.errors import UnsupportedModel
-from featurehub.families import ARCHITECTURES
 from featurehub.seals import secret
 
 __all__ = ["register"]
@@ -39,7 +38,7 @@ def register_models() -> None:
     from vllm import ModelRegistry
 
     made = getattr(sys.modules.get(FAMILIES), "MADE", {})
-    for architecture in ARCHITECTURES:
+    for architecture in sorted(architectures()):
         known = ModelRegistry.models.get(architecture)
         if known is None:
             continue

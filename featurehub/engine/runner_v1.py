@@ -2,8 +2,8 @@
 
 vLLM offers no official place where a V1 runner's batch is known before its forward pass. ``_prepare_inputs`` runs after
 ``_update_states``, so the batch is that of this step (before it, steering would follow the previous step's). This
-module wraps that method, and ``_sample`` for aborts, once, and refuses to start if their signatures are not those it
-knows.
+module wraps that method, ``_sample`` for aborts, and ``initialize_kv_cache`` for the self-check, once, and refuses to
+start if their signatures are not those it knows.
 
 A step without steered requests costs one look at its new requests.
 """
@@ -120,6 +120,7 @@ def install() -> None:
     prepare, sample = ["self", "scheduler_output", "num_scheduled_tokens"], ["self", "logits", "spec_decode_metadata"]
     run_after(GPUModelRunner, "_prepare_inputs", lambda parameters: parameters == prepare, begin_step)
     run_after(GPUModelRunner, "_sample", lambda parameters: parameters == sample, end_step)
+    run_after(GPUModelRunner, "initialize_kv_cache", lambda parameters: parameters[1] == "kv_cache_config", prove)
 
 
 def begin_step(runner: Any, result: Any, scheduler_output: Any, num_scheduled_tokens: np.ndarray) -> None:
@@ -134,6 +135,12 @@ def end_step(runner: Any, result: Any, logits: Any, spec_decode_metadata: Any) -
     if (hooks := current()) is not None and hooks.may_end:
         with METER.host:
             adapter_of(runner, hooks).end_step(runner, result.sampled_token_ids)
+
+
+def prove(runner: Any, result: Any, *args: Any, **options: Any) -> None:
+    """The self-check, before anything is served. The model is being loaded when this module is first imported."""
+    if current() is not None:
+        runner.get_model().prove_hooks()
 
 
 def adapter_of(runner: Any, hooks: HookSet) -> Adapter:

@@ -8,10 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
+from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.exchange import Prepared, exchange, prepare
 from featurehub.engine.hookset import current
 from featurehub.engine.overhead import METER
+from featurehub.engine.self_check import FOUND
 from featurehub.errors import FeaturehubError
 from featurehub.report import Wire
 
@@ -27,9 +29,20 @@ PREPARED: list[Prepared] = []
 class HookWorker:
     """Methods that vLLM's worker has besides its own."""
 
-    def featurehub_ready(self) -> bool:
-        """Whether this worker's model carries the hooks."""
-        return current() is not None
+    def featurehub_findings(self) -> Sequence[Sequence[Any]] | None:
+        """What the check at boot found (``featurehub.engine.self_check.Finding``); None if no model carries hooks."""
+        return [tuple(each) for each in FOUND] if current() is not None else None
+
+    def featurehub_examine(self, points: Sequence[tuple[int, str]]) -> Sequence[Sequence[Any]]:
+        """What the checks find at any hook points. Not while requests run.
+
+        Args:
+            points: Layer and site of each hook point.
+        """
+        from featurehub.engine.families import examine
+
+        model = self.model_runner.get_model()  # type: ignore[attr-defined]
+        return [tuple(each) for each in examine(model, [HookPoint(layer=at, site=Site(site)) for at, site in points])]
 
     def featurehub_reports(self, keys: Sequence[str]) -> list[list[Wire]]:
         """Takes the reports of requests.

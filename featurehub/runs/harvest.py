@@ -10,7 +10,6 @@ from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput
-from featurehub.families import check_architecture
 from featurehub.runs.chunks import HarvestSource, harvested
 from featurehub.runs.engines import Engines
 from featurehub.runs.progress import SILENT, Progress
@@ -157,7 +156,6 @@ def identify_hooks(
         InvalidInput: The model does not have a layer, or cannot be read.
     """
     first = identify(model, HookPoint(layer=0))
-    check_architecture(first.architecture)
     chosen = sorted(set(layers)) or [round(0.7 * (first.layers - 1))]
     hooks = tuple(HookPoint(layer=layer, site=site) for layer in chosen for site in Site if site in sites)
     return identify(model, hooks[-1]), hooks

@@ -1,27 +1,39 @@
-"""Every architecture that has a row, against Hugging Face transformers, on tiny random weights: the table of README.
+"""Every architecture that this vLLM writes text with: verified, self-checked, or why not. The table of README.
 
-    python tests/benchmarks/families.py [--only Olmo2ForCausalLM ...] [--folder KEPT]
+    python tests/benchmarks/families.py [--only Olmo2ForCausalLM ...] [--folder KEPT] [--write]
 
-At every hook point of two layers, streams are within 1e-3 and greedy answers equal: without edits, with one at each
-point, and with several under a condition; and an engine without the last layers reads the same stream
-(``tests/engine/random_models.py``). Each architecture is checked in a process of its own. With a folder, what was found
-is kept there, and a run that was stopped goes on.
+1. Those that have a row in ``featurehub.families`` are compared with Hugging Face transformers on tiny random weights,
+   each in a process of its own (``tests/engine/random_models.py``): at every hook point of two layers streams are
+   within 1e-3 and greedy answers equal, without edits, with one at each point, and with several under a condition; and
+   an engine without the last layers reads the same stream. They are *verified*.
+2. The others are built by vLLM from a tiny configuration of their own, with random weights, and go through the check
+   that every engine makes at boot, at both ends of all layers (``tests/engine/tiny_models.py``). They are
+   *self-checked*; of the sites inside a layer, those that pass are named.
+3. What remains has a reason: it is refused, no configuration is at hand, or vLLM cannot build it on this machine.
+
+With a folder, what was found is kept there, and a run that was stopped goes on. ``--write`` puts it where README and
+``featurehub saes catalog`` take it from.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from featurehub.architectures import FILE, Finding, Status
 from featurehub.families import ARCHITECTURES
 from tests.benchmarks.machine import processor
+from tests.engine import torchvision_ops
 
-CHECK = """
+VERIFY = """
 import sys
 from pathlib import Path
 from tests.engine.random_models import CASES, check_against_transformers, save_model
@@ -29,36 +41,90 @@ from tests.engine.random_models import CASES, check_against_transformers, save_m
 name, folder = sys.argv[1], Path(sys.argv[2])
 check_against_transformers(name, folder / "model", save_model(CASES[name], folder / "model"), folder, True)
 """
-VERIFIED = "verified"
+SELF_CHECK = """
+import sys
+from tests.engine import torchvision_ops
+torchvision_ops.define()
+from tests.engine.tiny_models import found_in
+
+for name in sys.argv[1:]:
+    print("FOUND", name, found_in(name), sep="\\t", flush=True)
+"""
 LONGEST = 900
 console = Console(width=150, highlight=False)
 
 
 def main() -> None:
+    torchvision_ops.define()
+    known = architectures()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", default=sorted(ARCHITECTURES), choices=sorted(ARCHITECTURES))
+    parser.add_argument("--only", nargs="+", default=known, choices=known, metavar="ARCHITECTURE")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         kept: Path = options.folder or Path(temporary)
         kept.mkdir(parents=True, exist_ok=True)
-        found = {name: found_of(name, kept) for name in track(options.only, "checking", console=console)}
-    table = Table("architecture", "on this machine")
-    for name, said in found.items():
-        table.add_row(name, said)
-    console.print(f"{processor()}: {sum(said == VERIFIED for said in found.values())} of {len(found)} verified", table)
+        run([name for name in options.only if not (kept / f"{name}.json").is_file()], kept)
+        found = {name: Finding.model_validate_json((kept / f"{name}.json").read_text()) for name in options.only}
+    table = Table("architecture", "status", "on this machine")
+    for name, each in found.items():
+        table.add_row(name, each.status, each.detail)
+    console.print(table, f"{processor()}: {dict(Counter(each.status for each in found.values()))}")
+    if options.write:
+        rows = {name: each.model_dump(mode="json") for name, each in sorted(found.items())}
+        FILE.write_text(json.dumps({"vllm": vllm_version(), "architectures": rows}, indent=1) + "\n", encoding="utf-8")
 
 
-def found_of(name: str, kept: Path) -> str:
-    """What the check of one says: ``VERIFIED``, or the last line of why not."""
-    file = kept / f"{name}.txt"
-    if not file.is_file():
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-c", CHECK, name, folder]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"ended with {done.returncode}"]
-        file.write_text(VERIFIED if done.returncode == 0 else lines[-1])
-    return file.read_text()
+def architectures() -> list[str]:
+    """All that this vLLM writes text with."""
+    from featurehub.engine.hooked import architectures
+
+    return sorted(architectures())
+
+
+def vllm_version() -> str:
+    import vllm
+
+    return vllm.__version__
+
+
+def run(names: Iterable[str], kept: Path) -> None:
+    """Steps 1 and 2; each finding is written as it comes."""
+    verified = [name for name in names if name in ARCHITECTURES]
+    for name in track(verified, "comparing with transformers", console=console):
+        write(kept, name, verify(name))
+    for name, finding in self_checks([name for name in names if name not in ARCHITECTURES]):
+        write(kept, name, finding)
+
+
+def write(kept: Path, name: str, finding: Finding) -> None:
+    (kept / f"{name}.json").write_text(finding.model_dump_json())
+
+
+def verify(name: str) -> Finding:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", VERIFY, name, folder]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
+    lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"ended with {done.returncode}"]
+    return Finding(status=Status.VERIFIED) if done.returncode == 0 else Finding(status=Status.REFUSED, detail=lines[-1])
+
+
+def self_checks(names: list[str]) -> Iterator[tuple[str, Finding]]:
+    """Runs them in one process, and those behind one that ended it in another."""
+    left = list(names)
+    while left:
+        command = [sys.executable, "-c", SELF_CHECK, *left]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("FOUND\t"):
+                    _, name, found = line.rstrip("\n").split("\t")
+                    left.remove(name)
+                    console.print(name, found[:140], markup=False)
+                    yield name, Finding.model_validate_json(found)
+        if left and process.returncode:
+            yield left.pop(0), Finding(status=Status.UNTRIED, detail=f"vLLM ended with {process.returncode}")
 
 
 if __name__ == "__main__":

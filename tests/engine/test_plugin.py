@@ -21,7 +21,6 @@ from featurehub.engine import families, hooked, plugin
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.wrapping import run_after
 from featurehub.errors import UnsupportedModel
-from featurehub.families import LLAMA
 
 UNKNOWN = "process_inputs that featurehub does not know"
 
@@ -86,7 +85,7 @@ def test_an_unknown_vllm_is_warned_of_and_refused_only_where_hooks_are_wanted(
     logger.removeHandler(caplog.handler)
     assert UNKNOWN in caplog.text
     with pytest.raises(UnsupportedModel, match=UNKNOWN):
-        families.attach(SimpleNamespace(), LLAMA, world_config, vllm_config)  # type: ignore[arg-type]
+        families.attach(SimpleNamespace(), "LlamaForCausalLM", world_config, vllm_config)  # type: ignore[arg-type]
 
 
 def test_classes_that_cannot_be_hooked_are_vllms_own_and_refuse_to_be(
@@ -137,7 +136,7 @@ def test_an_option_under_which_steering_is_wrong_ends_the_boot(
     with pytest.raises(UnsupportedModel, match=named):
         InputProcessor(vllm_config)
     with pytest.raises(UnsupportedModel, match=named):
-        families.attach(SimpleNamespace(), LLAMA, world_config, vllm_config)  # type: ignore[arg-type]
+        families.attach(SimpleNamespace(), "LlamaForCausalLM", world_config, vllm_config)  # type: ignore[arg-type]
 
 
 def test_what_leaves_every_token_to_every_rank_is_no_reason_to_refuse(

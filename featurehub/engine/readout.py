@@ -1,0 +1,81 @@
+"""Whether a loaded model reads its stream out as it is taken to: norm(x) at the end, and W_U · norm(x) for the logits.
+
+What is no read-out of the stream alone is left to the model: a factor on all logits, or a cap, changes no order.
+"""
+
+import torch
+from torch import Tensor, nn
+from vllm.model_executor.layers.logits_processor import LogitsProcessor
+
+from featurehub.families import Norm
+
+__all__ = ["head_error", "norm_error", "relative"]
+
+TINY = 1e-30
+
+
+def relative(error: Tensor, to: Tensor) -> float:
+    """The largest of the rows' relative errors."""
+    return (error.norm(dim=-1) / to.norm(dim=-1).clamp(min=TINY)).max().item()
+
+
+def norm_error(x: Tensor, norm: nn.Module, kind: Norm, result: Tensor) -> float | None:
+    """By how much such a norm, with a final norm's weights, misses what the model returns.
+
+    Args:
+        x: [tokens, d_model] the stream behind the last layer.
+        norm: The final norm.
+        kind: How it is taken to work.
+        result: [tokens, d_model] what the model returns.
+
+    Returns:
+        The relative error; None where the module is no norm with weights.
+    """
+    weight = getattr(norm, "weight", None)
+    if weight is None or weight.shape != x.shape[1:] or result.shape != x.shape:
+        return None
+    return relative(normalized(x, norm, kind) - result, result)
+
+
+def normalized(x: Tensor, norm: nn.Module, kind: Norm) -> Tensor:
+    """norm(x), with a final norm's weights, [tokens, d_model]."""
+    weight, bias = (getattr(norm, name, None) for name in ("weight", "bias"))
+    eps = next((float(getattr(norm, name)) for name in ("variance_epsilon", "eps") if hasattr(norm, name)), 0.0)
+    if kind is Norm.LAYER:
+        x = x - x.mean(-1, keepdim=True)
+    gain = weight.float() + (kind is Norm.RMS_OFFSET) if weight is not None else 1.0
+    return gain * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) + (bias.float() if bias is not None else 0.0)
+
+
+def head_error(model: nn.Module, result: Tensor, dtype: torch.dtype) -> float | None:
+    """By how much W_U · result misses the model's logits, up to a factor on what the head is given.
+
+    Args:
+        model: vLLM's model.
+        result: [tokens, d_model] what it returns.
+        dtype: Its precision.
+
+    Returns:
+        The relative error; None where the head lies on another worker, or is no plain matrix.
+    """
+    calls: list[tuple[nn.Module, Tensor]] = []
+    heads = [each for each in model.modules() if isinstance(each, LogitsProcessor)]
+    hung = [each.register_forward_pre_hook(lambda _, args: calls.append(args[:2])) for each in heads]
+    try:
+        logits = model.compute_logits(result.to(dtype))  # type: ignore[operator]
+    finally:
+        for each in hung:
+            each.remove()
+    if logits is None or not calls:
+        return None
+    (head, given), processor = calls[0], heads[0]
+    weight = getattr(head, "weight", None)
+    if weight is None or weight.shape[-1] != given.shape[-1]:
+        return None
+    factor = (given.float() * result).sum() / result.square().sum()
+    naive = (factor * result) @ weight.float().T[:, : logits.shape[-1]]
+    if (bias := getattr(head, "bias", None)) is not None:
+        naive = naive + bias.float()[: logits.shape[-1]]
+    if processor.soft_cap is not None:
+        naive = processor.soft_cap * torch.tanh(naive / processor.soft_cap)
+    return relative(processor.scale * naive - logits.float(), logits.float())

@@ -1,0 +1,137 @@
+"""The check at boot: it passes for every architecture as vLLM builds it, and refuses a hook that stands elsewhere."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from featurehub.artifacts.manifest import HookPoint, Site
+from featurehub.engine import families, self_check
+from featurehub.engine.config import EngineConfig
+from featurehub.engine.hookset import install
+from featurehub.engine.tower import Tower, tower_of
+from featurehub.errors import UnsupportedModel
+from featurehub.families import FAMILIES, Norm
+from tests.engine.tiny_models import ENDS, built, save_config, tiny_config
+
+pytestmark = pytest.mark.engine
+
+INSIDE = tuple(HookPoint(layer=1, site=site) for site in Site)
+# Dense and with experts, MLA, sliding and chunked attention, sandwich norms, side by side, multipliers, attention and
+# state in turns: what needs neither a GPU nor a package that we do without.
+DIFFERENT = (
+    "ApertusForCausalLM", "ArceeForCausalLM", "BloomForCausalLM", "Cohere2MoeForCausalLM", "CohereForCausalLM",
+    "DeepseekV3ForCausalLM", "Ernie4_5ForCausalLM", "Ernie4_5_MoeForCausalLM", "Exaone4ForCausalLM",
+    "FalconForCausalLM", "GPT2LMHeadModel", "GPTJForCausalLM", "GPTNeoXForCausalLM", "Gemma2ForCausalLM",
+    "Gemma3ForCausalLM", "Gemma4ForCausalLM", "Glm4ForCausalLM", "Glm4MoeForCausalLM", "GptOssForCausalLM",
+    "GraniteForCausalLM", "GraniteMoeForCausalLM", "InternLM2ForCausalLM", "LlamaForCausalLM", "MiniCPM3ForCausalLM",
+    "MiniCPMForCausalLM", "MixtralForCausalLM", "NemotronForCausalLM", "OPTForCausalLM", "Olmo2ForCausalLM",
+    "OlmoeForCausalLM", "Phi3ForCausalLM", "Qwen2MoeForCausalLM", "Qwen3MoeForCausalLM", "Qwen3NextForCausalLM",
+    "SeedOssForCausalLM", "StableLmForCausalLM",
+)  # fmt: skip
+WRAPPERS = (
+    "AriaForConditionalGeneration", "Idefics3ForConditionalGeneration", "PaddleOCRVLForConditionalGeneration",
+    "PaliGemmaForConditionalGeneration", "SmolVLMForConditionalGeneration",
+)  # fmt: skip
+"""Multimodal models around some of these."""
+STREAM_AND_NONE = ("Gemma4ForCausalLM", "MiniCPM3ForCausalLM", "MiniCPMForCausalLM")
+"""Their layers take and hand on a residual, which is None: the sum of a pair and the stream are the same."""
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Builds a model with hooks."""
+
+    def model(architecture: str, *points: HookPoint) -> Any:
+        save_config(architecture, tiny_config(architecture), tmp_path)
+        return built(architecture, tmp_path, EngineConfig.capturing(*points))
+
+    yield model
+    install(None)
+
+
+@pytest.mark.parametrize("architecture", [*DIFFERENT, *WRAPPERS])
+def test_hooks_pass_in_the_model_as_vllm_builds_it(architecture: str, make: Callable[..., Any]) -> None:
+    make(architecture, *ENDS).prove_hooks()
+    at = {each.point for each in self_check.FOUND}
+    assert at == {"", *map(str, ENDS)}
+    assert all(each.passes for each in self_check.FOUND)
+
+
+class Shifted(Tower):
+    """Hooks stand in the layer before."""
+
+    def layer(self, point: HookPoint) -> nn.Module:
+        return self.layers[max(point.layer - 1, 0)]
+
+
+class Flipped(Tower):
+    """A pair is taken for a stream, and a stream for a pair."""
+
+    def pair(self, layer: int) -> bool:
+        return not super().pair(layer)
+
+
+def mistaken(monkeypatch: pytest.MonkeyPatch, change: Callable[[Tower], Tower]) -> None:
+    monkeypatch.setattr(families, "tower_of", lambda *about: change(tower_of(*about)))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "mistake"),
+    [
+        *((each, Shifted) for each in (*DIFFERENT, *WRAPPERS)),
+        *((each, Flipped) for each in (*DIFFERENT, *WRAPPERS) if each not in STREAM_AND_NONE),
+    ],
+)
+def test_a_wrong_layer_and_a_wrong_convention_are_refused(
+    architecture: str, mistake: type[Tower], make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mistaken(monkeypatch, lambda tower: mistake(*tower))
+    with pytest.raises((UnsupportedModel, AttributeError), match=r"fails featurehub's check|does not return"):
+        make(architecture, HookPoint(layer=1)).prove_hooks()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "fields", "site", "named"),
+    [
+        # What stands behind attention or MLP and before the stream: a norm, or a factor.
+        ("Gemma2ForCausalLM", {"attn_out": "self_attn"}, Site.ATTN_OUT, "sum of what its layer adds"),
+        ("Gemma2ForCausalLM", {"mlp_out": "mlp"}, Site.MLP_OUT, "sum of what its layer adds"),
+        ("Olmo2ForCausalLM", {"attn_out": "self_attn"}, Site.ATTN_OUT, "sum of what its layer adds"),
+        ("Gemma2ForCausalLM", {"mid": "post_attention_layernorm"}, Site.RESID_MID, "edit|adds"),
+        ("LlamaForCausalLM", {"mid": "input_layernorm"}, Site.RESID_MID, "edit|adds"),
+        ("LlamaForCausalLM", {"norm": Norm.RMS_OFFSET}, Site.RESID_POST, "final norm"),
+        ("Gemma2ForCausalLM", {"norm": Norm.RMS}, Site.RESID_POST, "final norm"),
+        ("GPT2LMHeadModel", {"norm": Norm.RMS}, Site.RESID_POST, "final norm"),
+    ],
+)
+def test_a_wrong_row_is_refused(
+    architecture: str, fields: dict[str, Any], site: Site, named: str,
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    mistaken(monkeypatch, lambda tower: tower._replace(row=FAMILIES[architecture]._replace(**fields)))
+    with pytest.raises(UnsupportedModel, match=named):
+        make(architecture, HookPoint(layer=1, site=site)).prove_hooks()
+
+
+def test_a_hook_that_never_runs_is_refused(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(families, "put", lambda *about: None)
+    with pytest.raises(UnsupportedModel, match="number of times that its hook runs is off by 1"):
+        make("LlamaForCausalLM", HookPoint(layer=1)).prove_hooks()
+
+
+@pytest.mark.parametrize("architecture", ["GraniteForCausalLM", "MiniCPMForCausalLM"])
+def test_what_is_added_with_a_factor_is_no_site(architecture: str, make: Callable[..., Any]) -> None:
+    """Their attention and MLP are multiplied on the way into the stream."""
+    with pytest.raises(UnsupportedModel, match=r"attn_out of this Hooked\w+ fails.*sum of what its layer adds"):
+        make(architecture, HookPoint(layer=1, site=Site.ATTN_OUT)).prove_hooks()
+
+
+@pytest.mark.parametrize(
+    "architecture", ["LlamaForCausalLM", "Gemma3ForCausalLM", "OPTForCausalLM", "Olmo2ForCausalLM"]
+)
+def test_every_site_inside_a_layer_passes(architecture: str, make: Callable[..., Any]) -> None:
+    make(architecture, *INSIDE).prove_hooks()
+    assert {each.point for each in self_check.FOUND} == {"", *map(str, INSIDE)}
