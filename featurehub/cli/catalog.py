@@ -21,7 +21,9 @@ READY = "is read here, and its model hooked"
 
 
 def show_catalog(
-    model: Annotated[str, typer.Option(help="Only SAEs for models whose name contains this, such as gemma-2.")] = "",
+    made_for: Annotated[
+        str, typer.Option("--model", help="Only SAEs for models whose name contains this, such as gemma-2.")
+    ] = "",
     json: Annotated[Path | None, typer.Option(help="Write it all here, with every SAE by itself.")] = None,
 ) -> None:
     """SAEs that others have published, from sae-lens' registry: what can be imported, without fetching anything."""
@@ -29,9 +31,9 @@ def show_catalog(
     from featurehub.errors import InvalidInput
     from saes.formats.catalog import catalog
 
-    entries = list(catalog(model))
+    entries = list(catalog(made_for))
     if not entries:
-        raise InvalidInput(f"sae-lens' registry has no SAE for a model called {model}", param="model")
+        raise InvalidInput(f"sae-lens' registry has no SAE for a model called {made_for}", param="model")
     if json is not None:
         write_text(json, json_lines.dumps([row(entry) for entry in entries], indent=1) + "\n")
     output.print(table_of_releases(entries))
