@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from featurehub.cli.catalog import show_catalog
 from featurehub.cli.evaluation import evaluate
 from featurehub.cli.importing import import_sae
 from featurehub.cli.options import Database, Sae, database_path, located_if_given
@@ -19,6 +20,7 @@ __all__ = ["saes_app"]
 
 saes_app = typer.Typer(no_args_is_help=True, help="SAEs as assets.")
 saes_app.command("import")(import_sae)
+saes_app.command("catalog")(show_catalog)
 saes_app.command("eval")(evaluate)
 
 

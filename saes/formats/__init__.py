@@ -6,6 +6,8 @@ Reading order:
     imported     an SAE in our own equation, and what is folded into its weights on the way
     files        tensors and configurations of files that nobody here wrote
     hooks        what other projects call hook points
+    registry     which SAEs have been published, as sae-lens lists them, and ``models``: for which architectures
+    catalog      which of those can be imported here, and why not the others
 
 A file per format: saelens, gemma_scope, sparsify, dictionary_learning, llama_scope, linear.
 """

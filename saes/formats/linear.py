@@ -5,6 +5,8 @@
     qresearch    encoder.*, decoder.*                  z⁺                   DeepSeek-R1-Distill-Llama-8B-SAE-l19.pt
     Qwen Scope   W_enc, b_enc, W_dec, b_dec            the k largest z⁺     layer5.sae.pt, beside a config.json
 
+The repository of a file of Qwen Scope says what its configuration does: ``SAE-Res-Qwen3-8B-Base-W64K-L0_50``.
+
 z = x · W_enc + b_enc, x̂ = a · W_dec + b_dec; encoder weights are [d_sae, d_model], decoder weights [d_model, d_sae].
 """
 
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.errors import InvalidInput
-from saes.formats.files import Tensors, read_config, read_tensors
+from saes.formats.files import Config, Tensors, read_config, read_tensors
 from saes.formats.hooks import hook_point
 from saes.formats.imported import ImportedSae, dictionary_of, without_input_bias
 
@@ -23,6 +25,7 @@ CONFIG = "config.json"
 """Name of the configuration beside a file of Qwen Scope."""
 _NAMED = re.compile(r"(?P<model>.+)-SAE-l(?P<layer>\d+)\.(?:pt|pth)")
 _QWEN = re.compile(r"layer(\d+)\.sae\.pt")
+_QWEN_SET = re.compile(r"(?:.*--)?SAE-Res-(?P<model>.+)-W\d+K-L0_(?P<k>\d+)")
 
 
 def import_linear(file: Path) -> ImportedSae:
@@ -60,7 +63,7 @@ def standard(file: Path, tensors: Tensors, encoder: str, decoder: str) -> Import
 
 
 def qwen_scope(file: Path, tensors: Tensors) -> ImportedSae:
-    config, layer = read_config(file.parent / CONFIG), _QWEN.fullmatch(file.name)
+    config, layer = qwen_config(file), _QWEN.fullmatch(file.name)
     W_enc, W_dec = tensors.matrix("W_enc").T, tensors.matrix("W_dec").T
     d_sae, d_model = W_dec.shape
     b_enc, b_dec = tensors.vector("b_enc", d_sae), tensors.vector("b_dec", d_model)
@@ -72,3 +75,14 @@ def qwen_scope(file: Path, tensors: Tensors) -> ImportedSae:
         k=float(config["k"]),
         topk=True,
     )
+
+
+def qwen_config(file: Path) -> Config:
+    """The configuration beside a file of Qwen Scope, or what the name of its repository says."""
+    path = file.parent / CONFIG
+    if path.is_file():
+        return read_config(path)
+    made = next((found for name in reversed(file.absolute().parts) if (found := _QWEN_SET.fullmatch(name))), None)
+    if made is None:
+        raise InvalidInput(f"{file} does not say its k: put the {CONFIG} of its repository beside it", param="source")
+    return Config(path, {"base_model": f"Qwen/{made['model']}", "k": made["k"], "hook_point": "resid_post"})

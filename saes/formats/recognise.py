@@ -25,11 +25,13 @@ class Format(NamedTuple):
         name: Name of the format, for people.
         files: The files' paths within the folder; all must be there.
         read: Reads the SAE, given the folder.
+        beside: Further files' paths, which may be there.
     """
 
     name: str
     files: tuple[str, ...]
     read: Callable[[Path], ImportedSae]
+    beside: tuple[str, ...] = ()
 
     def is_in(self, folder: Path) -> bool:
         """Returns whether all files of the format are in the folder."""
@@ -40,7 +42,7 @@ SAELENS = Format("SAELens", (saelens.CONFIG, saelens.WEIGHTS), saelens.import_sa
 FORMATS = (
     SAELENS,
     Format("Gemma Scope", (gemma_scope.WEIGHTS,), gemma_scope.import_gemma_scope),
-    Format("Gemma Scope 2", (gemma_scope.CONFIG, gemma_scope.WEIGHTS_2), gemma_scope.import_gemma_scope_2),
+    Format("Gemma Scope 2", (gemma_scope.WEIGHTS_2,), gemma_scope.import_gemma_scope_2, (gemma_scope.CONFIG,)),
     Format("sparsify", (sparsify.CONFIG, sparsify.WEIGHTS), sparsify.import_sparsify),
     Format(
         "dictionary_learning",
@@ -126,7 +128,7 @@ def home_of(file: Path) -> Path | None:
     """Returns the folder of the format to which a file belongs, or None if the file stands alone."""
     for format in FORMATS:
         for folder in file.parents[:2]:
-            if any(folder / name == file for name in format.files) and format.is_in(folder):
+            if any(folder / name == file for name in (*format.files, *format.beside)) and format.is_in(folder):
                 return folder
     return None
 

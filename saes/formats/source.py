@@ -11,27 +11,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from featurehub.errors import InvalidInput
+from saes.formats.catalog import described
 from saes.formats.files import TENSOR_SUFFIXES
 from saes.formats.recognise import FORMATS
+from saes.formats.registry import registry
 from saes.formats.saelens import SCALE
 
 __all__ = ["HUB", "Source", "fetch"]
 
 HUB = "hf:"
 """Prefix of the names of repositories."""
-LOADERS = (
-    "sae_lens",
-    "gemma_2",
-    "gemma_3",
-    "llama_scope",
-    "llama_scope_r1_distill",
-    "dictionary_learning_1",
-    "deepseek_r1",
-    "qwen_scope",
-    "goodfire",
-    "sparsify",
-)
-"""The registry's formats that can be read here; the others are transcoders and SAEs that do not read the stream."""
 
 
 class Source(NamedTuple):
@@ -91,7 +80,7 @@ def download(repository: str, inside: str, name: str, revision: str | None = Non
 def wanted(inside: str) -> list[str]:
     """Returns the files that an SAE at this place in a repository may consist of."""
     place = PurePosixPath(inside)
-    files = [str(place / file) for format in FORMATS for file in format.files]
+    files = [str(place / file) for format in FORMATS for file in (*format.files, *format.beside)]
     # A folder's name may end as a file's does.
     lone = [inside] if place.suffix in TENSOR_SUFFIXES else []
     run = [str(place.parent / "config.json")] if inside else []
@@ -99,36 +88,23 @@ def wanted(inside: str) -> list[str]:
 
 
 def from_registry(name: str) -> Source:
-    release, _, id = name.partition("/")
-    lookup = registry().get(release)
-    if lookup is None:
-        close = get_close_matches(release, registry(), n=3)
+    releases = registry()
+    called, _, id = name.partition("/")
+    release = releases.get(called)
+    if release is None:
+        close = get_close_matches(called, releases, n=3)
         hint = f"; close are {', '.join(close)}" if close else ""
         raise InvalidInput(
             f"{name} is not a path, not {HUB}OWNER/NAME, and not a release that sae-lens knows{hint}", param="source"
         )
-    if id not in lookup.saes_map:
-        close = get_close_matches(id, lookup.saes_map, n=3, cutoff=0.3) or list(lookup.saes_map)[:3]
-        raise InvalidInput(f"{release} has no SAE {id!r}; it has {', '.join(close)} …", param="source")
-    loader = lookup.conversion_func or "sae_lens"
-    if loader not in LOADERS:
+    if id not in release.entries:
+        close = get_close_matches(id, release.entries, n=3, cutoff=0.3) or list(release.entries)[:3]
+        raise InvalidInput(f"{called} has no SAE {id!r}; it has {', '.join(close)} …", param="source")
+    obstacle = described(release, id).unreadable
+    if obstacle is not None:
         raise InvalidInput(
-            f"cannot import {name}: sae-lens reads it as {loader}, which is not an SAE of the residual stream",
-            param="source",
+            f"cannot import {name}: it {obstacle.reason}; `featurehub saes catalog` says what can be", param="source"
         )
-    overrides = dict(lookup.config_overrides or {})
-    if id in lookup.norm_scaling_factor:
-        overrides[SCALE] = lookup.norm_scaling_factor[id]
-    source = download(lookup.repo_id, lookup.saes_map[id], name)
-    return source._replace(overrides=overrides)
-
-
-def registry() -> Mapping[str, Any]:
-    """Returns sae-lens' registry by release, or raises InvalidInput if sae-lens is not installed."""
-    try:
-        from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
-    except ImportError:
-        raise InvalidInput(
-            "names of sae-lens' registry need sae-lens: install featurehub with its extra train", param="source"
-        ) from None
-    return get_pretrained_saes_directory()
+    entry = release.entries[id]
+    scaled = {} if entry.scale is None else {SCALE: entry.scale}
+    return download(release.repository, entry.path, name)._replace(overrides={**release.overrides, **scaled})

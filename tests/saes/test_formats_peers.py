@@ -1,7 +1,8 @@
 """What we read, against what sae-lens' own loaders make of the same files.
 
-Its loaders take their files from the hub; here they find them in the hub's local cache, offline. Those of Gemma Scope 2
-ask the hub itself, and those of sparsify turn the decoder round, so neither can be compared.
+Its loaders take their files from the hub; here they find them in the hub's local cache, offline. That of Gemma Scope 2
+asks the hub itself for shapes, which a file tells here. Those of sparsify turn the decoder round, so they cannot be
+compared.
 """
 
 import math
@@ -11,10 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from sae_lens.loading import pretrained_sae_loaders
 from sae_lens.loading.pretrained_sae_loaders import NAMED_PRETRAINED_SAE_LOADERS, handle_config_defaulting
 from sae_lens.saes.sae import SAE
+from safetensors.torch import load_file
 from torch import Tensor
 
+from featurehub.artifacts.manifest import HookPoint, Site
 from saes.formats.recognise import read_sae
 from tests.saes.written import (
     D_MODEL,
@@ -25,6 +29,7 @@ from tests.saes.written import (
     Written,
     dictionary_learning,
     gemma_scope,
+    gemma_scope_2,
     goodfire,
     llama_scope,
     llama_scope_r1,
@@ -36,6 +41,7 @@ from tests.saes.written import (
 
 LOADERS: dict[str, tuple[Callable[[Path], Written], str, str]] = {
     "gemma_2": (gemma_scope, "google/gemma-scope-2b-pt-mlp", "gemma-scope-2b-pt-mlp/layer_20/width_16k/average_l0_71"),
+    "gemma_3": (gemma_scope_2, "google/gemma-scope-2-4b-pt", "resid_post/layer_17_width_16k_l0_big"),
     "goodfire": (goodfire, "Goodfire/Llama-3.1-8B-Instruct-SAE-l19", "Llama-3.1-8B-Instruct-SAE-l19.pth"),
     "deepseek_r1": (qresearch, "qresearch/DeepSeek-R1-l19", "DeepSeek-R1-Distill-Llama-8B-SAE-l19.pt"),
     "qwen_scope": (qwen_scope, f"Qwen/SAE-Res-Qwen3-1.7B-Base-W32K-L0_{K}", "layer5.sae.pt"),
@@ -68,6 +74,15 @@ def theirs(loader: str, repository: str, folder: str) -> SAE[Any]:
     return sae
 
 
+@pytest.fixture(autouse=True)
+def shapes_of_files(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shapes(repo_id: str, filename: str) -> dict[str, list[int]]:
+        [file] = cache.glob(f"models--{repo_id.replace('/', '--')}/snapshots/*/{filename}")
+        return {name: list(tensor.shape) for name, tensor in load_file(file).items()}
+
+    monkeypatch.setattr(pretrained_sae_loaders, "get_safetensors_tensor_shapes", shapes)
+
+
 def largest(a: Tensor, k: int) -> Tensor:
     """What a TopK SAE keeps of each token."""
     return a * (a >= a.topk(k).values[:, -1:])
@@ -86,3 +101,19 @@ def test_the_same_latents_fire_and_the_same_stream_is_reconstructed(case: str, c
         assert 0.02 < float((wanted > 0).float().mean()) < 0.98
         assert torch.equal(a > 0, wanted > 0)
         torch.testing.assert_close(ours.decode(a), sae.decode(wanted), rtol=1e-3, atol=1e-3)
+
+
+def test_the_same_latents_fire_on_embeddings(cache: Path) -> None:
+    """sae-lens scales what it decodes and leaves its bias as it is; we scale both, as the SAE was trained."""
+    repository, folder = "google/gemma-scope-2b-pt-res", "embedding/width_4k/average_l0_6"
+    place = snapshot(cache, repository) / folder
+    place.parent.mkdir(parents=True)
+    gemma_scope(cache / "written").path.rename(place)
+    sae, imported, x = theirs("gemma_2", repository, folder), read_sae(place)[1], x_of()
+    assert (imported.hook, imported.k) == (HookPoint(layer=0, site=Site.RESID_PRE), 6)
+    with torch.no_grad():
+        a, wanted = imported.dictionary.encode(x), sae.encode(x)
+        assert 0.02 < float((wanted > 0).float().mean()) < 0.98
+        torch.testing.assert_close(a, wanted, rtol=1e-3, atol=1e-3)
+        bias = (math.sqrt(D_MODEL) - 1) * sae.b_dec
+        torch.testing.assert_close(imported.dictionary.decode(a), sae.decode(wanted) + bias, rtol=1e-3, atol=1e-3)

@@ -29,6 +29,7 @@ from tests.saes.written import (
     goodfire,
     llama_scope,
     llama_scope_r1,
+    qwen_scope,
     sparsify,
 )
 
@@ -230,6 +231,34 @@ def test_groupmax_is_refused(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_gemma_scope_2_holds_besides_is_refused(tmp_path: Path, other: dict[str, str], named: str) -> None:
     assert named in refusal(reconfigured(gemma_scope_2(tmp_path).path / "config.json", **other))
+
+
+@pytest.mark.parametrize("kind", ["attn_out", "transcoder_all", "clt", "crosscoder"])
+def test_gemma_scope_2_is_refused_by_the_names_of_its_folders_too(tmp_path: Path, kind: str) -> None:
+    folder = gemma_scope_2(tmp_path).path
+    (folder / "config.json").unlink()
+    moved = folder.parent.rename(tmp_path / kind) / folder.name
+    assert kind.removesuffix("_all") in refusal(moved) or "o_proj.input" in refusal(moved)
+
+
+def test_gemma_scope_2_in_a_folder_that_says_nothing_says_nothing(tmp_path: Path) -> None:
+    folder = gemma_scope_2(tmp_path).path
+    (folder / "config.json").unlink()
+    imported = read_sae(folder.rename(tmp_path / "downloaded"))[1]
+    assert (imported.hook, imported.model, imported.k) == (None, "", None)
+
+
+def test_a_transcoder_is_known_by_its_tensors_where_nothing_names_it(tmp_path: Path) -> None:
+    folder = gemma_scope_2(tmp_path).path
+    (folder / "config.json").unlink()
+    change(folder, lambda tensors: tensors.update({"affine_skip_connection": torch.zeros(3, 3)}))
+    assert "transcoder" in refusal(folder.rename(tmp_path / "downloaded"))
+
+
+def test_qwen_scope_without_configuration_and_repository_lacks_its_k(tmp_path: Path) -> None:
+    written = qwen_scope(tmp_path)
+    (tmp_path / "config.json").unlink()
+    assert "does not say its k" in refusal(written.path)
 
 
 @pytest.mark.parametrize("set_name", ["gemma-scope-2b-pt-att", "gemma-scope-2b-pt-transcoders"])

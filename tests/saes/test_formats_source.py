@@ -9,8 +9,9 @@ import torch
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.errors import InvalidInput
 from saes.formats.recognise import read_sae
+from saes.formats.registry import registry
 from saes.formats.saelens import SCALE
-from saes.formats.source import fetch, registry, wanted
+from saes.formats.source import fetch, wanted
 from tests.saes.written import D_MODEL, D_SAE, gemma_scope, goodfire, qwen_scope, snapshot, store, weights, x_of
 
 
@@ -70,10 +71,10 @@ def test_a_name_of_the_registry_brings_what_the_registry_says(cache: Path) -> No
 
 
 def test_the_registry_knows_a_scaling_that_was_never_folded_in(cache: Path) -> None:
-    lookup = registry()["gemma-2b-res-jb"]
-    [id] = lookup.norm_scaling_factor
+    entries = registry()["gemma-2b-res-jb"].entries
+    [id] = [id for id, entry in entries.items() if entry.scale is not None]
     hook = {"hook_name": "blocks.6.hook_resid_post", "normalize_activations": "expected_average_only_in"}
-    saelens_folder(snapshot(cache, "jbloom/Gemma-2b-Residual-Stream-SAEs") / lookup.saes_map[id], hook)
+    saelens_folder(snapshot(cache, "jbloom/Gemma-2b-Residual-Stream-SAEs") / entries[id].path, hook)
     source = fetch(f"gemma-2b-res-jb/{id}")
     s, w = source.overrides[SCALE], weights()
     sae = read_sae(source.path, source.overrides)[1].dictionary
@@ -87,8 +88,8 @@ def test_the_registry_knows_a_scaling_that_was_never_folded_in(cache: Path) -> N
     [
         ("gemma-scope-2b-pt-res-canonica/layer_20/width_16k/canonical", "gemma-scope-2b-pt-res-canonical"),
         ("gemma-scope-2b-pt-res-canonical/layer_20/width_17k/canonical", "layer_20/width_16k/canonical"),
-        ("gpt2-small-hook-z-kk/blocks.0.hook_z", "connor_rob_hook_z"),
-        ("gemma-scope-2b-pt-transcoders/layer_0/width_16k/average_l0_76", "gemma_2_transcoder"),
+        ("gpt2-small-hook-z-kk/blocks.0.hook_z", "attn.hook_z"),
+        ("gemma-scope-2b-pt-transcoders/layer_0/width_16k/average_l0_76", "transcoder"),
         ("./nowhere", "not a path"),
         ("hf:gemma", "hf:OWNER/NAME"),
         ("hf:nobody/nothing/here", "nobody/nothing cannot be fetched"),
