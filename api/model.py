@@ -1,5 +1,6 @@
 """What the loaded engine serves: which SAEs, on which model, and how strict it is about drift."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -10,7 +11,19 @@ from featurehub.features import OnStale
 from featurehub.records import Scope
 from featurehub.settings import FRONTEND, Frozen
 
-__all__ = ["ServedModel"]
+__all__ = ["HookCheck", "ServedModel"]
+
+
+class HookCheck(Frozen):
+    """What the check at boot found at a hook point: the worst of its figures.
+
+    Attributes:
+        error: The largest relative error, between what the op read or did there and what plain computing gives.
+        bound: The largest that would have passed.
+    """
+
+    error: float
+    bound: float
 
 
 class ServedModel(Frozen):
@@ -24,6 +37,7 @@ class ServedModel(Frozen):
         names: Values of a request's ``model`` that mean the model itself; any other value names an adapter.
         overhead_budget: The share of each step, above 0 and below 1, that steering may take; None without a budget.
         overrides: What runs differently from what the checkpoint's files say, in words. With any, nothing is fresh.
+        checks: By hook point, what the engine found when it booted; filled by the server.
     """
 
     store: str
@@ -33,6 +47,7 @@ class ServedModel(Frozen):
     names: tuple[str, ...] = ()
     overhead_budget: float | None = Field(default=None, gt=0, lt=1)
     overrides: tuple[str, ...] = ()
+    checks: Mapping[str, HookCheck] = {}
 
     @property
     def fingerprint(self) -> str:

@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.deployment import CurrentDeployment, Deployment
 from api.exchange import check_operator, serve_saes
+from api.model import HookCheck
 from api.states import artifact_states
 from featurehub.artifacts.manifest import Manifest, Part
 from featurehub.features import OnStale, State
@@ -39,6 +40,7 @@ class SaeSummary(Frozen):
         is_default: Whether it is the default SAE of its model.
         loaded: Whether this server steers with it.
         state: Its state on the loaded model.
+        check: What the engine found at its hook point when it booted; None where it is not loaded.
     """
 
     object: Literal["sae"] = "sae"
@@ -54,6 +56,7 @@ class SaeSummary(Frozen):
     is_default: bool
     loaded: bool
     state: State
+    check: HookCheck | None = None
 
 
 class SaeList(Frozen):
@@ -144,7 +147,7 @@ def sae(deployment: CurrentDeployment, name: str) -> SaeCard:
 
 
 def summary(artifact: RegisteredArtifact, state: State, deployment: Deployment) -> SaeSummary:
-    manifest = artifact.manifest
+    manifest, loaded = artifact.manifest, artifact.id in (deployment.scope.saes or ())
     return SaeSummary(
         id=artifact.id,
         name=artifact.name,
@@ -156,6 +159,7 @@ def summary(artifact: RegisteredArtifact, state: State, deployment: Deployment) 
         metrics=manifest.metrics,
         created=artifact.created,
         is_default=artifact.is_default,
-        loaded=artifact.id in (deployment.scope.saes or ()),
+        loaded=loaded,
         state=state,
+        check=deployment.served.checks.get(str(manifest.hook)) if deployment.served and loaded else None,
     )

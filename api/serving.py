@@ -104,6 +104,8 @@ class FeaturehubRoutes:
             store.close()
             raise
         engine = VllmEngine(engine_client) if engine_client is not None else None
+        if engine is not None:
+            served = served.model_copy(update={"checks": await engine.checks()})
         door, key = Door(served.overhead_budget), os.environ.get(OPERATOR_KEY, "")
         deployment = state.featurehub = Deployment(
             store, served, engine, door=door, operator_key=key, adapters=lambda: adapters_of(state)

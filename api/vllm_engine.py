@@ -14,6 +14,7 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from api.engine import LEAST_LOGPROB, Overhead, Tokens
+from api.model import HookCheck
 from api.request import XARGS_KEY
 from featurehub.artifacts.artifact import Artifact
 from featurehub.edits import Steering
@@ -121,6 +122,21 @@ class VllmEngine:
                 raise InvalidConfig(refused)
             await self.client.collective_rpc("featurehub_exchange")
         self.held = config
+
+    async def checks(self) -> Mapping[str, HookCheck]:
+        """What the workers found at their hook points when they booted: the worst of each.
+
+        Raises:
+            EngineUnavailable: The engine is gone.
+            InvalidConfig: A worker's model has no hooks.
+        """
+        with gone_if_dead():
+            workers = await self.client.collective_rpc("featurehub_findings")
+        if None in workers:
+            raise InvalidConfig("a worker of this engine has a model without featurehub's hooks")
+        found = [(point, HookCheck(error=error, bound=bound)) for rows in workers for point, _, error, bound in rows]
+        measured = sorted((each for each in found if each[0] and each[1].bound), key=lambda each: each[1].error)
+        return dict(measured)
 
     async def alive(self) -> bool:
         """Whether the engine passes vLLM's health check."""

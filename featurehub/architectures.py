@@ -8,9 +8,10 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
+from featurehub.artifacts.manifest import Site
 from featurehub.settings import Frozen
 
-__all__ = ["FILE", "Finding", "Status", "is_hookable", "known_architectures"]
+__all__ = ["FILE", "Finding", "Status", "known_architectures", "sites_of"]
 
 FILE = Path(__file__).with_suffix(".json")
 
@@ -36,11 +37,13 @@ class Finding(Frozen):
 
     Attributes:
         status: How sure it is.
-        detail: The sites inside a layer that passed, or why it was refused or not tried.
+        sites: Where in its layers SAEs can read and write; none where it is refused or was not tried.
+        reason: Why it is refused or was not tried.
     """
 
     status: Status
-    detail: str = ""
+    sites: tuple[Site, ...] = ()
+    reason: str = ""
 
 
 @cache
@@ -50,7 +53,7 @@ def known_architectures() -> dict[str, Finding]:
     return {name: Finding.model_validate(row) for name, row in rows.items()}
 
 
-def is_hookable(architecture: str) -> bool:
-    """Whether an architecture was verified or self-checked."""
+def sites_of(architecture: str) -> tuple[Site, ...]:
+    """Where SAEs can read and write in the layers of an architecture; nowhere if that is not known."""
     found = known_architectures().get(architecture)
-    return found is not None and found.status in (Status.VERIFIED, Status.SELF_CHECKED)
+    return found.sites if found is not None else ()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from featurehub.errors import UnsupportedModel
 
-__all__ = ["ARCHITECTURES", "FAMILIES", "LLAMA", "Family", "Norm", "check_mid", "family_of"]
+__all__ = ["ARCHITECTURES", "FAMILIES", "LLAMA", "TEXT_TYPES", "Family", "Norm", "check_mid", "family_of"]
 
 
 class Norm(StrEnum):
@@ -140,6 +140,19 @@ FAMILIES = {
     "Starcoder2ForCausalLM": STARCODER2,
 }
 ARCHITECTURES = tuple(FAMILIES)
+TEXT_TYPES = {
+    "cohere2": "Cohere2ForCausalLM",
+    "gemma": "GemmaForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM",
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen2_vl_text": "Qwen2ForCausalLM",
+    "qwen2_5_vl_text": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
+"""By the type of a multimodal model's text part, the architecture that its language model is."""
 
 
 def family_of(architecture: str) -> Family:

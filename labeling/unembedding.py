@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
+from featurehub.artifacts.checkpoint import text_part
 from featurehub.artifacts.tensors import weight_files
 from featurehub.errors import UnsupportedModel
-from featurehub.families import FAMILIES, Family, Norm, family_of
+from featurehub.families import FAMILIES, TEXT_TYPES, Family, Norm, family_of
 from labeling.logit_lens import ReadOut
 
 __all__ = ["FinalNorm", "Unembedding", "read_unembedding"]
@@ -72,9 +73,16 @@ def read_unembedding(folder: Path) -> Unembedding:
     Raises:
         UnsupportedModel: The architecture is unknown, or a tensor that it needs is missing.
     """
-    checkpoint, config = Checkpoint(folder), read_config(folder)
-    family = family_of((config.get("architectures") or ["unknown"])[0]) if config else told_by_names(checkpoint)
+    checkpoint, whole = Checkpoint(folder), read_config(folder)
+    _, config = text_part(whole)
+    family = family_of(architecture_in(whole, config)) if whole else told_by_names(checkpoint)
     return Unembedding(norm_of(checkpoint, family, config), head_of(checkpoint, family, config))
+
+
+def architecture_in(whole: Mapping[str, Any], text: Mapping[str, Any]) -> str:
+    """The architecture that writes text: that of a multimodal model's language model, if its type is a known one."""
+    named = (text.get("architectures") or whole.get("architectures") or ["unknown"])[0]
+    return named if text is whole else TEXT_TYPES.get(text.get("model_type", ""), named)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -94,8 +102,10 @@ class Checkpoint:
                 self.files |= dict.fromkeys(file.keys(), path)
 
     def find(self, name: str) -> str | None:
-        """The tensor's own name, or that which it has in a checkpoint of the base model alone."""
-        return next((each for each in (name, name.partition(".")[2]) if each in self.files), None)
+        """The tensor's own name, or that which it has in a checkpoint of the base model alone, or of a model around."""
+        short = name.partition(".")[2]
+        inside = (f"language_model.{name}", f"language_model.{short}", f"model.language_model.{short}")
+        return next((each for each in (name, short, *inside) if each in self.files), None)
 
     def has(self, name: str) -> bool:
         """Whether the checkpoint has this tensor."""

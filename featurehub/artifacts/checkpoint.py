@@ -44,6 +44,10 @@ RULES = "tokenizer rules 1"
 SLOW_TOKENIZER = ("tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json")
 
 
+TEXT = ("text_config", "llm_config", "language_config")
+"""Keys under which configurations of multimodal models keep that of their language model."""
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Reads ``config.json``.
 
@@ -57,6 +61,11 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"no model in {folder}: config.json is missing. Give a folder in Hugging Face format.", param="model"
         )
     return read_json(path)
+
+
+def text_part(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """What a configuration says of the model that writes text, and under which key; "" where that is all it says."""
+    return next(((key, config[key]) for key in TEXT if isinstance(config.get(key), dict)), ("", config))
 
 
 def dtype_of(folder: Path) -> str:

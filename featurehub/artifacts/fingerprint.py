@@ -2,7 +2,8 @@
 
 1. Every tensor that an engine loads from the folder is hashed (``tensors``).
 2. ``reads`` combines the tensors that the stream at the hook point depends on: those of layers 0 … hook layer and
-   those before the first layer (embeddings). Later layers, the final norm and the unembedding leave it unchanged.
+   those before the first layer (embeddings, and whatever makes tokens of images and sounds). Later layers, the final
+   norm and the unembedding leave it unchanged.
 3. ``whole`` combines all tensors.
 4. Configuration, tokenizer and chat template have hashes of their own (``checkpoint``).
 """
@@ -13,7 +14,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from featurehub.artifacts.checkpoint import chat_template_hash, config_hash, dtype_in, read_config, tokenization_hash
+from featurehub.artifacts.checkpoint import (
+    chat_template_hash,
+    config_hash,
+    dtype_in,
+    read_config,
+    text_part,
+    tokenization_hash,
+)
 from featurehub.artifacts.files import sha256
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.artifacts.origin import origin_of
@@ -23,6 +31,8 @@ from featurehub.errors import InvalidInput
 __all__ = ["combine", "identify", "layer_of", "layers_in", "reads_hook"]
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
+_BESIDE = re.compile(r"(?:^|[._])(?:vision|visual|vit|image|audio|speech|projector|mm|qformer|connector)(?:[._]|$)")
+"""In names of what turns images and sounds into tokens, layers of its own included."""
 _BEFORE_FIRST_LAYER = re.compile(r"embed(?!_out)|\.?wte\.|\.?wpe\.")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 
@@ -48,7 +58,7 @@ def identify(folder: Path, hook: HookPoint) -> ModelIdentity:
     return ModelIdentity(
         name=origin.name,
         architecture=(config.get("architectures") or ["unknown"])[0],
-        d_model=int(config.get("hidden_size") or config.get("n_embd") or 0),
+        d_model=width_in(config),
         layers=layers,
         dtype=dtype,
         reads=combine(entry for entry in hashes if reads_hook(entry.name, hook.layer)),
@@ -62,8 +72,15 @@ def identify(folder: Path, hook: HookPoint) -> ModelIdentity:
 
 
 def layers_in(config: Mapping[str, Any]) -> int:
-    """Number of layers, as a checkpoint's configuration says; 0 if it does not."""
-    return int(config.get("num_hidden_layers") or config.get("n_layer") or 0)
+    """Number of layers that write text, as a checkpoint's configuration says; 0 if it does not."""
+    _, text = text_part(config)
+    return int(text.get("num_hidden_layers") or text.get("n_layer") or 0)
+
+
+def width_in(config: Mapping[str, Any]) -> int:
+    """d_model, as a checkpoint's configuration says; 0 if it does not."""
+    _, text = text_part(config)
+    return int(text.get("hidden_size") or text.get("n_embd") or 0)
 
 
 def combine(hashes: Iterable[TensorHash]) -> str:
@@ -77,10 +94,10 @@ def combine(hashes: Iterable[TensorHash]) -> str:
 def reads_hook(tensor: str, layer: int) -> bool:
     """Whether the stream after ``layer`` depends on the tensor of this name."""
     own = layer_of(tensor)
-    return own <= layer if own is not None else bool(_BEFORE_FIRST_LAYER.search(tensor))
+    return own <= layer if own is not None else bool(_BEFORE_FIRST_LAYER.search(tensor) or _BESIDE.search(tensor))
 
 
 def layer_of(tensor: str) -> int | None:
-    """The layer that the tensor of this name belongs to; None for one outside the layers."""
-    found = _LAYER.search(tensor)
+    """The layer that the tensor of this name belongs to; None for one outside the layers that write text."""
+    found = None if _BESIDE.search(tensor) else _LAYER.search(tensor)
     return int(found[1]) if found else None

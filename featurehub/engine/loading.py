@@ -7,10 +7,10 @@ and take Mistral's own configuration and tokenizer if they lie in the folder: no
 from pathlib import Path
 from typing import Any
 
-from featurehub.artifacts.checkpoint import dtype_of
+from featurehub.artifacts.checkpoint import dtype_of, read_config, text_part
 from featurehub.artifacts.tensors import SINGLE, weight_files
 
-__all__ = ["LOAD_FORMAT", "as_fingerprinted", "only_weights", "own_dtype"]
+__all__ = ["LOAD_FORMAT", "as_fingerprinted", "only_weights", "own_dtype", "shortened"]
 
 LOAD_FORMAT = "safetensors"
 """The value of vLLM's ``load_format`` for every checkpoint."""
@@ -47,6 +47,22 @@ def own_dtype(model: Path) -> str:
         InvalidInput: It cannot be read.
     """
     return "float32" if dtype_of(model) == "float32" else "auto"
+
+
+def shortened(model: Path, depth: int) -> dict[str, Any]:
+    """The value of vLLM's ``hf_overrides`` for the first layers of a model alone.
+
+    Args:
+        model: Folder of the checkpoint.
+        depth: Number of layers.
+
+    Raises:
+        ModelNotFound: The folder holds no ``config.json``.
+        InvalidInput: It cannot be read.
+    """
+    key, _ = text_part(read_config(model))
+    layers = {"num_hidden_layers": depth}
+    return {key: layers} if key else layers
 
 
 def only_weights(model: Path, load_format: str = LOAD_FORMAT) -> list[str] | None:

@@ -23,7 +23,7 @@ from featurehub.engine.captures import CAPTURES_KEPT, groups_of
 from featurehub.engine.config import KEY, EngineConfig
 from featurehub.engine.hooked import FAMILIES
 from featurehub.engine.hookset import current, install
-from featurehub.engine.loading import as_fingerprinted
+from featurehub.engine.loading import as_fingerprinted, shortened
 from featurehub.engine.memory import Device, share_of
 from featurehub.engine.plugin import register
 from featurehub.engine.reports import REPORTS_KEPT
@@ -140,7 +140,7 @@ class Engine:
                 worker_extension_cls=EXTENSION,
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
-                hf_overrides={"num_hidden_layers": config.depth} if config.truncated else {},
+                hf_overrides=shortened(model, config.depth) if config.truncated else {},
                 **share_of(model, options.kv_cache_gib, Device.here()).as_options(),
                 **options.model_dump(exclude={"dtype", "kv_cache_gib"}),
                 **loaded,

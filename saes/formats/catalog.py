@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.errors import InvalidInput, UnsupportedModel
-from featurehub.families import family_of
+from featurehub.architectures import sites_of
+from featurehub.artifacts.manifest import HookPoint
+from featurehub.errors import InvalidInput
 from saes.formats.hooks import find_hook
 from saes.formats.models import MODELS
 from saes.formats.registry import SAELENS, Entry, Release, registry
@@ -176,10 +176,9 @@ def hooking(model: str, architecture: str, hook: HookPoint | None) -> Obstacle |
     """Step 4."""
     if not architecture:
         return Obstacle(model, f"is for {model}, whose architecture is not known here", ours=True)
-    try:
-        family = family_of(architecture)
-    except UnsupportedModel:
-        return Obstacle(architecture, f"is for {architecture}, which cannot be hooked here", ours=True)
-    if hook is not None and hook.site is Site.RESID_MID and not family.mid:
-        return Obstacle("resid_mid", f"reads resid_mid, which {architecture} has not", ours=False)
+    sites = sites_of(architecture)
+    if not sites:
+        return Obstacle(architecture, f"is for {architecture}, in which no hook is proven here", ours=True)
+    if hook is not None and hook.site not in sites:
+        return Obstacle(hook.site.value, f"reads {hook.site}, where no hook is proven in {architecture}", ours=True)
     return None

@@ -1,6 +1,7 @@
 """The registry's routes: features, SAEs, health."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import unquote
 
 import pytest
@@ -10,6 +11,7 @@ from fastapi.testclient import TestClient
 from api import features, saes
 from api.app import create_app
 from api.engine import FakeEngine
+from api.model import HookCheck
 from api.routes import check_routes
 from featurehub.errors import EngineError
 from featurehub.store import Store
@@ -110,6 +112,12 @@ class TestSaes:
             ("other", False, "fresh"),
         ]
         assert data[0]["metrics"] == {"explained_variance": 0.96}
+
+    def test_those_that_are_loaded_say_what_the_check_at_boot_found(self, client: TestClient) -> None:
+        here, check = client.app.state.featurehub, {"error": 2e-7, "bound": 1e-3}  # type: ignore[attr-defined]
+        checked = here.served.model_copy(update={"checks": {"layers.2.resid_post": HookCheck(**check)}})
+        client.app.state.featurehub = replace(here, served=checked)  # type: ignore[attr-defined]
+        assert [each["check"] for each in client.get("/v1/saes").json()["data"]] == [check, None]
 
     def test_one_with_its_manifest_and_report(self, serve: Callable[..., TestClient]) -> None:
         card = serve(CHECKED).get("/v1/saes/demo-l2").json()

@@ -17,7 +17,7 @@ from starlette.datastructures import State
 from api.deployment import Deployment
 from api.engine import FakeEngine, Overhead
 from api.goodfire.numbers import uuid_of
-from api.model import ServedModel
+from api.model import HookCheck, ServedModel
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.demo.bundle import bundled_model
 from featurehub.edits import Steering
@@ -354,6 +354,13 @@ def test_what_steps_cost_is_the_most_of_each_among_the_workers() -> None:
     assert asyncio.run(engine.overhead()) == Overhead(steps=9.0, host=0.3, op=0.4, reading=2)
 
 
+def test_a_worker_without_hooks_stops_the_boot() -> None:
+    from api.vllm_engine import VllmEngine
+
+    with pytest.raises(InvalidConfig, match="without featurehub's hooks"):
+        asyncio.run(VllmEngine(Client([[], None])).checks())  # type: ignore[arg-type]
+
+
 class Renderer:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -527,14 +534,20 @@ def test_a_list_of_prompts_is_one_steering_for_each(client: TestClient, handler:
 
 def running(dtype: str = "float32", load_format: str = "safetensors", sae: str = SAE, **overridden: Any) -> Any:
     """vLLM's client, as far as a boot looks at it."""
+
+    async def collective_rpc(method: str) -> list[Any]:
+        assert method == "featurehub_findings"
+        return [[("layers.2.resid_post", "a check", 1e-7, 1e-3), ("layers.2.resid_post", "another", 2e-7, 1e-3)]]
+
     sae_config = SaeConfig(id=sae, folder=Path(), d_sae=16)
     config = EngineConfig(hooks=(HookConfig(point=HookPoint(layer=2), saes=(sae_config,)),))
     return SimpleNamespace(
+        collective_rpc=collective_rpc,
         vllm_config=SimpleNamespace(
             additional_config=config.to_additional_config(),
             model_config=SimpleNamespace(dtype=getattr(torch, dtype), hf_overrides=overridden),
             load_config=SimpleNamespace(load_format=load_format),
-        )
+        ),
     )
 
 
@@ -553,6 +566,7 @@ def test_what_the_engine_runs_otherwise_than_the_checkpoint_says_is_found_at_boo
     here = boot(FastAPI(), serving(store), engine).featurehub
     assert here.served is not None
     assert here.served.overrides == ((named,) if named else ())
+    assert here.served.checks == {"layers.2.resid_post": HookCheck(error=2e-7, bound=1e-3)}
     here.store.close()
 
 

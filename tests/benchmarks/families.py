@@ -36,6 +36,8 @@ from tests.engine import torchvision_ops
 VERIFY = """
 import sys
 from pathlib import Path
+from tests.engine import torchvision_ops
+torchvision_ops.define()
 from tests.engine.random_models import CASES, check_against_transformers, save_model
 
 name, folder = sys.argv[1], Path(sys.argv[2])
@@ -48,7 +50,7 @@ torchvision_ops.define()
 from tests.engine.tiny_models import found_in
 
 for name in sys.argv[1:]:
-    print("FOUND", name, found_in(name), sep="\\t", flush=True)
+    print("FOUND", name, found_in(name).model_dump_json(), sep="\\t", flush=True)
 """
 LONGEST = 900
 console = Console(width=150, highlight=False)
@@ -69,7 +71,7 @@ def main() -> None:
         found = {name: Finding.model_validate_json((kept / f"{name}.json").read_text()) for name in options.only}
     table = Table("architecture", "status", "on this machine")
     for name, each in found.items():
-        table.add_row(name, each.status, each.detail)
+        table.add_row(name, each.status, ", ".join(each.sites) or each.reason)
     console.print(table, f"{processor()}: {dict(Counter(each.status for each in found.values()))}")
     if options.write:
         rows = {name: each.model_dump(mode="json") for name, each in sorted(found.items())}
@@ -103,11 +105,15 @@ def write(kept: Path, name: str, finding: Finding) -> None:
 
 
 def verify(name: str) -> Finding:
+    from tests.engine.random_models import CASES
+
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", VERIFY, name, folder]
         done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
     lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"ended with {done.returncode}"]
-    return Finding(status=Status.VERIFIED) if done.returncode == 0 else Finding(status=Status.REFUSED, detail=lines[-1])
+    if done.returncode:
+        return Finding(status=Status.REFUSED, reason=lines[-1])
+    return Finding(status=Status.VERIFIED, sites=tuple(CASES[name].sites))
 
 
 def self_checks(names: list[str]) -> Iterator[tuple[str, Finding]]:
@@ -124,7 +130,7 @@ def self_checks(names: list[str]) -> Iterator[tuple[str, Finding]]:
                     console.print(name, found[:140], markup=False)
                     yield name, Finding.model_validate_json(found)
         if left and process.returncode:
-            yield left.pop(0), Finding(status=Status.UNTRIED, detail=f"vLLM ended with {process.returncode}")
+            yield left.pop(0), Finding(status=Status.UNTRIED, reason=f"vLLM ended with {process.returncode}")
 
 
 if __name__ == "__main__":

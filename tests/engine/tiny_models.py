@@ -70,6 +70,9 @@ MORE: Mapping[str, Mapping[str, Any]] = {
     },
     "DeepseekV2ForCausalLM": {"n_group": 1, "topk_group": 1, "num_experts_per_tok": 2},
     "Llama4ForCausalLM": {"num_experts_per_tok": 1},
+    "Llama4ForConditionalGeneration": {"text_config": {"num_experts_per_tok": 1}},
+    "Qwen3VLMoeForConditionalGeneration": {"text_config": {"norm_topk_prob": True}},
+    "Glm4vMoeForConditionalGeneration": {"text_config": {"head_dim": 32}},
     "TeleFLMForCausalLM": {"use_mup": False},
     "SolarForCausalLM": {f"bskcn_{at}": [] for at in (1, 2, 3, 4)} | {"bskcn_tv": [0.9, 0.1]},
     "MiniMaxM2ForCausalLM": {
@@ -81,7 +84,6 @@ MORE: Mapping[str, Mapping[str, Any]] = {
     "Glm4MoeForCausalLM": {"head_dim": 32, "partial_rotary_factor": 0.5},
     "Glm4MoeLiteForCausalLM": {"first_k_dense_replace": 1},
     "NemotronForCausalLM": {"num_key_value_heads": 1},
-    "Gemma4ForCausalLM": {"per_layer_config": None},
     "GraniteForCausalLM": {"residual_multiplier": 0.22, "embedding_multiplier": 12.0, "logits_scaling": 8.0},
     "MiniCPMForCausalLM": {"scale_emb": 2.0, "scale_depth": 1.4, "dim_model_base": 32},
     "InternLM2ForCausalLM": {"bias": False},
@@ -103,7 +105,7 @@ SIZES: Mapping[str, Any] = {
     "linear_num_key_heads": 2, "linear_num_value_heads": 2, "linear_key_head_dim": 32, "linear_value_head_dim": 32,
     "query_pre_attn_scalar": 32, "swiglu_limit": 7.0, "moe_shared_expert_intermediate_size": 32,
     "global_head_dim": 32, "num_global_key_value_heads": 1, "hidden_size_per_layer_input": 0, "num_kv_shared_layers": 0,
-    "vocab_size_per_layer_input": 96,
+    "vocab_size_per_layer_input": 96, "per_layer_config": None,
 }  # fmt: skip
 """Of text configurations, by the names that they use."""
 VISION: Mapping[str, Any] = {
@@ -125,8 +127,12 @@ def types() -> dict[str, str]:
 
 def tiny_config(architecture: str) -> dict[str, Any]:
     """The configuration of a tiny model, as JSON types. Raises KeyError for an architecture of no known type."""
-    whole = transformers.CONFIG_MAPPING[types()[architecture]]().to_dict()
-    return shrunk(whole, SIZES) | MORE.get(architecture, {})
+    config = shrunk(transformers.CONFIG_MAPPING[types()[architecture]]().to_dict(), SIZES)
+    more = MORE.get(architecture, {})
+    return {
+        **config,
+        **{key: {**config[key], **each} if isinstance(each, dict) else each for key, each in more.items()},
+    }
 
 
 def shrunk(config: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,20 +208,21 @@ def begin() -> None:
             ensure_model_parallel_initialized(1, 1)
 
 
-def found_in(architecture: str) -> str:
-    """What the check at boot finds in an architecture, as JSON of a ``Finding`` of ``featurehub.architectures``."""
+def found_in(architecture: str) -> Finding:
+    """What the check at boot finds in an architecture."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            config = tiny_config(architecture)
+            save_config(architecture, tiny_config(architecture), Path(folder))
         except KeyError:
-            return Finding(status=Status.UNTRIED, detail="transformers has no configuration for it").model_dump_json()
-        save_config(architecture, config, Path(folder))
-        status, detail = checked_at(architecture, Path(folder), *ENDS)
-        if status is Status.SELF_CHECKED:
-            inside = [HookPoint(layer=1, site=site) for site in (Site.ATTN_OUT, Site.RESID_MID, Site.MLP_OUT)]
-            passing = [p for p in inside if checked_at(architecture, Path(folder), p)[0] is Status.SELF_CHECKED]
-            detail = ", ".join(point.site for point in passing)
-    return Finding(status=status, detail=detail).model_dump_json()
+            return Finding(status=Status.UNTRIED, reason="transformers has no configuration for it")
+        status, reason = checked_at(architecture, Path(folder), *ENDS)
+        if status is not Status.SELF_CHECKED:
+            return Finding(status=status, reason=reason)
+        passing = [
+            site for site in Site
+            if checked_at(architecture, Path(folder), HookPoint(layer=1, site=site))[0] is Status.SELF_CHECKED
+        ]  # fmt: skip
+    return Finding(status=status, sites=tuple(passing))
 
 
 def checked_at(architecture: str, folder: Path, *points: HookPoint) -> tuple[Status, str]:

@@ -12,7 +12,8 @@ import transformers
 from sae_lens.loading.pretrained_sae_loaders import NAMED_PRETRAINED_SAE_CONFIG_GETTERS, _infer_gemma_3_raw_cfg_dict
 from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
-from featurehub import families
+from featurehub import architectures
+from featurehub.architectures import Finding, Status
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.errors import InvalidInput
 from saes.formats.catalog import READ, CatalogEntry, Obstacle, catalog, described
@@ -176,19 +177,21 @@ def test_each_obstacle_is_found_and_says_whose_it_is() -> None:
         assert (found.kind, found.ours) == (kind, ours)
 
 
-def test_an_architecture_that_is_learnt_is_hooked_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table of families decides, when it is asked: nothing about architectures is written down twice."""
-    model, without_mid = "openai/gpt-oss-20b", families.LLAMA._replace(mid="")
-    monkeypatch.delitem(families.FAMILIES, MODELS[model], raising=False)
-    found = obstacle_of(release_of("sae_lens", model))
-    assert found is not None
-    assert found.kind == "GptOssForCausalLM"
-    monkeypatch.setitem(families.FAMILIES, MODELS[model], families.LLAMA)
-    assert obstacle_of(release_of("sae_lens", model)) is None
-    monkeypatch.setitem(families.FAMILIES, MODELS[model], without_mid)
-    found = obstacle_of(release_of("sae_lens", model))
-    assert found is not None
-    assert found.kind == "resid_mid"
+def test_an_architecture_is_hooked_where_its_hooks_were_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run over all architectures decides: nothing about them is written down twice."""
+    model, known = "openai/gpt-oss-20b", dict[str, Finding]()
+    monkeypatch.setattr(architectures, "known_architectures", lambda: known)
+
+    def kind(**finding: Any) -> str | None:
+        if finding:
+            known[MODELS[model]] = Finding(**finding)
+        found = obstacle_of(release_of("sae_lens", model))
+        return found and found.kind
+
+    assert kind() == "GptOssForCausalLM"
+    assert kind(status=Status.REFUSED, reason="why") == "GptOssForCausalLM"
+    assert kind(status=Status.SELF_CHECKED, sites=tuple(Site)) is None
+    assert kind(status=Status.SELF_CHECKED, sites=(Site.RESID_POST,)) == "resid_mid"
 
 
 def test_only_loaders_of_sae_lens_are_said_to_be_read() -> None:
