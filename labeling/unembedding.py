@@ -104,7 +104,8 @@ class Checkpoint:
     def find(self, name: str) -> str | None:
         """The tensor's own name, or that which it has in a checkpoint of the base model alone, or of a model around."""
         short = name.partition(".")[2]
-        inside = (f"language_model.{name}", f"language_model.{short}", f"model.language_model.{short}")
+        around = ("language_model", "model.language_model", "text_model", "model.text_model")
+        inside = (f"{each}.{part}" for each in around for part in (name, short))
         return next((each for each in (name, short, *inside) if each in self.files), None)
 
     def has(self, name: str) -> bool:

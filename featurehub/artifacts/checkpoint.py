@@ -65,7 +65,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def text_part(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """What a configuration says of the model that writes text, and under which key; "" where that is all it says."""
-    return next(((key, config[key]) for key in TEXT if isinstance(config.get(key), dict)), ("", config))
+    parts = ((key, config.get(key)) for key in TEXT)
+    return next(((key, part) for key, part in parts if isinstance(part, dict) and "hidden_size" in part), ("", config))
 
 
 def dtype_of(folder: Path) -> str:

@@ -18,7 +18,7 @@ from featurehub.cli.feature_card import show_feature
 from featurehub.cli.groups import groups_app
 from featurehub.cli.labels import export_labels, import_labels, join_labels
 from featurehub.cli.making import build, calibrate, harvest, label, train
-from featurehub.cli.options import MODEL, Database, ModelOption, Sae, database_path, located
+from featurehub.cli.options import MODEL, Database, ModelOption, Sae, database_path, located, located_if_given
 from featurehub.cli.progress import ConsoleProgress, console, output
 from featurehub.cli.saes import saes_app
 from featurehub.cli.searching import embed, map_sae, search
@@ -129,7 +129,10 @@ def drift_check(
 
 @app.command()
 def doctor(
-    model: Annotated[str, typer.Argument(help="A model's folder: shows where SAEs can read and write in it.")] = "",
+    model: Annotated[
+        Path | None,
+        typer.Argument(callback=located_if_given, help="Shows where SAEs read and write in this model."),
+    ] = None,
     server: Annotated[
         str, typer.Option(help="Address of a running server: shows its SAEs, and what steering costs.")
     ] = "",
@@ -148,10 +151,10 @@ def doctor(
                 f"the package {package!r} comes from {found}, not {root}: another distribution hides it"
             )
         output.print(Text.assemble(("✓", "green"), f" {package}"))
-    if model:
+    if model is not None:
         from featurehub.cli.examining import show_hook_points
 
-        show_hook_points(Path(model))
+        show_hook_points(model)
     if server:
         from featurehub.cli.health import show_health
         from featurehub.cli.overhead import show_overhead

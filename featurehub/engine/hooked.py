@@ -5,14 +5,17 @@ they are subclasses of vLLM's own that refuse to be built for an engine with hoo
 featurehub were not installed.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+from featurehub.artifacts.checkpoint import read_config
 from featurehub.engine.config import EngineConfig
 from featurehub.errors import UnsupportedModel
 from featurehub.families import FAMILIES as ROWS
 
-__all__ = ["FAMILIES", "HOOKED", "OWN", "PREFIX", "architectures"]
+__all__ = ["FAMILIES", "HOOKED", "OWN", "PREFIX", "architectures", "check_writes_text"]
 
 FAMILIES, HOOKED, PREFIX = "featurehub.engine.families", __name__, "Hooked"
 """The module that makes the classes, this one, in which they are looked for, and what stands before an architecture in
@@ -28,6 +31,26 @@ def architectures() -> set[str]:
 
     writing = ("_TEXT_GENERATION_MODELS", "_MULTIMODAL_MODELS")
     return {*ROWS, *(name for group in writing for name in getattr(registry, group, ()))}
+
+
+def check_writes_text(model: Path) -> None:
+    """Checks that vLLM knows a checkpoint's architecture as one that writes text.
+
+    Args:
+        model: Folder of the checkpoint.
+
+    Raises:
+        ModelNotFound: The folder holds no checkpoint.
+        InvalidInput: Its configuration cannot be read.
+        UnsupportedModel: It does not.
+    """
+    named, known = (read_config(model).get("architectures") or ["unknown"])[0], architectures()
+    if named not in known:
+        near = ", ".join(get_close_matches(named, known, cutoff=0.0))
+        raise UnsupportedModel(
+            f"this vLLM knows no {named} that writes text. It knows {len(known)} architectures, such as {near}",
+            param="model",
+        )
 
 
 def __getattr__(name: str) -> type[Any]:

@@ -21,7 +21,7 @@ from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
 from featurehub.engine.captures import CAPTURES_KEPT, groups_of
 from featurehub.engine.config import KEY, EngineConfig
-from featurehub.engine.hooked import FAMILIES
+from featurehub.engine.hooked import FAMILIES, check_writes_text
 from featurehub.engine.hookset import current, install
 from featurehub.engine.loading import as_fingerprinted, shortened
 from featurehub.engine.memory import Device, share_of
@@ -122,6 +122,7 @@ class Engine:
 
         if current() is not None:
             raise EngineError("this process has an engine already; close it first")
+        check_writes_text(model)
         # Before they are registered: this process builds the model itself.
         import_module(FAMILIES)
         register()
@@ -139,6 +140,7 @@ class Engine:
                 additional_config=config.to_additional_config(),
                 worker_extension_cls=EXTENSION,
                 disable_log_stats=True,
+                language_model_only=True,  # Nobody shows it images: what reads them is neither loaded nor profiled.
                 use_tqdm_on_load=False,
                 hf_overrides=shortened(model, config.depth) if config.truncated else {},
                 **share_of(model, options.kv_cache_gib, Device.here()).as_options(),

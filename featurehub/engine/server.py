@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from featurehub.engine.config import EngineConfig
+from featurehub.engine.hooked import check_writes_text
 from featurehub.engine.loading import as_fingerprinted
 from featurehub.engine.overrides import check_weights, overridden, overridden_environment
 from featurehub.engine.worker import EXTENSION
@@ -67,9 +68,11 @@ def prepare(model: Path, options: ServeOptions) -> Launch:
     Raises:
         ModelNotFound: The folder holds no checkpoint.
         InvalidInput: vLLM does not know an argument, or the operator may not set it here.
+        UnsupportedModel: vLLM writes no text with the model's architecture.
     """
     overrides = overridden_environment(os.environ)
     prepare_environment(options)
+    check_writes_text(model)
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     _, cli_args = launchers()

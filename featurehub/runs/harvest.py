@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
+from featurehub.engine.hooked import check_writes_text
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import InvalidInput
 from featurehub.runs.chunks import HarvestSource, harvested
@@ -155,6 +156,7 @@ def identify_hooks(
         UnsupportedModel: No hook can be put into the model.
         InvalidInput: The model does not have a layer, or cannot be read.
     """
+    check_writes_text(model)
     first = identify(model, HookPoint(layer=0))
     chosen = sorted(set(layers)) or [round(0.7 * (first.layers - 1))]
     hooks = tuple(HookPoint(layer=layer, site=site) for layer in chosen for site in Site if site in sites)

@@ -93,6 +93,11 @@ def test_a_later_hook_reads_more(model: Path) -> None:
         ("transformer.ln_f.weight", 5, False),
         ("gpt_neox.embed_in.weight", 0, True),
         ("embed_out.weight", 5, False),
+        # Images become tokens before the first layer, whatever layers that takes.
+        ("vision_tower.vision_model.encoder.layers.20.mlp.fc1.weight", 0, True),
+        ("visual.blocks.30.attn.qkv.weight", 0, True),
+        ("model.multi_modal_projector.linear_1.weight", 0, True),
+        ("model.language_model.layers.20.mlp.up_proj.weight", 1, False),
     ],
 )
 def test_names_of_other_architectures_are_told_apart(name: str, layer: int, reads: bool) -> None:
