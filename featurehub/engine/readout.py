@@ -70,10 +70,12 @@ def head_error(model: nn.Module, result: Tensor, dtype: torch.dtype) -> float | 
         return None
     (head, given), processor = calls[0], heads[0]
     weight = getattr(head, "weight", None)
-    if weight is None or weight.shape[-1] != given.shape[-1]:
+    if weight is None or not weight.is_floating_point() or weight.shape[-1] != given.shape[-1]:
         return None
     factor = (given.float() * result).sum() / result.square().sum()
     naive = (factor * result) @ weight.float().T[:, : logits.shape[-1]]
+    if naive.shape != logits.shape:  # This worker has a part of the vocabulary.
+        return None
     if (bias := getattr(head, "bias", None)) is not None:
         naive = naive + bias.float()[: logits.shape[-1]]
     if processor.soft_cap is not None:

@@ -17,6 +17,7 @@ Errors are relative; those of 4, to the size of the edit's effect.
 """
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -81,7 +82,16 @@ def prove(model: nn.Module, tower: Tower, points: Sequence[HookPoint], config: V
     Raises:
         UnsupportedModel: A check fails; the message names the hook point and the figure.
     """
-    FOUND[:] = findings(model, tower, points, config)
+    began = time.perf_counter()
+    try:
+        FOUND[:] = findings(model, tower, points, config)
+    except UnsupportedModel:
+        raise
+    except Exception as error:  # What is not proven is not served, whatever kept it from being proven.
+        raise UnsupportedModel(
+            f"featurehub's check of {type(model).__name__} at boot ended with {type(error).__name__}: {error}. Its "
+            "layers may hand on something else than one stream of the model's width"
+        ) from error
     for each in FOUND:
         if not each.passes:
             where = f"hook point {each.point}" if each.point else "the model"
@@ -91,7 +101,10 @@ def prove(model: nn.Module, tower: Tower, points: Sequence[HookPoint], config: V
                 "another tensor than it was trained on, so the engine does not start; try another hook point"
             )
     worst = max((each.error for each in FOUND if each.bound), default=0.0)
-    logger.info("featurehub's check of %s: the largest relative error is %.2g", ", ".join(map(str, points)), worst)
+    logger.info(
+        "featurehub's check of %s: the largest relative error is %.2g (%.1f s)",
+        ", ".join(map(str, points)), worst, time.perf_counter() - began,
+    )  # fmt: skip
 
 
 @torch.inference_mode()

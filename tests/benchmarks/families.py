@@ -72,8 +72,8 @@ def main() -> None:
         table.add_row(name, each.status, ", ".join(each.sites) or each.reason)
     console.print(table, f"{processor()}: {dict(Counter(each.status for each in found.values()))}")
     if options.write:
-        rows = {name: each.model_dump(mode="json") for name, each in sorted(found.items())}
-        FILE.write_text(json.dumps({"vllm": vllm_version(), "architectures": rows}, indent=1) + "\n", encoding="utf-8")
+        rows = ",\n".join(f"{json.dumps(name)}: {each.model_dump_json()}" for name, each in sorted(found.items()))
+        FILE.write_text(f'{{"vllm": "{vllm_version()}", "architectures": {{\n{rows}\n}}}}\n', encoding="utf-8")
 
 
 def architectures() -> list[str]:

@@ -138,7 +138,7 @@ def tiny_config(architecture: str) -> dict[str, Any]:
 def shrunk(config: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str, Any]:
     small = {name: sizes.get(name, value) if value is not None else None for name, value in config.items()}
     for name, value in config.items():
-        if isinstance(value, Mapping) and name.endswith("_config"):
+        if isinstance(value, Mapping) and name.endswith("_config") and name not in sizes:
             small[name] = shrunk(value, SIZES if name in ("text_config", "llm_config") else VISION)
         elif isinstance(value, list) and name in ("layer_types", "mlp_layer_types", "layers_block_type"):
             small[name] = kinds(value)
@@ -230,7 +230,8 @@ def checked_at(architecture: str, folder: Path, *points: HookPoint) -> tuple[Sta
     try:
         built(architecture, folder, EngineConfig.capturing(*points)).prove_hooks()
     except UnsupportedModel as error:
-        return Status.REFUSED, error.message
+        # The check itself could not run: that says nothing of the hooks.
+        return Status.REFUSED if error.__cause__ is None else Status.UNTRIED, error.message
     except Exception as error:  # noqa: BLE001 What vLLM cannot build says so in any way.
         return Status.UNTRIED, f"{type(error).__name__}: {error}".replace("\t", " ").splitlines()[0][:200]
     finally:
