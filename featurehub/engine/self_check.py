@@ -4,7 +4,8 @@
 few tokens (``featurehub.engine.trial``), none of which sees another, so that each hook point has tokens of its own:
 
 1. As it is. The op records x at every hook point; torch hooks record what layers were given and gave.
-2. Under an edit of weight 0 at every hook point: not a bit of the result may change.
+2. Under an edit of weight 0 at every hook point: not a bit of the result may change, but for those that change from
+   run to run, which some kernels of GPUs do not repeat.
 3. Edited: at hook point p the op adds δ to the stream of p's tokens.
 4. Computed anew: what reads the stream behind p is given x + δ, alone, for p's tokens. That is the next layer or the
    final norm; behind attn_out and mlp_out, which are no streams, that output + δ. Behind the reading layer the stream
@@ -27,7 +28,7 @@ from vllm.config import VllmConfig
 from vllm.logger import init_logger
 
 from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.engine.passes import EACH, Recording, as_it_is, is_inside, rows_of, run_anew, run_edited
+from featurehub.engine.passes import EACH, Outcome, Recording, as_it_is, is_inside, rows_of, run_anew, run_edited
 from featurehub.engine.readout import head_error, norm_error, relative
 from featurehub.engine.tower import Tower
 from featurehub.engine.trial import Trial
@@ -118,8 +119,9 @@ def findings(model: nn.Module, tower: Tower, points: Sequence[HookPoint], config
         yield Finding(str(point), "the number of times that its hook runs", abs(len(own.seen[str(point)]) - 1), 0)
         if len(own.seen[str(point)]) != 1:
             return
-    still = run_edited(trial, tower, points, {str(point): torch.zeros_like(own.entered[0]) for point in points})
-    yield Finding("", "the result under an edit of weight 0", largest(still.result - own.outcome.result), 0)
+    nothing = {str(point): torch.zeros_like(own.entered[0]) for point in points}
+    again, still = run_edited(trial, tower, points, {}), run_edited(trial, tower, points, nothing)
+    yield Finding("", "the result under an edit of weight 0", *(largest(own, each) for each in (still, again)))
     yield from edits(trial, tower, points, own, (bound, EXACT if exact else DRIFTED))
     for point in points:
         if is_inside(point):
@@ -183,5 +185,6 @@ def readout(trial: Trial, tower: Tower, own: Recording, bound: float) -> Iterato
         yield Finding("", "the read-out into logits", head, bound)
 
 
-def largest(error: Tensor) -> float:
-    return error.abs().max().item()
+def largest(own: Recording, other: Outcome) -> float:
+    """The largest difference between the results of two runs."""
+    return (other.result - own.outcome.result).abs().max().item()

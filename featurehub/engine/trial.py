@@ -76,7 +76,7 @@ class Trial:
         positions = torch.arange(tokens, device=device)
         self.positions = positions.expand(3, -1) if config.uses_mrope else positions
         self.hung: list[RemovableHandle] = []
-        self.followed: set[int] = set()
+        self.followed: dict[int, Tensor] = {}  # Kept, so that no other tensor comes to lie in the same place.
 
     @contextmanager
     def hanging(self) -> Iterator[None]:
@@ -111,7 +111,7 @@ class Trial:
 
     def follow(self, module: nn.Module) -> None:
         """Marks the tensors that a module hands on, while it is hung in."""
-        self.after(module, lambda call: self.followed.update(each.data_ptr() for each in call.streams.values()))
+        self.after(module, lambda call: self.followed.update((each.data_ptr(), each) for each in call.streams.values()))
 
     def is_followed(self, value: Tensor) -> bool:
         """Whether a module that is followed has made this tensor."""
@@ -122,7 +122,7 @@ class Trial:
         changed = value.clone()
         changed.view(self.tokens, self.width)[rows] = x.to(value.dtype)
         if self.is_followed(value):
-            self.followed.add(changed.data_ptr())
+            self.followed[changed.data_ptr()] = changed
         return changed
 
     def is_stream(self, value: Any) -> bool:
