@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from vllm.config import VllmConfig
 from vllm.forward_context import set_forward_context
+from vllm.lora.layers import LoRAMapping
 from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
 
 __all__ = ["Call", "Trial"]
@@ -141,9 +142,17 @@ class Trial:
     def run(self) -> Tensor:
         """What the model returns for the tokens, [tokens, d_model] in float32: its stream behind the final norm."""
         config, tokens = self.vllm_config, self.tokens
+        leave_adapters_out(self.model, tokens)
         with without_state(config), set_forward_context(None, config, num_tokens=tokens, skip_compiled=True):
             output = self.model(input_ids=self.input_ids, positions=self.positions, intermediate_tensors=None)
         return (output[0] if isinstance(output, tuple) else output).reshape(self.tokens, -1).float()
+
+
+def leave_adapters_out(model: nn.Module, tokens: int) -> None:
+    """Tells a model with LoRA adapters that none of these tokens has one; each step tells it anew."""
+    manager: Any = getattr(model, "lora_manager", None)
+    if manager is not None:
+        manager.set_adapter_mapping(LoRAMapping((0,) * tokens, (0,) * tokens, is_prefill=True))
 
 
 @contextmanager

@@ -53,10 +53,16 @@ UNTESTED = 0.3
 FLOOR = 0.05
 
 ALL = statement(
-    f"SELECT 'exact', f.id, f.label_score, {STEERS}, NULL, NULL FROM features AS f"
-    f" WHERE f.artifact_id IN :saes AND {ALLOWED}",
+    f"""
+    SELECT id FROM (
+        SELECT f.id, coalesce(f.label_score, {UNSCORED}) AS score, coalesce({STEERS}, {UNTESTED}) AS steers
+        FROM features AS f WHERE f.artifact_id IN :saes AND {ALLOWED}
+    ) AS rows ORDER BY CASE WHEN score > {FLOOR} THEN score ELSE {FLOOR} END
+        * CASE WHEN steers > {FLOOR} THEN steers ELSE {FLOOR} END DESC, id
+    """,
     "saes",
 )
+"""Step 6, in the order of ``rank``: only ids leave the database, of however many features there are."""
 ROWS = statement(
     f"SELECT 'meaning', f.id, f.label_score, {STEERS}, NULL, NULL FROM features AS f WHERE f.id IN :ids", "ids"
 )
@@ -100,20 +106,31 @@ def find(
         explain: Whether to say how each was found.
         among: Ids of the only features that are ranked, each by all of its names; None for all of the SAEs.
     """
+    if not query.strip():
+        return _all(session, saes, only, among)
     words, bounds = words_of(query), bounds_of(only) | {"owner": owner}
     hits = _hits(session, query, words, saes, bounds)
     if among is not None:
         hits = [*_among(among, hits), *_names(session, among, owner)]
     going = _going([each for each in hits if each.source == "word"])
     named = _relevance(words, hits, going)
-    meant = near_features(session, vector, saes, only, among) if vector is not None and query.strip() else {}
+    meant = near_features(session, vector, saes, only, among) if vector is not None else {}
     true = true_names(words, hits, going) if meant else named.keys()
     relevance = fuse(named, meant, true) if meant else named
     called = {near.id for near in meant.get(EmbeddingKind.LABEL, ())} | (named.keys() - going.keys())
     unnamed = {id for id, each in going.items() if each >= relevance[id]} | (relevance.keys() - called - going.keys())
     rows = [*hits, *_rows(session, relevance.keys() - named.keys())]
     ids = _ranked(rows, relevance, unnamed, true)
-    return Ranking(ids, relevance, found_by(hits, meant) if explain and query.strip() else {}, bool(meant))
+    return Ranking(ids, relevance, found_by(hits, meant) if explain else {}, bool(meant))
+
+
+def _all(session: Session, saes: Sequence[str], only: SearchFilter, among: Sequence[str] | None) -> Ranking:
+    """Step 6."""
+    ids = session.scalars(ALL, {"saes": saes, **bounds_of(only)}).all()
+    if among is not None:
+        asked = set(among)
+        ids = [each for each in ids if each in asked]
+    return Ranking(ids, dict.fromkeys(ids, 1.0), {}, by_meaning=False)
 
 
 def rank(relevance: float, label_score: float | None, steerability: float | None) -> float:
@@ -141,8 +158,6 @@ def _hits(
     session: Session, query: str, words: Sequence[str], saes: Sequence[str], bounds: Mapping[str, object]
 ) -> list[Hit]:
     """All features that may be shown, once for each way in which words found them."""
-    if not query.strip():
-        return _run(session, ALL, saes=saes, **bounds)
     hits = find_words(session, query, words, saes, bounds)
     if words and not any(each.source in ("name", "word") for each in hits):
         hits += [each for each in find_alike(session, words, saes, bounds) if _looks_like(words, each.name or "")]

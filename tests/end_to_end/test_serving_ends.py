@@ -51,10 +51,10 @@ def before(url: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def again(before: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def again(built: Any, before: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A second server. Its budget is so small that all work exceeds it."""
     log: Path = tmp_path_factory.mktemp("log") / "server.log"
-    with served(["--planted", "--overhead-budget", "0.01%"], free_port(), log) as again:
+    with served(["--planted", "--db", built.database, "--overhead-budget", "0.01%"], free_port(), log) as again:
         yield again
 
 
