@@ -9,7 +9,8 @@ Reading order:
     hooked      the model classes that it registers there by name
     admission   requests at the boundary: checked (by checks), sealed, their KV blocks kept apart
     options     options of vLLM that an engine with hooks refuses
-    families    the model classes of vLLM with hooks in them, by the table in featurehub.families
+    families    the model classes of vLLM with hooks in them; tower: their layers, and how they hand on the stream
+    self_check  proves the hooks in a loaded model: passes of the model in a trial, and its readout
     rows        which request holds which row, and which tokens run under it; readers: who reads which
     bank        the SAEs of one hook point, as one bank of latents
     sheet       columns of rows, written and read for many rows at once
@@ -22,8 +23,7 @@ Reading order:
     wrapping    how admission and runner_v1 enter where vLLM has no seam
     worker      what the frontend may ask of a worker
     offline     an in-process engine for harvesting, calibration and drift checks
-    loading     how checkpoints are loaded: as they were fingerprinted
-    memory      how much of a device an offline engine takes
+    loading     how checkpoints are loaded: as they were fingerprinted; memory: of a device for an offline engine
     server      starts vLLM's own OpenAI server; overrides: where it runs a model otherwise than its files say
     seeds       seeded requests under chunked prefill on CPU
 

@@ -55,6 +55,11 @@ def options(built: Any, model: Path) -> list[str]:
     return [str(model), "--sae", str(built.artifact.folder), "--db", built.database, "--eager"]
 
 
+def test_an_sae_says_what_the_check_at_boot_found(url: str) -> None:
+    [served] = [each for each in httpx.get(f"{url}/saes").json()["data"] if each["loaded"]]
+    assert 0 <= served["check"]["error"] <= served["check"]["bound"] == 1e-3
+
+
 def test_a_model_of_one_s_own_is_served_in_its_own_precision_and_its_adapter_is_another_function(
     built: Any, url: str, tmp_path: Path
 ) -> None:
