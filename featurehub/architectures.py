@@ -11,7 +11,7 @@ from pathlib import Path
 from featurehub.artifacts.manifest import Site
 from featurehub.settings import Frozen
 
-__all__ = ["FILE", "Finding", "Status", "known_architectures", "sites_of"]
+__all__ = ["FILE", "Status", "Support", "known_architectures", "sites_of"]
 
 FILE = Path(__file__).with_suffix(".json")
 
@@ -32,8 +32,8 @@ class Status(StrEnum):
     UNTRIED = "not tried"
 
 
-class Finding(Frozen):
-    """What was found of one architecture.
+class Support(Frozen):
+    """How well one architecture is supported, as the run found it.
 
     Attributes:
         status: How sure it is.
@@ -47,10 +47,10 @@ class Finding(Frozen):
 
 
 @cache
-def known_architectures() -> dict[str, Finding]:
+def known_architectures() -> dict[str, Support]:
     """The findings by architecture."""
     rows = json.loads(FILE.read_text(encoding="utf-8"))["architectures"]
-    return {name: Finding.model_validate(row) for name, row in rows.items()}
+    return {name: Support.model_validate(row) for name, row in rows.items()}
 
 
 def sites_of(architecture: str) -> tuple[Site, ...]:

@@ -13,7 +13,6 @@ def check_fits(artifact: Artifact, identity: ModelIdentity) -> None:
     Whether it means the same there as on its own model is another question: ``ModelIdentity.differences``.
 
     Raises:
-        UnsupportedModel: No hook can be put into the architecture.
         IncompatibleArtifact: The SAE reads a stream of another width, or a layer that the model does not have.
     """
     if artifact.manifest.d_model != identity.d_model:

@@ -3,6 +3,8 @@
 What is no read-out of the stream alone is left to the model: a factor on all logits, or a cap, changes no order.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from vllm.model_executor.layers.logits_processor import LogitsProcessor
@@ -39,11 +41,12 @@ def norm_error(x: Tensor, norm: nn.Module, kind: Norm, result: Tensor) -> float 
 
 def normalized(x: Tensor, norm: nn.Module, kind: Norm) -> Tensor:
     """norm(x), with a final norm's weights, [tokens, d_model]."""
-    weight, bias = (getattr(norm, name, None) for name in ("weight", "bias"))
+    weight: Any = norm.weight
+    bias: Any = getattr(norm, "bias", None)
     eps = next((float(getattr(norm, name)) for name in ("variance_epsilon", "eps") if hasattr(norm, name)), 0.0)
     if kind is Norm.LAYER:
         x = x - x.mean(-1, keepdim=True)
-    gain = weight.float() + (kind is Norm.RMS_OFFSET) if weight is not None else 1.0
+    gain = weight.float() + (kind is Norm.RMS_OFFSET)
     return gain * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) + (bias.float() if bias is not None else 0.0)
 
 

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from featurehub.architectures import FILE, Finding, Status
+from featurehub.architectures import FILE, Status, Support
 from featurehub.families import ARCHITECTURES
 from tests.benchmarks.machine import processor
 from tests.engine import torchvision_ops
@@ -66,7 +66,7 @@ def main() -> None:
         kept: Path = options.folder or Path(temporary)
         kept.mkdir(parents=True, exist_ok=True)
         run([name for name in options.only if not (kept / f"{name}.json").is_file()], kept)
-        found = {name: Finding.model_validate_json((kept / f"{name}.json").read_text()) for name in options.only}
+        found = {name: Support.model_validate_json((kept / f"{name}.json").read_text()) for name in options.only}
     table = Table("architecture", "status", "on this machine")
     for name, each in found.items():
         table.add_row(name, each.status, ", ".join(each.sites) or each.reason)
@@ -98,11 +98,11 @@ def run(names: Iterable[str], kept: Path) -> None:
         write(kept, name, finding)
 
 
-def write(kept: Path, name: str, finding: Finding) -> None:
+def write(kept: Path, name: str, finding: Support) -> None:
     (kept / f"{name}.json").write_text(finding.model_dump_json())
 
 
-def verify(name: str) -> Finding:
+def verify(name: str) -> Support:
     from tests.engine.random_models import CASES
 
     with tempfile.TemporaryDirectory() as folder:
@@ -110,11 +110,11 @@ def verify(name: str) -> Finding:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
     lines = [line for line in done.stderr.splitlines() if "Error" in line] or [f"ended with {done.returncode}"]
     if done.returncode:
-        return Finding(status=Status.REFUSED, reason=lines[-1])
-    return Finding(status=Status.VERIFIED, sites=tuple(CASES[name].sites))
+        return Support(status=Status.REFUSED, reason=lines[-1])
+    return Support(status=Status.VERIFIED, sites=tuple(CASES[name].sites))
 
 
-def self_checks(names: list[str]) -> Iterator[tuple[str, Finding]]:
+def self_checks(names: list[str]) -> Iterator[tuple[str, Support]]:
     """Runs them in one process, and those behind one that ended it in another."""
     left = list(names)
     while left:
@@ -126,9 +126,9 @@ def self_checks(names: list[str]) -> Iterator[tuple[str, Finding]]:
                     _, name, found = line.rstrip("\n").split("\t")
                     left.remove(name)
                     console.print(name, found[:140], markup=False)
-                    yield name, Finding.model_validate_json(found)
+                    yield name, Support.model_validate_json(found)
         if left and process.returncode:
-            yield left.pop(0), Finding(status=Status.UNTRIED, reason=f"vLLM ended with {process.returncode}")
+            yield left.pop(0), Support(status=Status.UNTRIED, reason=f"vLLM ended with {process.returncode}")
 
 
 if __name__ == "__main__":

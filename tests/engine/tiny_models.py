@@ -29,7 +29,7 @@ from vllm.model_executor.model_loader.utils import process_weights_after_loading
 from vllm.utils.network_utils import get_open_port
 from vllm.utils.torch_utils import set_default_torch_dtype
 
-from featurehub.architectures import Finding, Status
+from featurehub.architectures import Status, Support
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.families import hooked_class
@@ -208,21 +208,21 @@ def begin() -> None:
             ensure_model_parallel_initialized(1, 1)
 
 
-def found_in(architecture: str) -> Finding:
+def found_in(architecture: str) -> Support:
     """What the check at boot finds in an architecture."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             save_config(architecture, tiny_config(architecture), Path(folder))
         except KeyError:
-            return Finding(status=Status.UNTRIED, reason="transformers has no configuration for it")
+            return Support(status=Status.UNTRIED, reason="transformers has no configuration for it")
         status, reason = checked_at(architecture, Path(folder), *ENDS)
         if status is not Status.SELF_CHECKED:
-            return Finding(status=status, reason=reason)
+            return Support(status=status, reason=reason)
         passing = [
             site for site in Site
             if checked_at(architecture, Path(folder), HookPoint(layer=1, site=site))[0] is Status.SELF_CHECKED
         ]  # fmt: skip
-    return Finding(status=status, sites=tuple(passing))
+    return Support(status=status, sites=tuple(passing))
 
 
 def checked_at(architecture: str, folder: Path, *points: HookPoint) -> tuple[Status, str]:

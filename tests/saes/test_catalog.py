@@ -13,7 +13,7 @@ from sae_lens.loading.pretrained_sae_loaders import NAMED_PRETRAINED_SAE_CONFIG_
 from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
 from featurehub import architectures
-from featurehub.architectures import Finding, Status
+from featurehub.architectures import Status, Support
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.errors import InvalidInput
 from saes.formats.catalog import READ, CatalogEntry, Obstacle, catalog, described
@@ -179,12 +179,12 @@ def test_each_obstacle_is_found_and_says_whose_it_is() -> None:
 
 def test_an_architecture_is_hooked_where_its_hooks_were_proven(monkeypatch: pytest.MonkeyPatch) -> None:
     """The run over all architectures decides: nothing about them is written down twice."""
-    model, known = "openai/gpt-oss-20b", dict[str, Finding]()
+    model, known = "openai/gpt-oss-20b", dict[str, Support]()
     monkeypatch.setattr(architectures, "known_architectures", lambda: known)
 
     def kind(**finding: Any) -> str | None:
         if finding:
-            known[MODELS[model]] = Finding(**finding)
+            known[MODELS[model]] = Support(**finding)
         found = obstacle_of(release_of("sae_lens", model))
         return found and found.kind
 
