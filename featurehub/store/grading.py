@@ -21,7 +21,7 @@ from rapidfuzz import fuzz, process
 
 from featurehub.names import parts_of
 
-__all__ = ["ALIKE_FROM", "PartedName", "grades"]
+__all__ = ["ALIKE_FROM", "Grade", "PartedName", "grades"]
 
 BASE = 0.95
 WORD = 0.75
@@ -47,34 +47,45 @@ class PartedName(NamedTuple):
     head_words: int
 
 
-def grades(query: Sequence[str], names: Sequence[PartedName]) -> list[float]:
-    """The relevance of names to the words of a query.
+class Grade(NamedTuple):
+    """What a name has to do with the words of a query.
+
+    Attributes:
+        relevance: In [0, 1].
+        holds: Whether each of the words is or begins one of the name's head.
+    """
+
+    relevance: float
+    holds: bool
+
+
+def grades(query: Sequence[str], names: Sequence[PartedName]) -> list[Grade]:
+    """What names have to do with the words of a query.
 
     Args:
         query: The words, folded.
         names: The names.
-
-    Returns:
-        For each name a number in [0, 1].
     """
     asked = tuple(query)
     words = [parts_of(name.key) for name in names]
-    graded = _by_words(asked, words, [name.head_words for name in names])
+    graded, holds = _by_words(asked, words, [name.head_words for name in names])
     for at, (name, own) in enumerate(zip(names, words, strict=True)):
         if own == asked:
             graded[at] = 1.0
         elif own[: name.name_words] == asked:
             graded[at] = BASE
-    return graded.tolist()
+    return list(map(Grade, graded.tolist(), holds.tolist()))
 
 
-def _by_words(query: Sequence[str], names: Sequence[Sequence[str]], heads: Sequence[int]) -> Floats:
-    """Steps 2 and 3, given how many of each name's first words its head has. [names]"""
-    graded = np.zeros(len(names))
+def _by_words(
+    query: Sequence[str], names: Sequence[Sequence[str]], heads: Sequence[int]
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Steps 2 and 3, given how many of each name's first words its head has, and ``Grade.holds``. Twice [names]"""
+    graded, holds = np.zeros(len(names)), np.zeros(len(names), np.bool_)
     lengths = np.array([len(name) for name in names], np.int64)
     worded = np.flatnonzero(lengths)
     if not query or not len(worded):
-        return graded
+        return graded, holds
     vocabulary = {word: None for name in names for word in name}
     places = {word: at for at, word in enumerate(vocabulary)}
     ids = np.array([places[word] for name in names for word in name], np.int64)
@@ -82,12 +93,14 @@ def _by_words(query: Sequence[str], names: Sequence[Sequence[str]], heads: Seque
     starts = np.cumsum(lengths) - lengths
     in_head = np.arange(len(ids)) - starts[whose] < np.array(heads, np.int64)[whose]
     head, further = _by_word(query, list(vocabulary))
-    best = np.maximum.reduceat(np.where(in_head, head[:, ids], further[:, ids]), starts[worded], axis=1)
+    in_heads = np.where(in_head, head[:, ids], 0.0)
+    holds[worded] = (np.maximum.reduceat(in_heads, starts[worded], axis=1) >= PREFIX).all(axis=0)
+    best = np.maximum.reduceat(np.where(in_head, in_heads, further[:, ids]), starts[worded], axis=1)
     counts = np.bincount(np.unique(whose * len(vocabulary) + ids) % len(vocabulary), minlength=len(vocabulary))
     held = np.array([counts[places[word]] if word in places else 0 for word in query])
     weights = np.log(2 + counts.sum() / (1 + held))
     graded[worded] = (weights / weights.sum()) @ best * (0.9 + 0.1 * np.minimum(1.0, len(query) / lengths[worded]))
-    return graded
+    return graded, holds
 
 
 def _by_word(query: Sequence[str], vocabulary: Sequence[str]) -> tuple[Floats, Floats]:

@@ -1,12 +1,11 @@
 """What a query means: the features whose vectors are near, and those that it names, which always come before them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from featurehub.names import parts_of
 from featurehub.records import SearchFilter
 from featurehub.store.embeddings import EmbeddingKind, load_vectors
 from featurehub.store.found import Hit
@@ -21,20 +20,21 @@ FAINT = 0.2
 """Features that are looked at of each kind of vector, if their cosine is ``FAINT`` or more: below, it says nothing."""
 
 
-def true_names(words: Sequence[str], hits: Sequence[Hit], going: Mapping[str, float]) -> set[str]:
-    """Ids of the features with all words in the head of a name, or that go with them as surely: with all of them."""
-    named = {hit.id for hit in hits if hit.source == "exact" or (hit.source == "name" and _holds(words, hit))}
+def true_names(
+    words: Sequence[str], hits: Sequence[Hit], holding: Collection[str], going: Mapping[str, float]
+) -> set[str]:
+    """Ids of the features that are meant for sure.
+
+    Args:
+        words: The words of the query.
+        hits: What words found.
+        holding: Ids of the features with all words in the head of a name.
+        going: How surely features go with the words, by id; those that go with all of them count.
+    """
+    named = {hit.id for hit in hits if hit.source == "exact"}.union(holding)
     if not {hit.name for hit in hits if hit.source == "word"}.issuperset(words):
         return named  # Of "songs and instruments", what goes with "and" alone has nothing to do with the others.
     return named | {id for id, each in going.items() if each >= CERTAIN}
-
-
-def _holds(words: Sequence[str], hit: Hit) -> bool:
-    name = hit.name or ""
-    if not all(word in name for word in words):
-        return False  # Most names end here, before they are taken apart.
-    head = parts_of(name)[: hit.head_words]
-    return all(any(each.startswith(word) for each in head) for word in words)
 
 
 def near_features(

@@ -62,6 +62,7 @@ class Rankings:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._size = 0
         self._lock = Lock()
         self._kept: OrderedDict[str, Ranking] = OrderedDict()
 
@@ -70,8 +71,9 @@ class Rankings:
         name = asked + token_urlsafe(9)
         with self._lock:
             self._kept[name] = ranking
-            while sum(len(each.ids) for each in self._kept.values()) > self._limit and len(self._kept) > 1:
-                self._kept.popitem(last=False)
+            self._size += len(ranking.ids)
+            while self._size > self._limit and len(self._kept) > 1:
+                self._size -= len(self._kept.popitem(last=False)[1].ids)
         return name
 
     def find(self, name: str) -> Ranking | None:

@@ -64,10 +64,11 @@ class PostgresDatabase:
         event.listen(self.engine, "connect", _prepare)
         event.listen(self.engine, "begin", self._begin)
         event.listen(self.engine, "handle_error", self._translate, retval=True)
+        self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def reading(self) -> Engine:
         """Connections whose transactions are consistent snapshots."""
-        return self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        return self._reading
 
     def writing(self, patience: float) -> Engine:
         """Connections whose transactions hold the write lock."""

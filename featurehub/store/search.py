@@ -34,7 +34,7 @@ from featurehub.store.candidates import STEERS
 from featurehub.store.embeddings import EmbeddingKind
 from featurehub.store.found import Hit, found_by
 from featurehub.store.fuse import fuse
-from featurehub.store.grading import ALIKE_FROM, PartedName, grades
+from featurehub.store.grading import ALIKE_FROM, Grade, PartedName, grades
 from featurehub.store.matching import find_alike, find_words
 from featurehub.store.meaning import near_features, true_names
 from featurehub.store.near import QueryVector
@@ -113,9 +113,11 @@ def find(
     if among is not None:
         hits = [*_among(among, hits), *_names(session, among, owner)]
     going = _going([each for each in hits if each.source == "word"])
-    named = _relevance(words, hits, going)
+    graded = _graded(words, hits)
+    named = _relevance(hits, graded, going)
     meant = near_features(session, vector, saes, only, among) if vector is not None else {}
-    true = true_names(words, hits, going) if meant else named.keys()
+    holding = {hit.id for hit, grade in graded if grade.holds}
+    true = true_names(words, hits, holding, going) if meant else named.keys()
     relevance = fuse(named, meant, true) if meant else named
     called = {near.id for near in meant.get(EmbeddingKind.LABEL, ())} | (named.keys() - going.keys())
     unnamed = {id for id, each in going.items() if each >= relevance[id]} | (relevance.keys() - called - going.keys())
@@ -172,14 +174,21 @@ def _run(session: Session, query: TextClause, **parameters: object) -> list[Hit]
     return [Hit(*row) for row in session.execute(query, parameters).all()]
 
 
-def _relevance(words: Sequence[str], hits: Sequence[Hit], going: Mapping[str, float]) -> dict[str, float]:
-    """Relevance of every feature that was found, by words of no label (``going``) or otherwise."""
+def _graded(words: Sequence[str], hits: Iterable[Hit]) -> list[tuple[Hit, Grade]]:
+    """The features that were found by name, with what the name has to do with the words."""
     named = [each for each in hits if each.source == "name"]
-    found = dict(going)
     parted = [PartedName(each.name or "", each.name_words, each.head_words) for each in named]
-    graded = zip(named, grades(words, parted), strict=True)
+    return list(zip(named, grades(words, parted), strict=True))
+
+
+def _relevance(
+    hits: Iterable[Hit], graded: Iterable[tuple[Hit, Grade]], going: Mapping[str, float]
+) -> dict[str, float]:
+    """Relevance of every feature that was found, by words of no label (``going``) or otherwise."""
+    found = dict(going)
+    named = ((each, grade.relevance) for each, grade in graded)
     others = ((each, 1.0 if each.source == "exact" else TEXT) for each in hits if each.source in ("exact", "text"))
-    for each, relevance in chain(graded, others):
+    for each, relevance in chain(named, others):
         if relevance > found.get(each.id, 0.0):
             found[each.id] = relevance
     return found

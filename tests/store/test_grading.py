@@ -54,6 +54,10 @@ LABELS = st.builds(
 )
 
 
+def all_begin(query: Sequence[str], head: Sequence[str]) -> bool:
+    return all(any(each.startswith(word) for each in head) for word in query)
+
+
 def written(label: Label) -> PartedName:
     """A label's text as it is written for search."""
     [claim] = [each for each in names_from({"f": label}) if each.kind is NameKind.LABEL]
@@ -64,12 +68,15 @@ def written(label: Label) -> PartedName:
 def test_every_name_is_graded_as_its_label_is_alone(query: list[str], labels: list[Label]) -> None:
     asked, weight = words_of(" ".join(query)), rarity(words_of(each.text) for each in labels)
     wanted = [naive(asked, each, weight) for each in labels]
-    assert grades(asked, list(map(written, labels))) == pytest.approx(wanted, abs=1e-6)
+    graded = grades(asked, list(map(written, labels)))
+    assert [each.relevance for each in graded] == pytest.approx(wanted, abs=1e-6)
+    assert [each.holds for each in graded] == [bool(asked) and all_begin(asked, words_of(each.head)) for each in labels]
 
 
 def test_what_a_query_has_to_do_with_names() -> None:
     names = ["banking", "banking (loan)", "banking: loan", "bankings", "play: banking", "bank", "weather"]
-    found = grades(("banking",), [*(written(parted(each)) for each in names), PartedName("", 0, 0)])
+    graded = grades(("banking",), [*(written(parted(each)) for each in names), PartedName("", 0, 0)])
+    found = [each.relevance for each in graded]
     assert found[:2] == [1.0, BASE]
     assert sorted(found, reverse=True) == found
     assert found[-2:] == [0.0, 0.0]
@@ -77,7 +84,7 @@ def test_what_a_query_has_to_do_with_names() -> None:
 
 def test_signs_in_a_name_that_was_given_as_a_whole_mean_nothing() -> None:
     whole, part = written(Label(name="Note: mentions of dates")), written(parted("note: mentions of dates"))
-    assert grades(("note",), [whole, part])[1] == BASE > grades(("note",), [whole, part])[0]
-    assert grades(("dates",), [whole, part])[0] > grades(("dates",), [whole, part])[1], (
-        "it is in the name, not after it"
-    )
+    note, dates = (grades((each,), [whole, part]) for each in ("note", "dates"))
+    assert note[1].relevance == BASE > note[0].relevance
+    assert dates[0].relevance > dates[1].relevance, "it is in the name, not after it"
+    assert [each.holds for each in dates] == [True, False]

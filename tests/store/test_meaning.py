@@ -328,6 +328,6 @@ def test_queries_are_embedded_where_there_is_something_to_compare_with(store: St
 def test_what_goes_with_one_word_of_a_sentence_is_no_true_name() -> None:
     """Of "songs and instruments", "and" alone is known; what goes with it has nothing to do with music."""
     hits = [Hit("word", "sad", 0.9, 0.9, "and", 9.0)]
-    assert true_names(("songs", "and", "instruments"), hits, {"sad": 0.6}) == set()
-    assert true_names(("and",), hits, {"sad": 0.6}) == {"sad"}
-    assert true_names(("and",), hits, {"sad": 0.2}) == set()
+    assert true_names(("songs", "and", "instruments"), hits, (), {"sad": 0.6}) == set()
+    assert true_names(("and",), hits, (), {"sad": 0.6}) == {"sad"}
+    assert true_names(("and",), hits, (), {"sad": 0.2}) == set()
