@@ -1,7 +1,8 @@
 """The registered artifacts, read in one query, and how a key finds one of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -14,6 +15,7 @@ __all__ = ["Directory", "load_directory"]
 
 SHOWN = 5
 MANIFESTS_KEPT = 256
+DIRECTORIES_KEPT = 8
 
 ALL = statement("""
     SELECT a.id, a.name, CAST(a.manifest AS TEXT), a.path, a.created, a.is_default, artifact_aliases.name
@@ -23,14 +25,14 @@ ALL = statement("""
 
 
 class Directory:
-    """The artifacts of one snapshot.
+    """The artifacts of one snapshot. Snapshots that hold the same may share it.
 
     Attributes:
         artifacts: All registered artifacts by id, in the order of their names.
     """
 
     def __init__(self, artifacts: Iterable[RegisteredArtifact]) -> None:
-        self.artifacts = {each.id: each for each in artifacts}
+        self.artifacts: Mapping[str, RegisteredArtifact] = {each.id: each for each in artifacts}
 
     def find(self, key: str) -> RegisteredArtifact:
         """The artifact that a key means.
@@ -56,9 +58,15 @@ class Directory:
 
 def load_directory(session: Session) -> Directory:
     """Reads all registered artifacts."""
+    return _directory(tuple(map(tuple, session.execute(ALL))))
+
+
+# They seldom change, and every request looks into them.
+@lru_cache(DIRECTORIES_KEPT)
+def _directory(found: tuple[tuple[Any, ...], ...]) -> Directory:
     rows: dict[str, tuple[str, str, str, str, bool]] = {}
     aliases: dict[str, list[str]] = {}
-    for id, name, manifest, path, created, is_default, alias in session.execute(ALL):
+    for id, name, manifest, path, created, is_default, alias in found:
         rows[id] = (name, manifest, path, created, bool(is_default))
         aliases.setdefault(id, []).extend([] if alias is None else [alias])
     # Sorted here: how texts are ordered is a setting of a server's database.

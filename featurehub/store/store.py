@@ -44,7 +44,8 @@ class Store:
         Raises:
             StoreUnavailable: The database's server cannot be reached.
         """
-        with Session(self._database.reading(), autoflush=False) as session:
+        # Committed: after a ROLLBACK, psycopg lets go of all statements that it has prepared.
+        with Session(self._database.reading(), autoflush=False) as session, session.begin():
             yield Reader(session)
 
     @contextmanager
