@@ -1,17 +1,20 @@
-"""Which features a search may show, as SQL."""
+"""Which features a search may show."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from featurehub.features import Feature, State
 from featurehub.records import SearchFilter
 from featurehub.store.directory import Directory
 
-__all__ = ["ALLOWED", "bounds_of", "in_layers"]
+__all__ = ["ALLOWED", "Judge", "bounds_of", "in_layers"]
 
+Judge = Callable[[Sequence[Feature]], Mapping[str, State]]
+"""How features stand on the loaded model, by id."""
 ALLOWED = """
     f.density BETWEEN :min_density AND :max_density
     AND coalesce(f.label_score, :unscored) >= :min_score AND coalesce(f.steerability, :untested) > :steers_above
 """
-"""A condition on a feature ``f``; ``bounds_of`` has its parameters."""
+"""SQL for a condition on a feature ``f``; ``bounds_of`` has its parameters."""
 UNSCORED, UNTESTED = -1.0, -2.0
 """Below every score and every steerability."""
 

@@ -6,11 +6,12 @@
    result. It is of no use for anything else that is asked.
 3. Where the ranking is not kept (any more: many searches came between; or here: another process answers), the search is
    made again. It goes on where the same result stands before that place; else the list has changed, and is refused.
+4. An empty query lists all features, which needs no ranking: see ``listing``.
 """
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from secrets import token_urlsafe
 from threading import Lock
 from typing import Any, NamedTuple
@@ -18,23 +19,20 @@ from typing import Any, NamedTuple
 from sqlalchemy.orm import Session
 
 from featurehub.errors import InvalidInput
-from featurehub.features import Feature, State
+from featurehub.features import Feature
 from featurehub.records import SearchFilter, SearchPage
 from featurehub.settings import Limits
+from featurehub.store.listing import GONE, list_features
 from featurehub.store.near import QueryVector
 from featurehub.store.nearest import EVERY
-from featurehub.store.only import bounds_of
+from featurehub.store.only import Judge, bounds_of
 from featurehub.store.rows import load_features
 from featurehub.store.search import Ranking, find
 
-__all__ = ["Judge", "search"]
+__all__ = ["search"]
 
 LIMIT = 1000
 IDS = 2_000_000
-GONE = "`after` is not among the results any more; start again without it"
-
-Judge = Callable[[Sequence[Feature]], Mapping[str, State]]
-"""How features stand on the loaded model, by id."""
 
 
 class Cursor(NamedTuple):
@@ -119,6 +117,8 @@ def search(
     asked = _digest(
         query, owner, *saes, str([explain, sorted(only.layers), sorted(only.states), bounds_of(only), embedder])
     )
+    if not query.strip():
+        return list_features(session, asked, saes, limit, after, only, judge, owner)
     cursor = None if after is None else Cursor.of(after, asked)
     ranking = None if cursor is None else RANKINGS.find(cursor.name)
     name = "" if cursor is None else cursor.name

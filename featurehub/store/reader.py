@@ -34,8 +34,8 @@ from featurehub.store.lookup import closest_names, find_features, find_named, sa
 from featurehub.store.maps import load_map
 from featurehub.store.near import QueryVector
 from featurehub.store.nearest import EVERY, check_embedders
-from featurehub.store.only import in_layers
-from featurehub.store.pages import Judge, search
+from featurehub.store.only import Judge, in_layers
+from featurehub.store.pages import search
 from featurehub.store.registry import default_of, heir_of, owned_artifact
 from featurehub.store.relevance import Relevance
 from featurehub.store.rows import features_of, load_features

@@ -15,7 +15,7 @@
    is most relevant by words of no label counts as ``UNSCORED`` too, however good its label is at something else; so
    does what was found by tokens or contexts alone.
    What was found by its text or its meaning alone comes after all true names (``fuse``), however well it steers.
-6. An empty query lists all features, relevance 1.
+6. Where nothing is asked, all features are equally relevant: ``listing`` lists them, by their worth.
 """
 
 from collections import defaultdict
@@ -39,11 +39,11 @@ from featurehub.store.matching import find_alike, find_words
 from featurehub.store.meaning import near_features, true_names
 from featurehub.store.near import QueryVector
 from featurehub.store.nearest import EVERY
-from featurehub.store.only import ALLOWED, bounds_of
+from featurehub.store.only import bounds_of
 from featurehub.store.rows import batches
 from featurehub.store.sql import statement
 
-__all__ = ["Ranking", "find"]
+__all__ = ["FLOOR", "UNSCORED", "UNTESTED", "Ranking", "find"]
 
 GOES = 0.75
 """What always goes with a word is as relevant as a head that has it: that was measured, and names are few words."""
@@ -52,17 +52,6 @@ UNSCORED = 0.5
 UNTESTED = 0.3
 FLOOR = 0.05
 
-ALL = statement(
-    f"""
-    SELECT id FROM (
-        SELECT f.id, coalesce(f.label_score, {UNSCORED}) AS score, coalesce({STEERS}, {UNTESTED}) AS steers
-        FROM features AS f WHERE f.artifact_id IN :saes AND {ALLOWED}
-    ) AS rows ORDER BY CASE WHEN score > {FLOOR} THEN score ELSE {FLOOR} END
-        * CASE WHEN steers > {FLOOR} THEN steers ELSE {FLOOR} END DESC, id
-    """,
-    "saes",
-)
-"""Step 6, in the order of ``rank``: only ids leave the database, of however many features there are."""
 ROWS = statement(
     f"SELECT 'meaning', f.id, f.label_score, {STEERS}, NULL, NULL FROM features AS f WHERE f.id IN :ids", "ids"
 )
@@ -80,7 +69,7 @@ class Ranking(NamedTuple):
     Attributes:
         ids: Best first.
         relevance: By id, in [0, 1].
-        found: How each was found, by id, where that was asked for; none where all are listed.
+        found: How each was found, by id, where that was asked for.
         by_meaning: Whether vectors were searched too.
     """
 
@@ -98,7 +87,7 @@ def find(
 
     Args:
         session: A session that reads.
-        query: The words; the empty query lists all features.
+        query: The words; where there are none, ``among`` are ranked by their worth alone.
         saes: Ids of the SAEs to search.
         only: Which features may be found; its layers and states are not looked at.
         vector: The query as a vector; None searches by words alone.
@@ -107,7 +96,7 @@ def find(
         among: Ids of the only features that are ranked, each by all of its names; None for all of the SAEs.
     """
     if not query.strip():
-        return _all(session, saes, only, among)
+        return _equally(session, among or ())
     words, bounds = words_of(query), bounds_of(only) | {"owner": owner}
     hits = _hits(session, query, words, saes, bounds)
     if among is not None:
@@ -126,13 +115,11 @@ def find(
     return Ranking(ids, relevance, found_by(hits, meant) if explain else {}, bool(meant))
 
 
-def _all(session: Session, saes: Sequence[str], only: SearchFilter, among: Sequence[str] | None) -> Ranking:
-    """Step 6."""
-    ids = session.scalars(ALL, {"saes": saes, **bounds_of(only)}).all()
-    if among is not None:
-        asked = set(among)
-        ids = [each for each in ids if each in asked]
-    return Ranking(ids, dict.fromkeys(ids, 1.0), {}, by_meaning=False)
+def _equally(session: Session, ids: Sequence[str]) -> Ranking:
+    """Step 6, of some features."""
+    relevance = dict.fromkeys(ids, 1.0)
+    ranked = _ranked(_rows(session, ids), relevance, (), ids)
+    return Ranking(ranked, relevance, {}, by_meaning=False)
 
 
 def rank(relevance: float, label_score: float | None, steerability: float | None) -> float:

@@ -15,6 +15,7 @@
 import os
 import sqlite3
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
+from sqlalchemy.exc import SAWarning
 
 from featurehub.errors import StoreError
 from featurehub.store.database import busy, read_only
@@ -34,6 +36,7 @@ READER_PATIENCE_MS = 5_000
 TURN_SECONDS = 1.0
 BESIDE = ("-wal", "-shm", "-journal")
 BULK_CACHE_KIB = 65_536
+UNREFLECTED = "Skipped unsupported reflection of expression-based index"
 """Pages that a connection keeps while it adds many rows: ids are hashes, so each goes to another page of an index."""
 
 
@@ -102,10 +105,15 @@ class SqliteDatabase:
 
     @contextmanager
     def revising(self, connection: Connection) -> Iterator[None]:
-        """Creates triggers again that a revision drops with its table, be they of the revision just before."""
-        triggers = _triggers(connection)
-        yield
-        _restore(connection, triggers)
+        """Creates again what a revision drops with its table, be it of the revision just before.
+
+        Alembic makes a changed table anew. It takes over neither triggers nor, with a warning, indexes of expressions.
+        """
+        triggers, indexes = _triggers(connection), _indexes_of_expressions(connection)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", UNREFLECTED, SAWarning)
+            yield
+        _restore(connection, indexes | triggers)
 
     def exists(self) -> bool:
         """Whether the file is there."""
@@ -259,13 +267,22 @@ def _triggers(connection: Connection) -> dict[str, tuple[str, str]]:
     return {name: (table, sql) for name, table, sql in rows}
 
 
-def _restore(connection: Connection, triggers: dict[str, tuple[str, str]]) -> None:
-    """Creates those of the triggers again that were dropped with a table which is still there."""
-    for name, (table, sql) in triggers.items():
-        if name not in _triggers(connection) and _has_table(connection, table):
+def _indexes_of_expressions(connection: Connection) -> dict[str, tuple[str, str]]:
+    """Table and SQL of every index that has an expression, by name."""
+    rows = connection.exec_driver_sql(
+        "SELECT DISTINCT i.name, i.tbl_name, i.sql FROM sqlite_master AS i, pragma_index_xinfo(i.name) AS part"
+        " WHERE i.type = 'index' AND part.cid = -2"
+    )
+    return {name: (table, sql) for name, table, sql in rows}
+
+
+def _restore(connection: Connection, dropped: dict[str, tuple[str, str]]) -> None:
+    """Creates those of the triggers and indexes again that were dropped with a table which is still there."""
+    for name, (table, sql) in dropped.items():
+        if not _has(connection, name) and _has(connection, table):
             connection.exec_driver_sql(sql)
 
 
-def _has_table(connection: Connection, table: str) -> bool:
-    query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
-    return bool(connection.exec_driver_sql(query, (table,)).scalar())
+def _has(connection: Connection, name: str) -> bool:
+    """Whether there is a table, a trigger or an index of this name."""
+    return bool(connection.exec_driver_sql("SELECT count(*) FROM sqlite_master WHERE name = ?", (name,)).scalar())

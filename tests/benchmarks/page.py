@@ -1,8 +1,9 @@
 """How soon the search page stands, and how soon results follow a key, where there are many features.
 
-    python tests/benchmarks/page.py LABELS.json [--features 100000] [--queries 12]
+    python tests/benchmarks/page.py LABELS.json [--features 100000] [--queries 12] [--database FILE]
 
-1. Features: those of ``search_load``, in SQLite, with vectors of the embedder that queries are embedded by.
+1. Features: those of ``search_load``, in SQLite, with vectors of the embedder that queries are embedded by. A database
+   that is named is filled where it is not there yet, and stays.
 2. The registry's app behind a real server in this process, and a headless Chromium, on the same processors.
 3. Printed: milliseconds from the start of loading until the first text is painted, and until the first features stand;
    and from each key until its results stand, pause before the search included. Every key waits for the one before it.
@@ -57,23 +58,12 @@ def typed(page: Page, queries: list[str]) -> list[float]:
     return times
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("labels", type=Path)
-    parser.add_argument("--features", type=int, default=100_000)
-    parser.add_argument("--queries", type=int, default=12)
-    options = parser.parse_args()
-    published = list(
-        dict.fromkeys(" ".join(each["description"].split()) for each in json.loads(options.labels.read_text()))
-    )
-    embedder, drawn = open_embedder("minilm"), random.Random(SEED)
-    base = embedder.embed(drawn.sample(published, BASE))
-    queries = [" ".join(drawn.choice(published).split()[:2])[:16] for _ in range(options.queries)]
-    with tempfile.TemporaryDirectory() as folder, closing(open_store(Path(folder) / "features.db")) as store:
-        fill(store, published, base, options.features, embedder.identity)
-        with store.write() as writer:
-            writer.vectors.index()
-        print(f"{options.features:,} features in SQLite on {processor()}", flush=True)
+def measure(database: Path, queries: list[str]) -> None:
+    """Steps 2 and 3."""
+    with closing(open_store(database)) as store:
+        with store.read() as reader:
+            count = sum(reader.count_features(each.manifest.id)[0] for each in reader.artifacts())
+        print(f"{count:,} features in SQLite on {processor()}", flush=True)
         with (
             running_app(create_app(store)) as address,
             sync_playwright() as playwright,
@@ -93,6 +83,29 @@ def main() -> None:
                 page.evaluate(WATCH)
                 times = typed(page, queries)
             print(f"  key to results: {told(times)}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("--features", type=int, default=100_000)
+    parser.add_argument("--queries", type=int, default=12)
+    parser.add_argument("--database", type=Path)
+    options = parser.parse_args()
+    published = list(
+        dict.fromkeys(" ".join(each["description"].split()) for each in json.loads(options.labels.read_text()))
+    )
+    embedder, drawn = open_embedder("minilm"), random.Random(SEED)
+    sample = drawn.sample(published, BASE)
+    queries = [" ".join(drawn.choice(published).split()[:2])[:16] for _ in range(options.queries)]
+    with tempfile.TemporaryDirectory() as folder:
+        database = options.database or Path(folder) / "features.db"
+        if not database.exists():
+            with closing(open_store(database)) as store:
+                fill(store, published, embedder.embed(sample), options.features, embedder.identity)
+                with store.write() as writer:
+                    writer.vectors.index()
+        measure(database, queries)
 
 
 if __name__ == "__main__":

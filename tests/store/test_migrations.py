@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
 from featurehub.errors import InvalidConfig, StoreError
 from featurehub.features import State
 from featurehub.store import Scope, Store, migrate, open_store
+from featurehub.store.location import database_at
 from tests.store.filled import fill_every_table, rows
 
 Migration = Callable[[str], None]
@@ -45,11 +47,21 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "9999", "0014", None, None
+revision, down_revision, branch_labels, depends_on = "9999", "0015", None, None
 
 def upgrade():
     connection = op.get_bind()
 """
+
+
+def indexes(location: str) -> set[str]:
+    engine = database_at(location).engine
+    names = {"sqlite": "SELECT name FROM sqlite_master WHERE type = 'index' AND name NOT LIKE 'sqlite_auto%'",
+             "postgresql": "SELECT indexname FROM pg_indexes WHERE schemaname = 'public'"}  # fmt: skip
+    with engine.connect() as connection:
+        found = set(connection.execute(text(names[engine.dialect.name])).scalars())
+    engine.dispose()
+    return found
 
 
 def counts(location: str) -> dict[str, int]:
@@ -64,7 +76,7 @@ def test_a_column_that_changes_takes_no_row_along(
     database: str, migration: Migration, table: str, column: str, length: int
 ) -> None:
     """Alembic drops the old table, and what refers to it must not go with it, nor what keeps the search up to date."""
-    before = counts(database)
+    before, indexed = counts(database), indexes(database)
     assert 0 not in before.values()
     migration(
         f"    with op.batch_alter_table({table!r}) as batch:\n"
@@ -72,6 +84,7 @@ def test_a_column_that_changes_takes_no_row_along(
     )
     store = open_store(database)
     assert counts(database) == before
+    assert indexes(database) == indexed
     with store.write() as writer:
         assert writer.reader.latest_report("demo", "n" * 64).features[0].state is State.STALE  # type: ignore[union-attr]
         assert [each.latent for each in writer.reader.search("loan").features] == [1]

@@ -1,7 +1,5 @@
 """Search: what is found, in which order, and at what cost."""
 
-import random
-
 import pytest
 
 from featurehub.errors import InvalidInput
@@ -107,36 +105,6 @@ def test_unmeasured_factors_are_neutral() -> None:
     assert rank(1.0, None, None) == UNSCORED * UNTESTED
     assert rank(1.0, 0.9, 0.1) < rank(1.0, 0.9, None) < rank(1.0, 0.9, 0.9)
     assert rank(1.0, 0.9, -1.0) == rank(1.0, 0.9, 0.0) > 0.0
-
-
-def test_an_empty_query_lists_in_the_order_of_the_rank(store: Store, fill) -> None:
-    """The database computes it; here it is computed of what the features say of themselves."""
-    drawn = random.Random(3)
-    with store.write() as writer:
-        ids = fill(writer, {latent: f"topic {latent}" for latent in range(60)})
-        for latent, id in ids.items():
-            steers = drawn.choice([None, -0.2, 0.0, 0.04, 0.05, 0.3, 0.7, drawn.random()])
-            expected = drawn.choice([None, 0.02, 0.5, drawn.random()]) if steers is None else None
-            made = {
-                "steerability": steers,
-                "expected_steerability": expected,
-                "method": "answers" if steers else "dose",
-            }
-            if latent % 5:
-                writer.put_calibration(id, Calibration(strength=1.0, dose=0.3, **made))
-        found = writer.reader.search("", limit=100).features
-    expected_first = sorted(
-        found,
-        key=lambda each: (
-            -rank(
-                1.0, each.label_score,
-                each.expected_steerability if each.steerability is None else each.steerability,
-            ),
-            each.id,
-        ),
-    )  # fmt: skip
-    assert [each.id for each in found] == [each.id for each in expected_first]
-    assert len(found) == 60
 
 
 def test_pages_fit_together(store: Store, fill) -> None:

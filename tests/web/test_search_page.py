@@ -205,6 +205,6 @@ def test_a_key_is_asked_for_once_and_sent(page: Page, site: str, complaints: lis
     expect(page.locator("#heading")).to_contain_text("for “banking”")
     page.reload()
     expect(page.locator("#heading")).to_contain_text("for “banking”")
-    assert set(asked[:2]) == {None, "Bearer wrong"}
-    assert set(asked[2:]) == {"Bearer secret"}
+    assert list(dict.fromkeys(asked)) == [None, "Bearer wrong", "Bearer secret"]
+    assert set(asked[asked.index("Bearer secret") :]) == {"Bearer secret"}
     complaints.clear()

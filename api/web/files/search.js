@@ -7,7 +7,7 @@ import { count, labelOf, layerOf, nameOf, number, percent } from "./format.js";
 const PAUSE = 40; // Milliseconds after a key before a search begins: typing is not held up, and quick keys share one.
 const PATIENCE = 250; // Milliseconds before a wait is shown.
 const form = byId("search"), input = byId("q"), rows = byId("rows"), more = byId("more");
-const saes = new Map();
+const saes = new Map(), saesKnown = loadSaes().catch(() => {});
 let running = new AbortController();
 let following = null;
 
@@ -23,7 +23,7 @@ async function search() {
   const slow = setTimeout(() => show(byId("waiting"), wait("Searching…")), PATIENCE);
   rows.setAttribute("aria-busy", "true");
   try {
-    const page = await pageOf(asked, signal);
+    const [page] = await Promise.all([pageOf(asked, signal), saesKnown]);
     if (!signal.aborted) results(asked, page);
     if (page.data.length === 0 && asked.q && !filtersOf(asked)) await suggest(asked, signal);
   } catch (error) {
@@ -42,10 +42,10 @@ async function pageOf(asked, signal) {
   return examples(signal);
 }
 
-// An empty page would stop people: it shows what works best here.
+// An empty page would stop people: it shows what works best here. Whether anything does is not waited for.
 async function examples(signal) {
-  const tried = await get("v1/features", { steerable: true, limit: 100 }, { signal });
-  if (tried.data.length === 0) return { ...(await get("v1/features", {}, { signal })), kind: "any" };
+  const [tried, any] = await Promise.all([{ steerable: true, limit: 100 }, {}].map((each) => get("v1/features", each, { signal })));
+  if (tried.data.length === 0) return { ...any, kind: "any" };
   const data = tried.data.sort((a, b) => b.steerability - a.steerability).slice(0, 12);
   return { ...tried, data, next: null, kind: "examples" };
 }
@@ -223,10 +223,10 @@ function restore() {
     if (!control.name || !given.has(control.name)) continue;
     const value = given.get(control.name);
     if (control.type === "checkbox") control.checked = value === "true";
-    else if (control.tagName === "SELECT" && ![...control.options].some((each) => each.value === value)) {
-      control.append(h("option", { value }, value));
+    else {
+      if (control.tagName === "SELECT") offer(control, [value]);
       control.value = value;
-    } else control.value = value;
+    }
   }
   byId("filters").open = filtersOf(query()) > 0 || matchMedia("(min-width: 62rem)").matches;
 }
@@ -235,9 +235,15 @@ async function loadSaes() {
   const { data } = await get("v1/saes");
   const served = data.some((each) => each.loaded) ? data.filter((each) => each.loaded) : data;
   for (const each of data) saes.set(each.id, each);
-  byId("artifact").append(...served.map((each) => h("option", { value: each.name }, each.name)));
+  offer(byId("artifact"), served.map((each) => each.name));
   const layers = [...new Set(served.map((each) => layerOf(each.hook)).filter((each) => each !== null))];
-  byId("layer").append(...layers.sort((a, b) => a - b).map((each) => h("option", { value: each }, String(each))));
+  offer(byId("layer"), layers.sort((a, b) => a - b).map(String));
+}
+
+// Adds what a list does not offer yet; an address may have named it before.
+function offer(list, values) {
+  const known = new Set([...list.options].map((each) => each.value));
+  list.append(...values.filter((each) => !known.has(each)).map((value) => h("option", { value }, value)));
 }
 
 let waiting = 0;
@@ -273,7 +279,5 @@ byId("clear").addEventListener("click", () => {
 });
 byId("share").replaceWith(copyButton(() => location.href, "Copy link"));
 
-loadSaes().catch(() => {}).then(() => {
-  restore();
-  search();
-});
+restore();
+search();

@@ -38,7 +38,7 @@ class FeatureRecord(Base):
     label_version: Mapped[int] = mapped_column(default=0)
     label_score: Mapped[float | None] = mapped_column(Float)
     strength: Mapped[float | None] = mapped_column(Float)
-    steerability: Mapped[float | None] = mapped_column(Float, index=True)
+    steerability: Mapped[float | None] = mapped_column(Float)
     expected_steerability: Mapped[float | None] = mapped_column(Float)
     calibration: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     quantiles: Mapped[dict[str, Any]]
