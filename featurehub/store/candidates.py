@@ -29,7 +29,7 @@ class FullText(NamedTuple):
 
     Attributes:
         best: The query of ``candidates``, with the names that match ``:names`` best, of all that do.
-        first: The same with the shortest of the first ``MANY`` names that match.
+        first: The same with the shortest of the first ``MANY`` names that match and may be shown.
         any_of: What ``:names`` is for names that have one of the terms.
         every_of: What ``:names`` or ``:texts`` is for those that have one term of each group.
         common: Which of the terms ``MANY`` names or more have, as far as the database knows.
@@ -49,10 +49,10 @@ def candidates(by_name: str, by_text: str, pairs: str, latent: str, goes: str) -
 
     Args:
         by_name: SQL that selects ``id``, ``feature_id``, ``key``, ``owner``, ``name_words``, ``head_words`` and
-            ``rank`` (the best is lowest) of the names that match ``:names``. They are sorted before their features are
-            looked up: PostgreSQL then looks up no more than it shows.
-        by_text: SQL that selects ``id``, and as ``rank`` an expression of it, of texts that match ``:texts``: ordered
-            by the id itself, PostgreSQL may go through all texts instead of those that match.
+            ``rank`` (the best is lowest) of the names of ``:saes`` that match ``:names``. They are sorted before their
+            features are looked up: PostgreSQL then looks up no more than it shows.
+        by_text: SQL that selects ``id``, and as ``rank`` an expression of it, of texts of ``:saes`` that match
+            ``:texts``: ordered by the id itself, PostgreSQL may go through all texts instead of those that match.
         pairs: SQL for the rows of ``words.latents``, each with a ``value``.
         latent: SQL for the latent of such a ``value``.
         goes: SQL for how much the latent goes with the word.

@@ -10,15 +10,23 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from featurehub.store.candidates import MANY, FullText, Term, candidates
+from featurehub.store.only import IN_SCOPE
 from featurehub.store.sql import statement
 
 __all__ = ["POSTGRES"]
 
 SECONDS = 60.0
 NAME = "id, feature_id, key, owner, name_words, head_words"
-BEST = f"SELECT {NAME}, -ts_rank(words, query, 2) AS rank FROM names, to_tsquery('simple', :names) AS query"
-MATCHES = f"SELECT * FROM {{}} WHERE words @@ to_tsquery('simple', :{{}}) LIMIT {MANY}"
-BY_TEXT = f"SELECT id, id + 0 AS rank FROM ({MATCHES.format('texts', 'texts')}) AS few"
+BEST = (
+    f"SELECT {NAME}, -ts_rank(words, query, 2) AS rank FROM names, to_tsquery('simple', :names) AS query"
+    " WHERE words @@ query AND artifact_id IN :saes"
+)
+NAMES, TEXTS = (
+    f"SELECT * FROM {each} WHERE words @@ to_tsquery('simple', :{each}) AND {IN_SCOPE.format(table=each)} LIMIT {MANY}"
+    for each in ("names", "texts")
+)
+FIRST = f"SELECT {NAME}, length(key) AS rank FROM ({NAMES}) AS few"
+BY_TEXT = f"SELECT id, id + 0 AS rank FROM ({TEXTS}) AS few"
 PAIRS = "LATERAL json_array_elements(words.latents) AS each(value)"
 LATENT, GOES = "CAST(each.value ->> 0 AS INTEGER)", "CAST(each.value ->> 1 AS FLOAT)"
 COMMON = statement(
@@ -63,12 +71,9 @@ def _begins(word: str, words: frozenset[str]) -> bool:
 
 
 POSTGRES = FullText(
-    best=candidates(f"{BEST} WHERE words @@ query", BY_TEXT, PAIRS, LATENT, GOES),
-    first=candidates(
-        f"SELECT {NAME}, length(key) AS rank FROM ({MATCHES.format('names', 'names')}) AS few",
-        BY_TEXT, PAIRS, LATENT, GOES,
-    ),
+    best=candidates(BEST, BY_TEXT, PAIRS, LATENT, GOES),
+    first=candidates(FIRST, BY_TEXT, PAIRS, LATENT, GOES),
     any_of=any_of,
     every_of=every_of,
     common=common,
-)  # fmt: skip
+)

@@ -9,23 +9,28 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from featurehub.store.candidates import MANY, FullText, Term, candidates
+from featurehub.store.only import IN_SCOPE
 from featurehub.store.sql import statement
 
 __all__ = ["SQLITE"]
 
-MATCHES = "SELECT rowid FROM {0}_index WHERE {0}_index MATCH {1} LIMIT {2}"
 NAME = "names.id, feature_id, names.key, owner, name_words, head_words"
 BEST = (
     f"SELECT {NAME}, rank FROM names_index CROSS JOIN names ON names.id = names_index.rowid"
-    " WHERE names_index MATCH :names"
+    " WHERE names_index MATCH :names AND artifact_id IN :saes"
 )
-BY_TEXT = f"SELECT rowid AS id, rowid + 0 AS rank FROM texts_index WHERE texts_index MATCH :texts LIMIT {MANY}"
+# One row after another comes from the index, until there are as many as are looked for.
+FIRST, BY_TEXT = (
+    f"SELECT {columns} FROM {each}_index CROSS JOIN {each} ON {each}.id = {each}_index.rowid"
+    f" WHERE {each}_index MATCH :{each} AND {IN_SCOPE.format(table=each)} LIMIT {MANY}"
+    for each, columns in (("names", f"{NAME}, length(names.key) AS rank"), ("texts", "texts.id, texts.id + 0 AS rank"))
+)
 PAIRS = "json_each(words.latents) AS each"
 LATENT, GOES = "json_extract(each.value, '$[0]')", "json_extract(each.value, '$[1]')"
 # A count that is cut short: the index gives one row after another.
 COMMON = statement(
     f"SELECT value FROM json_each(:terms) WHERE"
-    f" (SELECT count(*) FROM ({MATCHES.format('names', 'value', MANY)})) >= {MANY}"
+    f" (SELECT count(*) FROM (SELECT 1 FROM names_index WHERE names_index MATCH value LIMIT {MANY})) >= {MANY}"
 )
 
 
@@ -52,11 +57,8 @@ def common(session: Session, terms: Sequence[Term]) -> set[Term]:
 
 SQLITE = FullText(
     best=candidates(BEST, BY_TEXT, PAIRS, LATENT, GOES),
-    first=candidates(
-        f"SELECT {NAME}, length(key) AS rank FROM names WHERE id IN ({MATCHES.format('names', ':names', MANY)})",
-        BY_TEXT, PAIRS, LATENT, GOES,
-    ),
+    first=candidates(FIRST, BY_TEXT, PAIRS, LATENT, GOES),
     any_of=any_of,
     every_of=every_of,
     common=common,
-)  # fmt: skip
+)

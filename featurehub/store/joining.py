@@ -34,8 +34,8 @@ VERSIONS = statement(
 )
 NAMES = statement(
     f"""
-    INSERT INTO names (feature_id, name, key, kind, owner, name_words, head_words)
-    SELECT p.target, n.name, n.key, CASE WHEN n.kind IN ('label', 'head') THEN 'kept' ELSE n.kind END, n.owner,
+    INSERT INTO names (feature_id, artifact_id, name, key, kind, owner, name_words, head_words)
+    SELECT p.target, :target, n.name, n.key, CASE WHEN n.kind IN ('label', 'head') THEN 'kept' ELSE n.kind END, n.owner,
         n.name_words, n.head_words
     FROM names AS n JOIN ({PAIRS}) AS p ON p.source = n.feature_id
     WHERE NOT EXISTS (

@@ -11,7 +11,7 @@ from featurehub.store.embeddings import EmbeddingKind, load_vectors
 from featurehub.store.found import Hit
 from featurehub.store.fuse import CERTAIN, Meant
 from featurehub.store.near import Near, QueryVector
-from featurehub.store.nearest import nearest_of_each
+from featurehub.store.nearest import check_embedders, nearest_of_each
 
 __all__ = ["near_features", "true_names"]
 
@@ -48,9 +48,13 @@ def near_features(
         saes: Ids of the SAEs to look in.
         only: Which features may be found.
         among: Ids of the only features that are looked at, whatever ``saes`` and ``only`` say; None for all.
+
+    Raises:
+        EmbedderMismatch: One of the SAEs was embedded by another embedder.
     """
     if among is None:
-        near = nearest_of_each(session, vector.vector, saes, NEAR, tuple(EmbeddingKind), only)
+        embedded = check_embedders(session, vector, saes)
+        near = nearest_of_each(session, vector.vector, embedded, NEAR, tuple(EmbeddingKind), only)
     else:
         near = {kind: _by_similarity(vector, own) for kind, own in load_vectors(session, among).items()}
     alike = {kind: [each for each in found if each.similarity >= FAINT] for kind, found in near.items()}

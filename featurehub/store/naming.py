@@ -6,7 +6,7 @@
    has it, and ``latent-N`` where nothing of the head can be written in ASCII.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import NamedTuple
 
@@ -28,9 +28,9 @@ __all__ = [
     "TakenSlugs",
     "choose_slugs",
     "default_slug",
-    "first_claims",
     "give_alias",
     "give_names",
+    "name_values",
     "names_from",
 ]
 
@@ -56,8 +56,9 @@ FORMER = statement(
     " WHERE feature_id IN :ids AND owner = '' ORDER BY id",
     "ids",
 )
+ARTIFACTS = statement("SELECT id, artifact_id FROM features WHERE id IN :ids", "ids")
 FORGET = statement("DELETE FROM names WHERE feature_id IN :ids AND owner = ''", "ids")
-NAME_COLUMNS = ("feature_id", "name", "key", "kind", "name_words", "head_words")
+NAME_COLUMNS = ("feature_id", "artifact_id", "name", "key", "kind", "name_words", "head_words")
 SLUGS = statement("SELECT id, latent, slug FROM features WHERE artifact_id = :artifact ORDER BY latent")
 STEP_ASIDE = statement("UPDATE features SET slug = id WHERE id = :id")
 
@@ -95,12 +96,13 @@ class TakenSlugs:
 
 def give_names(session: Session, labels: Mapping[str, Label]) -> None:
     """Makes each label and its head names of its feature (by id), and keeps all former names, and all of owners."""
-    claims = names_from(labels)
+    claims, artifacts = names_from(labels), dict[str, str]()
     for batch in batches(labels):
+        artifacts |= dict(session.execute(ARTIFACTS, {"ids": batch}).all())
         if former := session.execute(FORMER, {"ids": batch}).all():
             claims += [Claim(row[0], row[1], _kept(NameKind(row.kind)), *row[3:]) for row in former]
             session.execute(FORGET, {"ids": batch})
-    insert_rows(session, "names", NAME_COLUMNS, first_claims(claims))
+    insert_rows(session, "names", NAME_COLUMNS, name_values(claims, artifacts.__getitem__))
 
 
 def give_alias(session: Session, feature: str, name: str, owner: str) -> None:
@@ -112,6 +114,7 @@ def give_alias(session: Session, feature: str, name: str, owner: str) -> None:
     kind = NameKind.OWN if owner else NameKind.GIVEN
     values = {"feature_id": feature, "key": key, "owner": owner}
     if session.scalars(select(NameRecord.id).filter_by(**values)).first() is None:
+        values |= {"artifact_id": session.execute(ARTIFACTS, {"ids": [feature]}).one().artifact_id}
         words = dict.fromkeys(("name_words", "head_words"), len(parts_of(key)))
         session.execute(insert(NameRecord).values(name=name, kind=kind.value, **words, **values))
 
@@ -154,10 +157,19 @@ def _kept(kind: NameKind) -> NameKind:
     return kind if kind is NameKind.GIVEN else NameKind.KEPT
 
 
-def first_claims(claims: Iterable[Claim]) -> Iterable[tuple[str, str, str, str, int, int]]:
-    """Values of ``NAME_COLUMNS``; of claims to one name, the first counts."""
-    rows: dict[tuple[str, str], tuple[str, str, str, str, int, int]] = {}
+NameValues = tuple[str, str, str, str, str, int, int]
+
+
+def name_values(claims: Iterable[Claim], artifact_of: Callable[[str], str]) -> Iterable[NameValues]:
+    """Values of ``NAME_COLUMNS``; of claims to one name, the first counts.
+
+    Args:
+        claims: The names that features are to have.
+        artifact_of: From a feature's id to its SAE's.
+    """
+    rows: dict[tuple[str, str], NameValues] = {}
     for feature, name, kind, name_words, head_words in claims:
         key = fold(name)
-        rows.setdefault((feature, key), (feature, name, key, kind.value, name_words, head_words))
+        values = (feature, artifact_of(feature), name, key, kind.value, name_words, head_words)
+        rows.setdefault((feature, key), values)
     return rows.values()

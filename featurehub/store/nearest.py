@@ -1,6 +1,6 @@
 """The features whose vectors are nearest to one: exactly on SQLite, with an index on PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from featurehub.errors import EmbedderMismatch
 from featurehub.records import SearchFilter
-from featurehub.store.directory import Directory
-from featurehub.store.embeddings import EmbeddingKind, embedders_of
+from featurehub.store.directory import load_directory
+from featurehub.store.embeddings import EmbeddedBy, EmbeddingKind, embedders_of
 from featurehub.store.near import Near, QueryVector
 from featurehub.store.nearest_postgres import nearest_in_index
 from featurehub.store.nearest_sqlite import nearest_in_memory
@@ -20,20 +20,25 @@ EVERY = SearchFilter()
 NEAREST = {"sqlite": nearest_in_memory, "postgresql": nearest_in_index}
 
 
-def check_embedders(session: Session, query: QueryVector, saes: Sequence[str], directory: Directory) -> None:
+def check_embedders(session: Session, query: QueryVector, saes: Sequence[str]) -> dict[str, EmbeddedBy]:
     """Refuses to compare a query with the vectors of another embedder.
+
+    Returns:
+        Where the vectors of the SAEs come from, by id; those never embedded are left out.
 
     Raises:
         EmbedderMismatch: One of the SAEs (by id) was embedded by another; the message says how to embed it again.
     """
-    for sae, embedded in embedders_of(session, saes).items():
+    found = embedders_of(session, saes)
+    for sae, embedded in found.items():
         if (embedded.embedder, embedded.dimensions) != (query.embedder, len(query.vector)):
-            name = directory.artifacts[sae].name
+            name = load_directory(session).artifacts[sae].name
             raise EmbedderMismatch(
                 f"the features of {name!r} were embedded by {embedded.embedder}, and the query by {query.embedder}: "
                 f"vectors of two embedders cannot be compared. Embed them again with `featurehub features embed --sae "
                 f"{name} --embedder {query.embedder}`, or set $FEATUREHUB_EMBEDDER to {embedded.embedder}"
             )
+    return found
 
 
 def nearest(
@@ -53,15 +58,14 @@ def nearest(
     Returns:
         At most ``k``, nearest first; equal ones by id.
     """
-    return nearest_of_each(session, vector, saes, k, [kind], only)[kind]
+    return nearest_of_each(session, vector, embedders_of(session, saes), k, [kind], only)[kind]
 
 
 def nearest_of_each(
-    session: Session, vector: NDArray[np.float32], saes: Sequence[str], k: int, kinds: Sequence[EmbeddingKind],
-    only: SearchFilter = EVERY,
+    session: Session, vector: NDArray[np.float32], embedded: Mapping[str, EmbeddedBy], k: int,
+    kinds: Sequence[EmbeddingKind], only: SearchFilter = EVERY,
 ) -> dict[EmbeddingKind, list[Near]]:  # fmt: skip
-    """The features whose vectors of each kind are nearest; see ``nearest``. Who embedded them is read once."""
-    embedded = embedders_of(session, saes)
+    """The features whose vectors of each kind are nearest, in those SAEs that were embedded; see ``nearest``."""
     if not embedded:
         return {kind: [] for kind in kinds}
     find = NEAREST[session.get_bind().dialect.name]

@@ -17,7 +17,7 @@ from featurehub.records import Labeled
 from featurehub.store.bulk import insert_rows
 from featurehub.store.feature_set import FeatureSet
 from featurehub.store.labels import LABEL_COLUMNS, label_values
-from featurehub.store.naming import NAME_COLUMNS, TakenSlugs, default_slug, first_claims, names_from
+from featurehub.store.naming import NAME_COLUMNS, TakenSlugs, default_slug, name_values, names_from
 from featurehub.store.schema import ArtifactRecord, FeatureRecord
 from featurehub.store.statistics import (
     CALIBRATION,
@@ -65,8 +65,12 @@ class NewFeatures:
         self.tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[Any]]]] = (
             ("features", FEATURE_COLUMNS, list(self._of_features())),
             ("labels", LABEL_COLUMNS, list(self._of_labels())),
-            ("names", NAME_COLUMNS, list(first_claims(names))),
-            ("texts", TEXT_COLUMNS, [(self._ids[at], texts[at]) for at in self._in_order if at in texts]),
+            ("names", NAME_COLUMNS, list(name_values(names, lambda _: self.artifact))),
+            (
+                "texts",
+                TEXT_COLUMNS,
+                [(self._ids[at], self.artifact, texts[at]) for at in self._in_order if at in texts],
+            ),
         )
 
     def _of_features(self) -> Iterator[tuple[Any, ...]]:

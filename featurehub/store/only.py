@@ -6,7 +6,7 @@ from featurehub.features import Feature, State
 from featurehub.records import SearchFilter
 from featurehub.store.directory import Directory
 
-__all__ = ["ALLOWED", "Judge", "bounds_of", "in_layers"]
+__all__ = ["ALLOWED", "IN_SCOPE", "Judge", "bounds_of", "in_layers"]
 
 Judge = Callable[[Sequence[Feature]], Mapping[str, State]]
 """How features stand on the loaded model, by id."""
@@ -15,13 +15,21 @@ ALLOWED = """
     AND coalesce(f.label_score, :unscored) >= :min_score AND coalesce(f.steerability, :untested) > :steers_above
 """
 """SQL for a condition on a feature ``f``; ``bounds_of`` has its parameters."""
+# A feature is looked up only where something is asked of it, and each alone: PostgreSQL would look up all for EXISTS.
+IN_SCOPE = f"""
+    {{table}}.artifact_id IN :saes AND (:unbounded OR {{table}}.feature_id = (
+        SELECT f.id FROM features AS f WHERE f.id = {{table}}.feature_id AND {ALLOWED}
+    ))
+"""
+"""SQL for the same of the feature that a row is about, in a ``table`` that repeats the feature's SAE."""
 UNSCORED, UNTESTED = -1.0, -2.0
 """Below every score and every steerability."""
 
 
 def bounds_of(only: SearchFilter) -> dict[str, float]:
-    """The parameters of ``ALLOWED``."""
+    """The parameters of ``ALLOWED`` and ``IN_SCOPE``."""
     return {
+        "unbounded": not only.bounds_features,
         "min_density": only.min_density,
         "max_density": only.max_density,
         "min_score": UNSCORED if only.min_score is None else only.min_score,

@@ -106,6 +106,7 @@ def search(
     Raises:
         InvalidInput: The query is too long, the limit out of bounds, ``after`` not among the results, or states are
             asked for where no model is loaded.
+        EmbedderMismatch: An SAE was embedded by another embedder than the query.
     """
     if len(query) > Limits().name_chars:
         raise InvalidInput(f"a query has at most {Limits().name_chars} characters, not {len(query)}", param="q")

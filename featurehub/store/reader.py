@@ -33,7 +33,7 @@ from featurehub.store.labels import count_features, load_attempts, load_labels
 from featurehub.store.lookup import closest_names, find_features, find_named, saes_of
 from featurehub.store.maps import load_map
 from featurehub.store.near import QueryVector
-from featurehub.store.nearest import EVERY, check_embedders
+from featurehub.store.nearest import EVERY
 from featurehub.store.only import Judge, in_layers
 from featurehub.store.pages import search
 from featurehub.store.registry import default_of, heir_of, owned_artifact
@@ -224,8 +224,6 @@ class Reader:
             EmbedderMismatch: An SAE of the scope was embedded by another embedder.
         """
         saes = in_layers(saes_of(self.directory, scope), self.directory, only)
-        if vector is not None:
-            check_embedders(self._session, vector, saes, self.directory)
         return search(self._session, query, saes, limit, after, only, vector, judge, explain, scope.owner)
 
     def embedders(self, scope: Scope = EVERYWHERE) -> dict[str, EmbeddedBy]:

@@ -24,7 +24,7 @@ from featurehub.store.embeddings import EmbeddingKind, embedders_of, load_vector
 from featurehub.store.fuse import reciprocal
 from featurehub.store.lookup import saes_of
 from featurehub.store.near import Near, QueryVector
-from featurehub.store.nearest import check_embedders, nearest
+from featurehub.store.nearest import check_embedders, nearest, nearest_of_each
 from featurehub.store.rows import load_features
 from featurehub.store.schema import FeatureRecord
 from featurehub.store.search import find
@@ -89,9 +89,8 @@ class Relevance:
             EmbedderMismatch: An SAE was embedded by another embedder.
         """
         saes = saes_of(self._directory, scope)
-        check_embedders(self._session, vector, saes, self._directory)
-        kinds = EmbeddingKind.LABEL, EmbeddingKind.TOKENS
-        lists = [nearest(self._session, vector.vector, saes, limit, kind) for kind in kinds]
+        embedded, kinds = check_embedders(self._session, vector, saes), (EmbeddingKind.LABEL, EmbeddingKind.TOKENS)
+        lists = nearest_of_each(self._session, vector.vector, embedded, limit, kinds).values()
         relevance = reciprocal([[near.id for near in each] for each in lists])
         ids = sorted(relevance, key=lambda id: (-relevance[id], id))[:limit]
         found = load_features(self._session, ids, scope.owner)
@@ -117,7 +116,7 @@ class Relevance:
         """
         saes = sorted({each.artifact for each in features})
         if vector is not None:
-            check_embedders(self._session, vector, saes, self._directory)
+            check_embedders(self._session, vector, saes)
         ranking = find(self._session, query, saes, vector=vector, owner=owner, among=[each.id for each in features])
         place = {id: at for at, id in enumerate(ranking.ids)}
         ordered = sorted(dict.fromkeys(features), key=lambda each: place.get(each.id, len(place)))

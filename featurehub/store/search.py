@@ -94,6 +94,9 @@ def find(
         owner: Whose own aliases count beside everyone's names.
         explain: Whether to say how each was found.
         among: Ids of the only features that are ranked, each by all of its names; None for all of the SAEs.
+
+    Raises:
+        EmbedderMismatch: One of the SAEs was embedded by another embedder than the query.
     """
     if not query.strip():
         return _equally(session, among or ())

@@ -39,7 +39,7 @@ COLUMNS = (*PLAIN, *AS_JSON)
 
 KNOWN = statement("SELECT id, slug FROM features WHERE artifact_id = :artifact")
 REMOVE = statement("DELETE FROM features WHERE id = :id")
-TEXT_COLUMNS = ("feature_id", "text")
+TEXT_COLUMNS = ("feature_id", "artifact_id", "text")
 ADDED = ("id", "artifact_id", "slug", "label", "label_version", *COLUMNS)
 FORGET_TEXT = statement("DELETE FROM texts WHERE feature_id = :id")
 CALIBRATED = statement(
@@ -87,7 +87,8 @@ def save_features(session: Session, artifact: ArtifactRecord, rows: PreparedRows
     update_rows(session, "features", COLUMNS, ((*(each[name] for name in COLUMNS), each["id"]) for each in known))
     insert_rows(session, "features", ADDED, _added(artifact.id, new, {slugs[each["id"]] for each in known}))
     run_many(session, FORGET_TEXT, known)
-    insert_rows(session, "texts", TEXT_COLUMNS, ((each["id"], each["text"]) for each in columns if each["text"]))
+    texts = ((each["id"], artifact.id, each["text"]) for each in columns if each["text"])
+    insert_rows(session, "texts", TEXT_COLUMNS, texts)
     forget_embeddings(session, ids, [artifact.id], (EmbeddingKind.TOKENS, EmbeddingKind.CONTEXTS))
     return ids
 

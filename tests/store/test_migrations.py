@@ -47,7 +47,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "9999", "0015", None, None
+revision, down_revision, branch_labels, depends_on = "9999", "0016", None, None
 
 def upgrade():
     connection = op.get_bind()
@@ -126,7 +126,9 @@ def test_foreign_keys_hold_again_after_it(database: str, migration: Migration) -
     migration(ADD)
     store = open_store(database)
     with pytest.raises(Exception, match=r"(?i)foreign key"), store.write() as writer:
-        writer._session.connection().exec_driver_sql("INSERT INTO texts (feature_id, text) VALUES ('f_none', 'x')")
+        writer._session.connection().exec_driver_sql(
+            "INSERT INTO texts (feature_id, artifact_id, text) VALUES ('f_none', 'a', 'x')"
+        )
     store.close()
 
 

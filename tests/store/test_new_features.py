@@ -130,9 +130,9 @@ def test_many_rows_are_in_the_index_and_later_ones_too(store: Store, monkeypatch
 
 def test_rows_that_are_refused_leave_the_index_in_step(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "BATCH", 3)
-    rows = [(f"f_{n}", "word") for n in range(9)]  # of features that are not there
+    rows = [(f"f_{n}", "a" * 64, "word") for n in range(9)]  # of features that are not there
     with pytest.raises((DBAPIError, InvalidInput)), store.write() as writer:
-        bulk.insert_rows(writer._session, "texts", ("feature_id", "text"), rows)
+        bulk.insert_rows(writer._session, "texts", ("feature_id", "artifact_id", "text"), rows)
     with store.write() as writer:
         at_once(writer, feature_set())
         assert [each.latent for each in writer.reader.search("some 4").features][:1] == [4]

@@ -135,4 +135,4 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 def test_foreign_keys_hold(store: Store) -> None:
     with pytest.raises(Exception, match=r"(?i)foreign key"), store.write() as writer:
-        writer._session.execute(text("INSERT INTO texts (feature_id, text) VALUES ('f_none', 'x')"))
+        writer._session.execute(text("INSERT INTO texts (feature_id, artifact_id, text) VALUES ('f_none', 'a', 'x')"))

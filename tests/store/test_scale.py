@@ -34,7 +34,6 @@ from tests.store.counting import counted
 
 FOLDER = Path(migrate.__file__).parent / "migrations"
 LABEL = EmbeddingKind.LABEL
-NAME = "INSERT INTO names (feature_id, name, key, kind) VALUES (:id, 'bank', 'bank', 'label')"
 SAES = ("1" * 64, "2" * 64)
 WIDTH, DIMENSIONS = 1000, 16
 FEATURE = """

@@ -3,7 +3,8 @@
 import pytest
 
 from featurehub.errors import InvalidInput
-from featurehub.store import Calibration, Reader, Scope, Store
+from featurehub.store import Calibration, Reader, Scope, SearchFilter, Store
+from featurehub.store.candidates import MANY
 from featurehub.store.search import UNSCORED, UNTESTED, rank
 from tests.store.counting import counted
 
@@ -130,6 +131,28 @@ def test_search_stays_in_its_artifact(store: Store, fill) -> None:
         assert latents(writer.reader, "bankign", artifact="one") == [1]
         assert latents(writer.reader, "", artifact="one") == [1]
         assert latents(writer.reader, "quiet", artifact="one") == [1]
+
+
+def test_a_common_word_is_looked_for_in_the_sae_that_is_searched(store: Store, fill, make_row) -> None:
+    """More features of another SAE than are ever looked at have the word, in a name and in a text."""
+    with store.write() as writer:
+        for sae, latents in (("a" * 64, range(MANY + 200)), ("b" * 64, range(3))):
+            fill(writer, {latent: f"programming {latent}" for latent in latents}, name=sae[:3], id=sae)
+            writer.put_features(sae, [make_row(latent, "songs of the sea") for latent in latents])
+    with store.read() as reader:
+        for query in ("programming", "songs"):
+            found = reader.search(query, reader.scope("b" * 64), limit=MANY)
+            assert sorted(each.latent for each in found.features) == [0, 1, 2], query
+
+
+def test_a_common_word_is_looked_for_among_what_may_be_shown(store: Store, fill) -> None:
+    with store.write() as writer:
+        ids = fill(writer, {latent: f"programming {latent}" for latent in range(MANY + 200)}, d_sae=2 * MANY)
+        for latent in (MANY + 150, MANY + 190):
+            writer.put_calibration(ids[latent], Calibration(strength=0.5, dose=0.3, steerability=0.8))
+    with store.read() as reader:
+        found = reader.search("programming", only=SearchFilter(steerable=True)).features
+    assert sorted(each.latent for each in found) == [MANY + 150, MANY + 190]
 
 
 @pytest.mark.parametrize(

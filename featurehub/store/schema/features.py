@@ -104,6 +104,7 @@ class NameRecord(Base):
     """A name that a feature answers to.
 
     ``key`` is the folded name, ``kind`` a ``NameKind``, and ``owner`` whoever alone knows the name; "" is everyone.
+    ``artifact_id`` repeats the feature's, so that names of some SAEs are found without their features.
     Of the key's first words ``name_words`` are those of the name of its label, ``head_words`` those of the head.
     """
 
@@ -111,6 +112,7 @@ class NameRecord(Base):
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     feature_id: Mapped[str] = owned_by("features.id")
+    artifact_id: Mapped[str] = mapped_column(String(64))
     name: Mapped[str] = mapped_column(Text)
     key: Mapped[str] = mapped_column(Text, index=True)
     kind: Mapped[str] = mapped_column(String(10))
@@ -122,12 +124,16 @@ class NameRecord(Base):
 
 
 class TextRecord(Base):
-    """The words of a feature's contexts and top tokens, folded, in which search looks after the names."""
+    """The words of a feature's contexts and top tokens, folded, in which search looks after the names.
+
+    ``artifact_id`` repeats the feature's, as in ``names``.
+    """
 
     __tablename__ = "texts"
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     feature_id: Mapped[str] = mapped_column(ForeignKey("features.id", ondelete="CASCADE"), unique=True)
+    artifact_id: Mapped[str] = mapped_column(String(64))
     text: Mapped[str] = mapped_column(Text)
 
 
