@@ -15,7 +15,7 @@ from featurehub.store.nearest import check_embedders, nearest_of_each
 
 __all__ = ["near_features", "true_names"]
 
-NEAR = 200
+NEAR = 100
 FAINT = 0.2
 """Features that are looked at of each kind of vector, if their cosine is ``FAINT`` or more: below, it says nothing."""
 
