@@ -22,6 +22,8 @@ from tests.schema import DRAWS_ANSWERS, holds, operations
 
 SLOW = 5
 """Requests to an operation that draws answers."""
+PATIENCE = 120.0
+"""Seconds that an answer may take, such as that to a batch of chats on a busy machine."""
 LINES = 12
 console = Console(width=140, highlight=False)
 
@@ -40,7 +42,7 @@ def main() -> None:
         examples = SLOW if each.label in DRAWS_ANSWERS else options.examples
         whose = "" if each.path in ours else " (vLLM's)"
         try:
-            holds(each, examples, headers)
+            holds(each, examples, headers, PATIENCE)
         except* Failure as errors:
             seen[f"fails{whose}"] += 1
             said = "\n".join(str(error) for error in errors.exceptions).splitlines()[:LINES]
