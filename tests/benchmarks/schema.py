@@ -11,6 +11,7 @@ import argparse
 import os
 from collections import Counter
 
+from requests.exceptions import Timeout
 from rich.console import Console
 from schemathesis import openapi
 from schemathesis.core.failures import Failure
@@ -43,7 +44,7 @@ def main() -> None:
         whose = "" if each.path in ours else " (vLLM's)"
         try:
             holds(each, examples, headers, PATIENCE)
-        except* Failure as errors:
+        except* (Failure, Timeout) as errors:
             seen[f"fails{whose}"] += 1
             said = "\n".join(str(error) for error in errors.exceptions).splitlines()[:LINES]
             console.print(f"{each.label}{whose}: FAILS", *(f"    {line}" for line in said), sep="\n", markup=False)
