@@ -35,7 +35,8 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=200)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    ours = {*STEERED_PATHS, *(getattr(route, "path", "") for router in ROUTERS for route in router.routes)}
+    routes = (getattr(route, "path", "") for router in ROUTERS for route in router.routes)
+    ours = {*STEERED_PATHS, *(each.replace(":path}", "}") for each in routes)}
     headers, seen = {"x-featurehub-key": os.environ.get(OPERATOR_KEY, "")}, Counter[str]()
     for each in operations(openapi.from_url(f"{options.server}/openapi.json")):
         if options.only not in each.path:
