@@ -43,6 +43,7 @@ class MapAnswer(Frozen):
         latents: [n] their indices, ascending: little-endian uint32 in base64.
         places: [n, 2] x and y in [0, 65535]: little-endian uint16 in base64.
         clusters: The named clusters, the largest first; at most 200.
+        newer: How many features have come since it was computed, and are not on it until that is done again.
     """
 
     object: Literal["map"] = "map"
@@ -51,6 +52,7 @@ class MapAnswer(Frozen):
     latents: str
     places: str
     clusters: tuple[PlacedCluster, ...]
+    newer: int
 
 
 @router.get("/{name:path}/map")
@@ -59,8 +61,9 @@ def feature_map(deployment: CurrentDeployment, name: str) -> MapAnswer:
     with deployment.store.read() as reader:
         artifact = reader.artifact(name)
         map, clusters = reader.map(artifact.id), reader.clusters(artifact.id)
+        count, _ = reader.count_features(artifact.id)
     if map is None:
-        return MapAnswer(sae=artifact.id, count=0, latents="", places="", clusters=())
+        return MapAnswer(sae=artifact.id, count=0, latents="", places="", clusters=(), newer=count)
     rows = {latent: row for row, latent in enumerate(map.latents.tolist())}
     named = (placed_on(map, rows, each) for each in clusters if each.name)
     placed = sorted(named, key=lambda each: (-each.size, each.name))
@@ -70,6 +73,7 @@ def feature_map(deployment: CurrentDeployment, name: str) -> MapAnswer:
         latents=b64encode(map.packed_latents).decode(),
         places=b64encode(map.packed_places).decode(),
         clusters=tuple(each for each in placed[:CLUSTERS] if each.size),
+        newer=max(0, count - len(map.latents)),
     )
 
 

@@ -6,11 +6,14 @@
 3. A steered response is not stored by vLLM: it could be read there although it was withheld here. For the same reason
    none runs in the background or goes on from a stored one, and none calls vLLM's own tools, which runs the model
    again for each call.
+4. Of an earlier answer that a request sends along, vLLM reads the text of the first part, and fails where it has none:
+   such a request is refused, steered or not.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Mapping
 from typing import Any
 
+from openai.types.responses import ResponseOutputMessage
 from starlette.concurrency import run_in_threadpool
 
 from api.choices import Choices, Hidden
@@ -19,7 +22,7 @@ from api.errors import error_body
 from api.stream import ABORTED, Ends, Events, chunk_of, data_of
 from featurehub.errors import FeaturehubError, InvalidInput
 
-__all__ = ["RESPONSES", "Responses"]
+__all__ = ["RESPONSES", "Responses", "check_answers"]
 
 COMPLETED = "response.completed"
 CLIENTS_TOOLS = ("function", "custom", "namespace")
@@ -28,6 +31,16 @@ REFUSED = {
     "background": "a response in the background cannot be steered; leave it out",
     "previous_response_id": "a steered response cannot go on from a stored one; send what was said before as input",
 }
+
+
+def check_answers(body: Any) -> None:
+    """Step 4. Raises InvalidInput."""
+    for at, item in enumerate(body.input if isinstance(body.input, list) else ()):
+        if isinstance(item, ResponseOutputMessage) and not (item.content and hasattr(item.content[0], "text")):
+            raise InvalidInput(
+                "an earlier answer needs a text as its first part; send a refusal as the text of an output_text",
+                param=f"input.{at}.content",
+            )
 
 
 class Responses:

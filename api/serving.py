@@ -38,7 +38,7 @@ from api.goodfire.chat import ChatBody, answer_goodfire
 from api.goodfire.routes import PREFIX
 from api.model import ServedModel
 from api.overhead import watched
-from api.responses import RESPONSES
+from api.responses import RESPONSES, check_answers
 from api.routes import check_routes
 from api.used_variant import refuse_hidden
 from api.variants import with_variants
@@ -210,6 +210,7 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
 @router.post("/v1/responses", dependencies=[Depends(validate_json_request)], openapi_extra=STEERED)
 async def responses(body: ResponsesRequest, request: Request) -> Response:
     """OpenAI's responses, steered by ``features``."""
+    check_answers(body)
     return await answer_steered(body, request, while_alive(create_responses), RESPONSES)
 
 

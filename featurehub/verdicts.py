@@ -1,6 +1,9 @@
 """What a drift check found: a verdict for each feature and each artifact, with the evidence that decided it."""
 
 from collections.abc import Iterable
+from typing import Any
+
+from pydantic import computed_field, model_validator
 
 from featurehub.features import State
 from featurehub.settings import Frozen
@@ -64,10 +67,17 @@ class FeatureVerdict(Frozen):
     reason: str
     evidence: tuple[Statistic, ...] = ()
 
+    @computed_field
     @property
     def state(self) -> State:
-        """The worse of ``reads`` and ``steers``."""
+        """The worse of ``reads`` and ``steers``: see ``state_of``."""
         return state_of(self.reads, self.steers)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _state_follows(cls, given: Any) -> Any:
+        """JSON has the state for those who read it; here it follows from the two halves alone."""
+        return {name: each for name, each in given.items() if name != "state"} if isinstance(given, dict) else given
 
 
 class DriftReport(Frozen):

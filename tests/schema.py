@@ -47,13 +47,16 @@ def operations(document: BaseSchema) -> Iterator[APIOperation]:
         yield found.ok()
 
 
-def holds(operation: APIOperation, examples: int, headers: Mapping[str, str] | None = None) -> None:
+def holds(
+    operation: APIOperation, examples: int, headers: Mapping[str, str] | None = None, patience: float = 10.0
+) -> None:
     """Sends requests to an operation.
 
     Args:
         operation: The operation.
         examples: How many requests; the same ones each time.
         headers: Of all requests.
+        patience: Seconds that an answer may take.
 
     Raises:
         schemathesis.FailureGroup: An answer is a 5xx, or none that the document describes.
@@ -65,6 +68,6 @@ def holds(operation: APIOperation, examples: int, headers: Mapping[str, str] | N
     )  # fmt: skip
     @given(operation.as_strategy())
     def answered(case: Case) -> None:
-        case.call_and_validate(checks=CHECKS, headers=dict(headers or {}))
+        case.call_and_validate(checks=CHECKS, headers=dict(headers or {}), timeout=patience)
 
     answered()

@@ -32,3 +32,13 @@ def test_one_that_nobody_computed_is_empty(serve: Callable[..., TestClient]) -> 
     client = serve()
     assert client.get("/v1/saes/demo-l2/map").json()["count"] == 0
     assert client.get("/v1/saes/nothing/map").status_code == 404
+
+
+def test_features_that_came_after_it_are_counted(store: Store, serve: Callable[..., TestClient]) -> None:
+    client = serve()
+    with store.read() as reader:
+        known = [each.latent for each in reader.features(SAE)]
+    assert client.get("/v1/saes/demo-l2/map").json()["newer"] == len(known)
+    with store.write() as writer:
+        writer.put_map(SAE, FeatureMap.of(known[:-2], [(0, 0)] * (len(known) - 2)))
+    assert client.get("/v1/saes/demo-l2/map").json()["newer"] == 2

@@ -14,7 +14,9 @@ from api.engine import FakeEngine
 from api.model import HookCheck
 from api.routes import check_routes
 from featurehub.errors import EngineError
+from featurehub.features import State
 from featurehub.store import Store
+from featurehub.verdicts import state_of
 
 SAE, OTHER_SAE, CHECKED, UNCHECKED = "a" * 64, "b" * 64, "n" * 64, "o" * 64
 
@@ -159,6 +161,9 @@ class TestDrift:
         client = serve(CHECKED, on_stale="warn")
         card = client.get("/v1/saes/demo-l2").json()
         assert client.get("/v1/drift/drift-1").json() == card["report"]
+        by_halves = [state_of(State(each["reads"]), State(each["steers"])) for each in card["report"]["features"]]
+        assert [each["state"] for each in card["report"]["features"]] == by_halves
+        assert State.STALE in by_halves
         assert (card["served_model"], card["on_stale"], card["evaluations"]) == ("demo", "warn", [])
 
     def test_unknown_ones(self, client: TestClient) -> None:

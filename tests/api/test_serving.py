@@ -243,6 +243,16 @@ def test_responses_carry_edits_too(client: TestClient, app: FastAPI) -> None:
         assert client.post("/v1/responses", json=body | wrong).json()["error"]["message"] == "no"
 
 
+def test_an_earlier_answer_without_text_is_refused(client: TestClient, app: FastAPI) -> None:
+    """vLLM reads the text of its first part, and would fail with status 500."""
+    said = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"}
+    for content in ([{"type": "refusal", "refusal": "no"}], []):
+        asked = {"model": "demo", "input": [{"role": "user", "content": "a"}, said | {"content": content}]}
+        answer = client.post("/v1/responses", json=asked)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input.1.content")
+        assert "output_text" in answer.json()["error"]["message"]
+
+
 GOODFIRE = "/api/inference/v1/chat/completions"
 
 

@@ -78,6 +78,28 @@ def test_without_a_map_the_command_is_said(page: Page, site: str) -> None:
     expect(page.locator("#place")).to_contain_text("featurehub features map demo-l8")
 
 
+def test_what_is_newer_than_the_map_is_said(page: Page, site: str, store: Store) -> None:
+    with store.read() as reader:
+        before = reader.map(LOWER)
+    assert before is not None
+    place = page.locator("#place")
+    try:
+        with store.write() as writer:
+            writer.put_map(LOWER, FeatureMap.of(before.latents[:-1], before.places[:-1]))
+        expect(opened(page, site).locator("#place")).to_contain_text(
+            "Features that have come since it was computed: 1."
+        )
+        expect(place).to_contain_text("featurehub features map demo-l2")
+        opened(page, site, int(before.latents[-1]))
+        expect(place).to_contain_text("This feature is newer than the map")
+        expect(place.locator("canvas")).to_be_visible()
+    finally:
+        with store.write() as writer:
+            writer.put_map(LOWER, before)
+    opened(page, site)
+    assert "that have come since" not in place.inner_text()
+
+
 def test_65536_features_do_not_hold_the_page_up(page: Page, site: str, store: Store) -> None:
     steps = [[(at * 40_503) % 65_536, (at * 25_117) % 65_536] for at in range(MANY)]
     with store.read() as reader:

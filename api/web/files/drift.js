@@ -6,7 +6,6 @@ import { count, number, percent, time } from "./format.js";
 import { parts, scatter } from "./plot.js";
 
 const STATES = ["stale", "suspect", "fresh", "unchecked"];
-const WORST = ["fresh", "unchecked", "suspect", "stale"];
 const PAGE = 25;
 const DRAWN = 3000;
 const METRICS = {
@@ -28,20 +27,13 @@ export async function reportView(box, card, report, { decides, before, signal })
       before && get(`v1/drift/${encodeURIComponent(before.id)}`, {}, { signal }),
     ]);
     if (signal.aborted) return;
-    const verdicts = whole.features.map((each) => ({ ...each, state: stateOf(each) }));
-    const was = older && new Map(older.features.map((each) => [each.latent, stateOf(each)]));
-    show(box, head(whole, report, decides), comparison(whole.metrics), verdicts.length ? [
-      counts(report.verdicts), points(verdicts), changes(card, verdicts, was, before),
+    const was = older && new Map(older.features.map((each) => [each.latent, each.state]));
+    show(box, head(whole, report, decides), comparison(whole.metrics), whole.features.length ? [
+      counts(report.verdicts), points(whole.features), changes(card, whole.features, was, before),
     ] : notice("info", h("p", {}, "This report judges the SAE as a whole: its state is that of every feature.")));
   } catch (error) {
     if (error.name !== "AbortError") show(box, errorNotice(error, { retry: () => reportView(box, card, report, { decides, before, signal }) }));
   }
-}
-
-// As the server judges: the worse of what it reads and what it steers; a half that nobody checked says nothing.
-function stateOf({ reads, steers }) {
-  const checked = [reads, steers].filter((each) => each !== "unchecked");
-  return checked.reduce((worst, each) => (WORST.indexOf(each) > WORST.indexOf(worst) ? each : worst), checked[0] ?? "unchecked");
 }
 
 const head = (whole, report, decides) => [

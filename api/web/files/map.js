@@ -23,15 +23,15 @@ export function mapOf(feature, command) {
 async function load(box, feature, command) {
   try {
     const answer = await get(`v1/saes/${encodeURIComponent(feature.artifact)}/map`);
-    if (answer.count > 0) return show(box, drawn(placesOf(answer), feature));
+    if (answer.count > 0) return show(box, drawn(placesOf(answer), feature, command));
     show(box, h("p", { class: "muted" }, "Where it lies among the other features was not computed. This does:"), code(command, "command"));
   } catch (error) {
     show(box, errorNotice(error, { retry: () => load(box, feature, command) }));
   }
 }
 
-function placesOf({ sae, latents, places, clusters }) {
-  const found = { sae, clusters, latents: new Uint32Array(bytes(latents)), places: new Uint16Array(bytes(places)) };
+function placesOf({ sae, latents, places, clusters, newer }) {
+  const found = { sae, clusters, newer, latents: new Uint32Array(bytes(latents)), places: new Uint16Array(bytes(places)) };
   found.at = new Map([...found.latents].map((latent, index) => [latent, index]));
   found.cells = cellsOf(found);
   return found;
@@ -71,7 +71,7 @@ function nearest(map, x, y, most, wanted = () => true) {
   }
 }
 
-function drawn(map, feature) {
+function drawn(map, feature, command) {
   const own = map.at.get(feature.latent);
   const canvas = h("canvas", {
     tabindex: "0", role: "application", "aria-roledescription": "map", "aria-describedby": "map-keys",
@@ -85,13 +85,16 @@ function drawn(map, feature) {
   listen(state);
   return [
     h("p", { class: "muted" }, `All ${count(map.latents.length)} features of its SAE that were seen to fire. Those that write alike lie near to each other; up, down, left and right mean nothing.`),
-    own === undefined && h("p", {}, "This feature is newer than the map. Computing it anew gives it a place."),
+    (map.newer > 0 || own === undefined) && [h("p", {}, newerThan(map, own)), code(command, "command")],
     views(state),
     h("div", { class: "beside" }, h("div", { class: "map" }, canvas, ring),
       h("div", {}, told, keysOf(state), own !== undefined && listOf(state))),
     h("p", { class: "unseen", id: "map-keys" }, "The arrow keys go from feature to feature, Enter opens the one you are at."),
   ];
 }
+
+const newerThan = ({ newer }, own) =>
+  `${own === undefined ? "This feature is newer than the map. " : ""}Features that have come since it was computed: ${count(newer)}. This gives all of them a place:`;
 
 // The whole, or what is around this feature.
 function views(state) {
@@ -139,10 +142,11 @@ function draw(state) {
   const close = state.view.size < SIDE;
   const radius = Math.max(0.6, Math.min(3, 60 / Math.sqrt(map.latents.length))) * (close ? 1.6 : 1);
   pen.fillStyle = color("other");
-  map.latents.forEach((_, index) => {
-    const [x, y] = onCanvas(state, index);
+  const { places } = map, { view } = state, scale = scaleOf(state);
+  for (let at = 0; at < places.length; at += 2) { // Tens of thousands: no call and no array for each.
+    const x = MARGIN + (places[at] - view.x) * scale, y = MARGIN + (places[at + 1] - view.y) * scale;
     if (x >= 0 && y >= 0 && x <= wide && y <= wide) pen.fillRect(x - radius, y - radius, 2 * radius, 2 * radius);
-  });
+  }
   const marked = (latents, mark) => latents.forEach((latent) => map.at.has(latent) && mark(...onCanvas(state, map.at.get(latent))));
   pen.fillStyle = color("cluster");
   marked(feature.cluster?.latents ?? [], (x, y) => pen.fillRect(x - 3, y - 3, 6, 6));
