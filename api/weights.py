@@ -21,8 +21,8 @@ from starlette.datastructures import State
 from api.deployment import Deployment
 from api.engine import SteeringEngine
 from api.model import ServedModel
-from featurehub.artifacts.fingerprint import reads_hook
 from featurehub.artifacts.manifest import HookPoint
+from featurehub.artifacts.parts import reads_hook
 from featurehub.errors import EngineUnavailable
 from featurehub.store import Store
 

@@ -23,8 +23,8 @@ from vllm import ModelRegistry
 from vllm.config import VllmConfig
 from vllm.platforms import current_platform
 
-from featurehub.artifacts.fingerprint import layer_of
 from featurehub.artifacts.manifest import HookPoint, Site
+from featurehub.artifacts.parts import layer_of
 from featurehub.engine import admission, runner_v1, updates
 from featurehub.engine.checksum import keep_sums_of_packed
 from featurehub.engine.config import EngineConfig

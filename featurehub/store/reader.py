@@ -23,15 +23,7 @@ from featurehub.records import (
 )
 from featurehub.store.clusters import clusters_of
 from featurehub.store.directory import Directory, load_directory
-from featurehub.store.drift import (
-    Judged,
-    load_function,
-    load_heads,
-    load_past,
-    load_report,
-    load_reports,
-    load_states,
-)  # fmt: skip
+from featurehub.store.drift import Judged, load_function, load_heads, load_past, load_report, load_reports, load_states
 from featurehub.store.embeddings import EmbeddedBy, EmbeddingKind, Unembedded, embedders_of, load_unembedded
 from featurehub.store.evaluations import load_evaluations
 from featurehub.store.feature_page import load_details

@@ -10,7 +10,7 @@ import torch
 from msgspec.structs import replace
 from safetensors.torch import load_file, save_file
 
-from featurehub.artifacts.fingerprint import reads_hook
+from featurehub.artifacts.parts import reads_hook
 from featurehub.demo.bundle import bundled_model
 from featurehub.edits import LatentEdit, Steering
 from featurehub.engine.config import EngineConfig
