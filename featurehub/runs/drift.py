@@ -91,5 +91,4 @@ def checked(
     with engines.answering(artifact.manifest.hook) as engine:
         config = config.model_copy(update={"budget": config.budget.less(time.monotonic() - began)})
         report = check(artifact, identity, engine, known.labels, judge, config, progress.work, known.order)
-        [(weights, _)] = engine.llm.collective_rpc("featurehub_weights")
-    return report.model_copy(update={"weights": weights})
+        return report.model_copy(update={"weights": engine.weights})
