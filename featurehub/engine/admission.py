@@ -138,6 +138,8 @@ def admit_under(processor: Any, config: EngineConfig) -> None:
 
 def salt_with(processor: Any, weights: str) -> None:
     """Makes a vLLM input processor salt KV blocks with other weights from now on."""
+    if not hasattr(processor, "_featurehub_config"):
+        configure(processor)
     admit_under(processor, processor._featurehub_config.model_copy(update={"weights": weights}))
 
 
