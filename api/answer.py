@@ -7,6 +7,7 @@ from typing import Any
 
 from api.engine import SteeringEngine
 from api.plan import Plan
+from api.replacement import as_computed
 from featurehub.activations import ActivationBlock
 from featurehub.answers import (
     AbortedAnswer,
@@ -48,16 +49,20 @@ def make_answer(plan: Plan, reports: Sequence[SteerReport], labels: Labels, engi
         reports: What the engine counted, of each answer.
         labels: Feature id and label of the latents in the reports' activations; the others go by their index.
         engine: Decodes the tokens whose activations are returned.
+
+    Raises:
+        StaleFeature: The weights were replaced meanwhile, and what was not checked is refused.
     """
     report, several = reduce(add, reports), len(reports) > 1
     told = report.model_copy(update={"activations": None}) if several else report
     choices = enumerate(reports if several else ())
-    return AnswerReport(
+    answer = AnswerReport(
         **dict(applied_to(plan, told, labels, engine)),
         warnings=plan.notices + nothing_steered(plan, report),
         variant=answering(plan),
         choices=tuple(ChoiceReport(index=at, **dict(applied_to(plan, each, labels, engine))) for at, each in choices),
     )
+    return as_computed(answer, plan, reports)
 
 
 def wire_of(report: AnswerReport) -> dict[str, Any]:

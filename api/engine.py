@@ -10,7 +10,7 @@ from featurehub.errors import EngineUnavailable
 from featurehub.report import Wire
 from featurehub.token_ids import Message
 
-__all__ = ["LEAST_LOGPROB", "FakeEngine", "Overhead", "SteeringEngine", "Tokens"]
+__all__ = ["LEAST_LOGPROB", "DeviceWeights", "FakeEngine", "Overhead", "SteeringEngine", "Tokens"]
 
 LEAST_LOGPROB = -9999.0
 """What vLLM's routes say of a token that the model never chooses, since JSON has no infinity."""
@@ -45,6 +45,18 @@ class Tokens(NamedTuple):
     content: list[bool]
 
 
+class DeviceWeights(NamedTuple):
+    """The weights as they lie on the device.
+
+    Attributes:
+        identity: Of them all; other weights have another.
+        sums: Checksums by the name of each tensor; none while they are being replaced.
+    """
+
+    identity: str = ""
+    sums: Mapping[str, str] = {}
+
+
 class SteeringEngine(Protocol):
     """The running engine. ``api.vllm_engine.VllmEngine`` implements it on vLLM's client."""
 
@@ -71,6 +83,18 @@ class SteeringEngine(Protocol):
         Raises:
             EngineUnavailable: The engine is gone.
         """
+        ...
+
+    async def weights(self) -> DeviceWeights:
+        """The weights that the engine computes with now. Raises EngineUnavailable."""
+        ...
+
+    async def identity(self) -> str:
+        """The identity of these weights alone. Raises EngineUnavailable."""
+        ...
+
+    def renew(self, salt: str) -> None:
+        """Makes KV blocks from now on others than those with another salt."""
         ...
 
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
@@ -171,6 +195,8 @@ class FakeEngine:
         exchanged: What it was told of its SAEs, in order: the verb, and ids.
         context: How many tokens a prompt and its answer can have together.
         models: The names of models that it answers for; None for all but "unknown".
+        loaded: The weights that it claims to compute with.
+        salts: The salts that it was given.
     """
 
     reports: dict[str, Wire | Sequence[Wire]] = field(default_factory=dict)
@@ -183,6 +209,20 @@ class FakeEngine:
     exchanged: list[tuple[str, set[str]]] = field(default_factory=list)
     context: int = 4096
     models: Collection[str] | None = None
+    loaded: DeviceWeights = field(default_factory=DeviceWeights)
+    salts: list[str] = field(default_factory=list)
+
+    async def weights(self) -> DeviceWeights:
+        """Those that a test put into it."""
+        return self.loaded
+
+    async def identity(self) -> str:
+        """Their identity."""
+        return self.loaded.identity
+
+    def renew(self, salt: str) -> None:
+        """Notes the salt."""
+        self.salts.append(salt)
 
     def say(self, prompt: str | Sequence[Message], steering: Steering | None, id: str = "") -> list[str]:
         """The words of the answer to the request ``id``: those of the prompt, or of a chat's last message."""

@@ -66,7 +66,8 @@ async def serve_saes(names: Sequence[str], state: State) -> None:
         added = await run_in_threadpool(opened, [id for id in ids if id not in served.saes], deployment.store, served)
         await engine.add(added)
         engine.admit_only(ids)
-        state.featurehub = replace(deployment, served=served.model_copy(update={"saes": ids}))
+        now = state.featurehub  # The weights may have been replaced meanwhile.
+        state.featurehub = replace(now, served=now.served.model_copy(update={"saes": ids}))
         await deployment.users.ended(set(served.saes) - set(ids), PATIENCE)
         await engine.keep_only(ids)
 

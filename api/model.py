@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from featurehub.artifacts.manifest import ModelIdentity
+from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.errors import InvalidConfig
-from featurehub.features import OnStale
+from featurehub.features import OnStale, State
 from featurehub.records import Scope
 from featurehub.settings import FRONTEND, Frozen
 
@@ -34,25 +34,61 @@ class ServedModel(Frozen):
         saes: Ids of the loaded artifacts. A name that several of them know is ambiguous.
         model: Identity of the loaded checkpoint, as its files say.
         on_stale: What happens to a stale feature where the request does not say.
+        on_suspect: What happens to a suspect one.
+        on_unchecked: What happens to an unchecked one.
         names: Values of a request's ``model`` that mean the model itself; any other value names an adapter.
         overhead_budget: The share of each step, above 0 and below 1, that steering may take; None without a budget.
         overrides: What runs differently from what the checkpoint's files say, in words. With any, nothing is fresh.
         checks: By hook point, what the engine found when it booted; filled by the server.
+        points: The hook points of the loaded artifacts.
+        booted: Identity of the weights on the device when the server started; "" where it is not known.
+        loaded: That of those which are there now.
+        sums: Checksums of those that were there at the start, by name.
+        known_as: Where they were replaced, the fingerprint of the function that they were checked as; "" without any.
     """
 
     store: str
     saes: tuple[str, ...] = Field(min_length=1)
     model: ModelIdentity
     on_stale: OnStale = OnStale.REFUSE
+    on_suspect: OnStale = OnStale.WARN
+    on_unchecked: OnStale = OnStale.WARN
     names: tuple[str, ...] = ()
     overhead_budget: float | None = Field(default=None, gt=0, lt=1)
     overrides: tuple[str, ...] = ()
     checks: Mapping[str, HookCheck] = {}
+    points: tuple[HookPoint, ...] = ()
+    booted: str = ""
+    loaded: str = ""
+    sums: Mapping[str, str] = {}
+    known_as: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the function that the model computes, by which drift reports are found."""
-        return self.model.function
+        """Hash of the function that the model computes, by which drift reports are found; "" where it is not known."""
+        return self.known_as if self.replaced else self.model.function
+
+    @property
+    def replaced(self) -> bool:
+        """Whether other weights lie on the device than when the server started."""
+        return self.loaded != self.booted
+
+    def salt(self, identity: str) -> str:
+        """What tells KV blocks computed with the weights of this identity from others."""
+        return f"{self.model.function}:{identity}"
+
+    def refuses(self, state: State, asked: OnStale | None) -> bool:
+        """Whether a feature in this state is refused.
+
+        Args:
+            state: The state.
+            asked: The request's own ``on_stale``. "warn" asks for whatever is not fresh, with a warning; "refuse" is
+                about stale features, and leaves the others to the server.
+        """
+        if asked is OnStale.WARN or state is State.FRESH:
+            return False
+        own = {State.STALE: asked or self.on_stale, State.SUSPECT: self.on_suspect, State.UNCHECKED: self.on_unchecked}
+        return own[state] is OnStale.REFUSE
 
     def with_overrides(self, *found: str) -> "ServedModel":
         """The same model with further overrides."""

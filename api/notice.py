@@ -1,7 +1,8 @@
 """What an answer warns of, and the stale features for which there is none.
 
 A feature that is not fresh is warned of, and so are one that is nudged without ever having been calibrated, and an SAE
-that reads activations and is not fresh. A stale feature is refused, unless request or server ask for a warning.
+that reads activations and is not fresh. A feature in a state that the server refuses, by default a stale one, is
+refused, unless the request asks for a warning (``ServedModel.refuses``).
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,11 +22,11 @@ FEATURES_TRIED = 20
 
 
 def judge(
-    features: Mapping[str, ResolvedFeature], on_stale: OnStale, reader: Reader, served: ServedModel
+    features: Mapping[str, ResolvedFeature], on_stale: OnStale | None, reader: Reader, served: ServedModel
 ) -> tuple[Notice, ...]:
     """Warnings about all features that are not fresh. Raises StaleFeature."""
     for found in features.values():
-        if found.feature.state is State.STALE and on_stale is OnStale.REFUSE:
+        if served.refuses(found.feature.state, on_stale):
             raise refusal(found, reader, served)
     flagged = (found for found in features.values() if found.feature.state is not State.FRESH)
     return tuple(notice(found, served) for found in flagged)
@@ -77,6 +78,8 @@ def saying(state: State, served: ServedModel) -> str:
 
 def unchecked(served: ServedModel) -> str:
     """Why it is not known whether a feature holds."""
+    if served.replaced:
+        return "was not checked on the weights that replaced the model's own while the server ran"
     if served.overrides:
         return f"was not checked with {', '.join(served.overrides)}"
     return "was not checked on the loaded model; run `featurehub drift check`"
@@ -88,8 +91,9 @@ def refusal(found: ResolvedFeature, reader: Reader, served: ServedModel) -> Stal
     fresh = (each.label for each in with_states(reader, page.features, served) if each.state is State.FRESH)
     closest = next(fresh, None)
     instead = f" The closest fresh feature is {closest!r}." if closest else ""
+    report = f" (drift report {found.report})" if found.report else ""
     return StaleFeature(
-        f"{found.called} no longer holds on the loaded model (drift report {found.report}).{instead} "
+        f"{found.called} {saying(found.feature.state, served)}{report}.{instead} "
         'Send "on_stale": "warn" to use it all the same; a request that steers has it within "steer".',
         param=found.param,
         report=found.report,

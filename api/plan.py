@@ -26,7 +26,7 @@ from featurehub.answers import Notice, ServedSae
 from featurehub.conditions import FeatureAbort, FeatureCondition, FeatureWhen
 from featurehub.edits import Abort, Condition, LatentEdit, Read, Steering, When
 from featurehub.errors import InvalidEdit
-from featurehub.features import AppliedEdit, Edit, Feature, Mode
+from featurehub.features import AppliedEdit, Edit, Feature, Mode, OnStale, State
 from featurehub.settings import Limits
 from featurehub.store import Reader
 
@@ -45,6 +45,7 @@ class Plan:
         watching: The names of the features that each abort watches, in the order of the request.
         saes: The SAEs of its edits, conditions and readings, in the order in which the server holds them.
         variant: The stored variant that is used; None where the request names none.
+        on_stale: What the request says of features that are not fresh; None leaves it to the server.
     """
 
     served: ServedModel
@@ -54,6 +55,11 @@ class Plan:
     watching: tuple[str, ...]
     saes: tuple[ServedSae, ...]
     variant: UsedVariant | None = None
+    on_stale: OnStale | None = None
+
+    def refuses(self, state: State) -> bool:
+        """Whether a feature in this state is refused."""
+        return self.served.refuses(state, self.on_stale)
 
     @property
     def hooks(self) -> dict[str, str]:
@@ -92,8 +98,7 @@ def make_plan(asked: SteeringRequest, reader: Reader, served: ServedModel, limit
     through = (asked.variant.groups if asked.variant else {}) | groups_by_member(asked.edits, groups)
     asked = with_members(asked, groups, limits)
     refuse_repeated(asked.edits, features)
-    on_stale = asked.steer.on_stale or served.on_stale
-    notices = judge(features, on_stale, reader, served) + judge_edits(asked.edits, features)
+    notices = judge(features, asked.steer.on_stale, reader, served) + judge_edits(asked.edits, features)
     reads = raw_reads(asked, features, reader, served)
     reading = {each.sae for each in reads}
     saes = served_saes(reader, served, reading | {each.feature.artifact for each in features.values()})
@@ -115,6 +120,7 @@ def make_plan(asked: SteeringRequest, reader: Reader, served: ServedModel, limit
         watching=tuple(watching(abort, asked.variant) for abort in asked.aborts),
         saes=saes,
         variant=asked.variant,
+        on_stale=asked.steer.on_stale,
     )
 
 

@@ -59,16 +59,32 @@ class SaeSummary(Frozen):
     check: HookCheck | None = None
 
 
+class WeightsOnDevice(Frozen):
+    """The model's weights as they lie on the device, by the identity that their checksums have together.
+
+    Attributes:
+        booted: Of those that were there when the server started.
+        loaded: Of those that are there now.
+        replaced: Whether these are others. Every SAE is then unchecked until it is checked on them.
+    """
+
+    booted: str
+    loaded: str
+    replaced: bool
+
+
 class SaeList(Frozen):
     """All registered SAEs, in the shape of OpenAI's lists.
 
     Attributes:
         object: Always "list".
         data: The SAEs.
+        weights: The weights that lie on the device; None where that is not known.
     """
 
     object: Literal["list"] = "list"
     data: tuple[SaeSummary, ...]
+    weights: WeightsOnDevice | None = None
 
 
 class ServedNames(Frozen):
@@ -91,6 +107,9 @@ class SaeCard(SaeSummary):
         overrides: What the server runs differently from what the loaded model's files say.
         served_model: Name of the loaded model; None where no model is loaded.
         on_stale: What the server does with a stale feature where a request does not say; None where no model is loaded.
+        on_suspect: The same with a suspect one.
+        on_unchecked: The same with an unchecked one.
+        weights: The weights that lie on the device; None where that is not known.
         evaluations: What it scored in later evaluations, latest first; at most 20.
     """
 
@@ -100,6 +119,9 @@ class SaeCard(SaeSummary):
     overrides: tuple[str, ...] = ()
     served_model: str | None = None
     on_stale: OnStale | None = None
+    on_suspect: OnStale | None = None
+    on_unchecked: OnStale | None = None
+    weights: WeightsOnDevice | None = None
     evaluations: tuple[Evaluation, ...] = ()
 
 
@@ -110,7 +132,8 @@ def saes(deployment: CurrentDeployment) -> SaeList:
     with deployment.store.read() as reader:
         artifacts = sorted(reader.artifacts(), key=lambda each: place.get(each.id, len(place)))
         states = artifact_states(reader, [each.id for each in artifacts], deployment.served)
-        return SaeList(data=tuple(summary(each, states[each.id], deployment) for each in artifacts))
+        data = tuple(summary(each, states[each.id], deployment) for each in artifacts)
+    return SaeList(data=data, weights=on_device(deployment))
 
 
 @router.post("")
@@ -142,8 +165,18 @@ def sae(deployment: CurrentDeployment, name: str) -> SaeCard:
         overrides=deployment.served.overrides if deployment.served else (),
         served_model=deployment.served.model.name if deployment.served else None,
         on_stale=deployment.served.on_stale if deployment.served else None,
+        on_suspect=deployment.served.on_suspect if deployment.served else None,
+        on_unchecked=deployment.served.on_unchecked if deployment.served else None,
+        weights=on_device(deployment),
         evaluations=evaluations,
     )
+
+
+def on_device(deployment: Deployment) -> WeightsOnDevice | None:
+    served = deployment.served
+    if served is None or not served.booted:
+        return None
+    return WeightsOnDevice(booted=served.booted, loaded=served.loaded, replaced=served.replaced)
 
 
 def summary(artifact: RegisteredArtifact, state: State, deployment: Deployment) -> SaeSummary:

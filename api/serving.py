@@ -9,7 +9,7 @@ import logging
 import os
 from argparse import Namespace
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import wraps
 from typing import Any
 
@@ -33,6 +33,7 @@ from api.budget import Door
 from api.chat import Core, answer_steered
 from api.deployment import Deployment
 from api.described import STEERED, STREAMED
+from api.drift_gauges import published
 from api.errors import DESCRIBED
 from api.goodfire.chat import ChatBody, answer_goodfire
 from api.goodfire.routes import PREFIX
@@ -43,6 +44,7 @@ from api.routes import check_routes
 from api.used_variant import refuse_hidden
 from api.variants import with_variants
 from api.vllm_engine import VllmEngine, gone_if_dead
+from api.weights import booted, followed
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.overrides import resolved
 from featurehub.errors import ArtifactNotFound, EngineError, InvalidConfig
@@ -105,12 +107,12 @@ class FeaturehubRoutes:
             raise
         engine = VllmEngine(engine_client) if engine_client is not None else None
         if engine is not None:
-            served = served.model_copy(update={"checks": await engine.checks()})
+            served = await booted(served.model_copy(update={"checks": await engine.checks()}), engine)
         door, key = Door(served.overhead_budget), os.environ.get(OPERATOR_KEY, "")
         deployment = state.featurehub = Deployment(
             store, served, engine, door=door, operator_key=key, adapters=lambda: adapters_of(state)
         )
-        live_with(self.app, deployment, address_of(args))
+        live_with(self.app, deployment, state, address_of(args))
 
 
 def guard(prefix: str) -> None:
@@ -126,14 +128,17 @@ def address_of(args: Namespace) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{args.port}{args.root_path or ''}/"
 
 
-def live_with(app: FastAPI, deployment: Deployment, address: str) -> None:
-    """Watches the engine while vLLM's own lifespan lasts, and closes the store after it has ended."""
+def live_with(app: FastAPI, deployment: Deployment, held: State, address: str) -> None:
+    """Watches the engine and its weights while vLLM's own lifespan lasts, and closes the store after it has ended."""
     whole = app.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
         try:
-            async with whole(app) as state, watched(deployment.engine, deployment.door):
+            watching = watched(deployment.engine, deployment.door), followed(held), published(held)
+            async with whole(app) as state, AsyncExitStack() as stack:
+                for each in watching:
+                    await stack.enter_async_context(each)
                 logger.info("The web page is at %s", address)
                 yield state
         finally:

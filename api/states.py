@@ -4,7 +4,8 @@
 2. On another function the latest drift report on it decides; without a report everything is unchecked.
 3. Where the server runs differently from what the checkpoint's files say, or where an adapter answers, nothing is
    fresh: what would be fresh is unchecked.
-4. Where no model is loaded, everything is unchecked.
+4. Where the weights were replaced while the server ran, only a drift report on the new ones decides (``api.weights``).
+5. Where no model is loaded, everything is unchecked.
 """
 
 from collections.abc import Callable, Iterable, Set
@@ -110,5 +111,5 @@ def vouched(state: State, served: ServedModel) -> State:
 
 
 def at_home(reader: Reader, artifact: str, served: ServedModel) -> bool:
-    """Whether the checkpoint is the function that the SAE was trained on."""
-    return reader.artifact(artifact).manifest.model.same_function(served.model)
+    """Whether what runs is the function that the SAE was trained on."""
+    return not served.replaced and reader.artifact(artifact).manifest.model.same_function(served.model)

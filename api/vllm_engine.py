@@ -13,12 +13,12 @@ from vllm.engine.protocol import EngineClient
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from api.engine import LEAST_LOGPROB, Overhead, Tokens
+from api.engine import LEAST_LOGPROB, DeviceWeights, Overhead, Tokens
 from api.model import HookCheck
 from api.request import XARGS_KEY
 from featurehub.artifacts.artifact import Artifact
 from featurehub.edits import Steering
-from featurehub.engine.admission import admit_under
+from featurehub.engine.admission import admit_under, salt_with
 from featurehub.engine.config import EngineConfig
 from featurehub.errors import EngineUnavailable, InvalidConfig, InvalidInput, SteeringUnsupported
 from featurehub.pieces import pieces
@@ -137,6 +137,27 @@ class VllmEngine:
         found = [(point, HookCheck(error=error, bound=bound)) for rows in workers for point, _, error, bound in rows]
         measured = sorted((each for each in found if each[0] and each[1].bound), key=lambda each: each[1].error)
         return dict(measured)
+
+    async def weights(self) -> DeviceWeights:
+        """The weights that the engine computes with, and the identity of the first worker's. Raises EngineUnavailable.
+
+        Each worker of several has its own part of them; its rank stands before the names.
+        """
+        with gone_if_dead():
+            workers = await self.client.collective_rpc("featurehub_weights")
+        ranked = len(workers) > 1
+        sums = {f"{rank}:{n}" if ranked else n: s for rank, (_, own) in enumerate(workers) for n, s in own.items()}
+        return DeviceWeights(workers[0][0], sums)
+
+    async def identity(self) -> str:
+        """The identity of these weights. Raises EngineUnavailable."""
+        with gone_if_dead():
+            return (await self.client.collective_rpc("featurehub_identity"))[0]
+
+    def renew(self, salt: str) -> None:
+        """Salts the KV blocks of requests from now on with this, too."""
+        self.held = self.held.model_copy(update={"weights": salt})
+        salt_with(self.client.input_processor, salt)
 
     async def alive(self) -> bool:
         """Whether the engine passes vLLM's health check."""

@@ -129,6 +129,8 @@ class SteerReport(Frozen):
             counted by the op inside the forward pass.
         aborts: Tokens at which the aborts were judged, after the last hook point; None without aborts.
         recomputed_tokens: Tokens computed more than once because the scheduler preempted the request.
+        weights: The identities of the weights that it was computed with, in their order: more than one where they were
+            replaced meanwhile.
         aborted: The abort that ended the generation, if one did.
         activations: The activations that the request asked for, if any.
         reads_lost: Whether activations were dropped because memory ran out.
@@ -143,6 +145,7 @@ class SteerReport(Frozen):
     conditions: dict[str, TokenCounts] = Field(default_factory=dict)
     aborts: TokenCounts | None = None
     recomputed_tokens: int = 0
+    weights: tuple[str, ...] = ()
     aborted: Aborted | None = None
     activations: PackedActivations | None = None
     reads_lost: bool = False
@@ -256,6 +259,7 @@ class SteerReport(Frozen):
             requests=tuple(sorted({*self.requests, *other.requests})),
             reached={k: max(self.reached.get(k, 0), other.reached.get(k, 0)) for k in self.reached | other.reached},
             recomputed_tokens=self.recomputed_tokens + other.recomputed_tokens,
+            weights=tuple(dict.fromkeys(self.weights + other.weights)),
             aborted=self.aborted or other.aborted,
             activations=both(self.activations, other.activations),
             reads_lost=self.reads_lost or other.reads_lost,

@@ -92,6 +92,7 @@ class DriftReport(Frozen):
         state: State of the artifact as a whole.
         reason: The rule that decided it, in words.
         metrics: Measurements of the artifact as a whole, on the old and the new model, by name.
+        weights: Identity of the weights as they lay on the device when it was checked; "" where nothing was run.
         features: One verdict per checked feature; none where the artifact's state speaks for every feature.
     """
 
@@ -103,6 +104,7 @@ class DriftReport(Frozen):
     state: State
     reason: str
     metrics: dict[str, float]
+    weights: str = ""
     features: tuple[FeatureVerdict, ...] = ()
 
     @property

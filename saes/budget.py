@@ -10,7 +10,7 @@ from featurehub.settings import Frozen
 
 __all__ = ["Budget"]
 
-SECONDS = {"s": 1, "min": 60, "h": 3600}
+SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600}
 TOKENS = {"k": 1_000, "M": 1_000_000, "B": 1_000_000_000}
 
 
@@ -27,14 +27,14 @@ class Budget(Frozen):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads a time (``90s``, ``10min``, ``2h``), tokens (``500k``, ``2M``, ``1B``), or no limit ("").
+        """Reads a time (``90s``, ``10min`` or ``10m``, ``2h``), tokens (``500k``, ``2M``, ``1B``), or no limit ("").
 
         Raises:
             InvalidInput: If the text is none of these.
         """
         if not text:
             return cls()
-        found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]+)?)(s|min|h|k|M|B)", text.strip())
+        found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]+)?)(s|min|m|h|k|M|B)", text.strip())
         if found is None or not float(found[1]):
             raise InvalidInput(
                 f"a budget of {text!r}: give a time, such as 90s, 10min or 2h, or tokens, such as 500k or 2M",

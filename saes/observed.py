@@ -3,6 +3,7 @@
 It is a safetensors file, as an artifact's others are: scipy's ``save_npz`` would hold only the matrix.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +62,13 @@ class Observations(NamedTuple):
         answers = zip(starts, self.offsets[1:], strict=True)
         nothing = np.zeros(self.d_sae, np.float32)
         return np.stack([answer_peak(self.matrix[start:stop]) if start < stop else nothing for start, stop in answers])
+
+    def only(self, documents: Sequence[int]) -> "Observations":
+        """Returns some of the documents, at least one, in this order."""
+        lengths = np.diff(self.offsets)[list(documents)]
+        rows = np.concatenate([np.arange(self.offsets[i], self.offsets[i + 1]) for i in documents])
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return Observations(self.token_ids[rows], offsets, self.prompt_lens[list(documents)], self.matrix[rows])
 
     def save(self, path: Path) -> None:
         """Writes a safetensors file."""

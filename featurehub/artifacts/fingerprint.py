@@ -9,7 +9,6 @@
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,15 +24,12 @@ from featurehub.artifacts.checkpoint import (
 from featurehub.artifacts.files import sha256
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.artifacts.origin import origin_of
+from featurehub.artifacts.parts import reads_hook
 from featurehub.artifacts.tensors import TensorHash, tensor_hashes
 from featurehub.errors import InvalidInput
 
-__all__ = ["combine", "identify", "layer_of", "layers_in", "reads_hook"]
+__all__ = ["combine", "identify", "layers_in"]
 
-_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
-_BESIDE = re.compile(r"(?:^|[._])(?:vision|visual|vit|image|audio|speech|projector|mm|qformer|connector)(?:[._]|$)")
-"""In names of what turns images and sounds into tokens, layers of its own included."""
-_BEFORE_FIRST_LAYER = re.compile(r"embed(?!_out)|\.?wte\.|\.?wpe\.")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 
 
@@ -89,15 +85,3 @@ def combine(hashes: Iterable[TensorHash]) -> str:
     for entry in hashes:
         result.update(f"{entry.name}:{entry.digest}\n".encode())
     return result.hexdigest()
-
-
-def reads_hook(tensor: str, layer: int) -> bool:
-    """Whether the stream after ``layer`` depends on the tensor of this name."""
-    own = layer_of(tensor)
-    return own <= layer if own is not None else bool(_BEFORE_FIRST_LAYER.search(tensor) or _BESIDE.search(tensor))
-
-
-def layer_of(tensor: str) -> int | None:
-    """The layer that the tensor of this name belongs to; None for one outside the layers that write text."""
-    found = None if _BESIDE.search(tensor) else _LAYER.search(tensor)
-    return int(found[1]) if found else None

@@ -1,5 +1,7 @@
 """`featurehub drift check`: prints a drift report and the metrics behind it."""
 
+from pathlib import Path
+
 from rich.table import Table
 from rich.text import Text
 
@@ -8,7 +10,24 @@ from featurehub.cli.progress import output
 from featurehub.features import State
 from featurehub.verdicts import DriftReport, FeatureVerdict
 
-__all__ = ["show"]
+__all__ = ["show", "write"]
+
+
+def write(report: DriftReport, json: Path | None, html: Path | None) -> None:
+    """Writes a report as JSON and as a page, without its time: the same findings make the same files.
+
+    Args:
+        report: The report.
+        json: Where the JSON goes; None for nowhere.
+        html: Where the page goes; None for nowhere.
+    """
+    from featurehub.artifacts.files import write_text
+    from saes.drift.page import page_of
+
+    if json is not None:
+        write_text(json, report.model_copy(update={"created": ""}).model_dump_json(indent=2) + "\n")
+    if html is not None:
+        write_text(html, page_of(report))
 
 
 def show(report: DriftReport, limit: int = 20) -> None:

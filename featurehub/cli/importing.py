@@ -7,7 +7,16 @@ import typer
 
 from featurehub.artifacts.manifest import Site
 from featurehub.cli.making import PATIENCE
-from featurehub.cli.options import Database, Model, Time, database_path, same_database, time_budget
+from featurehub.cli.options import (
+    CanaryText,
+    Database,
+    Model,
+    Time,
+    baseline_of,
+    database_path,
+    same_database,
+    time_budget,
+)  # fmt: skip
 from featurehub.cli.progress import ConsoleProgress, output, suggest
 
 __all__ = ["import_sae"]
@@ -27,6 +36,7 @@ def import_sae(
     documents: Annotated[int | None, typer.Option(help="Take the first so many texts only.")] = None,
     layer: Annotated[int | None, typer.Option(help="Hook layer, where the SAE's files do not name one.")] = None,
     site: Annotated[Site | None, typer.Option(help="Where in the layer, where they do not name it.")] = None,
+    canary_text: CanaryText = "",
     budget: Time = PATIENCE,
 ) -> None:
     """Read an SAE that another project made, evaluate, label and register it, and calibrate strengths."""
@@ -47,6 +57,7 @@ def import_sae(
         text=text,
         layer=layer,
         site=site,
+        baseline=baseline_of(canary_text),
         budget=time_budget(budget),
     )
     artifact = adopt(plan, entries, judge_of(entries), beginnings(model, entries), ConsoleProgress())

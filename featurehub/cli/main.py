@@ -18,7 +18,16 @@ from featurehub.cli.feature_card import show_feature
 from featurehub.cli.groups import groups_app
 from featurehub.cli.labels import export_labels, import_labels, join_labels
 from featurehub.cli.making import build, calibrate, harvest, label, train
-from featurehub.cli.options import MODEL, Database, ModelOption, Sae, database_path, located, located_if_given
+from featurehub.cli.options import (
+    MODEL,
+    CheckBudget,
+    Database,
+    ModelOption,
+    Sae,
+    database_path,
+    located,
+    located_if_given,
+)  # fmt: skip
 from featurehub.cli.progress import ConsoleProgress, console, output
 from featurehub.cli.saes import saes_app
 from featurehub.cli.searching import embed, map_sae, search
@@ -70,6 +79,8 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     on_stale: Annotated[OnStale, typer.Option(help="What a request for a stale feature gets.")] = OnStale.REFUSE,
+    on_suspect: Annotated[OnStale, typer.Option(help="The same for a suspect one.")] = OnStale.WARN,
+    on_unchecked: Annotated[OnStale, typer.Option(help="The same for one not checked on what runs.")] = OnStale.WARN,
     overhead_budget: Annotated[
         str, typer.Option(help="The share of each step that steering may take, such as 3%; by default any.")
     ] = "",
@@ -81,7 +92,7 @@ def serve(
     from featurehub.artifacts.origin import repository_of
     from featurehub.cli.demo import serving
     from featurehub.cli.registry.location import folder_of
-    from featurehub.cli.serve import serve_model
+    from featurehub.cli.serve import Policy, serve_model
     from featurehub.engine.server import ServeOptions
     from featurehub.errors import InvalidInput
 
@@ -102,8 +113,8 @@ def serve(
     if model is None or not sae:
         raise InvalidInput("give MODEL and --sae, or --demo, or --planted", param="model" if model is None else "sae")
     options = ServeOptions(host=host, port=port, served_model_name=name, eager=eager, extra=context.args)
-    db = db or database_path()
-    serve_model(model, [folder_of(each, db) for each in sae], db, on_stale, overhead_budget, options)
+    db, policy = db or database_path(), Policy(on_stale, on_suspect, on_unchecked)
+    serve_model(model, [folder_of(each, db) for each in sae], db, policy, overhead_budget, options)
 
 
 @drift_app.command("check")
@@ -111,19 +122,21 @@ def drift_check(
     sae: Sae,
     model: ModelOption,
     db: Database = "",
+    budget: CheckBudget = "",
     json: Annotated[Path | None, typer.Option(help="Write the whole report here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write it here as a page with plots, for any browser.")] = None,
 ) -> None:
-    """Compare fingerprints, then what the features do. Exit code 0 fresh, 3 suspect, 4 stale."""
-    from featurehub.artifacts.files import write_text
-    from featurehub.cli.drift import show
+    """Compare fingerprints, then what the features do. Exit code 0 fresh, 3 suspect or not all checked, 4 stale."""
+    from featurehub.cli.drift import show, write
     from featurehub.cli.registry.location import folder_of
     from featurehub.runs.drift import check_drift
+    from saes.budget import Budget
+    from saes.drift.check import CheckConfig
 
-    db = db or database_path()
-    report = check_drift(folder_of(sae, db), model, db, progress=ConsoleProgress())
+    db, config = db or database_path(), CheckConfig(budget=Budget.parse(budget))
+    report = check_drift(folder_of(sae, db), model, db, config, ConsoleProgress())
     show(report)
-    if json is not None:
-        write_text(json, report.model_dump_json(indent=2) + "\n")
+    write(report, json, html)
     raise typer.Exit(report.exit_code)
 
 

@@ -24,6 +24,7 @@ from featurehub.cli.naming import (
 from featurehub.cli.options import (
     Active,
     Budget,
+    CanaryText,
     Database,
     Documents,
     Layer,
@@ -35,6 +36,7 @@ from featurehub.cli.options import (
     Text,
     Time,
     Tokens,
+    baseline_of,
     database_path,
     same_database,
     time_budget,
@@ -66,6 +68,7 @@ def build(
     k: Active = None,
     span: Span = 1,
     tokens: Tokens = None,
+    canary_text: CanaryText = "",
     budget: Budget = "",
 ) -> None:
     """Harvest, train an SAE, label its features, register everything, and calibrate strengths as time allows."""
@@ -96,6 +99,7 @@ def build(
         layer=layer,
         site=site or Site.RESID_POST,
         material=MaterialConfig(text=text, max_tokens=max_tokens),
+        baseline=baseline_of(canary_text),
         training=SaeTraining(
             recipes=(recipe,), config=config, budget=BudgetOf.parse(budget).less(time.monotonic() - began)
         ),
@@ -133,6 +137,7 @@ def train(
     parent: Annotated[
         str, typer.Option(help="SAE whose weights it begins with, such as one of the model before it was retrained.")
     ] = "",
+    canary_text: CanaryText = "",
     db: Database = "",
     budget: Budget = "",
 ) -> None:
@@ -140,8 +145,7 @@ def train(
     began = time.monotonic()
     from saes.texts import pinned, read_texts
 
-    text = pinned(text)
-    entries = read_texts(text, documents)  # before the slow imports
+    entries = read_texts(text := pinned(text), documents)  # before the slow imports
     from featurehub.artifacts.artifact import open_artifact
     from featurehub.cli.registry.location import folder_of
     from featurehub.runs.material import MaterialConfig
@@ -162,8 +166,8 @@ def train(
         shards=shards,
         budget=BudgetOf.parse(budget).less(time.monotonic() - began),
     )
-    material = MaterialConfig(text=text, max_tokens=max_tokens)
-    plan = TrainPlan(model=model, out=out, layer=form.layer, site=form.site, material=material, training=training)
+    texts = {"material": MaterialConfig(text=text, max_tokens=max_tokens), "baseline": baseline_of(canary_text)}
+    plan = TrainPlan(model=model, out=out, layer=form.layer, site=form.site, training=training, **texts)
     made = train_artifacts(plan, entries, ConsoleProgress())
     output.print(table_of(made))
     suggest("Label one", "featurehub", "label", made[0].folder, model, "--text", text, *same_database(db))

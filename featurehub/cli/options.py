@@ -13,6 +13,7 @@ from featurehub.models.folder import model_folder
 from featurehub.settings import home
 
 if TYPE_CHECKING:
+    from featurehub.runs.baseline import BaselineConfig
     from saes.budget import Budget as TimeBudget
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "MODEL",
     "Active",
     "Budget",
+    "CanaryText",
+    "CheckBudget",
     "Database",
     "DemoModel",
     "Documents",
@@ -33,6 +36,7 @@ __all__ = [
     "Text",
     "Time",
     "Tokens",
+    "baseline_of",
     "database_path",
     "demo_model",
     "located",
@@ -79,6 +83,13 @@ Active = Annotated[
     ),
 ]
 Budget = Annotated[str, typer.Option(help="Time for the whole run (90s, 10min, 2h), or training tokens (500k, 2M).")]
+CheckBudget = Annotated[
+    str,
+    typer.Option(
+        "--budget",
+        help="Time for the check (90s, 5m), or tokens to read and generate (500k): the most used features come first.",
+    ),
+]
 DemoModel = Annotated[
     str, typer.Option("--model", envvar="MODEL", help="Another model than SmolLM2-135M-Instruct; as for build.")
 ]
@@ -97,6 +108,12 @@ Place = Annotated[Site | None, typer.Option("--site", help="Where in the layer; 
 Sae = Annotated[str, typer.Argument(metavar="SAE", help="Name, alias, beginning of the id, or folder of an SAE.")]
 Text = Annotated[
     str, typer.Option(help="Texts or chats: .txt, .json, .jsonl, .csv, .parquet, a folder, hf:OWNER/NAME.")
+]
+CanaryText = Annotated[
+    str,
+    typer.Option(
+        help="The only texts that drift checks' canaries, which the SAE keeps, are taken from; as for --text."
+    ),
 ]
 Span = Annotated[
     int,
@@ -120,6 +137,14 @@ def demo_model(model: str) -> Path:
     from featurehub.demo.smollm2 import ensure_model
 
     return located(Path(model)) if model else ensure_model(phase=phase)
+
+
+def baseline_of(canary_text: str) -> "BaselineConfig":
+    """How an SAE is evaluated and its canaries are chosen, of these texts alone; "" for any. Raises InvalidInput."""
+    from featurehub.runs.baseline import BaselineConfig
+    from saes.texts import read_texts
+
+    return BaselineConfig(canary_text=tuple(read_texts(canary_text)) if canary_text else ())
 
 
 def database_path() -> str:

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.text import Text
 
@@ -22,11 +23,25 @@ from featurehub.errors import ArtifactNotFound, IncompatibleArtifact, InvalidInp
 from featurehub.features import OnStale, State
 from featurehub.store import Reader, open_store
 
-__all__ = ["serve_model"]
+__all__ = ["Policy", "serve_model"]
+
+
+class Policy(NamedTuple):
+    """What a server does with features that are not fresh.
+
+    Attributes:
+        on_stale: With stale ones.
+        on_suspect: With suspect ones.
+        on_unchecked: With those that were not checked on what runs.
+    """
+
+    on_stale: OnStale = OnStale.REFUSE
+    on_suspect: OnStale = OnStale.WARN
+    on_unchecked: OnStale = OnStale.WARN
 
 
 def serve_model(
-    model: Path, saes: Sequence[Path], database: str, on_stale: OnStale, overhead_budget: str, options: ServeOptions
+    model: Path, saes: Sequence[Path], database: str, policy: Policy, overhead_budget: str, options: ServeOptions
 ) -> None:
     """Serves a model with the features of SAEs; blocks until the server is told to stop.
 
@@ -34,7 +49,7 @@ def serve_model(
         model: Folder of the model.
         saes: Folders of the artifacts, at least one; the server holds them in this order.
         database: Path of the feature database, in which the SAEs must be registered.
-        on_stale: What the server does if a request names a stale feature.
+        policy: What the server does if a request names a feature that is not fresh.
         overhead_budget: The share of each step that steering may take, such as "3%" or "0.03"; "" for no budget.
         options: How vLLM's server is started.
 
@@ -63,7 +78,8 @@ def serve_model(
             store=database,
             saes=tuple(each.manifest.id for each in artifacts),
             model=identity,
-            on_stale=on_stale,
+            **policy._asdict(),
+            points=tuple({str(each.manifest.hook): each.manifest.hook for each in artifacts}.values()),
             names=launch.names,
             overhead_budget=budget,
             overrides=launch.overrides,

@@ -13,14 +13,14 @@ Reading order:
     self_check  proves the hooks in a loaded model: passes of the model in a trial, and its readout
     rows        which request holds which row, and which tokens run under it; readers: who reads which
     bank        the SAEs of one hook point, as one bank of latents
-    sheet       columns of rows, written and read for many rows at once
-    table       the edits of one hook point as rows
+    table       the edits of one hook point as rows; sheet: columns of rows, for many at once
     conditions  what edits and aborts wait for
     reading     streams and activations, kept until they are fetched; totals: of all latents; reports: the counts
     hook        the op's body on CPU; graph and kernel: on CUDA, inside captured graphs
     hookset     all hook points of a worker: admit, begin_step, end_step, release; exchange: other SAEs meanwhile
     runner_v1, runner_v2   drive a hook set from vLLM's model runners; overhead: what our part of a step costs
-    wrapping    how admission and runner_v1 enter where vLLM has no seam
+    updates     what may replace the weights of a running engine; weights: which are loaded, by their checksum
+    wrapping    how admission, runner_v1 and updates enter where vLLM has no seam
     worker      what the frontend may ask of a worker
     offline     an in-process engine for harvesting, calibration and drift checks
     loading     how checkpoints are loaded: as they were fingerprinted; memory: of a device for an offline engine

@@ -30,7 +30,7 @@ from featurehub.engine.wrapping import run_after
 from featurehub.errors import InvalidEdit, UnsupportedModel
 from featurehub.seals import Maker
 
-__all__ = ["admit", "admit_under", "install"]
+__all__ = ["admit", "admit_under", "install", "salt_with"]
 
 
 def admit(request: Any, config: EngineConfig, eos_token_id: int | None) -> None:
@@ -134,6 +134,13 @@ def configure(processor: Any, *constructed: Any, **arguments: Any) -> None:
 def admit_under(processor: Any, config: EngineConfig) -> None:
     """Makes a vLLM input processor admit what an engine of this configuration can do, from now on."""
     processor._featurehub_config = config
+
+
+def salt_with(processor: Any, weights: str) -> None:
+    """Makes a vLLM input processor salt KV blocks with other weights from now on."""
+    if not hasattr(processor, "_featurehub_config"):
+        configure(processor)
+    admit_under(processor, processor._featurehub_config.model_copy(update={"weights": weights}))
 
 
 def install() -> None:

@@ -23,9 +23,10 @@ from vllm import ModelRegistry
 from vllm.config import VllmConfig
 from vllm.platforms import current_platform
 
-from featurehub.artifacts.fingerprint import layer_of
 from featurehub.artifacts.manifest import HookPoint, Site
-from featurehub.engine import admission, runner_v1
+from featurehub.artifacts.parts import layer_of
+from featurehub.engine import admission, runner_v1, updates
+from featurehub.engine.checksum import keep_sums_of_packed
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.hook import HOOKS, register_op
 from featurehub.engine.hooked import HOOKED, OWN, PREFIX
@@ -61,12 +62,17 @@ def attach(model: nn.Module, architecture: str, config: EngineConfig, vllm_confi
         IncompatibleArtifact: An SAE was trained on a model of another width.
         CorruptArtifact: The weights of an SAE cannot be read.
     """
-    admission.install()  # Refuses here, with the reason, where the plugin could only warn.
+    for module in (admission, updates):
+        module.install()  # Refuses here, with the reason, where the plugin could only warn.
+    if current_platform.is_cpu():
+        keep_sums_of_packed()
     refuse_unsupported(vllm_config)
     refuse_kind(vllm_config)
     tower = tower_of(model, architecture, vllm_config.model_config.hf_text_config)
     register_op()
-    install(make_hooks(config, vllm_config))
+    hooks = make_hooks(config, vllm_config)
+    hooks.weights.shared = vllm_config.parallel_config.world_size > 1
+    install(hooks)
     for hook in config.hooks:
         put(hook.point, tower)
     return tower

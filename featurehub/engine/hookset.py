@@ -28,6 +28,7 @@ from featurehub.engine.reading import add_readings
 from featurehub.engine.reports import Reports, Snapshot
 from featurehub.engine.rows import Batch, Rows, RunningRequest, Step
 from featurehub.engine.table import EditTable
+from featurehub.engine.weights import LoadedWeights
 from featurehub.errors import InvalidEdit
 from featurehub.report import SteerReport, Wire
 from featurehub.seals import Maker
@@ -42,11 +43,11 @@ NOT_ADMITTED = (
 
 
 class PausedRequest(NamedTuple):
-    """A preempted request: the position that it had reached, where its conditions had fired, and its own number."""
+    """A preempted request: the position that it had reached, where its conditions had fired, and what it was."""
 
     reached: int
     fired: ConditionState | None
-    request: int
+    request: RunningRequest
 
 
 class HookSet:
@@ -61,6 +62,7 @@ class HookSet:
         graphs: Whether the op must be the same launches in every step (``featurehub.engine.graph``).
 
     Attributes:
+        weights: What is known of the weights that tokens are computed with.
         orphaned: Rows whose requests use an SAE that was taken away (``featurehub.engine.exchange``).
         repeatable: Whether a next step of the same requests, with one token each, may be laid out by ``repeat_step``.
         may_end: Whether the step has a request with aborts.
@@ -81,7 +83,7 @@ class HookSet:
             for i, hook in enumerate(config.hooks)
         ]
         self.place, self.orphaned = config.place, set[int]()
-        self.reports = Reports()
+        self.weights, self.reports = LoadedWeights(), Reports()
         self.numbers = itertools.count()
         self.step: Step | None = None
         self.batch: Batch | None = None
@@ -121,8 +123,8 @@ class HookSet:
         """
         steering = check(steering, self.config)
         self.settle()
-        number = next(self.numbers) if parked is None else parked.request
-        row = self.rows.take(steering, RunningRequest(number, id, prompt_len))
+        new = RunningRequest(next(self.numbers), id, prompt_len, self.weights.identity)
+        row = self.rows.take(steering, new if parked is None else parked.request)
         mask = self.conditions.admit(row, steering, prompt_len, self.locate)
         for hook in self.hooks:
             if hook.edits is not None:
@@ -144,7 +146,7 @@ class HookSet:
         """Frees a row and keeps its counts for ``report``; returns what ``admit`` needs if the request comes back."""
         self.settle()
         steering, reached = self.rows.steerings[row], int(self.rows.reached[row])
-        request = self.rows.running[row].number
+        request = self.rows.running[row]
         self.reports.keep(steering.report, self.snapshot(row))
         self.rows.give_back(row)
         self.orphaned.discard(row)
@@ -228,7 +230,7 @@ class HookSet:
         if row in self.orphaned:
             return lambda: {"refused": "an SAE that it uses was taken away while it ran"}
         steering, computed = self.rows.steerings[row], int(self.rows.computed[row])
-        request, reached = self.rows.running[row], int(self.rows.reached[row])
+        request, reached, weights = self.rows.running[row], int(self.rows.reached[row]), self.weights.identity
         recomputed, judged = int(self.rows.recomputed[row]), int(self.conditions.judged[row])
         outcome = self.conditions.snapshot(row, steering.aborts)
         counts = {hook.name: hook.table.snapshot(row) for hook in self.hooks if hook.table and hook.table.holds[row]}
@@ -244,6 +246,7 @@ class HookSet:
                 "requests": (request.number,),
                 "reached": {request.number: reached},
                 "recomputed_tokens": recomputed,
+                "weights": tuple(dict.fromkeys((request.weights, weights))),
                 "aborted": aborted and aborted.model_dump(),
             }
 

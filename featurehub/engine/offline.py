@@ -176,11 +176,7 @@ class Engine:
 
     @property
     def llm(self) -> Any:
-        """vLLM's ``LLM``.
-
-        Raises:
-            EngineError: The engine is closed.
-        """
+        """vLLM's ``LLM``. Raises EngineError if the engine is closed."""
         if self.opened is None:
             raise EngineError("this engine is closed; open another")
         return self.opened
@@ -189,6 +185,11 @@ class Engine:
     def tokenizer(self) -> Any:
         """The model's tokenizer, as vLLM loaded it."""
         return self.llm.get_tokenizer()
+
+    @property
+    def weights(self) -> str:
+        """Identity of the weights as they lie on the device (``featurehub.engine.weights``)."""
+        return self.llm.collective_rpc("featurehub_weights")[0][0]
 
     @property
     def longest(self) -> int:

@@ -53,8 +53,8 @@ HARMLESS = frozenset({
 })
 # fmt: on
 OWN = ("model", "additional_config", "worker_extension_cls")
-ENVIRONMENT = ("VLLM_MODEL_REDIRECT_PATH", "VLLM_SERVER_DEV_MODE", "VLLM_USE_FASTOKENS", "VLLM_USE_MODELSCOPE")
-"""Variables that load another model or tokenizer, or open routes that change the weights of a running server."""
+ENVIRONMENT = ("VLLM_MODEL_REDIRECT_PATH", "VLLM_USE_FASTOKENS", "VLLM_USE_MODELSCOPE")
+"""Variables that load another model or tokenizer. That weights are replaced later is seen when it happens."""
 
 
 def overridden(args: Namespace, own: Namespace) -> tuple[str, ...]:

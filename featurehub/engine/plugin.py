@@ -25,9 +25,10 @@ def register() -> None:
     """
     secret()  # Made before this process starts others, which inherit it.
     try:
-        from featurehub.engine.admission import install
+        from featurehub.engine import admission, updates
 
-        install()
+        admission.install()
+        updates.install()
     except (ImportError, UnsupportedModel) as error:
         logger.warning("featurehub cannot steer with this vLLM, which runs as if it were not installed: %s", error)
     register_models()

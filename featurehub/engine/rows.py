@@ -130,11 +130,13 @@ class RunningRequest(NamedTuple):
         number: Its own number, which it keeps when it is preempted.
         id: vLLM's id of it.
         prompt_len: Number of tokens in its prompt.
+        weights: Identity of the weights that it was first admitted under.
     """
 
     number: int
     id: str
     prompt_len: int
+    weights: str
 
 
 class Rows:

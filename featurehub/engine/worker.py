@@ -33,6 +33,25 @@ class HookWorker:
         """What the check at boot found (``featurehub.engine.self_check.Finding``); None if no model carries hooks."""
         return [tuple(each) for each in FOUND] if current() is not None else None
 
+    def featurehub_weights(self) -> tuple[str, Mapping[str, str]]:
+        """The identity of the loaded weights, and their checksums by name; none while they are being replaced."""
+        hooks = current()
+        if hooks is None:
+            return "", {}
+        if not hooks.weights.identity:
+            hooks.weights.look(self.model_runner.get_model())  # type: ignore[attr-defined]
+        return hooks.weights.identity, hooks.weights.sums
+
+    def featurehub_identity(self) -> str:
+        """The identity of the loaded weights; "" if nobody has asked for their checksums yet."""
+        hooks = current()
+        return hooks.weights.identity if hooks is not None else ""
+
+    def featurehub_weights_changed(self, complete: bool) -> None:
+        """Notes that the weights may have been replaced, or that they are being replaced if that is not complete."""
+        if (hooks := current()) is not None:
+            hooks.weights.change(self.model_runner.get_model(), complete)  # type: ignore[attr-defined]
+
     def featurehub_examine(self, points: Sequence[tuple[int, str]]) -> Sequence[Sequence[Any]]:
         """What the checks find at any hook points. Not while requests run.
 

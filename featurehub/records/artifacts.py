@@ -80,11 +80,13 @@ class PastReport(ReportHead):
     Attributes:
         fingerprint: Hash of the function that the model computes (``ModelIdentity.function``).
         metrics: Measurements of the artifact as a whole, on the old and the new model, by name.
+        weights: Identity of the weights as they lay on the device; "" where nothing was run.
         verdicts: How many features are in which state; none where the report speaks for the artifact alone.
     """
 
     fingerprint: str
     metrics: dict[str, float]
+    weights: str = ""
     verdicts: dict[State, int]
 
 

@@ -12,7 +12,7 @@ adopt        an SAE of another project becomes an artifact, labelled and calibra
 transcoder   sparse stand-ins for MLPs
 harvest      the residual stream over a whole text, written to disk
 measure      an SAE on held-out texts, for the database
-drift        whether an SAE still holds on a model
+drift        whether an SAE still holds on a model; ``usage``: which features come first
 
 Steps that several pipelines share:
 recipes      which SAEs to train, by default or with a parent

@@ -11,10 +11,11 @@ from featurehub.artifacts.artifact import REPORT, seal
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
+from featurehub.runs.harvest import read_documents
 from featurehub.runs.material import Material, dataset_of
 from featurehub.runs.progress import Progress
 from featurehub.settings import Frozen
-from featurehub.token_ids import special_ids
+from featurehub.token_ids import Message, special_ids
 from saes.activations import FeatureActivations, encode_documents
 from saes.canaries import CanaryConfig, choose_canaries
 from saes.documents import Document
@@ -46,11 +47,14 @@ class BaselineConfig(Frozen):
     Attributes:
         documents: Most held-out documents that metrics, labels and statistics are computed from.
         canaries: How canary documents are chosen.
+        canary_text: The only texts or chats that they are taken from, since they are kept with the artifact; held-out
+            documents if there are none.
         check: How the canaries' prompts are answered, here and in every later drift check.
     """
 
     documents: int = Field(default=DOCUMENTS, ge=1)
     canaries: CanaryConfig = CanaryConfig()
+    canary_text: tuple[str | list[Message], ...] = ()
     check: CheckConfig = CheckConfig()
 
 
@@ -92,8 +96,8 @@ def keep_baseline(
         The metrics for the manifest.
     """
     with progress.phase("choosing canaries and answering their prompts"):
-        chosen = choose_canaries(sae.activations, config.canaries)
-        documents = [sae.activations.documents[i] for i in chosen]
+        given = sae.activations if not config.canary_text else seen_in(config.canary_text, engine, sae, progress)
+        documents = [given.documents[i] for i in choose_canaries(given, config.canaries)]
         canaries = encode_documents(engine, sae.dictionary, documents, special_ids(engine.tokenizer))
         kept = observe(canaries)
         kept.save(folder / CANARIES)
@@ -106,6 +110,14 @@ def keep_baseline(
         "canary_explained_variance": canaries.quality.explained_variance,
         "median_norm": sae.activations.median_norm,
     }
+
+
+def seen_in(
+    entries: Sequence[str | list[Message]], engine: Engine, sae: EvaluatedSae, progress: Progress
+) -> FeatureActivations:
+    """What an SAE does in the texts that canaries may be taken from. Raises InvalidInput where there is no token."""
+    documents = read_documents(engine, entries, None, progress)
+    return encode_documents(engine, sae.dictionary, documents, special_ids(engine.tokenizer), READ_AT_ONCE)
 
 
 def manifest_fields(

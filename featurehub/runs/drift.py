@@ -4,8 +4,10 @@
 2. otherwise start the model and ask the remaining questions of ``saes.drift.check``
 """
 
+import time
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
@@ -16,6 +18,7 @@ from featurehub.records import Label
 from featurehub.runs.engines import Engines
 from featurehub.runs.judges import judge_called
 from featurehub.runs.progress import SILENT, Progress
+from featurehub.runs.usage import most_used
 from featurehub.store import Store, check_writable, open_store
 from featurehub.verdicts import DriftReport
 from saes.drift.check import CheckConfig, by_construction, check
@@ -52,31 +55,40 @@ def check_drift(
     verify(artifact)
     identity = identify(model, artifact.manifest.hook)
     check_fits(artifact, identity)
-    engines = Engines(model, EngineOptions(), progress)
+    engines, config = Engines(model, EngineOptions(), progress), config or CheckConfig()
     with closing(open_store(database)) as store:
-        report = checked(artifact, identity, engines, labelled(store, artifact), config or CheckConfig(), progress)
+        report = checked(artifact, identity, engines, known_of(store, artifact), config, progress)
         with store.write() as writer:
             writer.put_report(report)
     return report
 
 
-def labelled(store: Store, artifact: Artifact) -> dict[int, Label]:
-    """The labels of an artifact's features that have one, by latent."""
+class Known(NamedTuple):
+    """What the database knows of an artifact's features: labels by latent, and the latents, the most used first."""
+
+    labels: dict[int, Label]
+    order: list[int]
+
+
+def known_of(store: Store, artifact: Artifact) -> Known:
     with store.read() as reader:
-        return reader.labels(artifact.manifest.id)
+        return Known(reader.labels(artifact.manifest.id), most_used(reader, artifact.manifest.id))
 
 
 def checked(
     artifact: Artifact,
     identity: ModelIdentity,
     engines: Engines,
-    labels: dict[int, Label],
+    known: Known,
     config: CheckConfig,
     progress: Progress,
 ) -> DriftReport:
-    if report := by_construction(artifact, identity, labels):
+    began = time.monotonic()
+    if report := by_construction(artifact, identity, known.labels):
         return report
     progress.say(f"another function: {', '.join(artifact.manifest.model.differences(identity))}")
     judge = judge_called(artifact.manifest.judge)
     with engines.answering(artifact.manifest.hook) as engine:
-        return check(artifact, identity, engine, labels, judge, config, progress.say)
+        config = config.model_copy(update={"budget": config.budget.less(time.monotonic() - began)})
+        report = check(artifact, identity, engine, known.labels, judge, config, progress.work, known.order)
+        return report.model_copy(update={"weights": engine.weights})

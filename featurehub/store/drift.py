@@ -24,7 +24,8 @@ from featurehub.store.schema import ReportRecord, VerdictRecord
 from featurehub.verdicts import DriftReport, FeatureVerdict, state_of
 
 __all__ = [
-    "Judged", "Place", "load_heads", "load_past", "load_report", "load_reports", "load_states", "save_report",
+    "Judged", "Place", "load_function", "load_heads", "load_past", "load_report", "load_reports", "load_states",
+    "save_report",
 ]  # fmt: skip
 
 Place = tuple[str, int]
@@ -73,6 +74,12 @@ def load_report(session: Session, id: str) -> DriftReport:
     if (record := session.scalar(WHOLE.where(R.id == id))) is None:
         raise NotFound(f"there is no drift report {id!r}; GET /v1/saes/NAME/drift lists an SAE's")
     return _report(record)
+
+
+def load_function(session: Session, weights: str) -> str:
+    """The fingerprint of the latest report that was made on weights of this identity; "" where there is none."""
+    known = select(R.fingerprint).where(R.report["weights"].as_string() == weights).order_by(R.number.desc()).limit(1)
+    return (session.scalar(known) or "") if weights else ""
 
 
 def load_past(session: Session, artifact: str, limit: int) -> list[PastReport]:

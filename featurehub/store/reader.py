@@ -23,7 +23,7 @@ from featurehub.records import (
 )
 from featurehub.store.clusters import clusters_of
 from featurehub.store.directory import Directory, load_directory
-from featurehub.store.drift import Judged, load_heads, load_past, load_report, load_reports, load_states
+from featurehub.store.drift import Judged, load_function, load_heads, load_past, load_report, load_reports, load_states
 from featurehub.store.embeddings import EmbeddedBy, EmbeddingKind, Unembedded, embedders_of, load_unembedded
 from featurehub.store.evaluations import load_evaluations
 from featurehub.store.feature_page import load_details
@@ -262,6 +262,10 @@ class Reader:
         """The latest drift report on an artifact, on one function of the model or on any. Raises ArtifactNotFound."""
         return next(iter(load_reports(self._session, self.artifact(artifact).id, fingerprint, limit=1)), None)
 
+    def function_of_weights(self, identity: str) -> str:
+        """The function (``ModelIdentity.function``) of which the latest report on these weights is; "" without any."""
+        return load_function(self._session, identity)
+
     def report_heads(self, artifacts: Iterable[str], fingerprint: str | None) -> dict[str, ReportHead | None]:
         """The latest drift report of each artifact on one model, without the verdicts.
 
@@ -281,15 +285,7 @@ class Reader:
         return {each: self._heads[each, fingerprint] for each in asked}
 
     def states_of(self, features: Iterable[Feature], fingerprint: str) -> dict[str, Judged]:
-        """How features stand on a model.
-
-        Args:
-            features: The features.
-            fingerprint: The model's function (``ModelIdentity.function``).
-
-        Returns:
-            For each feature's id, its state and the id of the report that says so (None where there is no report).
-        """
+        """How features stand on a model, by id: the state, and the id of the report that says so (None without any)."""
         places = {each.id: (each.artifact, each.latent) for each in features}
         heads, states = load_states(self._session, places.values(), fingerprint)
         self._heads |= {(each, fingerprint): head for each, head in heads.items()}

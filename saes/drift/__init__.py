@@ -4,5 +4,8 @@ scores     F1 of a label, correlation, the statistics that are compared
 tokens     whether token ids still mean what they meant
 measures   the scores of each feature, on canaries and on answers
 rules      effect sizes into verdicts, in one place
-check      runs the questions in their order and writes the report
+selection  which documents are read where a budget does not cover all of them
+reporting  the report, and the verdicts that take no measuring
+check      runs the questions in their order
+page       the report as an HTML page with plots
 """

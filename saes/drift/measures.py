@@ -4,13 +4,14 @@
 F1 compares the two on the old canaries, as read by the old model and by the new, and on each model's own answers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from featurehub.records import Label
 from saes.activations import FeatureActivations
+from saes.drift.progress import Work, unheard
 from saes.drift.rules import FeatureMeasures
 from saes.drift.scores import best_threshold, correlation, f1, f1_pull
 from saes.observed import Observations, observe
@@ -35,12 +36,13 @@ class World(NamedTuple):
 
 def measure(
     old_texts: Observations,
-    new_texts: FeatureActivations,
     old_answers: Observations,
+    new_texts: FeatureActivations,
     new_answers: Observations,
     labels: Mapping[int, Label],
     judge: Judge,
     tokenizer: Any,
+    progress: Work = unheard,
 ) -> list[FeatureMeasures]:
     """Returns all statistics of all labelled features. Only answers are judged, not the prompts before them."""
     new_observed = observe(new_texts)
@@ -50,7 +52,8 @@ def measure(
     # The texts are the same, whichever model reads them.
     worlds = [text_old, text_old._replace(peaks=new_observed.answer_max()), world_old, world_new]
     # World by world, since a judge may keep an index of the texts.
-    text, old, new = (judged(each, labels, judge) for each in (text_old, world_old, world_new))
+    with progress("judging", 3 * len(labels), "labels") as advance:
+        text, old, new = (judged(each, labels, judge, advance) for each in (text_old, world_old, world_new))
     return [
         measure_feature(
             latent,
@@ -69,9 +72,15 @@ def world(observed: Observations, tokenizer: Any) -> World:
     return World(texts, observed.answer_max())
 
 
-def judged(texts: World, labels: Mapping[int, Label], judge: Judge) -> dict[int, np.ndarray]:
+def judged(
+    texts: World, labels: Mapping[int, Label], judge: Judge, advance: Callable[[int], None]
+) -> dict[int, np.ndarray]:
     """Returns, by latent, in which of the texts its label occurs."""
-    return {latent: judge.mentions(label, texts.texts) for latent, label in labels.items()}
+    found: dict[int, np.ndarray] = {}
+    for latent, label in labels.items():
+        found[latent] = judge.mentions(label, texts.texts)
+        advance(1)
+    return found
 
 
 def measure_feature(

@@ -15,9 +15,10 @@ A feature's reading is judged by what its label promises: the F1 between "the la
 
 The artifact: stale where it no longer reconstructs (EV below ``ev_stale`` of what it was; then every feature is) or
 most judged features are stale; unchecked where none has a label, since a good reconstruction proves nothing; suspect
-where more than ``share_suspect`` of them are not fresh; else fresh.
+where more than ``share_suspect`` of them are not fresh; unchecked where some were left out; else fresh.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import NamedTuple
@@ -191,13 +192,17 @@ def judge_artifact(
         return State.STALE, f"it explains {new:.2f} of the new model's variance, and {old:.2f} of the old one's"
     if not verdicts:
         return State.UNCHECKED, "no feature has a label, so that nothing could be checked"
-    judged = len(verdicts)
-    stale = sum(verdict.state is State.STALE for verdict in verdicts)
-    flagged = sum(verdict.state is not State.FRESH for verdict in verdicts)
-    found = f"{stale} of {len(verdicts)} labelled features are stale, {flagged - stale} suspect"
-    if stale / judged > t.share_stale:
+    counts = Counter(verdict.state for verdict in verdicts)
+    stale, suspect, left_out = (counts[each] for each in (State.STALE, State.SUSPECT, State.UNCHECKED))
+    judged = len(verdicts) - left_out
+    found = f"{stale} of {judged} labelled features are stale, {suspect} suspect"
+    if left_out:
+        found += f"; {left_out} were not checked"
+    if stale > t.share_stale * judged:
         return State.STALE, found
-    return (State.SUSPECT if flagged / judged > t.share_suspect else State.FRESH), found
+    if stale + suspect > t.share_suspect * judged:
+        return State.SUSPECT, found
+    return (State.UNCHECKED if left_out else State.FRESH), found
 
 
 def reconstructs(metrics: Mapping[str, float], t: Thresholds) -> bool:

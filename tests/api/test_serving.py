@@ -546,6 +546,8 @@ def running(dtype: str = "float32", load_format: str = "safetensors", sae: str =
     """vLLM's client, as far as a boot looks at it."""
 
     async def collective_rpc(method: str) -> list[Any]:
+        if method == "featurehub_weights":
+            return [("summed", {"lm_head.weight": "1"})]
         assert method == "featurehub_findings"
         return [[("layers.2.resid_post", "a check", 1e-7, 1e-3), ("layers.2.resid_post", "another", 2e-7, 1e-3)]]
 
@@ -553,6 +555,7 @@ def running(dtype: str = "float32", load_format: str = "safetensors", sae: str =
     config = EngineConfig(hooks=(HookConfig(point=HookPoint(layer=2), saes=(sae_config,)),))
     return SimpleNamespace(
         collective_rpc=collective_rpc,
+        input_processor=SimpleNamespace(_featurehub_config=config),
         vllm_config=SimpleNamespace(
             additional_config=config.to_additional_config(),
             model_config=SimpleNamespace(dtype=getattr(torch, dtype), hf_overrides=overridden),
@@ -577,6 +580,8 @@ def test_what_the_engine_runs_otherwise_than_the_checkpoint_says_is_found_at_boo
     assert here.served is not None
     assert here.served.overrides == ((named,) if named else ())
     assert here.served.checks == {"layers.2.resid_post": HookCheck(error=2e-7, bound=1e-3)}
+    assert (here.served.booted, here.served.loaded, here.served.replaced) == ("summed", "summed", False)
+    assert engine.input_processor._featurehub_config.weights == f"{here.served.model.function}:summed"
     here.store.close()
 
 

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from featurehub.artifacts.fingerprint import identify, reads_hook
+from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.artifacts.parts import reads_hook
 from featurehub.errors import InvalidInput, ModelNotFound
 
 HOOK = HookPoint(layer=1)

@@ -20,7 +20,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.server import ServeOptions
 from featurehub.errors import ArtifactNotFound, IncompatibleArtifact, InvalidInput
-from featurehub.features import OnStale, State
+from featurehub.features import State
 from featurehub.runs.judges import RecognizerJudge, judge_called
 from featurehub.store import open_store
 from featurehub.verdicts import DriftReport
@@ -110,7 +110,7 @@ def launched(
         for each in registered:
             writer.put_artifact(each.manifest, each.folder)
     folders = [each.folder for each in artifacts]
-    serving.serve_model(bundled_model(), folders, str(tmp_path / "f.db"), OnStale.REFUSE, "", ServeOptions())
+    serving.serve_model(bundled_model(), folders, str(tmp_path / "f.db"), serving.Policy(), "", ServeOptions())
     [started] = kept
     return started
 

@@ -70,7 +70,7 @@ def test_a_method_that_is_not_the_known_one_is_refused(owner: type[Made], name: 
 @pytest.fixture
 def unknown_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose frontends make requests otherwise."""
-    monkeypatch.delattr(InputProcessor, "_featurehub_after_process_inputs", raising=False)
+    monkeypatch.delattr(InputProcessor, "_featurehub_around_process_inputs", raising=False)
     monkeypatch.setattr(InputProcessor, "process_inputs", lambda self, strange: None)
 
 

@@ -96,9 +96,10 @@ def test_what_serve_says_itself_is_refused(extra: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "named"),
     [
-        ("VLLM_SERVER_DEV_MODE", "1", "VLLM_SERVER_DEV_MODE"),
+        ("VLLM_USE_MODELSCOPE", "1", "VLLM_USE_MODELSCOPE"),
         ("VLLM_PLUGINS", "featurehub,other", "the vLLM plugin other"),
-        ("VLLM_SERVER_DEV_MODE", "0", None),
+        ("VLLM_USE_MODELSCOPE", "0", None),
+        ("VLLM_SERVER_DEV_MODE", "1", None),
     ],
 )
 def test_the_environment_counts_too(monkeypatch: pytest.MonkeyPatch, name: str, value: str, named: str | None) -> None:

@@ -25,6 +25,7 @@ class FakeEngine(FakeReader):
     """With the bundled model's tokenizer and width; reads a random stream, and answers every prompt alike."""
 
     longest = 64
+    weights = "fake"
     model = bundled_model()
     config = EngineConfig.capturing(HookPoint(layer=5))
 

@@ -1,7 +1,11 @@
 """The whole check, with a small model that has no engine: embeddings in, words out."""
 
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +15,7 @@ import torch
 
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, seal
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.cli.drift import write
 from featurehub.dictionary import Dictionary
 from featurehub.edits import Steering
 from featurehub.engine.offline import Generation, Sampling
@@ -18,8 +23,11 @@ from featurehub.features import State
 from featurehub.records import Label
 from featurehub.verdicts import DriftReport
 from saes.activations import encode_documents
+from saes.budget import Budget
 from saes.documents import Document
 from saes.drift.check import ANSWERS, CANARIES, CheckConfig, answer_prompts, by_construction, check
+from saes.drift.page import page_of
+from saes.drift.rules import Thresholds
 from saes.drift.tokens import TOKENS, save_tokens
 from saes.observed import observe
 
@@ -217,7 +225,6 @@ def test_a_model_that_does_the_same_has_no_feature_flagged(artifact: Artifact) -
     assert set(states(report).values()) == {State.FRESH}
     assert report.metrics["explained_variance_new"] == pytest.approx(report.metrics["explained_variance_old"])
     assert report.metrics["l0_new"] == pytest.approx(report.metrics["l0_old"])
-    assert len({report.id, checked(artifact, Small()).id}) == 2
 
 
 def test_permuted_embeddings_are_stale_in_every_feature(artifact: Artifact) -> None:
@@ -252,10 +259,83 @@ def test_an_sae_that_reconstructs_nothing_is_stale_as_a_whole(artifact: Artifact
     assert all("the whole SAE" in verdict.reason for verdict in report.features)
 
 
-def test_the_phases_are_announced(artifact: Artifact) -> None:
-    said: list[str] = []
-    check(artifact, identity("other"), Small(), LABELS, Contains(), CheckConfig(), said.append)
-    assert len(said) == 3
+def test_each_part_of_the_work_says_how_long_it_is_and_how_far(artifact: Artifact) -> None:
+    told: dict[str, tuple[int, str]] = {}
+    done: Counter[str] = Counter()
+
+    @contextmanager
+    def progress(name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        told[name] = total, unit
+        yield lambda steps: done.update({name: steps})
+
+    check(artifact, identity("other"), Small(), LABELS, Contains(), CheckConfig(documents_per_read=7), progress)
+    assert told == {
+        "reading the canaries": (96, "documents"), "answering the canaries' prompts": (96, "prompts"),
+        "reading the answers": (96, "answers"), "judging": (3 * TOPICS, "labels"),
+    }  # fmt: skip
+    assert done == {name: total for name, (total, _) in told.items()}
+
+
+def test_the_same_inputs_make_the_same_report_byte_for_byte(artifact: Artifact, tmp_path: Path) -> None:
+    for run in "ab":
+        write(checked(artifact, Small(says={0: 1})), tmp_path / f"{run}.json", tmp_path / f"{run}.html")
+        time.sleep(1.1)  # Their times differ.
+    for kind in ("json", "html"):
+        first, second = ((tmp_path / f"{run}.{kind}").read_bytes() for run in "ab")
+        assert first == second
+    told = DriftReport.model_validate_json((tmp_path / "a.json").read_text())
+    assert told.features == checked(artifact, Small(says={0: 1})).features
+
+
+def test_other_findings_are_another_report(artifact: Artifact) -> None:
+    assert checked(artifact, Small()).id != checked(artifact, Small(says={0: 1})).id
+
+
+def test_a_page_says_every_verdict_and_asks_no_network(artifact: Artifact) -> None:
+    page = page_of(checked(artifact, Small(says={0: 1})))
+    assert all(f"<td>topic{topic}</td>" in page for topic in range(TOPICS))
+    assert page.count(">stale</span></td>") == 1
+    assert not re.search(
+        r"(?:src|href)=", page[: page.index("plotly.js")] + page[page.index("<h2>The SAE as a whole") :]
+    )
+    assert "<script src" not in page
+
+
+def budgeted(artifact: Artifact, budget: str, model: Small, order: Sequence[int]) -> DriftReport:
+    config = CheckConfig(budget=Budget.parse(budget), thresholds=Thresholds(positives_min=2))
+    return check(artifact, identity("other"), model, LABELS, Contains(), config, order=order)
+
+
+def test_a_budget_goes_to_the_most_used_features_and_the_rest_is_not_checked(artifact: Artifact) -> None:
+    """A document has 5 tokens: read once as a canary, generated and read as an answer."""
+    model = Small(says={0: 1})
+    report = budgeted(artifact, "0.18k", model, order=[4, 0, 2])
+    found = states(report)
+    assert (found[4], found[0]) == (State.FRESH, State.STALE)
+    assert {found[topic] for topic in (1, 3, 5)} == {State.UNCHECKED}
+    left_out = next(each for each in report.features if each.latent == 5)
+    assert "not checked" in left_out.reason
+    assert report.exit_code != 0
+    read = report.metrics["prompts"]
+    assert report.metrics["canary_tokens"] / 4 * 5 + 2 * 5 * read <= 180
+    assert model.read < 2 * len(PROMPTS)
+
+
+def test_what_holds_within_a_budget_is_not_the_whole(artifact: Artifact) -> None:
+    report = budgeted(artifact, "0.18k", Small(), order=[4, 0, 2])
+    assert (report.state, report.exit_code) == (State.UNCHECKED, 3)
+    assert "not checked" in report.reason
+
+
+def test_a_budget_that_is_large_enough_changes_nothing(artifact: Artifact) -> None:
+    for budget in ("1M", "1h"):
+        assert budgeted(artifact, budget, Small(), order=[]).features == budgeted(artifact, "", Small(), []).features
+
+
+def test_a_budget_too_small_for_anything_checks_nothing(artifact: Artifact) -> None:
+    report = budgeted(artifact, "0.001k", Small(), order=[0])
+    assert set(states(report).values()) == {State.UNCHECKED}
+    assert report.state is State.UNCHECKED
 
 
 def test_a_report_comes_back_from_json(artifact: Artifact) -> None:
