@@ -38,6 +38,7 @@ class Family(NamedTuple):
         attn_out: Module in a layer whose output attention adds to the stream.
         mlp_out: Module in a layer whose output the MLP adds to the stream.
         vllm_mlp_out: The same module in vLLM, where it has another name there.
+        z: Path, in a layer, of attention's output projection, which takes the outputs of the heads.
         mid: Module in a layer that reads the stream between the two, mostly a norm; "" where they run side by side.
         norm: How the final norm works.
         final_norm: The final norm's module.
@@ -53,6 +54,7 @@ class Family(NamedTuple):
     attn_out: str = "self_attn"
     mlp_out: str = "mlp"
     vllm_mlp_out: str = ""
+    z: str = "self_attn.o_proj"
     mid: str = "post_attention_layernorm"
     norm: Norm = Norm.RMS
     final_norm: str = "model.norm"
@@ -84,6 +86,7 @@ GPT2 = Family(
     vllm_layers="transformer.h",
     pair=False,
     attn_out="attn",
+    z="attn.c_proj",
     mid="ln_2",
     norm=Norm.LAYER,
     final_norm="transformer.ln_f",
@@ -95,6 +98,7 @@ NEOX = Family(
     layers="gpt_neox.layers",
     pair=False,
     attn_out="attention",
+    z="attention.dense",
     norm=Norm.LAYER,
     final_norm="gpt_neox.final_layer_norm",
     head="embed_out.weight",
@@ -105,6 +109,7 @@ OPT = Family(
     vllm_layers="model.decoder.layers",
     pair=False,
     mlp_out="fc2",
+    z="self_attn.out_proj",
     mid="final_layer_norm",
     norm=Norm.LAYER,
     final_norm="model.decoder.final_layer_norm",

@@ -20,7 +20,7 @@ from featurehub.families import check_mid, family_of
 __all__ = ["Change", "Host", "load_host"]
 
 Change = Callable[[Tensor], Tensor]
-"""Maps the stream of all tokens to what takes its place, both [documents · tokens, d_model]."""
+"""Maps what lies at the hook point, of all tokens, to what takes its place; [documents · tokens, width] both."""
 
 
 class Host:
@@ -85,6 +85,8 @@ class Host:
         match self.point.site:
             case Site.RESID_PRE:
                 return before(layer, change)
+            case Site.Z:
+                return before(layer.get_submodule(family.z), change)
             case Site.ATTN_OUT:
                 return after(layer.get_submodule(family.attn_out), change)
             case Site.RESID_MID:

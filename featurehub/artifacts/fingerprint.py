@@ -23,12 +23,12 @@ from featurehub.artifacts.checkpoint import (
     tokenization_hash,
 )
 from featurehub.artifacts.files import sha256
-from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.artifacts.origin import origin_of
 from featurehub.artifacts.tensors import TensorHash, tensor_hashes
 from featurehub.errors import InvalidInput
 
-__all__ = ["combine", "identify", "layer_of", "layers_in", "reads_hook"]
+__all__ = ["combine", "identify", "layer_of", "layers_in", "reads_hook", "width_at"]
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 _BESIDE = re.compile(r"(?:^|[._])(?:vision|visual|vit|image|audio|speech|projector|mm|qformer|connector)(?:[._]|$)")
@@ -81,6 +81,22 @@ def width_in(config: Mapping[str, Any]) -> int:
     """d_model, as a checkpoint's configuration says; 0 if it does not."""
     _, text = text_part(config)
     return int(text.get("hidden_size") or text.get("n_embd") or 0)
+
+
+def width_at(folder: Path, hook: HookPoint) -> int:
+    """Numbers of a token at a hook point, as a checkpoint's configuration says: d_model, but at z, where it is the
+    number of heads times their size. An engine, which has the weights, refuses an SAE of another width.
+
+    Raises:
+        ModelNotFound: There is no such checkpoint.
+        InvalidInput: It cannot be read.
+    """
+    config = read_config(folder)
+    width, (_, text) = width_in(config), text_part(config)
+    if hook.site is not Site.Z:
+        return width
+    heads = int(text.get("num_attention_heads") or text.get("n_head") or 1)
+    return heads * int(text.get("v_head_dim") or text.get("head_dim") or width // heads)
 
 
 def combine(hashes: Iterable[TensorHash]) -> str:

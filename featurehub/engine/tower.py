@@ -18,6 +18,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from vllm.model_executor.layers.mamba.abstract import MambaBase
 from vllm.model_executor.models.interfaces import supports_multimodal
 from vllm.model_executor.models.utils import PPMissingLayer
 
@@ -25,7 +26,7 @@ from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.errors import UnsupportedModel
 from featurehub.families import FAMILIES, Family, check_mid
 
-__all__ = ["Argument", "Tower", "tower_of"]
+__all__ = ["Argument", "Taker", "Tower", "parameters_of", "tower_of"]
 
 STREAM, RESIDUAL = ("hidden_states", "x", "hidden_state"), "residual"
 """Names of a layer's parameters."""
@@ -39,8 +40,15 @@ NAMES = {
                      "pre_ff_layernorm"),
 }  # fmt: skip
 """Of modules in a layer where no row names them, the likeliest first."""
+TAKERS = {
+    Site.Z: (("self_attn", "self_attention", "attn", "attention"),
+             ("o_proj", "out_proj", "c_proj", "dense", "wo", "linear_proj")),
+}  # fmt: skip
+"""Where no row names it, the names of a layer's part, and of the module in it that takes what lies at a site."""
 SANDWICH = "pre_feedforward_layernorm"
 """In a layer with this norm, ``post_attention_layernorm`` stands behind attention."""
+MISSING = {Site.Z: "this layer has no attention whose heads an output projection takes"}
+"""Why a layer has no such site."""
 
 
 class Argument(NamedTuple):
@@ -58,6 +66,24 @@ class Argument(NamedTuple):
         """Its value in a call; None where it is no tensor."""
         value = kwargs[self.name] if self.name in kwargs else args[self.at] if self.at < len(args) else None
         return value if isinstance(value, Tensor) else None
+
+
+class Taker(NamedTuple):
+    """What takes, in a layer, the tensor at a site that is neither the stream nor added to it.
+
+    Attributes:
+        module: The module; the tensor is its first argument.
+        part: The part of the layer that it ends, such as attention; the module itself where it is a part of its own.
+    """
+
+    module: nn.Module
+    part: nn.Module
+
+    @property
+    def width(self) -> int:
+        """Numbers that it takes of each token."""
+        sizes = (getattr(self.module, name, None) for name in ("input_size", "in_features"))
+        return next(size for size in sizes if size is not None)
 
 
 class Tower(NamedTuple):
@@ -126,6 +152,42 @@ class Tower(NamedTuple):
                 return found
         parts = ", ".join(name for name, _ in layer.named_children())
         raise UnsupportedModel(f"{point}: no module of this layer is known for {site.value}. It has {parts}")
+
+    def taker(self, point: HookPoint) -> Taker:
+        """What takes the tensor at a hook point whose site is in ``TAKEN``.
+
+        Raises:
+            UnsupportedModel: The layer has nothing that does, or it is not known.
+        """
+        layer, site = self.layer(point), point.site
+        for name in paths_in(self.row, site) if self.row is not None else paths_to(layer, *TAKERS[site]):
+            if (found := module_at(layer, name)) is not None:
+                part = layer.get_submodule(name.partition(".")[0])
+                if isinstance(part, MambaBase):
+                    break
+                return Taker(found, part)
+        kinds = ", ".join(f"{name} ({type(each).__name__})" for name, each in layer.named_children())
+        raise UnsupportedModel(f"{point}: {MISSING[site]}. It has {kinds}")
+
+
+def paths_in(row: Family, site: Site) -> tuple[str, ...]:
+    """The path of a site's taker in an architecture's row."""
+    return (row.z,)
+
+
+def paths_to(layer: nn.Module, parts: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The paths of modules with one of these names, in the first of these parts that a layer has."""
+    part = next((name for name in parts if isinstance(getattr(layer, name, None), nn.Module)), None)
+    inside = layer.get_submodule(part).named_modules() if part is not None else ()
+    return [f"{part}.{path}" for path, _ in inside if path.rpartition(".")[2] in names]
+
+
+def module_at(layer: nn.Module, path: str) -> nn.Module | None:
+    """The module at a path in a layer; None where there is none."""
+    try:
+        return layer.get_submodule(path)
+    except AttributeError:
+        return None
 
 
 def names_in(row: Family, site: Site) -> tuple[str, ...]:

@@ -22,20 +22,34 @@ D_MODEL, VOCAB, LAYERS, D_SAE = 64, 96, 3, 32
 PROMPTS = [[5, 9, 20, 31, 7], [3, 60, 61, 2, 90, 41, 8, 8, 15]]
 SAMPLING = Sampling(temperature=0.0, max_tokens=8)
 OPTIONS = EngineOptions(max_num_seqs=16, max_model_len=48, skip_tokenizer_init=True)
-# Sites whose stream, in Hugging Face's layer, is the output of a module (or its input, after a "<").
-LLAMA = {Site.ATTN_OUT: "self_attn", Site.RESID_MID: "<post_attention_layernorm", Site.MLP_OUT: "mlp"}
+# Sites by the module of Hugging Face's layer whose output they are (or whose input, after a "<").
+LLAMA = {
+    Site.Z: "<self_attn.o_proj",
+    Site.ATTN_OUT: "self_attn",
+    Site.RESID_MID: "<post_attention_layernorm",
+    Site.MLP_OUT: "mlp",
+}
 GEMMA = {
+    Site.Z: "<self_attn.o_proj",
     Site.ATTN_OUT: "post_attention_layernorm",
     Site.RESID_MID: "<pre_feedforward_layernorm",
     Site.MLP_OUT: "post_feedforward_layernorm",
 }
-GPT2 = {Site.ATTN_OUT: "attn", Site.RESID_MID: "<ln_2", Site.MLP_OUT: "mlp"}
-NEOX = {Site.ATTN_OUT: "attention", Site.MLP_OUT: "mlp"}
+GPT2 = {Site.Z: "<attn.c_proj", Site.ATTN_OUT: "attn", Site.RESID_MID: "<ln_2", Site.MLP_OUT: "mlp"}
+NEOX = {Site.Z: "<attention.dense", Site.ATTN_OUT: "attention", Site.MLP_OUT: "mlp"}
 OLMO2 = {
-    Site.ATTN_OUT: "post_attention_layernorm", Site.RESID_MID: "<mlp", Site.MLP_OUT: "post_feedforward_layernorm",
-}  # fmt: skip
-PARALLEL = {Site.ATTN_OUT: "self_attn", Site.MLP_OUT: "mlp"}
-OPT = {Site.ATTN_OUT: "self_attn", Site.RESID_MID: "<final_layer_norm", Site.MLP_OUT: "fc2"}
+    Site.Z: "<self_attn.o_proj",
+    Site.ATTN_OUT: "post_attention_layernorm",
+    Site.RESID_MID: "<mlp",
+    Site.MLP_OUT: "post_feedforward_layernorm",
+}
+PARALLEL = {Site.Z: "<self_attn.o_proj", Site.ATTN_OUT: "self_attn", Site.MLP_OUT: "mlp"}
+OPT = {
+    Site.Z: "<self_attn.out_proj",
+    Site.ATTN_OUT: "self_attn",
+    Site.RESID_MID: "<final_layer_norm",
+    Site.MLP_OUT: "fc2",
+}
 
 COMMON = {
     "vocab_size": VOCAB, "hidden_size": D_MODEL, "num_hidden_layers": LAYERS, "num_attention_heads": 2,
@@ -43,7 +57,9 @@ COMMON = {
     "eos_token_id": 95, "pad_token_id": 94, "tie_word_embeddings": False,
 }  # fmt: skip
 GROUPED = COMMON | {"num_key_value_heads": 1, "head_dim": 32}
-TIED = GROUPED | {"query_pre_attn_scalar": 32, "tie_word_embeddings": True}
+# Their heads together are wider than the stream.
+WIDE = GROUPED | {"head_dim": 64}
+TIED = WIDE | {"query_pre_attn_scalar": 32, "tie_word_embeddings": True}
 
 
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
@@ -64,7 +80,7 @@ CASES = {
     "MistralForCausalLM": Case("MistralConfig", GROUPED | {"sliding_window": None}, "model.layers", LLAMA),
     "Phi3ForCausalLM": Case("Phi3Config", COMMON | {"num_key_value_heads": 1}, "model.layers", LLAMA),
     "Qwen2ForCausalLM": Case("Qwen2Config", COMMON | {"num_key_value_heads": 1}, "model.layers", LLAMA),
-    "Qwen3ForCausalLM": Case("Qwen3Config", GROUPED, "model.layers", LLAMA),
+    "Qwen3ForCausalLM": Case("Qwen3Config", WIDE, "model.layers", LLAMA),
     "Gemma2ForCausalLM": Case("Gemma2Config", TIED, "model.layers", GEMMA),
     "Gemma3ForCausalLM": Case("Gemma3TextConfig", TIED, "model.layers", GEMMA),
     "GPT2LMHeadModel": Case(
@@ -138,7 +154,7 @@ class Tapped:
     def change(self, name: str, output: Any) -> None:
         """In place, so that whoever holds the same tensor (the residual connection) sees it too."""
         stream = output[0] if isinstance(output, tuple) else output
-        rows = stream.view(-1, D_MODEL)
+        rows = stream.view(-1, stream.shape[-1])
         self.seen[name] = rows.clone()
         for position in range(len(rows)):
             rows[position] = self.edit(name, position, rows[position])
@@ -180,11 +196,14 @@ def check_against_transformers(architecture: str, folder: Path, model: nn.Module
     """
     case = CASES[architecture]
     points = [HookPoint(layer=layer, site=site) for layer in (0, 1) for site in Site if site in case.sites]
-    saes = {point: {f"sae{seed}": unit_dictionary(seed, D_MODEL, D_SAE, 0.2)} for seed, point in enumerate(points)}
-    dictionaries = {str(point): each for point, each in saes.items()}
-    steerings = list(edits_of([name for each in saes.values() for name in each]))
     tapped = Tapped(model, case, points)
     streams = [tapped.streams(prompt) for prompt in PROMPTS]
+    saes = {
+        point: {f"sae{seed}": unit_dictionary(seed, streams[0][str(point)].shape[1], D_SAE, 0.2)}
+        for seed, point in enumerate(points)
+    }
+    dictionaries = {str(point): each for point, each in saes.items()}
+    steerings = list(edits_of([name for each in saes.values() for name in each]))
     wanted = [[tapped.decode(prompt, steering, dictionaries) for steering in steerings] for prompt in PROMPTS]
     with Engine(folder, hooked(out, saes), OPTIONS) as engine:
         for stream, captured in zip(streams, engine.capture(PROMPTS, *points), strict=True):
