@@ -34,6 +34,7 @@ _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 _BESIDE = re.compile(r"(?:^|[._])(?:vision|visual|vit|image|audio|speech|projector|mm|qformer|connector)(?:[._]|$)")
 """In names of what turns images and sounds into tokens, layers of its own included."""
 _BEFORE_FIRST_LAYER = re.compile(r"embed(?!_out)|\.?wte\.|\.?wpe\.")
+_NEURONS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 
 
@@ -84,8 +85,8 @@ def width_in(config: Mapping[str, Any]) -> int:
 
 
 def width_at(folder: Path, hook: HookPoint) -> int:
-    """Numbers of a token at a hook point, as a checkpoint's configuration says: d_model, but at z, where it is the
-    number of heads times their size. An engine, which has the weights, refuses an SAE of another width.
+    """Numbers of a token at a hook point, as a checkpoint's configuration says: d_model, but at z the number of heads
+    times their size, and at mlp_act that of neurons. An engine, which has the weights, refuses an SAE of another width.
 
     Raises:
         ModelNotFound: There is no such checkpoint.
@@ -93,10 +94,15 @@ def width_at(folder: Path, hook: HookPoint) -> int:
     """
     config = read_config(folder)
     width, (_, text) = width_in(config), text_part(config)
-    if hook.site is not Site.Z:
-        return width
-    heads = int(text.get("num_attention_heads") or text.get("n_head") or 1)
-    return heads * int(text.get("v_head_dim") or text.get("head_dim") or width // heads)
+    match hook.site:
+        case Site.Z:
+            heads = int(text.get("num_attention_heads") or text.get("n_head") or 1)
+            return heads * int(text.get("v_head_dim") or text.get("head_dim") or width // heads)
+        case Site.MLP_ACT:
+            neurons: Any = next((text[name] for name in _NEURONS if text.get(name)), 4 * width)
+            return int(neurons[hook.layer] if isinstance(neurons, list) else neurons)
+        case _:
+            return width
 
 
 def combine(hashes: Iterable[TensorHash]) -> str:

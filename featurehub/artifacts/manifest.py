@@ -21,6 +21,7 @@ class Site(StrEnum):
         Z: What attention's output projection takes: the outputs of all heads, side by side. As wide as they are.
         ATTN_OUT: What attention adds to the stream, after the norm that some families put behind it.
         RESID_MID: The stream between attention and MLP.
+        MLP_ACT: The neurons: what the MLP's output projection takes. As wide as there are neurons.
         MLP_OUT: What the MLP adds to the stream, after the norm that some families put behind it.
         RESID_POST: The stream after the layer.
     """
@@ -29,11 +30,12 @@ class Site(StrEnum):
     Z = "z"
     ATTN_OUT = "attn_out"
     RESID_MID = "resid_mid"
+    MLP_ACT = "mlp_act"
     MLP_OUT = "mlp_out"
     RESID_POST = "resid_post"
 
 
-TAKEN = frozenset({Site.Z})
+TAKEN = frozenset({Site.Z, Site.MLP_ACT})
 """Sites where neither the stream lies nor what is added to it, but what a module in a layer takes."""
 
 

@@ -140,7 +140,7 @@ def put(point: HookPoint, tower: Tower, vllm_config: VllmConfig) -> None:
     match point.site:
         case Site.RESID_PRE:
             hook_before(layer, name, *tower.arguments(point))
-        case Site.Z:
+        case Site.Z | Site.MLP_ACT:
             module = tower.taker(point).module
             hook_before(module, name, Argument(0, parameters_of(type(module).forward)[0]), None)
         case Site.RESID_MID:

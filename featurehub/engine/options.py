@@ -1,7 +1,7 @@
 """Options of vLLM under which requests cannot be steered correctly; an engine with hooks does not start with them.
 
 Tensor parallelism and decode context parallelism are not among them: every rank sees every token's whole stream. But
-it sees its own heads only, so that tensor parallelism is refused with hook points inside of attention.
+it sees its own heads and neurons only, so that tensor parallelism is refused with hook points at these.
 """
 
 from collections.abc import Callable

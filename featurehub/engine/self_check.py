@@ -8,13 +8,13 @@ few tokens (``featurehub.engine.trial``), none of which sees another, so that ea
    run to run, which some kernels of GPUs do not repeat.
 3. Edited: at hook point p the op adds δ to the stream of p's tokens.
 4. Computed anew: what reads the stream behind p is given x + δ, alone, for p's tokens. That is the next layer or the
-   final norm; behind attn_out and mlp_out, which are no streams, that output + δ; what takes z, is given z + δ. Behind
-   the reading layer the stream must be that of 3, and in the end the result. If they are not, then x was not the
-   stream, or the op's edit does not arrive. Rounded streams drift apart from layer to layer, so that the result alone
-   would tell little.
+   final norm; behind attn_out and mlp_out, which are no streams, that output + δ; what takes z or mlp_act is given that
+   + δ. Behind the reading layer the stream must be that of 3, and in the end the result. If they are not, then x was
+   not the stream, or the op's edit does not arrive. Rounded streams drift apart from layer to layer, so that the result
+   alone would tell little.
 5. attn_out, resid_mid and mlp_out: they add up to what leaves the layer less what entered it.
-6. z: the op saw what the output projection took, and the projection made of it what attention makes. The edit of 3
-   leaves the stream before the layer as it was.
+6. z and mlp_act: the op saw what the output projection took, and the projection made of it what attention, or the MLP,
+   makes. The edit of 3 leaves the stream before the layer as it was.
 7. The final norm as the row has it, and the head, give the model's own result and logits.
 
 Errors are relative; those of 4, to the size of the edit's effect.

@@ -24,7 +24,7 @@ from vllm.model_executor.models.utils import PPMissingLayer
 
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.errors import UnsupportedModel
-from featurehub.families import FAMILIES, Family, check_mid
+from featurehub.families import FAMILIES, MISSING, Family, check_mid
 
 __all__ = ["Argument", "Taker", "Tower", "parameters_of", "tower_of"]
 
@@ -43,12 +43,12 @@ NAMES = {
 TAKERS = {
     Site.Z: (("self_attn", "self_attention", "attn", "attention"),
              ("o_proj", "out_proj", "c_proj", "dense", "wo", "linear_proj")),
+    Site.MLP_ACT: (("mlp", "feed_forward", "ffn"),
+                   ("down_proj", "c_proj", "dense_4h_to_h", "w2", "fc2", "fc_out", "dense_out")),
 }  # fmt: skip
 """Where no row names it, the names of a layer's part, and of the module in it that takes what lies at a site."""
 SANDWICH = "pre_feedforward_layernorm"
 """In a layer with this norm, ``post_attention_layernorm`` stands behind attention."""
-MISSING = {Site.Z: "this layer has no attention whose heads an output projection takes"}
-"""Why a layer has no such site."""
 
 
 class Argument(NamedTuple):
@@ -160,7 +160,7 @@ class Tower(NamedTuple):
             UnsupportedModel: The layer has nothing that does, or it is not known.
         """
         layer, site = self.layer(point), point.site
-        for name in paths_in(self.row, site) if self.row is not None else paths_to(layer, *TAKERS[site]):
+        for name in (getattr(self.row, site),) if self.row is not None else paths_to(layer, site):
             if (found := module_at(layer, name)) is not None:
                 part = layer.get_submodule(name.partition(".")[0])
                 if isinstance(part, MambaBase):
@@ -170,15 +170,12 @@ class Tower(NamedTuple):
         raise UnsupportedModel(f"{point}: {MISSING[site]}. It has {kinds}")
 
 
-def paths_in(row: Family, site: Site) -> tuple[str, ...]:
-    """The path of a site's taker in an architecture's row."""
-    return (row.z,)
-
-
-def paths_to(layer: nn.Module, parts: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The paths of modules with one of these names, in the first of these parts that a layer has."""
+def paths_to(layer: nn.Module, site: Site) -> list[str]:
+    """The paths in a layer that may be those of a site's taker; in an MLP, deeper ones are those of experts."""
+    parts, names = TAKERS[site]
     part = next((name for name in parts if isinstance(getattr(layer, name, None), nn.Module)), None)
-    inside = layer.get_submodule(part).named_modules() if part is not None else ()
+    whole = layer.get_submodule(part) if part is not None else nn.Module()
+    inside = whole.named_children() if site is Site.MLP_ACT else whole.named_modules()
     return [f"{part}.{path}" for path, _ in inside if path.rpartition(".")[2] in names]
 
 

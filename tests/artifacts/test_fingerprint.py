@@ -96,6 +96,20 @@ def test_z_is_as_wide_as_all_heads_together(config: dict[str, Any], width: int, 
     assert width_at(tmp_path, HookPoint(layer=0)) == stream.get("hidden_size", stream.get("n_embd"))
 
 
+@pytest.mark.parametrize(
+    ("config", "width"),
+    [
+        ({"hidden_size": 64, "intermediate_size": 200}, 200),
+        ({"hidden_size": 64, "intermediate_size": [200, 300]}, 300),
+        ({"n_embd": 48, "n_inner": None}, 192),
+        ({"hidden_size": 64, "ffn_dim": 100}, 100),
+    ],
+)
+def test_mlp_act_is_as_wide_as_there_are_neurons(config: dict[str, Any], width: int, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert width_at(tmp_path, HookPoint(layer=1, site=Site.MLP_ACT)) == width
+
+
 def test_a_later_hook_reads_more(model: Path) -> None:
     fingerprints = {identify(model, HookPoint(layer=layer)).reads for layer in range(4)}
     assert len(fingerprints) == 4

@@ -27,27 +27,49 @@ LLAMA = {
     Site.Z: "<self_attn.o_proj",
     Site.ATTN_OUT: "self_attn",
     Site.RESID_MID: "<post_attention_layernorm",
+    Site.MLP_ACT: "<mlp.down_proj",
     Site.MLP_OUT: "mlp",
 }
+SPARSE = {site: name for site, name in LLAMA.items() if site is not Site.MLP_ACT}
 GEMMA = {
     Site.Z: "<self_attn.o_proj",
     Site.ATTN_OUT: "post_attention_layernorm",
     Site.RESID_MID: "<pre_feedforward_layernorm",
+    Site.MLP_ACT: "<mlp.down_proj",
     Site.MLP_OUT: "post_feedforward_layernorm",
 }
-GPT2 = {Site.Z: "<attn.c_proj", Site.ATTN_OUT: "attn", Site.RESID_MID: "<ln_2", Site.MLP_OUT: "mlp"}
-NEOX = {Site.Z: "<attention.dense", Site.ATTN_OUT: "attention", Site.MLP_OUT: "mlp"}
+GPT2 = {
+    Site.Z: "<attn.c_proj",
+    Site.ATTN_OUT: "attn",
+    Site.RESID_MID: "<ln_2",
+    Site.MLP_ACT: "<mlp.c_proj",
+    Site.MLP_OUT: "mlp",
+}
+NEOX = {
+    Site.Z: "<attention.dense",
+    Site.ATTN_OUT: "attention",
+    Site.MLP_ACT: "<mlp.dense_4h_to_h",
+    Site.MLP_OUT: "mlp",
+}
 OLMO2 = {
     Site.Z: "<self_attn.o_proj",
     Site.ATTN_OUT: "post_attention_layernorm",
     Site.RESID_MID: "<mlp",
+    Site.MLP_ACT: "<mlp.down_proj",
     Site.MLP_OUT: "post_feedforward_layernorm",
 }
-PARALLEL = {Site.Z: "<self_attn.o_proj", Site.ATTN_OUT: "self_attn", Site.MLP_OUT: "mlp"}
+PARALLEL = {
+    Site.Z: "<self_attn.o_proj",
+    Site.ATTN_OUT: "self_attn",
+    Site.MLP_ACT: "<mlp.down_proj",
+    Site.MLP_OUT: "mlp",
+}
+STARCODER2 = LLAMA | {Site.MLP_ACT: "<mlp.c_proj"}
 OPT = {
     Site.Z: "<self_attn.out_proj",
     Site.ATTN_OUT: "self_attn",
     Site.RESID_MID: "<final_layer_norm",
+    Site.MLP_ACT: "<fc2",
     Site.MLP_OUT: "fc2",
 }
 
@@ -98,20 +120,20 @@ CASES = {
     "GemmaForCausalLM": Case("GemmaConfig", GROUPED | {"tie_word_embeddings": True}, "model.layers", LLAMA),
     "GlmForCausalLM": Case("GlmConfig", GROUPED, "model.layers", LLAMA),
     "MixtralForCausalLM": Case(
-        "MixtralConfig", GROUPED | {"num_local_experts": 4, "num_experts_per_tok": 2}, "model.layers", LLAMA
+        "MixtralConfig", GROUPED | {"num_local_experts": 4, "num_experts_per_tok": 2}, "model.layers", SPARSE
     ),
     "Olmo2ForCausalLM": Case("Olmo2Config", COMMON, "model.layers", OLMO2),
     "Olmo3ForCausalLM": Case("Olmo3Config", COMMON, "model.layers", OLMO2),
-    "OlmoeForCausalLM": Case("OlmoeConfig", COMMON | EXPERTS, "model.layers", LLAMA),
+    "OlmoeForCausalLM": Case("OlmoeConfig", COMMON | EXPERTS, "model.layers", SPARSE),
     "Qwen2MoeForCausalLM": Case(
         "Qwen2MoeConfig",
         COMMON | EXPERTS | {"num_key_value_heads": 1, "shared_expert_intermediate_size": 32},
-        "model.layers", LLAMA,
+        "model.layers", SPARSE,
     ),
-    "Qwen3MoeForCausalLM": Case("Qwen3MoeConfig", GROUPED | EXPERTS, "model.layers", LLAMA),
+    "Qwen3MoeForCausalLM": Case("Qwen3MoeConfig", GROUPED | EXPERTS, "model.layers", SPARSE),
     "SeedOssForCausalLM": Case("SeedOssConfig", GROUPED, "model.layers", LLAMA),
     "SmolLM3ForCausalLM": Case("SmolLM3Config", GROUPED, "model.layers", LLAMA),
-    "Starcoder2ForCausalLM": Case("Starcoder2Config", COMMON | {"num_key_value_heads": 1}, "model.layers", LLAMA),
+    "Starcoder2ForCausalLM": Case("Starcoder2Config", COMMON | {"num_key_value_heads": 1}, "model.layers", STARCODER2),
     "OPTForCausalLM": Case(
         "OPTConfig",
         COMMON | {"ffn_dim": 96, "word_embed_proj_dim": D_MODEL, "init_std": 0.3},

@@ -107,6 +107,8 @@ def test_a_wrong_layer_and_a_wrong_convention_are_refused(
         ("LlamaForCausalLM", {"mid": "input_layernorm"}, Site.RESID_MID, "edit|adds"),
         ("LlamaForCausalLM", {"z": "self_attn.qkv_proj"}, Site.Z, "what its module makes of it"),
         ("GPT2LMHeadModel", {"z": "attn.c_attn"}, Site.Z, "what its module makes of it"),
+        ("LlamaForCausalLM", {"mlp_act": "mlp.gate_up_proj"}, Site.MLP_ACT, "what its module makes of it"),
+        ("GPTNeoXForCausalLM", {"mlp_act": "mlp.dense_h_to_4h"}, Site.MLP_ACT, "what its module makes of it"),
         ("LlamaForCausalLM", {"norm": Norm.RMS_OFFSET}, Site.RESID_POST, "final norm"),
         ("Gemma2ForCausalLM", {"norm": Norm.RMS}, Site.RESID_POST, "final norm"),
         ("GPT2LMHeadModel", {"norm": Norm.RMS}, Site.RESID_POST, "final norm"),
@@ -121,23 +123,34 @@ def test_a_wrong_row_is_refused(
         make(architecture, HookPoint(layer=1, site=site)).prove_hooks()
 
 
+SPARSE = ("DeepseekV3ForCausalLM", "MixtralForCausalLM", "GptOssForCausalLM")
 TAKING = tuple(HookPoint(layer=1, site=site) for site in Site if site in TAKEN)
 
 
 @pytest.mark.parametrize(
     "architecture",
     ["LlamaForCausalLM", "Gemma2ForCausalLM", "GPT2LMHeadModel", "DeepseekV3ForCausalLM", "FalconForCausalLM",
-     "GPTJForCausalLM", "GraniteForCausalLM", "PaliGemmaForConditionalGeneration"],
+     "GPTJForCausalLM", "GraniteForCausalLM", "MixtralForCausalLM", "PaliGemmaForConditionalGeneration"],
 )  # fmt: skip
-def test_what_attention_takes_passes_and_in_the_layer_before_it_does_not(
+def test_what_a_projection_takes_passes_and_in_the_layer_before_it_does_not(
     architecture: str, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether or not the architecture has a row, and whatever stands between attention and the stream."""
-    make(architecture, HookPoint(layer=1, site=Site.Z)).prove_hooks()
+    sites = [Site.Z, Site.MLP_ACT] if architecture not in SPARSE else [Site.Z]
+    make(architecture, *(HookPoint(layer=1, site=site) for site in sites)).prove_hooks()
     assert all(each.passes for each in self_check.FOUND)
     mistaken(monkeypatch, lambda tower: Shifted(*tower))
-    with pytest.raises(UnsupportedModel, match=r"layers\.1\.z of this .* the stream before its layer under an edit"):
-        make(architecture, HookPoint(layer=1, site=Site.Z)).prove_hooks()
+    for site in sites:
+        with pytest.raises(
+            UnsupportedModel, match=rf"layers\.1\.{site} of .* the stream before its layer under an edit"
+        ):
+            make(architecture, HookPoint(layer=1, site=site)).prove_hooks()
+
+
+@pytest.mark.parametrize("architecture", SPARSE)
+def test_a_layer_of_experts_has_no_neurons_and_says_so(architecture: str, make: Callable[..., Any]) -> None:
+    with pytest.raises(UnsupportedModel, match=r"layers\.1\.mlp_act: .*experts have neurons of their own. It has"):
+        make(architecture, HookPoint(layer=1, site=Site.MLP_ACT))
 
 
 def test_a_layer_without_heads_has_no_z_and_says_what_it_has(make: Callable[..., Any]) -> None:

@@ -344,6 +344,10 @@ def test_an_unknown_dictionary_class_is_refused(tmp_path: Path) -> None:
         ("model.layers[17].self_attn.o_proj.input", HookPoint(layer=17, site=Site.Z)),
         ("transformer.h[3].attn.c_proj.input", HookPoint(layer=3, site=Site.Z)),
         ("gpt_neox.layers.2.attention.dense.input", HookPoint(layer=2, site=Site.Z)),
+        ("blocks.7.mlp.hook_post", HookPoint(layer=7, site=Site.MLP_ACT)),
+        ("model.layers[17].mlp.down_proj.input", HookPoint(layer=17, site=Site.MLP_ACT)),
+        ("model.decoder.layers.2.fc2.input", HookPoint(layer=2, site=Site.MLP_ACT)),
+        ("mlp_act_layer_2", HookPoint(layer=2, site=Site.MLP_ACT)),
         ("model.layers[3].self_attn.output", HookPoint(layer=3, site=Site.ATTN_OUT)),
     ],
 )
