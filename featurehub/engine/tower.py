@@ -81,9 +81,12 @@ class Taker(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Numbers that it takes of each token."""
+        """Numbers that it takes of each token. Raises UnsupportedModel where it is no linear map that says so."""
         sizes = (getattr(self.module, name, None) for name in ("input_size", "in_features"))
-        return next(size for size in sizes if size is not None)
+        size = next((size for size in sizes if size is not None), None)
+        if size is None:
+            raise UnsupportedModel(f"a {type(self.module).__name__} does not say how many numbers it takes of a token")
+        return size
 
 
 class Tower(NamedTuple):
