@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from featurehub.errors import UnsupportedModel
 
-__all__ = ["ARCHITECTURES", "FAMILIES", "LLAMA", "TEXT_TYPES", "Family", "Norm", "check_mid", "family_of"]
+__all__ = ["ARCHITECTURES", "FAMILIES", "LLAMA", "MISSING", "TEXT_TYPES", "Family", "Norm", "check_mid", "family_of"]
 
 
 class Norm(StrEnum):
@@ -38,6 +38,8 @@ class Family(NamedTuple):
         attn_out: Module in a layer whose output attention adds to the stream.
         mlp_out: Module in a layer whose output the MLP adds to the stream.
         vllm_mlp_out: The same module in vLLM, where it has another name there.
+        z: Path, in a layer, of attention's output projection, which takes the outputs of the heads.
+        mlp_act: Path, in a layer, of the MLP's output projection, which takes the neurons. A layer of experts has none.
         mid: Module in a layer that reads the stream between the two, mostly a norm; "" where they run side by side.
         norm: How the final norm works.
         final_norm: The final norm's module.
@@ -53,6 +55,8 @@ class Family(NamedTuple):
     attn_out: str = "self_attn"
     mlp_out: str = "mlp"
     vllm_mlp_out: str = ""
+    z: str = "self_attn.o_proj"
+    mlp_act: str = "mlp.down_proj"
     mid: str = "post_attention_layernorm"
     norm: Norm = Norm.RMS
     final_norm: str = "model.norm"
@@ -62,6 +66,12 @@ class Family(NamedTuple):
     project_out: str = ""
 
 
+MISSING = {
+    "z": "this layer has no attention whose heads an output projection takes",
+    "mlp_act": "this layer has no MLP whose neurons one output projection takes; experts have neurons of their own",
+}
+"""Why a layer has no such site."""
+
 LLAMA = Family()
 GEMMA1 = Family(norm=Norm.RMS_OFFSET, tied=True)
 MIXTRAL = Family(vllm_mlp_out="block_sparse_moe")
@@ -70,7 +80,7 @@ COHERE = Family(pair=False, mid="", norm=Norm.LAYER, tied=True)
 # vLLM runs most of these on transformers' own layers.
 STREAMED = Family(pair=False)
 OLMO2 = STREAMED._replace(attn_out="post_attention_layernorm", mlp_out="post_feedforward_layernorm", mid="mlp")
-STARCODER2 = STREAMED._replace(norm=Norm.LAYER, tied=True)
+STARCODER2 = STREAMED._replace(mlp_act="mlp.c_proj", norm=Norm.LAYER, tied=True)
 # In Gemma, what attention and MLP add to the stream passes a norm of its own first.
 GEMMA = Family(
     attn_out="post_attention_layernorm",
@@ -84,6 +94,8 @@ GPT2 = Family(
     vllm_layers="transformer.h",
     pair=False,
     attn_out="attn",
+    z="attn.c_proj",
+    mlp_act="mlp.c_proj",
     mid="ln_2",
     norm=Norm.LAYER,
     final_norm="transformer.ln_f",
@@ -95,6 +107,8 @@ NEOX = Family(
     layers="gpt_neox.layers",
     pair=False,
     attn_out="attention",
+    z="attention.dense",
+    mlp_act="mlp.dense_4h_to_h",
     norm=Norm.LAYER,
     final_norm="gpt_neox.final_layer_norm",
     head="embed_out.weight",
@@ -105,6 +119,8 @@ OPT = Family(
     vllm_layers="model.decoder.layers",
     pair=False,
     mlp_out="fc2",
+    z="self_attn.out_proj",
+    mlp_act="fc2",
     mid="final_layer_norm",
     norm=Norm.LAYER,
     final_norm="model.decoder.final_layer_norm",

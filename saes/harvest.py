@@ -11,10 +11,10 @@
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -22,79 +22,20 @@ from torch import Tensor
 from featurehub.artifacts.files import remove_leftovers, replace_file, write_text
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity
 from featurehub.errors import BudgetExceeded, CorruptArtifact, InvalidInput
-from featurehub.settings import Frozen
 from saes.documents import Document, count_tokens, text_hash
+from saes.harvest_record import DTYPES, HarvestConfig, HarvestRecord, token_bytes
 from saes.reader import StreamReader, read_tokens
 
 __all__ = ["Harvest", "HarvestConfig", "harvest_documents", "open_harvest", "token_bytes"]
 
 RECORD = "harvest.json"
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-class HarvestConfig(Frozen):
-    """How a harvest is laid out on disk.
-
-    Attributes:
-        documents_per_shard: Documents in a shard of one hook point; with several, it is divided by their number, so
-            that shards keep their size.
-        dtype: Type in which streams are stored; they are always loaded as float32.
-    """
-
-    documents_per_shard: int = Field(default=512, ge=1)
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-
-    def documents_at(self, hooks: int) -> int:
-        """Returns how many documents go into a shard that holds this many hook points, at least one."""
-        return max(1, self.documents_per_shard // hooks)
-
-    def tokens_at(self, hooks: int, documents: int, tokens: int) -> int:
-        """Returns how many tokens such a shard has on average.
-
-        Args:
-            hooks: Number of hook points.
-            documents: Documents of the whole text.
-            tokens: Tokens of the whole text.
-        """
-        return min(documents, self.documents_at(hooks)) * tokens // documents
-
-
-class HarvestRecord(Frozen):
-    """What a harvest is of; kept in its folder as ``harvest.json``.
-
-    Attributes:
-        format: Version of this record.
-        model: Name of the model.
-        reads: The model's ``ModelIdentity.stream``, as seen from the last hook point.
-        hooks: Hook points, in the order in which a token passes them.
-        d_model: Width of the model's stream.
-        text: sha256 over all token ids.
-        documents: Number of documents of the text.
-        tokens: Number of their tokens, special ones included.
-        config: How the harvest is laid out.
-    """
-
-    format: Literal[3] = 3
-    model: str
-    reads: str
-    hooks: tuple[HookPoint, ...] = Field(min_length=1)
-    d_model: int
-    text: str
-    documents: int
-    tokens: int
-    config: HarvestConfig
-
-    @property
-    def documents_per_shard(self) -> int:
-        """Documents in each shard but the last, which may have fewer."""
-        return self.config.documents_at(len(self.hooks))
 
 
 class Shard(NamedTuple):
     """The ordinary tokens of some documents.
 
     Attributes:
-        x: [tokens, hooks · d_model] of the stream, hook points side by side.
+        x: [tokens, columns] of the stream, hook points side by side.
         token_ids: [tokens] ids.
         document: [tokens] index of each token's document.
     """
@@ -164,7 +105,7 @@ class Harvest:
 
     def save(self, shard: int, content: Shard) -> None:
         """Writes a shard: under another name at first, so that a file with the shard's name is always whole."""
-        streams = content.x.to(DTYPES[self.record.config.dtype]).split(self.record.d_model, dim=1)
+        streams = content.x.to(DTYPES[self.record.config.dtype]).split(self.record.columns, dim=1)
         tensors = {str(hook): x.contiguous() for hook, x in zip(self.record.hooks, streams, strict=True)}
         with replace_file(self.path(shard)) as temporary:
             save_file(tensors | {"token_ids": content.token_ids, "document": content.document}, temporary)
@@ -179,6 +120,7 @@ def harvest_documents(
     hooks: Sequence[HookPoint],
     config: HarvestConfig,
     progress: Callable[[int, Harvest], None] = lambda tokens, harvest: None,
+    widths: Sequence[int] = (),
 ) -> Harvest:
     """Harvests a text into a folder, reading only the shards that it does not hold yet.
 
@@ -191,13 +133,14 @@ def harvest_documents(
         hooks: Hook points, in the order in which a token passes them.
         config: How the harvest is laid out.
         progress: Called after each shard, read now or found, with its number of tokens and the harvest.
+        widths: Numbers of a token at each hook point; d_model at each by default.
 
     Raises:
         InvalidInput: If the folder holds another harvest.
         CorruptArtifact: If the folder's record cannot be read.
         BudgetExceeded: If the disk is too small; nothing is read then.
     """
-    record = record_of(documents, model, hooks, config)
+    record = record_of(documents, model, hooks, config, widths)
     result, size = begin(folder, record), record.documents_per_shard
     check_disk(result)
     for shard in range(len(result)):
@@ -223,13 +166,18 @@ def read_shard(
 
 
 def record_of(
-    documents: Sequence[Document], model: ModelIdentity, hooks: Sequence[HookPoint], config: HarvestConfig
+    documents: Sequence[Document],
+    model: ModelIdentity,
+    hooks: Sequence[HookPoint],
+    config: HarvestConfig,
+    widths: Sequence[int],
 ) -> HarvestRecord:
     return HarvestRecord(
         model=model.name,
         reads=model.stream,
         hooks=tuple(hooks),
         d_model=model.d_model,
+        widths=tuple(widths) if set(widths) - {model.d_model} else (),
         text=text_hash(documents),
         documents=len(documents),
         tokens=count_tokens(documents),
@@ -275,20 +223,10 @@ def open_harvest(folder: Path) -> Harvest:
         ) from None
 
 
-def token_bytes(width: int, config: HarvestConfig) -> int:
-    """Returns the bytes that one token takes in a shard, with its id and its document.
-
-    Args:
-        width: Numbers in the token's stream: d_model for each hook point.
-        config: How the harvest is laid out.
-    """
-    return width * DTYPES[config.dtype].itemsize + 16
-
-
 def check_disk(harvest: Harvest) -> None:
     """Raises BudgetExceeded if the missing shards do not fit on the disk."""
     record, missing = harvest.record, len(harvest.missing)
-    width = token_bytes(len(record.hooks) * record.d_model, record.config)
+    width = token_bytes(sum(record.columns), record.config)
     needed = record.tokens * width * missing // max(1, len(harvest))
     free = shutil.disk_usage(harvest.folder).free
     if needed > free:

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from featurehub.artifacts.manifest import HookPoint, Site
+from featurehub.artifacts.manifest import TAKEN, HookPoint, Site
 from featurehub.errors import UnsupportedModel
-from featurehub.families import check_mid, family_of
+from featurehub.families import MISSING, check_mid, family_of
 
 __all__ = ["Change", "Host", "load_host"]
 
 Change = Callable[[Tensor], Tensor]
-"""Maps the stream of all tokens to what takes its place, both [documents · tokens, d_model]."""
+"""Maps what lies at the hook point, of all tokens, to what takes its place; [documents · tokens, width] both."""
 
 
 class Host:
@@ -46,6 +46,8 @@ class Host:
         if point.site is Site.RESID_MID:
             check_mid(point, self.family, self.model.config)
         self.layer: nn.Module = layers[point.layer]
+        if point.site in TAKEN and getattr(self.family, point.site) not in dict(self.layer.named_modules()):
+            raise UnsupportedModel(f"{point}: {MISSING[point.site]}", param="site")
 
     @property
     def vocabulary(self) -> int:
@@ -85,6 +87,8 @@ class Host:
         match self.point.site:
             case Site.RESID_PRE:
                 return before(layer, change)
+            case Site.Z | Site.MLP_ACT:
+                return before(layer.get_submodule(getattr(family, self.point.site)), change)
             case Site.ATTN_OUT:
                 return after(layer.get_submodule(family.attn_out), change)
             case Site.RESID_MID:

@@ -22,14 +22,15 @@ from featurehub.artifacts.checkpoint import (
     tokenization_hash,
 )
 from featurehub.artifacts.files import sha256
-from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.artifacts.origin import origin_of
 from featurehub.artifacts.parts import reads_hook
 from featurehub.artifacts.tensors import TensorHash, tensor_hashes
 from featurehub.errors import InvalidInput
 
-__all__ = ["combine", "identify", "layers_in"]
+__all__ = ["combine", "identify", "layers_in", "width_at"]
 
+_NEURONS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 
 
@@ -77,6 +78,27 @@ def width_in(config: Mapping[str, Any]) -> int:
     """d_model, as a checkpoint's configuration says; 0 if it does not."""
     _, text = text_part(config)
     return int(text.get("hidden_size") or text.get("n_embd") or 0)
+
+
+def width_at(folder: Path, hook: HookPoint) -> int:
+    """Numbers of a token at a hook point, as a checkpoint's configuration says: d_model, but at z the number of heads
+    times their size, and at mlp_act that of neurons. An engine, which has the weights, refuses an SAE of another width.
+
+    Raises:
+        ModelNotFound: There is no such checkpoint.
+        InvalidInput: It cannot be read.
+    """
+    config = read_config(folder)
+    width, (_, text) = width_in(config), text_part(config)
+    match hook.site:
+        case Site.Z:
+            heads = int(text.get("num_attention_heads") or text.get("n_head") or 1)
+            return heads * int(text.get("v_head_dim") or text.get("head_dim") or width // heads)
+        case Site.MLP_ACT:
+            neurons: Any = next((text[name] for name in _NEURONS if text.get(name)), 4 * width)
+            return int(neurons[hook.layer] if isinstance(neurons, list) else neurons)
+        case _:
+            return width
 
 
 def combine(hashes: Iterable[TensorHash]) -> str:

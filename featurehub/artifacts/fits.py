@@ -1,7 +1,7 @@
 """Whether an SAE can be run on a model at all."""
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.artifacts.manifest import ModelIdentity
+from featurehub.artifacts.manifest import TAKEN, ModelIdentity
 from featurehub.errors import IncompatibleArtifact
 
 __all__ = ["check_fits"]
@@ -15,8 +15,10 @@ def check_fits(artifact: Artifact, identity: ModelIdentity) -> None:
     Raises:
         IncompatibleArtifact: The SAE reads a stream of another width, or a layer that the model does not have.
     """
-    if artifact.manifest.d_model != identity.d_model:
-        widths = f"a stream of width {artifact.manifest.d_model}, {identity.name} has one of {identity.d_model}"
+    made = artifact.manifest
+    stream = made.model.d_model if made.hook.site in TAKEN else made.d_model
+    if stream != identity.d_model:
+        widths = f"a stream of width {stream}, {identity.name} has one of {identity.d_model}"
         raise IncompatibleArtifact(
             f"the SAE {artifact.manifest.name} reads {widths}: it was trained on another model. "
             "`featurehub build` makes one for this model.",

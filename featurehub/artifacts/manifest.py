@@ -10,7 +10,7 @@ from pydantic import Field
 
 from featurehub.settings import Frozen
 
-__all__ = ["HookPoint", "Manifest", "ModelIdentity", "Part", "Site"]
+__all__ = ["TAKEN", "HookPoint", "Manifest", "ModelIdentity", "Part", "Site"]
 
 
 class Site(StrEnum):
@@ -18,17 +18,25 @@ class Site(StrEnum):
 
     Attributes:
         RESID_PRE: The stream before the layer.
+        Z: What attention's output projection takes: the outputs of all heads, side by side. As wide as they are.
         ATTN_OUT: What attention adds to the stream, after the norm that some families put behind it.
         RESID_MID: The stream between attention and MLP.
+        MLP_ACT: The neurons: what the MLP's output projection takes. As wide as there are neurons.
         MLP_OUT: What the MLP adds to the stream, after the norm that some families put behind it.
         RESID_POST: The stream after the layer.
     """
 
     RESID_PRE = "resid_pre"
+    Z = "z"
     ATTN_OUT = "attn_out"
     RESID_MID = "resid_mid"
+    MLP_ACT = "mlp_act"
     MLP_OUT = "mlp_out"
     RESID_POST = "resid_post"
+
+
+TAKEN = frozenset({Site.Z, Site.MLP_ACT})
+"""Sites where neither the stream lies nor what is added to it, but what a module in a layer takes."""
 
 
 class HookPoint(Frozen):
@@ -155,7 +163,7 @@ class Manifest(Frozen):
         id: SHA-256 of the weights file, so that equal SAEs have equal ids.
         name: Name under which the SAE is registered.
         architecture: Kind of SAE, such as "topk".
-        d_model: Width of the stream that it reads.
+        d_model: Width of what it reads: that of the stream, but at sites that are no streams.
         d_sae: Number of latents.
         k: Number of active latents per token that it was trained for, or where that is not known, the measured mean.
         hook: Where in the model it reads and writes.

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.artifacts.manifest import Site
+from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.cli.naming import (
     ExplainedBy,
     LlmAtOnce,
@@ -89,7 +89,8 @@ def build(
     from saes.run import TrainConfig
 
     options = RecipeOptions([architecture] if architecture else (), [latents] if latents else (), k)
-    [recipe] = recipes_for(model, options)
+    hook = HookPoint(layer=layer or 0, site=site or Site.RESID_POST)
+    [recipe] = recipes_for(model, options, hook)
     config = TrainConfig.here(tokens=tokens or default_tokens(recipe.d_sae), span=span)
     plan = BuildPlan(
         model=model,
@@ -97,7 +98,7 @@ def build(
         database=db or database_path(),
         name=out.name,
         layer=layer,
-        site=site or Site.RESID_POST,
+        site=hook.site,
         material=MaterialConfig(text=text, max_tokens=max_tokens),
         baseline=baseline_of(canary_text),
         training=SaeTraining(

@@ -114,7 +114,7 @@ class Bank(NamedTuple):
 
         Args:
             saes: The SAEs; without any, the bank is of nothing.
-            d_model: Width of the model's stream.
+            d_model: Width of what is read there.
             device: Where the model runs.
 
         Raises:
@@ -128,8 +128,8 @@ class Bank(NamedTuple):
             for dictionary in dictionaries.values():
                 if dictionary.d_model != d_model:
                     raise IncompatibleArtifact(
-                        f"the SAE reads a stream of width {dictionary.d_model}, the model's is {d_model}: "
-                        "it was trained on another model"
+                        f"an SAE reads {dictionary.d_model} numbers of each token, and there are {d_model} at its hook "
+                        "point in this model: it was trained on another model"
                     )
             return cls.of(dictionaries, device)
 
@@ -141,7 +141,7 @@ class Bank(NamedTuple):
 
     @property
     def d_model(self) -> int:
-        """Width of the stream."""
+        """Width of what is read there."""
         return self.W_dec.shape[1]
 
     def row(self, sae: str, latent: int) -> int:

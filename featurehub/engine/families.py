@@ -23,7 +23,7 @@ from vllm import ModelRegistry
 from vllm.config import VllmConfig
 from vllm.platforms import current_platform
 
-from featurehub.artifacts.manifest import HookPoint, Site
+from featurehub.artifacts.manifest import TAKEN, HookPoint, Site
 from featurehub.artifacts.parts import layer_of
 from featurehub.engine import admission, runner_v1, updates
 from featurehub.engine.checksum import keep_sums_of_packed
@@ -32,10 +32,10 @@ from featurehub.engine.hook import HOOKS, register_op
 from featurehub.engine.hooked import HOOKED, OWN, PREFIX
 from featurehub.engine.hookset import HookSet, install
 from featurehub.engine.loading import only_weights
-from featurehub.engine.options import refuse_kind, refuse_unsupported
+from featurehub.engine.options import refuse_kind, refuse_parts, refuse_unsupported
 from featurehub.engine.runner_v2 import hooked_state
 from featurehub.engine.self_check import Finding, findings, prove
-from featurehub.engine.tower import Argument, Tower, tower_of
+from featurehub.engine.tower import Argument, Tower, parameters_of, tower_of
 from featurehub.errors import UnsupportedModel
 
 __all__ = ["MADE", "examine", "hooked_class"]
@@ -70,11 +70,11 @@ def attach(model: nn.Module, architecture: str, config: EngineConfig, vllm_confi
     refuse_kind(vllm_config)
     tower = tower_of(model, architecture, vllm_config.model_config.hf_text_config)
     register_op()
-    hooks = make_hooks(config, vllm_config)
+    hooks = make_hooks(config, vllm_config, tower)
     hooks.weights.shared = vllm_config.parallel_config.world_size > 1
     install(hooks)
     for hook in config.hooks:
-        put(hook.point, tower)
+        put(hook.point, tower, vllm_config)
     return tower
 
 
@@ -92,18 +92,18 @@ def examine(model: "Hooked", points: Sequence[HookPoint]) -> Iterator[Finding]:
     assert tower is not None
     for point in points:
         try:
-            with also_at(point, tower):
+            with also_at(point, tower, model.hooked_with):
                 yield from findings(model, tower, [point], model.hooked_with)
         except UnsupportedModel as error:
             yield Finding(str(point), error.message, math.inf, 0.0)
 
 
 @contextmanager
-def also_at(point: HookPoint, tower: Tower) -> Iterator[None]:
+def also_at(point: HookPoint, tower: Tower, vllm_config: VllmConfig) -> Iterator[None]:
     """Puts a hook in, if there is none, and takes it out at the end."""
     own = {module: type(module) for module in tower.layer(point).modules()}
     if str(point) not in HOOKS:
-        put(point, tower)
+        put(point, tower, vllm_config)
     try:
         yield
     finally:
@@ -121,10 +121,11 @@ def building(architecture: str) -> Iterator[bool]:
         BUILDING.pop()
 
 
-def make_hooks(config: EngineConfig, vllm_config: VllmConfig) -> HookSet:
+def make_hooks(config: EngineConfig, vllm_config: VllmConfig, tower: Tower) -> HookSet:
     """The hook set of this worker. Raises UnsupportedModel for a model runner that featurehub does not drive."""
     scheduler = vllm_config.scheduler_config
-    size = scheduler.max_num_seqs, scheduler.max_num_batched_tokens, vllm_config.model_config.get_hidden_size()
+    widths = {hook.point: tower.taker(hook.point).width for hook in config.hooks if hook.point.site in TAKEN}
+    size = scheduler.max_num_seqs, scheduler.max_num_batched_tokens, vllm_config.model_config.get_hidden_size(), widths
     if current_platform.is_cpu():
         runner_v1.install()
         return HookSet(config, *size)
@@ -133,12 +134,21 @@ def make_hooks(config: EngineConfig, vllm_config: VllmConfig) -> HookSet:
     return HookSet(config, *size, device=current_platform.device_type, graphs=True)
 
 
-def put(point: HookPoint, tower: Tower) -> None:
-    """Puts one hook into the model's layers. Raises UnsupportedModel for a hook point that the model does not have."""
+def put(point: HookPoint, tower: Tower, vllm_config: VllmConfig) -> None:
+    """Puts one hook into the model's layers.
+
+    Raises:
+        UnsupportedModel: The model does not have the hook point, or one of vLLM's options leaves nothing whole there.
+    """
+    if point.site in TAKEN:
+        refuse_parts(point, vllm_config)
     layer, name = tower.layer(point), str(point)
     match point.site:
         case Site.RESID_PRE:
             hook_before(layer, name, *tower.arguments(point))
+        case Site.Z | Site.MLP_ACT:
+            module = tower.taker(point).module
+            hook_before(module, name, Argument(0, parameters_of(type(module).forward)[0]), None)
         case Site.RESID_MID:
             pair = tower.pair(point.layer)
             hook_before(tower.module(point, point.site), name, FIRST, SECOND if pair else None)

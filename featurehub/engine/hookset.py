@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 from vllm.logger import init_logger
 
+from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Condition, Steering
 from featurehub.engine.bank import Bank
 from featurehub.engine.checks import carried, check
 from featurehub.engine.conditions import NEVER, Conditions, ConditionState
-from featurehub.engine.config import EngineConfig, SaeConfig
+from featurehub.engine.config import EngineConfig, HookConfig
 from featurehub.engine.hook import HOOKS, make_buffers, make_hook
 from featurehub.engine.reading import add_readings
 from featurehub.engine.reports import Reports, Snapshot
@@ -58,6 +59,7 @@ class HookSet:
         max_reqs: Maximum number of requests that run side by side.
         max_tokens: Maximum number of tokens in a step.
         d_model: Width of the model's stream.
+        widths: Numbers in a token's row at hook points where that is not d_model.
         device: Where the model runs.
         graphs: Whether the op must be the same launches in every step (``featurehub.engine.graph``).
 
@@ -70,17 +72,17 @@ class HookSet:
 
     def __init__(
         self, config: EngineConfig, max_reqs: int, max_tokens: int, d_model: int,
+        widths: Mapping[HookPoint, int] | None = None,
         device: torch.device | str = "cpu", graphs: bool = False,
     ) -> None:  # fmt: skip
         self.config = config
         self.rows = Rows(max_reqs)
         self.conditions = Conditions(max_reqs + 1, config.max_conditions, len(config.hooks), max_tokens, device)
         self.buffers = make_buffers(max_tokens, device) if graphs else None
+        sizes = [(widths or {}).get(hook.point, d_model) for hook in config.hooks]
         self.hooks = [
-            make_hook(
-                i, str(hook.point), self.table(hook.saes, d_model, device), self.conditions, self.buffers, d_model
-            )
-            for i, hook in enumerate(config.hooks)
+            make_hook(i, str(hook.point), self.table(hook, width, device), self.conditions, self.buffers, width)
+            for i, (hook, width) in enumerate(zip(config.hooks, sizes, strict=True))
         ]
         self.place, self.orphaned = config.place, set[int]()
         self.weights, self.reports = LoadedWeights(), Reports()
@@ -90,10 +92,10 @@ class HookSet:
         self.repeats = 0
         self.repeatable = self.may_end = False
 
-    def table(self, saes: Sequence[SaeConfig], d_model: int, device: torch.device | str) -> EditTable | None:
+    def table(self, hook: HookConfig, width: int, device: torch.device | str) -> EditTable | None:
         """The table of a hook point, None without SAEs. Raises CorruptArtifact, IncompatibleArtifact."""
         rows = len(self.conditions.held)
-        return EditTable(Bank.load(saes, d_model, device), rows, self.config.max_edits) if saes else None
+        return EditTable(Bank.load(hook.saes, width, device), rows, self.config.max_edits) if hook.saes else None
 
     def receive(self, request_id: str, params: Any) -> Steering | None:
         """The steering that a request carries, or None. One that did not pass admission is refused.

@@ -17,6 +17,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
+from featurehub.artifacts.fingerprint import width_at
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.edits import Steering
 from featurehub.engine.captures import CAPTURES_KEPT, groups_of
@@ -208,14 +209,15 @@ class Engine:
                 edited at its own hook point.
 
         Returns:
-            For each document a float32 tensor [tokens, points · d_model], the hook points side by side.
+            For each document a float32 tensor [tokens, columns], the hook points side by side, as wide as each is.
 
         Raises:
             InvalidEdit: A steering asks for something that the engine cannot do.
             SteeringLost: Steering did not run over every token that it should have.
         """
         asked = [(list(d), s) for d, s in zip(documents, steerings or [Steering()] * len(documents), strict=True)]
-        groups = groups_of(asked, CAPTURES_KEPT // (4 * self.llm.model_config.get_hidden_size()))
+        widest = max(width_at(self.model, point) for point in points or [self.config.hooks[0].point])
+        groups = groups_of(asked, CAPTURES_KEPT // (4 * max(widest, self.llm.model_config.get_hidden_size())))
         return [stream for group in groups for stream in self.capture_group(group, *points)]
 
     def capture_group(self, asked: Sequence[tuple[list[int], Steering]], *points: HookPoint) -> list[Tensor]:

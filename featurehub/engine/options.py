@@ -1,14 +1,16 @@
 """Options of vLLM under which requests cannot be steered correctly; an engine with hooks does not start with them.
 
-Tensor parallelism and decode context parallelism are not among them: every rank sees every token's whole stream.
+Tensor parallelism and decode context parallelism are not among them: every rank sees every token's whole stream. But
+it sees its own heads and neurons only, so that tensor parallelism is refused with hook points at these.
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from featurehub.artifacts.manifest import HookPoint
 from featurehub.errors import UnsupportedModel
 
-__all__ = ["refuse_kind", "refuse_unsupported"]
+__all__ = ["refuse_kind", "refuse_parts", "refuse_unsupported"]
 
 HASHED = ("OffloadingConnector", "SimpleCPUOffloadConnector")
 """Connectors that keep KV blocks by vLLM's own hashes, which include the salt."""
@@ -154,6 +156,28 @@ def refuse_kind(vllm_config: Any) -> None:
         raise UnsupportedModel(
             f"{name} keeps a state beside its KV cache. That steered and unsteered requests share none is proven for "
             "--mamba-cache-mode align, not for all"
+        )
+
+
+def refuse_parts(point: HookPoint, vllm_config: Any) -> None:
+    """Checks the options under which the tensor at a hook point of ``TAKEN`` is whole, and taken where the hook stands.
+
+    Args:
+        point: The hook point.
+        vllm_config: vLLM's configuration.
+
+    Raises:
+        UnsupportedModel: An option is set that cannot be.
+    """
+    ranks = vllm_config.parallel_config.tensor_parallel_size
+    if ranks > 1:
+        raise UnsupportedModel(
+            f"{point} is split over the {ranks} ranks of --tensor-parallel-size: each has a part of its numbers only. "
+            "Serve the model on one GPU, or hook what is whole on each, such as attn_out or resid_post"
+        )
+    if vllm_config.lora_config is not None:
+        raise UnsupportedModel(
+            f"{point} cannot be hooked with --enable-lora: adapters take the place of the module that reads it"
         )
 
 

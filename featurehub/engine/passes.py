@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from featurehub.artifacts.manifest import HookPoint, Site
+from featurehub.artifacts.manifest import TAKEN, HookPoint, Site
 from featurehub.engine.hook import HOOKS, stream, write
-from featurehub.engine.tower import Tower
+from featurehub.engine.tower import Taker, Tower
 from featurehub.engine.trial import Call, Trial
 
 __all__ = ["EACH", "Outcome", "Recording", "as_it_is", "is_inside", "rows_of", "run_anew", "run_edited"]
@@ -57,6 +57,10 @@ class Outcome(NamedTuple):
     left: dict[int, Tensor]
     result: Tensor
 
+    def before(self, point: HookPoint) -> Tensor | None:
+        """The stream before the layer of a hook point; None before the first."""
+        return self.left.get(point.layer - 1)
+
     def behind(self, point: HookPoint) -> Tensor:
         """The stream behind the layer that reads at a hook point; the result where no layer does."""
         return self.left.get(reader_of(point), self.result)
@@ -70,6 +74,8 @@ class Recording(NamedTuple):
         entered: By layer, the stream that it was given.
         attention: By layer, the output of the module that attention adds.
         mlp: The same of the MLP.
+        taken: By hook point whose site is in ``TAKEN``, what its module took, what it made of it, and what the part of
+            the layer that it ends made.
         readers: Modules outside of the layers that were given a stream when the last layer had run.
         outcome: What came of it.
     """
@@ -78,6 +84,7 @@ class Recording(NamedTuple):
     entered: dict[int, Tensor]
     attention: dict[int, Tensor]
     mlp: dict[int, Tensor]
+    taken: Mapping[str, list[Tensor]]
     readers: list[nn.Module]
     outcome: Outcome
 
@@ -91,11 +98,14 @@ def as_it_is(trial: Trial, tower: Tower, points: Sequence[HookPoint]) -> Recordi
     """Step 1."""
     entered, attention, mlp = (dict[int, Tensor]() for _ in range(3))
     readers: list[nn.Module] = []
+    taken = {str(point): list[Tensor]() for point in points if point.site in TAKEN}
     with trial.hanging(), probing(trial, points, {}) as seen:
         left = watch(trial, tower, points)
         for layer in sorted({0, *(point.layer for point in points)}):
             trial.before(tower.layers[layer], lambda call, i=layer: keep(trial, entered, i, given_to(tower, i, call)))
         for point in points:
+            if point.site in TAKEN:
+                watch_taker(trial, tower.taker(point), taken[str(point)])
             for site, rows in ((Site.ATTN_OUT, attention), (Site.MLP_OUT, mlp)) if is_inside(point) else ():
                 trial.after(
                     tower.module(point, site), lambda call, i=point.layer, rows=rows: keep(trial, rows, i, call.first)
@@ -105,13 +115,21 @@ def as_it_is(trial: Trial, tower: Tower, points: Sequence[HookPoint]) -> Recordi
                 module, lambda call, m=module: readers.append(m) if call.streams and tower.last in left else None
             )
         result = trial.run()
-    return Recording(seen, entered, attention, mlp, readers, Outcome(left, result))
+    return Recording(seen, entered, attention, mlp, taken, readers, Outcome(left, result))
+
+
+def watch_taker(trial: Trial, taker: Taker, taken: list[Tensor]) -> None:
+    """Records what the module of a site takes and makes, and what its part of the layer makes."""
+    trial.before(taker.module, lambda call: taken.append(sum_of(trial, call.first)), taker.width)
+    for module in (taker.module, taker.part):
+        trial.after(module, lambda call: taken.append(sum_of(trial, call.first)))
 
 
 def watch(trial: Trial, tower: Tower, points: Sequence[HookPoint]) -> dict[int, Tensor]:
     """Where the streams will be that the layers hand on: those that read at hook points, those around, and the last."""
     left: dict[int, Tensor] = {}
-    layers = {tower.last, *(point.layer for point in points), *map(reader_of, points)}
+    own = {point.layer for point in points}
+    layers = {tower.last, *own, *(layer - 1 for layer in own), *map(reader_of, points)}
     for layer in sorted(layers & set(range(tower.last + 1))):
         trial.after(tower.layers[layer], lambda call, i=layer: keep(trial, left, i, made_by(tower, i, call)))
     return left
@@ -122,8 +140,8 @@ def keep(trial: Trial, rows: dict[int, Tensor], layer: int, streams: Sequence[Te
 
 
 def is_inside(point: HookPoint) -> bool:
-    """Whether a hook point lies inside its layer."""
-    return point.site not in (Site.RESID_PRE, Site.RESID_POST)
+    """Whether a hook point lies inside its layer, at the stream or at what is added to it."""
+    return point.site in (Site.ATTN_OUT, Site.RESID_MID, Site.MLP_OUT)
 
 
 def run_edited(trial: Trial, tower: Tower, points: Sequence[HookPoint], deltas: Mapping[str, Tensor]) -> Outcome:
@@ -142,6 +160,10 @@ def run_anew(
         for at, point in enumerate(points):
             rows = rows_of(at)
             reader, x = reader_of(point), own.seen[str(point)][0] + deltas[str(point)]
+            if point.site in TAKEN:
+                taker, delta = tower.taker(point), deltas[str(point)]
+                trial.before(taker.module, lambda call, delta=delta: add(trial, call, delta), taker.width)
+                continue
             if is_inside(point):
                 trial.after(source(tower, point), lambda call, delta=deltas[str(point)]: add(trial, call, delta))
                 continue
@@ -167,7 +189,7 @@ def replace(trial: Trial, call: Call, rows: slice, x: Tensor) -> None:
 
 
 def add(trial: Trial, call: Call, delta: Tensor) -> None:
-    """Adds rows to the first stream of a module's output."""
+    """Adds rows to the first stream that a module is given, or of its output."""
     key, given = next(iter(call.streams.items()))
     call.put(key, (trial.rows(given) + delta).to(given.dtype).view_as(given))
 

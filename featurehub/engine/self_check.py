@@ -8,11 +8,14 @@ few tokens (``featurehub.engine.trial``), none of which sees another, so that ea
    run to run, which some kernels of GPUs do not repeat.
 3. Edited: at hook point p the op adds δ to the stream of p's tokens.
 4. Computed anew: what reads the stream behind p is given x + δ, alone, for p's tokens. That is the next layer or the
-   final norm; behind attn_out and mlp_out, which are no streams, that output + δ. Behind the reading layer the stream
-   must be that of 3, and in the end the result. If they are not, then x was not the stream, or the op's edit does not
-   arrive. Rounded streams drift apart from layer to layer, so that the result alone would tell little.
+   final norm; behind attn_out and mlp_out, which are no streams, that output + δ; what takes z or mlp_act is given that
+   + δ. Behind the reading layer the stream must be that of 3, and in the end the result. If they are not, then x was
+   not the stream, or the op's edit does not arrive. Rounded streams drift apart from layer to layer, so that the result
+   alone would tell little.
 5. attn_out, resid_mid and mlp_out: they add up to what leaves the layer less what entered it.
-6. The final norm as the row has it, and the head, give the model's own result and logits.
+6. z and mlp_act: the op saw what the output projection took, and the projection made of it what attention, or the MLP,
+   makes. The edit of 3 leaves the stream before the layer as it was.
+7. The final norm as the row has it, and the head, give the model's own result and logits.
 
 Errors are relative; those of 4, to the size of the edit's effect.
 """
@@ -27,7 +30,7 @@ from torch import Tensor, nn
 from vllm.config import VllmConfig
 from vllm.logger import init_logger
 
-from featurehub.artifacts.manifest import HookPoint, Site
+from featurehub.artifacts.manifest import TAKEN, HookPoint, Site
 from featurehub.engine.passes import EACH, Outcome, Recording, as_it_is, is_inside, rows_of, run_anew, run_edited
 from featurehub.engine.readout import head_error, norm_error, relative
 from featurehub.engine.tower import Tower
@@ -119,13 +122,15 @@ def findings(model: nn.Module, tower: Tower, points: Sequence[HookPoint], config
         yield Finding(str(point), "the number of times that its hook runs", abs(len(own.seen[str(point)]) - 1), 0)
         if len(own.seen[str(point)]) != 1:
             return
-    nothing = {str(point): torch.zeros_like(own.entered[0]) for point in points}
+    nothing = {str(point): torch.zeros_like(own.seen[str(point)][0]) for point in points}
     again, still = run_edited(trial, tower, points, {}), run_edited(trial, tower, points, nothing)
     yield Finding("", "the result under an edit of weight 0", *(largest(own, each) for each in (still, again)))
     yield from edits(trial, tower, points, own, (bound, EXACT if exact else DRIFTED))
     for point in points:
         if is_inside(point):
             yield Finding(str(point), "the sum of what its layer adds", adds_up(point, own), bound)
+        if point.site in TAKEN:
+            yield from takes(point, own, bound)
     yield from readout(trial, tower, own, bound)
 
 
@@ -142,6 +147,10 @@ def edits(
             ("the result under an edit", [each.result[own_rows] for each in (plain, edited, anew)], bounds[1]),
         ):
             yield Finding(str(point), check, missed(*streams), bound)
+        if point.site in TAKEN and (before := own.outcome.before(point)) is not None:
+            change, effect = edited.left[point.layer - 1] - before, edited.behind(point) - own.outcome.behind(point)
+            error = (change[own_rows].norm() / effect[own_rows].norm()).item()
+            yield Finding(str(point), "the stream before its layer under an edit", error, bounds[0])
 
 
 def missed(plain: Tensor, edited: Tensor, anew: Tensor) -> float:
@@ -172,8 +181,16 @@ def adds_up(point: HookPoint, own: Recording) -> float:
     return max(relative(each, change) for each in missing)
 
 
+def takes(point: HookPoint, own: Recording, bound: float) -> Iterator[Finding]:
+    """Step 6, but for the edit."""
+    name = str(point)
+    given, made, whole = own.taken[name]
+    yield Finding(name, "what its module takes", relative(own.seen[name][0] - given, given), bound)
+    yield Finding(name, "what its module makes of it", relative(made - whole, whole), bound)
+
+
 def readout(trial: Trial, tower: Tower, own: Recording, bound: float) -> Iterator[Finding]:
-    """Step 6, as far as a row says how this model reads out, and it has a final norm and a head with weights here."""
+    """Step 7, as far as a row says how this model reads out, and it has a final norm and a head with weights here."""
     if tower.row is None:
         return
     result = own.outcome.result

@@ -18,14 +18,15 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from vllm.model_executor.layers.mamba.abstract import MambaBase
 from vllm.model_executor.models.interfaces import supports_multimodal
 from vllm.model_executor.models.utils import PPMissingLayer
 
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.errors import UnsupportedModel
-from featurehub.families import FAMILIES, Family, check_mid
+from featurehub.families import FAMILIES, MISSING, Family, check_mid
 
-__all__ = ["Argument", "Tower", "tower_of"]
+__all__ = ["Argument", "Taker", "Tower", "parameters_of", "tower_of"]
 
 STREAM, RESIDUAL = ("hidden_states", "x", "hidden_state"), "residual"
 """Names of a layer's parameters."""
@@ -39,6 +40,13 @@ NAMES = {
                      "pre_ff_layernorm"),
 }  # fmt: skip
 """Of modules in a layer where no row names them, the likeliest first."""
+TAKERS = {
+    Site.Z: (("self_attn", "self_attention", "attn", "attention"),
+             ("o_proj", "out_proj", "c_proj", "dense", "wo", "linear_proj")),
+    Site.MLP_ACT: (("mlp", "feed_forward", "ffn"),
+                   ("down_proj", "c_proj", "dense_4h_to_h", "w2", "fc2", "fc_out", "dense_out")),
+}  # fmt: skip
+"""Where no row names it, the names of a layer's part, and of the module in it that takes what lies at a site."""
 SANDWICH = "pre_feedforward_layernorm"
 """In a layer with this norm, ``post_attention_layernorm`` stands behind attention."""
 
@@ -58,6 +66,27 @@ class Argument(NamedTuple):
         """Its value in a call; None where it is no tensor."""
         value = kwargs[self.name] if self.name in kwargs else args[self.at] if self.at < len(args) else None
         return value if isinstance(value, Tensor) else None
+
+
+class Taker(NamedTuple):
+    """What takes, in a layer, the tensor at a site that is neither the stream nor added to it.
+
+    Attributes:
+        module: The module; the tensor is its first argument.
+        part: The part of the layer that it ends, such as attention; the module itself where it is a part of its own.
+    """
+
+    module: nn.Module
+    part: nn.Module
+
+    @property
+    def width(self) -> int:
+        """Numbers that it takes of each token. Raises UnsupportedModel where it is no linear map that says so."""
+        sizes = (getattr(self.module, name, None) for name in ("input_size", "in_features"))
+        size = next((size for size in sizes if size is not None), None)
+        if size is None:
+            raise UnsupportedModel(f"a {type(self.module).__name__} does not say how many numbers it takes of a token")
+        return size
 
 
 class Tower(NamedTuple):
@@ -126,6 +155,39 @@ class Tower(NamedTuple):
                 return found
         parts = ", ".join(name for name, _ in layer.named_children())
         raise UnsupportedModel(f"{point}: no module of this layer is known for {site.value}. It has {parts}")
+
+    def taker(self, point: HookPoint) -> Taker:
+        """What takes the tensor at a hook point whose site is in ``TAKEN``.
+
+        Raises:
+            UnsupportedModel: The layer has nothing that does, or it is not known.
+        """
+        layer, site = self.layer(point), point.site
+        for name in (getattr(self.row, site),) if self.row is not None else paths_to(layer, site):
+            if (found := module_at(layer, name)) is not None:
+                part = layer.get_submodule(name.partition(".")[0])
+                if isinstance(part, MambaBase):
+                    break
+                return Taker(found, part)
+        kinds = ", ".join(f"{name} ({type(each).__name__})" for name, each in layer.named_children())
+        raise UnsupportedModel(f"{point}: {MISSING[site]}. It has {kinds}")
+
+
+def paths_to(layer: nn.Module, site: Site) -> list[str]:
+    """The paths in a layer that may be those of a site's taker; in an MLP, deeper ones are those of experts."""
+    parts, names = TAKERS[site]
+    part = next((name for name in parts if isinstance(getattr(layer, name, None), nn.Module)), None)
+    whole = layer.get_submodule(part) if part is not None else nn.Module()
+    inside = whole.named_children() if site is Site.MLP_ACT else whole.named_modules()
+    return [f"{part}.{path}" for path, _ in inside if path.rpartition(".")[2] in names]
+
+
+def module_at(layer: nn.Module, path: str) -> nn.Module | None:
+    """The module at a path in a layer; None where there is none."""
+    try:
+        return layer.get_submodule(path)
+    except AttributeError:
+        return None
 
 
 def names_in(row: Family, site: Site) -> tuple[str, ...]:

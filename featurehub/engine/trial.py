@@ -89,11 +89,11 @@ class Trial:
             while self.hung:
                 self.hung.pop().remove()
 
-    def before(self, module: nn.Module, do: Callable[[Call], None]) -> None:
-        """Hangs in what happens to the arguments of a module."""
+    def before(self, module: nn.Module, do: Callable[[Call], None], width: int | None = None) -> None:
+        """Hangs in what happens to the arguments of a module, of which those of this width count as streams."""
 
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            call = Call.of(args, kwargs, self.is_stream)
+            call = Call.of(args, kwargs, lambda value: self.is_stream(value, width))
             do(call)
             return call.arguments
 
@@ -121,23 +121,24 @@ class Trial:
     def with_rows(self, value: Tensor, rows: slice, x: Tensor) -> Tensor:
         """A copy with other rows, which is followed where the tensor was."""
         changed = value.clone()
-        changed.view(self.tokens, self.width)[rows] = x.to(value.dtype)
+        changed.view(self.tokens, -1)[rows] = x.to(value.dtype)
         if self.is_followed(value):
             self.followed[changed.data_ptr()] = changed
         return changed
 
-    def is_stream(self, value: Any) -> bool:
-        """Whether it is a tensor of one row of the stream's width for each token."""
+    def is_stream(self, value: Any, width: int | None = None) -> bool:
+        """Whether it is a tensor of one row for each token, of the stream's width or another."""
+        width = width or self.width
         return (
             isinstance(value, Tensor)
             and value.is_floating_point()
-            and value.shape[-1] == self.width
-            and value.numel() == self.tokens * self.width
+            and value.shape[-1] == width
+            and value.numel() == self.tokens * width
         )
 
     def rows(self, value: Tensor) -> Tensor:
-        """[tokens, d_model] in float32, a copy. Models of transformers have a batch of one around it."""
-        return value.reshape(self.tokens, self.width).to(torch.float32, copy=True)
+        """[tokens, width] in float32, a copy. Models of transformers have a batch of one around it."""
+        return value.reshape(self.tokens, value.shape[-1]).to(torch.float32, copy=True)
 
     def run(self) -> Tensor:
         """What the model returns for the tokens, [tokens, d_model] in float32: its stream behind the final norm."""

@@ -17,7 +17,8 @@ import torch
 
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, open_artifact, seal
 from featurehub.artifacts.files import replace_folder
-from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
+from featurehub.artifacts.fingerprint import width_at
+from featurehub.artifacts.manifest import TAKEN, HookPoint, ModelIdentity, Site
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import IncompatibleArtifact, InvalidInput
@@ -125,7 +126,7 @@ def adopt(
     with progress.phase("identifying the model"):
         wanted = hook_of(plan, imported)
         identity, hook = identify_hook(plan.model, wanted.layer, wanted.site)
-    check_width(plan, imported.dictionary, identity)
+    check_width(plan, imported.dictionary, identity, hook)
     progress.say(described(format, imported, identity, hook))
     engines = Engines(plan.model, plan.engine, progress)
     with engines.reading(hook) as engine:
@@ -138,9 +139,9 @@ def adopt(
             sae = evaluated(engine, dictionary, rest[: forecast.baseline.documents], progress)
             check_quality(sae.activations.quality, progress)
             metrics = keep_baseline(forecast.baseline, engine, sae, folder, progress)
-            own = {"dataset": dataset_of(plan.text, rest), "d_sae": dictionary.d_sae, "judge": judge.name}
+            own = {"dataset": dataset_of(plan.text, rest), "judge": judge.name}
             own = made_from(source, format, imported, sae.activations.quality) | own
-            seal(folder, manifest_fields(plan.name, identity, hook, metrics, own))
+            seal(folder, manifest_fields(plan.name, identity, hook, dictionary, metrics, own))
             found = describe(plan.model, engine, sae, progress, LENIENT if deadline.is_bound else None)
         artifact = open_artifact(plan.out)
         basis = basis_of(plan, entries, judge, prompts)
@@ -196,12 +197,13 @@ def hook_of(plan: ImportPlan, imported: ImportedSae) -> HookPoint:
     return asked
 
 
-def check_width(plan: ImportPlan, dictionary: Dictionary, identity: ModelIdentity) -> None:
+def check_width(plan: ImportPlan, dictionary: Dictionary, identity: ModelIdentity, hook: HookPoint) -> None:
     """Raises IncompatibleArtifact."""
-    if dictionary.d_model != identity.d_model:
+    width, at = width_at(plan.model, hook), f" at {hook.site}" if hook.site in TAKEN else ""
+    if dictionary.d_model != width:
         raise IncompatibleArtifact(
-            f"{plan.source} is an SAE of width {dictionary.d_model}, the model in {plan.model} has width "
-            f"{identity.d_model}; give the model that it was made for",
+            f"{plan.source} is an SAE of width {dictionary.d_model}, the model in {plan.model} has width {width}{at}; "
+            "give the model that it was made for",
             param="source",
         )
 

@@ -121,7 +121,12 @@ def seen_in(
 
 
 def manifest_fields(
-    name: str, identity: ModelIdentity, hook: HookPoint, metrics: dict[str, float], own: Mapping[str, Any]
+    name: str,
+    identity: ModelIdentity,
+    hook: HookPoint,
+    dictionary: Dictionary,
+    metrics: dict[str, float],
+    own: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The fields of an artifact's manifest.
 
@@ -129,12 +134,14 @@ def manifest_fields(
         name: Name of the artifact.
         identity: The model as seen from the hook point.
         hook: Where the SAE reads.
+        dictionary: The SAE.
         metrics: As ``keep_baseline`` returns them.
-        own: What only the maker of the SAE knows: architecture, d_sae, k, dataset, training and the like.
+        own: What only the maker of the SAE knows: architecture, k, dataset, training and the like.
     """
     return {
         "name": name,
-        "d_model": identity.d_model,
+        "d_model": dictionary.d_model,
+        "d_sae": dictionary.d_sae,
         "hook": hook,
         "model": identity,
         "metrics": metrics,
@@ -172,11 +179,10 @@ def seal_trained(
     write_report(folder / REPORT, name, made.history, sae.activations.density)
     own = {
         "architecture": made.recipe.architecture,
-        "d_sae": made.recipe.d_sae,
         "k": made.recipe.k,
         "dataset": dataset_of(material.text, material.training),
         "training": made.recipe.model_dump(mode="json", exclude={"parent"}) | made.config.model_dump(),
         "parent": made.recipe.parent,
         "judge": judge,
     }
-    seal(folder, manifest_fields(name, material.identity, material.hook, metrics, own))
+    seal(folder, manifest_fields(name, material.identity, material.hook, sae.dictionary, metrics, own))

@@ -36,6 +36,7 @@ class HarvestSource(NamedTuple):
         model: The model as seen from the last hook point.
         points: Hook points to read at.
         config: The form of shards, and how much is read at once.
+        widths: Numbers of a token at each hook point; d_model at each by default.
     """
 
     reader: StreamReader
@@ -44,6 +45,7 @@ class HarvestSource(NamedTuple):
     model: ModelIdentity
     points: Sequence[HookPoint]
     config: HarvestConfig
+    widths: Sequence[int] = ()
 
 
 class FirstShards:
@@ -129,9 +131,8 @@ def harvested(
         BudgetExceeded: The disk is too small.
         InvalidInput: The folder holds another harvest.
     """
-    reader, documents, special, model, points, config = reading
     shards = 0
-    with progress.work(what, count_tokens(documents), "tokens") as bar:
+    with progress.work(what, count_tokens(reading.documents), "tokens") as bar:
 
         def show(tokens: int, harvest: Harvest) -> None:
             nonlocal shards
@@ -141,4 +142,7 @@ def harvested(
             if shards < len(harvest) and (shards == most or (most is None and time.monotonic() > until)):
                 raise TimeOver(harvest, shards)
 
-        return harvest_documents(reader, documents, special, folder, model, points, config, show)
+        return harvest_documents(
+            reading.reader, reading.documents, reading.special, folder, reading.model, reading.points, reading.config,
+            show, reading.widths,
+        )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.fingerprint import identify, width_at
 from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.engine.hooked import check_writes_text
 from featurehub.engine.offline import Engine, EngineOptions
@@ -77,7 +77,8 @@ def harvest(plan: HarvestPlan, entries: Sequence[str | list[Message]], progress:
         identity, hooks = identify_hooks(plan.model, plan.layers, plan.sites)
     with Engines(plan.model, plan.engine, progress).reading(*hooks) as engine:
         documents = read_documents(engine, entries, plan.max_tokens, progress)
-        reading = HarvestSource(engine, documents, special_ids(engine.tokenizer), identity, hooks, plan.harvest)
+        special, widths = special_ids(engine.tokenizer), [width_at(plan.model, hook) for hook in hooks]
+        reading = HarvestSource(engine, documents, special, identity, hooks, plan.harvest, widths)
         return harvested(reading, plan.out, "harvesting", progress)
 
 

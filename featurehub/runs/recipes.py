@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.artifacts.fingerprint import identify
+from featurehub.artifacts.fingerprint import identify, width_at
 from featurehub.artifacts.fits import check_fits
 from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.dictionary import Dictionary
@@ -77,18 +77,23 @@ def form_of(
         InvalidInput: The options contradict the parent, or the model cannot be read.
     """
     if parent is None:
-        return ChosenForm(recipes_for(model, options), layer, site or Site.RESID_POST, ())
+        hook = HookPoint(layer=layer or 0, site=site or Site.RESID_POST)
+        return ChosenForm(recipes_for(model, options, hook), layer, hook.site, ())
     return ChosenForm(recipes_from(parent, model, options), *hook_from(parent, layer, site), (parent.folder,))
 
 
-def recipes_for(model: Path, options: RecipeOptions) -> tuple[Recipe, ...]:
-    """One recipe for every combination of architecture, width and seed.
+def recipes_for(
+    model: Path,
+    options: RecipeOptions,
+    hook: HookPoint = HookPoint(layer=0),  # noqa: B008 It is frozen.
+) -> tuple[Recipe, ...]:
+    """One recipe for every combination of architecture, width and seed, for SAEs of a hook point.
 
     Raises:
         ModelNotFound: The model's folder is not there.
         InvalidInput: The model cannot be read.
     """
-    d_model = identify(model, HookPoint(layer=0)).d_model
+    d_model = width_at(model, hook)
     forms = itertools.product(options.architectures or [ARCHITECTURE], options.latents or [None], options.seeds)
     recipes = (
         default_recipe(d_model, architecture=architecture, d_sae=d_sae, k=options.k, lr=options.lr, seed=seed)

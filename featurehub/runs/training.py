@@ -19,6 +19,7 @@ from pydantic import Field
 
 from featurehub.artifacts.artifact import open_artifact, verify
 from featurehub.artifacts.files import write_text
+from featurehub.artifacts.fingerprint import width_at
 from featurehub.artifacts.manifest import Site
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine, EngineOptions
@@ -146,7 +147,7 @@ def train_saes(
     with progress.phase("identifying the model"):
         identity, hook = identify_hook(plan.model, plan.layer, plan.site)
     engines, training = Engines(plan.model, plan.engine, progress), plan.training
-    dictionary = untrained(max(recipe.d_sae for recipe in training.recipes), identity.d_model)
+    dictionary = untrained(max(recipe.d_sae for recipe in training.recipes), width_at(plan.model, hook))
     began = time.monotonic()
     with engines.trying(dictionary, hook, plan.out) as engine:
         start = time.monotonic() - began
@@ -216,7 +217,7 @@ def harvest_and_train(
     """
     ahead = ahead or PhasePlan([], Deadline.of(training.budget))
     shuffled = random.Random(training.recipes[0].seed).sample(material.training, len(material.training))
-    d_model, special = material.identity.d_model, special_ids(engine.tokenizer)
+    d_model, special = width_at(engine.model, material.hook), special_ids(engine.tokenizer)
     with progress.phase("measuring what it will cost"):
         job = job_of(training, d_model, shuffled, special)
         rates = measure(engine, shuffled, job, trial(training.recipes, d_model, training.config))
@@ -226,7 +227,7 @@ def harvest_and_train(
     if ahead.forecast is not None:
         write_text(partial / FORECAST, ahead.forecast.model_dump_json())
     read = material._replace(training=list(take_until(shuffled, job.wanted, special)))
-    reading = HarvestSource(engine, read.training, special, read.identity, [read.hook], training.harvest)
+    reading = HarvestSource(engine, read.training, special, read.identity, [read.hook], training.harvest, [d_model])
     estimate = job.estimate(rates)
     read_until = time.monotonic() + (until - time.monotonic()) * job.wanted / rates.read / estimate.seconds
     chunks = chunks_of(job, reading, training.shards or partial / "harvest", read_until, partial / "shards", progress)

@@ -5,7 +5,7 @@
 Gemma Scope has no configuration: layer, site, and the mean number of active latents are in the names of the folders,
 ``gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71``; so they are in Gemma Scope 2, where a configuration is
 missing: ``gemma-scope-2-4b-pt/resid_post/layer_17_width_16k_l0_big``. What they do not name is None. SAEs of attention
-(read before its output projection), transcoders and crosscoders are refused.
+read before its output projection, at z, whatever they are called. Transcoders and crosscoders are refused.
 
 SAEs of embeddings, ``embedding/width_4k/average_l0_6``, were trained on the embedding's rows. A Gemma multiplies them
 by √d_model, and that is the stream before the first layer: they are SAEs of x / √d_model there.
@@ -27,7 +27,7 @@ __all__ = ["CONFIG", "WEIGHTS", "WEIGHTS_2", "import_gemma_scope", "import_gemma
 
 WEIGHTS, WEIGHTS_2, CONFIG = "params.npz", "params.safetensors", "config.json"
 """Gemma Scope's file, and both of Gemma Scope 2, within an SAE's folder."""
-SITES = {"res": Site.RESID_POST, "mlp": Site.MLP_OUT}
+SITES = {"res": Site.RESID_POST, "mlp": Site.MLP_OUT, "att": Site.Z}
 _SET = re.compile(r"(?:.*--)?gemma-scope-(?P<model>\w+-(?:pt|it))-(?P<site>\w+)")
 _LAYER = re.compile(r"layer_(\d+)")
 _L0 = re.compile(r"average_l0_(\d+)")

@@ -4,7 +4,9 @@
     Goodfire     encoder_linear.*, decoder_linear.*    z⁺                   Llama-3.1-8B-Instruct-SAE-l19.pth
     qresearch    encoder.*, decoder.*                  z⁺                   DeepSeek-R1-Distill-Llama-8B-SAE-l19.pt
     Qwen Scope   W_enc, b_enc, W_dec, b_dec            the k largest z⁺     layer5.sae.pt, beside a config.json
+    Kissane      W_enc, b_enc, W_dec, b_dec            z⁺ of x − b_dec      gpt2-small_L5_Hcat_z_lr1.20e-03_….pt
 
+Kissane and others' SAEs of attention read all heads side by side (z); their encoder weights are [d_model, d_sae].
 The repository of a file of Qwen Scope says what its configuration does: ``SAE-Res-Qwen3-8B-Base-W64K-L0_50``.
 
 z = x · W_enc + b_enc, x̂ = a · W_dec + b_dec; encoder weights are [d_sae, d_model], decoder weights [d_model, d_sae].
@@ -13,7 +15,7 @@ z = x · W_enc + b_enc, x̂ = a · W_dec + b_dec; encoder weights are [d_sae, d_
 import re
 from pathlib import Path
 
-from featurehub.artifacts.manifest import HookPoint
+from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.errors import InvalidInput
 from saes.formats.files import Config, Tensors, read_config, read_tensors
 from saes.formats.hooks import hook_point
@@ -24,6 +26,7 @@ __all__ = ["CONFIG", "import_linear"]
 CONFIG = "config.json"
 """Name of the configuration beside a file of Qwen Scope."""
 _NAMED = re.compile(r"(?P<model>.+)-SAE-l(?P<layer>\d+)\.(?:pt|pth)")
+_HEADS = re.compile(r"(?P<model>.+)_L(?P<layer>\d+)_Hcat_z_.*\.pt")
 _QWEN = re.compile(r"layer(\d+)\.sae\.pt")
 _QWEN_SET = re.compile(r"(?:.*--)?SAE-Res-(?P<model>.+)-W\d+K-L0_(?P<k>\d+)")
 
@@ -43,7 +46,8 @@ def import_linear(file: Path) -> ImportedSae:
         if f"{prefix}.weight" in tensors:
             return standard(file, tensors, prefix, prefix.replace("encoder", "decoder"))
     if "W_enc" in tensors:
-        return qwen_scope(file, tensors)
+        heads = _HEADS.fullmatch(file.name)
+        return qwen_scope(file, tensors) if heads is None else of_heads(tensors, heads["model"], int(heads["layer"]))
     raise InvalidInput(
         f"cannot import {file}: it holds {', '.join(tensors) or 'no tensors'}, no known SAE", param="source"
     )
@@ -59,6 +63,17 @@ def standard(file: Path, tensors: Tensors, encoder: str, decoder: str) -> Import
         architecture="standard",
         hook=HookPoint(layer=int(found["layer"])) if found else None,
         model=found["model"] if found else "",
+    )
+
+
+def of_heads(tensors: Tensors, model: str, layer: int) -> ImportedSae:
+    W_enc, W_dec = tensors.matrix("W_enc"), tensors.matrix("W_dec")
+    d_sae, width = W_dec.shape
+    return ImportedSae(
+        dictionary=dictionary_of(tensors, W_enc, W_dec, tensors.vector("b_enc", d_sae), tensors.vector("b_dec", width)),
+        architecture="standard",
+        hook=HookPoint(layer=layer, site=Site.Z),
+        model=model,
     )
 
 

@@ -40,6 +40,8 @@ CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 ARCHITECTURES = ("standard", "jumprelu", "gated", "topk")
 SCALE = "norm_scaling_factor"
 """Key of the factor by which an expected-norm scaling multiplies the stream; sae-lens' registry has some of them."""
+HEADS = "hook_z"
+"""How sae-lens says that an SAE reads all heads side by side, as z is here; TransformerLens keeps them apart."""
 FORMER_NAMES: dict[str, str] = {
     "hook_point": "hook_name",
     "hook_point_head_index": "hook_head_index",
@@ -110,8 +112,8 @@ def check(cfg: Mapping[str, Any]) -> None:
         raise InvalidInput(f"the {normalization} scaling of this SAE was never folded in; save it from sae-lens again")
     if normalization not in ("none", "expected_average_only_in"):
         raise InvalidInput(f"cannot read an SAE with {normalization} normalization: it differs from token to token")
-    if cfg.get("reshape_activations") not in (None, "none"):
-        raise InvalidInput(f"cannot read an SAE on {cfg['reshape_activations']}: it does not read the stream")
+    if cfg.get("reshape_activations") not in (None, "none", HEADS):
+        raise InvalidInput(f"cannot read an SAE that reshapes what it reads as {cfg['reshape_activations']}")
     if cfg.get("hook_head_index") is not None:
         raise InvalidInput(f"cannot read an SAE of attention head {cfg['hook_head_index']} alone")
 

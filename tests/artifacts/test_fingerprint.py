@@ -4,14 +4,15 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from featurehub.artifacts.fingerprint import identify
-from featurehub.artifacts.manifest import HookPoint, ModelIdentity
+from featurehub.artifacts.fingerprint import identify, width_at
+from featurehub.artifacts.manifest import HookPoint, ModelIdentity, Site
 from featurehub.artifacts.parts import reads_hook
 from featurehub.errors import InvalidInput, ModelNotFound
 
@@ -76,6 +77,38 @@ def test_a_change_after_the_hook_changes_only_the_whole(model: Path, tmp_path: P
     before, after = identify(model, HOOK), changed(tmp_path, name)
     assert after.reads == before.reads
     assert after.whole != before.whole
+
+
+@pytest.mark.parametrize(
+    ("config", "width"),
+    [
+        ({"hidden_size": 64, "num_attention_heads": 4}, 64),
+        ({"hidden_size": 64, "num_attention_heads": 4, "head_dim": None}, 64),
+        ({"hidden_size": 64, "num_attention_heads": 4, "head_dim": 32}, 128),
+        ({"n_embd": 48, "n_head": 3}, 48),
+        ({"hidden_size": 64, "num_attention_heads": 4, "head_dim": 16, "v_head_dim": 24}, 96),
+        ({"hidden_size": 9, "text_config": {"hidden_size": 64, "num_attention_heads": 4, "head_dim": 32}}, 128),
+    ],
+)
+def test_z_is_as_wide_as_all_heads_together(config: dict[str, Any], width: int, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert width_at(tmp_path, HookPoint(layer=0, site=Site.Z)) == width
+    stream = config.get("text_config", config)
+    assert width_at(tmp_path, HookPoint(layer=0)) == stream.get("hidden_size", stream.get("n_embd"))
+
+
+@pytest.mark.parametrize(
+    ("config", "width"),
+    [
+        ({"hidden_size": 64, "intermediate_size": 200}, 200),
+        ({"hidden_size": 64, "intermediate_size": [200, 300]}, 300),
+        ({"n_embd": 48, "n_inner": None}, 192),
+        ({"hidden_size": 64, "ffn_dim": 100}, 100),
+    ],
+)
+def test_mlp_act_is_as_wide_as_there_are_neurons(config: dict[str, Any], width: int, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert width_at(tmp_path, HookPoint(layer=1, site=Site.MLP_ACT)) == width
 
 
 def test_a_later_hook_reads_more(model: Path) -> None:

@@ -39,10 +39,10 @@ def test_each_release_says_whether_it_is_read_and_its_model_hooked(run: Run) -> 
     assert code == 0
     rows = {cells(line)[0]: cells(line)[2:] for line in said.splitlines() if line.startswith("│")}
     assert rows["gemma-scope-2b-pt-res"] == ["316", "yes", "yes"]
-    assert rows["gemma-scope-2b-pt-att"] == ["260", "no: attn.hook_z", "yes"]
+    assert rows["gemma-scope-2b-pt-att"] == ["260", "yes", "yes"]
     assert rows["gemma-scope-2b-pt-transcoders"] == ["26", "no: transcoder", "yes"]
     assert "what was published" in said
-    assert "featurehub saes import gemma-scope-2b-pt-mlp/layer_0/width_16k/average_l0_119" in said
+    assert "featurehub saes import gemma-scope-2b-pt-att/layer_0/width_16k/average_l0_104" in said
 
 
 def test_the_file_has_every_sae_by_itself(run: Run, tmp_path: Path) -> None:
@@ -70,7 +70,6 @@ def test_a_model_that_nobody_made_saes_for_is_named(run: Run) -> None:
 KINDS = {
     "transcoder": "no SAEs of one place: transcoders, and some that read earlier tokens too",
     "temporal": "no SAEs of one place: transcoders, and some that read earlier tokens too",
-    "attn.hook_z": "read attention's heads before the output projection, no hook point here",
     "normalized": "divide each token by its own length, for which no weights can stand",
 }
 

@@ -22,20 +22,56 @@ D_MODEL, VOCAB, LAYERS, D_SAE = 64, 96, 3, 32
 PROMPTS = [[5, 9, 20, 31, 7], [3, 60, 61, 2, 90, 41, 8, 8, 15]]
 SAMPLING = Sampling(temperature=0.0, max_tokens=8)
 OPTIONS = EngineOptions(max_num_seqs=16, max_model_len=48, skip_tokenizer_init=True)
-# Sites whose stream, in Hugging Face's layer, is the output of a module (or its input, after a "<").
-LLAMA = {Site.ATTN_OUT: "self_attn", Site.RESID_MID: "<post_attention_layernorm", Site.MLP_OUT: "mlp"}
+# Sites by the module of Hugging Face's layer whose output they are (or whose input, after a "<").
+LLAMA = {
+    Site.Z: "<self_attn.o_proj",
+    Site.ATTN_OUT: "self_attn",
+    Site.RESID_MID: "<post_attention_layernorm",
+    Site.MLP_ACT: "<mlp.down_proj",
+    Site.MLP_OUT: "mlp",
+}
+SPARSE = {site: name for site, name in LLAMA.items() if site is not Site.MLP_ACT}
 GEMMA = {
+    Site.Z: "<self_attn.o_proj",
     Site.ATTN_OUT: "post_attention_layernorm",
     Site.RESID_MID: "<pre_feedforward_layernorm",
+    Site.MLP_ACT: "<mlp.down_proj",
     Site.MLP_OUT: "post_feedforward_layernorm",
 }
-GPT2 = {Site.ATTN_OUT: "attn", Site.RESID_MID: "<ln_2", Site.MLP_OUT: "mlp"}
-NEOX = {Site.ATTN_OUT: "attention", Site.MLP_OUT: "mlp"}
+GPT2 = {
+    Site.Z: "<attn.c_proj",
+    Site.ATTN_OUT: "attn",
+    Site.RESID_MID: "<ln_2",
+    Site.MLP_ACT: "<mlp.c_proj",
+    Site.MLP_OUT: "mlp",
+}
+NEOX = {
+    Site.Z: "<attention.dense",
+    Site.ATTN_OUT: "attention",
+    Site.MLP_ACT: "<mlp.dense_4h_to_h",
+    Site.MLP_OUT: "mlp",
+}
 OLMO2 = {
-    Site.ATTN_OUT: "post_attention_layernorm", Site.RESID_MID: "<mlp", Site.MLP_OUT: "post_feedforward_layernorm",
-}  # fmt: skip
-PARALLEL = {Site.ATTN_OUT: "self_attn", Site.MLP_OUT: "mlp"}
-OPT = {Site.ATTN_OUT: "self_attn", Site.RESID_MID: "<final_layer_norm", Site.MLP_OUT: "fc2"}
+    Site.Z: "<self_attn.o_proj",
+    Site.ATTN_OUT: "post_attention_layernorm",
+    Site.RESID_MID: "<mlp",
+    Site.MLP_ACT: "<mlp.down_proj",
+    Site.MLP_OUT: "post_feedforward_layernorm",
+}
+PARALLEL = {
+    Site.Z: "<self_attn.o_proj",
+    Site.ATTN_OUT: "self_attn",
+    Site.MLP_ACT: "<mlp.down_proj",
+    Site.MLP_OUT: "mlp",
+}
+STARCODER2 = LLAMA | {Site.MLP_ACT: "<mlp.c_proj"}
+OPT = {
+    Site.Z: "<self_attn.out_proj",
+    Site.ATTN_OUT: "self_attn",
+    Site.RESID_MID: "<final_layer_norm",
+    Site.MLP_ACT: "<fc2",
+    Site.MLP_OUT: "fc2",
+}
 
 COMMON = {
     "vocab_size": VOCAB, "hidden_size": D_MODEL, "num_hidden_layers": LAYERS, "num_attention_heads": 2,
@@ -43,7 +79,9 @@ COMMON = {
     "eos_token_id": 95, "pad_token_id": 94, "tie_word_embeddings": False,
 }  # fmt: skip
 GROUPED = COMMON | {"num_key_value_heads": 1, "head_dim": 32}
-TIED = GROUPED | {"query_pre_attn_scalar": 32, "tie_word_embeddings": True}
+# Their heads together are wider than the stream.
+WIDE = GROUPED | {"head_dim": 64}
+TIED = WIDE | {"query_pre_attn_scalar": 32, "tie_word_embeddings": True}
 
 
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
@@ -64,7 +102,7 @@ CASES = {
     "MistralForCausalLM": Case("MistralConfig", GROUPED | {"sliding_window": None}, "model.layers", LLAMA),
     "Phi3ForCausalLM": Case("Phi3Config", COMMON | {"num_key_value_heads": 1}, "model.layers", LLAMA),
     "Qwen2ForCausalLM": Case("Qwen2Config", COMMON | {"num_key_value_heads": 1}, "model.layers", LLAMA),
-    "Qwen3ForCausalLM": Case("Qwen3Config", GROUPED, "model.layers", LLAMA),
+    "Qwen3ForCausalLM": Case("Qwen3Config", WIDE, "model.layers", LLAMA),
     "Gemma2ForCausalLM": Case("Gemma2Config", TIED, "model.layers", GEMMA),
     "Gemma3ForCausalLM": Case("Gemma3TextConfig", TIED, "model.layers", GEMMA),
     "GPT2LMHeadModel": Case(
@@ -82,20 +120,20 @@ CASES = {
     "GemmaForCausalLM": Case("GemmaConfig", GROUPED | {"tie_word_embeddings": True}, "model.layers", LLAMA),
     "GlmForCausalLM": Case("GlmConfig", GROUPED, "model.layers", LLAMA),
     "MixtralForCausalLM": Case(
-        "MixtralConfig", GROUPED | {"num_local_experts": 4, "num_experts_per_tok": 2}, "model.layers", LLAMA
+        "MixtralConfig", GROUPED | {"num_local_experts": 4, "num_experts_per_tok": 2}, "model.layers", SPARSE
     ),
     "Olmo2ForCausalLM": Case("Olmo2Config", COMMON, "model.layers", OLMO2),
     "Olmo3ForCausalLM": Case("Olmo3Config", COMMON, "model.layers", OLMO2),
-    "OlmoeForCausalLM": Case("OlmoeConfig", COMMON | EXPERTS, "model.layers", LLAMA),
+    "OlmoeForCausalLM": Case("OlmoeConfig", COMMON | EXPERTS, "model.layers", SPARSE),
     "Qwen2MoeForCausalLM": Case(
         "Qwen2MoeConfig",
         COMMON | EXPERTS | {"num_key_value_heads": 1, "shared_expert_intermediate_size": 32},
-        "model.layers", LLAMA,
+        "model.layers", SPARSE,
     ),
-    "Qwen3MoeForCausalLM": Case("Qwen3MoeConfig", GROUPED | EXPERTS, "model.layers", LLAMA),
+    "Qwen3MoeForCausalLM": Case("Qwen3MoeConfig", GROUPED | EXPERTS, "model.layers", SPARSE),
     "SeedOssForCausalLM": Case("SeedOssConfig", GROUPED, "model.layers", LLAMA),
     "SmolLM3ForCausalLM": Case("SmolLM3Config", GROUPED, "model.layers", LLAMA),
-    "Starcoder2ForCausalLM": Case("Starcoder2Config", COMMON | {"num_key_value_heads": 1}, "model.layers", LLAMA),
+    "Starcoder2ForCausalLM": Case("Starcoder2Config", COMMON | {"num_key_value_heads": 1}, "model.layers", STARCODER2),
     "OPTForCausalLM": Case(
         "OPTConfig",
         COMMON | {"ffn_dim": 96, "word_embed_proj_dim": D_MODEL, "init_std": 0.3},
@@ -138,7 +176,7 @@ class Tapped:
     def change(self, name: str, output: Any) -> None:
         """In place, so that whoever holds the same tensor (the residual connection) sees it too."""
         stream = output[0] if isinstance(output, tuple) else output
-        rows = stream.view(-1, D_MODEL)
+        rows = stream.view(-1, stream.shape[-1])
         self.seen[name] = rows.clone()
         for position in range(len(rows)):
             rows[position] = self.edit(name, position, rows[position])
@@ -180,11 +218,14 @@ def check_against_transformers(architecture: str, folder: Path, model: nn.Module
     """
     case = CASES[architecture]
     points = [HookPoint(layer=layer, site=site) for layer in (0, 1) for site in Site if site in case.sites]
-    saes = {point: {f"sae{seed}": unit_dictionary(seed, D_MODEL, D_SAE, 0.2)} for seed, point in enumerate(points)}
-    dictionaries = {str(point): each for point, each in saes.items()}
-    steerings = list(edits_of([name for each in saes.values() for name in each]))
     tapped = Tapped(model, case, points)
     streams = [tapped.streams(prompt) for prompt in PROMPTS]
+    saes = {
+        point: {f"sae{seed}": unit_dictionary(seed, streams[0][str(point)].shape[1], D_SAE, 0.2)}
+        for seed, point in enumerate(points)
+    }
+    dictionaries = {str(point): each for point, each in saes.items()}
+    steerings = list(edits_of([name for each in saes.values() for name in each]))
     wanted = [[tapped.decode(prompt, steering, dictionaries) for steering in steerings] for prompt in PROMPTS]
     with Engine(folder, hooked(out, saes), OPTIONS) as engine:
         for stream, captured in zip(streams, engine.capture(PROMPTS, *points), strict=True):

@@ -1,7 +1,8 @@
 """torch.compile: the op must be in the compiled graph, also when the compile cache was filled without it.
 
-A random model of one layer, since what is tested is the graph. Two processes on one cache folder: vLLM without any
-plugin, then featurehub with the cache that this leaves (and eager, to compare with), and once more with its own.
+A random model of one layer, since what is tested is the graph, with hooks behind the layer and inside its attention.
+Two processes on one cache folder: vLLM without any plugin, then featurehub with the cache that this leaves (and eager,
+to compare with), and once more with its own.
 """
 
 import os
@@ -43,14 +44,19 @@ from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Mode
 
 model, artifact, *modes = sys.argv[1:]
-sae = SaeConfig(id="test", folder=artifact, d_sae=16)
-config = EngineConfig(hooks=(HookConfig(point=HookPoint(layer=0), saes=(sae,)),))
-edits = (LatentEdit(latent=3, mode=Mode.NUDGE, value=300.0), LatentEdit(latent=5, mode=Mode.PIN, value=60.0))
-steering = Steering(edits=edits, dose_max=10.0)
+sae, inner = (SaeConfig(id=id, folder=f"{artifact}/{id}", d_sae=16) for id in ("test", "heads"))
+points = (HookPoint(layer=0, site="z"), inner), (HookPoint(layer=0), sae)
+config = EngineConfig(hooks=tuple(HookConfig(point=point, saes=(each,)) for point, each in points))
+edits = tuple(
+    LatentEdit(sae="test", latent=latent, mode=mode, value=value)
+    for latent, mode, value in ((3, Mode.NUDGE, 300.0), (5, Mode.PIN, 60.0))
+)
+heads = (LatentEdit(sae="heads", latent=2, mode=Mode.NUDGE, value=300.0),)
+asked = [None, Steering(edits=edits, dose_max=10.0), Steering(edits=heads, dose_max=10.0)]
 for mode in modes:
     options = EngineOptions(enforce_eager=mode == "eager", max_num_seqs=8, max_model_len=48)
     with Engine(Path(model), config, options) as engine:
-        answers = engine.generate([[5, 9, 20, 31]] * 2, [None, steering], Sampling(temperature=0.0, max_tokens=12))
+        answers = engine.generate([[5, 9, 20, 31]] * 3, asked, Sampling(temperature=0.0, max_tokens=12))
         for answer in answers:
             print("TOKENS", answer.token_ids, answer.report.steered_tokens if answer.report else None)
 """
@@ -73,7 +79,7 @@ from featurehub.features import Mode
 # The check at boot runs the layers themselves, which have the op where a stale graph has none.
 families.put = families.prove = lambda *arguments: None
 model, artifact = sys.argv[1:]
-sae = SaeConfig(id="test", folder=artifact, d_sae=16)
+sae = SaeConfig(id="test", folder=f"{artifact}/test", d_sae=16)
 config = EngineConfig(hooks=(HookConfig(point=HookPoint(layer=0), saes=(sae,)),))
 when = When(conditions=(Condition(latent=1, op=Op.ABOVE, value=1e6),))
 nudge = LatentEdit(latent=3, mode=Mode.NUDGE, value=300.0)
@@ -99,22 +105,23 @@ with Engine(Path(model), config, options) as engine:
 def model(tmp_path: Path) -> Path:
     shutil.copytree(bundled_model(), tmp_path / "model")
     torch.manual_seed(0)
-    config = LlamaConfig.from_pretrained(bundled_model(), num_hidden_layers=1, initializer_range=0.3)
+    config = LlamaConfig.from_pretrained(bundled_model(), num_hidden_layers=1, initializer_range=0.3, head_dim=128)
     LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
 
 @pytest.fixture
 def sae(model: Path, tmp_path: Path) -> Path:
-    d_model = LlamaConfig.from_pretrained(model).hidden_size
-    rows, zeros = torch.nn.functional.normalize(torch.randn(D_SAE, d_model), dim=-1), torch.zeros(D_SAE)
-    (tmp_path / "sae").mkdir()
-    Dictionary(rows, rows, zeros, torch.zeros(d_model), zeros).save(tmp_path / "sae" / "sae.safetensors")
+    config = LlamaConfig.from_pretrained(model)
+    for name, width in (("test", config.hidden_size), ("heads", config.num_attention_heads * config.head_dim)):
+        rows, zeros = torch.nn.functional.normalize(torch.randn(D_SAE, width), dim=-1), torch.zeros(D_SAE)
+        (tmp_path / "sae" / name).mkdir(parents=True)
+        Dictionary(rows, rows, zeros, torch.zeros(width), zeros).save(tmp_path / "sae" / name / "sae.safetensors")
     return tmp_path / "sae"
 
 
 def run(program: str, cache: Path, *arguments: object, plugins: str = "featurehub") -> list[str]:
-    """Two lines for each mode: the answer without steering, and with it."""
+    """Lines for each mode: the answer without steering, and with it."""
     # Without a size for the KV cache, vLLM wants nearly all memory of the machine to be free.
     own = {"VLLM_CACHE_ROOT": str(cache), "VLLM_PLUGINS": plugins, "VLLM_CPU_KVCACHE_SPACE": "1"}
     environment = os.environ | own | {"VLLM_LOGGING_LEVEL": "ERROR"}
@@ -128,10 +135,10 @@ def test_compiled_steers_as_eager_does_whatever_the_cache_holds(model: Path, sae
     cache = tmp_path / "cache"
     plain, again = run(PLAIN, cache, model, plugins="")
     assert any((cache / "torch_compile_cache").iterdir())
-    eager, steered, *compiled = run(HOOKED, cache, model, sae, "eager", "compiled", "compiled")
+    eager, steered, heads, *compiled = run(HOOKED, cache, model, sae, "eager", "compiled", "compiled")
     assert [plain, again] == [eager, eager]
-    assert steered.split("]")[0] != plain.split("]")[0]
-    assert compiled == [plain, steered] * 2
+    assert len({each.split("]")[0] for each in (plain, steered, heads)}) == 3
+    assert compiled == [plain, steered, heads] * 2
 
 
 def test_a_compiled_graph_without_the_op_answers_nothing_that_was_to_be_steered_or_watched(

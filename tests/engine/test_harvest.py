@@ -20,7 +20,7 @@ from saes.harvest import Harvest, HarvestConfig, harvest_documents
 
 pytestmark = pytest.mark.engine
 
-HOOKS = [HookPoint(layer=layer, site=site) for layer in (1, 3) for site in (Site.RESID_MID, Site.MLP_OUT)]
+HOOKS = [HookPoint(layer=layer, site=site) for layer in (1, 3) for site in (Site.Z, Site.RESID_MID, Site.MLP_OUT)]
 CONFIG = HarvestConfig(documents_per_shard=80)
 
 
@@ -56,8 +56,8 @@ def test_every_row_is_the_one_of_transformers(engine: Engine, documents: list[Do
         if hook.site is Site.MLP_OUT:
             layer.mlp.register_forward_hook(lambda _, __, out, name=str(hook): seen.update({name: out}))
         else:
-            norm = layer.post_attention_layernorm
-            norm.register_forward_pre_hook(lambda _, into, name=str(hook): seen.update({name: into[0]}))
+            reader = layer.self_attn.o_proj if hook.site is Site.Z else layer.post_attention_layernorm
+            reader.register_forward_pre_hook(lambda _, into, name=str(hook): seen.update({name: into[0]}))
     assert len(made) == 5
     read = 0
     for shard in range(len(made)):

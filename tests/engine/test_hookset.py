@@ -18,7 +18,7 @@ from featurehub.engine.config import EngineConfig
 from featurehub.engine.hookset import HookSet
 from featurehub.engine.reports import REPORTS_KEPT
 from featurehub.engine.rows import Batch
-from featurehub.errors import InvalidEdit
+from featurehub.errors import IncompatibleArtifact, InvalidEdit
 from featurehub.features import Mode
 from tests.engine.world import (
     D_MODEL,
@@ -283,6 +283,13 @@ def test_the_same_steering_is_the_same_digest_and_nothing_has_none() -> None:
     ]
     assert len({each.digest() for each in [Steering(edits=(NUDGE,)), *other]}) == 5
     assert Steering(edits=(NUDGE,), report="a").digest() == Steering(edits=(NUDGE,), report="b").digest()
+
+
+def test_an_sae_of_another_width_than_its_hook_point_is_refused(world_config: EngineConfig) -> None:
+    first, last = (hook.point for hook in world_config.hooks)
+    HookSet(world_config, 1, 8, d_model=64, widths={first: D_MODEL, last: D_MODEL})
+    with pytest.raises(IncompatibleArtifact, match=rf"reads {D_MODEL} numbers of each token, and there are 8 at its"):
+        HookSet(world_config, 1, 8, D_MODEL, widths={last: 8})
 
 
 def test_a_folder_without_its_sae_is_refused(world_config: EngineConfig, tmp_path: Path) -> None:

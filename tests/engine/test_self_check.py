@@ -1,16 +1,19 @@
 """The check at boot: it passes for every architecture as vLLM builds it, and refuses a hook that stands elsewhere."""
 
+import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from torch import nn
+from vllm.config import LoRAConfig
 
-from featurehub.artifacts.manifest import HookPoint, Site
+from featurehub.artifacts.manifest import TAKEN, HookPoint, Site
 from featurehub.engine import families, self_check
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.hookset import install
+from featurehub.engine.options import refuse_parts
 from featurehub.engine.tower import Tower, tower_of
 from featurehub.errors import UnsupportedModel
 from featurehub.families import FAMILIES, Norm
@@ -102,6 +105,10 @@ def test_a_wrong_layer_and_a_wrong_convention_are_refused(
         ("Olmo2ForCausalLM", {"attn_out": "self_attn"}, Site.ATTN_OUT, "sum of what its layer adds"),
         ("Gemma2ForCausalLM", {"mid": "post_attention_layernorm"}, Site.RESID_MID, "edit|adds"),
         ("LlamaForCausalLM", {"mid": "input_layernorm"}, Site.RESID_MID, "edit|adds"),
+        ("LlamaForCausalLM", {"z": "self_attn.qkv_proj"}, Site.Z, "what its module makes of it"),
+        ("GPT2LMHeadModel", {"z": "attn.c_attn"}, Site.Z, "what its module makes of it"),
+        ("LlamaForCausalLM", {"mlp_act": "mlp.gate_up_proj"}, Site.MLP_ACT, "what its module makes of it"),
+        ("GPTNeoXForCausalLM", {"mlp_act": "mlp.dense_h_to_4h"}, Site.MLP_ACT, "what its module makes of it"),
         ("LlamaForCausalLM", {"norm": Norm.RMS_OFFSET}, Site.RESID_POST, "final norm"),
         ("Gemma2ForCausalLM", {"norm": Norm.RMS}, Site.RESID_POST, "final norm"),
         ("GPT2LMHeadModel", {"norm": Norm.RMS}, Site.RESID_POST, "final norm"),
@@ -114,6 +121,55 @@ def test_a_wrong_row_is_refused(
     mistaken(monkeypatch, lambda tower: tower._replace(row=FAMILIES[architecture]._replace(**fields)))
     with pytest.raises(UnsupportedModel, match=named):
         make(architecture, HookPoint(layer=1, site=site)).prove_hooks()
+
+
+SPARSE = ("DeepseekV3ForCausalLM", "MixtralForCausalLM", "GptOssForCausalLM")
+TAKING = tuple(HookPoint(layer=1, site=site) for site in Site if site in TAKEN)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    ["LlamaForCausalLM", "Gemma2ForCausalLM", "GPT2LMHeadModel", "DeepseekV3ForCausalLM", "FalconForCausalLM",
+     "GPTJForCausalLM", "GraniteForCausalLM", "MixtralForCausalLM", "PaliGemmaForConditionalGeneration"],
+)  # fmt: skip
+def test_what_a_projection_takes_passes_and_in_the_layer_before_it_does_not(
+    architecture: str, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether or not the architecture has a row, and whatever stands between attention and the stream."""
+    sites = [Site.Z, Site.MLP_ACT] if architecture not in SPARSE else [Site.Z]
+    make(architecture, *(HookPoint(layer=1, site=site) for site in sites)).prove_hooks()
+    assert all(each.passes for each in self_check.FOUND)
+    mistaken(monkeypatch, lambda tower: Shifted(*tower))
+    for site in sites:
+        with pytest.raises(
+            UnsupportedModel, match=rf"layers\.1\.{site} of .* the stream before its layer under an edit"
+        ):
+            make(architecture, HookPoint(layer=1, site=site)).prove_hooks()
+
+
+@pytest.mark.parametrize("architecture", SPARSE)
+def test_a_layer_of_experts_has_no_neurons_and_says_so(architecture: str, make: Callable[..., Any]) -> None:
+    with pytest.raises(UnsupportedModel, match=r"layers\.1\.mlp_act: .*experts have neurons of their own. It has"):
+        make(architecture, HookPoint(layer=1, site=Site.MLP_ACT))
+
+
+def test_a_layer_without_heads_has_no_z_and_says_what_it_has(make: Callable[..., Any]) -> None:
+    """Of its layers, every fourth has attention."""
+    with pytest.raises(UnsupportedModel, match=r"layers\.0\.z: this layer has no attention.*linear_attn \(QwenGated"):
+        make("Qwen3NextForCausalLM", HookPoint(layer=0, site=Site.Z))
+    make("Qwen3NextForCausalLM", HookPoint(layer=1, site=Site.Z)).prove_hooks()
+
+
+@pytest.mark.parametrize("point", TAKING, ids=str)
+def test_what_is_split_or_passed_by_is_refused_by_the_option(point: HookPoint, make: Callable[..., Any]) -> None:
+    built_with = copy.deepcopy(make("LlamaForCausalLM", HookPoint(layer=1)).hooked_with)
+    refuse_parts(point, built_with)
+    built_with.parallel_config.tensor_parallel_size = 2
+    with pytest.raises(UnsupportedModel, match=rf"{point} is split over the 2 ranks of --tensor-parallel-size"):
+        refuse_parts(point, built_with)
+    built_with.parallel_config.tensor_parallel_size, built_with.lora_config = 1, LoRAConfig(max_lora_rank=8)
+    with pytest.raises(UnsupportedModel, match=rf"{point} cannot be hooked with --enable-lora"):
+        refuse_parts(point, built_with)
 
 
 def test_a_hook_that_never_runs_is_refused(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

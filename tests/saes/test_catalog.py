@@ -30,6 +30,7 @@ from tests.saes.written import (
     goodfire,
     llama_scope,
     llama_scope_r1,
+    of_heads,
     qresearch,
     qwen_scope,
     snapshot,
@@ -110,7 +111,10 @@ REAL: dict[str, Callable[[Path], Written]] = {
     "gemma-scope-2b-pt-mlp-canonical/layer_20/width_16k/canonical": gemma_scope,
     "gemma-scope-9b-pt-res/layer_12/width_16k/average_l0_19": gemma_scope,
     "gemma-scope-2b-pt-res/embedding/width_4k/average_l0_6": gemma_scope,
+    "gemma-scope-2b-pt-att/layer_20/width_16k/average_l0_62": gemma_scope,
     "gemma-scope-2-1b-pt-res/layer_17_width_16k_l0_big": gemma_scope_2,
+    "gemma-scope-2-1b-pt-att/layer_17_width_16k_l0_big": gemma_scope_2,
+    "gpt2-small-hook-z-kk/blocks.5.hook_z": of_heads,
     "gemma-scope-2-270m-it-mlp-all/layer_3_width_262k_l0_small": gemma_scope_2,
     "llama_scope_lxm_8x/l15m_8x": llama_scope,
     "llama_scope_r1_distill/l15r_800m_slimpajama": llama_scope_r1,
@@ -148,7 +152,7 @@ def test_whatever_cannot_be_read_is_refused_before_anything_is_fetched(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.snapshot_download", None)
     kinds = {entry.unreadable: entry for entry in entries if entry.unreadable is not None}
-    assert {obstacle.kind for obstacle in kinds} == {"transcoder", "temporal", "attn.hook_z", "normalized"}
+    assert {obstacle.kind for obstacle in kinds} == {"transcoder", "temporal", "normalized"}
     for obstacle, entry in kinds.items():
         with pytest.raises(InvalidInput) as refused:
             fetch(f"{entry.release}/{entry.id}")

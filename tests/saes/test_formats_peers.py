@@ -33,6 +33,7 @@ from tests.saes.written import (
     goodfire,
     llama_scope,
     llama_scope_r1,
+    of_heads,
     qresearch,
     qwen_scope,
     snapshot,
@@ -44,6 +45,11 @@ LOADERS: dict[str, tuple[Callable[[Path], Written], str, str]] = {
     "gemma_3": (gemma_scope_2, "google/gemma-scope-2-4b-pt", "resid_post/layer_17_width_16k_l0_big"),
     "goodfire": (goodfire, "Goodfire/Llama-3.1-8B-Instruct-SAE-l19", "Llama-3.1-8B-Instruct-SAE-l19.pth"),
     "deepseek_r1": (qresearch, "qresearch/DeepSeek-R1-l19", "DeepSeek-R1-Distill-Llama-8B-SAE-l19.pt"),
+    "connor_rob_hook_z": (
+        of_heads,
+        "ckkissane/attn-saes-gpt2-small-all-layers",
+        "gpt2-small_L5_Hcat_z_lr1.20e-03_l11.00e+00_ds49152_bs4096_dc1.00e-06_rsanthropic_rie25000_nr4_v9.pt",
+    ),
     "qwen_scope": (qwen_scope, f"Qwen/SAE-Res-Qwen3-1.7B-Base-W32K-L0_{K}", "layer5.sae.pt"),
     "llama_scope": (llama_scope, "fnlp/Llama3_1-8B-Base-LXM-8x", "Llama3_1-8B-Base-L15M-8x"),
     "llama_scope_r1_distill": (llama_scope_r1, "fnlp/Llama-Scope-R1-Distill", "L15R"),
@@ -96,11 +102,12 @@ def test_the_same_latents_fire_and_the_same_stream_is_reconstructed(case: str, c
     topk = sae.cfg.architecture() == "topk"
     ours = imported.dictionary._replace(threshold=torch.zeros(D_SAE)) if topk else imported.dictionary
     with torch.no_grad():
-        a, wanted = ours.encode(x), sae.encode(x)
+        heads = sae.cfg.reshape_activations == "hook_z"
+        a, wanted = ours.encode(x), sae.encode(x.view(len(x), 2, -1) if heads else x)
         a = largest(a, K) if topk else a
         assert 0.02 < float((wanted > 0).float().mean()) < 0.98
         assert torch.equal(a > 0, wanted > 0)
-        torch.testing.assert_close(ours.decode(a), sae.decode(wanted), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(ours.decode(a), sae.decode(wanted).flatten(1), rtol=1e-3, atol=1e-3)
 
 
 def test_the_same_latents_fire_on_embeddings(cache: Path) -> None:

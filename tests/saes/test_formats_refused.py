@@ -178,7 +178,7 @@ def test_a_configuration_that_is_none_is_refused(written: Written, text: str) ->
         assert str(place) in refusal(written.path, FeaturehubError)
 
 
-STRANGE = (None, -1, 0, "x", [], {"k": 1}, True, 1e308, "blocks.3.attn.hook_z")
+STRANGE = (None, -1, 0, "x", [], {"k": 1}, True, 1e308, "blocks.3.attn.hook_q")
 CONFIGURED = (
     "Gemma Scope 2",
     "Qwen Scope",
@@ -224,8 +224,8 @@ def test_groupmax_is_refused(tmp_path: Path) -> None:
         ({"type": "transcoder"}, "transcoder"),
         ({"type": "crosscoder"}, "crosscoder"),
         ({"hf_hook_point_out": "model.layers.17.post_feedforward_layernorm.output"}, "writes elsewhere"),
-        ({"hf_hook_point_in": "model.layers.17.self_attn.o_proj.input",
-          "hf_hook_point_out": "model.layers.17.self_attn.o_proj.input"}, "o_proj.input"),
+        ({"hf_hook_point_in": "model.layers.17.self_attn.q_proj.input",
+          "hf_hook_point_out": "model.layers.17.self_attn.q_proj.input"}, "q_proj.input"),
         ({"hf_hook_point_in": "model.layers.{5,9}.output", "hf_hook_point_out": "model.layers.{5,9}.output"}, "5,9"),
     ],
 )  # fmt: skip
@@ -233,12 +233,19 @@ def test_what_gemma_scope_2_holds_besides_is_refused(tmp_path: Path, other: dict
     assert named in refusal(reconfigured(gemma_scope_2(tmp_path).path / "config.json", **other))
 
 
-@pytest.mark.parametrize("kind", ["attn_out", "transcoder_all", "clt", "crosscoder"])
+@pytest.mark.parametrize("kind", ["transcoder_all", "clt", "crosscoder"])
 def test_gemma_scope_2_is_refused_by_the_names_of_its_folders_too(tmp_path: Path, kind: str) -> None:
     folder = gemma_scope_2(tmp_path).path
     (folder / "config.json").unlink()
     moved = folder.parent.rename(tmp_path / kind) / folder.name
-    assert kind.removesuffix("_all") in refusal(moved) or "o_proj.input" in refusal(moved)
+    assert kind.removesuffix("_all") in refusal(moved)
+
+
+def test_gemma_scope_2_calls_z_attn_out(tmp_path: Path) -> None:
+    folder = gemma_scope_2(tmp_path).path
+    (folder / "config.json").unlink()
+    moved = folder.parent.rename(tmp_path / "attn_out") / folder.name
+    assert read_sae(moved)[1].hook == HookPoint(layer=17, site=Site.Z)
 
 
 def test_gemma_scope_2_in_a_folder_that_says_nothing_says_nothing(tmp_path: Path) -> None:
@@ -261,11 +268,17 @@ def test_qwen_scope_without_configuration_and_repository_lacks_its_k(tmp_path: P
     assert "does not say its k" in refusal(written.path)
 
 
-@pytest.mark.parametrize("set_name", ["gemma-scope-2b-pt-att", "gemma-scope-2b-pt-transcoders"])
-def test_gemma_scope_of_attention_and_transcoders_is_refused(tmp_path: Path, set_name: str) -> None:
+def renamed(tmp_path: Path, set_name: str) -> Path:
     folder = gemma_scope(tmp_path).path.parents[2]
-    moved = folder.rename(folder.with_name(set_name))
-    assert set_name in refusal(moved / "layer_20" / "width_16k" / "average_l0_71")
+    return folder.rename(folder.with_name(set_name)) / "layer_20" / "width_16k" / "average_l0_71"
+
+
+def test_gemma_scope_of_transcoders_is_refused(tmp_path: Path) -> None:
+    assert "gemma-scope-2b-pt-transcoders" in refusal(renamed(tmp_path, "gemma-scope-2b-pt-transcoders"))
+
+
+def test_gemma_scope_of_attention_reads_z(tmp_path: Path) -> None:
+    assert read_sae(renamed(tmp_path, "gemma-scope-2b-pt-att"))[1].hook == HookPoint(layer=20, site=Site.Z)
 
 
 def test_gemma_scope_in_a_folder_that_says_nothing_says_nothing(tmp_path: Path) -> None:
@@ -324,6 +337,18 @@ def test_an_unknown_dictionary_class_is_refused(tmp_path: Path) -> None:
         ("layers.3.resid_mid", HookPoint(layer=3, site=Site.RESID_MID)),
         ("layers.0.attention", HookPoint(layer=0, site=Site.ATTN_OUT)),
         ("resid_post_layer_12", HookPoint(layer=12)),
+        ("blocks.7.attn.hook_z", HookPoint(layer=7, site=Site.Z)),
+        ("blocks.7.hook_z", HookPoint(layer=7, site=Site.Z)),
+        ("layers.7.z", HookPoint(layer=7, site=Site.Z)),
+        ("model.layers.17.self_attn.o_proj.input", HookPoint(layer=17, site=Site.Z)),
+        ("model.layers[17].self_attn.o_proj.input", HookPoint(layer=17, site=Site.Z)),
+        ("transformer.h[3].attn.c_proj.input", HookPoint(layer=3, site=Site.Z)),
+        ("gpt_neox.layers.2.attention.dense.input", HookPoint(layer=2, site=Site.Z)),
+        ("blocks.7.mlp.hook_post", HookPoint(layer=7, site=Site.MLP_ACT)),
+        ("model.layers[17].mlp.down_proj.input", HookPoint(layer=17, site=Site.MLP_ACT)),
+        ("model.decoder.layers.2.fc2.input", HookPoint(layer=2, site=Site.MLP_ACT)),
+        ("mlp_act_layer_2", HookPoint(layer=2, site=Site.MLP_ACT)),
+        ("model.layers[3].self_attn.output", HookPoint(layer=3, site=Site.ATTN_OUT)),
     ],
 )
 def test_hook_points_by_the_names_of_other_projects(name: str, point: HookPoint) -> None:
@@ -332,8 +357,9 @@ def test_hook_points_by_the_names_of_other_projects(name: str, point: HookPoint)
 
 @pytest.mark.parametrize(
     "name",
-    ["blocks.7.attn.hook_z", "blocks.7.hook_mlp_in", "hook_embed", "embed_tokens", "blocks.x.hook_resid_post", "",
-     "layers.3.self_attn.o_proj.input", "model.layers.17.pre_feedforward_layernorm.output", "blocks.7"],
+    ["blocks.7.attn.hook_q", "blocks.7.hook_mlp_in", "hook_embed", "embed_tokens", "blocks.x.hook_resid_post", "",
+     "layers.3.self_attn.o_proj.output", "layers.3.self_attn.o_proj", "blocks.7.attn.hook_resid_post", "blocks.7",
+     "model.layers.17.pre_feedforward_layernorm.output"],
 )  # fmt: skip
 def test_places_where_nothing_can_be_hooked_are_refused_by_name(name: str) -> None:
     with pytest.raises(InvalidInput, match="hook points are resid_pre"):
@@ -347,7 +373,7 @@ def test_a_name_that_says_nothing_is_no_hook_point_and_no_error(name: str) -> No
 
 @pytest.mark.parametrize(
     "name",
-    ["blocks.7.attn.hook_z", "blocks.7.hook_mlp_in", "hook_embed", "model.embed_tokens", "layers[3].self_attn.q_proj"],
+    ["blocks.7.attn.hook_q", "blocks.7.hook_mlp_in", "hook_embed", "model.embed_tokens", "layers[3].self_attn.q_proj"],
 )
 def test_a_name_that_says_another_place_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput, match="hook points are resid_pre"):

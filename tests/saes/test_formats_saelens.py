@@ -81,7 +81,7 @@ def test_the_threshold_is_the_n_k_th_largest_activation(tmp_path: Path) -> None:
         ({"architecture": "temporal"}, "temporal"),
         ({"architecture": "jumprelu", "normalize_activations": "layer_norm"}, "layer_norm"),
         ({"architecture": "jumprelu", "normalize_activations": "expected_average_only_in"}, "never folded in"),
-        ({"architecture": "standard", "reshape_activations": "hook_z"}, "hook_z"),
+        ({"architecture": "standard", "reshape_activations": "hook_k"}, "hook_k"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path, cfg: dict[str, str], named: str) -> None:
@@ -106,6 +106,19 @@ def test_its_configuration_says_where_it_reads_and_what_it_was_made_for(tmp_path
     assert imported.hook == HookPoint(layer=20, site=Site.RESID_MID)
 
 
+def test_all_heads_side_by_side_are_z(tmp_path: Path) -> None:
+    sae = JumpReLUSAE(JumpReLUSAEConfig(d_in=D_MODEL, d_sae=D_SAE, reshape_activations="hook_z"))
+    sae.cfg.metadata.hook_name = "blocks.20.attn.hook_z"
+    save(sae, tmp_path)
+    ours, heads = read_sae(tmp_path)[1], x_of(4).view(-1, 2, D_MODEL // 2)
+    assert ours.hook == HookPoint(layer=20, site=Site.Z)
+    theirs = type(sae).load_from_disk(tmp_path)
+    with torch.no_grad():
+        a = theirs.encode(heads)
+        torch.testing.assert_close(ours.dictionary.encode(heads.flatten(1)), a, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(ours.dictionary.decode(a), theirs.decode(a).flatten(1), rtol=1e-4, atol=1e-4)
+
+
 def test_a_topk_sae_from_before_version_6_is_told_by_its_activation_function(tmp_path: Path) -> None:
     save(StandardSAE(StandardSAEConfig(d_in=D_MODEL, d_sae=D_SAE)), tmp_path)
     former = {
@@ -121,7 +134,7 @@ def test_a_topk_sae_from_before_version_6_is_told_by_its_activation_function(tmp
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        ({"hook_name": "blocks.3.attn.hook_z"}, "hook_z"),
+        ({"hook_name": "blocks.3.attn.hook_q", "reshape_activations": "hook_z"}, "hook_q"),
         ({"hook_name": "blocks.3.hook_resid_post", "hook_head_index": 2}, "attention head 2"),
         ({"architecture": "skip_transcoder"}, "skip_transcoder"),
         ({"normalize_activations": True}, "never folded in"),

@@ -88,7 +88,6 @@ def test_the_registry_knows_a_scaling_that_was_never_folded_in(cache: Path) -> N
     [
         ("gemma-scope-2b-pt-res-canonica/layer_20/width_16k/canonical", "gemma-scope-2b-pt-res-canonical"),
         ("gemma-scope-2b-pt-res-canonical/layer_20/width_17k/canonical", "layer_20/width_16k/canonical"),
-        ("gpt2-small-hook-z-kk/blocks.0.hook_z", "attn.hook_z"),
         ("gemma-scope-2b-pt-transcoders/layer_0/width_16k/average_l0_76", "transcoder"),
         ("./nowhere", "not a path"),
         ("hf:gemma", "hf:OWNER/NAME"),

@@ -72,6 +72,27 @@ def test_a_harvest_is_what_the_engine_reads_again(tmp_path: Path) -> None:
     )
 
 
+class Uneven(FakeReader):
+    """Reads twice as many numbers at the second hook point."""
+
+    def capture(self, documents: Sequence[Sequence[int]], *points: HookPoint) -> list[Tensor]:
+        return [torch.cat([x, x + 1, x + 2], dim=1) for x in super().capture(documents, points[0])]
+
+
+def test_hook_points_may_be_of_different_widths(tmp_path: Path) -> None:
+    hooks, embedding = [HookPoint(layer=1), HookPoint(layer=2, site=Site.Z)], FakeReader(30, 6).embedding
+    made = run(tmp_path, Uneven(30, 6), hooks=hooks, widths=(6, 12))
+    assert (made.record.columns, open_harvest(tmp_path).record) == ((6, 12), made.record)
+    for shard in range(len(made)):
+        x, token_ids, _ = made.load(shard)
+        own = load_file(made.path(shard))
+        assert torch.equal(own["layers.1.resid_post"], embedding[token_ids])
+        assert torch.equal(own["layers.2.z"], x[:, 6:])
+        assert torch.equal(x[:, 12:], embedding[token_ids] + 2)
+    with pytest.raises(InvalidInput, match="another widths"):
+        run(tmp_path, Uneven(30, 6), hooks=hooks, widths=(9, 9))
+
+
 def test_several_hook_points_lie_side_by_side_each_as_it_was_read_in_the_same_pass(tmp_path: Path) -> None:
     reader, embedding, config = Failing(99), FakeReader(30, 6).embedding, HarvestConfig(documents_per_shard=15)
     made, one = run(tmp_path / "three", reader, hooks=THREE, config=config), run(tmp_path)

@@ -123,6 +123,15 @@ def qresearch(root: Path) -> Written:
                    HookPoint(layer=19), "DeepSeek-R1-Distill-Llama-8B")  # fmt: skip
 
 
+def of_heads(root: Path) -> Written:
+    w = weights()
+    name = "gpt2-small_L5_Hcat_z_lr1.20e-03_l11.00e+00_ds49152_bs4096_dc1.00e-06_rsanthropic_rie25000_nr4_v9"
+    dump(root / f"{name}_cfg.json", {"act_name": "blocks.5.attn.hook_z", "act_size": D_MODEL, "dict_size": D_SAE})
+    tensors = {"W_enc": w.W_enc, "W_dec": w.W_dec, "b_enc": w.b_enc, "b_dec": w.b_dec}
+    return Written(store(root / f"{name}.pt", tensors), lambda x: torch.relu((x - w.b_dec) @ w.W_enc + w.b_enc),
+                   lambda a: a @ w.W_dec + w.b_dec, HookPoint(layer=5, site=Site.Z), "gpt2-small")  # fmt: skip
+
+
 def qwen_scope(root: Path) -> Written:
     w = weights()
     dump(root / "config.json", {"model_type": "topk_sae", "base_model": "Qwen/Qwen3-1.7B-Base", "d_model": D_MODEL,

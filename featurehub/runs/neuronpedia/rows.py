@@ -18,6 +18,8 @@ LABEL_CHARS = 2_000
 BINS, CONTEXTS = 100, 20
 """Bars of the longest histogram, and contexts of a feature, strongest first, that are kept."""
 SITES = {"res": Site.RESID_POST, "mlp": Site.MLP_OUT, "att": Site.ATTN_OUT}
+OF_HEADS = ("gemmascope", "kk")
+"""In names of sources whose SAEs of attention read z."""
 FOLDERS = ("explanations", "features", "activations")
 AUTHOR = "neuronpedia"
 
@@ -141,7 +143,10 @@ class Export:
     def manifest(self) -> Manifest:
         """A manifest of an SAE of which only the source is known; its id follows from that alone."""
         layer = re.match(r"(\d+)", self.layer)
-        site = next((site for part, site in SITES.items() if part in self.layer.split("-")), Site.RESID_POST)
+        parts = self.layer.split("-")
+        site = next((site for part, site in SITES.items() if part in parts), Site.RESID_POST)
+        if site is Site.ATTN_OUT and any(part in OF_HEADS for part in parts):
+            site = Site.Z
         nothing = dict.fromkeys(("dtype", "reads", "whole", "tokenizer", "chat_template"), "")
         return Manifest(
             id=hashlib.sha256(f"neuronpedia:{self.source}".encode()).hexdigest(),
