@@ -21,7 +21,7 @@ from saes.harvest import Harvest, HarvestConfig, harvest_documents
 pytestmark = pytest.mark.engine
 
 HOOKS = [HookPoint(layer=layer, site=site) for layer in (1, 3) for site in (Site.Z, Site.RESID_MID, Site.MLP_OUT)]
-CONFIG = HarvestConfig(documents_per_shard=80)
+CONFIG = HarvestConfig(documents_per_shard=120)
 
 
 @pytest.fixture(scope="module")
