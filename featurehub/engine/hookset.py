@@ -89,8 +89,7 @@ class HookSet:
         self.numbers = itertools.count()
         self.step: Step | None = None
         self.batch: Batch | None = None
-        self.repeats = 0
-        self.repeatable = self.may_end = False
+        self.repeats, self.repeatable, self.may_end = 0, False, False
 
     def table(self, hook: HookConfig, width: int, device: torch.device | str) -> EditTable | None:
         """The table of a hook point, None without SAEs. Raises CorruptArtifact, IncompatibleArtifact."""
@@ -147,8 +146,7 @@ class HookSet:
     def release(self, row: int) -> PausedRequest:
         """Frees a row and keeps its counts for ``report``; returns what ``admit`` needs if the request comes back."""
         self.settle()
-        steering, reached = self.rows.steerings[row], int(self.rows.reached[row])
-        request = self.rows.running[row]
+        steering, request, reached = self.rows.steerings[row], self.rows.running[row], int(self.rows.reached[row])
         self.reports.keep(steering.report, self.snapshot(row))
         self.rows.give_back(row)
         self.orphaned.discard(row)

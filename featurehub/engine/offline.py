@@ -127,8 +127,7 @@ class Engine:
         # Before they are registered: this process builds the model itself.
         import_module(FAMILIES)
         register()
-        own = as_fingerprinted(model)
-        loaded: dict[str, Any] = own if options.dtype == "own" else own | {"dtype": options.dtype}
+        loaded: dict[str, Any] = as_fingerprinted(model) | ({} if options.dtype == "own" else {"dtype": options.dtype})
         self.model, self.config = model, config
         self.keys = itertools.count()
         self.opened: Any = None
