@@ -16,17 +16,26 @@ from featurehub.store.sql import statement
 __all__ = ["POSTGRES"]
 
 SECONDS = 60.0
+ENOUGH = MANY // 2
+"""Names, from which the shortest are taken."""
 NAME = "id, feature_id, key, owner, name_words, head_words"
 BEST = (
     f"SELECT {NAME}, -ts_rank(words, query, 2) AS rank FROM names, to_tsquery('simple', :names) AS query"
     " WHERE words @@ query AND artifact_id IN :saes"
 )
 NAMES, TEXTS = (
-    f"SELECT * FROM {each} WHERE words @@ to_tsquery('simple', :{each}) AND {IN_SCOPE.format(table=each)} LIMIT {MANY}"
+    f"SELECT * FROM {each} WHERE words @@ to_tsquery('simple', :{each}) AND {IN_SCOPE.format(table=each)}"
     for each in ("names", "texts")
 )
-FIRST = f"SELECT {NAME}, length(key) AS rank FROM ({NAMES}) AS few"
-BY_TEXT = f"SELECT id, id + 0 AS rank FROM ({TEXTS}) AS few"
+# The index gives no match before it has all; where there are very many, one of a sixteenth of the names has enough.
+FIRST = f"""
+    SELECT {NAME}, length(key) AS rank FROM (
+        WITH sample AS MATERIALIZED ({NAMES} AND mod(id, 16) = 0 LIMIT {MANY})
+        SELECT * FROM sample WHERE (SELECT count(*) FROM sample) >= {ENOUGH}
+        UNION ALL SELECT * FROM ({NAMES} LIMIT {MANY}) AS whole WHERE (SELECT count(*) FROM sample) < {ENOUGH}
+    ) AS few
+"""
+BY_TEXT = f"SELECT id, id + 0 AS rank FROM ({TEXTS} LIMIT {MANY}) AS few"
 PAIRS = "LATERAL json_array_elements(words.latents) AS each(value)"
 LATENT, GOES = "CAST(each.value ->> 0 AS INTEGER)", "CAST(each.value ->> 1 AS FLOAT)"
 COMMON = statement(

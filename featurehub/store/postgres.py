@@ -38,11 +38,11 @@ MAY_WRITE = """
 BUSY = ("55P03",)
 READ_ONLY = ("25006", "42501")
 SETTINGS = """
-    SET jit = off; SET synchronize_seqscans = off;
+    SET jit = off; SET synchronize_seqscans = off; SET plan_cache_mode = force_generic_plan;
     SET hnsw.ef_search = 200; SET hnsw.iterative_scan = strict_order
 """
-"""For short queries. The index keeps twice as many vectors in view as a search of ``meaning`` asks for: of the ten
-nearest of a million it finds .93 so, and .85 with as many as are asked for."""
+"""For short queries, each planned once for a connection. The index keeps twice as many vectors in view as a search of
+``meaning`` asks for: of the ten nearest of a million it finds .93 so, and .85 with as many as are asked for."""
 GONE = ("08", "57P", "53300")
 """Beginnings of codes (SQLSTATE): connection lost, server shut down, too many connections."""
 

@@ -163,7 +163,7 @@ def test_an_sae_of_another_width_is_refused_and_changes_nothing(world_config: En
     Dictionary(rows, rows, zeros, torch.zeros(8), zeros).save(tmp_path / "sae.safetensors")
     world = running(world_config, STEERINGS[:1])
     wrong = HookConfig(point=FIRST, saes=(SaeConfig(id="w", folder=tmp_path, d_sae=4),))
-    with pytest.raises(IncompatibleArtifact, match="width 8"):
+    with pytest.raises(IncompatibleArtifact, match="reads 8 numbers"):
         prepare(world.hooks, world_config.model_copy(update={"hooks": (wrong, world_config.hooks[1])}))
     world.step([Chunk(0, 0, 3)])
     check_report(world, 0)

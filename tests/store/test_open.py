@@ -29,7 +29,7 @@ OPEN = "import sys; from featurehub.store import open_store; open_store(sys.argv
 
 def is_ours(_: object, name: str | None, _kind: str, reflected: bool, ours: object) -> bool:
     """Not what only queries know: SQLite's indexes of words are tables, PostgreSQL's are columns with indexes."""
-    indexes = ("words", "ix_names_words", "ix_texts_words", "ix_features_worth")
+    indexes = ("words", "ix_names_words", "ix_texts_words", "ix_names_sample", "ix_features_worth")
     return not (("_index" in str(name) or name in indexes) and reflected and ours is None)
 
 

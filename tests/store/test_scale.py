@@ -26,8 +26,11 @@ from featurehub.store import (
     open_store,
 )
 from featurehub.store import nearest_postgres as indexed
+from featurehub.store.candidates import MANY
+from featurehub.store.candidates_postgres import ENOUGH
 from featurehub.store.half import DTYPE
 from featurehub.store.location import database_at
+from featurehub.store.matching import CANDIDATES
 from featurehub.store.nearest import nearest
 from featurehub.store.schema import EmbeddingRecord
 from tests.store.counting import counted
@@ -241,3 +244,18 @@ def test_vectors_of_a_former_version_are_kept(bare: str, make_manifest) -> None:
         found = nearest(reader._session, np.array([0.0, 1.0], np.float32), SAES[:1], 1, LABEL)
         assert [each.similarity for each in found] == pytest.approx([0.8], abs=1e-3)
         assert reader.suggest("bnak") == ("bank",)
+
+
+@postgresql
+def test_where_very_many_names_have_a_word_the_shortest_of_a_sample_are_shown(store: Store, fill) -> None:
+    count = 16 * ENOUGH + 100
+    with store.write() as writer:
+        fill(writer, {latent: f"programming {latent}" for latent in range(count)})
+    with store.read() as reader:
+        rows = reader._session.execute(
+            text("SELECT feature_id, key FROM names WHERE mod(id, 16) = 0 ORDER BY id")
+        ).all()
+        shortest = sorted(rows[:MANY], key=lambda row: len(row.key))[:CANDIDATES]
+        found = reader.search("programming", limit=MANY).features
+    assert len(rows) >= ENOUGH
+    assert {each.id for each in found} == {row.feature_id for row in shortest}
