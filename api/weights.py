@@ -65,9 +65,9 @@ async def follow(state: State) -> None:
     now: Deployment = state.featurehub  # An exchange of SAEs may have replaced it meanwhile.
     assert now.served is not None
     served = now.served.model_copy(update={"loaded": weights.identity, "known_as": known})
+    tell(served, weights.sums)
     state.featurehub = replace(now, served=served)
     REPLACED.set(served.replaced)
-    tell(served, weights.sums)
 
 
 def function_of(identity: str, store: Store) -> str:

@@ -27,7 +27,7 @@ HARMLESS = frozenset({
     "add_lora", "annotate_profile", "check_health", "checkpoint_prepare", "compute_weight_checksums", "get_cache_info",
     "get_encoder_timing_stats", "get_kv_cache_spec", "init_weight_transfer_engine", "list_loras", "pin_lora", "profile",
     "remove_lora", "reset_encoder_cache", "reset_mm_cache", "save_sharded_state", "save_tensorized_model",
-    "shutdown_weight_transfer_engine", "start_profile", "stop_profile", "synchronize_device",
+    "shutdown_weight_transfer_engine", "start_profile", "stop_profile", "synchronize_device", "update_max_model_len",
 })  # fmt: skip
 """Methods of vLLM's workers that leave the model's own weights as they are. Adapters are no part of these."""
 PARTIAL = frozenset({"start_draft_weight_update", "start_weight_update", "update_weights"})

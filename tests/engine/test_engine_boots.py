@@ -95,7 +95,7 @@ def config_of(folder: Path, d_sae: int) -> EngineConfig:
 def test_a_wrong_width_is_refused(tmp_path: Path) -> None:
     rows, zeros = torch.nn.functional.normalize(torch.randn(8, 64), dim=-1), torch.zeros(8)
     Dictionary(rows, rows, zeros, torch.zeros(64), zeros).save(tmp_path / "sae.safetensors")
-    with pytest.raises(IncompatibleArtifact, match="width 64"):
+    with pytest.raises(IncompatibleArtifact, match="reads 64 numbers"):
         Engine(bundled_model(), config_of(tmp_path, 8))
 
 

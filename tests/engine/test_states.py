@@ -15,10 +15,11 @@ from tests.engine.world import hooked, unit_dictionary
 
 pytestmark = pytest.mark.engine
 
-# The sizes and the precision that vLLM's linear attention wants on a CPU.
-SIZES = {"linear_key_head_dim": 128, "linear_value_head_dim": 128, "head_dim": 64, "max_position_embeddings": 1024}
+# The sizes and the precision that vLLM's linear attention wants on a CPU; blocks have 384 or 640 tokens there, as the
+# processor's kernels want it.
+SIZES = {"linear_key_head_dim": 128, "linear_value_head_dim": 128, "head_dim": 64, "max_position_embeddings": 2048}
 OPTIONS = EngineOptions(
-    dtype="bfloat16", max_num_seqs=4, max_model_len=700, skip_tokenizer_init=True, enable_prefix_caching=True
+    dtype="bfloat16", max_num_seqs=4, max_model_len=1500, skip_tokenizer_init=True, enable_prefix_caching=True
 )
 NUDGE = Steering(edits=(LatentEdit(sae="a", latent=3, mode=Mode.NUDGE, value=300.0),), dose_max=10.0)
 OTHER = Steering(edits=(LatentEdit(sae="a", latent=7, mode=Mode.NUDGE, value=300.0),), dose_max=10.0)
@@ -34,7 +35,7 @@ def save_hybrid(folder: Path) -> None:
 def test_states_are_shared_by_requests_of_one_steering_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_hybrid(tmp_path / "model")
     saes = {HookPoint(layer=1): {"a": unit_dictionary(1, 64, 32, 0.2)}}
-    prompt, cached = [7 * i % 90 + 1 for i in range(600)], []
+    prompt, cached = [7 * i % 90 + 1 for i in range(1400)], []
     with Engine(tmp_path / "model", hooked(tmp_path, saes), OPTIONS) as engine:
         run = engine.run
 
