@@ -56,6 +56,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     command = [str(model), "--sae", str(artifact.folder), "--db", database, "--eager"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_SERVER_DEV_MODE", "1")
+        # An engine that was opened in this process before has silenced vLLM's log for its children too.
+        patch.setenv("VLLM_LOGGING_LEVEL", "WARNING")
         with served(command, free_port(), folder / "log") as url:
             yield Server(url, folder / "log", database, artifact.manifest.id)
 
