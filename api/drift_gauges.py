@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 from prometheus_client import Gauge
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State as AppState
 
+from api.background import running
 from api.deployment import Deployment
 from api.states import served_saes
 from featurehub.errors import FeaturehubError
@@ -50,16 +50,16 @@ async def watch(held: AppState) -> None:
         await asyncio.sleep(EVERY)
 
 
-@asynccontextmanager
-async def published(held: AppState) -> AsyncIterator[None]:
+def stop(task: "asyncio.Task[None]") -> None:
+    """Logs why, if it is no shutdown."""
+    if not task.cancelled():
+        logger.error("the gauges of SAEs' states are no longer set: %r", task.exception())
+
+
+def published(held: AppState) -> AbstractAsyncContextManager[None]:
     """Sets the gauges again and again while the ``async with`` block runs.
 
     Args:
         held: The app's state.
     """
-    task = asyncio.create_task(watch(held))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+    return running(watch(held), stop)

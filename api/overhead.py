@@ -12,6 +12,7 @@ from functools import partial
 
 from prometheus_client import Gauge
 
+from api.background import running
 from api.budget import Door, Refused
 from api.engine import SteeringEngine
 from featurehub.errors import EngineUnavailable
@@ -73,10 +74,5 @@ async def watched(engine: SteeringEngine | None, door: Door) -> AsyncIterator[No
     if engine is None:
         yield
         return
-    task = asyncio.create_task(watch(engine, door))
-    task.add_done_callback(partial(stop, door))
-    try:
+    async with running(watch(engine, door), partial(stop, door)):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])

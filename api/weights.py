@@ -10,14 +10,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 
 from prometheus_client import Gauge
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
 
+from api.background import running
 from api.deployment import Deployment
 from api.engine import SteeringEngine
 from api.model import ServedModel
@@ -122,13 +123,6 @@ def stop(task: "asyncio.Task[None]") -> None:
         logger.error("the weights on the device are no longer followed: %r", task.exception())
 
 
-@asynccontextmanager
-async def followed(state: State) -> AsyncIterator[None]:
+def followed(state: State) -> AbstractAsyncContextManager[None]:
     """Follows the weights while the ``async with`` block runs."""
-    task = asyncio.create_task(watch(state))
-    task.add_done_callback(stop)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+    return running(watch(state), stop)

@@ -166,7 +166,7 @@ def make_current(session: Session, named: Mapping[str, tuple[int, Labeled]], art
         artifacts: The artifact of each feature.
     """
     labels = {each: found.label for each, (_, found) in named.items()}
-    give_names(session, labels)
+    give_names(session, labels, artifacts)
     slugs: dict[str, str] = {}
     for artifact, owned in groupby(sorted(labels, key=artifacts.__getitem__), key=artifacts.__getitem__):
         slugs |= choose_slugs(session, artifact, {each: labels[each] for each in owned})

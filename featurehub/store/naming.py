@@ -56,7 +56,7 @@ FORMER = statement(
     " WHERE feature_id IN :ids AND owner = '' ORDER BY id",
     "ids",
 )
-ARTIFACTS = statement("SELECT id, artifact_id FROM features WHERE id IN :ids", "ids")
+OWN = statement("SELECT artifact_id FROM features WHERE id = :id")
 FORGET = statement("DELETE FROM names WHERE feature_id IN :ids AND owner = ''", "ids")
 NAME_COLUMNS = ("feature_id", "artifact_id", "name", "key", "kind", "name_words", "head_words")
 SLUGS = statement("SELECT id, latent, slug FROM features WHERE artifact_id = :artifact ORDER BY latent")
@@ -94,11 +94,16 @@ class TakenSlugs:
         return self.give(slugify(label.head) or default_slug(latent))
 
 
-def give_names(session: Session, labels: Mapping[str, Label]) -> None:
-    """Makes each label and its head names of its feature (by id), and keeps all former names, and all of owners."""
-    claims, artifacts = names_from(labels), dict[str, str]()
+def give_names(session: Session, labels: Mapping[str, Label], artifacts: Mapping[str, str]) -> None:
+    """Makes each label and its head names of its feature, and keeps all former names, and all of owners.
+
+    Args:
+        session: A session that writes.
+        labels: By the feature's id.
+        artifacts: The artifact of each feature.
+    """
+    claims = names_from(labels)
     for batch in batches(labels):
-        artifacts |= dict(session.execute(ARTIFACTS, {"ids": batch}).all())
         if former := session.execute(FORMER, {"ids": batch}).all():
             claims += [Claim(row[0], row[1], _kept(NameKind(row.kind)), *row[3:]) for row in former]
             session.execute(FORGET, {"ids": batch})
@@ -114,7 +119,7 @@ def give_alias(session: Session, feature: str, name: str, owner: str) -> None:
     kind = NameKind.OWN if owner else NameKind.GIVEN
     values = {"feature_id": feature, "key": key, "owner": owner}
     if session.scalars(select(NameRecord.id).filter_by(**values)).first() is None:
-        values |= {"artifact_id": session.execute(ARTIFACTS, {"ids": [feature]}).one().artifact_id}
+        values["artifact_id"] = session.execute(OWN, {"id": feature}).scalar_one()
         words = dict.fromkeys(("name_words", "head_words"), len(parts_of(key)))
         session.execute(insert(NameRecord).values(name=name, kind=kind.value, **words, **values))
 
