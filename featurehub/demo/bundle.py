@@ -15,6 +15,7 @@ from typing import Any
 from featurehub.errors import ModelNotFound
 
 __all__ = [
+    "HOOK_LAYER",
     "SIBLINGS",
     "bundle",
     "bundled_model",
@@ -29,6 +30,8 @@ __all__ = [
 
 SIBLINGS = ("benign", "changed", "reseeded")
 """Names of the siblings that are bundled."""
+HOOK_LAYER = 3
+"""The layer of the bundled models that the demo's SAE reads."""
 PACKAGE = "featurehub_demo"
 DISTRIBUTION = "featurehub-demo"
 MANIFEST = "manifest.json"

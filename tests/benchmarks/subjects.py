@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from featurehub.cli.demo.planted import HOOK_LAYER, user
-from featurehub.demo.bundle import bundled_model
+from featurehub.cli.demo.planted import user
+from featurehub.demo.bundle import HOOK_LAYER, bundled_model
 from featurehub.demo.concepts import Kind, names
 from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.prompts import neutral_prompts

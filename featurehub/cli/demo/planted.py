@@ -5,7 +5,7 @@ from pathlib import Path
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.cli.progress import ConsoleProgress
-from featurehub.demo.bundle import bundled_model
+from featurehub.demo.bundle import HOOK_LAYER, bundled_model
 from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.prompts import neutral_prompts
 from featurehub.engine.offline import Sampling
@@ -24,7 +24,6 @@ from saes.run import TrainConfig
 
 __all__ = ["PlantedPlan", "build_planted", "ensure_planted", "planted_database", "planted_sae", "user"]
 
-HOOK_LAYER = 3
 LATENTS = 320
 ANSWER_TOKENS = 96
 
