@@ -19,6 +19,7 @@ from featurehub.errors import (
     EmbedderUnavailable,
     EngineUnavailable,
     FeaturehubError,
+    FeatureRetired,
     Forbidden,
     IncompatibleArtifact,
     InvalidInput,
@@ -38,6 +39,7 @@ TABLE: dict[type[FeaturehubError], tuple[int, str]] = {
     IncompatibleArtifact: (400, "invalid_request_error"),
     Forbidden: (403, "permission_error"),
     NotFound: (404, "not_found_error"),
+    FeatureRetired: (410, "gone_error"),
     AmbiguousFeature: (409, "conflict_error"),
     StaleFeature: (409, "conflict_error"),
     EmbedderMismatch: (409, "conflict_error"),
@@ -59,7 +61,7 @@ class ErrorDetails(BaseModel):
         type: OpenAI's type of error.
         param: The key of the request that is to blame; null where there is none.
         code: The kind of error; from vLLM's own routes, the status.
-        suggestions: Names that are close to one that nothing has.
+        suggestions: Names that are close to one that nothing has, or nothing any more.
         candidates: Ids of the features that share a name.
         report: Id of the drift report by which a feature is stale.
         closest: Label of a fresh feature like it.

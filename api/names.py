@@ -6,7 +6,7 @@ from typing import NamedTuple
 from api.model import ServedModel
 from api.request import SteeringRequest
 from api.states import states_of
-from featurehub.errors import AmbiguousFeature, ArtifactNotFound, FeatureNotFound, InvalidEdit, NotFound
+from featurehub.errors import AmbiguousFeature, ArtifactNotFound, FeatureNotFound, FeatureRetired, InvalidEdit, NotFound
 from featurehub.features import Feature
 from featurehub.groups import FeatureGroup
 from featurehub.records import ResolvedGroup
@@ -44,14 +44,15 @@ class ResolvedNames(NamedTuple):
 
 
 def resolve(asked: SteeringRequest, reader: Reader, served: ServedModel) -> ResolvedNames:
-    """What every name means. Raises FeatureNotFound, AmbiguousFeature and ArtifactNotFound."""
+    """What every name means. Raises FeatureNotFound, FeatureRetired, AmbiguousFeature and ArtifactNotFound."""
     params = asked.keys
     try:
         named = reader.resolve_named(params, served.scope)
     except (NotFound, AmbiguousFeature) as error:
         name = error.param or ""
         error.param = params.get(name, name or None)
-        if asked.variant is not None and name in asked.variant.names:
+        retired = isinstance(error, FeatureRetired)
+        if asked.variant is not None and name in asked.variant.names and not retired:
             raise FeatureNotFound(f"{asked.called(name)} is not registered any more", param=error.param) from error
         raise
     found: dict[str, tuple[Feature, str, str]] = {}

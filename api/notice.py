@@ -1,8 +1,9 @@
 """What an answer warns of, and the stale features for which there is none.
 
-A feature that is not fresh is warned of, and so are one that is nudged without ever having been calibrated, and an SAE
-that reads activations and is not fresh. A feature in a state that the server refuses, by default a stale one, is
-refused, unless the request asks for a warning (``ServedModel.refuses``).
+A feature that is not fresh is warned of, and so are one that is nudged without ever having been calibrated, one whose
+name meant another latent before the SAE was refreshed, and an SAE that reads activations and is not fresh. A feature in
+a state that the server refuses, by default a stale one, is refused, unless the request asks for a warning
+(``ServedModel.refuses``).
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from api.states import with_states
 from featurehub.answers import Notice, ServedSae
 from featurehub.errors import StaleFeature
 from featurehub.features import Edit, Mode, OnStale, State
+from featurehub.names import fold
 from featurehub.settings import Limits
 from featurehub.store import Reader
 
@@ -24,12 +26,22 @@ FEATURES_TRIED = 20
 def judge(
     features: Mapping[str, ResolvedFeature], on_stale: OnStale | None, reader: Reader, served: ServedModel
 ) -> tuple[Notice, ...]:
-    """Warnings about all features that are not fresh. Raises StaleFeature."""
+    """Warnings about all features that are not fresh, and about names that moved. Raises StaleFeature."""
     for found in features.values():
         if served.refuses(found.feature.state, on_stale):
             raise refusal(found, reader, served)
     flagged = (found for found in features.values() if found.feature.state is not State.FRESH)
-    return tuple(notice(found, served) for found in flagged)
+    renamed = (found for name, found in features.items() if fold(name) in map(fold, found.feature.moved))
+    return tuple(notice(found, served) for found in flagged) + tuple(map(moved, renamed))
+
+
+def moved(found: ResolvedFeature) -> Notice:
+    feature = found.feature
+    message = (
+        f"{found.called} was another latent before the SAE was refreshed for a retrained model; what means that now, "
+        f"by the judge of its label, is {feature.label or feature.id!r} (latent {feature.latent}): call it so"
+    )
+    return Notice(code="feature_moved", message=message, feature=feature.id)
 
 
 def notice(found: ResolvedFeature, served: ServedModel) -> Notice:

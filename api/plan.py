@@ -88,6 +88,7 @@ def make_plan(asked: SteeringRequest, reader: Reader, served: ServedModel, limit
 
     Raises:
         FeatureNotFound: A name means no feature of the served SAEs, or a group with a member that is not among these.
+        FeatureRetired: It meant one before the SAE was refreshed for this model, and none means it any more.
         AmbiguousFeature: A name means several of them.
         ArtifactNotFound: A name refers to an SAE that is not registered, or activations of one that is not served.
         StaleFeature: A feature is stale and the request or the server refuses those.

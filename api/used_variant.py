@@ -2,6 +2,8 @@
 
 1. ``name`` means the latest version, ``name@version`` that one. A name that no variant has is left to vLLM.
 2. The features of a version are those that its names meant when it was saved, so they go by their ids from here on.
+   Where their SAE was refreshed, an id means what it has become: the feature that was kept, or the one that means it
+   now; one that was retired is refused.
 3. An edit of the request wins over the variant's of the same feature, whatever both call it, with its condition. Aborts
    add up: a request cannot take those of a variant away.
 """
@@ -14,11 +16,19 @@ from api.model import ServedModel
 from api.names import resolve
 from api.request import SteeringRequest, UsedVariant
 from featurehub.conditions import FeatureWhen
-from featurehub.errors import FeatureNotFound, InvalidConfig, InvalidEdit, InvalidInput, VariantNotFound
+from featurehub.errors import (
+    FeatureNotFound,
+    FeatureRetired,
+    InvalidConfig,
+    InvalidEdit,
+    InvalidInput,
+    VariantNotFound,
+)
 from featurehub.features import Edit
+from featurehub.groups import GroupMember
 from featurehub.settings import Limits
 from featurehub.store import Reader
-from featurehub.variants import StoredVariant
+from featurehub.variants import PinnedFeature, StoredVariant
 
 __all__ = ["on_variant", "refuse_hidden", "refuse_taken", "with_variant"]
 
@@ -79,10 +89,10 @@ def with_variant(
     asked: SteeringRequest, variant: StoredVariant, reader: Reader, served: ServedModel, limits: Limits
 ) -> SteeringRequest:
     """The request with the edits and aborts of a variant beneath its own; raises as ``on_variant`` does."""
-    ids = ids_of(variant, served)
+    ids, now = ids_of(variant), ids_now(variant, reader, served)
     stored = with_members(SteeringRequest(edits=variant.features, steer=asked.steer), variant.groups, limits).edits
     own = edited(asked, reader, served)
-    edits = {id: renamed(stored[name], ids) for name in stored if (id := ids.get(name, name)) not in own}
+    edits = {id: renamed(stored[name], ids) for name in stored if now[id := ids.get(name, name)] not in own}
     aborts = tuple(
         each.model_copy(update={"when": renamed_when(each.when, ids), "event": each.name})
         for each in variant.abort_when
@@ -98,17 +108,41 @@ def with_variant(
     return both
 
 
-def ids_of(variant: StoredVariant, served: ServedModel) -> dict[str, str]:
-    """The id of each feature that the variant names. Raises FeatureNotFound where one lies in no served SAE."""
-    members = [(each.label, each) for group in variant.groups.values() for each in group.members]
-    for name, each in (*variant.pinned.items(), *members):
-        if each.artifact not in served.saes:
-            raise FeatureNotFound(
-                f"{name!r} of the variant {variant.address!r} lies in an SAE that is not in use here "
-                f"({each.artifact[:12]}, latent {each.latent})",
-                param="model",
-            )
+def ids_of(variant: StoredVariant) -> dict[str, str]:
+    """The id of each feature that the variant names, by its name there."""
     return {name: each.id for name, each in variant.pinned.items()}
+
+
+def ids_now(variant: StoredVariant, reader: Reader, served: ServedModel) -> dict[str, str]:
+    """Where the SAEs that are served have the variant's features: ids by the ids that were saved.
+
+    Raises:
+        FeatureNotFound: One lies in no served SAE, nor in one that any of these was refreshed from.
+        FeatureRetired: One was retired when the SAE was refreshed.
+    """
+    members = [(each.label, each) for group in variant.groups.values() for each in group.members]
+    return {each.id: id_now(name, each, variant, reader, served) for name, each in (*variant.pinned.items(), *members)}
+
+
+def id_now(
+    name: str, each: PinnedFeature | GroupMember, variant: StoredVariant, reader: Reader, served: ServedModel
+) -> str:
+    if each.artifact in served.saes:
+        return each.id
+    try:
+        return reader.resolve(each.id, served.scope).id
+    except FeatureRetired as error:
+        raise FeatureRetired(
+            f"{name!r} of the variant {variant.address!r}: {error.message}",
+            param="model",
+            suggestions=error.suggestions,
+        ) from error
+    except FeatureNotFound as error:
+        raise FeatureNotFound(
+            f"{name!r} of the variant {variant.address!r} lies in an SAE that is not in use here "
+            f"({each.artifact[:12]}, latent {each.latent})",
+            param="model",
+        ) from error
 
 
 def edited(asked: SteeringRequest, reader: Reader, served: ServedModel) -> set[str]:

@@ -6,6 +6,7 @@ FeaturehubError
 │   └── InvalidConfig        an unreadable or contradictory configuration
 ├── NotFound
 │   ├── FeatureNotFound      carries the closest names
+│   │   └── FeatureRetired   a refreshed SAE has no feature that means this name any more
 │   ├── ArtifactNotFound
 │   ├── ModelNotFound
 │   └── VariantNotFound
@@ -35,8 +36,8 @@ from collections.abc import Sequence
 
 __all__ = [
     "AmbiguousFeature", "ArtifactError", "ArtifactNotFound", "BudgetExceeded", "CorruptArtifact", "EmbedderMismatch",
-    "EmbedderUnavailable", "EngineError", "EngineUnavailable", "FeatureNotFound", "FeaturehubError", "Forbidden",
-    "IncompatibleArtifact", "InvalidConfig", "InvalidEdit", "InvalidInput", "ModelNotFound", "NotFound",
+    "EmbedderUnavailable", "EngineError", "EngineUnavailable", "FeatureNotFound", "FeatureRetired", "FeaturehubError",
+    "Forbidden", "IncompatibleArtifact", "InvalidConfig", "InvalidEdit", "InvalidInput", "ModelNotFound", "NotFound",
     "OperatorsRefused", "OverheadExceeded", "StaleFeature", "SteeringLost", "SteeringUnsupported", "StoreBusy",
     "StoreError", "StoreReadOnly", "StoreUnavailable", "UnsupportedModel", "VariantNotFound",
 ]  # fmt: skip
@@ -96,14 +97,7 @@ class InvalidConfig(InvalidInput):
 
 
 class NotFound(FeaturehubError):
-    """Nothing has the given name or id.
-
-    >>> try:
-    ...     client.variants.get("nobody")
-    ... except NotFound as error:
-    ...     error.code
-    'variant_not_found'
-    """
+    """Nothing has the given name or id."""
 
     code = "not_found"
 
@@ -126,6 +120,12 @@ class FeatureNotFound(NotFound):
     def __init__(self, message: str, *, param: str | None = None, suggestions: Sequence[str] = ()) -> None:
         super().__init__(message, param=param)
         self.suggestions = tuple(suggestions)
+
+
+class FeatureRetired(FeatureNotFound):
+    """No feature of a refreshed SAE means this name any more; the suggestion, if any, comes closest."""
+
+    code = "feature_retired"
 
 
 class ArtifactNotFound(NotFound):

@@ -118,6 +118,8 @@ class Feature(Frozen, Combinable):
         state: How the feature stands on the loaded model.
         relevance: How well it matches a search, in [0, 1]; None outside a search.
         aliases: Further names that find it.
+        moved: Those of them that another latent had before the SAE was refreshed for a retrained model, and that mean
+            this one now. A request that uses one is answered with a warning.
         found: How a search found it, where the search was asked to explain.
     """
 
@@ -136,6 +138,7 @@ class Feature(Frozen, Combinable):
     state: State = State.UNCHECKED
     relevance: float | None = None
     aliases: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
     found: tuple[Found, ...] = ()
 
     @property

@@ -115,6 +115,15 @@ class Calibrator:
         settled = {c: settled_dose(c, trials) for c in candidates}
         return {c.latent: self.conclude(c, settled[c], tally, trials) for c, tally in self.confirm(settled, finalists)}
 
+    def again(self, doses: Mapping[Candidate, float]) -> dict[int, Calibration]:
+        """Measures candidates at doses that were found for them before, on the prompts that confirm.
+
+        Returns:
+            Their calibrations by latent.
+        """
+        tallies = self.bench.run(list(doses.items()), self.confirming, self.config.confirm)
+        return {c.latent: self.conclude(c, dose, tallies[c.latent, dose], tallies) for c, dose in doses.items()}
+
     def screen(self, candidates: Sequence[Candidate]) -> Trials:
         least = self.config.coherent_min * float(self.bench.judge.coherent(self.unsteered.choosing).mean())
         standing, trials = list(candidates), Trials()

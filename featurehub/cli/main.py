@@ -29,6 +29,7 @@ from featurehub.cli.options import (
     located_if_given,
 )  # fmt: skip
 from featurehub.cli.progress import ConsoleProgress, console, output
+from featurehub.cli.refresh import refresh
 from featurehub.cli.saes import saes_app
 from featurehub.cli.searching import embed, map_sae, search
 from featurehub.cli.transcoding import transcoder_app
@@ -56,7 +57,7 @@ for name, of_features in (
     ("join", join_labels),
 ):
     features_app.command(name)(of_features)
-for command in (build, train, label, calibrate, harvest, convert):
+for command in (build, train, label, calibrate, refresh, harvest, convert):
     app.command()(command)
 features_app.command("search")(search)
 features_app.command("embed")(embed)

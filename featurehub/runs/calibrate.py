@@ -4,7 +4,7 @@ What is calibrated already is left alone. Of the other features, those that sear
 (``featurehub.runs.strengths``). A run that is stopped leaves what it found; one that is started again goes on after it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -27,13 +27,14 @@ from featurehub.settings import Frozen
 from featurehub.store import check_writable, open_store
 from featurehub.token_ids import prompt_ids
 from labeling.bench import Bench
-from labeling.calibration import CalibrationConfig, group
+from labeling.calibration import CalibrationConfig, can_write, group
 from labeling.strength import Calibrator, Candidate
 from saes.budget import Budget
 
 __all__ = [
     "CalibratePlan",
     "CalibrationOutcome",
+    "calibrate_again",
     "calibrate_artifact",
     "calibrate_features",
     "calibrate_promising",
@@ -42,6 +43,10 @@ __all__ = [
 
 SEEDS_APART = 100_003
 """Seeds that one feature's answers may take; a later search begins after those of the features before it."""
+
+
+FELL = 0.25
+"""By how much a feature's steerability may fall before its dose is searched anew."""
 
 
 class CalibratePlan(Frozen):
@@ -215,6 +220,52 @@ def calibrate_features(
     left = search.run(registered.only(latents), progress)
     search.conclude(rename_too=False)
     return calibrated(search, left)
+
+
+def calibrate_again(
+    engine: Engine,
+    artifact: Artifact,
+    basis: CalibrationBasis,
+    registered: RegisteredFeatures,
+    before: Mapping[int, Calibration],
+    deadline: Deadline = UNBOUNDED,
+    progress: Progress = SILENT,
+    speed: float | None = None,
+) -> CalibrationOutcome:
+    """Measures features again that were steered before the SAE was refreshed. All features keep their names.
+
+    1. Each is steered at the dose that was found for it, on the prompts that confirm.
+    2. Where it steers worse than before by more than ``FELL``, its dose is searched anew.
+
+    Args:
+        engine: Steers with the artifact's SAE.
+        artifact: The artifact.
+        basis: What to calibrate with.
+        registered: Its features.
+        before: The calibrations that were found by steering the model before, by latent.
+        deadline: When that should be done.
+        progress: Receives progress reports.
+        speed: Tokens per second of steered answers, if that is known.
+
+    Raises:
+        StoreError: The database cannot be written.
+    """
+    config, measured = affordable(basis.calibration, deadline.left, speed), registered.measured
+    search = StrengthSearch(registered, calibrator_of(engine, registered, basis, config), deadline.until, speed)
+    search.listen(artifact.folder, basis, progress)
+    own = [each for each in registered.only(list(before)) if can_write(each, registered.median_norm, config)]
+    left = search.again({each: before[each.latent].dose for each in own if each.latent not in measured}, progress)
+    now = measured | search.found
+    fallen = [each for each in own if each.latent in now and fell(before[each.latent], now[each.latent])]
+    if fallen:
+        left += search.run(fallen, progress)
+    search.conclude(rename_too=False)
+    return calibrated(search, left)
+
+
+def fell(before: Calibration, now: Calibration) -> bool:
+    """Whether a feature steers worse than before at the same dose, and no other one was tried."""
+    return len(now.curve) <= 1 and (before.steerability or 0.0) - (now.steerability or 0.0) > FELL
 
 
 def calibrator_of(

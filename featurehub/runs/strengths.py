@@ -11,7 +11,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,6 +34,8 @@ UNSTEERED_SHARE, FEWEST_UNSTEERED = 0.25, 12
 """Largest share of the time in which the model answers unsteered, and the fewest such answers to either half."""
 SCORING_SHARE, SCORED_AT_ONCE = 0.2, 32
 """Largest share of the time left in which output scores are computed, and how many features are read at once."""
+MEASURED_AT_ONCE = 16
+"""Features that are measured again before what was found is written."""
 ROUND = 60.0
 """Seconds that a round should take at most: what it finds is written only at its end."""
 TRIED_NAMES = 2
@@ -161,6 +163,26 @@ class StrengthSearch:
                 waiting = [each for each in waiting if each.latent not in found]
                 passed += tokens_of(chosen, config)
                 work.say(f"{len(self.found)} features")
+        return waiting
+
+    def again(self, doses: Mapping[Candidate, float], progress: Progress) -> list[Candidate]:
+        """Measures features at doses that were found for them on another model, as long as there is time.
+
+        Args:
+            doses: The dose of each.
+            progress: Receives progress reports.
+
+        Returns:
+            Those that there was no time for.
+        """
+        waiting, tokens = list(doses), self.calibrator.config.confirm * self.calibrator.config.sampling.max_tokens
+        with progress.work("measuring strengths again", len(waiting) * tokens, "tokens") as work:
+            while waiting and self.room >= tokens:
+                some, waiting = waiting[:MEASURED_AT_ONCE], waiting[MEASURED_AT_ONCE:]
+                with self.timed(work, (len(doses) - len(waiting) - len(some)) * tokens):
+                    found = self.calibrator.again({each: doses[each] for each in some})
+                self.registered.write({latent: self.scored(latent, each) for latent, each in found.items()})
+                self.found |= found
         return waiting
 
     def estimate(self, names: int, planned: int) -> str:

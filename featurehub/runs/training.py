@@ -98,6 +98,8 @@ class TrainedSaes(NamedTuple):
         partial: Folder of unfinished work; the caller deletes it when the run is done.
         ahead: What comes after training.
         seconds: How long reading and training should have taken, by estimate.
+        job: What was read and trained.
+        rates: The speeds that were measured.
         seen: Each SAE with its activations on held-out documents, where it was evaluated.
     """
 
@@ -106,6 +108,8 @@ class TrainedSaes(NamedTuple):
     partial: Path
     ahead: PhasePlan
     seconds: float
+    job: Job
+    rates: Rates
     seen: Sequence[EvaluatedSae] = ()
 
 
@@ -232,7 +236,7 @@ def harvest_and_train(
     read_until = time.monotonic() + (until - time.monotonic()) * job.wanted / rates.read / estimate.seconds
     chunks = chunks_of(job, reading, training.shards or partial / "harvest", read_until, partial / "shards", progress)
     saes = train_on(training, job, chunks, partial / CHECKPOINT, until, progress)
-    return TrainedSaes(read, saes, partial, ahead, estimate.seconds)
+    return TrainedSaes(read, saes, partial, ahead, estimate.seconds, job, rates)
 
 
 def agreed(

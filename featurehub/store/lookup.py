@@ -4,7 +4,8 @@ A key is tried, in the SAEs of the scope, as
 1. ``sae:<artifact>/<latent>``, the artifact by id, name, alias or an unambiguous prefix of one;
 2. an id;
 3. an alias or group of the scope's owner alone, then a current label in full or a group of everyone's, then a label's
-   head, then a kept or given alias, then a slug, in upper or lower case.
+   head, then a kept or given alias, then a moved name, then a slug, in upper or lower case;
+4. what was a name, slug or id of a feature before its SAE was refreshed (``refreshes``).
 The first step at which a feature or group answers decides; where several answer at that step, the key is ambiguous. (So
 ``banking`` means the feature with exactly that label, not one labelled ``banking: loan`` or once called ``banking``.)
 
@@ -30,6 +31,7 @@ from featurehub.store.groups import whole
 from featurehub.store.matching import find_alike
 from featurehub.store.nearest import EVERY
 from featurehub.store.only import bounds_of
+from featurehub.store.refreshes import former_feature
 from featurehub.store.rows import BATCH, batches
 from featurehub.store.sql import statement
 from featurehub.store.statistics import id_of
@@ -117,6 +119,7 @@ def find_named(
     Raises:
         FeatureNotFound: A key means nothing, or a group that is not whole in the scope; the error carries the closest
             names, and the key as ``param``.
+        FeatureRetired: A key was a feature's before its SAE was refreshed, and none means it any more.
         AmbiguousFeature: A key means several features or groups; the error carries their ids, and the key as ``param``.
         ArtifactNotFound: A key or the scope names an SAE that is not registered.
     """
@@ -181,6 +184,8 @@ def _the_one(
     groups = [claims.groups[each] for each in ids] or [each for each in claims.elsewhere.values() if _means(key, each)]
     if groups:
         return whole(groups[0], claims.members, directory, saes)
+    if (former := former_feature(session, _cut(key), directory, saes, owner)) is not None:
+        return former
     close = closest_names(session, key, saes, owner)
     hint = "; the closest names are " + ", ".join(map(repr, close)) if close else ""
     raise FeatureNotFound(f"no feature is called {key!r}{hint}", suggestions=close)

@@ -14,6 +14,7 @@ class NameKind(StrEnum):
         HEAD: It is the current label's head.
         GIVEN: It is an alias that somebody gave.
         KEPT: It is a former label or head.
+        MOVED: It is a name that another latent had before the SAE was refreshed, and whose meaning this one has now.
     """
 
     OWN = "own"
@@ -21,8 +22,9 @@ class NameKind(StrEnum):
     HEAD = "head"
     GIVEN = "given"
     KEPT = "kept"
+    MOVED = "moved"
 
     @property
     def rank(self) -> int:
-        """0 for an own alias, 1 for the current label, 2 for its head, 3 for any other name; the lowest rank wins."""
-        return {NameKind.OWN: 0, NameKind.LABEL: 1, NameKind.HEAD: 2}.get(self, 3)
+        """The lowest rank wins: 0 for an own alias, 1 for the current label, 2 for its head, 4 for a moved name."""
+        return {NameKind.OWN: 0, NameKind.LABEL: 1, NameKind.HEAD: 2, NameKind.MOVED: 4}.get(self, 3)

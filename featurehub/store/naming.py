@@ -159,7 +159,7 @@ def names_from(labels: Mapping[str, Label]) -> list[Claim]:
 
 
 def _kept(kind: NameKind) -> NameKind:
-    return kind if kind is NameKind.GIVEN else NameKind.KEPT
+    return kind if kind in (NameKind.GIVEN, NameKind.MOVED) else NameKind.KEPT
 
 
 NameValues = tuple[str, str, str, str, str, int, int]

@@ -21,6 +21,7 @@ from featurehub.records import (
     SearchFilter,
     SearchPage,
 )
+from featurehub.refreshes import RefreshReport
 from featurehub.store.clusters import clusters_of
 from featurehub.store.directory import Directory, load_directory
 from featurehub.store.drift import Judged, load_function, load_heads, load_past, load_report, load_reports, load_states
@@ -36,6 +37,7 @@ from featurehub.store.near import QueryVector
 from featurehub.store.nearest import EVERY
 from featurehub.store.only import Judge, in_layers
 from featurehub.store.pages import search
+from featurehub.store.refreshes import load_refresh
 from featurehub.store.registry import default_of, heir_of, owned_artifact
 from featurehub.store.relevance import Relevance
 from featurehub.store.rows import features_of, load_features
@@ -155,6 +157,10 @@ class Reader:
     def clusters(self, artifact: str) -> tuple[Cluster, ...]:
         """The clusters of an artifact's features. Raises ArtifactNotFound."""
         return clusters_of(self._session, self.artifact(artifact).id)
+
+    def refresh(self, artifact: str) -> RefreshReport | None:
+        """How an artifact was made from its parent for another model; None where it wasn't. Raises ArtifactNotFound."""
+        return load_refresh(self._session, self.artifact(artifact).id)
 
     @property
     def groups(self) -> FeatureGroups:

@@ -21,6 +21,7 @@ from featurehub.records import (
     TokenLogit,
     Unlabeled,
 )
+from featurehub.store.names import NameKind
 from featurehub.store.schema import FeatureRecord, LabelRecord
 from featurehub.store.sql import statement
 
@@ -76,7 +77,8 @@ class NamedFeature(NamedTuple):
         """The feature as a value."""
         label = fold(self.row[1])
         aliases = tuple(dict.fromkeys(name for name, key, _ in self.names if key != label))
-        return Feature(**dict(zip(FIELDS, self.row, strict=False)), aliases=aliases)
+        moved = tuple(name for name, _, kind in self.names if kind == NameKind.MOVED)
+        return Feature(**dict(zip(FIELDS, self.row, strict=False)), aliases=aliases, moved=moved)
 
 
 def batches(items: Iterable[T], size: int = BATCH) -> Iterable[Sequence[T]]:

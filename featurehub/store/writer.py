@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from featurehub.artifacts.manifest import Manifest
 from featurehub.groups import FeatureGroup
 from featurehub.records import Calibration, Cluster, Evaluation, FeatureMap, FeatureRow, Outcome, Provenance, Scope
+from featurehub.refreshes import RefreshReport
 from featurehub.store.aliases import drop_alias, save_alias
 from featurehub.store.clusters import save_clusters
 from featurehub.store.drift import save_report
@@ -21,6 +22,7 @@ from featurehub.store.naming import give_alias
 from featurehub.store.new_features import NewFeatures, save_new_features
 from featurehub.store.new_variants import WritableVariants
 from featurehub.store.reader import EVERYWHERE, Reader
+from featurehub.store.refreshes import save_refresh
 from featurehub.store.registry import drop_artifact, make_default, owned_artifact, save_artifact
 from featurehub.store.statistics import PreparedRows, better_founded, save_calibrations, save_features
 from featurehub.store.vectors import Vectors
@@ -202,6 +204,10 @@ class Writer:
         """
         return join_labels(self._session, *(owned_artifact(self._session, each).id for each in (source, target)))
 
+    def put_refresh(self, report: RefreshReport, names: bool = False) -> None:
+        """Stores how an artifact came from its parent; with ``names`` its features, without labels yet, get theirs."""
+        save_refresh(self._session, report, names)
+
     def put_alias(self, feature: str, name: str, owner: str = "") -> None:
         """Gives a feature one more name.
 
@@ -265,9 +271,6 @@ class Writer:
 
     def improve_calibrations(self, calibrations: Mapping[str, Calibration]) -> list[str]:
         """``put_calibrations``, but for features whose calibration rests on more answers already.
-
-        Args:
-            calibrations: By the feature's id.
 
         Returns:
             The ids of the features that got their new calibration.

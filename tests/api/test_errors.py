@@ -18,7 +18,7 @@ from tests.api.models import model
 STATUSES = {
     "InvalidInput": 400, "InvalidEdit": 400, "InvalidConfig": 400, "IncompatibleArtifact": 400,
     "NotFound": 404, "FeatureNotFound": 404, "ArtifactNotFound": 404, "ModelNotFound": 404,
-    "VariantNotFound": 404,
+    "VariantNotFound": 404, "FeatureRetired": 410,
     "AmbiguousFeature": 409, "StaleFeature": 409,
     "FeaturehubError": 500, "ArtifactError": 500, "CorruptArtifact": 500, "EngineError": 500, "UnsupportedModel": 500,
     "SteeringLost": 500, "BudgetExceeded": 500, "EngineUnavailable": 503, "SteeringUnsupported": 501,

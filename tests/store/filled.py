@@ -4,6 +4,7 @@ import numpy as np
 from sqlalchemy import inspect, text
 
 from featurehub.features import Edit, State
+from featurehub.refreshes import Fate, RefreshedFeature, RefreshReport
 from featurehub.store import Calibration, Cluster, EmbeddingKind, Evaluation, FeatureMap, Writer
 from featurehub.store.location import database_at
 from featurehub.store.schema import Base
@@ -36,6 +37,12 @@ def fill_every_table(writer: Writer) -> dict[int, str]:
     writer.put_group("money", {ids[1]: 1.0, ids[3]: -0.5}, description="what a bank deals with")
     writer.variants.save("pirate-bank", "demo", {"pirate": Edit(weight=0.5), "money": Edit(weight=-0.5)})
     writer.put_report(report("r1"))
+    gone = RefreshedFeature(latent=3, label="gardening", fate=Fate.RETIRED, reason="its F1 fell")
+    refresh = RefreshReport(
+        parent="a" * 64, artifact="a" * 64, model="sibling", fingerprint="n" * 64, created="2026-02-01",
+        explained_variance_before=0.9, explained_variance_stale=0.8, features=(gone,),
+    )  # fmt: skip
+    writer.put_refresh(refresh, names=True)
     writer.put_evaluation(
         Evaluation(
             artifact="a" * 64, fingerprint="n" * 64, model="sibling", text="corpus", text_hash="t" * 64,

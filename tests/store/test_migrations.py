@@ -47,7 +47,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "9999", "0017", None, None
+revision, down_revision, branch_labels, depends_on = "9999", "0018", None, None
 
 def upgrade():
     connection = op.get_bind()

@@ -16,6 +16,7 @@ from featurehub.store.schema.features import (
     WordRecord,
 )
 from featurehub.store.schema.groups import GroupRecord, MemberRecord
+from featurehub.store.schema.refreshes import FateRecord, FormerNameRecord, RefreshRecord
 from featurehub.store.schema.reports import ReportRecord, VerdictRecord
 from featurehub.store.schema.variants import VariantRecord, VersionRecord
 
@@ -28,12 +29,15 @@ __all__ = [
     "EmbedderRecord",
     "EmbeddingRecord",
     "EvaluationRecord",
+    "FateRecord",
     "FeatureRecord",
+    "FormerNameRecord",
     "GroupRecord",
     "LabelRecord",
     "MapRecord",
     "MemberRecord",
     "NameRecord",
+    "RefreshRecord",
     "ReportRecord",
     "TextRecord",
     "VariantRecord",

@@ -1,0 +1,187 @@
+"""Which labels hold of an SAE that was trained on for a retrained model, and which latent means a label that does not.
+
+1. As in a drift check, "the label is there" is the judge's word, and F1 compares that with "the latent fires": on the
+   old canaries, and on each model's own answers to their prompts. The SAE is another one, so the level from which on a
+   latent counts as firing is chosen anew: on one half of the documents, for the other, and the other way round.
+2. A label holds where ``saes.drift.rules`` finds it fresh on that. Where these find it suspect, it holds if what they
+   lack is answers and the activations on the old canaries correlate as before, or if only these have changed while the
+   label holds.
+3. Of a label that does not hold, the successor is the latent with the best F1 on the new answers, if it reaches what
+   the label reached before, less ``fall_world``. Where it reaches only the share ``NEAR`` of that, it comes close and
+   does not mean the label. The F1 is computed of the ``CANDIDATES`` latents whose largest activations correlate best
+   with where the label is there.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from featurehub.features import State
+from featurehub.records import Label
+from saes.activations import FeatureActivations
+from saes.drift.measures import Judge, World, judged, occurrences, world
+from saes.drift.progress import Work, unheard
+from saes.drift.rules import FeatureMeasures, Thresholds, judge_feature
+from saes.drift.scores import best_threshold, correlation, f1, f1_pull
+from saes.observed import Observations, observe
+
+__all__ = ["Kept", "Successor", "fires_by_half", "verify_labels"]
+
+CANDIDATES = 16
+"""Latents whose F1 is computed for one label."""
+NEAR = 0.5
+"""Share of the F1 of a successor from which on a latent comes close."""
+
+
+class Successor(NamedTuple):
+    """The latent that comes closest now to what a label says.
+
+    Attributes:
+        latent: Its index.
+        f1: Its F1 on the new answers.
+        means_it: Whether that is enough for it to mean the label.
+    """
+
+    latent: int
+    f1: float
+    means_it: bool
+
+
+class Kept(NamedTuple):
+    """What verification found of one label.
+
+    Attributes:
+        latent: The latent that had it.
+        holds: Whether it holds there.
+        reason: The rule that decided, in words.
+        measures: What was measured, the old SAE on the old model against the new one on the new.
+        level: The level from which on the latent says best that the label is there, on all of the new answers.
+        successor: Where it does not hold: the latent that means it now, or comes close; None where none does.
+    """
+
+    latent: int
+    holds: bool
+    reason: str
+    measures: FeatureMeasures
+    level: float
+    successor: Successor | None = None
+
+
+def verify_labels(
+    old_texts: Observations,
+    old_answers: Observations,
+    new_texts: FeatureActivations,
+    new_answers: Observations,
+    labels: Mapping[int, Label],
+    judge: Judge,
+    tokenizer: Any,
+    thresholds: Thresholds,
+    progress: Work = unheard,
+) -> dict[int, Kept]:
+    """Verifies every label.
+
+    Args:
+        old_texts: The parent's canaries, with the parent's activations on the old model.
+        old_answers: The old model's answers to their prompts, likewise.
+        new_texts: The same canaries, with the refreshed SAE's activations on the new model.
+        new_answers: The new model's answers to the prompts, likewise.
+        labels: By latent.
+        judge: The judge that judged the labels first.
+        tokenizer: A tokenizer of transformers, whose ids the documents are.
+        thresholds: Effect sizes from which on a label does not hold.
+        progress: Announces the work.
+
+    Returns:
+        What was found, by latent.
+    """
+    seen = observe(new_texts)
+    r, firings = correlation(old_texts.matrix, seen.matrix), old_texts.matrix.getnnz(axis=0)
+    text, before, now = (world(each, tokenizer) for each in (old_texts, old_answers, new_answers))
+    again = text._replace(peaks=seen.answer_max())
+    with progress("judging", 3 * len(labels), "labels") as advance:
+        truths = [judged(each, labels, judge, advance) for each in (text, before, now)]
+    found: dict[int, Kept] = {}
+    for latent, label in labels.items():
+        in_text, in_before, in_now = (truth[latent] for truth in truths)
+        parts = [(in_text, text), (in_text, again), (in_before, before), (in_now, now)]
+        measures = measured(latent, label, parts, float(r[latent]), int(firings[latent]))
+        holds, reason = judge_label(measures, thresholds)
+        level = best_threshold(in_now, now.peaks[:, latent])
+        bar = max(thresholds.f1_min, measures.f1_world_old - thresholds.fall_world)
+        enough = not holds and int(in_now.sum()) >= thresholds.positives_min
+        heir = successor(latent, in_now, now.peaks, bar) if enough else None
+        found[latent] = Kept(latent, holds, reason, measures, level, heir)
+    return found
+
+
+def fires_by_half(truth: np.ndarray, peaks: np.ndarray) -> np.ndarray:
+    """Step 1: in which documents a latent fires, each half by the level that is best on the other.
+
+    Args:
+        truth: [documents] of bool, whether the label is there.
+        peaks: [documents] the latent's largest activation.
+
+    Returns:
+        [documents] of bool.
+    """
+    fires = np.zeros(len(truth), dtype=bool)
+    for half, other in ((0, 1), (1, 0)):
+        fires[half::2] = peaks[half::2] > best_threshold(truth[other::2], peaks[other::2])
+    return fires
+
+
+def measured(
+    latent: int, label: Label, parts: list[tuple[np.ndarray, World]], r: float, firings: int
+) -> FeatureMeasures:
+    """As ``saes.drift.measures.measure_feature``, at levels that are chosen anew."""
+    truths = [truth for truth, _ in parts]
+    fires = [fires_by_half(truth, each.peaks[:, latent]) for truth, each in parts]
+    text_old, text_new, world_old, world_new = map(f1, truths, fires)
+    pulls = list(map(f1_pull, truths, fires))
+    return FeatureMeasures(
+        latent=latent,
+        label=label.text,
+        f1_text_old=text_old,
+        f1_text_new=text_new,
+        f1_world_old=world_old,
+        f1_world_new=world_new,
+        f1_text_error=float(np.linalg.norm(pulls[0] - pulls[1])),
+        f1_world_error=float(np.hypot(np.linalg.norm(pulls[2]), np.linalg.norm(pulls[3]))),
+        positives_text=int(truths[0].sum()),
+        positives_world_old=occurrences(truths[2], fires[2]),
+        positives_world=occurrences(truths[3], fires[3]),
+        r=r,
+        firings=firings,
+    )
+
+
+def judge_label(m: FeatureMeasures, t: Thresholds) -> tuple[bool, str]:
+    """Step 2."""
+    verdict = judge_feature(m, t)
+    if verdict.reads is not State.SUSPECT:
+        return verdict.reads is State.FRESH, verdict.reason
+    if m.r >= t.r_suspect:
+        return True, f"{verdict.reason}; but its activations correlate {m.r:.2f} with those before"
+    text, answers = m.f1_text_old - m.f1_text_new, m.f1_world_old - m.f1_world_new
+    enough = min(m.positives_text, m.positives_world) >= t.positives_min and m.f1_text_old >= t.f1_min
+    return enough and text <= t.fall_text and answers <= t.fall_world, verdict.reason
+
+
+def successor(latent: int, truth: np.ndarray, peaks: np.ndarray, bar: float) -> Successor | None:
+    """Step 3.
+
+    Args:
+        latent: The latent at which the label does not hold.
+        truth: [documents] of bool, in which new answers the label is there.
+        peaks: [documents, d_sae] every latent's largest activation in each.
+        bar: The least F1 that is enough.
+    """
+    centred = truth - truth.mean()
+    spread = peaks.std(axis=0)
+    spread[latent] = 0.0
+    alike = np.divide(centred @ peaks, spread, out=np.full(len(spread), -np.inf), where=spread > 0)
+    order = np.argsort(-alike, kind="stable")[:CANDIDATES]
+    scores = [f1(truth, fires_by_half(truth, peaks[:, each])) for each in order]
+    best = int(np.argmax(scores))
+    return Successor(int(order[best]), scores[best], scores[best] >= bar) if scores[best] >= NEAR * bar else None
