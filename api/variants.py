@@ -1,5 +1,6 @@
 """``/v1/variants``: named edits on a model, in versions, which a request may give as its ``model``."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query
@@ -89,7 +90,7 @@ def variants(deployment: CurrentDeployment, limit: Limit = 20, after: After = ""
     """Lists the variants."""
     with deployment.store.read() as reader:
         found = reader.variants.list(deployment.scope.owner, limit + 1, after)
-    page, more = found[:limit], len(found) > limit
+        page, more = with_fates(found[:limit], reader, deployment), len(found) > limit
     return VariantList(data=page, next=page[-1].name if more else None, has_more=more)
 
 
@@ -110,7 +111,7 @@ def versions(deployment: CurrentDeployment, name: str, limit: Limit = 20, before
     """Lists the versions of a variant, latest first."""
     with deployment.store.read() as reader:
         found = reader.variants.versions(name, deployment.scope.owner, limit + 1, before)
-    page, more = found[:limit], len(found) > limit
+        page, more = with_fates(found[:limit], reader, deployment), len(found) > limit
     return VersionList(data=page, next=page[-1].version if more else None, has_more=more)
 
 
@@ -118,7 +119,8 @@ def versions(deployment: CurrentDeployment, name: str, limit: Limit = 20, before
 def variant(deployment: CurrentDeployment, name: str) -> StoredVariant:
     """A variant in its latest version, or in the one that ``name@version`` says."""
     with deployment.store.read() as reader:
-        return reader.variants.get(name, deployment.scope.owner)
+        [found] = with_fates([reader.variants.get(name, deployment.scope.owner)], reader, deployment)
+        return found
 
 
 @router.delete("/{name}", status_code=204)
@@ -127,6 +129,13 @@ def remove(name: str, deployment: CurrentDeployment, x_featurehub_key: Key = "")
     check_operator(x_featurehub_key, deployment)
     with deployment.store.write() as writer:
         writer.variants.remove(name)
+
+
+def with_fates(variants: Sequence[StoredVariant], reader: Reader, deployment: Deployment) -> tuple[StoredVariant, ...]:
+    """The variants with what became of their features, where an SAE is served that was refreshed from theirs."""
+    if (served := deployment.served) is None:
+        return tuple(variants)
+    return tuple(reader.variants.with_fates(each, served.saes) for each in variants)
 
 
 def model_of(asked: NewVariant, deployment: Deployment) -> str:

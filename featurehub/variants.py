@@ -11,7 +11,8 @@ from pydantic import Field
 
 from featurehub.conditions import FeatureAbort
 from featurehub.features import Edit
-from featurehub.groups import FeatureGroup
+from featurehub.groups import FeatureGroup, GroupMember
+from featurehub.refreshes import Fate
 from featurehub.settings import Frozen
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "VARIANTS_MAX",
     "VARIANT_NAME",
     "VERSIONS_MAX",
+    "FeatureFate",
     "PinnedFeature",
     "StoredVariant",
     "parse_variant",
@@ -54,6 +56,25 @@ class PinnedFeature(Frozen):
     label: str
 
 
+class FeatureFate(Frozen):
+    """What became of a variant's feature when its SAE was refreshed for a retrained model.
+
+    Attributes:
+        fate: What the refresh made of it.
+        sae: Id of the refreshed SAE.
+        feature: Id of the feature there that a request with the variant uses; None where there is none, so that it is
+            refused.
+        label: What is called so now: the label of that feature, or else of what comes closest; "" where nothing does.
+        reason: The rule that decided, in words.
+    """
+
+    fate: Fate
+    sae: str
+    feature: str | None
+    label: str
+    reason: str
+
+
 class StoredVariant(Frozen):
     """One version of a variant.
 
@@ -70,6 +91,8 @@ class StoredVariant(Frozen):
         abort_when: Its aborts, as in a request.
         pinned: What the names of features meant when it was saved.
         groups: What the names of groups meant then.
+        fates: What became of its features whose SAE is not in use, but one that was refreshed from it: by name, or by
+            label for members of groups.
         description: What it is for.
         created: When it was saved, ISO 8601.
     """
@@ -83,8 +106,19 @@ class StoredVariant(Frozen):
     abort_when: tuple[FeatureAbort, ...] = ()
     pinned: dict[str, PinnedFeature]
     groups: dict[str, FeatureGroup]
+    fates: dict[str, FeatureFate] = Field(default_factory=dict)
     description: str = ""
     created: str = ""
+
+    @property
+    def parts(self) -> dict[str, PinnedFeature | GroupMember]:
+        """Everything that it names: features by name, and members of groups by label.
+
+        >>> list(client.variants.get("pirate-bank").parts)
+        ['pirate']
+        """
+        members = {each.label: each for group in self.groups.values() for each in group.members}
+        return {**members, **self.pinned}
 
     @property
     def address(self) -> str:

@@ -112,14 +112,13 @@ def moved_variants(report: RefreshReport, database: str) -> list[tuple[StoredVar
     with closing(open_store(database)) as store, store.read() as reader:
         variants = reader.variants.list()
     found = [
-        (each, [fates[one.latent] for one in pinned(each) if one.artifact == report.parent and one.latent in fates])
+        (
+            each,
+            [fates[one.latent] for one in each.parts.values() if one.artifact == report.parent and one.latent in fates],
+        )
         for each in variants
     ]
     return [(variant, moved) for variant, moved in found if moved]
-
-
-def pinned(variant: StoredVariant) -> list:
-    return [*variant.pinned.values(), *(each for group in variant.groups.values() for each in group.members)]
 
 
 def show(

@@ -9,7 +9,8 @@ from featurehub.cli.groups import opened
 from featurehub.cli.options import Database
 from featurehub.cli.progress import output
 from featurehub.features import Edit
-from featurehub.variants import StoredVariant
+from featurehub.refreshes import Fate
+from featurehub.variants import FeatureFate, StoredVariant
 
 __all__ = ["variants_app"]
 
@@ -38,9 +39,14 @@ def list_variants(db: Database = "") -> None:
 def show(name: Address, db: Database = "") -> None:
     """The edits and aborts of a variant, and its versions."""
     with opened(db) as store, store.read() as reader:
+        known = {each.id: each.name for each in reader.artifacts()}
         variant = reader.variants.get(name)
+        own = {each.artifact for each in variant.parts.values()}
+        variant = reader.variants.with_fates(variant, known.keys() - own)
         versions = [each.version for each in reader.variants.versions(variant.name)]
     print_variant(variant, versions)
+    for feature, fate in variant.fates.items():
+        output.print(f"  in the refreshed SAE {known[fate.sae]!r} {feature!r} {became(fate)}", soft_wrap=True)
 
 
 @variants_app.command()
@@ -71,6 +77,15 @@ def meant(name: str, variant: StoredVariant) -> str:
     if name in variant.groups:
         return ", ".join(each.id for each in variant.groups[name].members)
     return variant.pinned[name].id
+
+
+def became(fate: FeatureFate) -> str:
+    """What became of a feature, in words that follow its name."""
+    if fate.fate is Fate.KEPT:
+        return "is kept"
+    if fate.feature is not None:
+        return f"means {fate.label or fate.feature!r} now ({fate.reason})"
+    return f"is retired ({fate.reason})" + (f"; close: {fate.label!r}" if fate.label else "")
 
 
 def condition(edit: Edit) -> str:

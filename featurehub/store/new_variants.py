@@ -167,8 +167,8 @@ def names_watched(features: Mapping[str, Edit], abort_when: Sequence[FeatureAbor
 
 
 def content(variant: StoredVariant) -> dict[str, object]:
-    """All of a version but its number and date."""
-    return variant.model_dump(mode="json", exclude={"version", "created"})
+    """All of a version but its number and date, and what became of its features since."""
+    return variant.model_dump(mode="json", exclude={"version", "created", "fates"})
 
 
 def pin(feature: Feature) -> PinnedFeature:

@@ -8,7 +8,7 @@
    feature that was kept, or to which its names moved, or it is retired.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
@@ -29,8 +29,9 @@ from featurehub.store.rows import load_features
 from featurehub.store.schema import FateRecord, RefreshRecord
 from featurehub.store.sql import statement
 from featurehub.store.statistics import id_of
+from featurehub.variants import FeatureFate
 
-__all__ = ["former_feature", "load_refresh", "save_refresh"]
+__all__ = ["fates_of", "former_feature", "load_refresh", "save_refresh"]
 
 KEPT_PAIRS = """
     SELECT s.id AS source, t.id AS target, s.latent, s.label_version, s.label_score
@@ -147,6 +148,26 @@ def former_feature(
     return None
 
 
+def fates_of(session: Session, ids: Iterable[str], saes: Collection[str]) -> dict[str, FeatureFate]:
+    """What became of features (by id) in SAEs that were refreshed from theirs, whatever lies between.
+
+    Args:
+        session: A session that reads.
+        ids: Ids of features; those of which none of these SAEs has a record are left out.
+        saes: Ids of the SAEs.
+    """
+    found: dict[str, FeatureFate] = {}
+    for id in dict.fromkeys(ids):
+        for each in _descended(session, id, saes)[:1]:
+            now, outcome = each.latent_now, each.feature
+            feature = None if now is None else id_of(each.artifact, now)
+            label = outcome.new_label if each.fate == Fate.KEPT else outcome.successor_label
+            found[id] = FeatureFate(
+                fate=outcome.fate, sae=each.artifact, feature=feature, label=label, reason=outcome.reason
+            )
+    return found
+
+
 class Lineage(NamedTuple):
     """A row of ``refreshed_features``, of a feature of the parent: where it is in the artifact."""
 
@@ -157,18 +178,24 @@ class Lineage(NamedTuple):
     outcome: Any
 
     @property
+    def feature(self) -> RefreshedFeature:
+        """What became of it. JSON is read as its text from SQLite, and as what it says from PostgreSQL."""
+        said = self.outcome if isinstance(self.outcome, dict) else from_json(self.outcome)
+        return RefreshedFeature.model_validate(said)
+
+    @property
     def latent_now(self) -> int | None:
         """The latent in the artifact that means what the feature meant; None where none does."""
         return self.latent if self.fate == Fate.KEPT else self.moved_to
 
 
-def _descended(session: Session, id: str, saes: Sequence[str]) -> list[Lineage]:
+def _descended(session: Session, id: str, saes: Collection[str]) -> list[Lineage]:
     """Where a feature (by id) of an earlier SAE is in these SAEs, however many refreshes lie between."""
     rows = session.execute(WITH_ID, {"key": id}).all()
     return [here for row in rows for here in _followed(session, Lineage(*row), saes)]
 
 
-def _followed(session: Session, fate: Lineage, saes: Sequence[str]) -> list[Lineage]:
+def _followed(session: Session, fate: Lineage, saes: Collection[str]) -> list[Lineage]:
     """The same feature in these SAEs; the fate itself where it ends there, or before them."""
     if fate.artifact in saes or fate.latent_now is None:
         return [fate]
@@ -178,9 +205,7 @@ def _followed(session: Session, fate: Lineage, saes: Sequence[str]) -> list[Line
 
 
 def _retired(key: str, lost: Lineage, directory: Directory) -> FeatureRetired:
-    # JSON is read as its text from SQLite, and as what it says from PostgreSQL.
-    said = lost.outcome if isinstance(lost.outcome, dict) else from_json(lost.outcome)
-    outcome, name = RefreshedFeature.model_validate(said), directory.artifacts[lost.artifact].name
+    outcome, name = lost.feature, directory.artifacts[lost.artifact].name
     close = outcome.successor_label
     now = f" Its latent {outcome.latent} is called {outcome.new_label!r} now." if outcome.new_label else ""
     instead = f" What comes closest is {close!r}." if close else ""

@@ -4,7 +4,7 @@ An owner's variant goes before everyone's of the same name. ``new_variants`` sav
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from featurehub.errors import VariantNotFound
+from featurehub.store.refreshes import fates_of
 from featurehub.store.schema import VariantRecord, VersionRecord
 from featurehub.variants import VARIANTS_MAX, VERSIONS_MAX, StoredVariant, parse_variant
 
@@ -115,6 +116,17 @@ class Variants:
             raise unknown(name)
         before = [] if after is None else [VersionRecord.version < after]
         return tuple(self._versions(VariantRecord.id == head[0], *before, limit=limit))
+
+    def with_fates(self, variant: StoredVariant, saes: Collection[str]) -> StoredVariant:
+        """The variant with what became of its features whose SAE was refreshed.
+
+        Args:
+            variant: The variant.
+            saes: Ids of the SAEs in use; features that lie in these are what they were.
+        """
+        away = {name: each.id for name, each in variant.parts.items() if each.artifact not in saes}
+        found = fates_of(self._session, away.values(), saes)
+        return variant.model_copy(update={"fates": {name: found[id] for name, id in away.items() if id in found}})
 
     def _head(self, name: str, owner: str) -> tuple[str, int] | None:
         """The id and latest version of the variant that a name means to an owner."""

@@ -123,9 +123,11 @@ def fires_by_half(truth: np.ndarray, peaks: np.ndarray) -> np.ndarray:
         peaks: [documents] the latent's largest activation.
 
     Returns:
-        [documents] of bool.
+        [documents] of bool; False for a single document.
     """
     fires = np.zeros(len(truth), dtype=bool)
+    if len(truth) < 2:
+        return fires
     for half, other in ((0, 1), (1, 0)):
         fires[half::2] = peaks[half::2] > best_threshold(truth[other::2], peaks[other::2])
     return fires
@@ -181,7 +183,9 @@ def successor(latent: int, truth: np.ndarray, peaks: np.ndarray, bar: float) -> 
     spread = peaks.std(axis=0)
     spread[latent] = 0.0
     alike = np.divide(centred @ peaks, spread, out=np.full(len(spread), -np.inf), where=spread > 0)
-    order = np.argsort(-alike, kind="stable")[:CANDIDATES]
+    order = [each for each in np.argsort(-alike, kind="stable")[:CANDIDATES] if spread[each] > 0]
+    if not order:
+        return None
     scores = [f1(truth, fires_by_half(truth, peaks[:, each])) for each in order]
     best = int(np.argmax(scores))
     return Successor(int(order[best]), scores[best], scores[best] >= bar) if scores[best] >= NEAR * bar else None

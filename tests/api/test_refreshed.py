@@ -1,4 +1,4 @@
-"""A server of an SAE that was refreshed for a retrained model: names and ids from before, and variants that have them."""
+"""A server of an SAE that was refreshed: names and ids from before, and variants that have them."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -134,9 +134,24 @@ def test_a_variant_from_before_has_the_features_as_they_are_now(refreshed: TestC
     assert "'formal letters' of the variant 'lost@1'" in error["message"]
 
 
+def test_a_variant_says_which_of_its_features_moved(refreshed: TestClient, former: dict[int, str]) -> None:
+    found = refreshed.get("/v1/variants/kept-and-moved").json()
+    assert found["pinned"]["formal tone"]["id"] == former[TONE]
+    tone, pirate = found["fates"]["formal tone"], found["fates"]["pirate speech"]
+    assert (tone["fate"], tone["sae"], pirate["fate"], pirate["label"]) == ("kept", REFRESHED, "relabelled", "sea")
+    [named] = refreshed.post("/v1/features/lookup", json={"features": ["sea"]}).json()["data"]
+    assert pirate["feature"] == named["id"]
+    [moved, lost] = refreshed.get("/v1/variants").json()["data"]
+    assert moved == found
+    fate = lost["fates"]["formal letters"]
+    assert (fate["fate"], fate["feature"], fate["reason"]) == ("retired", None, "its F1 fell")
+    assert refreshed.get("/v1/variants/lost/versions").json()["data"] == [lost]
+
+
 def test_where_the_sae_before_is_served_nothing_changed(
     refreshed: TestClient, serve: Callable[..., TestClient]
 ) -> None:
     client = serve()
     assert ask(client, features={"pirate speech": 1.0})["warnings"] == []
     assert ask(client, model="lost")["warnings"] == []
+    assert client.get("/v1/variants/lost").json()["fates"] == {}
