@@ -8,7 +8,8 @@
 5. verify each label on the canaries and prompts of the SAE before (``featurehub.runs.verify``), and name features anew
    where theirs does not hold (``featurehub.runs.renaming``)
 6. register artifact, features, names and the report in one transaction: kept names go on, others move or are retired
-7. measure the strengths of those that were steered before (``featurehub.runs.calibrate``)
+7. measure the strengths of those that were steered before (``featurehub.runs.calibrate``), and find and map the
+   features by meaning where the parent's are
 
 The SAE before stays what and where it is. A run that was stopped goes on, as a build does.
 """
@@ -32,7 +33,9 @@ from featurehub.runs.baseline import BaselineConfig, seal_trained
 from featurehub.runs.basis import CalibrationBasis
 from featurehub.runs.calibrate import calibrate_again
 from featurehub.runs.deadline import Deadline
+from featurehub.runs.embed import embed_if_possible
 from featurehub.runs.engines import Engines
+from featurehub.runs.mapping import map_if_possible
 from featurehub.runs.phases import PhasePlan
 from featurehub.runs.progress import SILENT, Progress
 from featurehub.runs.refresh_plan import Parent, RefreshPlan, basis_of, parent_of, training_of
@@ -84,7 +87,7 @@ def refresh_sae(
     digest = plan.digest(artifact, entries)
     if (made := already_made(plan, parent, digest)) is not None:
         progress.say(f"{plan.out} is refreshed already, and its features are registered: measuring strengths goes on")
-        return go_on(plan, parent, made, deadline, progress)
+        return found_alike(plan, parent, go_on(plan, parent, made, deadline, progress), progress)
     engines, hook = Engines(plan.model, plan.engine, progress), artifact.manifest.hook
     with engines.reading(hook) as engine:
         fit = fit_of(artifact, parent.identity, engine, plan.baseline.check, progress)
@@ -97,7 +100,8 @@ def refresh_sae(
     with engines.trying(trained.saes[0].dictionary, hook, plan.out) as engine:
         made = rename_and_register(plan, parent, trained, baseline, fit, basis, engine, progress)
         shutil.rmtree(trained.partial)
-        return measure_strengths(plan, parent, made, engine, deadline, began, progress, trained.ahead.steered)
+        report = measure_strengths(plan, parent, made, engine, deadline, began, progress, trained.ahead.steered)
+    return found_alike(plan, parent, report, progress)
 
 
 class Refreshed(NamedTuple):
@@ -271,6 +275,18 @@ def measure_strengths(
     report = report.model_copy(update={"features": tuple(with_strength(each, now) for each in report.features)})
     with closing(open_store(plan.database)) as store, store.write() as writer:
         writer.put_refresh(report)
+    return report
+
+
+def found_alike(plan: RefreshPlan, parent: Parent, report: RefreshReport, progress: Progress) -> RefreshReport:
+    """The report, once search finds the features by meaning and pages map them, if that is so of the parent's."""
+    before = parent.artifact.manifest.id
+    with closing(open_store(plan.database)) as store, store.read() as reader:
+        embedded, mapped = bool(reader.embedders(reader.scope(before))), reader.map(before) is not None
+    if embedded:
+        embed_if_possible(plan.database, report.artifact, progress)
+    if mapped:
+        map_if_possible(open_artifact(plan.out), plan.database, progress)
     return report
 
 

@@ -28,6 +28,7 @@ LONG = (
     "featurehub train",
     "featurehub label",
     "featurehub calibrate",
+    "featurehub refresh",
     "featurehub saes import",
     "featurehub saes eval",
     "featurehub saes serve",

@@ -61,7 +61,7 @@ def test_it_steers_reads_searches_and_refuses_what_went_stale(
     assert re.search(r"^\S.*? \d+%", read, flags=re.MULTILINE)
     assert any(word.shares for word in seen.words)
     assert re.search(r"HTTP 409 '.*stale", rest)
-    assert f"featurehub train {sibling('changed')} --parent {unpacked.sae}" in rest
+    assert f"featurehub refresh {unpacked.sae} --model {sibling('changed')}" in rest
     check_readme_could_open_with(seen, said)
 
 

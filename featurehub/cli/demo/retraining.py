@@ -67,9 +67,8 @@ def show_retraining(demo: Demo, retrained: Callable[[], Path], shown: Shown) -> 
         said = refusal(client, Question(variant, shown.read.prompt, 0, shown.max_tokens))
         output.print(said, soft_wrap=True)
     output.print(
-        "The SAE is trained on from where it is, and its features are named anew:\n"
-        f"  featurehub train {changed.model} --parent {demo.sae} --text TEXTS.json --out REFRESHED --tokens 200000\n"
-        f"  featurehub label REFRESHED {changed.model} --text TEXTS.json --budget 20min",
+        "One command trains the SAE on from where it is, verifies each label there, and brings the names back:\n"
+        f"  featurehub refresh {demo.sae} --model {changed.model} --text TEXTS.json",
         soft_wrap=True,
     )
     return Retrained(report, stale, said.plain.strip())
