@@ -7,9 +7,7 @@ FeaturehubError
 ├── NotFound
 │   ├── FeatureNotFound      carries the closest names
 │   │   └── FeatureRetired   a refreshed SAE has no feature that means this name any more
-│   ├── ArtifactNotFound
-│   ├── ModelNotFound
-│   └── VariantNotFound
+│   └── ArtifactNotFound, ModelNotFound, VariantNotFound
 ├── AmbiguousFeature         carries the candidates
 ├── StaleFeature             a drift check found that the feature no longer holds on the loaded model
 ├── ArtifactError
@@ -35,11 +33,12 @@ FeaturehubError
 from collections.abc import Sequence
 
 __all__ = [
-    "AmbiguousFeature", "ArtifactError", "ArtifactNotFound", "BudgetExceeded", "CorruptArtifact", "EmbedderMismatch",
-    "EmbedderUnavailable", "EngineError", "EngineUnavailable", "FeatureNotFound", "FeatureRetired", "FeaturehubError",
-    "Forbidden", "IncompatibleArtifact", "InvalidConfig", "InvalidEdit", "InvalidInput", "ModelNotFound", "NotFound",
-    "OperatorsRefused", "OverheadExceeded", "StaleFeature", "SteeringLost", "SteeringUnsupported", "StoreBusy",
-    "StoreError", "StoreReadOnly", "StoreUnavailable", "UnsupportedModel", "VariantNotFound",
+    "AmbiguousFeature", "ArtifactError", "ArtifactNotFound", "BudgetExceeded", "CorruptArtifact",
+    "EmbedderMismatch", "EmbedderUnavailable", "EngineError", "EngineUnavailable", "FeatureNotFound",
+    "FeatureRetired", "FeaturehubError", "Forbidden", "IncompatibleArtifact", "InvalidConfig", "InvalidEdit",
+    "InvalidInput", "ModelNotFound", "NotFound", "OperatorsRefused", "OverheadExceeded", "StaleFeature",
+    "SteeringLost", "SteeringUnsupported", "StoreBusy", "StoreError", "StoreReadOnly", "StoreUnavailable",
+    "UnsupportedModel", "VariantNotFound",
 ]  # fmt: skip
 
 
@@ -97,7 +96,11 @@ class InvalidConfig(InvalidInput):
 
 
 class NotFound(FeaturehubError):
-    """Nothing has the given name or id."""
+    """Nothing has the given name or id.
+
+    >>> issubclass(FeatureNotFound, NotFound), issubclass(VariantNotFound, NotFound)
+    (True, True)
+    """
 
     code = "not_found"
 
@@ -143,10 +146,7 @@ class ModelNotFound(NotFound):
 class VariantNotFound(NotFound):
     """There is no variant of this name, or no such version of it.
 
-    >>> try:
-    ...     client.variants.load("nobody")
-    ... except VariantNotFound as error:
-    ...     error.code
+    >>> VariantNotFound.code
     'variant_not_found'
     """
 

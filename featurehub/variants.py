@@ -25,6 +25,7 @@ __all__ = [
     "PinnedFeature",
     "StoredVariant",
     "parse_variant",
+    "parts_of",
 ]
 
 VARIANT_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
@@ -111,16 +112,6 @@ class StoredVariant(Frozen):
     created: str = ""
 
     @property
-    def parts(self) -> dict[str, PinnedFeature | GroupMember]:
-        """Everything that it names: features by name, and members of groups by label.
-
-        >>> list(client.variants.get("pirate-bank").parts)
-        ['pirate']
-        """
-        members = {each.label: each for group in self.groups.values() for each in group.members}
-        return {**members, **self.pinned}
-
-    @property
     def address(self) -> str:
         """What means this version and no other: ``name@version``.
 
@@ -128,6 +119,12 @@ class StoredVariant(Frozen):
         'pirate-bank@1'
         """
         return f"{self.name}@{self.version}"
+
+
+def parts_of(variant: StoredVariant) -> dict[str, PinnedFeature | GroupMember]:
+    """Everything that a variant names: features by name, and members of groups by label."""
+    members = {each.label: each for group in variant.groups.values() for each in group.members}
+    return {**members, **variant.pinned}
 
 
 def parse_variant(address: str) -> tuple[str, int | None] | None:

@@ -25,7 +25,7 @@ from featurehub.cli.options import (
 )
 from featurehub.cli.progress import ConsoleProgress, output, suggest
 from featurehub.refreshes import Fate, RefreshCost, RefreshedFeature, RefreshReport
-from featurehub.variants import StoredVariant
+from featurehub.variants import StoredVariant, parts_of
 
 __all__ = ["refresh", "show"]
 
@@ -114,7 +114,11 @@ def moved_variants(report: RefreshReport, database: str) -> list[tuple[StoredVar
     found = [
         (
             each,
-            [fates[one.latent] for one in each.parts.values() if one.artifact == report.parent and one.latent in fates],
+            [
+                fates[one.latent]
+                for one in parts_of(each).values()
+                if one.artifact == report.parent and one.latent in fates
+            ],
         )
         for each in variants
     ]

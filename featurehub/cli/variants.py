@@ -10,7 +10,7 @@ from featurehub.cli.options import Database
 from featurehub.cli.progress import output
 from featurehub.features import Edit
 from featurehub.refreshes import Fate
-from featurehub.variants import FeatureFate, StoredVariant
+from featurehub.variants import FeatureFate, StoredVariant, parts_of
 
 __all__ = ["variants_app"]
 
@@ -41,7 +41,7 @@ def show(name: Address, db: Database = "") -> None:
     with opened(db) as store, store.read() as reader:
         known = {each.id: each.name for each in reader.artifacts()}
         variant = reader.variants.get(name)
-        own = {each.artifact for each in variant.parts.values()}
+        own = {each.artifact for each in parts_of(variant).values()}
         variant = reader.variants.with_fates(variant, known.keys() - own)
         versions = [each.version for each in reader.variants.versions(variant.name)]
     print_variant(variant, versions)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from featurehub.errors import VariantNotFound
 from featurehub.store.refreshes import fates_of
 from featurehub.store.schema import VariantRecord, VersionRecord
-from featurehub.variants import VARIANTS_MAX, VERSIONS_MAX, StoredVariant, parse_variant
+from featurehub.variants import VARIANTS_MAX, VERSIONS_MAX, StoredVariant, parse_variant, parts_of
 
 __all__ = ["VariantHead", "Variants", "unknown"]
 
@@ -124,7 +124,7 @@ class Variants:
             variant: The variant.
             saes: Ids of the SAEs in use; features that lie in these are what they were.
         """
-        away = {name: each.id for name, each in variant.parts.items() if each.artifact not in saes}
+        away = {name: each.id for name, each in parts_of(variant).items() if each.artifact not in saes}
         found = fates_of(self._session, away.values(), saes)
         return variant.model_copy(update={"fates": {name: found[id] for name, id in away.items() if id in found}})
 

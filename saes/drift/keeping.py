@@ -5,7 +5,8 @@
    latent counts as firing is chosen anew: on one half of the documents, for the other, and the other way round.
 2. A label holds where ``saes.drift.rules`` finds it fresh on that. Where these find it suspect, it holds if what they
    lack is answers and the activations on the old canaries correlate as before, or if only these have changed while the
-   label holds.
+   label holds. One that was never exact enough to be judged on the canaries does not hold either where the new model
+   hardly says what it names any more, or where its F1 on answers fell as far as would make another stale.
 3. Of a label that does not hold, the successor is the latent with the best F1 on the new answers, if it reaches what
    the label reached before, less ``fall_world``. Where it reaches only the share ``NEAR`` of that, it comes close and
    does not mean the label. The F1 is computed of the ``CANDIDATES`` latents whose largest activations correlate best
@@ -46,6 +47,13 @@ class Successor(NamedTuple):
     latent: int
     f1: float
     means_it: bool
+
+
+class Said(NamedTuple):
+    """In how many answers the label is there: of the old model, and of the new."""
+
+    before: int
+    now: int
 
 
 class Kept(NamedTuple):
@@ -106,7 +114,7 @@ def verify_labels(
         in_text, in_before, in_now = (truth[latent] for truth in truths)
         parts = [(in_text, text), (in_text, again), (in_before, before), (in_now, now)]
         measures = measured(latent, label, parts, float(r[latent]), int(firings[latent]))
-        holds, reason = judge_label(measures, thresholds)
+        holds, reason = judge_label(measures, thresholds, Said(int(in_before.sum()), int(in_now.sum())))
         level = best_threshold(in_now, now.peaks[:, latent])
         bar = max(thresholds.f1_min, measures.f1_world_old - thresholds.fall_world)
         enough = not holds and int(in_now.sum()) >= thresholds.positives_min
@@ -158,14 +166,21 @@ def measured(
     )
 
 
-def judge_label(m: FeatureMeasures, t: Thresholds) -> tuple[bool, str]:
+def judge_label(m: FeatureMeasures, t: Thresholds, said: Said) -> tuple[bool, str]:
     """Step 2."""
     verdict = judge_feature(m, t)
-    if verdict.reads is not State.SUSPECT:
-        return verdict.reads is State.FRESH, verdict.reason
+    text, answers = m.f1_text_old - m.f1_text_new, m.f1_world_old - m.f1_world_new
+    if verdict.reads is State.STALE:
+        return False, verdict.reason
+    if said.now < t.positives_min <= said.before / 2:
+        return False, f"the new model hardly says what the label names any more: {said.now} times, before {said.before}"
+    if answers > max(t.fall_world, t.errors * m.f1_world_error):
+        fell = f"from {m.f1_world_old:.2f} to {m.f1_world_new:.2f}"
+        return False, f"on answers of the new model its label's F1 fell {fell}"
+    if verdict.reads is State.FRESH:
+        return True, verdict.reason
     if m.r >= t.r_suspect:
         return True, f"{verdict.reason}; but its activations correlate {m.r:.2f} with those before"
-    text, answers = m.f1_text_old - m.f1_text_new, m.f1_world_old - m.f1_world_new
     enough = min(m.positives_text, m.positives_world) >= t.positives_min and m.f1_text_old >= t.f1_min
     return enough and text <= t.fall_text and answers <= t.fall_world, verdict.reason
 

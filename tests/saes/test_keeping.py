@@ -12,7 +12,7 @@ from featurehub.dictionary import Dictionary
 from saes.activations import encode_documents
 from saes.documents import Document
 from saes.drift.check import CheckConfig, answer_prompts
-from saes.drift.keeping import NEAR, Kept, fires_by_half, judge_label, successor, verify_labels
+from saes.drift.keeping import NEAR, Kept, Said, fires_by_half, judge_label, successor, verify_labels
 from saes.drift.rules import FeatureMeasures, Thresholds
 from saes.drift.scores import best_threshold
 from saes.observed import observe
@@ -108,11 +108,23 @@ MEASURES = FeatureMeasures(
         ({"r": 0.5}, True, "the label holds, but"),
         ({"f1_text_old": 0.3, "f1_text_new": 0.3, "r": 0.5}, False, "correlate only 0.50"),
         ({"f1_text_old": 0.3, "f1_text_new": 0.3, "r": float("nan")}, False, "no power"),
+        ({"f1_text_old": 0.3, "f1_text_new": 0.3}, True, "never exact enough"),
+        ({"f1_text_old": 0.3, "f1_text_new": 0.3, "f1_world_old": 0.5, "f1_world_new": 0.1}, False, "fell from 0.50"),
     ],
 )
 def test_a_suspect_label_holds_where_its_activations_do_or_where_only_these_changed(
     change: dict[str, float], holds: bool, reason: str
 ) -> None:
-    found, why = judge_label(MEASURES._replace(**change), T)  # type: ignore[arg-type]
+    found, why = judge_label(MEASURES._replace(**change), T, Said(12, 40))  # type: ignore[arg-type]
     assert found is holds
     assert reason in why
+
+
+def test_what_the_new_model_hardly_says_does_not_hold_however_inexact_the_label_was() -> None:
+    vague = MEASURES._replace(f1_text_old=0.3, f1_text_new=0.3)
+    assert judge_label(vague, T, Said(16, 8))[0]
+    assert judge_label(vague, T, Said(15, 7))[0]
+    assert judge_label(vague, T, Said(16, 7)) == (
+        False,
+        "the new model hardly says what the label names any more: 7 times, before 16",
+    )
