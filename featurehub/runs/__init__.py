@@ -13,6 +13,7 @@ transcoder   sparse stand-ins for MLPs
 harvest      the residual stream over a whole text, written to disk
 measure      an SAE on held-out texts, for the database
 drift        whether an SAE still holds on a model; ``usage``: which features come first
+refresh      an SAE for a retrained model: ``refresh_plan``, what ``verify`` finds, ``renaming``
 
 Steps that several pipelines share:
 recipes      which SAEs to train, by default or with a parent
@@ -26,6 +27,5 @@ register     labels, and rows in the database, ``registered``
 strengths    the search for strengths, and ``basis``, what it goes on from
 judges       what judges labels: the demo's recogniser, or the words of the text
 engines      what each engine of a run loads;  matching: whether a model is the SAE's own
-progress     how a run reports
-partial      where a run keeps unfinished work;  parcel: a finished SAE, small enough to ship
+progress     how a run reports;  partial: where it keeps unfinished work;  parcel: a finished SAE, small enough to ship
 """

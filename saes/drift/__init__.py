@@ -6,6 +6,7 @@ measures   the scores of each feature, on canaries and on answers
 rules      effect sizes into verdicts, in one place
 selection  which documents are read where a budget does not cover all of them
 reporting  the report, and the verdicts that take no measuring
+keeping    which labels hold of an SAE that was trained on for a retrained model
 check      runs the questions in their order
 page       the report as an HTML page with plots
 """
