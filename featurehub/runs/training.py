@@ -98,8 +98,7 @@ class TrainedSaes(NamedTuple):
         partial: Folder of unfinished work; the caller deletes it when the run is done.
         ahead: What comes after training.
         seconds: How long reading and training should have taken, by estimate.
-        job: What was read and trained.
-        rates: The speeds that were measured.
+        job, rates: What was read and trained, and the speeds that were measured.
         seen: Each SAE with its activations on held-out documents, where it was evaluated.
     """
 
@@ -186,9 +185,8 @@ def forecast_of_plan(
 def ahead_of(
     forecast: Forecast, material: Material, training: SaeTraining, d_sae: int, follow_up: FollowUp
 ) -> PhasePlan:
-    labelled = d_sae if follow_up.calibration else 0
-    phases = forecast.phases(material.held_out, len(training.recipes), labelled)
     deadline, calibration, patient = follow_up
+    phases = forecast.phases(material.held_out, len(training.recipes), d_sae if calibration else 0)
     return PhasePlan(phases, deadline, calibration, d_sae, forecast.speeds.steered, patient, forecast)
 
 
@@ -289,8 +287,7 @@ def job_of(training: SaeTraining, d_model: int, documents: Sequence[Document], s
 def train_on(
     training: SaeTraining, job: Job, chunks: Chunks, checkpoint: Path, until: float, progress: Progress
 ) -> list[TrainedSae]:
-    parents = parents_of(training.parents)
-    stream, recipes = stream_of(chunks, job), training.recipes
+    stream, recipes, parents = stream_of(chunks, job), training.recipes, parents_of(training.parents)
     with training_bar(job, chunks, progress) as bar:
         return train(stream, job.width, recipes, job.train, checkpoint, bar, until, parents, bar.plan)
 

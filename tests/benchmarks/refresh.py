@@ -31,10 +31,10 @@ from rich.table import Table
 
 from featurehub.artifacts.artifact import Artifact
 from featurehub.artifacts.manifest import HookPoint
-from featurehub.cli.demo.planted import HOOK_LAYER, LATENTS, build_plan, ensure_planted, planted_database
+from featurehub.cli.demo.planted import LATENTS, build_plan, ensure_planted, planted_database
 from featurehub.cli.progress import ConsoleProgress
 from featurehub.cli.refresh import show
-from featurehub.demo.bundle import SIBLINGS, bundled_model, sibling
+from featurehub.demo.bundle import HOOK_LAYER, SIBLINGS, bundled_model, sibling
 from featurehub.demo.concepts import names
 from featurehub.demo.corpus import conversations, messages
 from featurehub.dictionary import Dictionary
