@@ -1,9 +1,9 @@
 """Means of bounded numbers, tested so that one may look after every number, and for as long as one likes.
 
 Numbers x_1, x_2, ... in [0, 1] come one after the other. As long as their mean, given those before, stays in
-[low, high], an *e-process* is not likely ever to become large: by Ville's inequality it reaches 1/α with a probability of
-at most α, however often it is looked at. It is the fortune of somebody who bets against the mean's staying there (Waudby-Smith and
-Ramdas 2024, "Estimating means of bounded random variables by betting"; Shafer and Vovk 2019).
+[low, high], an *e-process* is not likely ever to become large: by Ville's inequality it reaches 1/α with a probability
+of at most α, however often it is looked at. It is the fortune of somebody who bets against the mean's staying there
+(Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting"; Shafer and Vovk 2019).
 
 1. A bet on "higher" multiplies what is staked by 1 + λ(x − high), one on "lower" by 1 − λ(x − low). Neither is expected
    to gain while the mean stays in [low, high]. λ is such that nothing ever falls below 0: c/high, and c/(1 − low).

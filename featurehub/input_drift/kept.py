@@ -7,6 +7,7 @@ and nothing else of what they said.
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,8 @@ def save(monitor: Monitor, file: Path) -> None:
     if limits is not None:
         numbers |= {"bets": limits.errors.seen, "of_errors": limits.errors.staked, "of_rates": limits.rates.staked}
     written = file.with_suffix(".new.npz")
-    np.savez(written, **{name: np.array(value) for name, value in numbers.items()})
+    arrays: dict[str, Any] = {name: np.array(value) for name, value in numbers.items()}
+    np.savez(written, **arrays)
     os.replace(written, file)
 
 
