@@ -25,8 +25,9 @@ def save(monitor: Monitor, file: Path) -> None:
     numbers = {
         "version": VERSION, "wanted": reference.wanted, "weights": reference.weights,
         "reference": [reference.requests, reference.tokens], "rates": reference.rates, "errors": reference.errors,
-        "l0": reference.l0, "seen": [monitor.requests, monitor.tokens], "alarm": monitor.alarm or "",
-        "found": monitor.found, "recent": [recent.samples, recent.error, recent.l0], "recent_rates": recent.rates,
+        "l0": reference.l0, "seen": [monitor.requests, monitor.tokens], "found": monitor.found,
+        "alarm": monitor.alarm or "", "since": monitor.since, "recent": [recent.samples, recent.error, recent.l0],
+        "recent_rates": recent.rates,
     }  # fmt: skip
     if limits is not None:
         numbers |= {"bets": limits.errors.seen, "of_errors": limits.errors.staked, "of_rates": limits.rates.staked}
@@ -68,6 +69,7 @@ def monitor_of(numbers: dict[str, np.ndarray], d_sae: int) -> Monitor:
     monitor.requests, monitor.tokens = numbers["seen"].tolist()
     alarm = str(numbers["alarm"])
     monitor.found, monitor.alarm = Found(str(numbers["found"])), Found(alarm) if alarm else None
+    monitor.since = str(numbers["since"])
     samples, recent.error, recent.l0 = numbers["recent"].tolist()
     recent.samples, recent.rates = int(samples), numbers["recent_rates"]
     if "bets" in numbers:

@@ -102,6 +102,7 @@ class Monitor:
         recent: Means of the last samples.
         found: What it says now.
         alarm: The last of ``TOPICS`` and ``OUTSIDE`` that it said; None before.
+        since: When it began to say that, as whoever watches says.
         requests: How many came since the reference was complete, with its weights.
         tokens: How many of their tokens were read.
     """
@@ -109,7 +110,8 @@ class Monitor:
     def __init__(self, d_sae: int, wanted: int) -> None:
         self.reference, self.recent = Reference(d_sae, wanted), Recent(d_sae)
         self.limits: Limits | None = None
-        self.found, self.alarm = Found.LEARNING, None
+        self.found, self.since = Found.LEARNING, ""
+        self.alarm: Found | None = None
         self.requests = self.tokens = 0
 
     def see(self, sample: Sample) -> Found:
