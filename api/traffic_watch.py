@@ -56,7 +56,7 @@ logger = logging.getLogger("vllm.featurehub")
 def publish(traffic: Traffic) -> None:
     """Sets the gauges."""
     SECONDS.set(traffic.seconds)
-    for sae, monitor in traffic.monitors.items():
+    for sae, monitor in list(traffic.monitors.items()):
         for state in Found:
             STATE.labels(sae, str(state)).set(monitor.found is state)
         for name, value in zip(("errors", "rates"), monitor.evidence, strict=True):
@@ -69,7 +69,7 @@ async def watch(engine: SteeringEngine, door: Door, traffic: Traffic) -> None:
     while True:
         with suppress(EngineUnavailable):
             await look(engine, door, traffic)
-        publish(traffic)
+        await run_in_threadpool(publish, traffic)
         await asyncio.sleep(EVERY)
 
 

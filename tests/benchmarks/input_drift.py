@@ -68,8 +68,9 @@ def changes(seeds: int, tokens: int) -> None:
         taken, found = zip(*(until_alarm(seed, tokens, other(10_000 + seed)) for seed in range(seeds)), strict=True)
         named = sum(kind.startswith(each) for each in found)
         console.print(
-            f"{kind:12} after {tokens:,} tokens: alarm after {np.median(taken):8,.0f} tokens, at most {max(taken):8,.0f}; "
-            f"called so {named} of {seeds} times"
+            f"{kind:12} after {tokens:,} tokens: alarm after {np.median(taken):8,.0f}, at most {max(taken):8,.0f}; "
+            f"called so {named} of {seeds} times",
+            soft_wrap=True,
         )
 
 

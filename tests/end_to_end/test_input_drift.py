@@ -90,7 +90,7 @@ def sending(url: str, topics: Sequence[str], seed: int) -> Iterator[None]:
         with httpx.Client(base_url=url, timeout=60) as client:
             while not done.is_set():
                 text = f"please tell me about {generator.choice(topics)} and {generator.choice(topics)} ."
-                body = {"model": "demo", "messages": [{"role": "user", "content": text}], "max_tokens": 1}
+                body = {"model": bundled_model().name, "messages": [{"role": "user", "content": text}], "max_tokens": 1}
                 steered = {"features": {"weather": 0.5}} if generator.random() < 0.3 else {}
                 client.post("/chat/completions", json={**body, **steered}).raise_for_status()
 
