@@ -92,7 +92,7 @@ def throughput(rounds: int) -> None:
         unit_dictionary(0, 192, 4096, 2.0).save(Path(folder) / WEIGHTS)
         sae = SaeConfig(id="test", folder=Path(folder), d_sae=4096)
         config = EngineConfig(hooks=(HookConfig(point=HookPoint(layer=3), saes=(sae,)),))
-        with Engine(bundled_model(), config, EngineOptions(enforce_eager=True, max_num_seqs=64)) as engine:
+        with Engine(bundled_model(), config, EngineOptions(enforce_eager=True, max_num_seqs=256)) as engine:
             speeds, share = by_turns(engine, rounds)
     with_it, without = (np.median(speeds[on]) for on in (True, False))
     ratios = np.array(speeds[True]) / np.array(speeds[False])
