@@ -16,9 +16,10 @@ Owns the routes, what a request may ask, and how errors look on the wire. Readin
     errors    one table from error class to status
     exchange  other SAEs on a server that runs; ``users`` knows which SAEs the requests that run use
     weights   follows the weights on the device, ``replacement`` says it in answers; ``drift_gauges`` are of states
+    traffic   watches what SAEs read for input drift, on ``input_drift``'s routes; ``traffic_watch`` asks the engine
     budget    refuses optional work while steering costs more than it may; ``overhead`` watches it (``background``)
     gate      size limit; refuses our keys on routes that would ignore them
-    engine    the seam to the engine, with a fake of it; ``vllm_engine`` is the real one
+    engine    the seam to the engine, with a fake of it; ``vllm_engine`` is the real one, ``told`` what they tell
     fake      a whole server without a model, for tests
     web       the pages; ``app`` is the registry alone: ``create_app(store)``
     serving   attaches all of it to vLLM's server; ``routes`` makes sure that requests reach it

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from api import drift, errors, feature_map, features, groups, health, labels, lookup, saes, variants
+from api import drift, errors, feature_map, features, groups, health, input_drift, labels, lookup, saes, variants
 from api.analysis import activations, attribute, autoconditional, autosteer, contrast, inspect, logits
 from api.deployment import Deployment
 from api.engine import SteeringEngine
@@ -17,7 +17,7 @@ __all__ = ["ROUTERS", "attach", "create_app"]
 ROUTERS = (
     inspect.router, activations.router, attribute.router, logits.router, contrast.router, autosteer.router,
     autoconditional.router, lookup.router, labels.router, features.router, groups.router, drift.router,
-    feature_map.router, saes.router, variants.router, health.router, goodfire.router, web.router,
+    input_drift.router, feature_map.router, saes.router, variants.router, health.router, goodfire.router, web.router,
 )  # fmt: skip
 """The registry's routes, and the pages."""
 

@@ -125,8 +125,13 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def parse_budget(text: str) -> float:
+def parse_budget(text: str, param: str = "overhead_budget", what: str = "an overhead budget") -> float:
     """The share that ``3%`` or ``0.03`` stands for.
+
+    Args:
+        text: What was given.
+        param: The option that it was given to.
+        what: What to call it.
 
     Raises:
         InvalidInput: It is no share above 0 and below 100 %.
@@ -138,7 +143,7 @@ def parse_budget(text: str) -> float:
         share = 0.0
     if not 0 < share < 1 or rest:
         raise InvalidInput(
-            f"an overhead budget of {text!r}: give a share of each step above 0 and below 100 %, such as 3% or 0.03",
-            param="overhead_budget",
+            f"{what} of {text!r}: give a share of each step above 0 and below 100 %, such as 3% or 0.03",
+            param=param,
         )
     return share

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from api.budget import Door
 from api.engine import SteeringEngine
 from api.model import ServedModel
+from api.traffic import Traffic
 from api.users import Users
 from featurehub.embedding import QueryEmbedder
 from featurehub.settings import Limits
@@ -33,6 +34,7 @@ class Deployment:
         exchanging: Held while the SAEs are exchanged for others.
         adapters: Names of the adapters that requests may name as their model.
         measuring: Held by a request that draws hundreds of answers to measure edits: one at a time.
+        traffic: Watches the traffic for input drift; None where nobody does.
         operator_key: What operators send with their requests; "" refuses all of these.
     """
 
@@ -46,6 +48,7 @@ class Deployment:
     exchanging: asyncio.Lock = field(default_factory=asyncio.Lock)
     adapters: Callable[[], Collection[str]] = tuple
     measuring: asyncio.Lock = field(default_factory=asyncio.Lock)
+    traffic: Traffic | None = None
     operator_key: str = ""
 
     @property

@@ -2,59 +2,17 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from api.told import LEAST_LOGPROB, DeviceWeights, Overhead, Tokens
 from featurehub.artifacts.artifact import Artifact
 from featurehub.edits import Steering
 from featurehub.errors import EngineUnavailable
+from featurehub.input_drift.sample import Sample
 from featurehub.report import Wire
 from featurehub.token_ids import Message
 
 __all__ = ["LEAST_LOGPROB", "DeviceWeights", "FakeEngine", "Overhead", "SteeringEngine", "Tokens"]
-
-LEAST_LOGPROB = -9999.0
-"""What vLLM's routes say of a token that the model never chooses, since JSON has no infinity."""
-
-
-class Overhead(NamedTuple):
-    """What our part of the engine's steps has cost since it started, in seconds of the host.
-
-    Attributes:
-        steps: Length of the steps that were measured (``featurehub.engine.overhead``), all of their work included.
-        host: The adapters' part of them.
-        op: The op's part of them.
-        reading: How many requests read activations now.
-    """
-
-    steps: float = 0.0
-    host: float = 0.0
-    op: float = 0.0
-    reading: int = 0
-
-
-class Tokens(NamedTuple):
-    """A text or a chat as token ids.
-
-    Attributes:
-        ids: All of them, special tokens included.
-        content: Which of them are somebody's words: not the first, which holds what models have no other place for,
-            whatever it is; no special token, and none that the chat template adds.
-    """
-
-    ids: list[int]
-    content: list[bool]
-
-
-class DeviceWeights(NamedTuple):
-    """The weights as they lie on the device.
-
-    Attributes:
-        identity: Of them all; other weights have another.
-        sums: Checksums by the name of each tensor; none while they are being replaced.
-    """
-
-    identity: str = ""
-    sums: Mapping[str, str] = {}
 
 
 class SteeringEngine(Protocol):
@@ -79,6 +37,20 @@ class SteeringEngine(Protocol):
 
     async def overhead(self) -> Overhead:
         """What our part of its steps has cost so far.
+
+        Raises:
+            EngineUnavailable: The engine is gone.
+        """
+        ...
+
+    async def sampled(self, share: float) -> tuple[Sequence[Sample], float]:
+        """Takes the samples of what the model reads; from the first call on some are made.
+
+        Args:
+            share: The share of time that this may take, in (0, 1).
+
+        Returns:
+            The samples since the last call, and the seconds that all have taken so far.
 
         Raises:
             EngineUnavailable: The engine is gone.
@@ -197,6 +169,8 @@ class FakeEngine:
         models: The names of models that it answers for; None for all but "unknown".
         loaded: The weights that it claims to compute with.
         salts: The salts that it was given.
+        samples: The samples that it hands out, all at the next call.
+        shares: The shares of time that it was given for them.
     """
 
     reports: dict[str, Wire | Sequence[Wire]] = field(default_factory=dict)
@@ -211,6 +185,8 @@ class FakeEngine:
     models: Collection[str] | None = None
     loaded: DeviceWeights = field(default_factory=DeviceWeights)
     salts: list[str] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
 
     async def weights(self) -> DeviceWeights:
         """Those that a test put into it."""
@@ -245,6 +221,14 @@ class FakeEngine:
         if not self.running:
             raise EngineUnavailable("the engine is gone")
         return self.cost
+
+    async def sampled(self, share: float) -> tuple[Sequence[Sample], float]:
+        """Those that a test put into it. Raises EngineUnavailable where the engine is not running."""
+        if not self.running:
+            raise EngineUnavailable("the engine is gone")
+        self.shares.append(share)
+        handed, self.samples = self.samples, []
+        return handed, 0.25
 
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
         """A made-up text for each token: its id in angle brackets."""

@@ -11,7 +11,7 @@ from featurehub.features import OnStale, State
 from featurehub.records import Scope
 from featurehub.settings import FRONTEND, Frozen
 
-__all__ = ["HookCheck", "ServedModel"]
+__all__ = ["HookCheck", "InputDriftOptions", "ServedModel"]
 
 
 class HookCheck(Frozen):
@@ -26,6 +26,20 @@ class HookCheck(Frozen):
     bound: float
 
 
+class InputDriftOptions(Frozen):
+    """How a server watches its traffic for input drift.
+
+    Attributes:
+        share: The share of time that it may take, above 0 and below 1.
+        folder: Where what is normal, what was found and the log of events are kept.
+        requests: How many requests tell what is normal.
+    """
+
+    share: float = Field(default=0.01, gt=0, lt=1)
+    folder: str
+    requests: int = Field(default=2048, ge=64)
+
+
 class ServedModel(Frozen):
     """What ``featurehub serve`` tells the server's frontend through the environment.
 
@@ -38,6 +52,7 @@ class ServedModel(Frozen):
         on_unchecked: What happens to an unchecked one.
         names: Values of a request's ``model`` that mean the model itself; any other value names an adapter.
         overhead_budget: The share of each step, above 0 and below 1, that steering may take; None without a budget.
+        input_drift: How the traffic is watched; None where it is not.
         overrides: What runs differently from what the checkpoint's files say, in words. With any, nothing is fresh.
         checks: By hook point, what the engine found when it booted; filled by the server.
         points: The hook points of the loaded artifacts.
@@ -55,6 +70,7 @@ class ServedModel(Frozen):
     on_unchecked: OnStale = OnStale.WARN
     names: tuple[str, ...] = ()
     overhead_budget: float | None = Field(default=None, gt=0, lt=1)
+    input_drift: InputDriftOptions | None = None
     overrides: tuple[str, ...] = ()
     checks: Mapping[str, HookCheck] = {}
     points: tuple[HookPoint, ...] = ()

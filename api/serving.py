@@ -41,6 +41,8 @@ from api.model import ServedModel
 from api.overhead import watched
 from api.responses import RESPONSES, check_answers
 from api.routes import check_routes
+from api.traffic import Traffic
+from api.traffic_watch import traffic_watched
 from api.used_variant import refuse_hidden
 from api.variants import with_variants
 from api.vllm_engine import VllmEngine, gone_if_dead
@@ -110,7 +112,13 @@ class FeaturehubRoutes:
             served = await booted(served.model_copy(update={"checks": await engine.checks()}), engine)
         door, key = Door(served.overhead_budget), os.environ.get(OPERATOR_KEY, "")
         deployment = state.featurehub = Deployment(
-            store, served, engine, door=door, operator_key=key, adapters=lambda: adapters_of(state)
+            store,
+            served,
+            engine,
+            door=door,
+            operator_key=key,
+            adapters=lambda: adapters_of(state),
+            traffic=Traffic(served.input_drift, store) if served.input_drift is not None else None,
         )
         live_with(self.app, deployment, state, address_of(args))
 
@@ -135,7 +143,12 @@ def live_with(app: FastAPI, deployment: Deployment, held: State, address: str) -
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
         try:
-            watching = watched(deployment.engine, deployment.door), followed(held), published(held)
+            watching = (
+                watched(deployment.engine, deployment.door),
+                followed(held),
+                published(held),
+                traffic_watched(deployment.engine, deployment.door, deployment.traffic),
+            )
             async with whole(app) as state, AsyncExitStack() as stack:
                 for each in watching:
                     await stack.enter_async_context(each)

@@ -21,6 +21,7 @@ from featurehub.edits import Steering
 from featurehub.engine.admission import admit_under, salt_with
 from featurehub.engine.config import EngineConfig
 from featurehub.errors import EngineUnavailable, InvalidConfig, InvalidInput, SteeringUnsupported
+from featurehub.input_drift.sample import Sample
 from featurehub.pieces import pieces
 from featurehub.report import Wire
 from featurehub.template import TemplateTokens
@@ -172,6 +173,12 @@ class VllmEngine:
         with gone_if_dead():
             workers = await self.client.collective_rpc("featurehub_overhead")
         return Overhead(**{name: max(worker[name] for worker in workers) for name in Overhead._fields})
+
+    async def sampled(self, share: float) -> tuple[Sequence[Sample], float]:
+        """Takes the samples of what the first worker reads, as ``SteeringEngine.sampled`` describes it."""
+        with gone_if_dead():
+            wires, seconds = (await self.client.collective_rpc("featurehub_sampled", args=(share,)))[0]
+        return [Sample.of(wire) for wire in wires], seconds
 
     @cached_property
     def tokenizer(self) -> Any:

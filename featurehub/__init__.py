@@ -14,6 +14,7 @@ subsystems lie in packages of their own:
     featurehub.store                    feature database
     featurehub.artifacts, .dictionary   SAEs on disk, and their inference side
     featurehub.steering, .engine        the edit equation, and how it runs inside vLLM
+    featurehub.input_drift              whether a server's traffic is what it was
     featurehub.runs                     the pipelines that make SAEs
     featurehub.cli                      the command line
 """

@@ -85,6 +85,15 @@ def serve(
     overhead_budget: Annotated[
         str, typer.Option(help="The share of each step that steering may take, such as 3%; by default any.")
     ] = "",
+    input_drift_budget: Annotated[
+        str, typer.Option(help="The share of time that watching the traffic for input drift may take; 0: none is.")
+    ] = "1%",
+    input_drift_folder: Annotated[
+        Path | None, typer.Option(help="Where its state and events.jsonl are kept; by default beside the database.")
+    ] = None,
+    input_drift_requests: Annotated[
+        int, typer.Option(min=64, help="How many requests tell what is normal; they should cover an ordinary day.")
+    ] = 2048,
     eager: Annotated[bool, typer.Option("--eager", help="Without torch.compile: starts faster, runs slower.")] = False,
     demo: Annotated[bool, typer.Option("--demo", help="Serve SmolLM2 with the SAE that ships.")] = False,
     planted: Annotated[bool, typer.Option("--planted", help="Serve the model with planted concepts.")] = False,
@@ -93,7 +102,7 @@ def serve(
     from featurehub.artifacts.origin import repository_of
     from featurehub.cli.demo import serving
     from featurehub.cli.registry.location import folder_of
-    from featurehub.cli.serve import Policy, serve_model
+    from featurehub.cli.serve import Policy, input_drift_options, serve_model
     from featurehub.engine.server import ServeOptions
     from featurehub.errors import InvalidInput
 
@@ -115,7 +124,8 @@ def serve(
         raise InvalidInput("give MODEL and --sae, or --demo, or --planted", param="model" if model is None else "sae")
     options = ServeOptions(host=host, port=port, served_model_name=name, eager=eager, extra=context.args)
     db, policy = db or database_path(), Policy(on_stale, on_suspect, on_unchecked)
-    serve_model(model, [folder_of(each, db) for each in sae], db, policy, overhead_budget, options)
+    watching = input_drift_options(input_drift_budget, input_drift_folder, input_drift_requests, db)
+    serve_model(model, [folder_of(each, db) for each in sae], db, policy, overhead_budget, options, watching)
 
 
 @drift_app.command("check")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rich.text import Text
 
 from api.budget import parse_budget
-from api.model import ServedModel
+from api.model import InputDriftOptions, ServedModel
 from featurehub.artifacts.artifact import Artifact, open_artifact, verify
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.fits import check_fits
@@ -21,9 +21,10 @@ from featurehub.engine.config import EngineConfig
 from featurehub.engine.server import ServeOptions, prepare, serve
 from featurehub.errors import ArtifactNotFound, IncompatibleArtifact, InvalidInput
 from featurehub.features import OnStale, State
+from featurehub.settings import home
 from featurehub.store import Reader, open_store
 
-__all__ = ["Policy", "serve_model"]
+__all__ = ["Policy", "input_drift_options", "serve_model"]
 
 
 class Policy(NamedTuple):
@@ -41,7 +42,13 @@ class Policy(NamedTuple):
 
 
 def serve_model(
-    model: Path, saes: Sequence[Path], database: str, policy: Policy, overhead_budget: str, options: ServeOptions
+    model: Path,
+    saes: Sequence[Path],
+    database: str,
+    policy: Policy,
+    overhead_budget: str,
+    options: ServeOptions,
+    input_drift: InputDriftOptions | None = None,
 ) -> None:
     """Serves a model with the features of SAEs; blocks until the server is told to stop.
 
@@ -52,6 +59,7 @@ def serve_model(
         policy: What the server does if a request names a feature that is not fresh.
         overhead_budget: The share of each step that steering may take, such as "3%" or "0.03"; "" for no budget.
         options: How vLLM's server is started.
+        input_drift: How the traffic is watched for input drift; None if it is not.
 
     Raises:
         ModelNotFound: The model's folder is not there.
@@ -82,11 +90,32 @@ def serve_model(
             points=tuple({str(each.manifest.hook): each.manifest.hook for each in artifacts}.values()),
             names=launch.names,
             overhead_budget=budget,
+            input_drift=input_drift,
             overrides=launch.overrides,
         )
         for artifact in artifacts:
             console.print(freshness(reader, artifact, served), soft_wrap=True)
     serve(launch, EngineConfig.holding(*artifacts, weights=identity.function), served.model_dump_json())
+
+
+def input_drift_options(budget: str, folder: Path | None, requests: int, database: str) -> InputDriftOptions | None:
+    """How a server watches its traffic.
+
+    Args:
+        budget: The share of time that it may take, such as "1%"; "0" for not at all.
+        folder: Where its state is kept; None for a folder beside the database or, where that is no file, in the one
+            where featurehub keeps its own.
+        requests: How many requests tell what is normal.
+        database: Path or URL of the feature database.
+
+    Raises:
+        InvalidInput: The budget is no share.
+    """
+    if budget.strip().rstrip("%").strip("0.") == "" and budget.strip() not in ("", "%"):
+        return None
+    beside = home() / "input-drift" if "://" in database else Path(database).resolve().with_suffix(".input-drift")
+    share = parse_budget(budget, "input_drift_budget", "an input drift budget")
+    return InputDriftOptions(share=share, folder=str((folder or beside).resolve()), requests=requests)
 
 
 def check_distinct(artifacts: Sequence[Artifact]) -> None:

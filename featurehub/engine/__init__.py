@@ -16,12 +16,12 @@ Reading order:
     table       the edits of one hook point as rows; sheet: columns of rows, for many at once
     conditions  what edits and aborts wait for
     reading     streams and activations, kept until they are fetched; totals: of all latents; reports: the counts
+    sampler     what input drift is judged by: encoding sums it up, the allowance bounds what it takes
     hook        the op's body on CPU; graph and kernel: on CUDA, inside captured graphs
     hookset     all hook points of a worker: admit, begin_step, end_step, release; exchange: other SAEs meanwhile
     runner_v1, runner_v2   drive a hook set from vLLM's model runners; overhead: what our part of a step costs
     updates     what may replace the weights of a running engine; weights: which are loaded, by their checksum
-    wrapping    how admission, runner_v1 and updates enter where vLLM has no seam
-    worker      what the frontend may ask of a worker
+    worker      what the frontend may ask of a worker; wrapping: how others enter where vLLM has no seam
     offline     an in-process engine for harvesting, calibration and drift checks
     loading     how checkpoints are loaded: as they were fingerprinted; memory: of a device for an offline engine
     server      starts vLLM's own OpenAI server; overrides: where it runs a model otherwise than its files say

@@ -71,6 +71,7 @@ class Bank(NamedTuple):
         slices: By SAE id, the rows of its latents.
         vectors: By SAE id, the row that a nudge of its first latent writes with: that of its first steering vector or,
             where it has none, of the latent.
+        centers: By SAE id, b_dec ([d_model]): where a token without any active latent is put.
     """
 
     W_enc: Tensor
@@ -81,6 +82,7 @@ class Bank(NamedTuple):
     offset: Tensor
     slices: Mapping[str, slice]
     vectors: Mapping[str, int]
+    centers: Mapping[str, Tensor]
 
     @classmethod
     def of(cls, dictionaries: Mapping[str, Dictionary], device: torch.device | str = "cpu") -> "Bank":
@@ -106,6 +108,7 @@ class Bank(NamedTuple):
             offset=joined([torch.zeros_like(d.b_enc) if d.offset is None else d.offset for d in parts]),
             slices={name: slice(starts[i], starts[i + 1]) for i, name in enumerate(dictionaries)},
             vectors=dict(zip([*dictionaries, *steering], starts, strict=False)),
+            centers={name: joined([d.b_dec]) for name, d in dictionaries.items()},
         )
 
     @classmethod
@@ -137,7 +140,7 @@ class Bank(NamedTuple):
     def nothing(cls, d_model: int, device: torch.device | str) -> "Bank":
         """A bank without SAEs: of one latent, which nobody edits."""
         row, number = torch.zeros(1, d_model, device=device), torch.zeros(1, device=device)
-        return cls(row, row, number, number, number, number, {}, {})
+        return cls(row, row, number, number, number, number, {}, {}, {})
 
     @property
     def d_model(self) -> int:

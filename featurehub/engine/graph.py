@@ -7,6 +7,7 @@
    many requests there are.
 3. The kernel copies the stream of requests that read to the hook's ``tap``. ``drain`` takes it from there before the
    next step overwrites it, in the same order of launches.
+4. Tokens of a sample that run under no row get the last one for the step, which is tapped and edits nothing.
 """
 
 from collections.abc import Sequence
@@ -14,15 +15,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from featurehub.edits import Steering
 from featurehub.engine import kernel
 from featurehub.engine.bank import Bank
 from featurehub.engine.captures import Wanted
-from featurehub.engine.conditions import Conditions
-from featurehub.engine.readers import ReadersBySae
+from featurehub.engine.conditions import NO_CONDITION, Conditions
+from featurehub.engine.readers import ReadersBySae, taken
 from featurehub.engine.reading import Readings
 from featurehub.engine.rows import Step
+from featurehub.engine.sampler import SAMPLER, Chosen
 from featurehub.engine.sheet import send
 from featurehub.engine.table import EditTable
 
@@ -65,6 +69,12 @@ class Buffers:
         self.filled = tokens
         self.reached = self.position[:tokens]
 
+    def borrow(self, tokens: NDArray[np.int64], row: int) -> None:
+        """Lets tokens without a row ([tokens], batch indices) run under this one until buffers are filled again."""
+        if len(tokens):
+            self.slot.index_fill_(0, send(tokens, self.slot.device), row)
+            self.filled = max(self.filled, int(tokens.max()) + 1)
+
     def advance(self) -> None:
         """Writes a step like the last one, in which every request had one token, one position further on."""
         self.reached.add_(1)
@@ -80,6 +90,8 @@ class GraphHook:
         edits: That table, or without an SAE one with a single latent that is never edited.
         tap: [max_tokens, d_model] float32, the stream of the tokens of these rows.
         readings: What was read here and waits to be fetched.
+        spare: The last row, of tokens that are sampled and have none.
+        sampled: What this step puts aside for a sample.
     """
 
     def __init__(
@@ -87,6 +99,7 @@ class GraphHook:
     ) -> None:
         device = buffers.columns.device
         rows = conditions.hook.shape[0]
+        self.spare = rows - 1
         self.index = index
         self.name = name
         self.table = table
@@ -95,15 +108,25 @@ class GraphHook:
         self.edits = table if table is not None else EditTable(Bank.nothing(d_model, device), rows, 1)
         self.tap = torch.zeros(buffers.slot.shape[0], d_model, dtype=torch.float32, device=device)
         self.readings = Readings(self.edits.bank)
+        self.sampled: Chosen | None = None
+        self.edits.admit(self.spare, Steering(), 0, lambda _: NO_CONDITION, tapped=True)
 
     def idle(self) -> None:
         """Keeps what the last step read; the kernel does nothing to a step whose slots are 0."""
         self.drain()
+        self.sample()
 
     def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: ReadersBySae, token_ids: Tensor) -> None:
         """Keeps what the last step read, and says what this one reads."""
         self.drain()
         self.readings.ask(capturing, readers, token_ids)
+        self.sample()
+
+    def sample(self) -> None:
+        """Says what this step puts aside for a sample."""
+        self.sampled = SAMPLER.wanted
+        if self.sampled is not None:
+            self.buffers.borrow(self.sampled.bare, self.spare)
 
     def write(self) -> None:
         """Writes the rows that were filled or cleared."""
@@ -114,6 +137,9 @@ class GraphHook:
         x = self.tap.clone() if self.readings.capturing else self.tap
         self.readings.keep(x)
         self.readings.idle()
+        if self.sampled is not None:
+            SAMPLER.put(self.index, taken(self.tap, self.sampled.at), self.sampled)
+            self.sampled = None
 
     def run(self, hidden: Tensor, residual: Tensor | None) -> None:
         """The op's body: launches the kernels, which edit the stream ([tokens, d_model], contiguous) in place."""

@@ -1,7 +1,7 @@
 """The hook: one place in the model, and what happens to the stream there.
 
 1. x = hidden + residual, in float32, for the tokens concerned
-2. reading: tokens of requests that ask for it are captured, or put aside to be encoded
+2. reading: tokens of requests that ask for it are captured, or put aside to be encoded; so are those of a sample
 3. conditions: those that read here are decided (``featurehub.engine.conditions``)
 4. steering: the edit equation of ``featurehub.steering`` for the steered tokens of all requests at once
 5. writing: the stream is written once, into ``residual``, and ``hidden`` becomes zero, so that the sum is x' rounded
@@ -24,6 +24,7 @@ from featurehub.engine.overhead import METER
 from featurehub.engine.readers import ReadersBySae
 from featurehub.engine.reading import Readings
 from featurehub.engine.rows import DeviceStep, Step
+from featurehub.engine.sampler import SAMPLER, Chosen
 from featurehub.engine.sheet import Place, place
 from featurehub.engine.table import EditTable, RowEdits, StepTally
 
@@ -97,15 +98,18 @@ class CpuHook:
         self.readings = Readings(table.bank if table is not None else None)
         self.steered: Step | None = None
         self.deciding: DeviceStep | None = None
+        self.sampled: Chosen | None = None
 
     def idle(self) -> None:
         """Prepares for a step without work: its tokens pass unchanged."""
         self.steered = self.deciding = None
+        self.sampled = SAMPLER.wanted
         self.readings.idle()
 
     def begin_step(self, step: Step, capturing: Sequence[Wanted], readers: ReadersBySae, token_ids: Tensor) -> None:
         """Prepares for a step: what to read, and which tokens are steered or decide conditions here."""
         self.readings.ask(capturing, readers, token_ids)
+        self.sampled = SAMPLER.wanted
         steered = self.table.steered(step) if self.table is not None else None
         self.steered = steered if steered is not None and len(steered.rows) else None
         held = self.conditions.at.get(self.index)
@@ -125,6 +129,9 @@ class CpuHook:
         if self.readings.capturing or self.readings.asked:
             x = hidden.to(torch.float32, copy=True) if residual is None else hidden.float() + residual.float()
             self.readings.keep(x)
+        if self.sampled is not None:
+            SAMPLER.put(self.index, own_stream(hidden, residual, self.sampled.at), self.sampled)
+            self.sampled = None
         if self.deciding is not None and table is not None:
             x = stream(hidden, residual, self.deciding.tokens)
             self.conditions.decide(self.index, x, self.deciding, table.bank)
@@ -140,6 +147,12 @@ def some(step: Step) -> DeviceStep | None:
 def stream(hidden: Tensor, residual: Tensor | None, at: Place) -> Tensor:
     """x of these tokens: [tokens, d_model] float32."""
     return hidden[at].float() if residual is None else hidden[at].float() + residual[at]
+
+
+def own_stream(hidden: Tensor, residual: Tensor | None, at: Place) -> Tensor:
+    """The same as nobody else's memory."""
+    x = stream(hidden, residual, at)
+    return x.clone() if isinstance(at, slice) and residual is None else x
 
 
 def steer(hidden: Tensor, residual: Tensor | None, step: Step, table: EditTable, conditions: Conditions) -> None:

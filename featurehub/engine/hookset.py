@@ -28,6 +28,7 @@ from featurehub.engine.hook import HOOKS, make_buffers, make_hook
 from featurehub.engine.reading import add_readings
 from featurehub.engine.reports import Reports, Snapshot
 from featurehub.engine.rows import Batch, Rows, RunningRequest, Step
+from featurehub.engine.sampler import SAMPLER
 from featurehub.engine.table import EditTable
 from featurehub.engine.weights import LoadedWeights
 from featurehub.errors import InvalidEdit
@@ -77,7 +78,7 @@ class HookSet:
     ) -> None:  # fmt: skip
         self.config = config
         self.rows = Rows(max_reqs)
-        self.conditions = Conditions(max_reqs + 1, config.max_conditions, len(config.hooks), max_tokens, device)
+        self.conditions = Conditions(max_reqs + 2, config.max_conditions, len(config.hooks), max_tokens, device)
         self.buffers = make_buffers(max_tokens, device) if graphs else None
         sizes = [(widths or {}).get(hook.point, d_model) for hook in config.hooks]
         self.hooks = [
@@ -129,8 +130,8 @@ class HookSet:
         mask = self.conditions.admit(row, steering, prompt_len, self.locate)
         for hook in self.hooks:
             if hook.edits is not None:
-                tapped = hook.name in steering.capture or any(self.place[r.sae] == hook.index for r in steering.reads)
-                hook.edits.admit(row, steering, prompt_len, mask, tapped)
+                reads = hook.name in steering.capture or any(self.place[r.sae] == hook.index for r in steering.reads)
+                hook.edits.admit(row, steering, prompt_len, mask, reads or SAMPLER.active)
         if parked is not None:
             self.rows.reached[row] = parked.reached
             if parked.fired is not None:
@@ -193,9 +194,9 @@ class HookSet:
         self.buffers.advance()
         self.conditions.begin_again()
         for hook in self.hooks:
-            if asked := hook.readings.asked:
-                hook.drain()
-                hook.readings.ask_again(asked, token_ids)
+            asked = hook.readings.asked
+            hook.drain()
+            hook.readings.ask_again(asked, token_ids)
 
     def settle(self) -> None:
         """Counts the steps that were only repeated, and ends repeating: the next step is laid out anew."""
@@ -218,9 +219,8 @@ class HookSet:
         rows = [row for row in at if self.conditions.aborting[row]]
         if self.step is None or not rows:
             return
-        device = self.conditions.hook.device
         self.conditions.abort(self.step.only(np.isin(self.step.rows, rows)))
-        ended = (self.conditions.aborted_at[torch.tensor(rows, device=device)] < NEVER).any(-1)
+        ended = (self.conditions.aborted_at[torch.tensor(rows, device=self.conditions.hook.device)] < NEVER).any(-1)
         stop = torch.tensor([self.rows.steerings[row].stop_token or 0 for row in rows], dtype=sampled.dtype)
         indices = torch.tensor([at[row] for row in rows]).to(sampled.device)
         sampled[indices, 0] = torch.where(ended.to(sampled.device), stop.to(sampled.device), sampled[indices, 0])

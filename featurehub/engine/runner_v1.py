@@ -8,6 +8,7 @@ start if their signatures are not those it knows.
 A step without steered requests costs one look at its new requests.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from featurehub.engine.checks import prompt_len
 from featurehub.engine.hookset import HookSet, PausedRequest, current
 from featurehub.engine.overhead import METER
 from featurehub.engine.rows import Batch
+from featurehub.engine.sampler import SAMPLER, Newcomer, is_crowded, may_sample
 from featurehub.engine.seeds import protect_generators
 from featurehub.engine.wrapping import run_after
 from featurehub.errors import FeaturehubError
@@ -45,12 +47,28 @@ class Adapter:
         for request in scheduler_output.scheduled_new_reqs:
             self.forget(request.req_id)
             self.learn(request)
+        self.sample(runner, scheduler_output.scheduled_new_reqs, num_scheduled_tokens)
         if not self.steerings:
             self.hooks.begin_step(None, runner.input_ids.cpu)
             return
         self.forget_finished(runner.requests)
         batch = self.batch(runner.input_batch, num_scheduled_tokens)
         self.hooks.begin_step(batch, runner.input_ids.gpu)
+
+    def sample(self, runner: Any, new: Sequence[Any], scheduled: np.ndarray) -> None:
+        """Says what the step puts aside for a sample of its new requests (vLLM's ``NewRequestData``)."""
+        if not SAMPLER.active:
+            return
+        index, starts = runner.input_batch.req_id_to_index, scheduled.cumsum() - scheduled
+        newcomers: list[Newcomer] = []
+        for request in new:
+            steering, _ = self.steerings.get(request.req_id, (None, 0))
+            if may_sample(request, steering, self.hooks):
+                at, position = index[request.req_id], request.num_computed_tokens
+                tokens = min(int(scheduled[at]), prompt_len(request) - position)
+                newcomers.append(Newcomer(int(starts[at]), tokens, position, steering is not None))
+        crowded = is_crowded(self.hooks, len(scheduled), int(scheduled.sum()))
+        SAMPLER.begin_step(newcomers, runner.input_ids.gpu.device, crowded)
 
     def learn(self, request: Any) -> None:
         """Keeps the steering of a new request (a vLLM ``NewRequestData``), if it has one."""

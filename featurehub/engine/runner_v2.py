@@ -22,6 +22,7 @@ from featurehub.engine.checks import prompt_len
 from featurehub.engine.hookset import HookSet, PausedRequest, current
 from featurehub.engine.overhead import METER
 from featurehub.engine.rows import Batch
+from featurehub.engine.sampler import SAMPLER, Newcomer, is_crowded, may_sample
 from featurehub.errors import FeaturehubError, UnsupportedModel
 
 __all__ = ["StateAdapter", "hooked_state"]
@@ -41,6 +42,7 @@ class StateAdapter:
         parked: By request id and nonce, what a removed request needs if it was preempted and comes back. The nonce
             tells it from a new request with the same id.
         can_abort: Whether this vLLM lets a model state change what is sampled.
+        came: By request id, the requests that came since the last step and may be read for a sample.
     """
 
     def __init__(self, hooks: HookSet) -> None:
@@ -50,11 +52,14 @@ class StateAdapter:
         self.nonces: dict[str, str] = {}
         self.parked: OrderedDict[tuple[str, str], PausedRequest] = OrderedDict()
         self.can_abort = False
+        self.came: dict[str, Any] = {}
 
     def add(self, request: Any) -> None:
         """Gives a row to a new or resumed request (a vLLM ``NewRequestData``), if it has a steering."""
         self.remove(request.req_id)
         steering = self.hooks.receive(request.req_id, request.sampling_params)
+        if SAMPLER.active and may_sample(request, steering, self.hooks):
+            self.came[request.req_id] = request
         if steering is None:
             return
         try:
@@ -79,6 +84,7 @@ class StateAdapter:
 
     def begin_step(self, input_batch: Any) -> None:
         """Lays out the step of a vLLM ``InputBatch``."""
+        self.sample(input_batch)
         ids = input_batch.req_ids[: input_batch.num_reqs] if self.rows else ()
         if self.hooks.repeatable and input_batch.num_tokens == len(ids) and ids == self.ids:
             self.hooks.repeat_step(input_batch.input_ids)
@@ -86,6 +92,23 @@ class StateAdapter:
         batch = self.batch(ids, input_batch.num_scheduled_tokens)
         self.hooks.begin_step(batch, input_batch.input_ids)
         self.ids = list(ids)
+
+    def sample(self, input_batch: Any) -> None:
+        """Says what the step puts aside for a sample of its new requests."""
+        if not SAMPLER.active:
+            return
+        new, newcomers = self.came, list[Newcomer]()
+        self.came = {}
+        if new:
+            ids, scheduled = input_batch.req_ids[: input_batch.num_reqs], input_batch.num_scheduled_tokens
+            starts = scheduled.cumsum() - scheduled
+            for at, id in enumerate(ids):
+                if (request := new.get(id)) is not None:
+                    position = request.num_computed_tokens
+                    tokens = min(int(scheduled[at]), prompt_len(request) - position)
+                    newcomers.append(Newcomer(int(starts[at]), tokens, position, id in self.rows))
+        crowded = is_crowded(self.hooks, input_batch.num_reqs, input_batch.num_tokens)
+        SAMPLER.begin_step(newcomers, input_batch.input_ids.device, crowded)
 
     def batch(self, ids: Sequence[str], scheduled: np.ndarray) -> Batch | None:
         """The step's requests that have a row; None if there are none."""
@@ -166,6 +189,7 @@ def hooked_state(base: type[Any]) -> type[Any]:
             return super().prepare_inputs(input_batch, req_states)
 
         def prepare_dummy_inputs(self, num_reqs: int, num_tokens: int) -> dict[str, Any]:
+            SAMPLER.begin_step((), hooks.conditions.truths.device)
             hooks.begin_step(None, None)
             return super().prepare_dummy_inputs(num_reqs, num_tokens)
 

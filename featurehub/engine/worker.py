@@ -13,6 +13,7 @@ from featurehub.engine.config import EngineConfig
 from featurehub.engine.exchange import Prepared, exchange, prepare
 from featurehub.engine.hookset import current
 from featurehub.engine.overhead import METER
+from featurehub.engine.sampler import SAMPLER
 from featurehub.engine.self_check import FOUND
 from featurehub.errors import FeaturehubError
 from featurehub.report import Wire
@@ -104,6 +105,22 @@ class HookWorker:
         """
         hooks = current()
         return {**METER.counted._asdict(), "reading": hooks.rows.reading_now() if hooks is not None else 0}
+
+    def featurehub_sampled(self, share: float) -> tuple[list[Wire], float]:
+        """Takes the samples of what the model reads; from the first call on, some are made.
+
+        Args:
+            share: The share of time that this may take, in (0, 1).
+
+        Returns:
+            The samples (``featurehub.input_drift.sample.Sample.wire``), and the seconds that they have taken in all.
+            None of a worker that is not the first: it reads what the first does.
+        """
+        hooks = current()
+        if hooks is None or getattr(self, "rank", 0):
+            return [], 0.0
+        with METER.host:
+            return SAMPLER.look(hooks, share)
 
     def featurehub_prepare(self, config: Mapping[str, Any]) -> str:
         """Loads the SAEs of another configuration with the same hook points; nothing changes yet.

@@ -27,6 +27,7 @@ from featurehub.features import Edit
 from featurehub.store import Store
 from tests.api.models import model
 from tests.api.reports import reading, report, several
+from tests.input_drift.traffic import Traffic
 
 pytest.importorskip("vllm", reason="the server is vLLM's")
 # vLLM's imports warn of others' deprecations.
@@ -351,7 +352,7 @@ def test_a_dead_engine_is_known_as_such() -> None:
 
     engine = VllmEngine(Client([], dead=True))  # type: ignore[arg-type]
     assert not asyncio.run(engine.alive())
-    for ask in (lambda: engine.report("key"), engine.overhead):
+    for ask in (lambda: engine.report("key"), engine.overhead, lambda: engine.sampled(0.01)):
         with pytest.raises(EngineUnavailable):
             asyncio.run(ask())
 
@@ -362,6 +363,20 @@ def test_what_steps_cost_is_the_most_of_each_among_the_workers() -> None:
     sums = [dict(zip(Overhead._fields, each, strict=True)) for each in ((9.0, 0.3, 0.1, 2), (8.0, 0.2, 0.4, 2))]
     engine = VllmEngine(Client(sums))  # type: ignore[arg-type]
     assert asyncio.run(engine.overhead()) == Overhead(steps=9.0, host=0.3, op=0.4, reading=2)
+
+
+def test_samples_are_those_of_the_first_worker() -> None:
+    from api.vllm_engine import VllmEngine
+
+    sample = Traffic(0).sample()
+
+    class Sampled(Client):
+        async def collective_rpc(self, method: str, args: tuple[Any, ...] = ()) -> list[Any]:
+            assert (method, args) == ("featurehub_sampled", (0.01,))
+            return [[[sample.wire()], 0.5], [[], 0.0]]
+
+    [found], seconds = asyncio.run(VllmEngine(Sampled([])).sampled(0.01))  # type: ignore[arg-type]
+    assert (found.wire(), seconds) == (sample.wire(), 0.5)
 
 
 def test_a_worker_without_hooks_stops_the_boot() -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+from api.model import InputDriftOptions
 from featurehub.cli import serve
 from featurehub.cli.demo import planted, serving
 from featurehub.cli.main import app
@@ -22,7 +23,7 @@ def given_to_vllm(command: Sequence[str], folder: Path, monkeypatch: pytest.Monk
     shipped = SimpleNamespace(folder=folder, manifest=SimpleNamespace(id="a" * 64))
     monkeypatch.setattr(serving, "ensure_smollm2", lambda: shipped)
     monkeypatch.setattr(serving, "demo_model", lambda model: folder)
-    monkeypatch.setattr(serve, "serve_model", lambda *given: kept.append(given[-1]))
+    monkeypatch.setattr(serve, "serve_model", lambda *given: kept.append(given[5]))
     monkeypatch.setattr(location, "folder_of", lambda sae, db: folder)
     result = CliRunner().invoke(app, ["serve", *command], catch_exceptions=False)
     assert result.exit_code == 0
@@ -61,11 +62,45 @@ def test_other_models_get_what_vllm_gives_them(tmp_path: Path, monkeypatch: pyte
 
 def test_a_budget_travels_to_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[str] = []
-    monkeypatch.setattr(serve, "serve_model", lambda *given: kept.append(given[-2]))
+    monkeypatch.setattr(serve, "serve_model", lambda *given: kept.append(given[4]))
     monkeypatch.setattr(location, "folder_of", lambda sae, db: tmp_path)
     command = ["serve", str(tmp_path), "--sae", str(tmp_path), "--overhead-budget", "3%", "--max-model-len", "64"]
     assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
     assert kept == ["3%"]
+
+
+@pytest.mark.parametrize(
+    ("given", "share", "requests"),
+    [((), 0.01, 2048), (("--input-drift-budget", "0.5%", "--input-drift-requests", "64"), 0.005, 64)],
+)
+def test_the_traffic_is_watched_beside_the_database(
+    given: tuple[str, ...], share: float, requests: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = watching(tmp_path, monkeypatch, "--db", str(tmp_path / "features.db"), *given)
+    assert options == InputDriftOptions(share=share, folder=str(tmp_path / "features.input-drift"), requests=requests)
+
+
+def test_where_the_traffic_s_state_is_kept_can_be_chosen_and_it_need_not_be_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, featurehub_home: Path
+) -> None:
+    chosen = watching(tmp_path, monkeypatch, "--input-drift-folder", str(tmp_path / "here"))
+    assert chosen is not None
+    assert chosen.folder == str(tmp_path / "here")
+    of_server = watching(tmp_path, monkeypatch, "--db", "postgresql://host/features")
+    assert of_server is not None
+    assert of_server.folder == str((featurehub_home / "input-drift").resolve())
+    for nothing in ("0", "0%", "0.0"):
+        assert watching(tmp_path, monkeypatch, "--input-drift-budget", nothing) is None
+    with pytest.raises(InvalidInput, match="an input drift budget of '200%'"):
+        watching(tmp_path, monkeypatch, "--input-drift-budget", "200%")
+
+
+def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *given: str) -> InputDriftOptions | None:
+    kept: list[InputDriftOptions | None] = []
+    monkeypatch.setattr(serve, "serve_model", lambda *options: kept.append(options[-1]))
+    monkeypatch.setattr(location, "folder_of", lambda sae, db: tmp_path)
+    CliRunner().invoke(app, ["serve", str(tmp_path), "--sae", str(tmp_path), *given], catch_exceptions=False)
+    return kept[0]
 
 
 def test_a_budget_that_is_none_is_refused_before_anything_is_loaded(

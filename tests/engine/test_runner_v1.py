@@ -17,6 +17,7 @@ from featurehub.features import Mode
 from featurehub.report import SteerReport
 from featurehub.seals import Maker
 from featurehub.steering import Reference
+from tests.engine.samples import sampling
 from tests.engine.seals import sealed
 from tests.engine.world import D_MODEL, DICTIONARIES, POINTS, stream
 
@@ -94,3 +95,18 @@ def test_what_did_not_come_through_admission_is_not_run(running: Running, maker:
     before, after = running.prefill(steering if maker is None else sealed(steering, maker))
     assert torch.equal(before, after)
     assert "admission" in running.report("r").lost(steering)
+
+
+def test_new_requests_are_read_for_a_sample_whether_steered_or_not(running: Running) -> None:
+    """Of a steered one the tokens of its prompt that the step computes; of one at an earlier hook point none."""
+    with sampling() as (sampler, _):
+        late = LatentEdit(sae="c", latent=1, mode=Mode.NUDGE, value=5.0)
+        running.prefill(sealed(Steering(edits=(late,), report="r", nonce="r"), Maker.ADMISSION))
+        assert sampler.wanted is not None
+        assert (sampler.wanted.places, sampler.wanted.counts, sampler.wanted.at) == ([0], [4], slice(1, 5))
+        assert sampler.wanted.bare.tolist() == []
+        running.prefill(sealed(nudge(1e6, "s"), Maker.ADMISSION))
+        assert (sampler.wanted, sampler.came) == (None, 1)
+        sampler.active = False
+        running.prefill(sealed(Steering(edits=(late,), report="t", nonce="t"), Maker.ADMISSION))
+        assert sampler.came == 1

@@ -29,6 +29,7 @@ from featurehub.features import Mode
 from featurehub.report import SteerReport
 from featurehub.seals import Maker
 from featurehub.steering import Reference
+from tests.engine.samples import sampling
 from tests.engine.seals import sealed
 from tests.engine.world import D_MODEL, DICTIONARIES, POINTS, stream
 
@@ -338,3 +339,27 @@ def test_without_hooks_the_state_is_vllms_own_and_a_strange_one_is_refused(hooks
         hooked_state(object)
     install(None)
     assert hooked_state(DefaultModelState) is DefaultModelState
+
+
+def test_new_requests_are_read_for_a_sample_in_the_step_in_which_they_run(state: Any, hooks: HookSet) -> None:
+    """A plain one under the spare row, a steered one under its own; one that is edited too early is not."""
+    late = Steering(edits=(LatentEdit(sae="c", latent=3, mode=Mode.NUDGE, value=5.0),))
+    asked = {"early": Steering(edits=(NUDGE,)), "plain": None, "steered": late}
+    with sampling() as (sampler, _):
+        for index, (id, steering) in enumerate(asked.items()):
+            state.add_request(index, replace(new(id, steering), prompt_token_ids=list(range(9))))
+        state.apply_staged_writes()
+        state.prepare_inputs(batch(early=9, plain=9, steered=9), None)
+        assert sampler.wanted is not None
+        assert (sampler.wanted.places, sampler.wanted.counts, sampler.came) == ([0, 1], [8, 8], 2)
+        assert sampler.wanted.bare.tolist() == list(range(10, 18))
+        before, _ = run(hooks, [(request, position) for request in range(3) for position in range(9)])
+        state.prepare_inputs(batch(early=1, plain=1, steered=1), None)
+        run(hooks, [(request, 9) for request in range(3)])
+        assert sampler.wanted is None
+        for at, first in ((0, 10), (1, 19)):
+            torch.testing.assert_close(sampler.reservoir[at][0], before[first : first + 8])
+        state.add_request(5, replace(new("next", None), prompt_token_ids=list(range(9))))
+        state.prepare_dummy_inputs(2, 4)
+        state.prepare_inputs(batch(next=9), None)
+        assert sampler.came == 3
