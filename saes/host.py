@@ -23,6 +23,9 @@ Change = Callable[[Tensor], Tensor]
 """Maps what lies at the hook point, of all tokens, to what takes its place; [documents · tokens, width] both."""
 
 
+NO_ROUTER = "routers of transformers hand on the experts that they have chosen, too, so that no SAE can be spliced in"
+
+
 class Host:
     """A causal language model of transformers, together with one hook point.
 
@@ -43,6 +46,10 @@ class Host:
         layers: Any = model.get_submodule(self.family.layers)
         if point.layer >= len(layers):
             raise UnsupportedModel(f"hook point {point}: the model has layers 0 to {len(layers) - 1}", param="layer")
+        if point.site is Site.ROUTER:
+            raise UnsupportedModel(f"{point}: {NO_ROUTER}", param="site")
+        if point.site is Site.FINAL_NORM and point.layer != len(layers) - 1:
+            raise UnsupportedModel(f"{point}: the final norm stands behind the last layer, {len(layers) - 1}, alone")
         if point.site is Site.RESID_MID:
             check_mid(point, self.family, self.model.config)
         self.layer: nn.Module = layers[point.layer]
@@ -89,6 +96,8 @@ class Host:
                 return before(layer, change)
             case Site.Z | Site.MLP_ACT:
                 return before(layer.get_submodule(getattr(family, self.point.site)), change)
+            case Site.ATTN_IN | Site.MLP_IN:
+                return given(layer.get_submodule(getattr(family, self.point.site)), change)
             case Site.ATTN_OUT:
                 return after(layer.get_submodule(family.attn_out), change)
             case Site.RESID_MID:
@@ -97,6 +106,8 @@ class Host:
                 return after(layer.get_submodule(family.mlp_out), change)
             case Site.RESID_POST:
                 return after(layer, change)
+            case Site.FINAL_NORM:
+                return after(self.model.get_submodule(family.final_norm), change)
 
 
 def load_host(folder: Path, point: HookPoint) -> Host:
@@ -123,11 +134,28 @@ def before(module: nn.Module, change: Change) -> Any:
     return module.register_forward_pre_hook(hook)
 
 
+def given(module: nn.Module, change: Change) -> Any:
+    """Changes a copy of the tensor that a module is given."""
+
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args:
+            return (changed(args[0], change), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": changed(kwargs["hidden_states"], change)}
+
+    return module.register_forward_pre_hook(hook, with_kwargs=True)
+
+
 def after(module: nn.Module, change: Change) -> Any:
     def hook(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         rewrite(output[0] if isinstance(output, tuple) else output, change)
 
     return module.register_forward_hook(hook)
+
+
+def changed(x: Tensor, change: Change) -> Tensor:
+    own = x.clone(memory_format=torch.contiguous_format)
+    rewrite(own, change)
+    return own
 
 
 def rewrite(x: Tensor, change: Change) -> None:

@@ -3,7 +3,7 @@
 1. Every tensor that an engine loads from the folder is hashed (``tensors``).
 2. ``reads`` combines the tensors that the stream at the hook point depends on: those of layers 0 … hook layer and
    those before the first layer (embeddings, and whatever makes tokens of images and sounds). Later layers, the final
-   norm and the unembedding leave it unchanged.
+   norm, unless the hook point is behind it, and the unembedding leave it unchanged.
 3. ``whole`` combines all tensors.
 4. Configuration, tokenizer and chat template have hashes of their own (``checkpoint``).
 """
@@ -30,6 +30,7 @@ from featurehub.errors import InvalidInput
 
 __all__ = ["combine", "identify", "layers_in", "width_at"]
 
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 _NEURONS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 
@@ -58,7 +59,7 @@ def identify(folder: Path, hook: HookPoint) -> ModelIdentity:
         d_model=width_in(config),
         layers=layers,
         dtype=dtype,
-        reads=combine(entry for entry in hashes if reads_hook(entry.name, hook.layer)),
+        reads=combine(entry for entry in hashes if reads_hook(entry.name, hook)),
         whole=combine(hashes),
         tokenizer=combine(TensorHash(p.name, sha256(p)) for n in _TOKENIZER_FILES if (p := folder / n).is_file()),
         tokenization=tokenization_hash(folder),
@@ -82,7 +83,8 @@ def width_in(config: Mapping[str, Any]) -> int:
 
 def width_at(folder: Path, hook: HookPoint) -> int:
     """Numbers of a token at a hook point, as a checkpoint's configuration says: d_model, but at z the number of heads
-    times their size, and at mlp_act that of neurons. An engine, which has the weights, refuses an SAE of another width.
+    times their size, at mlp_act that of neurons, and at router that of experts. An engine, which has the weights,
+    refuses an SAE of another width.
 
     Raises:
         ModelNotFound: There is no such checkpoint.
@@ -90,15 +92,34 @@ def width_at(folder: Path, hook: HookPoint) -> int:
     """
     config = read_config(folder)
     width, (_, text) = width_in(config), text_part(config)
+    own = at_layer(text, hook.layer)
     match hook.site:
         case Site.Z:
-            heads = int(text.get("num_attention_heads") or text.get("n_head") or 1)
-            return heads * int(text.get("v_head_dim") or text.get("head_dim") or width // heads)
+            heads = int(own.get("num_attention_heads") or own.get("n_head") or 1)
+            return heads * int(own.get("v_head_dim") or own.get("head_dim") or width // heads)
+        case Site.ROUTER:
+            return int(next((own[name] for name in _EXPERTS if own.get(name)), 0))
         case Site.MLP_ACT:
-            neurons: Any = next((text[name] for name in _NEURONS if text.get(name)), 4 * width)
-            return int(neurons[hook.layer] if isinstance(neurons, list) else neurons)
+            neurons = int(next((own[name] for name in _NEURONS if own.get(name)), 4 * width))
+            return 2 * neurons if is_double_wide(text, hook.layer) else neurons
         case _:
             return width
+
+
+def at_layer(text: Mapping[str, Any], layer: int) -> Mapping[str, Any]:
+    """A text configuration with what it says of one layer in the place of what it says of all: ``per_layer_config``,
+    lists, and in Gemma 4 another head size in the layers that see all tokens."""
+    lists = {name: each[layer] for name, each in text.items() if isinstance(each, list) and layer < len(each)}
+    own = {name.removesuffix("_per_layer"): each for name, each in lists.items()}
+    if own.get("layer_types") == "full_attention" and text.get("global_head_dim"):
+        own["head_dim"] = text["global_head_dim"]
+    return {**text, **own, **(text.get("per_layer_config") or {}).get(str(layer), {})}
+
+
+def is_double_wide(text: Mapping[str, Any], layer: int) -> bool:
+    """Whether a layer has twice the neurons: in some of Gemma 4's models, those that share the KV cache of others."""
+    shared = int(text.get("num_kv_shared_layers") or 0)
+    return bool(text.get("use_double_wide_mlp")) and 0 < int(text["num_hidden_layers"]) - shared <= layer
 
 
 def combine(hashes: Iterable[TensorHash]) -> str:

@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from featurehub.artifacts.manifest import TAKEN, HookPoint, Site
+from featurehub.artifacts.manifest import GIVEN, TAKEN, HookPoint, Site
 from featurehub.engine.hook import HOOKS, stream, write
 from featurehub.engine.tower import Taker, Tower
 from featurehub.engine.trial import Call, Trial
 
-__all__ = ["EACH", "Outcome", "Recording", "as_it_is", "is_inside", "rows_of", "run_anew", "run_edited"]
+__all__ = ["EACH", "OF_PARTS", "Outcome", "Recording", "as_it_is", "is_inside", "rows_of", "run_anew", "run_edited"]
 
 
+OF_PARTS = GIVEN | {Site.ROUTER}
+"""Sites whose module is given a norm of the stream."""
 EACH = 2
 """Tokens of a hook point: a stream may be all zeros for a token, such as one for padding."""
 
@@ -36,8 +38,9 @@ def made_by(tower: Tower, layer: int, call: Call) -> list[Tensor]:
 
 
 def source(tower: Tower, point: HookPoint) -> nn.Module:
-    """The module whose output is added to the stream at, or right before, a hook point inside a layer."""
-    return tower.module(point, Site.MLP_OUT if point.site is Site.MLP_OUT else Site.ATTN_OUT)
+    """The module whose output is added to the stream at, or right before, a hook point inside a layer; or the final
+    norm, at it."""
+    return tower.module(point, Site.ATTN_OUT if point.site is Site.RESID_MID else point.site)
 
 
 def outside(tower: Tower, model: nn.Module) -> Iterator[nn.Module]:
@@ -51,10 +54,12 @@ class Outcome(NamedTuple):
 
     Attributes:
         left: By layer, the stream that it handed on.
+        attention: By layer, the output of the module that attention adds, where a hook point needs it.
         result: What the model returned.
     """
 
     left: dict[int, Tensor]
+    attention: dict[int, Tensor]
     result: Tensor
 
     def before(self, point: HookPoint) -> Tensor | None:
@@ -72,17 +77,15 @@ class Recording(NamedTuple):
     Attributes:
         seen: By hook point, what the op saw, call by call.
         entered: By layer, the stream that it was given.
-        attention: By layer, the output of the module that attention adds.
-        mlp: The same of the MLP.
+        mlp: By layer, the output of the module that the MLP adds.
         taken: By hook point whose site is in ``TAKEN``, what its module took, what it made of it, and what the part of
-            the layer that it ends made.
+            the layer that it ends made. By another in ``OF_PARTS``, what its module was given, and what a router made.
         readers: Modules outside of the layers that were given a stream when the last layer had run.
         outcome: What came of it.
     """
 
     seen: Mapping[str, list[Tensor]]
     entered: dict[int, Tensor]
-    attention: dict[int, Tensor]
     mlp: dict[int, Tensor]
     taken: Mapping[str, list[Tensor]]
     readers: list[nn.Module]
@@ -91,31 +94,31 @@ class Recording(NamedTuple):
 
 def reader_of(point: HookPoint) -> int:
     """The layer that reads the stream at a hook point; one more than the last, for what comes behind all of them."""
-    return point.layer + (point.site is Site.RESID_POST)
+    return point.layer + (point.site in (Site.RESID_POST, Site.FINAL_NORM))
 
 
 def as_it_is(trial: Trial, tower: Tower, points: Sequence[HookPoint]) -> Recording:
     """Step 1."""
-    entered, attention, mlp = (dict[int, Tensor]() for _ in range(3))
+    entered, mlp = dict[int, Tensor](), dict[int, Tensor]()
     readers: list[nn.Module] = []
-    taken = {str(point): list[Tensor]() for point in points if point.site in TAKEN}
+    taken = {str(point): list[Tensor]() for point in points if point.site in TAKEN | OF_PARTS}
     with trial.hanging(), probing(trial, points, {}) as seen:
-        left = watch(trial, tower, points)
+        left, attention = watch(trial, tower, points)
         for layer in sorted({0, *(point.layer for point in points)}):
             trial.before(tower.layers[layer], lambda call, i=layer: keep(trial, entered, i, given_to(tower, i, call)))
         for point in points:
             if point.site in TAKEN:
                 watch_taker(trial, tower.taker(point), taken[str(point)])
-            for site, rows in ((Site.ATTN_OUT, attention), (Site.MLP_OUT, mlp)) if is_inside(point) else ():
-                trial.after(
-                    tower.module(point, site), lambda call, i=point.layer, rows=rows: keep(trial, rows, i, call.first)
-                )
+            if point.site in OF_PARTS:
+                watch_part(trial, tower, point, taken[str(point)])
+            if is_inside(point) or point.site in OF_PARTS:
+                keep_made(trial, tower, point, Site.MLP_OUT, mlp)
         for module in outside(tower, trial.model):
             trial.before(
                 module, lambda call, m=module: readers.append(m) if call.streams and tower.last in left else None
             )
         result = trial.run()
-    return Recording(seen, entered, attention, mlp, taken, readers, Outcome(left, result))
+    return Recording(seen, entered, mlp, taken, readers, Outcome(left, attention, result))
 
 
 def watch_taker(trial: Trial, taker: Taker, taken: list[Tensor]) -> None:
@@ -125,14 +128,31 @@ def watch_taker(trial: Trial, taker: Taker, taken: list[Tensor]) -> None:
         trial.after(module, lambda call: taken.append(sum_of(trial, call.first)))
 
 
-def watch(trial: Trial, tower: Tower, points: Sequence[HookPoint]) -> dict[int, Tensor]:
-    """Where the streams will be that the layers hand on: those that read at hook points, those around, and the last."""
-    left: dict[int, Tensor] = {}
+def watch_part(trial: Trial, tower: Tower, point: HookPoint, taken: list[Tensor]) -> None:
+    """Records what a part of a layer is given, and what a router makes."""
+    module = tower.module(point, point.site)
+    trial.before(module, lambda call: taken.append(sum_of(trial, call.first)))
+    if point.site is Site.ROUTER:
+        trial.after(module, lambda call: taken.append(sum_of(trial, call.first)), tower.width(point))
+
+
+def watch(trial: Trial, tower: Tower, points: Sequence[HookPoint]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """Where the streams will be that the layers hand on: those that read at hook points, those around, and the last.
+    And what attention adds in layers with a hook point inside."""
+    left, attention = dict[int, Tensor](), dict[int, Tensor]()
     own = {point.layer for point in points}
     layers = {tower.last, *own, *(layer - 1 for layer in own), *map(reader_of, points)}
     for layer in sorted(layers & set(range(tower.last + 1))):
         trial.after(tower.layers[layer], lambda call, i=layer: keep(trial, left, i, made_by(tower, i, call)))
-    return left
+    for point in points:
+        if is_inside(point) or point.site in OF_PARTS:
+            keep_made(trial, tower, point, Site.ATTN_OUT, attention)
+    return left, attention
+
+
+def keep_made(trial: Trial, tower: Tower, point: HookPoint, site: Site, rows: dict[int, Tensor]) -> None:
+    """Records what is added at a site of a hook point's layer."""
+    trial.after(tower.module(point, site), lambda call, i=point.layer: keep(trial, rows, i, call.first))
 
 
 def keep(trial: Trial, rows: dict[int, Tensor], layer: int, streams: Sequence[Tensor]) -> None:
@@ -147,8 +167,8 @@ def is_inside(point: HookPoint) -> bool:
 def run_edited(trial: Trial, tower: Tower, points: Sequence[HookPoint], deltas: Mapping[str, Tensor]) -> Outcome:
     """Steps 2 and 3: the op adds these rows, [tokens, d_model], at the hook points."""
     with trial.hanging(), probing(trial, points, deltas):
-        left = watch(trial, tower, points)
-        return Outcome(left, trial.run())
+        left, attention = watch(trial, tower, points)
+        return Outcome(left, attention, trial.run())
 
 
 def run_anew(
@@ -164,7 +184,15 @@ def run_anew(
                 taker, delta = tower.taker(point), deltas[str(point)]
                 trial.before(taker.module, lambda call, delta=delta: add(trial, call, delta), taker.width)
                 continue
-            if is_inside(point):
+            if point.site is Site.ROUTER:
+                router, delta = tower.router(point), deltas[str(point)]
+                trial.after(router, lambda call, delta=delta: add(trial, call, delta), router.output_size)
+                continue
+            if point.site in GIVEN:
+                module, delta = tower.module(point, point.site), deltas[str(point)]
+                trial.before(module, lambda call, delta=delta: add(trial, call, delta))
+                continue
+            if is_inside(point) or point.site is Site.FINAL_NORM:
                 trial.after(source(tower, point), lambda call, delta=deltas[str(point)]: add(trial, call, delta))
                 continue
             if reader > 0:
@@ -174,11 +202,11 @@ def run_anew(
                 trial.before(module, lambda call, rows=rows, x=x: replace(trial, call, rows, x))
             else:
                 behind[point] = rows, x
-        left = watch(trial, tower, points)
+        left, attention = watch(trial, tower, points)
         result = trial.run()
     for rows, x in behind.values():
         result[rows] = x[rows]
-    return Outcome(left, result)
+    return Outcome(left, attention, result)
 
 
 def replace(trial: Trial, call: Call, rows: slice, x: Tensor) -> None:

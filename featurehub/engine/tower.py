@@ -11,6 +11,7 @@ What is found may be wrong, and so may a row be: ``featurehub.engine.self_check`
 
 import ast
 import inspect
+import itertools
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -18,35 +19,20 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from vllm.model_executor.layers.linear import LinearBase
 from vllm.model_executor.layers.mamba.abstract import MambaBase
 from vllm.model_executor.models.interfaces import supports_multimodal
 from vllm.model_executor.models.utils import PPMissingLayer
 
 from featurehub.artifacts.manifest import HookPoint, Site
+from featurehub.engine.usual_names import FINAL_NORMS, NAMES, ROUTERS, TAKERS
 from featurehub.errors import UnsupportedModel
 from featurehub.families import FAMILIES, MISSING, Family, check_mid
 
-__all__ = ["Argument", "Taker", "Tower", "parameters_of", "tower_of"]
+__all__ = ["Argument", "Taker", "Tower", "argument_of", "tower_of"]
 
 STREAM, RESIDUAL = ("hidden_states", "x", "hidden_state"), "residual"
 """Names of a layer's parameters."""
-NAMES = {
-    # Norms behind attention and MLP, whose outputs are what is added, come first.
-    Site.ATTN_OUT: ("post_self_attn_layernorm", "self_attn", "self_attention", "attn", "attention", "linear_attn",
-                    "mixer", "mamba"),
-    Site.MLP_OUT: ("post_feedforward_layernorm", "post_mlp_layernorm", "mlp", "feed_forward", "block_sparse_moe",
-                   "moe", "ffn"),
-    Site.RESID_MID: ("pre_feedforward_layernorm", "pre_mlp_layernorm", "post_attention_layernorm", "ln_2", "ffn_norm",
-                     "pre_ff_layernorm"),
-}  # fmt: skip
-"""Of modules in a layer where no row names them, the likeliest first."""
-TAKERS = {
-    Site.Z: (("self_attn", "self_attention", "attn", "attention"),
-             ("o_proj", "out_proj", "c_proj", "dense", "wo", "linear_proj")),
-    Site.MLP_ACT: (("mlp", "feed_forward", "ffn"),
-                   ("down_proj", "c_proj", "dense_4h_to_h", "w2", "fc2", "fc_out", "dense_out")),
-}  # fmt: skip
-"""Where no row names it, the names of a layer's part, and of the module in it that takes what lies at a site."""
 SANDWICH = "pre_feedforward_layernorm"
 """In a layer with this norm, ``post_attention_layernorm`` stands behind attention."""
 
@@ -66,6 +52,14 @@ class Argument(NamedTuple):
         """Its value in a call; None where it is no tensor."""
         value = kwargs[self.name] if self.name in kwargs else args[self.at] if self.at < len(args) else None
         return value if isinstance(value, Tensor) else None
+
+    def put(
+        self, value: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a call with another value of it."""
+        if self.name in kwargs:
+            return args, kwargs | {self.name: value}
+        return (*args[: self.at], value, *args[self.at + 1 :]), kwargs
 
 
 class Taker(NamedTuple):
@@ -94,12 +88,14 @@ class Tower(NamedTuple):
 
     Attributes:
         layers: The layers.
+        around: The modules that have them, the innermost first.
         row: The architecture's row; None where it has none.
         config: The text tower's configuration, as transformers reads it.
         forwards: By layer, its ``forward`` as it is before any hook stands there.
     """
 
     layers: nn.ModuleList
+    around: Sequence[nn.Module]
     row: Family | None
     config: Any
     forwards: Sequence[Callable[..., Any]]
@@ -139,12 +135,20 @@ class Tower(NamedTuple):
         return RESIDUAL in parameters_of(forward) and not resets_residual(forward)
 
     def module(self, point: HookPoint, site: Site) -> nn.Module:
-        """The module at a site inside a hook point's layer: whose output is added, or that reads resid_mid.
+        """The module at a site inside a hook point's layer: that is given what lies there, or whose output is added, or
+        that reads resid_mid. Or the final norm.
 
         Raises:
             UnsupportedModel: The layer has none that is known.
         """
         layer, row = self.layer(point), self.row
+        match site:
+            case Site.FINAL_NORM:
+                return self.final_norm(point)
+            case Site.ROUTER:
+                return self.router(point)
+            case _:
+                pass
         if site is Site.RESID_MID and row is not None:
             check_mid(point, row, self.config)
         named = names_in(row, site) if row is not None else NAMES[site]
@@ -155,6 +159,29 @@ class Tower(NamedTuple):
                 return found
         parts = ", ".join(name for name, _ in layer.named_children())
         raise UnsupportedModel(f"{point}: no module of this layer is known for {site.value}. It has {parts}")
+
+    def final_norm(self, point: HookPoint) -> nn.Module:
+        """The final norm, at its hook point. Raises UnsupportedModel for another layer, or where none is known."""
+        if point.layer != self.last:
+            raise UnsupportedModel(f"{point}: the final norm stands behind the last layer, {self.last}, alone")
+        names = FINAL_NORMS if self.row is None else (self.row.final_norm.rpartition(".")[2],)
+        for module, name in itertools.product(self.around, names):
+            if isinstance(found := getattr(module, name, None), nn.Module):
+                return found
+        parts = ", ".join(name for module in self.around for name, _ in module.named_children())
+        raise UnsupportedModel(f"{point}: no final norm of this model is known. Around its layers it has {parts}")
+
+    def router(self, point: HookPoint) -> LinearBase:
+        """The router of a layer. Raises UnsupportedModel where it has none, or one that is no linear map."""
+        mlp = self.module(point, Site.MLP_IN)
+        found = next((each for name in ROUTERS if isinstance(each := getattr(mlp, name, None), LinearBase)), None)
+        if found is None or not hasattr(mlp, "experts"):
+            raise UnsupportedModel(f"{point}: {MISSING[Site.ROUTER]}. Its MLP is a {type(mlp).__name__}")
+        return found
+
+    def width(self, point: HookPoint) -> int:
+        """Numbers of a token at a hook point whose site is in ``OWN_WIDTH``. Raises UnsupportedModel."""
+        return self.router(point).output_size if point.site is Site.ROUTER else self.taker(point).width
 
     def taker(self, point: HookPoint) -> Taker:
         """What takes the tensor at a hook point whose site is in ``TAKEN``.
@@ -193,10 +220,14 @@ def module_at(layer: nn.Module, path: str) -> nn.Module | None:
 def names_in(row: Family, site: Site) -> tuple[str, ...]:
     """The name of a site's module in an architecture's row."""
     match site:
+        case Site.ATTN_IN:
+            return (row.attn_in,)
+        case Site.MLP_IN:
+            return (row.vllm_mlp or row.mlp_in,)
         case Site.ATTN_OUT:
             return (row.attn_out,)
         case Site.MLP_OUT:
-            return (row.vllm_mlp_out or row.mlp_out,)
+            return (row.vllm_mlp or row.mlp_out,)
         case _:
             return (row.mid,)
 
@@ -218,12 +249,19 @@ def tower_of(model: nn.Module, architecture: str, config: Any) -> Tower:
         architecture = getattr(language, "architecture", type(language).__name__)
     row = FAMILIES.get(architecture)
     layers = attrgetter(row.vllm_layers)(language) if row is not None else find_layers(language, config, architecture)
-    return Tower(layers, row, config, [type(each).forward for each in layers])
+    around = [each for each in language.modules() if each is not layers and layers in each.modules()]
+    return Tower(layers, around[::-1], row, config, [type(each).forward for each in layers])
 
 
 def parameters_of(forward: Callable[..., Any]) -> list[str]:
     """The names of a method's parameters, without ``self``."""
     return list(inspect.signature(forward).parameters)[1:]
+
+
+def argument_of(module: nn.Module) -> Argument:
+    """What a part of a layer is given: the parameter with a stream's name, or else its first."""
+    names = parameters_of(type(module).forward)
+    return next((Argument(at, name) for at, name in enumerate(names) if name in STREAM), Argument(0, names[0]))
 
 
 @cache

@@ -87,6 +87,28 @@ def test_a_change_after_the_hook_changes_only_the_whole(model: Path, tmp_path: P
         ({"hidden_size": 64, "num_attention_heads": 4, "head_dim": 32}, 128),
         ({"n_embd": 48, "n_head": 3}, 48),
         ({"hidden_size": 64, "num_attention_heads": 4, "head_dim": 16, "v_head_dim": 24}, 96),
+        (
+            {
+                "hidden_size": 64,
+                "num_attention_heads": 4,
+                "head_dim": 16,
+                "layer_types": ["full_attention"],
+                "global_head_dim": 32,
+            },
+            128,
+        ),
+        (
+            {
+                "hidden_size": 64,
+                "num_attention_heads": 4,
+                "head_dim": 16,
+                "layer_types": ["sliding_attention"],
+                "global_head_dim": 32,
+            },
+            64,
+        ),
+        ({"hidden_size": 64, "num_attention_heads": 4, "head_dim": 16, "per_layer_config": {"0": {"head_dim": 8}}}, 32),
+        ({"hidden_size": 64, "num_attention_heads": 4, "num_attention_heads_per_layer": [2, 4], "head_dim": 16}, 32),
         ({"hidden_size": 9, "text_config": {"hidden_size": 64, "num_attention_heads": 4, "head_dim": 32}}, 128),
     ],
 )
@@ -103,6 +125,26 @@ def test_z_is_as_wide_as_all_heads_together(config: dict[str, Any], width: int, 
         ({"hidden_size": 64, "intermediate_size": 200}, 200),
         ({"hidden_size": 64, "intermediate_size": [200, 300]}, 300),
         ({"n_embd": 48, "n_inner": None}, 192),
+        (
+            {
+                "hidden_size": 64,
+                "intermediate_size": 200,
+                "use_double_wide_mlp": True,
+                "num_hidden_layers": 2,
+                "num_kv_shared_layers": 1,
+            },
+            400,
+        ),
+        (
+            {
+                "hidden_size": 64,
+                "intermediate_size": 200,
+                "use_double_wide_mlp": True,
+                "num_hidden_layers": 3,
+                "num_kv_shared_layers": 1,
+            },
+            200,
+        ),
         ({"hidden_size": 64, "ffn_dim": 100}, 100),
     ],
 )
@@ -135,7 +177,26 @@ def test_a_later_hook_reads_more(model: Path) -> None:
     ],
 )
 def test_names_of_other_architectures_are_told_apart(name: str, layer: int, reads: bool) -> None:
-    assert reads_hook(name, layer) is reads
+    assert reads_hook(name, HookPoint(layer=layer)) is reads
+
+
+@pytest.mark.parametrize(
+    ("config", "experts"),
+    [({"num_local_experts": 8}, 8), ({"n_routed_experts": 64, "num_experts_per_tok": 6}, 64), ({}, 0)],
+)
+def test_a_router_is_as_wide_as_there_are_experts(config: dict[str, int], experts: int, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 64, "num_attention_heads": 4} | config))
+    assert width_at(tmp_path, HookPoint(layer=0, site=Site.ROUTER)) == experts
+
+
+@pytest.mark.parametrize(
+    ("name", "reads"),
+    [("model.norm.weight", True), ("transformer.ln_f.bias", True), ("model.language_model.norm.weight", True),
+     ("lm_head.weight", False), ("model.layers.3.input_layernorm.weight", True)],
+)  # fmt: skip
+def test_the_final_norm_counts_behind_it_alone(name: str, reads: bool) -> None:
+    assert reads_hook(name, HookPoint(layer=5, site=Site.FINAL_NORM)) is reads
+    assert reads_hook(name, HookPoint(layer=5)) is (reads and ".layers." in name)
 
 
 @pytest.mark.parametrize("shards", [2, 5])

@@ -13,6 +13,7 @@ from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.edits import Condition, LatentEdit, Steering, When
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
+from featurehub.families import FAMILIES
 from featurehub.features import Mode
 from featurehub.steering import Reference
 from tests.engine.twin import without_shape_checks
@@ -22,53 +23,67 @@ D_MODEL, VOCAB, LAYERS, D_SAE = 64, 96, 3, 32
 PROMPTS = [[5, 9, 20, 31, 7], [3, 60, 61, 2, 90, 41, 8, 8, 15]]
 SAMPLING = Sampling(temperature=0.0, max_tokens=8)
 OPTIONS = EngineOptions(max_num_seqs=16, max_model_len=48, skip_tokenizer_init=True)
-# Sites by the module of Hugging Face's layer whose output they are (or whose input, after a "<").
+# Sites by the module of Hugging Face's layer whose output they are (whose input after a "<", a copy of it after ">").
 LLAMA = {
+    Site.ATTN_IN: ">self_attn",
     Site.Z: "<self_attn.o_proj",
     Site.ATTN_OUT: "self_attn",
     Site.RESID_MID: "<post_attention_layernorm",
+    Site.MLP_IN: ">mlp",
     Site.MLP_ACT: "<mlp.down_proj",
     Site.MLP_OUT: "mlp",
 }
 SPARSE = {site: name for site, name in LLAMA.items() if site is not Site.MLP_ACT}
 GEMMA = {
+    Site.ATTN_IN: ">self_attn",
     Site.Z: "<self_attn.o_proj",
     Site.ATTN_OUT: "post_attention_layernorm",
     Site.RESID_MID: "<pre_feedforward_layernorm",
+    Site.MLP_IN: ">mlp",
     Site.MLP_ACT: "<mlp.down_proj",
     Site.MLP_OUT: "post_feedforward_layernorm",
 }
 GPT2 = {
+    Site.ATTN_IN: ">attn",
     Site.Z: "<attn.c_proj",
     Site.ATTN_OUT: "attn",
     Site.RESID_MID: "<ln_2",
+    Site.MLP_IN: ">mlp",
     Site.MLP_ACT: "<mlp.c_proj",
     Site.MLP_OUT: "mlp",
 }
 NEOX = {
+    Site.ATTN_IN: ">attention",
     Site.Z: "<attention.dense",
     Site.ATTN_OUT: "attention",
+    Site.MLP_IN: ">mlp",
     Site.MLP_ACT: "<mlp.dense_4h_to_h",
     Site.MLP_OUT: "mlp",
 }
 OLMO2 = {
+    Site.ATTN_IN: ">self_attn",
     Site.Z: "<self_attn.o_proj",
     Site.ATTN_OUT: "post_attention_layernorm",
     Site.RESID_MID: "<mlp",
+    Site.MLP_IN: ">mlp",
     Site.MLP_ACT: "<mlp.down_proj",
     Site.MLP_OUT: "post_feedforward_layernorm",
 }
 PARALLEL = {
+    Site.ATTN_IN: ">self_attn",
     Site.Z: "<self_attn.o_proj",
     Site.ATTN_OUT: "self_attn",
+    Site.MLP_IN: ">mlp",
     Site.MLP_ACT: "<mlp.down_proj",
     Site.MLP_OUT: "mlp",
 }
 STARCODER2 = LLAMA | {Site.MLP_ACT: "<mlp.c_proj"}
 OPT = {
+    Site.ATTN_IN: ">self_attn",
     Site.Z: "<self_attn.out_proj",
     Site.ATTN_OUT: "self_attn",
     Site.RESID_MID: "<final_layer_norm",
+    Site.MLP_IN: ">fc1",
     Site.MLP_ACT: "<fc2",
     Site.MLP_OUT: "fc2",
 }
@@ -163,13 +178,20 @@ class Tapped:
         self.edit: Callable[[str, int, Tensor], Tensor] = lambda name, position, x: x
         self.seen: dict[str, Tensor] = {}
         layers = model.get_submodule(case.layers)
-        for point in points:
-            self.tap(layers[point.layer], case.sites[point.site], str(point))  # type: ignore[index]
+        for point in reversed(points):  # Of two before one module, the one that is registered last runs first.
+            if point.site is Site.FINAL_NORM:
+                self.tap(model, FAMILIES[type(model).__name__].final_norm, str(point))
+            else:
+                self.tap(layers[point.layer], case.sites[point.site], str(point))  # type: ignore[index]
 
     def tap(self, layer: nn.Module, where: str, name: str) -> None:
-        module = layer.get_submodule(where.lstrip("<"))
+        module = layer.get_submodule(where.lstrip("<>"))
         if where.startswith("<"):
             module.register_forward_pre_hook(lambda _, inputs: self.change(name, inputs[0]), prepend=True)
+        elif where.startswith(">"):
+            module.register_forward_pre_hook(
+                lambda _, args, kwargs: self.change_copy(name, args, kwargs), with_kwargs=True, prepend=True
+            )
         else:
             module.register_forward_hook(lambda _, inputs, output: self.change(name, output))
 
@@ -180,6 +202,12 @@ class Tapped:
         self.seen[name] = rows.clone()
         for position in range(len(rows)):
             rows[position] = self.edit(name, position, rows[position])
+
+    def change_copy(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """What a module is given as others are not."""
+        own = (args[0] if args else kwargs["hidden_states"]).clone()
+        self.change(name, own)
+        return ((own, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": own})
 
     def streams(self, ids: list[int]) -> dict[str, Tensor]:
         self.logits(ids)
@@ -217,7 +245,8 @@ def check_against_transformers(architecture: str, folder: Path, model: nn.Module
         UnsupportedModel: It cannot be hooked.
     """
     case = CASES[architecture]
-    points = [HookPoint(layer=layer, site=site) for layer in (0, 1) for site in Site if site in case.sites]
+    early = [HookPoint(layer=layer, site=site) for layer in (0, 1) for site in Site if site in case.sites]
+    points = [*early, HookPoint(layer=LAYERS - 1, site=Site.FINAL_NORM)]
     tapped = Tapped(model, case, points)
     streams = [tapped.streams(prompt) for prompt in PROMPTS]
     saes = {
@@ -225,7 +254,9 @@ def check_against_transformers(architecture: str, folder: Path, model: nn.Module
         for seed, point in enumerate(points)
     }
     dictionaries = {str(point): each for point, each in saes.items()}
-    steerings = list(edits_of([name for each in saes.values() for name in each]))
+    # Behind the final norm nothing bounds an edit, and a cap on the logits would make all tokens alike.
+    strengths = {name: 10.0 if point.site is Site.FINAL_NORM else 300.0 for point in points for name in saes[point]}
+    steerings = list(edits_of(strengths))
     wanted = [[tapped.decode(prompt, steering, dictionaries) for steering in steerings] for prompt in PROMPTS]
     with Engine(folder, hooked(out, saes), OPTIONS) as engine:
         for stream, captured in zip(streams, engine.capture(PROMPTS, *points), strict=True):
@@ -236,19 +267,19 @@ def check_against_transformers(architecture: str, folder: Path, model: nn.Module
             assert [answer.token_ids for answer in answers] == [plain, *steered]
             assert sum(tokens != plain for tokens in steered) > len(steered) / 2
     if truncated:
-        with Engine(folder, EngineConfig.capturing(points[-1], truncated=True), OPTIONS) as engine:
+        with Engine(folder, EngineConfig.capturing(early[-1], truncated=True), OPTIONS) as engine:
             assert engine.llm.model_config.hf_text_config.num_hidden_layers == 2 < LAYERS
             for stream, captured in zip(streams, engine.capture(PROMPTS), strict=True):
-                torch.testing.assert_close(captured, stream[str(points[-1])], rtol=1e-3, atol=1e-3)
+                torch.testing.assert_close(captured, stream[str(early[-1])], rtol=1e-3, atol=1e-3)
 
 
-def edits_of(saes: Sequence[str]) -> Iterator[Steering]:
-    """None at all, then one at each hook point, then several under a condition."""
+def edits_of(strengths: Mapping[str, float]) -> Iterator[Steering]:
+    """None at all, then one by each SAE, of its strength, then several under a condition."""
     yield Steering()
-    for i, sae in enumerate(saes):
-        yield Steering(edits=(LatentEdit(sae=sae, latent=i, mode=Mode.NUDGE, value=300.0),), dose_max=10.0)
-    first, last = saes[0], saes[-1]
+    for i, (sae, value) in enumerate(strengths.items()):
+        yield Steering(edits=(LatentEdit(sae=sae, latent=i, mode=Mode.NUDGE, value=value),), dose_max=10.0)
+    first, *_, last = strengths
     either = (Condition(sae=first, latent=2, value=0.3), Condition(sae=last, latent=3, value=0.3))
     when = When(conditions=either, any=True)
-    pin = LatentEdit(sae=last, latent=5, mode=Mode.PIN, value=300.0, when=when)
+    pin = LatentEdit(sae=last, latent=5, mode=Mode.PIN, value=strengths[last], when=when)
     yield Steering(edits=(pin, LatentEdit(sae=first, latent=1, mode=Mode.ABLATE)), dose_max=10.0)
