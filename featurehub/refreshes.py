@@ -66,6 +66,14 @@ class RefreshedFeature(Frozen):
     steerability_before: float | None = None
     steerability: float | None = None
 
+    @property
+    def now(self) -> str:
+        """What the name of a feature means now that was not kept, in words."""
+        if self.moved:
+            return f"means {self.successor_label or self.successor!r} (F1 {self.f1_successor or 0.0:.2f})"
+        close = f"; close: {self.successor_label!r}" if self.successor_label else ""
+        return f"is retired{close}"
+
 
 class RefreshCost(Frozen):
     """What a refresh cost, beside training from scratch.

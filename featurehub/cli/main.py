@@ -34,6 +34,7 @@ from featurehub.cli.saes import saes_app
 from featurehub.cli.searching import embed, map_sae, search
 from featurehub.cli.transcoding import transcoder_app
 from featurehub.cli.variants import variants_app
+from featurehub.cli.watch import watch
 from featurehub.errors import FeaturehubError
 from featurehub.features import OnStale
 
@@ -57,7 +58,7 @@ for name, of_features in (
     ("join", join_labels),
 ):
     features_app.command(name)(of_features)
-for command in (build, train, label, calibrate, refresh, harvest, convert):
+for command in (build, train, label, calibrate, refresh, watch, harvest, convert):
     app.command()(command)
 features_app.command("search")(search)
 features_app.command("embed")(embed)
@@ -82,6 +83,12 @@ def serve(
     on_stale: Annotated[OnStale, typer.Option(help="What a request for a stale feature gets.")] = OnStale.REFUSE,
     on_suspect: Annotated[OnStale, typer.Option(help="The same for a suspect one.")] = OnStale.WARN,
     on_unchecked: Annotated[OnStale, typer.Option(help="The same for one not checked on what runs.")] = OnStale.WARN,
+    drift_budget: Annotated[
+        str,
+        typer.Option(
+            help="Check SAEs that were never checked on this model first, within a time or tokens: 90s, 500k."
+        ),
+    ] = "",
     overhead_budget: Annotated[
         str, typer.Option(help="The share of each step that steering may take, such as 3%; by default any.")
     ] = "",
@@ -101,6 +108,7 @@ def serve(
     """Serve a model with its features through vLLM's OpenAI server. Further options go to vLLM."""
     from featurehub.artifacts.origin import repository_of
     from featurehub.cli.demo import serving
+    from featurehub.cli.first_check import check_first
     from featurehub.cli.registry.location import folder_of
     from featurehub.cli.serve import Policy, input_drift_options, serve_model
     from featurehub.engine.server import ServeOptions
@@ -124,8 +132,11 @@ def serve(
         raise InvalidInput("give MODEL and --sae, or --demo, or --planted", param="model" if model is None else "sae")
     options = ServeOptions(host=host, port=port, served_model_name=name, eager=eager, extra=context.args)
     db, policy = db or database_path(), Policy(on_stale, on_suspect, on_unchecked)
+    saes = [folder_of(each, db) for each in sae]
     watching = input_drift_options(input_drift_budget, input_drift_folder, input_drift_requests, db)
-    serve_model(model, [folder_of(each, db) for each in sae], db, policy, overhead_budget, options, watching)
+    if drift_budget:
+        check_first(model, saes, db, drift_budget)
+    serve_model(model, saes, db, policy, overhead_budget, options, watching)
 
 
 @drift_app.command("check")

@@ -1,9 +1,10 @@
 """`featurehub refresh`: trains an SAE on for a retrained model, and brings its names back."""
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -24,13 +25,19 @@ from featurehub.cli.options import (
     time_budget,
 )
 from featurehub.cli.progress import ConsoleProgress, output, suggest
+from featurehub.decisions import AffectedVariant
 from featurehub.refreshes import Fate, RefreshCost, RefreshedFeature, RefreshReport
-from featurehub.variants import StoredVariant, parts_of
 
-__all__ = ["refresh", "show"]
+if TYPE_CHECKING:
+    from featurehub.artifacts.artifact import Artifact
+    from featurehub.runs.refresh_plan import RefreshPlan
+    from featurehub.token_ids import Message
+
+__all__ = ["plan_of", "refresh", "show"]
 
 COLORS = {Fate.KEPT: "green", Fate.RELABELLED: "yellow", Fate.RETIRED: "red"}
 SHOWN = 20
+REFRESHED = re.compile(r"-[0-9a-f]{8}$")
 SCRATCH = 4
 """Exit code where training from scratch is better, as that of a drift check which finds an SAE stale."""
 
@@ -55,39 +62,46 @@ def refresh(
 ) -> None:
     """Train an SAE on for a retrained model, verify each label, and bring the names back. Exit code 4: train anew."""
     from featurehub.artifacts.artifact import open_artifact
-    from featurehub.artifacts.fingerprint import identify
     from featurehub.cli.registry.location import folder_of
-    from featurehub.runs.material import MaterialConfig
     from featurehub.runs.refresh import refresh_sae
-    from featurehub.runs.refresh_plan import RefreshPlan
-    from saes.texts import pinned, read_texts
 
     where = db or database_path()
     artifact = open_artifact(folder_of(sae, where).resolve())
-    text = pinned(text or text_of(artifact.manifest.dataset))
-    entries = read_texts(text, documents)  # before the slow imports
-    out = out or beside(artifact.folder, identify(model, artifact.manifest.hook).function)
-    plan = RefreshPlan(
-        model=model,
-        out=out,
-        database=where,
-        name=out.name,
-        tokens=tokens,
-        material=MaterialConfig(text=text, max_tokens=max_tokens),
-        baseline=baseline_of(canary_text),
-        anyway=anyway,
-        budget=time_budget(budget),
-    )
+    plan, entries = plan_of(artifact, model, where, text, documents, max_tokens)
+    asked = {"tokens": tokens, "baseline": baseline_of(canary_text), "anyway": anyway, "budget": time_budget(budget)}
+    plan = plan.model_copy(update=asked if out is None else {**asked, "out": out, "name": out.name})
     report = refresh_sae(plan, artifact, entries, ConsoleProgress())
-    show(report, moved_variants(report, where))
+    show(report, affected(report, where))
     if json is not None:
         from featurehub.artifacts.files import write_text
 
         write_text(json, report.model_dump_json(indent=2) + "\n")
     if not report.artifact:
-        suggest("Train anew", "featurehub", "build", model, "--text", text, "--out", out, *same_database(db))
+        build = ("featurehub", "build", model, "--text", plan.material.text, "--out", plan.out)
+        suggest("Train anew", *build, *same_database(db))
         raise typer.Exit(SCRATCH)
-    suggest("Serve it", "featurehub", "serve", model, "--sae", out, *same_database(db))
+    suggest("Serve it", "featurehub", "serve", model, "--sae", plan.out, *same_database(db))
+
+
+def plan_of(
+    artifact: "Artifact", model: Path, database: str, text: str, documents: int | None, max_tokens: int | None = None
+) -> "tuple[RefreshPlan, list[str | list[Message]]]":
+    """How an SAE is refreshed where nothing else is asked for, and the texts.
+
+    Raises:
+        InvalidInput: The texts or the model cannot be read, or the SAE does not say what it was trained on.
+    """
+    from featurehub.artifacts.fingerprint import identify
+    from saes.texts import pinned, read_texts
+
+    text = pinned(text or text_of(artifact.manifest.dataset))
+    entries = read_texts(text, documents)  # before the slow imports
+    from featurehub.runs.material import MaterialConfig
+    from featurehub.runs.refresh_plan import RefreshPlan
+
+    out = beside(artifact.folder, identify(model, artifact.manifest.hook).function)
+    material = MaterialConfig(text=text, max_tokens=max_tokens)
+    return RefreshPlan(model=model, out=out, database=database, name=out.name, material=material), entries
 
 
 def text_of(dataset: Mapping[str, str | int]) -> str:
@@ -100,34 +114,23 @@ def text_of(dataset: Mapping[str, str | int]) -> str:
 
 
 def beside(folder: Path, function: str) -> Path:
-    """Where a refreshed SAE lies by default: the same for the same retrained model, so that a stopped run goes on."""
-    return folder.with_name(f"{folder.name}-{function[:8]}")
+    """Where a refreshed SAE lies by default: the same for the same retrained model, so that a stopped run goes on.
+
+    One that was refreshed before gives its place's name without what was added to it then.
+    """
+    return folder.with_name(f"{REFRESHED.sub('', folder.name)}-{function[:8]}")
 
 
-def moved_variants(report: RefreshReport, database: str) -> list[tuple[StoredVariant, Sequence[RefreshedFeature]]]:
-    """The variants that name features of the SAE before which were not kept, each with these."""
+def affected(report: RefreshReport, database: str) -> list[AffectedVariant]:
+    """The stored variants that name features of the SAE before which were not kept."""
+    from featurehub.runs.affected import affected_variants
     from featurehub.store import open_store
 
-    fates = {each.latent: each for each in report.features if each.fate is not Fate.KEPT}
     with closing(open_store(database)) as store, store.read() as reader:
-        variants = reader.variants.list()
-    found = [
-        (
-            each,
-            [
-                fates[one.latent]
-                for one in parts_of(each).values()
-                if one.artifact == report.parent and one.latent in fates
-            ],
-        )
-        for each in variants
-    ]
-    return [(variant, moved) for variant, moved in found if moved]
+        return affected_variants(reader, report)
 
 
-def show(
-    report: RefreshReport, variants: Sequence[tuple[StoredVariant, Sequence[RefreshedFeature]]] = (), limit: int = SHOWN
-) -> None:
+def show(report: RefreshReport, variants: Sequence[AffectedVariant] = (), limit: int = SHOWN) -> None:
     """Prints a report, with up to ``limit`` features that were not kept, and the variants that name such features."""
     if not report.artifact:
         output.print(Words.assemble(("train from scratch", "red"), f"  {report.reason}"), soft_wrap=True)
@@ -149,9 +152,8 @@ def show(
         output.print(table_of(lost[:limit]))
     if len(lost) > limit:
         output.print(f"  … and {len(lost) - limit} more; --json FILE has them all")
-    for variant, moved in variants:
-        what = ", ".join(f"{each.label!r} {now(each)}" for each in moved)
-        output.print(f"  the variant {variant.address!r}: {what}", soft_wrap=True)
+    for each in variants:
+        output.print(f"  the variant {each.variant!r}: {', '.join(each.features)}", soft_wrap=True)
 
 
 def spoken(cost: RefreshCost) -> str:
@@ -168,13 +170,5 @@ def table_of(features: Sequence[RefreshedFeature]) -> Table:
     table = Table("feature", "fate", "its name", "F1 before", "now", "why", title="features that were not kept")
     for each in features:
         fate = Words(each.fate, style=COLORS[each.fate])
-        table.add_row(each.label, fate, now(each), f"{each.f1_before:.2f}", f"{each.f1_now:.2f}", each.reason)
+        table.add_row(each.label, fate, each.now, f"{each.f1_before:.2f}", f"{each.f1_now:.2f}", each.reason)
     return table
-
-
-def now(feature: RefreshedFeature) -> str:
-    """What the name of a feature means now that was not kept."""
-    if feature.moved:
-        return f"means {feature.successor_label or feature.successor!r} (F1 {feature.f1_successor or 0.0:.2f})"
-    close = f"; close: {feature.successor_label!r}" if feature.successor_label else ""
-    return f"is retired{close}"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from featurehub.cli.progress import output
-from featurehub.cli.refresh import beside, moved_variants, show, text_of
+from featurehub.cli.refresh import affected, beside, show, text_of
 from featurehub.errors import InvalidInput
 from featurehub.features import Edit
 from featurehub.records import Scope
@@ -63,8 +63,8 @@ def test_it_says_which_variants_name_features_that_were_not_kept(said, tmp_path:
         writer.variants.save("fine", "demo", {"banking": Edit(weight=0.5)}, scope=Scope(saes=(OLD,)))
         both = {"banking": Edit(weight=0.5), "weather": Edit(weight=0.5)}
         writer.variants.save("rainy", "demo", both, scope=Scope(saes=(OLD,)))
-    found = moved_variants(REPORT, database)
-    assert [(variant.name, moved) for variant, moved in found] == [("rainy", [RETIRED])]
+    found = affected(REPORT, database)
+    assert [(each.variant, each.features) for each in found] == [("rainy@1", ("'weather' is retired",))]
     assert "the variant 'rainy@1': 'weather' is retired" in said(REPORT, found)
 
 
@@ -76,3 +76,4 @@ def test_the_text_is_by_default_that_of_the_first_training() -> None:
 
 def test_the_same_model_has_the_same_folder_so_that_a_stopped_run_goes_on() -> None:
     assert beside(Path("saes/demo"), "0123456789abcdef") == Path("saes/demo-01234567")
+    assert beside(Path("saes/demo-01234567"), "89abcdef01234567") == Path("saes/demo-89abcdef")
