@@ -22,7 +22,12 @@ from featurehub.cli.options import (
     MODEL,
     CheckBudget,
     Database,
+    DriftBudget,
+    InputDriftBudget,
+    InputDriftFolder,
+    InputDriftRequests,
     ModelOption,
+    OverheadBudget,
     Sae,
     database_path,
     located,
@@ -83,24 +88,11 @@ def serve(
     on_stale: Annotated[OnStale, typer.Option(help="What a request for a stale feature gets.")] = OnStale.REFUSE,
     on_suspect: Annotated[OnStale, typer.Option(help="The same for a suspect one.")] = OnStale.WARN,
     on_unchecked: Annotated[OnStale, typer.Option(help="The same for one not checked on what runs.")] = OnStale.WARN,
-    drift_budget: Annotated[
-        str,
-        typer.Option(
-            help="Check SAEs that were never checked on this model first, within a time or tokens: 90s, 500k."
-        ),
-    ] = "",
-    overhead_budget: Annotated[
-        str, typer.Option(help="The share of each step that steering may take, such as 3%; by default any.")
-    ] = "",
-    input_drift_budget: Annotated[
-        str, typer.Option(help="The share of time that watching the traffic for input drift may take; 0: none is.")
-    ] = "1%",
-    input_drift_folder: Annotated[
-        Path | None, typer.Option(help="Where its state and events.jsonl are kept; by default beside the database.")
-    ] = None,
-    input_drift_requests: Annotated[
-        int, typer.Option(min=64, help="How many requests tell what is normal; they should cover an ordinary day.")
-    ] = 2048,
+    drift_budget: DriftBudget = "",
+    overhead_budget: OverheadBudget = "",
+    input_drift_budget: InputDriftBudget = "1%",
+    input_drift_folder: InputDriftFolder = None,
+    input_drift_requests: InputDriftRequests = 2048,
     eager: Annotated[bool, typer.Option("--eager", help="Without torch.compile: starts faster, runs slower.")] = False,
     demo: Annotated[bool, typer.Option("--demo", help="Serve SmolLM2 with the SAE that ships.")] = False,
     planted: Annotated[bool, typer.Option("--planted", help="Serve the model with planted concepts.")] = False,

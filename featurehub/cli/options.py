@@ -26,10 +26,15 @@ __all__ = [
     "Database",
     "DemoModel",
     "Documents",
+    "DriftBudget",
+    "InputDriftBudget",
+    "InputDriftFolder",
+    "InputDriftRequests",
     "Layer",
     "MaxTokens",
     "Model",
     "ModelOption",
+    "OverheadBudget",
     "Place",
     "Sae",
     "Span",
@@ -98,6 +103,22 @@ DATABASE = "the path of an SQLite file, or postgresql://USER@HOST/DATABASE."
 Database = Annotated[str, typer.Option("--db", callback=without_password, help=f"Feature database: {DATABASE}")]
 Documents = Annotated[
     int | None, typer.Option(min=1, help="Take the first so many texts only; of a dataset 100,000 by default.")
+]
+DriftBudget = Annotated[
+    str,
+    typer.Option(help="Check SAEs that were never checked on this model first, within a time or tokens: 90s, 500k."),
+]
+InputDriftBudget = Annotated[
+    str, typer.Option(help="The share of time that watching the traffic for input drift may take; 0: none is.")
+]
+InputDriftFolder = Annotated[
+    Path | None, typer.Option(help="Where its state and events.jsonl are kept; by default beside the database.")
+]
+InputDriftRequests = Annotated[
+    int, typer.Option(min=64, help="How many requests tell what is normal; they should cover an ordinary day.")
+]
+OverheadBudget = Annotated[
+    str, typer.Option(help="The share of each step that steering may take, such as 3%; by default any.")
 ]
 Layer = Annotated[int | None, typer.Option(min=0, help="Hook layer; by default at about 70 % of the depth.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Tokens of a document; longer texts are cut; 256 by default.")]
