@@ -35,9 +35,11 @@ class Family(NamedTuple):
         layers: Path of the list of layers.
         vllm_layers: The same in vLLM's model.
         pair: Whether vLLM's layers hand on ``(delta, residual)``, whose sum is the stream; else the stream itself.
+        attn_in: Module in a layer that is given what attention reads.
+        mlp_in: Module in a layer that is given what the MLP reads.
         attn_out: Module in a layer whose output attention adds to the stream.
         mlp_out: Module in a layer whose output the MLP adds to the stream.
-        vllm_mlp_out: The same module in vLLM, where it has another name there.
+        vllm_mlp: The MLP in vLLM, where it has another name there.
         z: Path, in a layer, of attention's output projection, which takes the outputs of the heads.
         mlp_act: Path, in a layer, of the MLP's output projection, which takes the neurons. A layer of experts has none.
         mid: Module in a layer that reads the stream between the two, mostly a norm; "" where they run side by side.
@@ -52,9 +54,11 @@ class Family(NamedTuple):
     layers: str = "model.layers"
     vllm_layers: str = "model.layers"
     pair: bool = True
+    attn_in: str = "self_attn"
+    mlp_in: str = "mlp"
     attn_out: str = "self_attn"
     mlp_out: str = "mlp"
-    vllm_mlp_out: str = ""
+    vllm_mlp: str = ""
     z: str = "self_attn.o_proj"
     mlp_act: str = "mlp.down_proj"
     mid: str = "post_attention_layernorm"
@@ -74,7 +78,7 @@ MISSING = {
 
 LLAMA = Family()
 GEMMA1 = Family(norm=Norm.RMS_OFFSET, tied=True)
-MIXTRAL = Family(vllm_mlp_out="block_sparse_moe")
+MIXTRAL = Family(vllm_mlp="block_sparse_moe")
 # Its layers return the stream, and beside it what they began with.
 COHERE = Family(pair=False, mid="", norm=Norm.LAYER, tied=True)
 # vLLM runs most of these on transformers' own layers.
@@ -93,6 +97,7 @@ GPT2 = Family(
     layers="transformer.h",
     vllm_layers="transformer.h",
     pair=False,
+    attn_in="attn",
     attn_out="attn",
     z="attn.c_proj",
     mlp_act="mlp.c_proj",
@@ -106,6 +111,7 @@ GPT2 = Family(
 NEOX = Family(
     layers="gpt_neox.layers",
     pair=False,
+    attn_in="attention",
     attn_out="attention",
     z="attention.dense",
     mlp_act="mlp.dense_4h_to_h",
@@ -118,6 +124,7 @@ OPT = Family(
     layers="model.decoder.layers",
     vllm_layers="model.decoder.layers",
     pair=False,
+    mlp_in="fc1",
     mlp_out="fc2",
     z="self_attn.out_proj",
     mlp_act="fc2",

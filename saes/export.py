@@ -21,6 +21,7 @@ from featurehub.artifacts.files import replace_folder
 from featurehub.artifacts.manifest import Manifest
 from featurehub.dictionary import Dictionary
 from featurehub.errors import InvalidInput
+from saes.formats.hooks import lens_name
 
 __all__ = ["export", "write_saelens"]
 
@@ -107,7 +108,7 @@ def metadata(manifest: Manifest) -> dict[str, Any]:
     ours = manifest.model_dump(mode="json", exclude={"format", "files", "d_model", "d_sae"})
     return {
         "model_name": manifest.model.name,
-        "hook_name": f"blocks.{manifest.hook.layer}.hook_{manifest.hook.site}",
+        "hook_name": lens_name(manifest.hook),
         **named,
         "featurehub": ours,
     }

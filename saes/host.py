@@ -89,6 +89,8 @@ class Host:
                 return before(layer, change)
             case Site.Z | Site.MLP_ACT:
                 return before(layer.get_submodule(getattr(family, self.point.site)), change)
+            case Site.ATTN_IN | Site.MLP_IN:
+                return given(layer.get_submodule(getattr(family, self.point.site)), change)
             case Site.ATTN_OUT:
                 return after(layer.get_submodule(family.attn_out), change)
             case Site.RESID_MID:
@@ -123,11 +125,28 @@ def before(module: nn.Module, change: Change) -> Any:
     return module.register_forward_pre_hook(hook)
 
 
+def given(module: nn.Module, change: Change) -> Any:
+    """Changes a copy of the tensor that a module is given."""
+
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args:
+            return (changed(args[0], change), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": changed(kwargs["hidden_states"], change)}
+
+    return module.register_forward_pre_hook(hook, with_kwargs=True)
+
+
 def after(module: nn.Module, change: Change) -> Any:
     def hook(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         rewrite(output[0] if isinstance(output, tuple) else output, change)
 
     return module.register_forward_hook(hook)
+
+
+def changed(x: Tensor, change: Change) -> Tensor:
+    own = x.clone(memory_format=torch.contiguous_format)
+    rewrite(own, change)
+    return own
 
 
 def rewrite(x: Tensor, change: Change) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from featurehub.settings import Frozen
 
-__all__ = ["TAKEN", "HookPoint", "Manifest", "ModelIdentity", "Part", "Site"]
+__all__ = ["GIVEN", "TAKEN", "HookPoint", "Manifest", "ModelIdentity", "Part", "Site"]
 
 
 class Site(StrEnum):
@@ -18,25 +18,32 @@ class Site(StrEnum):
 
     Attributes:
         RESID_PRE: The stream before the layer.
+        ATTN_IN: What attention is given: mostly the stream behind a norm, whose weights are in it. An edit here reaches
+            attention alone, even where the MLP is given the same tensor.
         Z: What attention's output projection takes: the outputs of all heads, side by side. As wide as they are.
         ATTN_OUT: What attention adds to the stream, after the norm that some families put behind it.
         RESID_MID: The stream between attention and MLP.
+        MLP_IN: The same of the MLP.
         MLP_ACT: The neurons: what the MLP's output projection takes. As wide as there are neurons.
         MLP_OUT: What the MLP adds to the stream, after the norm that some families put behind it.
         RESID_POST: The stream after the layer.
     """
 
     RESID_PRE = "resid_pre"
+    ATTN_IN = "attn_in"
     Z = "z"
     ATTN_OUT = "attn_out"
     RESID_MID = "resid_mid"
+    MLP_IN = "mlp_in"
     MLP_ACT = "mlp_act"
     MLP_OUT = "mlp_out"
     RESID_POST = "resid_post"
 
 
 TAKEN = frozenset({Site.Z, Site.MLP_ACT})
-"""Sites where neither the stream lies nor what is added to it, but what a module in a layer takes."""
+"""Sites where neither the stream lies nor what is added to it, but what an output projection takes."""
+GIVEN = frozenset({Site.ATTN_IN, Site.MLP_IN})
+"""Sites where a part of a layer is given its own copy of a tensor, which others may be given, too."""
 
 
 class HookPoint(Frozen):

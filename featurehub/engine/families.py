@@ -11,6 +11,7 @@ A multimodal model builds its language model by vLLM's registry, so that this ma
 alone puts hooks in.
 """
 
+import inspect
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from vllm import ModelRegistry
 from vllm.config import VllmConfig
+from vllm.model_executor.layers.linear import LinearBase
 from vllm.platforms import current_platform
 
 from featurehub.artifacts.manifest import TAKEN, HookPoint, Site
@@ -32,10 +34,10 @@ from featurehub.engine.hook import HOOKS, register_op
 from featurehub.engine.hooked import HOOKED, OWN, PREFIX
 from featurehub.engine.hookset import HookSet, install
 from featurehub.engine.loading import only_weights
-from featurehub.engine.options import refuse_kind, refuse_parts, refuse_unsupported
+from featurehub.engine.options import refuse_kind, refuse_parts, refuse_replaced, refuse_unsupported
 from featurehub.engine.runner_v2 import hooked_state
 from featurehub.engine.self_check import Finding, findings, prove
-from featurehub.engine.tower import Argument, Tower, parameters_of, tower_of
+from featurehub.engine.tower import Argument, Tower, argument_of, tower_of
 from featurehub.errors import UnsupportedModel
 
 __all__ = ["MADE", "examine", "hooked_class"]
@@ -73,7 +75,7 @@ def attach(model: nn.Module, architecture: str, config: EngineConfig, vllm_confi
     hooks = make_hooks(config, vllm_config, tower)
     hooks.weights.shared = vllm_config.parallel_config.world_size > 1
     install(hooks)
-    for hook in config.hooks:
+    for hook in reversed(config.hooks):  # Of two before one module, the one that is put in last runs first.
         put(hook.point, tower, vllm_config)
     return tower
 
@@ -148,14 +150,24 @@ def put(point: HookPoint, tower: Tower, vllm_config: VllmConfig) -> None:
             hook_before(layer, name, *tower.arguments(point))
         case Site.Z | Site.MLP_ACT:
             module = tower.taker(point).module
-            hook_before(module, name, Argument(0, parameters_of(type(module).forward)[0]), None)
+            hook_before(module, name, argument_of(module), None)
+        case Site.ATTN_IN | Site.MLP_IN:
+            hook_given(whole(point, tower, vllm_config), name)
         case Site.RESID_MID:
             pair = tower.pair(point.layer)
             hook_before(tower.module(point, point.site), name, FIRST, SECOND if pair else None)
         case Site.ATTN_OUT | Site.MLP_OUT:
-            hook_after(tower.module(point, point.site), name, pair=False)
+            hook_after(whole(point, tower, vllm_config), name, pair=False)
         case Site.RESID_POST:
             hook_after(layer, name, tower.pair(point.layer))
+
+
+def whole(point: HookPoint, tower: Tower, vllm_config: VllmConfig) -> nn.Module:
+    """The module at a hook point inside a layer. Raises UnsupportedModel if there is none, or others replace it."""
+    module = tower.module(point, point.site)
+    if isinstance(module, LinearBase):
+        refuse_replaced(point, vllm_config)
+    return module
 
 
 def hook_before(module: nn.Module, name: str, hidden: Argument, residual: Argument | None) -> None:
@@ -186,8 +198,23 @@ def hook_after(module: nn.Module, name: str, pair: bool) -> None:
     change_class(module, HookedAfter)
 
 
+def hook_given(module: nn.Module, name: str) -> None:
+    """Runs the op on a copy of what the module is given, so that an edit reaches nobody else who has that tensor."""
+
+    class HookedGiven(class_of(module)):
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            own = given.of(args, kwargs).clone(memory_format=torch.contiguous_format)
+            torch.ops.featurehub.edit_stream(own, None, name)
+            args, kwargs = given.put(own, args, kwargs)
+            return super().forward(*args, **kwargs)
+
+    given = argument_of(module)
+    change_class(module, HookedGiven)
+
+
 def change_class(module: nn.Module, hooked: type[nn.Module]) -> None:
-    """Makes the module one of the hooked class, which stands above its own."""
+    """Makes the module one of the hooked class, which stands above its own and takes the same arguments."""
+    vars(hooked)["forward"].__signature__ = inspect.signature(type(module).forward)
     hooked.__name__ = hooked.__qualname__ = type(module).__name__
     module.__class__ = hooked
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from featurehub.artifacts.manifest import HookPoint
 from featurehub.errors import UnsupportedModel
 
-__all__ = ["refuse_kind", "refuse_parts", "refuse_unsupported"]
+__all__ = ["refuse_kind", "refuse_parts", "refuse_replaced", "refuse_unsupported"]
 
 HASHED = ("OffloadingConnector", "SimpleCPUOffloadConnector")
 """Connectors that keep KV blocks by vLLM's own hashes, which include the salt."""
@@ -175,9 +175,14 @@ def refuse_parts(point: HookPoint, vllm_config: Any) -> None:
             f"{point} is split over the {ranks} ranks of --tensor-parallel-size: each has a part of its numbers only. "
             "Serve the model on one GPU, or hook what is whole on each, such as attn_out or resid_post"
         )
+    refuse_replaced(point, vllm_config)
+
+
+def refuse_replaced(point: HookPoint, vllm_config: Any) -> None:
+    """Checks that nothing takes the place of the linear map at which a hook stands. Raises UnsupportedModel."""
     if vllm_config.lora_config is not None:
         raise UnsupportedModel(
-            f"{point} cannot be hooked with --enable-lora: adapters take the place of the module that reads it"
+            f"{point} cannot be hooked with --enable-lora: adapters take the place of the module at it"
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from featurehub.artifacts.manifest import TAKEN, HookPoint, Site
+from featurehub.artifacts.manifest import GIVEN, TAKEN, HookPoint, Site
 from featurehub.engine.hook import HOOKS, stream, write
 from featurehub.engine.tower import Taker, Tower
 from featurehub.engine.trial import Call, Trial
@@ -51,10 +51,12 @@ class Outcome(NamedTuple):
 
     Attributes:
         left: By layer, the stream that it handed on.
+        attention: By layer, the output of the module that attention adds, where a hook point needs it.
         result: What the model returned.
     """
 
     left: dict[int, Tensor]
+    attention: dict[int, Tensor]
     result: Tensor
 
     def before(self, point: HookPoint) -> Tensor | None:
@@ -72,17 +74,15 @@ class Recording(NamedTuple):
     Attributes:
         seen: By hook point, what the op saw, call by call.
         entered: By layer, the stream that it was given.
-        attention: By layer, the output of the module that attention adds.
-        mlp: The same of the MLP.
+        mlp: By layer, the output of the module that the MLP adds.
         taken: By hook point whose site is in ``TAKEN``, what its module took, what it made of it, and what the part of
-            the layer that it ends made.
+            the layer that it ends made. By one whose site is in ``GIVEN``, what its module was given.
         readers: Modules outside of the layers that were given a stream when the last layer had run.
         outcome: What came of it.
     """
 
     seen: Mapping[str, list[Tensor]]
     entered: dict[int, Tensor]
-    attention: dict[int, Tensor]
     mlp: dict[int, Tensor]
     taken: Mapping[str, list[Tensor]]
     readers: list[nn.Module]
@@ -96,26 +96,30 @@ def reader_of(point: HookPoint) -> int:
 
 def as_it_is(trial: Trial, tower: Tower, points: Sequence[HookPoint]) -> Recording:
     """Step 1."""
-    entered, attention, mlp = (dict[int, Tensor]() for _ in range(3))
+    entered, mlp = dict[int, Tensor](), dict[int, Tensor]()
     readers: list[nn.Module] = []
-    taken = {str(point): list[Tensor]() for point in points if point.site in TAKEN}
+    taken = {str(point): list[Tensor]() for point in points if point.site in TAKEN | GIVEN}
     with trial.hanging(), probing(trial, points, {}) as seen:
-        left = watch(trial, tower, points)
+        left, attention = watch(trial, tower, points)
         for layer in sorted({0, *(point.layer for point in points)}):
             trial.before(tower.layers[layer], lambda call, i=layer: keep(trial, entered, i, given_to(tower, i, call)))
         for point in points:
             if point.site in TAKEN:
                 watch_taker(trial, tower.taker(point), taken[str(point)])
-            for site, rows in ((Site.ATTN_OUT, attention), (Site.MLP_OUT, mlp)) if is_inside(point) else ():
-                trial.after(
-                    tower.module(point, site), lambda call, i=point.layer, rows=rows: keep(trial, rows, i, call.first)
+            if point.site in GIVEN:
+                given = taken[str(point)]
+                trial.before(
+                    tower.module(point, point.site),
+                    lambda call, given=given: given.append(sum_of(trial, call.first)),
                 )
+            if is_inside(point) or point.site in GIVEN:
+                keep_made(trial, tower, point, Site.MLP_OUT, mlp)
         for module in outside(tower, trial.model):
             trial.before(
                 module, lambda call, m=module: readers.append(m) if call.streams and tower.last in left else None
             )
         result = trial.run()
-    return Recording(seen, entered, attention, mlp, taken, readers, Outcome(left, result))
+    return Recording(seen, entered, mlp, taken, readers, Outcome(left, attention, result))
 
 
 def watch_taker(trial: Trial, taker: Taker, taken: list[Tensor]) -> None:
@@ -125,14 +129,23 @@ def watch_taker(trial: Trial, taker: Taker, taken: list[Tensor]) -> None:
         trial.after(module, lambda call: taken.append(sum_of(trial, call.first)))
 
 
-def watch(trial: Trial, tower: Tower, points: Sequence[HookPoint]) -> dict[int, Tensor]:
-    """Where the streams will be that the layers hand on: those that read at hook points, those around, and the last."""
-    left: dict[int, Tensor] = {}
+def watch(trial: Trial, tower: Tower, points: Sequence[HookPoint]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """Where the streams will be that the layers hand on: those that read at hook points, those around, and the last.
+    And what attention adds in layers with a hook point inside."""
+    left, attention = dict[int, Tensor](), dict[int, Tensor]()
     own = {point.layer for point in points}
     layers = {tower.last, *own, *(layer - 1 for layer in own), *map(reader_of, points)}
     for layer in sorted(layers & set(range(tower.last + 1))):
         trial.after(tower.layers[layer], lambda call, i=layer: keep(trial, left, i, made_by(tower, i, call)))
-    return left
+    for point in points:
+        if is_inside(point) or point.site in GIVEN:
+            keep_made(trial, tower, point, Site.ATTN_OUT, attention)
+    return left, attention
+
+
+def keep_made(trial: Trial, tower: Tower, point: HookPoint, site: Site, rows: dict[int, Tensor]) -> None:
+    """Records what is added at a site of a hook point's layer."""
+    trial.after(tower.module(point, site), lambda call, i=point.layer: keep(trial, rows, i, call.first))
 
 
 def keep(trial: Trial, rows: dict[int, Tensor], layer: int, streams: Sequence[Tensor]) -> None:
@@ -147,8 +160,8 @@ def is_inside(point: HookPoint) -> bool:
 def run_edited(trial: Trial, tower: Tower, points: Sequence[HookPoint], deltas: Mapping[str, Tensor]) -> Outcome:
     """Steps 2 and 3: the op adds these rows, [tokens, d_model], at the hook points."""
     with trial.hanging(), probing(trial, points, deltas):
-        left = watch(trial, tower, points)
-        return Outcome(left, trial.run())
+        left, attention = watch(trial, tower, points)
+        return Outcome(left, attention, trial.run())
 
 
 def run_anew(
@@ -164,6 +177,10 @@ def run_anew(
                 taker, delta = tower.taker(point), deltas[str(point)]
                 trial.before(taker.module, lambda call, delta=delta: add(trial, call, delta), taker.width)
                 continue
+            if point.site in GIVEN:
+                module, delta = tower.module(point, point.site), deltas[str(point)]
+                trial.before(module, lambda call, delta=delta: add(trial, call, delta))
+                continue
             if is_inside(point):
                 trial.after(source(tower, point), lambda call, delta=deltas[str(point)]: add(trial, call, delta))
                 continue
@@ -174,11 +191,11 @@ def run_anew(
                 trial.before(module, lambda call, rows=rows, x=x: replace(trial, call, rows, x))
             else:
                 behind[point] = rows, x
-        left = watch(trial, tower, points)
+        left, attention = watch(trial, tower, points)
         result = trial.run()
     for rows, x in behind.values():
         result[rows] = x[rows]
-    return Outcome(left, result)
+    return Outcome(left, attention, result)
 
 
 def replace(trial: Trial, call: Call, rows: slice, x: Tensor) -> None:

@@ -11,7 +11,7 @@ from vllm.model_executor.layers.logits_processor import LogitsProcessor
 
 from featurehub.families import Norm
 
-__all__ = ["head_error", "norm_error", "relative"]
+__all__ = ["head_error", "norm_error", "relative", "scaled_error"]
 
 TINY = 1e-30
 
@@ -48,6 +48,32 @@ def normalized(x: Tensor, norm: nn.Module, kind: Norm) -> Tensor:
         x = x - x.mean(-1, keepdim=True)
     gain = weight.float() + (kind is Norm.RMS_OFFSET)
     return gain * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) + (bias.float() if bias is not None else 0.0)
+
+
+def scaled_error(given: Tensor, x: Tensor, raw: bool) -> float:
+    """By how much a tensor misses a norm of a stream, whatever weights the norm has.
+
+    Each channel of an RMSNorm or a LayerNorm is an affine map of the stream's normed channel, the same for all tokens.
+    The best such map is found for each channel, and what it leaves of the differences between tokens is the error.
+
+    Args:
+        given: [tokens, d_model]; more than two tokens, since two lie on some line.
+        x: [tokens, d_model] the stream.
+        raw: Whether the stream itself counts, too.
+
+    Returns:
+        The relative error of the best kind of norm.
+    """
+    centered = x - x.mean(-1, keepdim=True)
+    bases = [each * torch.rsqrt(each.square().mean(-1, keepdim=True) + TINY) for each in (x, centered)]
+    y = given - given.mean(0)
+    return min(unexplained(y, base - base.mean(0)) for base in (*bases, *([x] if raw else ())))
+
+
+def unexplained(y: Tensor, x: Tensor) -> float:
+    """What the best factor on each channel of x leaves of y, relative to y."""
+    slope = (x * y).sum(0) / x.square().sum(0).clamp(min=TINY)
+    return ((y - slope * x).norm() / y.norm().clamp(min=TINY)).item()
 
 
 def head_error(model: nn.Module, result: Tensor, dtype: torch.dtype) -> float | None:

@@ -8,14 +8,17 @@ few tokens (``featurehub.engine.trial``), none of which sees another, so that ea
    run to run, which some kernels of GPUs do not repeat.
 3. Edited: at hook point p the op adds δ to the stream of p's tokens.
 4. Computed anew: what reads the stream behind p is given x + δ, alone, for p's tokens. That is the next layer or the
-   final norm; behind attn_out and mlp_out, which are no streams, that output + δ; what takes z or mlp_act is given that
-   + δ. Behind the reading layer the stream must be that of 3, and in the end the result. If they are not, then x was
-   not the stream, or the op's edit does not arrive. Rounded streams drift apart from layer to layer, so that the result
-   alone would tell little.
+   final norm; behind attn_out and mlp_out, which are no streams, that output + δ; what takes z or mlp_act, or is given
+   attn_in or mlp_in, gets that + δ. Behind the reading layer the stream must be that of 3, and in the end the result.
+   If they are not, then x was not the stream, or the op's edit does not arrive. Rounded streams drift apart from layer
+   to layer, so that the result alone would tell little.
 5. attn_out, resid_mid and mlp_out: they add up to what leaves the layer less what entered it.
 6. z and mlp_act: the op saw what the output projection took, and the projection made of it what attention, or the MLP,
    makes. The edit of 3 leaves the stream before the layer as it was.
-7. The final norm as the row has it, and the head, give the model's own result and logits.
+7. attn_in and mlp_in: the op saw what attention, or the MLP, was given. That is the stream before the layer, or the one
+   between the two, behind a norm of any weights; or it is this stream itself. The edit of 3 leaves the stream before
+   the layer as it was, and changes what attention adds at attn_in, but not at mlp_in.
+8. The final norm as the row has it, and the head, give the model's own result and logits.
 
 Errors are relative; those of 4, to the size of the edit's effect.
 """
@@ -29,10 +32,11 @@ import torch
 from torch import Tensor, nn
 from vllm.config import VllmConfig
 from vllm.logger import init_logger
+from vllm.model_executor.layers.linear import LinearBase
 
-from featurehub.artifacts.manifest import TAKEN, HookPoint, Site
+from featurehub.artifacts.manifest import GIVEN, TAKEN, HookPoint, Site
 from featurehub.engine.passes import EACH, Outcome, Recording, as_it_is, is_inside, rows_of, run_anew, run_edited
-from featurehub.engine.readout import head_error, norm_error, relative
+from featurehub.engine.readout import head_error, norm_error, relative, scaled_error
 from featurehub.engine.tower import Tower
 from featurehub.engine.trial import Trial
 from featurehub.errors import UnsupportedModel
@@ -47,6 +51,8 @@ ROUNDED, DRIFTED = 0.05, 0.25
 """The same where it is rounded to 16 bits: behind one layer, and behind all of them."""
 DOSE = 0.3
 """‖δ‖ relative to the longest x."""
+FEWEST = 8
+"""Tokens that differ enough to tell a norm of one stream from that of another."""
 
 
 class Finding(NamedTuple):
@@ -114,7 +120,7 @@ def prove(model: nn.Module, tower: Tower, points: Sequence[HookPoint], config: V
 @torch.inference_mode()
 def findings(model: nn.Module, tower: Tower, points: Sequence[HookPoint], config: VllmConfig) -> Iterator[Finding]:
     """What each check gives, whether it passes or not; with the arguments of ``prove``."""
-    trial = Trial(model, config, len(points) * EACH + 1)
+    trial = Trial(model, config, max(len(points) * EACH + 1, FEWEST))
     exact = config.model_config.dtype == torch.float32
     bound = EXACT if exact else ROUNDED
     own = as_it_is(trial, tower, points)
@@ -131,6 +137,8 @@ def findings(model: nn.Module, tower: Tower, points: Sequence[HookPoint], config
             yield Finding(str(point), "the sum of what its layer adds", adds_up(point, own), bound)
         if point.site in TAKEN:
             yield from takes(point, own, bound)
+        if point.site in GIVEN:
+            yield from is_given(point, tower, own, bound)
     yield from readout(trial, tower, own, bound)
 
 
@@ -147,10 +155,14 @@ def edits(
             ("the result under an edit", [each.result[own_rows] for each in (plain, edited, anew)], bounds[1]),
         ):
             yield Finding(str(point), check, missed(*streams), bound)
-        if point.site in TAKEN and (before := own.outcome.before(point)) is not None:
-            change, effect = edited.left[point.layer - 1] - before, edited.behind(point) - own.outcome.behind(point)
-            error = (change[own_rows].norm() / effect[own_rows].norm()).item()
+        effect = (edited.behind(point) - plain.behind(point))[own_rows].norm()
+        if point.site in TAKEN | GIVEN and (before := plain.before(point)) is not None:
+            error = ((edited.left[point.layer - 1] - before)[own_rows].norm() / effect).item()
             yield Finding(str(point), "the stream before its layer under an edit", error, bounds[0])
+        if point.site in GIVEN:
+            moved = ((edited.attention[point.layer] - plain.attention[point.layer])[own_rows].norm() / effect).item()
+            error = moved if point.site is Site.MLP_IN else 0.0 if moved > bounds[0] else math.inf
+            yield Finding(str(point), "what attention adds under an edit", error, bounds[0])
 
 
 def missed(plain: Tensor, edited: Tensor, anew: Tensor) -> float:
@@ -171,7 +183,7 @@ def delta_at(rows: slice, x: Tensor) -> Tensor:
 def adds_up(point: HookPoint, own: Recording) -> float:
     """Step 5: how much is missing, relative to what the layer adds. What the op saw stands in for its own module."""
     at, seen = point.layer, own.seen[str(point)][0]
-    attention = seen if point.site is Site.ATTN_OUT else own.attention[at]
+    attention = seen if point.site is Site.ATTN_OUT else own.outcome.attention[at]
     mlp = seen if point.site is Site.MLP_OUT else own.mlp[at]
     entered, left = own.entered[at], own.outcome.left[at]
     change = left - entered
@@ -189,8 +201,24 @@ def takes(point: HookPoint, own: Recording, bound: float) -> Iterator[Finding]:
     yield Finding(name, "what its module makes of it", relative(made - whole, whole), bound)
 
 
+def is_given(point: HookPoint, tower: Tower, own: Recording, bound: float) -> Iterator[Finding]:
+    """Step 7, but for the edit. The stream between the two is found from either side, and what factor is on the way."""
+    [given], seen, at = own.taken[str(point)], own.seen[str(point)][0], point.layer
+    yield Finding(str(point), "what its module is given", relative(seen - given, given), bound)
+    entered, left, attention, mlp = own.entered[at], own.outcome.left[at], own.outcome.attention[at], own.mlp[at]
+    streams = [entered]
+    if point.site is Site.MLP_IN:
+        added = torch.stack([attention.flatten(), mlp.flatten()], dim=1)
+        factors = torch.linalg.lstsq(added, (left - entered).flatten()[:, None]).solution
+        streams += [entered + factors[0] * attention, left - mlp]
+    # A norm itself, taken for the part that it stands before, would be given the stream.
+    raw = any(isinstance(each, LinearBase) for each in tower.module(point, point.site).modules())
+    error = min(scaled_error(given, each, raw) for each in streams)
+    yield Finding(str(point), "the norm of the stream", error, bound)
+
+
 def readout(trial: Trial, tower: Tower, own: Recording, bound: float) -> Iterator[Finding]:
-    """Step 7, as far as a row says how this model reads out, and it has a final norm and a head with weights here."""
+    """Step 8, as far as a row says how this model reads out, and it has a final norm and a head with weights here."""
     if tower.row is None:
         return
     result = own.outcome.result

@@ -26,16 +26,18 @@ from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.errors import UnsupportedModel
 from featurehub.families import FAMILIES, MISSING, Family, check_mid
 
-__all__ = ["Argument", "Taker", "Tower", "parameters_of", "tower_of"]
+__all__ = ["Argument", "Taker", "Tower", "argument_of", "tower_of"]
 
 STREAM, RESIDUAL = ("hidden_states", "x", "hidden_state"), "residual"
 """Names of a layer's parameters."""
+ATTENTION = ("self_attn", "self_attention", "attn", "attention", "linear_attn", "mixer", "mamba")
+MLP = ("mlp", "feed_forward", "block_sparse_moe", "moe", "ffn")
 NAMES = {
+    Site.ATTN_IN: ATTENTION,
+    Site.MLP_IN: MLP,
     # Norms behind attention and MLP, whose outputs are what is added, come first.
-    Site.ATTN_OUT: ("post_self_attn_layernorm", "self_attn", "self_attention", "attn", "attention", "linear_attn",
-                    "mixer", "mamba"),
-    Site.MLP_OUT: ("post_feedforward_layernorm", "post_mlp_layernorm", "mlp", "feed_forward", "block_sparse_moe",
-                   "moe", "ffn"),
+    Site.ATTN_OUT: ("post_self_attn_layernorm", *ATTENTION),
+    Site.MLP_OUT: ("post_feedforward_layernorm", "post_mlp_layernorm", *MLP),
     Site.RESID_MID: ("pre_feedforward_layernorm", "pre_mlp_layernorm", "post_attention_layernorm", "ln_2", "ffn_norm",
                      "pre_ff_layernorm"),
 }  # fmt: skip
@@ -66,6 +68,14 @@ class Argument(NamedTuple):
         """Its value in a call; None where it is no tensor."""
         value = kwargs[self.name] if self.name in kwargs else args[self.at] if self.at < len(args) else None
         return value if isinstance(value, Tensor) else None
+
+    def put(
+        self, value: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """The arguments of a call with another value of it."""
+        if self.name in kwargs:
+            return args, {**kwargs, self.name: value}
+        return (*args[: self.at], value, *args[self.at + 1 :]), kwargs
 
 
 class Taker(NamedTuple):
@@ -139,7 +149,8 @@ class Tower(NamedTuple):
         return RESIDUAL in parameters_of(forward) and not resets_residual(forward)
 
     def module(self, point: HookPoint, site: Site) -> nn.Module:
-        """The module at a site inside a hook point's layer: whose output is added, or that reads resid_mid.
+        """The module at a site inside a hook point's layer: that is given what lies there, or whose output is added, or
+        that reads resid_mid.
 
         Raises:
             UnsupportedModel: The layer has none that is known.
@@ -193,10 +204,14 @@ def module_at(layer: nn.Module, path: str) -> nn.Module | None:
 def names_in(row: Family, site: Site) -> tuple[str, ...]:
     """The name of a site's module in an architecture's row."""
     match site:
+        case Site.ATTN_IN:
+            return (row.attn_in,)
+        case Site.MLP_IN:
+            return (row.vllm_mlp or row.mlp_in,)
         case Site.ATTN_OUT:
             return (row.attn_out,)
         case Site.MLP_OUT:
-            return (row.vllm_mlp_out or row.mlp_out,)
+            return (row.vllm_mlp or row.mlp_out,)
         case _:
             return (row.mid,)
 
@@ -224,6 +239,12 @@ def tower_of(model: nn.Module, architecture: str, config: Any) -> Tower:
 def parameters_of(forward: Callable[..., Any]) -> list[str]:
     """The names of a method's parameters, without ``self``."""
     return list(inspect.signature(forward).parameters)[1:]
+
+
+def argument_of(module: nn.Module) -> Argument:
+    """What a part of a layer is given: the parameter with a stream's name, or else its first."""
+    names = parameters_of(type(module).forward)
+    return next((Argument(at, name) for at, name in enumerate(names) if name in STREAM), Argument(0, names[0]))
 
 
 @cache

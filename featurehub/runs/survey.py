@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from featurehub.artifacts.manifest import TAKEN
+from featurehub.artifacts.manifest import GIVEN, TAKEN
 from featurehub.engine.offline import Engine
 from featurehub.errors import UnsupportedModel
 from featurehub.pieces import pieces, vocabulary
@@ -57,7 +57,7 @@ def survey_features(model: Path, engine: Engine, sae: EvaluatedSae, progress: Pr
     single, evidence = evidence_of(corpus, seen, engine.tokenizer)
     unembedding, tokens = unembedding_of(model, progress), vocabulary(engine.tokenizer)
     projection, site = None, engine.config.hooks[0].point.site
-    if site in TAKEN:
+    if site in TAKEN | GIVEN:
         progress.warn(f"features get no top tokens: what is written at {site} is not written into the stream itself")
     elif unembedding is not None:
         projection = project(dictionary.nudges.numpy(), unembedding.norm, unembedding.weight, tokens)

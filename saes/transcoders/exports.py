@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from featurehub.artifacts.files import replace_folder
-from featurehub.artifacts.manifest import HookPoint
 from featurehub.errors import InvalidInput
+from saes.formats.hooks import lens_name
 from saes.transcoders.folder import OpenTranscoder
 from saes.transcoders.form import Form
 from saes.transcoders.transcoder import Transcoder
@@ -72,11 +72,6 @@ def to_sae_lens(opened: OpenTranscoder, folder: Path) -> None:
     }
     (folder / "cfg.json").write_text(json.dumps(cfg, indent=2) + "\n")
     save_file(tensors, folder / "sae_weights.safetensors")
-
-
-def lens_name(point: HookPoint) -> str:
-    """Returns the name of a hook point in TransformerLens."""
-    return f"blocks.{point.layer}.hook_{point.site}"
 
 
 def to_circuit_tracer(opened: OpenTranscoder, folder: Path) -> None:

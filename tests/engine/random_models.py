@@ -22,53 +22,67 @@ D_MODEL, VOCAB, LAYERS, D_SAE = 64, 96, 3, 32
 PROMPTS = [[5, 9, 20, 31, 7], [3, 60, 61, 2, 90, 41, 8, 8, 15]]
 SAMPLING = Sampling(temperature=0.0, max_tokens=8)
 OPTIONS = EngineOptions(max_num_seqs=16, max_model_len=48, skip_tokenizer_init=True)
-# Sites by the module of Hugging Face's layer whose output they are (or whose input, after a "<").
+# Sites by the module of Hugging Face's layer whose output they are (whose input after a "<", a copy of it after ">").
 LLAMA = {
+    Site.ATTN_IN: ">self_attn",
     Site.Z: "<self_attn.o_proj",
     Site.ATTN_OUT: "self_attn",
     Site.RESID_MID: "<post_attention_layernorm",
+    Site.MLP_IN: ">mlp",
     Site.MLP_ACT: "<mlp.down_proj",
     Site.MLP_OUT: "mlp",
 }
 SPARSE = {site: name for site, name in LLAMA.items() if site is not Site.MLP_ACT}
 GEMMA = {
+    Site.ATTN_IN: ">self_attn",
     Site.Z: "<self_attn.o_proj",
     Site.ATTN_OUT: "post_attention_layernorm",
     Site.RESID_MID: "<pre_feedforward_layernorm",
+    Site.MLP_IN: ">mlp",
     Site.MLP_ACT: "<mlp.down_proj",
     Site.MLP_OUT: "post_feedforward_layernorm",
 }
 GPT2 = {
+    Site.ATTN_IN: ">attn",
     Site.Z: "<attn.c_proj",
     Site.ATTN_OUT: "attn",
     Site.RESID_MID: "<ln_2",
+    Site.MLP_IN: ">mlp",
     Site.MLP_ACT: "<mlp.c_proj",
     Site.MLP_OUT: "mlp",
 }
 NEOX = {
+    Site.ATTN_IN: ">attention",
     Site.Z: "<attention.dense",
     Site.ATTN_OUT: "attention",
+    Site.MLP_IN: ">mlp",
     Site.MLP_ACT: "<mlp.dense_4h_to_h",
     Site.MLP_OUT: "mlp",
 }
 OLMO2 = {
+    Site.ATTN_IN: ">self_attn",
     Site.Z: "<self_attn.o_proj",
     Site.ATTN_OUT: "post_attention_layernorm",
     Site.RESID_MID: "<mlp",
+    Site.MLP_IN: ">mlp",
     Site.MLP_ACT: "<mlp.down_proj",
     Site.MLP_OUT: "post_feedforward_layernorm",
 }
 PARALLEL = {
+    Site.ATTN_IN: ">self_attn",
     Site.Z: "<self_attn.o_proj",
     Site.ATTN_OUT: "self_attn",
+    Site.MLP_IN: ">mlp",
     Site.MLP_ACT: "<mlp.down_proj",
     Site.MLP_OUT: "mlp",
 }
 STARCODER2 = LLAMA | {Site.MLP_ACT: "<mlp.c_proj"}
 OPT = {
+    Site.ATTN_IN: ">self_attn",
     Site.Z: "<self_attn.out_proj",
     Site.ATTN_OUT: "self_attn",
     Site.RESID_MID: "<final_layer_norm",
+    Site.MLP_IN: ">fc1",
     Site.MLP_ACT: "<fc2",
     Site.MLP_OUT: "fc2",
 }
@@ -163,13 +177,17 @@ class Tapped:
         self.edit: Callable[[str, int, Tensor], Tensor] = lambda name, position, x: x
         self.seen: dict[str, Tensor] = {}
         layers = model.get_submodule(case.layers)
-        for point in points:
+        for point in reversed(points):  # Of two before one module, the one that is registered last runs first.
             self.tap(layers[point.layer], case.sites[point.site], str(point))  # type: ignore[index]
 
     def tap(self, layer: nn.Module, where: str, name: str) -> None:
-        module = layer.get_submodule(where.lstrip("<"))
+        module = layer.get_submodule(where.lstrip("<>"))
         if where.startswith("<"):
             module.register_forward_pre_hook(lambda _, inputs: self.change(name, inputs[0]), prepend=True)
+        elif where.startswith(">"):
+            module.register_forward_pre_hook(
+                lambda _, args, kwargs: self.change_copy(name, args, kwargs), with_kwargs=True, prepend=True
+            )
         else:
             module.register_forward_hook(lambda _, inputs, output: self.change(name, output))
 
@@ -180,6 +198,12 @@ class Tapped:
         self.seen[name] = rows.clone()
         for position in range(len(rows)):
             rows[position] = self.edit(name, position, rows[position])
+
+    def change_copy(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """What a module is given as others are not."""
+        own = (args[0] if args else kwargs["hidden_states"]).clone()
+        self.change(name, own)
+        return ((own, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": own})
 
     def streams(self, ids: list[int]) -> dict[str, Tensor]:
         self.logits(ids)

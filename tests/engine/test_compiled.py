@@ -1,6 +1,6 @@
 """torch.compile: the op must be in the compiled graph, also when the compile cache was filled without it.
 
-A random model of one layer, since what is tested is the graph, with hooks behind the layer and inside its attention.
+A random model of one layer, since what is tested is the graph, with hooks behind the layer and inside it.
 Two processes on one cache folder: vLLM without any plugin, then featurehub with the cache that this leaves (and eager,
 to compare with), and once more with its own.
 """
@@ -44,19 +44,22 @@ from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Mode
 
 model, artifact, *modes = sys.argv[1:]
-sae, inner = (SaeConfig(id=id, folder=f"{artifact}/{id}", d_sae=16) for id in ("test", "heads"))
-points = (HookPoint(layer=0, site="z"), inner), (HookPoint(layer=0), sae)
-config = EngineConfig(hooks=tuple(HookConfig(point=point, saes=(each,)) for point, each in points))
+places = {"given": "attn_in", "heads": "z", "read": "mlp_in", "neurons": "mlp_act", "test": "resid_post"}
+hooks = (
+    HookConfig(point=HookPoint(layer=0, site=site), saes=(SaeConfig(id=id, folder=f"{artifact}/{id}", d_sae=16),))
+    for id, site in places.items()
+)
+config = EngineConfig(hooks=tuple(hooks))
 edits = tuple(
     LatentEdit(sae="test", latent=latent, mode=mode, value=value)
     for latent, mode, value in ((3, Mode.NUDGE, 300.0), (5, Mode.PIN, 60.0))
 )
-heads = (LatentEdit(sae="heads", latent=2, mode=Mode.NUDGE, value=300.0),)
-asked = [None, Steering(edits=edits, dose_max=10.0), Steering(edits=heads, dose_max=10.0)]
+inner = [(LatentEdit(sae=sae, latent=2, mode=Mode.NUDGE, value=300.0),) for sae in places if sae != "test"]
+asked = [None, *(Steering(edits=each, dose_max=10.0) for each in (edits, *inner))]
 for mode in modes:
     options = EngineOptions(enforce_eager=mode == "eager", max_num_seqs=8, max_model_len=48)
     with Engine(Path(model), config, options) as engine:
-        answers = engine.generate([[5, 9, 20, 31]] * 3, asked, Sampling(temperature=0.0, max_tokens=12))
+        answers = engine.generate([[5, 9, 20, 31]] * len(asked), asked, Sampling(temperature=0.0, max_tokens=12))
         for answer in answers:
             print("TOKENS", answer.token_ids, answer.report.steered_tokens if answer.report else None)
 """
@@ -113,7 +116,9 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 def sae(model: Path, tmp_path: Path) -> Path:
     config = LlamaConfig.from_pretrained(model)
-    for name, width in (("test", config.hidden_size), ("heads", config.num_attention_heads * config.head_dim)):
+    d_model, heads = config.hidden_size, config.num_attention_heads * config.head_dim
+    widths = {"given": d_model, "heads": heads, "read": d_model, "neurons": config.intermediate_size, "test": d_model}
+    for name, width in widths.items():
         rows, zeros = torch.nn.functional.normalize(torch.randn(D_SAE, width), dim=-1), torch.zeros(D_SAE)
         (tmp_path / "sae" / name).mkdir(parents=True)
         Dictionary(rows, rows, zeros, torch.zeros(width), zeros).save(tmp_path / "sae" / name / "sae.safetensors")
@@ -135,10 +140,11 @@ def test_compiled_steers_as_eager_does_whatever_the_cache_holds(model: Path, sae
     cache = tmp_path / "cache"
     plain, again = run(PLAIN, cache, model, plugins="")
     assert any((cache / "torch_compile_cache").iterdir())
-    eager, steered, heads, *compiled = run(HOOKED, cache, model, sae, "eager", "compiled", "compiled")
-    assert [plain, again] == [eager, eager]
-    assert len({each.split("]")[0] for each in (plain, steered, heads)}) == 3
-    assert compiled == [plain, steered, heads] * 2
+    lines = run(HOOKED, cache, model, sae, "eager", "compiled", "compiled")
+    eager, compiled = lines[:6], lines[6:]
+    assert [plain, again] == eager[:1] * 2
+    assert len({each.split("]")[0] for each in eager}) == len(eager)
+    assert compiled == eager * 2
 
 
 def test_a_compiled_graph_without_the_op_answers_nothing_that_was_to_be_steered_or_watched(

@@ -19,7 +19,7 @@ def test_the_doctor_shows_where_saes_can_read_and_write(tmp_path: Path) -> None:
     assert [(name, mark) for name, mark, *_ in rows] == [
         (f"layers.{layer}.{site}", "✗" if site == "resid_mid" else "✓")
         for layer in range(3)
-        for site in ("resid_pre", "z", "attn_out", "resid_mid", "mlp_act", "mlp_out", "resid_post")
+        for site in ("resid_pre", "attn_in", "z", "attn_out", "resid_mid", "mlp_in", "mlp_act", "mlp_out", "resid_post")
     ]
     assert "run side by side" in " ".join(result.stdout.split())
     assert all(float(error) < 1e-3 for _, mark, error, *_ in rows if mark == "✓")

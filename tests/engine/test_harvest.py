@@ -20,8 +20,9 @@ from saes.harvest import Harvest, HarvestConfig, harvest_documents
 
 pytestmark = pytest.mark.engine
 
-HOOKS = [HookPoint(layer=layer, site=site) for layer in (1, 3) for site in (Site.Z, Site.RESID_MID, Site.MLP_OUT)]
-CONFIG = HarvestConfig(documents_per_shard=120)
+SITES = Site.ATTN_IN, Site.Z, Site.RESID_MID, Site.MLP_IN, Site.MLP_OUT
+HOOKS = [HookPoint(layer=layer, site=site) for layer in (1, 3) for site in SITES]
+CONFIG = HarvestConfig(documents_per_shard=200)
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +54,17 @@ def test_every_row_is_the_one_of_transformers(engine: Engine, documents: list[Do
     seen: dict[str, torch.Tensor] = {}
     for hook in HOOKS:
         layer = model.model.layers[hook.layer]
-        if hook.site is Site.MLP_OUT:
-            layer.mlp.register_forward_hook(lambda _, __, out, name=str(hook): seen.update({name: out}))
+        module, gives = {
+            Site.ATTN_IN: (layer.input_layernorm, True),
+            Site.Z: (layer.self_attn.o_proj, False),
+            Site.RESID_MID: (layer.post_attention_layernorm, False),
+            Site.MLP_IN: (layer.post_attention_layernorm, True),
+            Site.MLP_OUT: (layer.mlp, True),
+        }[hook.site]
+        if gives:
+            module.register_forward_hook(lambda _, __, out, name=str(hook): seen.update({name: out}))
         else:
-            reader = layer.self_attn.o_proj if hook.site is Site.Z else layer.post_attention_layernorm
-            reader.register_forward_pre_hook(lambda _, into, name=str(hook): seen.update({name: into[0]}))
+            module.register_forward_pre_hook(lambda _, into, name=str(hook): seen.update({name: into[0]}))
     assert len(made) == 5
     read = 0
     for shard in range(len(made)):

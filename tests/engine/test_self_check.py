@@ -9,19 +9,24 @@ import pytest
 from torch import nn
 from vllm.config import LoRAConfig
 
-from featurehub.artifacts.manifest import TAKEN, HookPoint, Site
+from featurehub.artifacts.manifest import GIVEN, TAKEN, HookPoint, Site
 from featurehub.engine import families, self_check
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.hookset import install
 from featurehub.engine.options import refuse_parts
-from featurehub.engine.tower import Tower, tower_of
+from featurehub.engine.tower import Tower, argument_of, tower_of
 from featurehub.errors import UnsupportedModel
 from featurehub.families import FAMILIES, Norm
 from tests.engine.tiny_models import ENDS, built, save_config, tiny_config
 
-pytestmark = pytest.mark.engine
+pytestmark = [
+    pytest.mark.engine,
+    # A model's end comes when memory is collected, which may be while another's experts are being compiled.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <function CPUDNNLGEMMHandler"),
+]
 
 INSIDE = tuple(HookPoint(layer=1, site=site) for site in Site)
+OWN_COPIES = tuple(HookPoint(layer=1, site=site) for site in Site if site in GIVEN)
 # Dense and with experts, MLA, sliding and chunked attention, sandwich norms, side by side, multipliers, attention and
 # state in turns: what needs neither a GPU nor a package that we do without.
 DIFFERENT = (
@@ -57,9 +62,11 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
 @pytest.mark.parametrize("architecture", [*DIFFERENT, *WRAPPERS])
 def test_hooks_pass_in_the_model_as_vllm_builds_it(architecture: str, make: Callable[..., Any]) -> None:
-    make(architecture, *ENDS).prove_hooks()
+    """At both ends of every layer, and where attention and MLP are given what they read."""
+    points = sorted([*ENDS, *OWN_COPIES], key=lambda point: point.order)
+    make(architecture, *points).prove_hooks()
     at = {each.point for each in self_check.FOUND}
-    assert at == {"", *map(str, ENDS)}
+    assert at == {"", *map(str, points)}
     assert all(each.passes for each in self_check.FOUND)
 
 
@@ -109,6 +116,16 @@ def test_a_wrong_layer_and_a_wrong_convention_are_refused(
         ("GPT2LMHeadModel", {"z": "attn.c_attn"}, Site.Z, "what its module makes of it"),
         ("LlamaForCausalLM", {"mlp_act": "mlp.gate_up_proj"}, Site.MLP_ACT, "what its module makes of it"),
         ("GPTNeoXForCausalLM", {"mlp_act": "mlp.dense_h_to_4h"}, Site.MLP_ACT, "what its module makes of it"),
+        # What attention or the MLP is given: a norm in their place, the one in the other's, and what is behind it.
+        ("LlamaForCausalLM", {"attn_in": "input_layernorm"}, Site.ATTN_IN, "norm of the stream"),
+        ("GPT2LMHeadModel", {"attn_in": "ln_1"}, Site.ATTN_IN, "norm of the stream"),
+        ("GPT2LMHeadModel", {"mlp_in": "ln_2"}, Site.MLP_IN, "norm of the stream"),
+        ("LlamaForCausalLM", {"attn_in": "mlp"}, Site.ATTN_IN, "adds under an edit|norm of the stream"),
+        ("LlamaForCausalLM", {"mlp_in": "self_attn"}, Site.MLP_IN, "what attention adds under an edit"),
+        ("CohereForCausalLM", {"attn_in": "mlp"}, Site.ATTN_IN, "what attention adds under an edit is off by inf"),
+        ("CohereForCausalLM", {"mlp_in": "self_attn"}, Site.MLP_IN, "what attention adds under an edit"),
+        ("Gemma2ForCausalLM", {"mlp_in": "post_feedforward_layernorm"}, Site.MLP_IN, "norm of the stream"),
+        ("Gemma2ForCausalLM", {"attn_in": "post_attention_layernorm"}, Site.ATTN_IN, "norm of the stream"),
         ("LlamaForCausalLM", {"norm": Norm.RMS_OFFSET}, Site.RESID_POST, "final norm"),
         ("Gemma2ForCausalLM", {"norm": Norm.RMS}, Site.RESID_POST, "final norm"),
         ("GPT2LMHeadModel", {"norm": Norm.RMS}, Site.RESID_POST, "final norm"),
@@ -145,6 +162,48 @@ def test_what_a_projection_takes_passes_and_in_the_layer_before_it_does_not(
             UnsupportedModel, match=rf"layers\.1\.{site} of .* the stream before its layer under an edit"
         ):
             make(architecture, HookPoint(layer=1, site=site)).prove_hooks()
+
+
+@pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "CohereForCausalLM", "GPTJForCausalLM"])
+@pytest.mark.parametrize("point", OWN_COPIES, ids=str)
+def test_what_a_part_is_given_in_the_layer_before_is_refused(
+    architecture: str, point: HookPoint, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mistaken(monkeypatch, lambda tower: Shifted(*tower))
+    with pytest.raises(UnsupportedModel, match=rf"{point} of .* the stream before its layer under an edit"):
+        make(architecture, point).prove_hooks()
+
+
+@pytest.mark.parametrize("point", OWN_COPIES, ids=str)
+def test_an_edit_that_reaches_others_who_are_given_the_same_tensor_is_refused(
+    point: HookPoint, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Side by side, attention and MLP read one tensor."""
+
+    def hook_all(module: nn.Module, name: str) -> None:
+        families.hook_before(module, name, argument_of(module), None)
+
+    monkeypatch.setattr(families, "hook_given", hook_all)
+    make("LlamaForCausalLM", point).prove_hooks()
+    if point.site is Site.MLP_IN:  # Attention has run by then.
+        make("CohereForCausalLM", point).prove_hooks()
+        return
+    with pytest.raises(UnsupportedModel, match="the stream under an edit"):
+        make("CohereForCausalLM", point).prove_hooks()
+
+
+@pytest.mark.parametrize("site", [Site.MLP_IN, Site.MLP_OUT])
+def test_an_adapter_in_the_place_of_a_hooked_projection_is_refused(site: Site, make: Callable[..., Any]) -> None:
+    """In OPT's layers the MLP is two projections of their own, in others it is a module, which adapters leave there."""
+    for architecture in ("OPTForCausalLM", "LlamaForCausalLM"):
+        model = make(architecture, HookPoint(layer=1))
+        with_adapters = copy.deepcopy(model.hooked_with)
+        with_adapters.lora_config = LoRAConfig(max_lora_rank=8)
+        if architecture == "LlamaForCausalLM":
+            families.put(HookPoint(layer=1, site=site), model.tower, with_adapters)
+            continue
+        with pytest.raises(UnsupportedModel, match=rf"layers\.1\.{site} cannot be hooked with --enable-lora"):
+            families.put(HookPoint(layer=1, site=site), model.tower, with_adapters)
 
 
 @pytest.mark.parametrize("architecture", SPARSE)

@@ -36,7 +36,13 @@ TOKENS = torch.randint(3, VOCAB, (3 * BATCH, CONTEXT), generator=torch.Generator
 TOKENS[:, 0], TOKENS[::3, 7], TOKENS[1::4, -1] = 0, 1, 2
 DOCUMENTS = [Document(ids, 1) for ids in TOKENS.tolist()]
 SHAPE: dict[str, Any] = {"n_layers": 2, "d_model": D_MODEL, "n_heads": 2, "d_head": 8, "d_mlp": 24, "d_vocab": VOCAB}
-TAKEN = {Site.Z: ("attn.hook_z", D_MODEL), Site.MLP_ACT: ("mlp.hook_post", SHAPE["d_mlp"])}
+OTHERS = {
+    # Without the norm's weights, which are ones in this model.
+    Site.ATTN_IN: ("ln1.hook_normalized", D_MODEL),
+    Site.Z: ("attn.hook_z", D_MODEL),
+    Site.MLP_IN: ("ln2.hook_normalized", D_MODEL),
+    Site.MLP_ACT: ("mlp.hook_post", SHAPE["d_mlp"]),
+}
 """Names and widths of the sites that are not ``hook_…`` and d_model."""
 
 
@@ -114,7 +120,7 @@ def make_host(llama: LlamaForCausalLM, site: Site) -> Host:
 def test_reconstruction_and_losses_are_those_of_sae_lens(
     site: Site, llama: LlamaForCausalLM, lens: HookedTransformer
 ) -> None:
-    name, width = TAKEN.get(site, (f"hook_{site}", D_MODEL))
+    name, width = OTHERS.get(site, (f"hook_{site}", D_MODEL))
     sae, host = make_sae(f"blocks.0.{name}", width), make_host(llama, site)
     wanted, latents = theirs(sae, lens)
     activations, fidelity = ours(sae, host), measure_splice(host, as_dictionary(sae), DOCUMENTS, SPECIAL)

@@ -15,6 +15,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.errors import CorruptArtifact, InvalidInput
 from saes.evaluate import evaluate
 from saes.export import export, write_saelens
+from saes.formats.hooks import hook_point
 from saes.formats.saelens import read_saelens
 
 D_MODEL, D_SAE = 12, 40
@@ -94,12 +95,18 @@ class TestEveryKind:
         assert torch.equal(first.encode(x), second.encode(x))
 
 
+LENS = {"attn_in": "attn.hook_in", "z": "attn.hook_z", "mlp_in": "mlp.hook_in", "mlp_act": "mlp.hook_post"}
+"""What TransformerLens calls the sites that are not ``hook_…`` there."""
+
+
 @pytest.mark.parametrize("site", list(Site))
 def test_sae_lens_learns_where_it_belongs_and_where_it_comes_from(site: Site, tmp_path: Path) -> None:
     artifact = seal_in(tmp_path / "sae", dictionary_of("jumprelu"), site)
     export(artifact, tmp_path / "out")
     said: Any = SAE.load_from_disk(tmp_path / "out").cfg.metadata
-    assert (said.model_name, said.hook_name, said.dataset_path) == ("org/small", f"blocks.3.hook_{site}", "org/texts")
+    name = f"blocks.3.{LENS.get(site, f'hook_{site}')}"
+    assert (said.model_name, said.hook_name, said.dataset_path) == ("org/small", name, "org/texts")
+    assert hook_point(name) == artifact.manifest.hook
     assert said.featurehub["id"] == artifact.manifest.id
     assert said.featurehub["parent"] == "p" * 64
     assert ModelIdentity.model_validate(said.featurehub["model"]) == artifact.manifest.model

@@ -348,6 +348,13 @@ def test_an_unknown_dictionary_class_is_refused(tmp_path: Path) -> None:
         ("model.layers[17].mlp.down_proj.input", HookPoint(layer=17, site=Site.MLP_ACT)),
         ("model.decoder.layers.2.fc2.input", HookPoint(layer=2, site=Site.MLP_ACT)),
         ("mlp_act_layer_2", HookPoint(layer=2, site=Site.MLP_ACT)),
+        ("blocks.7.attn.hook_in", HookPoint(layer=7, site=Site.ATTN_IN)),
+        ("blocks.7.mlp.hook_in", HookPoint(layer=7, site=Site.MLP_IN)),
+        ("model.layers[17].self_attn.input", HookPoint(layer=17, site=Site.ATTN_IN)),
+        ("gpt_neox.layers.2.attention.input", HookPoint(layer=2, site=Site.ATTN_IN)),
+        ("model.layers.17.mlp.input", HookPoint(layer=17, site=Site.MLP_IN)),
+        ("model.decoder.layers.2.fc1.input", HookPoint(layer=2, site=Site.MLP_IN)),
+        ("mlp_in_layer_2", HookPoint(layer=2, site=Site.MLP_IN)),
         ("model.layers[3].self_attn.output", HookPoint(layer=3, site=Site.ATTN_OUT)),
     ],
 )
@@ -357,7 +364,8 @@ def test_hook_points_by_the_names_of_other_projects(name: str, point: HookPoint)
 
 @pytest.mark.parametrize(
     "name",
-    ["blocks.7.attn.hook_q", "blocks.7.hook_mlp_in", "hook_embed", "embed_tokens", "blocks.x.hook_resid_post", "",
+    ["blocks.7.attn.hook_q", "blocks.7.hook_mlp_in", "blocks.7.hook_attn_in", "blocks.7.ln2.hook_normalized",
+     "hook_embed", "embed_tokens", "blocks.x.hook_resid_post", "",
      "layers.3.self_attn.o_proj.output", "layers.3.self_attn.o_proj", "blocks.7.attn.hook_resid_post", "blocks.7",
      "model.layers.17.pre_feedforward_layernorm.output"],
 )  # fmt: skip

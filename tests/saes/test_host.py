@@ -49,9 +49,9 @@ def read(
         return look
 
     with ExitStack() as stack:
-        if changed is not None:
-            stack.enter_context(Host(model, changed).changing(change))
         for point in points(model):
+            if point == changed:
+                stack.enter_context(Host(model, point).changing(change))
             stack.enter_context(Host(model, point).changing(reader(point)))
         Host(model, NEXT).log_probabilities(IDS)
     return seen
