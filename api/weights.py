@@ -105,7 +105,7 @@ def changed(before: Mapping[str, str], after: Mapping[str, str], points: Sequenc
     names = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     found: dict[str, str] = {}
     for point in points:
-        up_to = sum(reads_hook(name, point.layer) for name in names)
+        up_to = sum(reads_hook(name, point) for name in names)
         found[str(point)] = f"{up_to} tensors up to it changed, {len(names) - up_to} behind it"
     return found
 

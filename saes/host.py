@@ -43,6 +43,8 @@ class Host:
         layers: Any = model.get_submodule(self.family.layers)
         if point.layer >= len(layers):
             raise UnsupportedModel(f"hook point {point}: the model has layers 0 to {len(layers) - 1}", param="layer")
+        if point.site is Site.FINAL_NORM and point.layer != len(layers) - 1:
+            raise UnsupportedModel(f"{point}: the final norm stands behind the last layer, {len(layers) - 1}, alone")
         if point.site is Site.RESID_MID:
             check_mid(point, self.family, self.model.config)
         self.layer: nn.Module = layers[point.layer]
@@ -99,6 +101,8 @@ class Host:
                 return after(layer.get_submodule(family.mlp_out), change)
             case Site.RESID_POST:
                 return after(layer, change)
+            case Site.FINAL_NORM:
+                return after(self.model.get_submodule(family.final_norm), change)
 
 
 def load_host(folder: Path, point: HookPoint) -> Host:

@@ -3,7 +3,7 @@
 1. Every tensor that an engine loads from the folder is hashed (``tensors``).
 2. ``reads`` combines the tensors that the stream at the hook point depends on: those of layers 0 … hook layer and
    those before the first layer (embeddings, and whatever makes tokens of images and sounds). Later layers, the final
-   norm and the unembedding leave it unchanged.
+   norm, unless the hook point is behind it, and the unembedding leave it unchanged.
 3. ``whole`` combines all tensors.
 4. Configuration, tokenizer and chat template have hashes of their own (``checkpoint``).
 """
@@ -58,7 +58,7 @@ def identify(folder: Path, hook: HookPoint) -> ModelIdentity:
         d_model=width_in(config),
         layers=layers,
         dtype=dtype,
-        reads=combine(entry for entry in hashes if reads_hook(entry.name, hook.layer)),
+        reads=combine(entry for entry in hashes if reads_hook(entry.name, hook)),
         whole=combine(hashes),
         tokenizer=combine(TensorHash(p.name, sha256(p)) for n in _TOKENIZER_FILES if (p := folder / n).is_file()),
         tokenization=tokenization_hash(folder),

@@ -27,6 +27,8 @@ class Site(StrEnum):
         MLP_ACT: The neurons: what the MLP's output projection takes. As wide as there are neurons.
         MLP_OUT: What the MLP adds to the stream, after the norm that some families put behind it.
         RESID_POST: The stream after the layer.
+        FINAL_NORM: What the final norm makes of the stream after the last layer, and the head reads. Other layers
+            have none.
     """
 
     RESID_PRE = "resid_pre"
@@ -38,6 +40,7 @@ class Site(StrEnum):
     MLP_ACT = "mlp_act"
     MLP_OUT = "mlp_out"
     RESID_POST = "resid_post"
+    FINAL_NORM = "final_norm"
 
 
 TAKEN = frozenset({Site.Z, Site.MLP_ACT})

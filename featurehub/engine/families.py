@@ -103,7 +103,7 @@ def examine(model: "Hooked", points: Sequence[HookPoint]) -> Iterator[Finding]:
 @contextmanager
 def also_at(point: HookPoint, tower: Tower, vllm_config: VllmConfig) -> Iterator[None]:
     """Puts a hook in, if there is none, and takes it out at the end."""
-    own = {module: type(module) for module in tower.layer(point).modules()}
+    own = {module: type(module) for module in tower.around[-1].modules()}
     if str(point) not in HOOKS:
         put(point, tower, vllm_config)
     try:
@@ -156,7 +156,7 @@ def put(point: HookPoint, tower: Tower, vllm_config: VllmConfig) -> None:
         case Site.RESID_MID:
             pair = tower.pair(point.layer)
             hook_before(tower.module(point, point.site), name, FIRST, SECOND if pair else None)
-        case Site.ATTN_OUT | Site.MLP_OUT:
+        case Site.ATTN_OUT | Site.MLP_OUT | Site.FINAL_NORM:
             hook_after(whole(point, tower, vllm_config), name, pair=False)
         case Site.RESID_POST:
             hook_after(layer, name, tower.pair(point.layer))
@@ -203,12 +203,15 @@ def hook_given(module: nn.Module, name: str) -> None:
 
     class HookedGiven(class_of(module)):
         def forward(self, *args: Any, **kwargs: Any) -> Any:
-            own = given.of(args, kwargs).clone(memory_format=torch.contiguous_format)
+            shared = given.of(args, kwargs)
+            if shared is None:
+                raise UnsupportedModel(f"{name}: what this {hooked.__name__} is given as {given.name} is no tensor")
+            own = shared.clone(memory_format=torch.contiguous_format)
             torch.ops.featurehub.edit_stream(own, None, name)
             args, kwargs = given.put(own, args, kwargs)
             return super().forward(*args, **kwargs)
 
-    given = argument_of(module)
+    given, hooked = argument_of(module), type(module)
     change_class(module, HookedGiven)
 
 

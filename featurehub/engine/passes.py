@@ -36,8 +36,9 @@ def made_by(tower: Tower, layer: int, call: Call) -> list[Tensor]:
 
 
 def source(tower: Tower, point: HookPoint) -> nn.Module:
-    """The module whose output is added to the stream at, or right before, a hook point inside a layer."""
-    return tower.module(point, Site.MLP_OUT if point.site is Site.MLP_OUT else Site.ATTN_OUT)
+    """The module whose output is added to the stream at, or right before, a hook point inside a layer; or the final
+    norm, at it."""
+    return tower.module(point, Site.ATTN_OUT if point.site is Site.RESID_MID else point.site)
 
 
 def outside(tower: Tower, model: nn.Module) -> Iterator[nn.Module]:
@@ -91,7 +92,7 @@ class Recording(NamedTuple):
 
 def reader_of(point: HookPoint) -> int:
     """The layer that reads the stream at a hook point; one more than the last, for what comes behind all of them."""
-    return point.layer + (point.site is Site.RESID_POST)
+    return point.layer + (point.site in (Site.RESID_POST, Site.FINAL_NORM))
 
 
 def as_it_is(trial: Trial, tower: Tower, points: Sequence[HookPoint]) -> Recording:
@@ -181,7 +182,7 @@ def run_anew(
                 module, delta = tower.module(point, point.site), deltas[str(point)]
                 trial.before(module, lambda call, delta=delta: add(trial, call, delta))
                 continue
-            if is_inside(point):
+            if is_inside(point) or point.site is Site.FINAL_NORM:
                 trial.after(source(tower, point), lambda call, delta=deltas[str(point)]: add(trial, call, delta))
                 continue
             if reader > 0:

@@ -8,17 +8,18 @@ few tokens (``featurehub.engine.trial``), none of which sees another, so that ea
    run to run, which some kernels of GPUs do not repeat.
 3. Edited: at hook point p the op adds δ to the stream of p's tokens.
 4. Computed anew: what reads the stream behind p is given x + δ, alone, for p's tokens. That is the next layer or the
-   final norm; behind attn_out and mlp_out, which are no streams, that output + δ; what takes z or mlp_act, or is given
-   attn_in or mlp_in, gets that + δ. Behind the reading layer the stream must be that of 3, and in the end the result.
-   If they are not, then x was not the stream, or the op's edit does not arrive. Rounded streams drift apart from layer
-   to layer, so that the result alone would tell little.
+   final norm; behind attn_out, mlp_out and final_norm, which are no streams, that output + δ; what takes z or mlp_act,
+   or is given attn_in or mlp_in, gets that + δ. Behind the reading layer the stream must be that of 3, and in the end
+   the result. If they are not, then x was not the stream, or the op's edit does not arrive. Rounded streams drift apart
+   from layer to layer, so that the result alone would tell little.
 5. attn_out, resid_mid and mlp_out: they add up to what leaves the layer less what entered it.
 6. z and mlp_act: the op saw what the output projection took, and the projection made of it what attention, or the MLP,
    makes. The edit of 3 leaves the stream before the layer as it was.
 7. attn_in and mlp_in: the op saw what attention, or the MLP, was given. That is the stream before the layer, or the one
    between the two, behind a norm of any weights; or it is this stream itself. The edit of 3 leaves the stream before
    the layer as it was, and changes what attention adds at attn_in, but not at mlp_in.
-8. The final norm as the row has it, and the head, give the model's own result and logits.
+8. final_norm: the op saw a norm, of any weights, of the stream behind the last layer.
+9. The final norm as the row has it, and the head, give the model's own result and logits.
 
 Errors are relative; those of 4, to the size of the edit's effect.
 """
@@ -139,6 +140,9 @@ def findings(model: nn.Module, tower: Tower, points: Sequence[HookPoint], config
             yield from takes(point, own, bound)
         if point.site in GIVEN:
             yield from is_given(point, tower, own, bound)
+        if point.site is Site.FINAL_NORM:
+            error = scaled_error(own.seen[str(point)][0], own.outcome.left[tower.last], raw=False)
+            yield Finding(str(point), "the norm of the stream", error, bound)
     yield from readout(trial, tower, own, bound)
 
 
@@ -218,7 +222,7 @@ def is_given(point: HookPoint, tower: Tower, own: Recording, bound: float) -> It
 
 
 def readout(trial: Trial, tower: Tower, own: Recording, bound: float) -> Iterator[Finding]:
-    """Step 8, as far as a row says how this model reads out, and it has a final norm and a head with weights here."""
+    """Step 9, as far as a row says how this model reads out, and it has a final norm and a head with weights here."""
     if tower.row is None:
         return
     result = own.outcome.result

@@ -11,6 +11,7 @@ What is found may be wrong, and so may a row be: ``featurehub.engine.self_check`
 
 import ast
 import inspect
+import itertools
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -49,6 +50,8 @@ TAKERS = {
                    ("down_proj", "c_proj", "dense_4h_to_h", "w2", "fc2", "fc_out", "dense_out")),
 }  # fmt: skip
 """Where no row names it, the names of a layer's part, and of the module in it that takes what lies at a site."""
+FINAL_NORMS = ("norm", "final_norm", "norm_f", "ln_f", "final_layernorm", "final_layer_norm", "embedding_norm")
+"""Beside the layers, where no row names it."""
 SANDWICH = "pre_feedforward_layernorm"
 """In a layer with this norm, ``post_attention_layernorm`` stands behind attention."""
 
@@ -70,11 +73,11 @@ class Argument(NamedTuple):
         return value if isinstance(value, Tensor) else None
 
     def put(
-        self, value: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        self, value: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of a call with another value of it."""
         if self.name in kwargs:
-            return args, {**kwargs, self.name: value}
+            return args, kwargs | {self.name: value}
         return (*args[: self.at], value, *args[self.at + 1 :]), kwargs
 
 
@@ -104,12 +107,14 @@ class Tower(NamedTuple):
 
     Attributes:
         layers: The layers.
+        around: The modules that have them, the innermost first.
         row: The architecture's row; None where it has none.
         config: The text tower's configuration, as transformers reads it.
         forwards: By layer, its ``forward`` as it is before any hook stands there.
     """
 
     layers: nn.ModuleList
+    around: Sequence[nn.Module]
     row: Family | None
     config: Any
     forwards: Sequence[Callable[..., Any]]
@@ -150,12 +155,14 @@ class Tower(NamedTuple):
 
     def module(self, point: HookPoint, site: Site) -> nn.Module:
         """The module at a site inside a hook point's layer: that is given what lies there, or whose output is added, or
-        that reads resid_mid.
+        that reads resid_mid. Or the final norm.
 
         Raises:
             UnsupportedModel: The layer has none that is known.
         """
         layer, row = self.layer(point), self.row
+        if site is Site.FINAL_NORM:
+            return self.final_norm(point)
         if site is Site.RESID_MID and row is not None:
             check_mid(point, row, self.config)
         named = names_in(row, site) if row is not None else NAMES[site]
@@ -166,6 +173,17 @@ class Tower(NamedTuple):
                 return found
         parts = ", ".join(name for name, _ in layer.named_children())
         raise UnsupportedModel(f"{point}: no module of this layer is known for {site.value}. It has {parts}")
+
+    def final_norm(self, point: HookPoint) -> nn.Module:
+        """The final norm, at its hook point. Raises UnsupportedModel for another layer, or where none is known."""
+        if point.layer != self.last:
+            raise UnsupportedModel(f"{point}: the final norm stands behind the last layer, {self.last}, alone")
+        names = FINAL_NORMS if self.row is None else (self.row.final_norm.rpartition(".")[2],)
+        for module, name in itertools.product(self.around, names):
+            if isinstance(found := getattr(module, name, None), nn.Module):
+                return found
+        parts = ", ".join(name for module in self.around for name, _ in module.named_children())
+        raise UnsupportedModel(f"{point}: no final norm of this model is known. Around its layers it has {parts}")
 
     def taker(self, point: HookPoint) -> Taker:
         """What takes the tensor at a hook point whose site is in ``TAKEN``.
@@ -233,7 +251,8 @@ def tower_of(model: nn.Module, architecture: str, config: Any) -> Tower:
         architecture = getattr(language, "architecture", type(language).__name__)
     row = FAMILIES.get(architecture)
     layers = attrgetter(row.vllm_layers)(language) if row is not None else find_layers(language, config, architecture)
-    return Tower(layers, row, config, [type(each).forward for each in layers])
+    around = [each for each in language.modules() if each is not layers and layers in each.modules()]
+    return Tower(layers, around[::-1], row, config, [type(each).forward for each in layers])
 
 
 def parameters_of(forward: Callable[..., Any]) -> list[str]:

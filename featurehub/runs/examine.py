@@ -15,7 +15,7 @@ OPTIONS = EngineOptions(max_num_seqs=1, max_model_len=64, kv_cache_gib=1, skip_t
 
 
 def examine(model: Path, progress: Progress) -> list[Finding]:
-    """Checks every site of the model's first, middle and last layer.
+    """Checks every site of the model's first, middle and last layer, and its final norm.
 
     Args:
         model: Folder of the checkpoint.
@@ -33,9 +33,10 @@ def examine(model: Path, progress: Progress) -> list[Finding]:
     layers = sorted({0, last // 2, last})
     with progress.phase("loading the model"):
         engine = Engine(model, EngineConfig.capturing(HookPoint(layer=0)), OPTIONS)
-    with engine, progress.work("checking", len(layers) * len(Site), "hook points") as work:
+    points = [(at, site.value) for at in layers for site in Site if at == last or site is not Site.FINAL_NORM]
+    with engine, progress.work("checking", len(points), "hook points") as work:
         found: list[Finding] = []
-        for done, point in enumerate((layer, site.value) for layer in layers for site in Site):
+        for done, point in enumerate(points):
             work.at(done)
             [rows] = engine.llm.collective_rpc("featurehub_examine", args=([point],))
             found += [Finding(*row) for row in rows]

@@ -124,7 +124,7 @@ def identify_hook(model: Path, layer: int | None, site: Site = Site.RESID_POST) 
 
     Args:
         model: Folder of the model.
-        layer: Hook layer; None for the layer at about 70 % of the depth.
+        layer: Hook layer; None for the layer at about 70 % of the depth, or the last one for the final norm.
         site: Where in the layer to read.
 
     Returns:
@@ -146,7 +146,7 @@ def identify_hooks(
 
     Args:
         model: Folder of the model.
-        layers: Hook layers; if empty, the layer at about 70 % of the depth.
+        layers: Hook layers; if empty, the layer at about 70 % of the depth, or the last one for the final norm alone.
         sites: Where in each layer to read.
 
     Returns:
@@ -159,6 +159,7 @@ def identify_hooks(
     """
     check_writes_text(model)
     first = identify(model, HookPoint(layer=0))
-    chosen = sorted(set(layers)) or [round(0.7 * (first.layers - 1))]
+    last = first.layers - 1
+    chosen = sorted(set(layers)) or [last if set(sites) == {Site.FINAL_NORM} else round(0.7 * last)]
     hooks = tuple(HookPoint(layer=layer, site=site) for layer in chosen for site in Site if site in sites)
     return identify(model, hooks[-1]), hooks

@@ -13,6 +13,7 @@ An SAE of a module's output on its way into the stream reads what attention or M
 (Gemma): there Gemma Scope names the norm, ``post_feedforward_layernorm.output``, which is what we call mlp_out. What
 takes the tensor at a site, such as attention's output projection, has the name that ``featurehub.families`` has.
 
+The final norm's names, such as ``ln_final.hook_out``, say no layer: whoever imports an SAE of it says the last one.
 TransformerLens' own ``hook_attn_in`` and ``hook_mlp_in`` lie before the norm, at the stream, and its
 ``ln2.hook_normalized`` is without the weights of an RMSNorm: neither is what attention or the MLP is given.
 
@@ -35,7 +36,11 @@ _OF_LENS = {site: f"hook_{site}" for site in Site} | {
     Site.MLP_IN: "mlp.hook_in",
     Site.MLP_ACT: "mlp.hook_post",
 }
-_LENS = {name: site for site, name in _OF_LENS.items()} | {"hook_z": Site.Z, "hook_mlp_act": Site.MLP_ACT}
+_FINAL_NORM = ("ln_final.hook_out", *sorted({f"{row.final_norm}.output" for row in FAMILIES.values()}))
+_LENS = {name: site for site, name in _OF_LENS.items() if site is not Site.FINAL_NORM} | {
+    "hook_z": Site.Z,
+    "hook_mlp_act": Site.MLP_ACT,
+}
 _TAKERS = {f"{getattr(row, site)}.input": site for row in FAMILIES.values() for site in TAKEN | GIVEN}
 _MODULES = {
     "output": Site.RESID_POST,
@@ -85,7 +90,7 @@ def hook_point(name: str) -> HookPoint:
 
 def lens_name(point: HookPoint) -> str:
     """The name of a hook point in TransformerLens, and so in sae-lens."""
-    return f"blocks.{point.layer}.{_OF_LENS[point.site]}"
+    return _FINAL_NORM[0] if point.site is Site.FINAL_NORM else f"blocks.{point.layer}.{_OF_LENS[point.site]}"
 
 
 def find_hook(name: str) -> HookPoint | None:
@@ -94,5 +99,7 @@ def find_hook(name: str) -> HookPoint | None:
     Raises:
         InvalidInput: If the name is of a place where SAEs cannot read and write here.
     """
+    if name in _FINAL_NORM:
+        return None
     known = any(pattern.fullmatch(name) for pattern in (*_NAMES, _ELSEWHERE))
     return hook_point(name) if known else None

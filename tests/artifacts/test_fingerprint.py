@@ -135,7 +135,17 @@ def test_a_later_hook_reads_more(model: Path) -> None:
     ],
 )
 def test_names_of_other_architectures_are_told_apart(name: str, layer: int, reads: bool) -> None:
-    assert reads_hook(name, layer) is reads
+    assert reads_hook(name, HookPoint(layer=layer)) is reads
+
+
+@pytest.mark.parametrize(
+    ("name", "reads"),
+    [("model.norm.weight", True), ("transformer.ln_f.bias", True), ("model.language_model.norm.weight", True),
+     ("lm_head.weight", False), ("model.layers.3.input_layernorm.weight", True)],
+)  # fmt: skip
+def test_the_final_norm_counts_behind_it_alone(name: str, reads: bool) -> None:
+    assert reads_hook(name, HookPoint(layer=5, site=Site.FINAL_NORM)) is reads
+    assert reads_hook(name, HookPoint(layer=5)) is (reads and ".layers." in name)
 
 
 @pytest.mark.parametrize("shards", [2, 5])

@@ -13,6 +13,7 @@ from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.edits import Condition, LatentEdit, Steering, When
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
+from featurehub.families import FAMILIES
 from featurehub.features import Mode
 from featurehub.steering import Reference
 from tests.engine.twin import without_shape_checks
@@ -178,7 +179,10 @@ class Tapped:
         self.seen: dict[str, Tensor] = {}
         layers = model.get_submodule(case.layers)
         for point in reversed(points):  # Of two before one module, the one that is registered last runs first.
-            self.tap(layers[point.layer], case.sites[point.site], str(point))  # type: ignore[index]
+            if point.site is Site.FINAL_NORM:
+                self.tap(model, FAMILIES[type(model).__name__].final_norm, str(point))
+            else:
+                self.tap(layers[point.layer], case.sites[point.site], str(point))  # type: ignore[index]
 
     def tap(self, layer: nn.Module, where: str, name: str) -> None:
         module = layer.get_submodule(where.lstrip("<>"))
@@ -241,7 +245,8 @@ def check_against_transformers(architecture: str, folder: Path, model: nn.Module
         UnsupportedModel: It cannot be hooked.
     """
     case = CASES[architecture]
-    points = [HookPoint(layer=layer, site=site) for layer in (0, 1) for site in Site if site in case.sites]
+    early = [HookPoint(layer=layer, site=site) for layer in (0, 1) for site in Site if site in case.sites]
+    points = [*early, HookPoint(layer=LAYERS - 1, site=Site.FINAL_NORM)]
     tapped = Tapped(model, case, points)
     streams = [tapped.streams(prompt) for prompt in PROMPTS]
     saes = {
@@ -260,10 +265,10 @@ def check_against_transformers(architecture: str, folder: Path, model: nn.Module
             assert [answer.token_ids for answer in answers] == [plain, *steered]
             assert sum(tokens != plain for tokens in steered) > len(steered) / 2
     if truncated:
-        with Engine(folder, EngineConfig.capturing(points[-1], truncated=True), OPTIONS) as engine:
+        with Engine(folder, EngineConfig.capturing(early[-1], truncated=True), OPTIONS) as engine:
             assert engine.llm.model_config.hf_text_config.num_hidden_layers == 2 < LAYERS
             for stream, captured in zip(streams, engine.capture(PROMPTS), strict=True):
-                torch.testing.assert_close(captured, stream[str(points[-1])], rtol=1e-3, atol=1e-3)
+                torch.testing.assert_close(captured, stream[str(early[-1])], rtol=1e-3, atol=1e-3)
 
 
 def edits_of(saes: Sequence[str]) -> Iterator[Steering]:

@@ -20,6 +20,6 @@ def test_the_doctor_shows_where_saes_can_read_and_write(tmp_path: Path) -> None:
         (f"layers.{layer}.{site}", "✗" if site == "resid_mid" else "✓")
         for layer in range(3)
         for site in ("resid_pre", "attn_in", "z", "attn_out", "resid_mid", "mlp_in", "mlp_act", "mlp_out", "resid_post")
-    ]
+    ] + [("layers.2.final_norm", "✓")]
     assert "run side by side" in " ".join(result.stdout.split())
     assert all(float(error) < 1e-3 for _, mark, error, *_ in rows if mark == "✓")

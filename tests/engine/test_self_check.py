@@ -25,7 +25,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Exception ignored in. <function CPUDNNLGEMMHandler"),
 ]
 
-INSIDE = tuple(HookPoint(layer=1, site=site) for site in Site)
+BEHIND = HookPoint(layer=2, site=Site.FINAL_NORM)
+INSIDE = (*(HookPoint(layer=1, site=site) for site in Site if site is not Site.FINAL_NORM), BEHIND)
 OWN_COPIES = tuple(HookPoint(layer=1, site=site) for site in Site if site in GIVEN)
 # Dense and with experts, MLA, sliding and chunked attention, sandwich norms, side by side, multipliers, attention and
 # state in turns: what needs neither a GPU nor a package that we do without.
@@ -62,8 +63,8 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
 @pytest.mark.parametrize("architecture", [*DIFFERENT, *WRAPPERS])
 def test_hooks_pass_in_the_model_as_vllm_builds_it(architecture: str, make: Callable[..., Any]) -> None:
-    """At both ends of every layer, and where attention and MLP are given what they read."""
-    points = sorted([*ENDS, *OWN_COPIES], key=lambda point: point.order)
+    """At both ends of every layer, where attention and MLP are given what they read, and behind the final norm."""
+    points = [*sorted([*ENDS, *OWN_COPIES], key=lambda point: point.order), BEHIND]
     make(architecture, *points).prove_hooks()
     at = {each.point for each in self_check.FOUND}
     assert at == {"", *map(str, points)}
@@ -229,6 +230,25 @@ def test_what_is_split_or_passed_by_is_refused_by_the_option(point: HookPoint, m
     built_with.parallel_config.tensor_parallel_size, built_with.lora_config = 1, LoRAConfig(max_lora_rank=8)
     with pytest.raises(UnsupportedModel, match=rf"{point} cannot be hooked with --enable-lora"):
         refuse_parts(point, built_with)
+
+
+def test_another_norm_in_the_place_of_the_final_one_is_refused(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Inner(Tower):
+        def final_norm(self, point: HookPoint) -> nn.Module:
+            return self.layers[point.layer].get_submodule("input_layernorm")
+
+    mistaken(monkeypatch, lambda tower: Inner(*tower))
+    with pytest.raises(UnsupportedModel, match=r"layers\.2\.final_norm of .*norm of the stream"):
+        make("LlamaForCausalLM", BEHIND).prove_hooks()
+
+
+def test_the_final_norm_is_at_the_last_layer_alone(make: Callable[..., Any]) -> None:
+    with pytest.raises(
+        UnsupportedModel, match=r"layers\.1\.final_norm: the final norm stands behind the last layer, 2"
+    ):
+        make("LlamaForCausalLM", HookPoint(layer=1, site=Site.FINAL_NORM))
 
 
 def test_a_hook_that_never_runs_is_refused(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import torch
 from msgspec.structs import replace
 from safetensors.torch import load_file, save_file
 
+from featurehub.artifacts.manifest import HookPoint
 from featurehub.artifacts.parts import reads_hook
 from featurehub.demo.bundle import bundled_model
 from featurehub.edits import LatentEdit, Steering
@@ -64,7 +65,7 @@ def test_weights_that_are_reloaded_are_summed_by_name_and_those_that_come_back_a
     assert second != first
     differing = {name for name in sums if sums[name] != changed[name]}
     assert sums.keys() == changed.keys()
-    assert [reads_hook(name, LAYER) for name in differing] == [False]
+    assert [reads_hook(name, HookPoint(layer=LAYER)) for name in differing] == [False]
     reload(own, bundled_model())
     assert weights(own) == (first, sums)
 
@@ -73,7 +74,7 @@ def test_a_change_below_the_hook_point_is_told_from_one_behind_it(own: Engine, t
     _, sums = weights(own)
     reload(own, retrained(tmp_path / "early", LAYER - 1))
     _, changed = weights(own)
-    assert [reads_hook(name, LAYER) for name in sums if sums[name] != changed[name]] == [True]
+    assert [reads_hook(name, HookPoint(layer=LAYER)) for name in sums if sums[name] != changed[name]] == [True]
     reload(own, bundled_model())
 
 

@@ -220,9 +220,14 @@ def found_in(architecture: str) -> Support:
             return Support(status=status, reason=reason)
         passing = [
             site for site in Site
-            if checked_at(architecture, Path(folder), HookPoint(layer=1, site=site))[0] is Status.SELF_CHECKED
+            if checked_at(architecture, Path(folder), inside(site))[0] is Status.SELF_CHECKED
         ]  # fmt: skip
     return Support(status=status, sites=tuple(passing))
+
+
+def inside(site: Site) -> HookPoint:
+    """Where a site is tried: in the layer in the middle, or behind the last one."""
+    return HookPoint(layer=LAYERS - 1 if site is Site.FINAL_NORM else 1, site=site)
 
 
 def checked_at(architecture: str, folder: Path, *points: HookPoint) -> tuple[Status, str]:

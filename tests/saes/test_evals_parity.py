@@ -42,6 +42,7 @@ OTHERS = {
     Site.Z: ("attn.hook_z", D_MODEL),
     Site.MLP_IN: ("ln2.hook_normalized", D_MODEL),
     Site.MLP_ACT: ("mlp.hook_post", SHAPE["d_mlp"]),
+    Site.FINAL_NORM: ("ln_final.hook_normalized", D_MODEL),
 }
 """Names and widths of the sites that are not ``hook_…`` and d_model."""
 
@@ -113,7 +114,7 @@ def ours(sae: JumpReLUSAE, host: Host) -> FeatureActivations:
 
 
 def make_host(llama: LlamaForCausalLM, site: Site) -> Host:
-    return Host(llama, HookPoint(layer=0, site=site))
+    return Host(llama, HookPoint(layer=int(site is Site.FINAL_NORM), site=site))
 
 
 @pytest.mark.parametrize("site", Site)
@@ -121,7 +122,8 @@ def test_reconstruction_and_losses_are_those_of_sae_lens(
     site: Site, llama: LlamaForCausalLM, lens: HookedTransformer
 ) -> None:
     name, width = OTHERS.get(site, (f"hook_{site}", D_MODEL))
-    sae, host = make_sae(f"blocks.0.{name}", width), make_host(llama, site)
+    sae = make_sae(name if site is Site.FINAL_NORM else f"blocks.0.{name}", width)
+    host = make_host(llama, site)
     wanted, latents = theirs(sae, lens)
     activations, fidelity = ours(sae, host), measure_splice(host, as_dictionary(sae), DOCUMENTS, SPECIAL)
     quality = activations.quality

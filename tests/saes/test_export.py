@@ -15,7 +15,7 @@ from featurehub.dictionary import Dictionary
 from featurehub.errors import CorruptArtifact, InvalidInput
 from saes.evaluate import evaluate
 from saes.export import export, write_saelens
-from saes.formats.hooks import hook_point
+from saes.formats.hooks import find_hook
 from saes.formats.saelens import read_saelens
 
 D_MODEL, D_SAE = 12, 40
@@ -104,9 +104,9 @@ def test_sae_lens_learns_where_it_belongs_and_where_it_comes_from(site: Site, tm
     artifact = seal_in(tmp_path / "sae", dictionary_of("jumprelu"), site)
     export(artifact, tmp_path / "out")
     said: Any = SAE.load_from_disk(tmp_path / "out").cfg.metadata
-    name = f"blocks.3.{LENS.get(site, f'hook_{site}')}"
+    name = "ln_final.hook_out" if site is Site.FINAL_NORM else f"blocks.3.{LENS.get(site, f'hook_{site}')}"
     assert (said.model_name, said.hook_name, said.dataset_path) == ("org/small", name, "org/texts")
-    assert hook_point(name) == artifact.manifest.hook
+    assert find_hook(name) == (artifact.manifest.hook if site is not Site.FINAL_NORM else None)
     assert said.featurehub["id"] == artifact.manifest.id
     assert said.featurehub["parent"] == "p" * 64
     assert ModelIdentity.model_validate(said.featurehub["model"]) == artifact.manifest.model

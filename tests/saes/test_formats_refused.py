@@ -374,7 +374,9 @@ def test_places_where_nothing_can_be_hooked_are_refused_by_name(name: str) -> No
         hook_point(name)
 
 
-@pytest.mark.parametrize("name", ["my_sae", "", "layers.2_old", "residual stream of layer 3"])
+@pytest.mark.parametrize(
+    "name", ["my_sae", "", "ln_final.hook_out", "model.norm.output", "layers.2_old", "residual stream of layer 3"]
+)
 def test_a_name_that_says_nothing_is_no_hook_point_and_no_error(name: str) -> None:
     assert find_hook(name) is None
 

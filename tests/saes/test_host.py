@@ -35,6 +35,17 @@ def points(model: nn.Module) -> list[HookPoint]:
     return [*(HookPoint(layer=1, site=site) for site in sites), NEXT]
 
 
+def test_what_is_changed_behind_the_final_norm_is_what_the_head_reads(model: Any) -> None:
+    point, ids = HookPoint(layer=2, site=Site.FINAL_NORM), IDS[:1]
+    with Host(model, point).changing(torch.zeros_like):
+        found = Host(model, point).log_probabilities(ids)
+    torch.testing.assert_close(found, found[:, :1].expand_as(found))
+    with pytest.raises(
+        UnsupportedModel, match=r"layers\.1\.final_norm: the final norm stands behind the last layer, 2"
+    ):
+        Host(model, HookPoint(layer=1, site=Site.FINAL_NORM))
+
+
 def read(
     model: nn.Module, changed: HookPoint | None = None, change: Change = torch.clone
 ) -> Mapping[HookPoint, Tensor]:
@@ -80,7 +91,7 @@ def test_the_stream_between_layers_is_what_transformers_calls_hidden_states(mode
 def test_what_is_changed_at_a_site_flows_on_and_nothing_else_does(model: nn.Module, site: Site) -> None:
     changed = HookPoint(layer=1, site=site)
     if changed not in points(model):
-        with pytest.raises(UnsupportedModel, match=r"side by side|experts have neurons"):
+        with pytest.raises(UnsupportedModel, match=r"side by side|experts have neurons|the last layer"):
             Host(model, changed)
         return
     before = read(model)
