@@ -48,6 +48,7 @@ class Family(NamedTuple):
         head: The unembedding's tensor, [vocab, d_model], where it is not tied to the embedding.
         embedding: The embedding's tensor, [vocab, d_model].
         tied: Whether the head is the embedding where a checkpoint's configuration does not say.
+        in_out: Whether checkpoints keep the layers' matrices as [in, out], and not as [out, in].
         project_out: A tensor [d_embedding, d_model] between final norm and head, which some checkpoints have.
     """
 
@@ -67,6 +68,7 @@ class Family(NamedTuple):
     head: str = "lm_head.weight"
     embedding: str = "model.embed_tokens.weight"
     tied: bool = False
+    in_out: bool = False
     project_out: str = ""
 
 
@@ -106,6 +108,7 @@ GPT2 = Family(
     final_norm="transformer.ln_f",
     embedding="transformer.wte.weight",
     tied=True,
+    in_out=True,
 )
 # vLLM runs GPT-NeoX on transformers' own layers, under another path.
 NEOX = Family(

@@ -9,6 +9,11 @@
 3. Where embeddings have another width than the stream (some OPT models), the projection between them is part of W_U.
 
 A cap on the logits (Gemma 2) is left out, since it does not change their order.
+
+What an SAE writes inside a layer comes into the stream through an output projection: W_O · d from z, W_down · d from
+mlp_act. Where an RMSNorm stands behind it (Gemma, OLMo 2), each number is multiplied by the norm's own factor, and all
+of them by one that depends on the token. What is written at attn_in or mlp_in comes into the stream on no one
+way: what attention and neurons make of it depends on all else that they are given.
 """
 
 import json
@@ -21,12 +26,13 @@ import torch
 from safetensors import safe_open
 
 from featurehub.artifacts.checkpoint import text_part
+from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.artifacts.tensors import weight_files
 from featurehub.errors import UnsupportedModel
 from featurehub.families import FAMILIES, TEXT_TYPES, Family, Norm, family_of
 from labeling.logit_lens import ReadOut
 
-__all__ = ["FinalNorm", "Unembedding", "read_unembedding"]
+__all__ = ["FinalNorm", "Unembedding", "read_unembedding", "written_into"]
 
 EPSILONS = ("rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps")
 
@@ -89,6 +95,44 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The checkpoint's configuration; empty where there is none."""
     path = folder / "config.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def written_into(folder: Path, hook: HookPoint, rows: np.ndarray) -> np.ndarray:
+    """What rows that are written at a hook point add to the stream, up to a positive factor.
+
+    Args:
+        folder: The checkpoint's folder.
+        hook: The hook point.
+        rows: [rows, width] what is written there.
+
+    Returns:
+        [rows, d_model].
+
+    Raises:
+        UnsupportedModel: There is no one way into the stream, or a tensor on it is missing or quantized.
+    """
+    if hook.site in (Site.ATTN_IN, Site.MLP_IN):
+        raise UnsupportedModel(f"what is written at {hook.site} does not come into the stream on one way", param="site")
+    if hook.site not in (Site.Z, Site.MLP_ACT):
+        return rows
+    whole = read_config(folder)
+    _, config = text_part(whole)
+    if whole.get("quantization_config") or config.get("quantization_config"):
+        raise UnsupportedModel(f"{folder} is quantized, so what {hook} adds to the stream is not read", param="model")
+    checkpoint, family = Checkpoint(folder), family_of(architecture_in(whole, config))
+    layer = f"{family.layers}.{hook.layer}"
+    weight = checkpoint.read(f"{layer}.{getattr(family, hook.site)}.weight")
+    added = rows @ (weight if family.in_out else weight.T)
+    behind = norm_behind(family, hook.site)
+    if behind:
+        added = added * (checkpoint.read(f"{layer}.{behind}.weight") + (family.norm is Norm.RMS_OFFSET))
+    return added
+
+
+def norm_behind(family: Family, site: Site) -> str:
+    """The norm that what an output projection makes passes on its way into the stream; "" where there is none."""
+    out, own = (family.attn_out, family.attn_in) if site is Site.Z else (family.mlp_out, family.mlp_in)
+    return out if out not in (own, family.mlp_act) else ""
 
 
 class Checkpoint:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from featurehub.artifacts.manifest import GIVEN, TAKEN
+from featurehub.artifacts.manifest import Site
+from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
 from featurehub.errors import UnsupportedModel
 from featurehub.pieces import pieces, vocabulary
@@ -18,10 +19,10 @@ from featurehub.token_ids import special_ids
 from labeling.associations import Associations, associate
 from labeling.corpus import Corpus
 from labeling.label import LabelSource
-from labeling.logit_lens import project
+from labeling.logit_lens import Projection, project
 from labeling.statistics import PackedRows, StatisticsConfig, feature_rows
 from labeling.texts import PackedTexts
-from labeling.unembedding import Unembedding, read_unembedding
+from labeling.unembedding import Unembedding, read_unembedding, written_into
 from saes.activations import FeatureActivations
 
 __all__ = ["Survey", "corpus_of", "evidence_of", "survey_features"]
@@ -56,11 +57,9 @@ def survey_features(model: Path, engine: Engine, sae: EvaluatedSae, progress: Pr
     corpus = corpus_of(seen, engine.tokenizer)
     single, evidence = evidence_of(corpus, seen, engine.tokenizer)
     unembedding, tokens = unembedding_of(model, progress), vocabulary(engine.tokenizer)
-    projection, site = None, engine.config.hooks[0].point.site
-    if site in TAKEN | GIVEN:
-        progress.warn(f"features get no top tokens: what is written at {site} is not written into the stream itself")
-    elif unembedding is not None:
-        projection = project(dictionary.nudges.numpy(), unembedding.norm, unembedding.weight, tokens)
+    projection = (
+        None if unembedding is None else projection_of(model, engine, dictionary, unembedding, tokens, progress)
+    )
     with progress.phase("computing statistics"):
         W_dec = dictionary.W_dec.numpy()
         rows = PackedRows(feature_rows(corpus, seen.tokens, W_dec, projection, StatisticsConfig()))
@@ -68,6 +67,25 @@ def survey_features(model: Path, engine: Engine, sae: EvaluatedSae, progress: Pr
         words = associate(evidence, tokens, None if unembedding is None else unembedding.weight)
     neighbors = {row.latent: row.neighbors for row in rows}
     return Survey(rows, LabelSource(evidence, corpus.live, projection, single, neighbors), words, seen.median_norm)
+
+
+def projection_of(
+    model: Path, engine: Engine, dictionary: Dictionary, head: Unembedding, tokens: Sequence[str], progress: Progress
+) -> Projection | None:
+    """What each feature promotes, through the output projection of its layer if it writes before one; None, with a
+    warning, where there is no one way from there into the stream."""
+    hook = engine.config.hooks[0].point
+    try:
+        rows = written_into(model, hook, dictionary.nudges.numpy())
+    except UnsupportedModel as error:
+        progress.warn(f"features get no top tokens: {error.message}")
+        return None
+    return project(rows, unchanged if hook.site is Site.FINAL_NORM else head.norm, head.weight, tokens)
+
+
+def unchanged(rows: np.ndarray) -> np.ndarray:
+    """What lies behind the final norm is read out as it is."""
+    return rows
 
 
 def corpus_of(seen: FeatureActivations, tokenizer: Any) -> Corpus:
