@@ -74,6 +74,7 @@ class Family(NamedTuple):
 
 MISSING = {
     "z": "this layer has no attention whose heads an output projection takes",
+    "router": "this layer has no router that chooses among experts",
     "mlp_act": "this layer has no MLP whose neurons one output projection takes; experts have neurons of their own",
 }
 """Why a layer has no such site."""

@@ -23,6 +23,9 @@ Change = Callable[[Tensor], Tensor]
 """Maps what lies at the hook point, of all tokens, to what takes its place; [documents · tokens, width] both."""
 
 
+NO_ROUTER = "routers of transformers hand on the experts that they have chosen, too, so that no SAE can be spliced in"
+
+
 class Host:
     """A causal language model of transformers, together with one hook point.
 
@@ -43,6 +46,8 @@ class Host:
         layers: Any = model.get_submodule(self.family.layers)
         if point.layer >= len(layers):
             raise UnsupportedModel(f"hook point {point}: the model has layers 0 to {len(layers) - 1}", param="layer")
+        if point.site is Site.ROUTER:
+            raise UnsupportedModel(f"{point}: {NO_ROUTER}", param="site")
         if point.site is Site.FINAL_NORM and point.layer != len(layers) - 1:
             raise UnsupportedModel(f"{point}: the final norm stands behind the last layer, {len(layers) - 1}, alone")
         if point.site is Site.RESID_MID:

@@ -30,6 +30,7 @@ from featurehub.errors import InvalidInput
 
 __all__ = ["combine", "identify", "layers_in", "width_at"]
 
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 _NEURONS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 
@@ -82,7 +83,8 @@ def width_in(config: Mapping[str, Any]) -> int:
 
 def width_at(folder: Path, hook: HookPoint) -> int:
     """Numbers of a token at a hook point, as a checkpoint's configuration says: d_model, but at z the number of heads
-    times their size, and at mlp_act that of neurons. An engine, which has the weights, refuses an SAE of another width.
+    times their size, at mlp_act that of neurons, and at router that of experts. An engine, which has the weights,
+    refuses an SAE of another width.
 
     Raises:
         ModelNotFound: There is no such checkpoint.
@@ -94,6 +96,8 @@ def width_at(folder: Path, hook: HookPoint) -> int:
         case Site.Z:
             heads = int(text.get("num_attention_heads") or text.get("n_head") or 1)
             return heads * int(text.get("v_head_dim") or text.get("head_dim") or width // heads)
+        case Site.ROUTER:
+            return int(next((text[name] for name in _EXPERTS if text.get(name)), 0))
         case Site.MLP_ACT:
             neurons: Any = next((text[name] for name in _NEURONS if text.get(name)), 4 * width)
             return int(neurons[hook.layer] if isinstance(neurons, list) else neurons)

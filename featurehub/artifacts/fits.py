@@ -1,7 +1,7 @@
 """Whether an SAE can be run on a model at all."""
 
 from featurehub.artifacts.artifact import Artifact
-from featurehub.artifacts.manifest import TAKEN, ModelIdentity
+from featurehub.artifacts.manifest import OWN_WIDTH, ModelIdentity
 from featurehub.errors import IncompatibleArtifact
 
 __all__ = ["check_fits"]
@@ -16,7 +16,7 @@ def check_fits(artifact: Artifact, identity: ModelIdentity) -> None:
         IncompatibleArtifact: The SAE reads a stream of another width, or a layer that the model does not have.
     """
     made = artifact.manifest
-    stream = made.model.d_model if made.hook.site in TAKEN else made.d_model
+    stream = made.model.d_model if made.hook.site in OWN_WIDTH else made.d_model
     if stream != identity.d_model:
         widths = f"a stream of width {stream}, {identity.name} has one of {identity.d_model}"
         raise IncompatibleArtifact(

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from featurehub.settings import Frozen
 
-__all__ = ["GIVEN", "TAKEN", "HookPoint", "Manifest", "ModelIdentity", "Part", "Site"]
+__all__ = ["GIVEN", "OWN_WIDTH", "TAKEN", "HookPoint", "Manifest", "ModelIdentity", "Part", "Site"]
 
 
 class Site(StrEnum):
@@ -24,6 +24,7 @@ class Site(StrEnum):
         ATTN_OUT: What attention adds to the stream, after the norm that some families put behind it.
         RESID_MID: The stream between attention and MLP.
         MLP_IN: The same of the MLP.
+        ROUTER: What a router says of each expert for the token, before any softmax. As wide as there are experts.
         MLP_ACT: The neurons: what the MLP's output projection takes. As wide as there are neurons.
         MLP_OUT: What the MLP adds to the stream, after the norm that some families put behind it.
         RESID_POST: The stream after the layer.
@@ -37,6 +38,7 @@ class Site(StrEnum):
     ATTN_OUT = "attn_out"
     RESID_MID = "resid_mid"
     MLP_IN = "mlp_in"
+    ROUTER = "router"
     MLP_ACT = "mlp_act"
     MLP_OUT = "mlp_out"
     RESID_POST = "resid_post"
@@ -45,6 +47,8 @@ class Site(StrEnum):
 
 TAKEN = frozenset({Site.Z, Site.MLP_ACT})
 """Sites where neither the stream lies nor what is added to it, but what an output projection takes."""
+OWN_WIDTH = TAKEN | {Site.ROUTER}
+"""Sites where there are not d_model numbers of a token."""
 GIVEN = frozenset({Site.ATTN_IN, Site.MLP_IN})
 """Sites where a part of a layer is given its own copy of a tensor, which others may be given, too."""
 

@@ -11,21 +11,19 @@ A multimodal model builds its language model by vLLM's registry, so that this ma
 alone puts hooks in.
 """
 
-import inspect
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from vllm import ModelRegistry
 from vllm.config import VllmConfig
 from vllm.model_executor.layers.linear import LinearBase
 from vllm.platforms import current_platform
 
-from featurehub.artifacts.manifest import TAKEN, HookPoint, Site
+from featurehub.artifacts.manifest import OWN_WIDTH, TAKEN, HookPoint, Site
 from featurehub.artifacts.parts import layer_of
 from featurehub.engine import admission, runner_v1, updates
 from featurehub.engine.checksum import keep_sums_of_packed
@@ -33,6 +31,7 @@ from featurehub.engine.config import EngineConfig
 from featurehub.engine.hook import HOOKS, register_op
 from featurehub.engine.hooked import HOOKED, OWN, PREFIX
 from featurehub.engine.hookset import HookSet, install
+from featurehub.engine.insertion import hook_after, hook_before, hook_given
 from featurehub.engine.loading import only_weights
 from featurehub.engine.options import refuse_kind, refuse_parts, refuse_replaced, refuse_unsupported
 from featurehub.engine.runner_v2 import hooked_state
@@ -126,7 +125,7 @@ def building(architecture: str) -> Iterator[bool]:
 def make_hooks(config: EngineConfig, vllm_config: VllmConfig, tower: Tower) -> HookSet:
     """The hook set of this worker. Raises UnsupportedModel for a model runner that featurehub does not drive."""
     scheduler = vllm_config.scheduler_config
-    widths = {hook.point: tower.taker(hook.point).width for hook in config.hooks if hook.point.site in TAKEN}
+    widths = {hook.point: tower.width(hook.point) for hook in config.hooks if hook.point.site in OWN_WIDTH}
     size = scheduler.max_num_seqs, scheduler.max_num_batched_tokens, vllm_config.model_config.get_hidden_size(), widths
     if current_platform.is_cpu():
         runner_v1.install()
@@ -156,7 +155,7 @@ def put(point: HookPoint, tower: Tower, vllm_config: VllmConfig) -> None:
         case Site.RESID_MID:
             pair = tower.pair(point.layer)
             hook_before(tower.module(point, point.site), name, FIRST, SECOND if pair else None)
-        case Site.ATTN_OUT | Site.MLP_OUT | Site.FINAL_NORM:
+        case Site.ATTN_OUT | Site.ROUTER | Site.MLP_OUT | Site.FINAL_NORM:
             hook_after(whole(point, tower, vllm_config), name, pair=False)
         case Site.RESID_POST:
             hook_after(layer, name, tower.pair(point.layer))
@@ -168,74 +167,6 @@ def whole(point: HookPoint, tower: Tower, vllm_config: VllmConfig) -> nn.Module:
     if isinstance(module, LinearBase):
         refuse_replaced(point, vllm_config)
     return module
-
-
-def hook_before(module: nn.Module, name: str, hidden: Argument, residual: Argument | None) -> None:
-    """Runs the op on the module's argument, or on the two of a pair, before the module."""
-
-    class HookedBefore(class_of(module)):
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
-            torch.ops.featurehub.edit_stream(
-                hidden.of(args, kwargs), residual.of(args, kwargs) if residual is not None else None, name
-            )
-            return super().forward(*args, **kwargs)
-
-    change_class(module, HookedBefore)
-
-
-def hook_after(module: nn.Module, name: str, pair: bool) -> None:
-    """Runs the op on the module's output: the tensor, the first of a tuple, or both of a pair."""
-
-    class HookedAfter(class_of(module)):
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
-            output = super().forward(*args, **kwargs)
-            if pair and not (isinstance(output, tuple) and len(output) == 2):
-                raise UnsupportedModel(f"{name}: the layer does not return (delta, residual); it cannot be hooked")
-            first = output[0] if isinstance(output, tuple) else output
-            torch.ops.featurehub.edit_stream(first, output[1] if pair else None, name)
-            return output
-
-    change_class(module, HookedAfter)
-
-
-def hook_given(module: nn.Module, name: str) -> None:
-    """Runs the op on a copy of what the module is given, so that an edit reaches nobody else who has that tensor."""
-
-    class HookedGiven(class_of(module)):
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
-            shared = given.of(args, kwargs)
-            if shared is None:
-                raise UnsupportedModel(f"{name}: what this {hooked.__name__} is given as {given.name} is no tensor")
-            own = shared.clone(memory_format=torch.contiguous_format)
-            torch.ops.featurehub.edit_stream(own, None, name)
-            args, kwargs = given.put(own, args, kwargs)
-            return super().forward(*args, **kwargs)
-
-    given, hooked = argument_of(module), type(module)
-    change_class(module, HookedGiven)
-
-
-def change_class(module: nn.Module, hooked: type[nn.Module]) -> None:
-    """Makes the module one of the hooked class, which stands above its own and takes the same arguments."""
-    vars(hooked)["forward"].__signature__ = inspect.signature(type(module).forward)
-    hooked.__name__ = hooked.__qualname__ = type(module).__name__
-    module.__class__ = hooked
-
-
-def class_of(module: nn.Module) -> type[nn.Module]:
-    """The module's class. A ``forward`` of its own, which vLLM gives to modules of transformers that it fuses, becomes
-    that of a class: on the module, it would bypass the hook.
-
-    Raises:
-        UnsupportedModel: That ``forward`` is no method of the module.
-    """
-    kind, own = type(module), vars(module).get("forward")
-    if own is None:
-        return kind
-    if getattr(own, "__self__", None) is not module:
-        raise UnsupportedModel(f"this {kind.__name__} has its own forward, which would bypass the hook")
-    del module.forward
-    return type(kind.__name__, (kind,), {"forward": own.__func__})
 
 
 class Hooked(nn.Module):

@@ -13,9 +13,11 @@ from featurehub.engine.hook import HOOKS, stream, write
 from featurehub.engine.tower import Taker, Tower
 from featurehub.engine.trial import Call, Trial
 
-__all__ = ["EACH", "Outcome", "Recording", "as_it_is", "is_inside", "rows_of", "run_anew", "run_edited"]
+__all__ = ["EACH", "OF_PARTS", "Outcome", "Recording", "as_it_is", "is_inside", "rows_of", "run_anew", "run_edited"]
 
 
+OF_PARTS = GIVEN | {Site.ROUTER}
+"""Sites whose module is given a norm of the stream."""
 EACH = 2
 """Tokens of a hook point: a stream may be all zeros for a token, such as one for padding."""
 
@@ -77,7 +79,7 @@ class Recording(NamedTuple):
         entered: By layer, the stream that it was given.
         mlp: By layer, the output of the module that the MLP adds.
         taken: By hook point whose site is in ``TAKEN``, what its module took, what it made of it, and what the part of
-            the layer that it ends made. By one whose site is in ``GIVEN``, what its module was given.
+            the layer that it ends made. By another in ``OF_PARTS``, what its module was given, and what a router made.
         readers: Modules outside of the layers that were given a stream when the last layer had run.
         outcome: What came of it.
     """
@@ -99,7 +101,7 @@ def as_it_is(trial: Trial, tower: Tower, points: Sequence[HookPoint]) -> Recordi
     """Step 1."""
     entered, mlp = dict[int, Tensor](), dict[int, Tensor]()
     readers: list[nn.Module] = []
-    taken = {str(point): list[Tensor]() for point in points if point.site in TAKEN | GIVEN}
+    taken = {str(point): list[Tensor]() for point in points if point.site in TAKEN | OF_PARTS}
     with trial.hanging(), probing(trial, points, {}) as seen:
         left, attention = watch(trial, tower, points)
         for layer in sorted({0, *(point.layer for point in points)}):
@@ -107,13 +109,9 @@ def as_it_is(trial: Trial, tower: Tower, points: Sequence[HookPoint]) -> Recordi
         for point in points:
             if point.site in TAKEN:
                 watch_taker(trial, tower.taker(point), taken[str(point)])
-            if point.site in GIVEN:
-                given = taken[str(point)]
-                trial.before(
-                    tower.module(point, point.site),
-                    lambda call, given=given: given.append(sum_of(trial, call.first)),
-                )
-            if is_inside(point) or point.site in GIVEN:
+            if point.site in OF_PARTS:
+                watch_part(trial, tower, point, taken[str(point)])
+            if is_inside(point) or point.site in OF_PARTS:
                 keep_made(trial, tower, point, Site.MLP_OUT, mlp)
         for module in outside(tower, trial.model):
             trial.before(
@@ -130,6 +128,14 @@ def watch_taker(trial: Trial, taker: Taker, taken: list[Tensor]) -> None:
         trial.after(module, lambda call: taken.append(sum_of(trial, call.first)))
 
 
+def watch_part(trial: Trial, tower: Tower, point: HookPoint, taken: list[Tensor]) -> None:
+    """Records what a part of a layer is given, and what a router makes."""
+    module = tower.module(point, point.site)
+    trial.before(module, lambda call: taken.append(sum_of(trial, call.first)))
+    if point.site is Site.ROUTER:
+        trial.after(module, lambda call: taken.append(sum_of(trial, call.first)), tower.width(point))
+
+
 def watch(trial: Trial, tower: Tower, points: Sequence[HookPoint]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """Where the streams will be that the layers hand on: those that read at hook points, those around, and the last.
     And what attention adds in layers with a hook point inside."""
@@ -139,7 +145,7 @@ def watch(trial: Trial, tower: Tower, points: Sequence[HookPoint]) -> tuple[dict
     for layer in sorted(layers & set(range(tower.last + 1))):
         trial.after(tower.layers[layer], lambda call, i=layer: keep(trial, left, i, made_by(tower, i, call)))
     for point in points:
-        if is_inside(point) or point.site in GIVEN:
+        if is_inside(point) or point.site in OF_PARTS:
             keep_made(trial, tower, point, Site.ATTN_OUT, attention)
     return left, attention
 
@@ -177,6 +183,10 @@ def run_anew(
             if point.site in TAKEN:
                 taker, delta = tower.taker(point), deltas[str(point)]
                 trial.before(taker.module, lambda call, delta=delta: add(trial, call, delta), taker.width)
+                continue
+            if point.site is Site.ROUTER:
+                router, delta = tower.router(point), deltas[str(point)]
+                trial.after(router, lambda call, delta=delta: add(trial, call, delta), router.output_size)
                 continue
             if point.site in GIVEN:
                 module, delta = tower.module(point, point.site), deltas[str(point)]

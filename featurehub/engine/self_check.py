@@ -17,7 +17,8 @@ few tokens (``featurehub.engine.trial``), none of which sees another, so that ea
    makes. The edit of 3 leaves the stream before the layer as it was.
 7. attn_in and mlp_in: the op saw what attention, or the MLP, was given. That is the stream before the layer, or the one
    between the two, behind a norm of any weights; or it is this stream itself. The edit of 3 leaves the stream before
-   the layer as it was, and changes what attention adds at attn_in, but not at mlp_in.
+   the layer as it was, and changes what attention adds at attn_in, but not at mlp_in. router: the same of what the
+   router is given; and the op saw what it made.
 8. final_norm: the op saw a norm, of any weights, of the stream behind the last layer.
 9. The final norm as the row has it, and the head, give the model's own result and logits.
 
@@ -35,8 +36,18 @@ from vllm.config import VllmConfig
 from vllm.logger import init_logger
 from vllm.model_executor.layers.linear import LinearBase
 
-from featurehub.artifacts.manifest import GIVEN, TAKEN, HookPoint, Site
-from featurehub.engine.passes import EACH, Outcome, Recording, as_it_is, is_inside, rows_of, run_anew, run_edited
+from featurehub.artifacts.manifest import TAKEN, HookPoint, Site
+from featurehub.engine.passes import (
+    EACH,
+    OF_PARTS,
+    Outcome,
+    Recording,
+    as_it_is,
+    is_inside,
+    rows_of,
+    run_anew,
+    run_edited,
+)
 from featurehub.engine.readout import head_error, norm_error, relative, scaled_error
 from featurehub.engine.tower import Tower
 from featurehub.engine.trial import Trial
@@ -138,7 +149,7 @@ def findings(model: nn.Module, tower: Tower, points: Sequence[HookPoint], config
             yield Finding(str(point), "the sum of what its layer adds", adds_up(point, own), bound)
         if point.site in TAKEN:
             yield from takes(point, own, bound)
-        if point.site in GIVEN:
+        if point.site in OF_PARTS:
             yield from is_given(point, tower, own, bound)
         if point.site is Site.FINAL_NORM:
             error = scaled_error(own.seen[str(point)][0], own.outcome.left[tower.last], raw=False)
@@ -160,12 +171,12 @@ def edits(
         ):
             yield Finding(str(point), check, missed(*streams), bound)
         effect = (edited.behind(point) - plain.behind(point))[own_rows].norm()
-        if point.site in TAKEN | GIVEN and (before := plain.before(point)) is not None:
+        if point.site in TAKEN | OF_PARTS and (before := plain.before(point)) is not None:
             error = ((edited.left[point.layer - 1] - before)[own_rows].norm() / effect).item()
             yield Finding(str(point), "the stream before its layer under an edit", error, bounds[0])
-        if point.site in GIVEN:
+        if point.site in OF_PARTS:
             moved = ((edited.attention[point.layer] - plain.attention[point.layer])[own_rows].norm() / effect).item()
-            error = moved if point.site is Site.MLP_IN else 0.0 if moved > bounds[0] else math.inf
+            error = moved if point.site is not Site.ATTN_IN else 0.0 if moved > bounds[0] else math.inf
             yield Finding(str(point), "what attention adds under an edit", error, bounds[0])
 
 
@@ -207,11 +218,14 @@ def takes(point: HookPoint, own: Recording, bound: float) -> Iterator[Finding]:
 
 def is_given(point: HookPoint, tower: Tower, own: Recording, bound: float) -> Iterator[Finding]:
     """Step 7, but for the edit. The stream between the two is found from either side, and what factor is on the way."""
-    [given], seen, at = own.taken[str(point)], own.seen[str(point)][0], point.layer
-    yield Finding(str(point), "what its module is given", relative(seen - given, given), bound)
+    (given, *made), seen, at = own.taken[str(point)], own.seen[str(point)][0], point.layer
+    if point.site is Site.ROUTER:
+        yield Finding(str(point), "what its module makes", relative(seen - made[0], made[0]), bound)
+    else:
+        yield Finding(str(point), "what its module is given", relative(seen - given, given), bound)
     entered, left, attention, mlp = own.entered[at], own.outcome.left[at], own.outcome.attention[at], own.mlp[at]
     streams = [entered]
-    if point.site is Site.MLP_IN:
+    if point.site is not Site.ATTN_IN:
         added = torch.stack([attention.flatten(), mlp.flatten()], dim=1)
         factors = torch.linalg.lstsq(added, (left - entered).flatten()[:, None]).solution
         streams += [entered + factors[0] * attention, left - mlp]

@@ -19,11 +19,13 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from vllm.model_executor.layers.linear import LinearBase
 from vllm.model_executor.layers.mamba.abstract import MambaBase
 from vllm.model_executor.models.interfaces import supports_multimodal
 from vllm.model_executor.models.utils import PPMissingLayer
 
 from featurehub.artifacts.manifest import HookPoint, Site
+from featurehub.engine.usual_names import FINAL_NORMS, NAMES, ROUTERS, TAKERS
 from featurehub.errors import UnsupportedModel
 from featurehub.families import FAMILIES, MISSING, Family, check_mid
 
@@ -31,27 +33,6 @@ __all__ = ["Argument", "Taker", "Tower", "argument_of", "tower_of"]
 
 STREAM, RESIDUAL = ("hidden_states", "x", "hidden_state"), "residual"
 """Names of a layer's parameters."""
-ATTENTION = ("self_attn", "self_attention", "attn", "attention", "linear_attn", "mixer", "mamba")
-MLP = ("mlp", "feed_forward", "block_sparse_moe", "moe", "ffn")
-NAMES = {
-    Site.ATTN_IN: ATTENTION,
-    Site.MLP_IN: MLP,
-    # Norms behind attention and MLP, whose outputs are what is added, come first.
-    Site.ATTN_OUT: ("post_self_attn_layernorm", *ATTENTION),
-    Site.MLP_OUT: ("post_feedforward_layernorm", "post_mlp_layernorm", *MLP),
-    Site.RESID_MID: ("pre_feedforward_layernorm", "pre_mlp_layernorm", "post_attention_layernorm", "ln_2", "ffn_norm",
-                     "pre_ff_layernorm"),
-}  # fmt: skip
-"""Of modules in a layer where no row names them, the likeliest first."""
-TAKERS = {
-    Site.Z: (("self_attn", "self_attention", "attn", "attention"),
-             ("o_proj", "out_proj", "c_proj", "dense", "wo", "linear_proj")),
-    Site.MLP_ACT: (("mlp", "feed_forward", "ffn"),
-                   ("down_proj", "c_proj", "dense_4h_to_h", "w2", "fc2", "fc_out", "dense_out")),
-}  # fmt: skip
-"""Where no row names it, the names of a layer's part, and of the module in it that takes what lies at a site."""
-FINAL_NORMS = ("norm", "final_norm", "norm_f", "ln_f", "final_layernorm", "final_layer_norm", "embedding_norm")
-"""Beside the layers, where no row names it."""
 SANDWICH = "pre_feedforward_layernorm"
 """In a layer with this norm, ``post_attention_layernorm`` stands behind attention."""
 
@@ -161,8 +142,13 @@ class Tower(NamedTuple):
             UnsupportedModel: The layer has none that is known.
         """
         layer, row = self.layer(point), self.row
-        if site is Site.FINAL_NORM:
-            return self.final_norm(point)
+        match site:
+            case Site.FINAL_NORM:
+                return self.final_norm(point)
+            case Site.ROUTER:
+                return self.router(point)
+            case _:
+                pass
         if site is Site.RESID_MID and row is not None:
             check_mid(point, row, self.config)
         named = names_in(row, site) if row is not None else NAMES[site]
@@ -184,6 +170,18 @@ class Tower(NamedTuple):
                 return found
         parts = ", ".join(name for module in self.around for name, _ in module.named_children())
         raise UnsupportedModel(f"{point}: no final norm of this model is known. Around its layers it has {parts}")
+
+    def router(self, point: HookPoint) -> LinearBase:
+        """The router of a layer. Raises UnsupportedModel where it has none, or one that is no linear map."""
+        mlp = self.module(point, Site.MLP_IN)
+        found = next((each for name in ROUTERS if isinstance(each := getattr(mlp, name, None), LinearBase)), None)
+        if found is None or not hasattr(mlp, "experts"):
+            raise UnsupportedModel(f"{point}: {MISSING[Site.ROUTER]}. Its MLP is a {type(mlp).__name__}")
+        return found
+
+    def width(self, point: HookPoint) -> int:
+        """Numbers of a token at a hook point whose site is in ``OWN_WIDTH``. Raises UnsupportedModel."""
+        return self.router(point).output_size if point.site is Site.ROUTER else self.taker(point).width
 
     def taker(self, point: HookPoint) -> Taker:
         """What takes the tensor at a hook point whose site is in ``TAKEN``.

@@ -99,12 +99,13 @@ class Trial:
 
         self.hung.append(module.register_forward_pre_hook(hook, with_kwargs=True))
 
-    def after(self, module: nn.Module, do: Callable[[Call], None]) -> None:
-        """Hangs in what happens to the output of a module."""
+    def after(self, module: nn.Module, do: Callable[[Call], None], width: int | None = None) -> None:
+        """Hangs in what happens to the output of a module, of which the parts of this width count as streams."""
 
         def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             several = isinstance(output, tuple)
-            call = Call(dict(enumerate(output if several else (output,))), self.is_stream)
+            parts = output if several else (output,)
+            call = Call(dict(enumerate(parts)), lambda value: self.is_stream(value, width))
             do(call)
             return call.arguments[0] if several else call.values[0]
 

@@ -18,7 +18,7 @@ import torch
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, open_artifact, seal
 from featurehub.artifacts.files import replace_folder
 from featurehub.artifacts.fingerprint import width_at
-from featurehub.artifacts.manifest import TAKEN, HookPoint, ModelIdentity, Site
+from featurehub.artifacts.manifest import OWN_WIDTH, HookPoint, ModelIdentity, Site
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine, EngineOptions
 from featurehub.errors import IncompatibleArtifact, InvalidInput
@@ -199,7 +199,7 @@ def hook_of(plan: ImportPlan, imported: ImportedSae) -> HookPoint:
 
 def check_width(plan: ImportPlan, dictionary: Dictionary, identity: ModelIdentity, hook: HookPoint) -> None:
     """Raises IncompatibleArtifact."""
-    width, at = width_at(plan.model, hook), f" at {hook.site}" if hook.site in TAKEN else ""
+    width, at = width_at(plan.model, hook), f" at {hook.site}" if hook.site in OWN_WIDTH else ""
     if dictionary.d_model != width:
         raise IncompatibleArtifact(
             f"{plan.source} is an SAE of width {dictionary.d_model}, the model in {plan.model} has width {width}{at}; "

@@ -3,6 +3,7 @@
     TransformerLens       blocks.3.hook_resid_post, …resid_pre, …resid_mid, …attn_out, …mlp_out;
                           blocks.3.attn.hook_z; blocks.3.mlp.hook_post is mlp_act; blocks.3.attn.hook_in and
                           blocks.3.mlp.hook_in, of its bridge and of circuit-tracer, are attn_in and mlp_in
+                          in a layer of experts, mlp.gate.hook_out is router
     Hugging Face modules  layers.3, h.3, layers.3.mlp, layers.3.attention, layers.3.self_attn
     nnsight               model.layers[3].output, …mlp.output; model.layers[3].self_attn.o_proj.input is z,
                           model.layers[3].mlp.down_proj.input mlp_act; model.layers[3].self_attn.input is
@@ -34,6 +35,7 @@ _OF_LENS = {site: f"hook_{site}" for site in Site} | {
     Site.ATTN_IN: "attn.hook_in",
     Site.Z: "attn.hook_z",
     Site.MLP_IN: "mlp.hook_in",
+    Site.ROUTER: "mlp.gate.hook_out",
     Site.MLP_ACT: "mlp.hook_post",
 }
 _FINAL_NORM = ("ln_final.hook_out", *sorted({f"{row.final_norm}.output" for row in FAMILIES.values()}))
@@ -51,6 +53,8 @@ _MODULES = {
     **{f"{name}.output": Site.ATTN_OUT for name in ("attn", "attention", "self_attn")},
     "mlp.output": Site.MLP_OUT,
     "post_feedforward_layernorm.output": Site.MLP_OUT,
+    "mlp.gate.output": Site.ROUTER,
+    "mlp.router.output": Site.ROUTER,
     **_TAKERS,
 }
 """What stands behind a layer's own name, where that is one of Hugging Face's."""

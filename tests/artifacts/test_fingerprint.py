@@ -139,6 +139,15 @@ def test_names_of_other_architectures_are_told_apart(name: str, layer: int, read
 
 
 @pytest.mark.parametrize(
+    ("config", "experts"),
+    [({"num_local_experts": 8}, 8), ({"n_routed_experts": 64, "num_experts_per_tok": 6}, 64), ({}, 0)],
+)
+def test_a_router_is_as_wide_as_there_are_experts(config: dict[str, int], experts: int, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 64, "num_attention_heads": 4} | config))
+    assert width_at(tmp_path, HookPoint(layer=0, site=Site.ROUTER)) == experts
+
+
+@pytest.mark.parametrize(
     ("name", "reads"),
     [("model.norm.weight", True), ("transformer.ln_f.bias", True), ("model.language_model.norm.weight", True),
      ("lm_head.weight", False), ("model.layers.3.input_layernorm.weight", True)],

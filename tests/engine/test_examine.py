@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from featurehub.artifacts.manifest import Site
 from featurehub.cli.main import app
 from tests.engine.random_models import CASES, save_model
 
@@ -17,9 +18,10 @@ def test_the_doctor_shows_where_saes_can_read_and_write(tmp_path: Path) -> None:
     rows = [line.split() for line in result.stdout.splitlines() if line.strip().startswith("layers.")]
     assert result.exit_code == 0
     assert [(name, mark) for name, mark, *_ in rows] == [
-        (f"layers.{layer}.{site}", "✗" if site == "resid_mid" else "✓")
+        (f"layers.{layer}.{site}", "✗" if site in ("resid_mid", "router") else "✓")
         for layer in range(3)
-        for site in ("resid_pre", "attn_in", "z", "attn_out", "resid_mid", "mlp_in", "mlp_act", "mlp_out", "resid_post")
-    ] + [("layers.2.final_norm", "✓")]
+        for site in Site
+        if site is not Site.FINAL_NORM or layer == 2
+    ]
     assert "run side by side" in " ".join(result.stdout.split())
     assert all(float(error) < 1e-3 for _, mark, error, *_ in rows if mark == "✓")

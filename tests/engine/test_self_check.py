@@ -26,7 +26,8 @@ pytestmark = [
 ]
 
 BEHIND = HookPoint(layer=2, site=Site.FINAL_NORM)
-INSIDE = (*(HookPoint(layer=1, site=site) for site in Site if site is not Site.FINAL_NORM), BEHIND)
+DENSE = [site for site in Site if site not in (Site.ROUTER, Site.FINAL_NORM)]
+INSIDE = (*(HookPoint(layer=1, site=site) for site in DENSE), BEHIND)
 OWN_COPIES = tuple(HookPoint(layer=1, site=site) for site in Site if site in GIVEN)
 # Dense and with experts, MLA, sliding and chunked attention, sandwich norms, side by side, multipliers, attention and
 # state in turns: what needs neither a GPU nor a package that we do without.
@@ -211,6 +212,34 @@ def test_an_adapter_in_the_place_of_a_hooked_projection_is_refused(site: Site, m
 def test_a_layer_of_experts_has_no_neurons_and_says_so(architecture: str, make: Callable[..., Any]) -> None:
     with pytest.raises(UnsupportedModel, match=r"layers\.1\.mlp_act: .*experts have neurons of their own. It has"):
         make(architecture, HookPoint(layer=1, site=Site.MLP_ACT))
+
+
+ROUTED = (*SPARSE, "Cohere2MoeForCausalLM", "Ernie4_5_MoeForCausalLM",
+          "Glm4MoeForCausalLM", "GraniteMoeForCausalLM", "OlmoeForCausalLM", "Qwen2MoeForCausalLM",
+          "Qwen3MoeForCausalLM", "Qwen3NextForCausalLM")  # fmt: skip
+ROUTER = HookPoint(layer=1, site=Site.ROUTER)
+
+
+@pytest.mark.parametrize("architecture", ROUTED)
+def test_a_router_passes_and_in_the_layer_behind_it_does_not(
+    architecture: str, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(architecture, ROUTER)
+    model.prove_hooks()
+    assert model.tower.width(ROUTER) == 4
+
+    class Later(Tower):
+        def router(self, point: HookPoint) -> Any:
+            return super().router(HookPoint(layer=point.layer + 1, site=Site.ROUTER))
+
+    mistaken(monkeypatch, lambda tower: Later(*tower))
+    with pytest.raises(UnsupportedModel, match=r"layers\.1\.router of .* under an edit"):
+        make(architecture, ROUTER).prove_hooks()
+
+
+def test_a_dense_layer_has_no_router_and_says_so(make: Callable[..., Any]) -> None:
+    with pytest.raises(UnsupportedModel, match=r"layers\.1\.router: .*among experts. Its MLP is a \w*MLP"):
+        make("LlamaForCausalLM", ROUTER)
 
 
 def test_a_layer_without_heads_has_no_z_and_says_what_it_has(make: Callable[..., Any]) -> None:

@@ -95,7 +95,8 @@ class TestEveryKind:
         assert torch.equal(first.encode(x), second.encode(x))
 
 
-LENS = {"attn_in": "attn.hook_in", "z": "attn.hook_z", "mlp_in": "mlp.hook_in", "mlp_act": "mlp.hook_post"}
+LENS = {"attn_in": "attn.hook_in", "z": "attn.hook_z", "mlp_in": "mlp.hook_in", "mlp_act": "mlp.hook_post",
+        "router": "mlp.gate.hook_out"}  # fmt: skip
 """What TransformerLens calls the sites that are not ``hook_…`` there."""
 
 

@@ -354,6 +354,7 @@ def test_an_unknown_dictionary_class_is_refused(tmp_path: Path) -> None:
         ("gpt_neox.layers.2.attention.input", HookPoint(layer=2, site=Site.ATTN_IN)),
         ("model.layers.17.mlp.input", HookPoint(layer=17, site=Site.MLP_IN)),
         ("model.decoder.layers.2.fc1.input", HookPoint(layer=2, site=Site.MLP_IN)),
+        ("model.layers[5].mlp.gate.output", HookPoint(layer=5, site=Site.ROUTER)),
         ("mlp_in_layer_2", HookPoint(layer=2, site=Site.MLP_IN)),
         ("model.layers[3].self_attn.output", HookPoint(layer=3, site=Site.ATTN_OUT)),
     ],
