@@ -12,8 +12,8 @@ A cap on the logits (Gemma 2) is left out, since it does not change their order.
 
 What an SAE writes inside a layer comes into the stream through an output projection: W_O · d from z, W_down · d from
 mlp_act. Where an RMSNorm stands behind it (Gemma, OLMo 2), each number is multiplied by the norm's own factor, and all
-of them by one that depends on the token. What is written at attn_in or mlp_in comes into the stream on no one
-way: what attention and neurons make of it depends on all else that they are given.
+of them by one that depends on the token. What is written at attn_in, mlp_in or router comes into the stream on no one
+way: what attention, neurons and experts make of it depends on all else that they are given.
 """
 
 import json
@@ -111,7 +111,7 @@ def written_into(folder: Path, hook: HookPoint, rows: np.ndarray) -> np.ndarray:
     Raises:
         UnsupportedModel: There is no one way into the stream, or a tensor on it is missing or quantized.
     """
-    if hook.site in (Site.ATTN_IN, Site.MLP_IN):
+    if hook.site in (Site.ATTN_IN, Site.MLP_IN, Site.ROUTER):
         raise UnsupportedModel(f"what is written at {hook.site} does not come into the stream on one way", param="site")
     if hook.site not in (Site.Z, Site.MLP_ACT):
         return rows

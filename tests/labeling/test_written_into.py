@@ -54,7 +54,7 @@ def test_a_row_is_added_as_the_layers_own_modules_add_it(architecture: str, site
 def test_where_there_is_no_one_way_into_the_stream(tmp_path: Path) -> None:
     save_model(CASES["MixtralForCausalLM"], tmp_path)
     rows = np.ones((2, 64), np.float32)
-    for site in (Site.ATTN_IN, Site.MLP_IN):
+    for site in (Site.ATTN_IN, Site.MLP_IN, Site.ROUTER):
         with pytest.raises(UnsupportedModel, match=f"what is written at {site} does not come into the stream"):
             written_into(tmp_path, HookPoint(layer=1, site=site), rows)
     with pytest.raises(UnsupportedModel, match=r"has no tensor model\.layers\.1\.mlp\.down_proj\.weight"):
