@@ -92,17 +92,34 @@ def width_at(folder: Path, hook: HookPoint) -> int:
     """
     config = read_config(folder)
     width, (_, text) = width_in(config), text_part(config)
+    own = at_layer(text, hook.layer)
     match hook.site:
         case Site.Z:
-            heads = int(text.get("num_attention_heads") or text.get("n_head") or 1)
-            return heads * int(text.get("v_head_dim") or text.get("head_dim") or width // heads)
+            heads = int(own.get("num_attention_heads") or own.get("n_head") or 1)
+            return heads * int(own.get("v_head_dim") or own.get("head_dim") or width // heads)
         case Site.ROUTER:
-            return int(next((text[name] for name in _EXPERTS if text.get(name)), 0))
+            return int(next((own[name] for name in _EXPERTS if own.get(name)), 0))
         case Site.MLP_ACT:
-            neurons: Any = next((text[name] for name in _NEURONS if text.get(name)), 4 * width)
-            return int(neurons[hook.layer] if isinstance(neurons, list) else neurons)
+            neurons = int(next((own[name] for name in _NEURONS if own.get(name)), 4 * width))
+            return 2 * neurons if is_double_wide(text, hook.layer) else neurons
         case _:
             return width
+
+
+def at_layer(text: Mapping[str, Any], layer: int) -> Mapping[str, Any]:
+    """A text configuration with what it says of one layer in the place of what it says of all: ``per_layer_config``,
+    lists, and in Gemma 4 another head size in the layers that see all tokens."""
+    lists = {name: each[layer] for name, each in text.items() if isinstance(each, list) and layer < len(each)}
+    own = {name.removesuffix("_per_layer"): each for name, each in lists.items()}
+    if own.get("layer_types") == "full_attention" and text.get("global_head_dim"):
+        own["head_dim"] = text["global_head_dim"]
+    return {**text, **own, **(text.get("per_layer_config") or {}).get(str(layer), {})}
+
+
+def is_double_wide(text: Mapping[str, Any], layer: int) -> bool:
+    """Whether a layer has twice the neurons: in some of Gemma 4's models, those that share the KV cache of others."""
+    shared = int(text.get("num_kv_shared_layers") or 0)
+    return bool(text.get("use_double_wide_mlp")) and 0 < int(text["num_hidden_layers"]) - shared <= layer
 
 
 def combine(hashes: Iterable[TensorHash]) -> str:

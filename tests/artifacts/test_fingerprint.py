@@ -87,6 +87,28 @@ def test_a_change_after_the_hook_changes_only_the_whole(model: Path, tmp_path: P
         ({"hidden_size": 64, "num_attention_heads": 4, "head_dim": 32}, 128),
         ({"n_embd": 48, "n_head": 3}, 48),
         ({"hidden_size": 64, "num_attention_heads": 4, "head_dim": 16, "v_head_dim": 24}, 96),
+        (
+            {
+                "hidden_size": 64,
+                "num_attention_heads": 4,
+                "head_dim": 16,
+                "layer_types": ["full_attention"],
+                "global_head_dim": 32,
+            },
+            128,
+        ),
+        (
+            {
+                "hidden_size": 64,
+                "num_attention_heads": 4,
+                "head_dim": 16,
+                "layer_types": ["sliding_attention"],
+                "global_head_dim": 32,
+            },
+            64,
+        ),
+        ({"hidden_size": 64, "num_attention_heads": 4, "head_dim": 16, "per_layer_config": {"0": {"head_dim": 8}}}, 32),
+        ({"hidden_size": 64, "num_attention_heads": 4, "num_attention_heads_per_layer": [2, 4], "head_dim": 16}, 32),
         ({"hidden_size": 9, "text_config": {"hidden_size": 64, "num_attention_heads": 4, "head_dim": 32}}, 128),
     ],
 )
@@ -103,6 +125,26 @@ def test_z_is_as_wide_as_all_heads_together(config: dict[str, Any], width: int, 
         ({"hidden_size": 64, "intermediate_size": 200}, 200),
         ({"hidden_size": 64, "intermediate_size": [200, 300]}, 300),
         ({"n_embd": 48, "n_inner": None}, 192),
+        (
+            {
+                "hidden_size": 64,
+                "intermediate_size": 200,
+                "use_double_wide_mlp": True,
+                "num_hidden_layers": 2,
+                "num_kv_shared_layers": 1,
+            },
+            400,
+        ),
+        (
+            {
+                "hidden_size": 64,
+                "intermediate_size": 200,
+                "use_double_wide_mlp": True,
+                "num_hidden_layers": 3,
+                "num_kv_shared_layers": 1,
+            },
+            200,
+        ),
         ({"hidden_size": 64, "ffn_dim": 100}, 100),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from torch import nn
 from vllm.config import LoRAConfig
 
+from featurehub.artifacts.fingerprint import width_at
 from featurehub.artifacts.manifest import GIVEN, TAKEN, HookPoint, Site
 from featurehub.engine import families, self_check
 from featurehub.engine.config import EngineConfig
@@ -206,6 +207,19 @@ def test_an_adapter_in_the_place_of_a_hooked_projection_is_refused(site: Site, m
             continue
         with pytest.raises(UnsupportedModel, match=rf"layers\.1\.{site} cannot be hooked with --enable-lora"):
             families.put(HookPoint(layer=1, site=site), model.tower, with_adapters)
+
+
+def test_heads_of_another_size_in_some_layers_are_as_wide_as_the_configuration_says(tmp_path: Path) -> None:
+    """Gemma 4: in layers that see all tokens."""
+    config = {name: each for name, each in tiny_config("Gemma4ForCausalLM").items() if name != "per_layer_config"}
+    save_config("Gemma4ForCausalLM", config | {"global_head_dim": 64}, tmp_path)
+    points = [HookPoint(layer=layer, site=Site.Z) for layer in range(2)]
+    model = built("Gemma4ForCausalLM", tmp_path, EngineConfig.capturing(*points))
+    model.prove_hooks()
+    widths = [model.tower.width(point) for point in points]
+    assert widths == [width_at(tmp_path, point) for point in points]
+    assert widths == [64, 128]
+    install(None)
 
 
 @pytest.mark.parametrize("architecture", SPARSE)
