@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from featurehub.artifacts.manifest import Site
+from featurehub.artifacts.manifest import HookPoint, Site
 from featurehub.dictionary import Dictionary
 from featurehub.engine.offline import Engine
 from featurehub.errors import UnsupportedModel
@@ -25,7 +25,7 @@ from labeling.texts import PackedTexts
 from labeling.unembedding import Unembedding, read_unembedding, written_into
 from saes.activations import FeatureActivations
 
-__all__ = ["Survey", "corpus_of", "evidence_of", "survey_features"]
+__all__ = ["Survey", "corpus_of", "evidence_of", "promoted", "survey_features"]
 
 
 class Survey(NamedTuple):
@@ -57,9 +57,8 @@ def survey_features(model: Path, engine: Engine, sae: EvaluatedSae, progress: Pr
     corpus = corpus_of(seen, engine.tokenizer)
     single, evidence = evidence_of(corpus, seen, engine.tokenizer)
     unembedding, tokens = unembedding_of(model, progress), vocabulary(engine.tokenizer)
-    projection = (
-        None if unembedding is None else projection_of(model, engine, dictionary, unembedding, tokens, progress)
-    )
+    hook = engine.config.hooks[0].point
+    projection = None if unembedding is None else promoted(model, hook, dictionary, unembedding, tokens, progress)
     with progress.phase("computing statistics"):
         W_dec = dictionary.W_dec.numpy()
         rows = PackedRows(feature_rows(corpus, seen.tokens, W_dec, projection, StatisticsConfig()))
@@ -69,12 +68,11 @@ def survey_features(model: Path, engine: Engine, sae: EvaluatedSae, progress: Pr
     return Survey(rows, LabelSource(evidence, corpus.live, projection, single, neighbors), words, seen.median_norm)
 
 
-def projection_of(
-    model: Path, engine: Engine, dictionary: Dictionary, head: Unembedding, tokens: Sequence[str], progress: Progress
+def promoted(
+    model: Path, hook: HookPoint, dictionary: Dictionary, head: Unembedding, tokens: Sequence[str], progress: Progress
 ) -> Projection | None:
     """What each feature promotes, through the output projection of its layer if it writes before one; None, with a
     warning, where there is no one way from there into the stream."""
-    hook = engine.config.hooks[0].point
     try:
         rows = written_into(model, hook, dictionary.nudges.numpy())
     except UnsupportedModel as error:
