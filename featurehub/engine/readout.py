@@ -3,6 +3,8 @@
 What is no read-out of the stream alone is left to the model: a factor on all logits, or a cap, changes no order.
 """
 
+import itertools
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from vllm.model_executor.layers.logits_processor import LogitsProcessor
 
 from featurehub.families import Norm
 
-__all__ = ["head_error", "norm_error", "relative", "scaled_error"]
+__all__ = ["epsilons_of", "head_error", "norm_error", "relative", "scaled_error"]
 
 TINY = 1e-30
 
@@ -43,14 +45,20 @@ def normalized(x: Tensor, norm: nn.Module, kind: Norm) -> Tensor:
     """norm(x), with a final norm's weights, [tokens, d_model]."""
     weight: Any = norm.weight
     bias: Any = getattr(norm, "bias", None)
-    eps = next((float(getattr(norm, name)) for name in ("variance_epsilon", "eps") if hasattr(norm, name)), 0.0)
+    eps = max(epsilons_of(norm), default=0.0)
     if kind is Norm.LAYER:
         x = x - x.mean(-1, keepdim=True)
     gain = weight.float() + (kind is Norm.RMS_OFFSET)
     return gain * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) + (bias.float() if bias is not None else 0.0)
 
 
-def scaled_error(given: Tensor, x: Tensor, raw: bool) -> float:
+def epsilons_of(module: nn.Module) -> set[float]:
+    """What the norms in a module add to the mean square."""
+    found = (getattr(each, name, None) for each in module.modules() for name in ("variance_epsilon", "eps"))
+    return {float(each) for each in found if each is not None}
+
+
+def scaled_error(given: Tensor, x: Tensor, epsilons: Collection[float], raw: bool) -> float:
     """By how much a tensor misses a norm of a stream, whatever weights the norm has.
 
     Each channel of an RMSNorm or a LayerNorm is an affine map of the stream's normed channel, the same for all tokens.
@@ -59,15 +67,17 @@ def scaled_error(given: Tensor, x: Tensor, raw: bool) -> float:
     Args:
         given: [tokens, d_model]; more than two tokens, since two lie on some line.
         x: [tokens, d_model] the stream.
+        epsilons: What the norm may add to the mean square.
         raw: Whether the stream itself counts, too.
 
     Returns:
         The relative error of the best kind of norm.
     """
-    centered = x - x.mean(-1, keepdim=True)
-    bases = [each * torch.rsqrt(each.square().mean(-1, keepdim=True) + TINY) for each in (x, centered)]
+    kinds = itertools.product((x, x - x.mean(-1, keepdim=True)), {0.0, *epsilons})
+    bases = [each * torch.rsqrt(each.square().mean(-1, keepdim=True) + max(eps, TINY)) for each, eps in kinds]
     y = given - given.mean(0)
-    return min(unexplained(y, base - base.mean(0)) for base in (*bases, *([x] if raw else ())))
+    bases += [x] if raw else []
+    return min(unexplained(y, base - base.mean(0)) for base in bases)
 
 
 def unexplained(y: Tensor, x: Tensor) -> float:

@@ -48,7 +48,7 @@ from featurehub.engine.passes import (
     run_anew,
     run_edited,
 )
-from featurehub.engine.readout import head_error, norm_error, relative, scaled_error
+from featurehub.engine.readout import epsilons_of, head_error, norm_error, relative, scaled_error
 from featurehub.engine.tower import Tower
 from featurehub.engine.trial import Trial
 from featurehub.errors import UnsupportedModel
@@ -152,7 +152,8 @@ def findings(model: nn.Module, tower: Tower, points: Sequence[HookPoint], config
         if point.site in OF_PARTS:
             yield from is_given(point, tower, own, bound)
         if point.site is Site.FINAL_NORM:
-            error = scaled_error(own.seen[str(point)][0], own.outcome.left[tower.last], raw=False)
+            eps = epsilons_of(tower.final_norm(point))
+            error = scaled_error(own.seen[str(point)][0], own.outcome.left[tower.last], eps, raw=False)
             yield Finding(str(point), "the norm of the stream", error, bound)
     yield from readout(trial, tower, own, bound)
 
@@ -231,7 +232,8 @@ def is_given(point: HookPoint, tower: Tower, own: Recording, bound: float) -> It
         streams += [entered + factors[0] * attention, left - mlp]
     # A norm itself, taken for the part that it stands before, would be given the stream.
     raw = any(isinstance(each, LinearBase) for each in tower.module(point, point.site).modules())
-    error = min(scaled_error(given, each, raw) for each in streams)
+    epsilons = epsilons_of(tower.layers[at])
+    error = min(scaled_error(given, each, epsilons, raw) for each in streams)
     yield Finding(str(point), "the norm of the stream", error, bound)
 
 

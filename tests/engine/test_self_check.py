@@ -275,6 +275,14 @@ def test_what_is_split_or_passed_by_is_refused_by_the_option(point: HookPoint, m
         refuse_parts(point, built_with)
 
 
+def test_what_a_norm_adds_to_a_small_stream_is_no_error(tmp_path: Path) -> None:
+    save_config("LlamaForCausalLM", tiny_config("LlamaForCausalLM") | {"rms_norm_eps": 0.3}, tmp_path)
+    points = [*OWN_COPIES, BEHIND]
+    built("LlamaForCausalLM", tmp_path, EngineConfig.capturing(*points)).prove_hooks()
+    assert all(each.passes for each in self_check.FOUND)
+    install(None)
+
+
 def test_another_norm_in_the_place_of_the_final_one_is_refused(
     make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
