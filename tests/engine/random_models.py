@@ -254,7 +254,9 @@ def check_against_transformers(architecture: str, folder: Path, model: nn.Module
         for seed, point in enumerate(points)
     }
     dictionaries = {str(point): each for point, each in saes.items()}
-    steerings = list(edits_of([name for each in saes.values() for name in each]))
+    # Behind the final norm nothing bounds an edit, and a cap on the logits would make all tokens alike.
+    strengths = {name: 10.0 if point.site is Site.FINAL_NORM else 300.0 for point in points for name in saes[point]}
+    steerings = list(edits_of(strengths))
     wanted = [[tapped.decode(prompt, steering, dictionaries) for steering in steerings] for prompt in PROMPTS]
     with Engine(folder, hooked(out, saes), OPTIONS) as engine:
         for stream, captured in zip(streams, engine.capture(PROMPTS, *points), strict=True):
@@ -271,13 +273,13 @@ def check_against_transformers(architecture: str, folder: Path, model: nn.Module
                 torch.testing.assert_close(captured, stream[str(early[-1])], rtol=1e-3, atol=1e-3)
 
 
-def edits_of(saes: Sequence[str]) -> Iterator[Steering]:
-    """None at all, then one at each hook point, then several under a condition."""
+def edits_of(strengths: Mapping[str, float]) -> Iterator[Steering]:
+    """None at all, then one by each SAE, of its strength, then several under a condition."""
     yield Steering()
-    for i, sae in enumerate(saes):
-        yield Steering(edits=(LatentEdit(sae=sae, latent=i, mode=Mode.NUDGE, value=300.0),), dose_max=10.0)
-    first, last = saes[0], saes[-1]
+    for i, (sae, value) in enumerate(strengths.items()):
+        yield Steering(edits=(LatentEdit(sae=sae, latent=i, mode=Mode.NUDGE, value=value),), dose_max=10.0)
+    first, *_, last = strengths
     either = (Condition(sae=first, latent=2, value=0.3), Condition(sae=last, latent=3, value=0.3))
     when = When(conditions=either, any=True)
-    pin = LatentEdit(sae=last, latent=5, mode=Mode.PIN, value=300.0, when=when)
+    pin = LatentEdit(sae=last, latent=5, mode=Mode.PIN, value=strengths[last], when=when)
     yield Steering(edits=(pin, LatentEdit(sae=first, latent=1, mode=Mode.ABLATE)), dose_max=10.0)
