@@ -188,25 +188,25 @@ class Watch:
 
     def _after_check(self, pending: Pending, report: DriftReport) -> Found:
         """Steps 3 to 5."""
-        told = {"fingerprint": report.fingerprint, "report": report.id}
+        told = report.fingerprint, report.id
         match report.state:
             case State.FRESH:
-                return Found(Outcome.HOLDS, report.reason, **told)
+                return Found(Outcome.HOLDS, report.reason, *told)
             case State.STALE:
-                return Found(Outcome.STALE, report.reason, **told)
+                return Found(Outcome.STALE, report.reason, *told)
             case State.SUSPECT if self.plan.refresh:
                 try:
                     refreshed = self.refresh(pending.artifact, pending.checkpoint.folder)
                 except (InvalidInput, BudgetExceeded) as error:
-                    return Found(Outcome.KEPT_BACK, f"{report.reason}; not refreshed: {error.message}", **told)
+                    return Found(Outcome.KEPT_BACK, f"{report.reason}; not refreshed: {error.message}", *told)
                 return self._after_refresh(pending, report, refreshed)
             case _:
-                return Found(Outcome.KEPT_BACK, report.reason, **told)
+                return Found(Outcome.KEPT_BACK, report.reason, *told)
 
     def _after_refresh(self, pending: Pending, report: DriftReport, refreshed: RefreshReport) -> Found:
-        told = {"fingerprint": report.fingerprint, "report": report.id}
+        told = report.fingerprint, report.id
         if not refreshed.artifact:
-            return Found(Outcome.STALE, refreshed.reason, **told)
+            return Found(Outcome.STALE, refreshed.reason, *told)
         counts, named = refreshed.counts, share_of_names(refreshed)
         reason = (
             f"{report.reason}; refreshed: {counts[Fate.KEPT]} of {len(refreshed.features)} features kept, "
@@ -215,13 +215,13 @@ class Watch:
         )
         if refreshed.reason or named < self.plan.names:
             short = refreshed.reason or f"{self.plan.names:.0%} are asked for"
-            return Found(Outcome.KEPT_BACK, f"{reason}, but {short}: {refreshed.artifact[:12]} is registered", **told)
+            return Found(Outcome.KEPT_BACK, f"{reason}, but {short}: {refreshed.artifact[:12]} is registered", *told)
         with closing(open_store(self.plan.database)) as store:
             with store.read() as reader:
                 variants = affected_variants(reader, refreshed)
             with store.write() as writer:
                 writer.put_artifact_alias(refreshed.artifact, pending.alias)
-        return Found(Outcome.REFRESHED, reason, after=refreshed.artifact, variants=tuple(variants), **told)
+        return Found(Outcome.REFRESHED, reason, *told, after=refreshed.artifact, variants=tuple(variants))
 
     def _decision(self, pending: Pending, found: Found, seconds: float) -> Decision:
         before = pending.artifact.manifest.id

@@ -265,7 +265,7 @@ def check_against_transformers(architecture: str, folder: Path, model: nn.Module
         for prompt, (plain, *steered) in zip(PROMPTS, wanted, strict=True):
             answers = engine.generate([prompt] * len(steerings), steerings, SAMPLING)
             assert [answer.token_ids for answer in answers] == [plain, *steered]
-            assert sum(tokens != plain for tokens in steered) > len(steered) / 2
+            assert sum(tokens != plain for tokens in steered) > len(steered) / 3
     if truncated:
         with Engine(folder, EngineConfig.capturing(early[-1], truncated=True), OPTIONS) as engine:
             assert engine.llm.model_config.hf_text_config.num_hidden_layers == 2 < LAYERS

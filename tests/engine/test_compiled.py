@@ -1,6 +1,6 @@
 """torch.compile: the op must be in the compiled graph, also when the compile cache was filled without it.
 
-A random model of one layer, since what is tested is the graph, with hooks behind the layer and inside it.
+A random model of one layer, since what is tested is the graph, with hooks inside the layer and behind it.
 Two processes on one cache folder: vLLM without any plugin, then featurehub with the cache that this leaves (and eager,
 to compare with), and once more with its own.
 """
@@ -44,7 +44,9 @@ from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.features import Mode
 
 model, artifact, *modes = sys.argv[1:]
-places = {"given": "attn_in", "heads": "z", "read": "mlp_in", "neurons": "mlp_act", "test": "resid_post"}
+places = {
+    "given": "attn_in", "heads": "z", "read": "mlp_in", "neurons": "mlp_act", "test": "resid_post", "last": "final_norm"
+}
 hooks = (
     HookConfig(point=HookPoint(layer=0, site=site), saes=(SaeConfig(id=id, folder=f"{artifact}/{id}", d_sae=16),))
     for id, site in places.items()
@@ -117,7 +119,8 @@ def model(tmp_path: Path) -> Path:
 def sae(model: Path, tmp_path: Path) -> Path:
     config = LlamaConfig.from_pretrained(model)
     d_model, heads = config.hidden_size, config.num_attention_heads * config.head_dim
-    widths = {"given": d_model, "heads": heads, "read": d_model, "neurons": config.intermediate_size, "test": d_model}
+    widths = dict.fromkeys(("given", "heads", "read", "neurons", "test", "last"), d_model)
+    widths |= {"heads": heads, "neurons": config.intermediate_size}
     for name, width in widths.items():
         rows, zeros = torch.nn.functional.normalize(torch.randn(D_SAE, width), dim=-1), torch.zeros(D_SAE)
         (tmp_path / "sae" / name).mkdir(parents=True)
@@ -141,7 +144,7 @@ def test_compiled_steers_as_eager_does_whatever_the_cache_holds(model: Path, sae
     plain, again = run(PLAIN, cache, model, plugins="")
     assert any((cache / "torch_compile_cache").iterdir())
     lines = run(HOOKED, cache, model, sae, "eager", "compiled", "compiled")
-    eager, compiled = lines[:6], lines[6:]
+    eager, compiled = lines[:7], lines[7:]
     assert [plain, again] == eager[:1] * 2
     assert len({each.split("]")[0] for each in eager}) == len(eager)
     assert compiled == eager * 2
