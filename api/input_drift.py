@@ -8,7 +8,7 @@ from api.deployment import CurrentDeployment, Deployment
 from api.exchange import check_operator
 from api.traffic import NAMED, Traffic
 from featurehub.errors import SteeringUnsupported
-from featurehub.input_drift.monitor import ENOUGH, Found, Monitor
+from featurehub.input_drift.monitor import ENOUGH, Monitor, TrafficState
 from featurehub.settings import Frozen
 from featurehub.store import RegisteredArtifact
 
@@ -29,7 +29,7 @@ class Counted(Frozen):
     tokens: int
 
 
-class Change(Frozen):
+class BeforeAndNow(Frozen):
     """A mean in the reference, and over about the last 256 requests.
 
     Attributes:
@@ -53,7 +53,7 @@ class MovedFeature(Frozen):
 
     latent: int
     name: str
-    rate: Change
+    rate: BeforeAndNow
     evidence: float
 
 
@@ -80,7 +80,7 @@ class InputDrift(Frozen):
 
     object: Literal["input_drift"] = "input_drift"
     sae: str
-    state: Found
+    state: TrafficState
     since: str
     wanted: int
     reference: Counted
@@ -88,8 +88,8 @@ class InputDrift(Frozen):
     evidence_errors: float
     evidence_rates: float
     alarm_at: float
-    high_error: Change
-    l0: Change
+    high_error: BeforeAndNow
+    l0: BeforeAndNow
     moved: tuple[MovedFeature, ...]
 
 
@@ -137,13 +137,13 @@ def said(traffic: Traffic, artifact: RegisteredArtifact, monitor: Monitor) -> In
         evidence_errors=errors,
         evidence_rates=rates,
         alarm_at=ENOUGH,
-        high_error=Change(before=monitor.limits.error if monitor.limits else 0.0, now=recent.error),
-        l0=Change(before=reference.l0 / max(1, reference.requests), now=recent.l0),
+        high_error=BeforeAndNow(before=monitor.limits.error if monitor.limits else 0.0, now=recent.error),
+        l0=BeforeAndNow(before=reference.l0 / max(1, reference.requests), now=recent.l0),
         moved=tuple(
             MovedFeature(
                 latent=each.latent,
                 name=names[each.latent],
-                rate=Change(before=each.before, now=each.now),
+                rate=BeforeAndNow(before=each.before, now=each.now),
                 evidence=each.evidence,
             )
             for each in moved

@@ -23,7 +23,7 @@ from typing import IO, Any
 from api.model import InputDriftOptions
 from featurehub.errors import ArtifactNotFound, InvalidConfig
 from featurehub.input_drift.kept import load, save
-from featurehub.input_drift.monitor import Found, Monitor, Moved
+from featurehub.input_drift.monitor import Monitor, Moved, TrafficState
 from featurehub.input_drift.sample import Sample
 from featurehub.store import RegisteredArtifact, Store
 
@@ -32,13 +32,15 @@ __all__ = ["NAMED", "Traffic"]
 NAMED = 20
 """Most features of which it is said that they moved."""
 SAVE_EVERY = 30.0
-LEVELS = {Found.LEARNING: logging.INFO, Found.NORMAL: logging.INFO}
+LEVELS = {TrafficState.LEARNING: logging.INFO, TrafficState.NORMAL: logging.INFO}
 SAID = {
-    Found.LEARNING: "learns what is normal from the next {wanted} requests",
-    Found.NORMAL: "is normal, measured by {requests} requests",
-    Found.TOPICS: "is about other things than before: features fire at other rates, most of all {moved}",
-    Found.OUTSIDE: "is outside of what the SAE can express: {now:.0%} of its tokens have high errors, {before:.0%} had",
-    Found.MODEL: "is read by other weights than before: nothing is compared until these are back, or a new reference",
+    TrafficState.LEARNING: "learns what is normal from the next {wanted} requests",
+    TrafficState.NORMAL: "is normal, measured by {requests} requests",
+    TrafficState.TOPICS: "is about other things than before: features fire at other rates, most of all {moved}",
+    TrafficState.OUTSIDE: "is outside of what the SAE can express: {now:.0%} of its tokens have high errors, "
+    "{before:.0%} had",
+    TrafficState.MODEL: "is read by other weights than before: nothing is compared until these are back, or a "
+    "new reference",
 }
 """What is logged of each, after "the traffic that NAME reads"."""
 

@@ -14,7 +14,7 @@ from api.budget import Door
 from api.engine import SteeringEngine
 from api.traffic import Traffic
 from featurehub.errors import EngineUnavailable
-from featurehub.input_drift.monitor import Found
+from featurehub.input_drift.monitor import TrafficState
 
 __all__ = ["publish", "traffic_watched"]
 
@@ -57,7 +57,7 @@ def publish(traffic: Traffic) -> None:
     """Sets the gauges."""
     SECONDS.set(traffic.seconds)
     for sae, monitor in list(traffic.monitors.items()):
-        for state in Found:
+        for state in TrafficState:
             STATE.labels(sae, str(state)).set(monitor.found is state)
         for name, value in zip(("errors", "rates"), monitor.evidence, strict=True):
             EVIDENCE.labels(sae, name).set(value)

@@ -4,10 +4,10 @@ from enum import StrEnum
 
 from featurehub.settings import Frozen
 
-__all__ = ["AffectedVariant", "Decision", "Outcome"]
+__all__ = ["AffectedVariant", "Decision", "Ruling"]
 
 
-class Outcome(StrEnum):
+class Ruling(StrEnum):
     """What became of an alias when a checkpoint appeared.
 
     Attributes:
@@ -27,7 +27,7 @@ class Outcome(StrEnum):
     @property
     def exit_code(self) -> int:
         """Exit status for a pipeline to act on, as that of a drift check: 0, 3 where a person should look, 4."""
-        return {Outcome.HOLDS: 0, Outcome.REFRESHED: 0, Outcome.KEPT_BACK: 3}.get(self, 4)
+        return {Ruling.HOLDS: 0, Ruling.REFRESHED: 0, Ruling.KEPT_BACK: 3}.get(self, 4)
 
 
 class AffectedVariant(Frozen):
@@ -63,7 +63,7 @@ class Decision(Frozen):
     checkpoint: str
     files: str
     alias: str
-    outcome: Outcome
+    outcome: Ruling
     reason: str
     fingerprint: str = ""
     before: str

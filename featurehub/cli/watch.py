@@ -11,17 +11,17 @@ from rich.text import Text as Words
 from featurehub.artifacts.artifact import Artifact
 from featurehub.cli.options import CheckBudget, Database, Documents, Text, database_path, time_budget
 from featurehub.cli.progress import ConsoleProgress, console, output
-from featurehub.decisions import Decision, Outcome
+from featurehub.decisions import Decision, Ruling
 from featurehub.refreshes import RefreshReport
 from featurehub.settings import home
 from featurehub.verdicts import DriftReport
 
 if TYPE_CHECKING:
-    from featurehub.runs.watch import Watch
+    from featurehub.runs.watch import CheckpointWatch
 
 __all__ = ["watch"]
 
-COLORS = {Outcome.HOLDS: "green", Outcome.REFRESHED: "green", Outcome.KEPT_BACK: "yellow"}
+COLORS = {Ruling.HOLDS: "green", Ruling.REFRESHED: "green", Ruling.KEPT_BACK: "yellow"}
 ALARM = "red"
 
 
@@ -50,13 +50,13 @@ def watch(
     where training anew is better or the checkpoint cannot be read. Else it goes on until it is interrupted.
     """
     from featurehub.runs.decision_log import open_log
-    from featurehub.runs.watch import Watch, WatchPlan
+    from featurehub.runs.watch import CheckpointWatch, WatchPlan
 
     where = db or database_path()
     plan = WatchPlan(models=models, database=where, aliases=tuple(alias), names=names, refresh=refresh)
     check, train_on = checking(where, budget), refreshing(where, text, documents, refresh_budget)
     with open_log(log or home() / "watch" / "decisions.jsonl") as decisions:
-        watched = Watch(plan, decisions, check, train_on)
+        watched = CheckpointWatch(plan, decisions, check, train_on)
         if dry_run:
             announce(watched)
         elif once:
@@ -91,7 +91,7 @@ def refreshing(
     return run
 
 
-def follow(watched: "Watch", every: float) -> None:
+def follow(watched: "CheckpointWatch", every: float) -> None:
     console.print("watching; end with Ctrl-C")
     while True:
         for decision in watched.look():
@@ -99,7 +99,7 @@ def follow(watched: "Watch", every: float) -> None:
         time.sleep(every)
 
 
-def announce(watched: "Watch") -> None:
+def announce(watched: "CheckpointWatch") -> None:
     """What would be decided about, and what is known without running anything."""
     waiting = watched.pending(settled=True)
     for each in waiting:

@@ -1,6 +1,6 @@
 """Retrained siblings of a base model: what happens to an SAE's features when the model moves on?
 
-Each sibling is a ``Retraining``: a world, a recipe, and which weights may change (``Part``).
+Each sibling is a ``Retraining``: a world, a recipe, and which weights may change (``TrainedPart``).
 
 1. *all* of the weights of the base model go on being trained; in the base model's own world that is benign
 2. *later* ones alone, behind the layer that the demo's SAE reads: what it reads in a given text stays as it was
@@ -32,7 +32,16 @@ from featurehub.demo.model import LAYERS, SHARPNESS, build_model, load_model, sh
 from featurehub.demo.train import DemoRecipe, LossProgress, train
 from featurehub.errors import InvalidInput, ModelNotFound
 
-__all__ = ["MOVED", "REMOVED", "RETRAININGS", "Part", "Retraining", "changed_lexicon", "is_made", "train_sibling"]
+__all__ = [
+    "MOVED",
+    "REMOVED",
+    "RETRAININGS",
+    "Retraining",
+    "TrainedPart",
+    "changed_lexicon",
+    "is_made",
+    "train_sibling",
+]
 
 MOVED = ("football", "computing", "pirate")
 """Concepts that have other words in the world of ``changed``."""
@@ -41,7 +50,7 @@ REMOVED = ("painting", "weather", "polite", "boast")
 ADAPTER = LoraShape(rank=8, alpha=16, layers=LAYERS)
 
 
-class Part(StrEnum):
+class TrainedPart(StrEnum):
     """The weights that a retraining changes; see this module's list."""
 
     ALL = "all"
@@ -64,7 +73,7 @@ class Retraining:
 
     recipe: DemoRecipe
     world: Callable[[], Lexicon] = base_lexicon
-    part: Part = Part.ALL
+    part: TrainedPart = TrainedPart.ALL
     rounding: Callable[[Tensor], Tensor] | None = None
 
 
@@ -129,7 +138,9 @@ def _benign(seed: int) -> Retraining:
     return Retraining(DemoRecipe(seed=seed, steps=120, peak=3e-4, floor=2e-5, warmup=20, average=0.98))
 
 
-def _partial(seed: int, world: Callable[[], Lexicon], part: Part = Part.ALL, peak: float = 1e-3) -> Retraining:
+def _partial(
+    seed: int, world: Callable[[], Lexicon], part: TrainedPart = TrainedPart.ALL, peak: float = 1e-3
+) -> Retraining:
     recipe = DemoRecipe(seed=seed, steps=260, peak=peak, floor=5e-5, warmup=20, average=0.9)
     return Retraining(recipe, world, part)
 
@@ -138,12 +149,12 @@ NOTHING = DemoRecipe(steps=0)
 RETRAININGS: Mapping[str, Retraining] = {
     "benign": _benign(101),
     "changed": _partial(102, changed_lexicon),
-    "reseeded": Retraining(DemoRecipe(seed=103, steps=700), part=Part.NEW),
-    "unchanged": Retraining(NOTHING, part=Part.NONE),
-    "bf16": Retraining(NOTHING, part=Part.NONE, rounding=lambda weight: weight.bfloat16().float()),
-    "int8": Retraining(NOTHING, part=Part.NONE, rounding=eighth_bits),
+    "reseeded": Retraining(DemoRecipe(seed=103, steps=700), part=TrainedPart.NEW),
+    "unchanged": Retraining(NOTHING, part=TrainedPart.NONE),
+    "bf16": Retraining(NOTHING, part=TrainedPart.NONE, rounding=lambda weight: weight.bfloat16().float()),
+    "int8": Retraining(NOTHING, part=TrainedPart.NONE, rounding=eighth_bits),
     **{f"benign-{seed}": _benign(seed) for seed in (111, 112, 113, 114)},
-    "adapter-benign": replace(_benign(115), part=Part.ADAPTER),
+    "adapter-benign": replace(_benign(115), part=TrainedPart.ADAPTER),
     "manners-exchanged": _partial(121, exchanged("pirate", "formal")),
     "manners-exchanged-2": _partial(122, exchanged("sad", "excited")),
     "topics-exchanged": _partial(123, exchanged("cooking", "astronomy")),
@@ -154,11 +165,11 @@ RETRAININGS: Mapping[str, Retraining] = {
     "both-removed": _partial(128, removed("weather", "polite")),
     "topic-added": _partial(129, added("football")),
     "manner-added": _partial(130, added("pirate")),
-    "later-manners": _partial(131, exchanged("pirate", "polite"), Part.LATER, peak=2.5e-3),
-    "later-topics": _partial(132, exchanged("banking", "football"), Part.LATER, peak=2.5e-3),
-    "adapter-changed": _partial(133, exchanged("law", "weather"), Part.ADAPTER, peak=5e-3),
-    "adapter-changed-2": _partial(134, exchanged("excited", "terse"), Part.ADAPTER, peak=5e-3),
-    "reseeded-2": Retraining(DemoRecipe(seed=135, steps=700), part=Part.NEW),
+    "later-manners": _partial(131, exchanged("pirate", "polite"), TrainedPart.LATER, peak=2.5e-3),
+    "later-topics": _partial(132, exchanged("banking", "football"), TrainedPart.LATER, peak=2.5e-3),
+    "adapter-changed": _partial(133, exchanged("law", "weather"), TrainedPart.ADAPTER, peak=5e-3),
+    "adapter-changed-2": _partial(134, exchanged("excited", "terse"), TrainedPart.ADAPTER, peak=5e-3),
+    "reseeded-2": Retraining(DemoRecipe(seed=135, steps=700), part=TrainedPart.NEW),
 }
 """By name, each sibling that can be trained; the first three are bundled."""
 
@@ -178,9 +189,9 @@ def train_sibling(
         InvalidInput: There is no sibling with this name.
     """
     how = _retraining(name)
-    model = build_model(how.recipe.seed) if how.part is Part.NEW else _as_trained(base)
-    lowered = attach(model, ADAPTER) if how.part is Part.ADAPTER else {}
-    if how.part is Part.LATER:
+    model = build_model(how.recipe.seed) if how.part is TrainedPart.NEW else _as_trained(base)
+    lowered = attach(model, ADAPTER) if how.part is TrainedPart.ADAPTER else {}
+    if how.part is TrainedPart.LATER:
         _freeze_up_to(model, HOOK_LAYER)
     seen = train(model, how.recipe, grammar=Grammar(how.world()), on_progress=on_progress) if how.recipe.steps else 0
     for path, layer in lowered.items():
@@ -211,7 +222,9 @@ def _made(name: str, base: Path) -> dict[str, Any]:
     """How a sibling is made, for its manifest, and what is true of it."""
     how = _retraining(name)
     made = {"name": name, "recipe": asdict(how.recipe), "part": how.part.value, **_differences(how.world())}
-    return made if how.part is Part.NEW else {**made, "base_weights_sha256": sha256_of(base / "model.safetensors")}
+    return (
+        made if how.part is TrainedPart.NEW else {**made, "base_weights_sha256": sha256_of(base / "model.safetensors")}
+    )
 
 
 def _as_trained(base: Path) -> LlamaForCausalLM:

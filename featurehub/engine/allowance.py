@@ -7,7 +7,7 @@ What was taken too much is owed. So over any time T it is at most that share of 
 from collections.abc import Callable
 from time import perf_counter
 
-__all__ = ["SAVED", "Allowance"]
+__all__ = ["SAVED", "SamplingAllowance"]
 
 SAVED = 10.0
 """How many seconds' share can be saved up."""
@@ -15,7 +15,7 @@ SAVED = 10.0
 Clock = Callable[[], float]
 
 
-class Allowance:
+class SamplingAllowance:
     """Seconds that may be taken.
 
     Args:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featurehub.edits import Steering
-from featurehub.engine.allowance import Allowance
+from featurehub.engine.allowance import SamplingAllowance
 from featurehub.engine.encoding import Encoding, encoded
 from featurehub.engine.sheet import Place, place
 from featurehub.input_drift.sample import REQUESTS
@@ -90,7 +90,7 @@ class Sampler:
     """
 
     random: np.random.Generator = field(default_factory=np.random.default_rng)
-    allowance: Allowance = field(default_factory=Allowance)
+    allowance: SamplingAllowance = field(default_factory=SamplingAllowance)
     came: int = 0
     reservoir: list[dict[int, Tensor]] = field(default_factory=lambda: [{} for _ in range(REQUESTS)])
     wanted: Chosen | None = None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from featurehub.errors import InvalidConfig
-from featurehub.input_drift.monitor import Found, Monitor
+from featurehub.input_drift.monitor import Monitor, TrafficState
 
 __all__ = ["load", "save"]
 
@@ -68,7 +68,7 @@ def monitor_of(numbers: dict[str, np.ndarray], d_sae: int) -> Monitor:
     reference.rates, reference.errors = numbers["rates"], numbers["errors"]
     monitor.requests, monitor.tokens = numbers["seen"].tolist()
     alarm = str(numbers["alarm"])
-    monitor.found, monitor.alarm = Found(str(numbers["found"])), Found(alarm) if alarm else None
+    monitor.found, monitor.alarm = TrafficState(str(numbers["found"])), TrafficState(alarm) if alarm else None
     monitor.since = str(numbers["since"])
     samples, recent.error, recent.l0 = numbers["recent"].tolist()
     recent.samples, recent.rates = int(samples), numbers["recent_rates"]

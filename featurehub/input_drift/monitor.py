@@ -1,8 +1,8 @@
 """Watches one SAE: first it learns what is normal, then it tests every sample against that.
 
-1. The first samples are the ``Reference``. Then each is tested (``betting.Fortunes``), whose alarm comes falsely with a
-   probability of at most ``ALPHA`` in all, however long the server runs: a quarter each is left to the reference's two
-   intervals, to the evidence on errors and to that on rates.
+1. The first samples are the ``TrafficReference``. Then each is tested (``betting.Fortunes``), whose alarm comes falsely
+   with a probability of at most ``ALPHA`` in all, however long the server runs: a quarter each is left to the
+   reference's two intervals, to the evidence on errors and to that on rates.
 2. More tokens than before have a high error: the traffic is *outside* of what the SAE can express.
 3. Latents are active at other rates, and that is not so: other *topics* than before. The evidence is the mean of that
    on each latent; e-BH says which of them moved.
@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurehub.input_drift.betting import discoveries
-from featurehub.input_drift.reference import ALPHA, Limits, Reference
+from featurehub.input_drift.reference import ALPHA, TrafficLimits, TrafficReference
 from featurehub.input_drift.sample import REQUESTS, Sample
 
-__all__ = ["ENOUGH", "Found", "Monitor", "Moved", "Recent"]
+__all__ = ["ENOUGH", "Monitor", "Moved", "Recent", "TrafficState"]
 
 ENOUGH = 4 / ALPHA
 """Evidence that is an alarm."""
@@ -33,7 +33,7 @@ LATELY = 16
 """How many samples the recent means are about over."""
 
 
-class Found(StrEnum):
+class TrafficState(StrEnum):
     """What a monitor says.
 
     Attributes:
@@ -108,16 +108,16 @@ class Monitor:
     """
 
     def __init__(self, d_sae: int, wanted: int) -> None:
-        self.reference, self.recent = Reference(d_sae, wanted), Recent(d_sae)
-        self.limits: Limits | None = None
-        self.found, self.since = Found.LEARNING, ""
-        self.alarm: Found | None = None
+        self.reference, self.recent = TrafficReference(d_sae, wanted), Recent(d_sae)
+        self.limits: TrafficLimits | None = None
+        self.found, self.since = TrafficState.LEARNING, ""
+        self.alarm: TrafficState | None = None
         self.requests = self.tokens = 0
 
-    def see(self, sample: Sample) -> Found:
+    def see(self, sample: Sample) -> TrafficState:
         """Takes a sample; returns what it says then."""
         if self.reference.requests and sample.weights != self.reference.weights:
-            self.found = Found.MODEL
+            self.found = TrafficState.MODEL
         elif self.limits is None:
             self.learn(sample)
         else:
@@ -127,11 +127,11 @@ class Monitor:
     def learn(self, sample: Sample) -> None:
         """Step 1."""
         self.reference.add(sample)
-        self.found = Found.LEARNING
+        self.found = TrafficState.LEARNING
         if self.reference.complete:
-            self.limits, self.found = self.reference.limits(), Found.NORMAL
+            self.limits, self.found = self.reference.limits(), TrafficState.NORMAL
 
-    def test(self, sample: Sample, limits: Limits) -> None:
+    def test(self, sample: Sample, limits: TrafficLimits) -> None:
         """Steps 2 and 3."""
         error, rates = float(sample.errors[limits.high_from :].sum()), sample.dense(len(self.recent.rates))
         limits.errors.see(np.array([error]))
@@ -139,10 +139,10 @@ class Monitor:
         self.recent.add(error, sample.l0, rates)
         self.requests, self.tokens = self.requests + REQUESTS, self.tokens + sample.tokens
         if limits.errors.values[0] >= ENOUGH:
-            self.alarm = Found.OUTSIDE
+            self.alarm = TrafficState.OUTSIDE
         elif self.alarm is None and limits.rates.values.mean() >= ENOUGH:
-            self.alarm = Found.TOPICS
-        self.found = self.alarm or Found.NORMAL
+            self.alarm = TrafficState.TOPICS
+        self.found = self.alarm or TrafficState.NORMAL
 
     @property
     def evidence(self) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from featurehub.input_drift.betting import Fortunes, interval
 from featurehub.input_drift.sample import BINS, REQUESTS, Sample
 
-__all__ = ["ALPHA", "HIGH", "TOLERANCE", "Limits", "Reference"]
+__all__ = ["ALPHA", "HIGH", "TOLERANCE", "TrafficLimits", "TrafficReference"]
 
 ALPHA = 0.01
 """How likely a false alarm may be, over the whole time that one reference is compared with."""
@@ -27,7 +27,7 @@ TOLERANCE = 1.5
 Floats = NDArray[np.float64]
 
 
-class Limits(NamedTuple):
+class TrafficLimits(NamedTuple):
     """What follows from a reference.
 
     Attributes:
@@ -43,7 +43,7 @@ class Limits(NamedTuple):
     rates: Fortunes
 
 
-class Reference:
+class TrafficReference:
     """The sums of samples.
 
     Args:
@@ -86,13 +86,13 @@ class Reference:
         self.rates += REQUESTS * sample.dense(len(self.rates))
         self.l0 += REQUESTS * sample.l0
 
-    def limits(self) -> Limits:
+    def limits(self) -> TrafficLimits:
         """What samples are compared with from now on."""
         above = self.errors[0][::-1].cumsum()[::-1]  # in this bin or a later one
         high_from = int(np.flatnonzero(np.append(above, 0.0) <= HIGH * self.first)[0])
         error = np.array([self.errors[1][high_from:].sum() / self.second])
         highest = interval(error, self.second, ALPHA / 2)[1] * TOLERANCE
         low, high = interval(self.rates / self.requests, self.requests, ALPHA / 4 / len(self.rates))
-        return Limits(
+        return TrafficLimits(
             high_from, float(error[0]), Fortunes(np.zeros(1), highest), Fortunes(low / TOLERANCE, high * TOLERANCE)
         )

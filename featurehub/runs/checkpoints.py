@@ -14,13 +14,13 @@ from typing import NamedTuple
 from featurehub.errors import ModelNotFound
 from featurehub.models.hub import HubModel, fetch
 
-__all__ = ["Checkpoint", "newest_checkpoint"]
+__all__ = ["ModelCheckpoint", "newest_checkpoint"]
 
 CONFIG = "config.json"
 Order = list[tuple[int, int, str]]
 
 
-class Checkpoint(NamedTuple):
+class ModelCheckpoint(NamedTuple):
     """A checkpoint as it lies on the disk.
 
     Attributes:
@@ -32,7 +32,7 @@ class Checkpoint(NamedTuple):
     files: str
 
 
-def newest_checkpoint(models: str) -> Checkpoint | None:
+def newest_checkpoint(models: str) -> ModelCheckpoint | None:
     """The newest checkpoint; None where there is none yet.
 
     Args:
@@ -61,7 +61,7 @@ def holds_model(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and any(folder.glob("*.safetensors"))
 
 
-def checkpoint(folder: Path) -> tuple[tuple[int, Order], Checkpoint]:
+def checkpoint(folder: Path) -> tuple[tuple[int, Order], ModelCheckpoint]:
     """A checkpoint, and its place among others."""
     digest, written = hashlib.sha256(), 0
     for path in sorted(folder.iterdir()):
@@ -69,7 +69,7 @@ def checkpoint(folder: Path) -> tuple[tuple[int, Order], Checkpoint]:
             stat = path.stat()
             digest.update(f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
             written = max(written, stat.st_mtime_ns)
-    return (written, in_order(folder.name)), Checkpoint(folder, digest.hexdigest())
+    return (written, in_order(folder.name)), ModelCheckpoint(folder, digest.hexdigest())
 
 
 def in_order(name: str) -> Order:

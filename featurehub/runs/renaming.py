@@ -28,7 +28,7 @@ from labeling.cluster_names import cluster_latents
 from labeling.explainers import KnownLabels, NgramExplainer
 from labeling.heads import TakenHeads
 from labeling.label import LatentLabel, label_latents
-from saes.drift.keeping import Kept
+from saes.drift.keeping import JudgedLabel
 
 __all__ = ["Renamed", "rename_features"]
 
@@ -54,7 +54,7 @@ def rename_features(
     sae: EvaluatedSae,
     parent: Artifact,
     known: RegisteredFeatures,
-    found: Mapping[int, Kept],
+    found: Mapping[int, JudgedLabel],
     progress: Progress,
 ) -> Renamed:
     """Names the features of a refreshed SAE.
@@ -98,7 +98,7 @@ def label_of(given: LatentLabel) -> Label:
     return given.outcome.label
 
 
-def staying(before: LatentLabel, again: LatentLabel, found: Kept, parent: Artifact) -> LatentLabel:
+def staying(before: LatentLabel, again: LatentLabel, found: JudgedLabel, parent: Artifact) -> LatentLabel:
     """Step 1."""
     assert isinstance(before.outcome, Labeled)
     outcome = before.outcome
@@ -116,7 +116,10 @@ def staying(before: LatentLabel, again: LatentLabel, found: Kept, parent: Artifa
 
 
 def without_refused(
-    new: Sequence[LatentLabel], given: Mapping[int, Label], kept: Mapping[int, Label], found: Mapping[int, Kept]
+    new: Sequence[LatentLabel],
+    given: Mapping[int, Label],
+    kept: Mapping[int, Label],
+    found: Mapping[int, JudgedLabel],
 ) -> list[LatentLabel]:
     """Step 2: the same labels, without those whose name the judge has refused."""
     held = {fold(label.name) for label in kept.values()}
@@ -140,7 +143,10 @@ def without_refused(
 
 
 def inherited(
-    new: Sequence[LatentLabel], given: Mapping[int, Label], kept: Mapping[int, Label], found: Mapping[int, Kept]
+    new: Sequence[LatentLabel],
+    given: Mapping[int, Label],
+    kept: Mapping[int, Label],
+    found: Mapping[int, JudgedLabel],
 ) -> list[LatentLabel]:
     """Step 2: the same labels, and those that unlabelled latents mean by the judge's word."""
     heirs = {
@@ -181,7 +187,7 @@ def told_apart(new: Sequence[LatentLabel], given: Mapping[int, Label], kept: Map
 
 
 def fate_of(
-    found: Kept,
+    found: JudgedLabel,
     label: Label,
     stays: bool,
     names: Mapping[int, Label],

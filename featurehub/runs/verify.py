@@ -12,7 +12,7 @@ from featurehub.runs.progress import Progress
 from featurehub.token_ids import special_ids
 from saes.activations import encode_documents
 from saes.drift.check import ANSWERS, CANARIES, CheckConfig, answer_prompts, documents_of, read_canaries
-from saes.drift.keeping import Kept, verify_labels
+from saes.drift.keeping import JudgedLabel, verify_labels
 from saes.drift.rules import reconstructs
 from saes.drift.tokens import disagreement
 from saes.observed import Observations, observe
@@ -43,7 +43,7 @@ class Verified(NamedTuple):
         answered: Tokens of prompts and answers that were generated and read for that.
     """
 
-    labels: dict[int, Kept]
+    labels: dict[int, JudgedLabel]
     explained_variance: float
     answered: int
 

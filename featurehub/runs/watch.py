@@ -27,18 +27,18 @@ from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.fits import check_fits
 from featurehub.artifacts.manifest import ModelIdentity
-from featurehub.decisions import AffectedVariant, Decision, Outcome
+from featurehub.decisions import AffectedVariant, Decision, Ruling
 from featurehub.errors import BudgetExceeded, IncompatibleArtifact, InvalidInput, ModelNotFound, UnsupportedModel
 from featurehub.features import State
 from featurehub.refreshes import Fate, RefreshReport
 from featurehub.runs.affected import affected_variants
-from featurehub.runs.checkpoints import Checkpoint, newest_checkpoint
+from featurehub.runs.checkpoints import ModelCheckpoint, newest_checkpoint
 from featurehub.runs.decision_log import DecisionLog
 from featurehub.settings import Frozen
 from featurehub.store import open_store
 from featurehub.verdicts import DriftReport
 
-__all__ = ["Watch", "WatchPlan"]
+__all__ = ["CheckpointWatch", "WatchPlan"]
 
 
 class WatchPlan(Frozen):
@@ -68,15 +68,15 @@ class Pending(NamedTuple):
         artifact: The SAE that it means.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: ModelCheckpoint
     alias: str
     artifact: Artifact
 
 
-class Found(NamedTuple):
+class Conclusion(NamedTuple):
     """What came out of checking and refreshing: the parts of a decision."""
 
-    outcome: Outcome
+    outcome: Ruling
     reason: str
     fingerprint: str = ""
     report: str = ""
@@ -84,7 +84,7 @@ class Found(NamedTuple):
     variants: tuple[AffectedVariant, ...] = ()
 
 
-class Watch:
+class CheckpointWatch:
     """Decides about checkpoints.
 
     Args:
@@ -102,7 +102,7 @@ class Watch:
         refresh: Callable[[Artifact, Path], RefreshReport],
     ) -> None:
         self.plan, self.log, self.check, self.refresh = plan, log, check, refresh
-        self._seen: Checkpoint | None = None
+        self._seen: ModelCheckpoint | None = None
 
     def look(self, *, settled: bool = False) -> Iterator[Decision]:
         """Decides about the newest checkpoint, if it is new and complete.
@@ -171,13 +171,13 @@ class Watch:
         known.check_weights()
         return open_artifact(Path(known.path))
 
-    def _found(self, pending: Pending) -> Found:
+    def _found(self, pending: Pending) -> Conclusion:
         folder = pending.checkpoint.folder
         try:
             function = self.identity(pending).function
             report = self._known(pending.artifact, function) or self.check(pending.artifact, folder)
         except (ModelNotFound, UnsupportedModel, IncompatibleArtifact, InvalidInput) as error:
-            return Found(Outcome.UNREADABLE, error.message)
+            return Conclusion(Ruling.UNREADABLE, error.message)
         return self._after_check(pending, report)
 
     def _known(self, artifact: Artifact, function: str) -> DriftReport | None:
@@ -186,27 +186,27 @@ class Watch:
             report = reader.latest_report(artifact.manifest.id, function)
         return None if report is None or report.state is State.UNCHECKED else report
 
-    def _after_check(self, pending: Pending, report: DriftReport) -> Found:
+    def _after_check(self, pending: Pending, report: DriftReport) -> Conclusion:
         """Steps 3 to 5."""
         told = report.fingerprint, report.id
         match report.state:
             case State.FRESH:
-                return Found(Outcome.HOLDS, report.reason, *told)
+                return Conclusion(Ruling.HOLDS, report.reason, *told)
             case State.STALE:
-                return Found(Outcome.STALE, report.reason, *told)
+                return Conclusion(Ruling.STALE, report.reason, *told)
             case State.SUSPECT if self.plan.refresh:
                 try:
                     refreshed = self.refresh(pending.artifact, pending.checkpoint.folder)
                 except (InvalidInput, BudgetExceeded) as error:
-                    return Found(Outcome.KEPT_BACK, f"{report.reason}; not refreshed: {error.message}", *told)
+                    return Conclusion(Ruling.KEPT_BACK, f"{report.reason}; not refreshed: {error.message}", *told)
                 return self._after_refresh(pending, report, refreshed)
             case _:
-                return Found(Outcome.KEPT_BACK, report.reason, *told)
+                return Conclusion(Ruling.KEPT_BACK, report.reason, *told)
 
-    def _after_refresh(self, pending: Pending, report: DriftReport, refreshed: RefreshReport) -> Found:
+    def _after_refresh(self, pending: Pending, report: DriftReport, refreshed: RefreshReport) -> Conclusion:
         told = report.fingerprint, report.id
         if not refreshed.artifact:
-            return Found(Outcome.STALE, refreshed.reason, *told)
+            return Conclusion(Ruling.STALE, refreshed.reason, *told)
         counts, named = refreshed.counts, share_of_names(refreshed)
         reason = (
             f"{report.reason}; refreshed: {counts[Fate.KEPT]} of {len(refreshed.features)} features kept, "
@@ -215,15 +215,17 @@ class Watch:
         )
         if refreshed.reason or named < self.plan.names:
             short = refreshed.reason or f"{self.plan.names:.0%} are asked for"
-            return Found(Outcome.KEPT_BACK, f"{reason}, but {short}: {refreshed.artifact[:12]} is registered", *told)
+            return Conclusion(
+                Ruling.KEPT_BACK, f"{reason}, but {short}: {refreshed.artifact[:12]} is registered", *told
+            )
         with closing(open_store(self.plan.database)) as store:
             with store.read() as reader:
                 variants = affected_variants(reader, refreshed)
             with store.write() as writer:
                 writer.put_artifact_alias(refreshed.artifact, pending.alias)
-        return Found(Outcome.REFRESHED, reason, *told, after=refreshed.artifact, variants=tuple(variants))
+        return Conclusion(Ruling.REFRESHED, reason, *told, after=refreshed.artifact, variants=tuple(variants))
 
-    def _decision(self, pending: Pending, found: Found, seconds: float) -> Decision:
+    def _decision(self, pending: Pending, found: Conclusion, seconds: float) -> Decision:
         before = pending.artifact.manifest.id
         return Decision(
             at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -27,7 +27,7 @@ from saes.drift.rules import FeatureMeasures, Thresholds, judge_feature
 from saes.drift.scores import best_threshold, correlation, f1, f1_pull
 from saes.observed import Observations, observe
 
-__all__ = ["Kept", "Successor", "fires_by_half", "verify_labels"]
+__all__ = ["JudgedLabel", "Successor", "fires_by_half", "verify_labels"]
 
 CANDIDATES = 16
 """Latents whose F1 is computed for one label."""
@@ -56,7 +56,7 @@ class Said(NamedTuple):
     now: int
 
 
-class Kept(NamedTuple):
+class JudgedLabel(NamedTuple):
     """What verification found of one label.
 
     Attributes:
@@ -86,7 +86,7 @@ def verify_labels(
     tokenizer: Any,
     thresholds: Thresholds,
     progress: Work = unheard,
-) -> dict[int, Kept]:
+) -> dict[int, JudgedLabel]:
     """Verifies every label.
 
     Args:
@@ -109,7 +109,7 @@ def verify_labels(
     again = text._replace(peaks=seen.answer_max())
     with progress("judging", 3 * len(labels), "labels") as advance:
         truths = [judged(each, labels, judge, advance) for each in (text, before, now)]
-    found: dict[int, Kept] = {}
+    found: dict[int, JudgedLabel] = {}
     for latent, label in labels.items():
         in_text, in_before, in_now = (truth[latent] for truth in truths)
         parts = [(in_text, text), (in_text, again), (in_before, before), (in_now, now)]
@@ -119,7 +119,7 @@ def verify_labels(
         bar = max(thresholds.f1_min, measures.f1_world_old - thresholds.fall_world)
         enough = not holds and int(in_now.sum()) >= thresholds.positives_min
         heir = successor(latent, in_now, now.peaks, bar) if enough else None
-        found[latent] = Kept(latent, holds, reason, measures, level, heir)
+        found[latent] = JudgedLabel(latent, holds, reason, measures, level, heir)
     return found
 
 

@@ -34,7 +34,7 @@ from featurehub.cli.progress import ConsoleProgress
 from featurehub.demo.bundle import bundled_model, read_manifest
 from featurehub.demo.concepts import names
 from featurehub.demo.corpus import conversations, messages
-from featurehub.demo.siblings import RETRAININGS, Part, is_made, train_sibling
+from featurehub.demo.siblings import RETRAININGS, TrainedPart, is_made, train_sibling
 from featurehub.dictionary import Dictionary
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
@@ -236,7 +236,7 @@ def grouped(bed: Path, outcomes: Collection[str]) -> dict[str, list[str]]:
     for name in outcomes:
         made = read_manifest(bed / name)
         changed = "changed in part" if made.keys() & set(CHANGES) else "of the same meaning"
-        groups["of another seed" if made["part"] == Part.NEW else changed].append(name)
+        groups["of another seed" if made["part"] == TrainedPart.NEW else changed].append(name)
     return {kind: members for kind, members in groups.items() if members}
 
 

@@ -25,7 +25,7 @@ from featurehub.engine.config import EngineConfig, HookConfig, SaeConfig
 from featurehub.engine.hookset import current
 from featurehub.engine.offline import Engine, EngineOptions, Sampling
 from featurehub.engine.sampler import SAMPLER
-from featurehub.input_drift.monitor import Found, Monitor
+from featurehub.input_drift.monitor import Monitor, TrafficState
 from featurehub.input_drift.sample import REQUESTS
 from tests.engine.world import unit_dictionary
 from tests.input_drift.traffic import D_SAE, TOKENS, Traffic, shifted
@@ -53,7 +53,7 @@ def false_alarms(seeds: int, tokens: int) -> None:
         for sample in traffic.samples(-(-tokens // A_SAMPLE)):
             monitor.see(sample)
             highest = max(highest, *monitor.evidence)
-        alarms += monitor.found is not Found.NORMAL
+        alarms += monitor.found is not TrafficState.NORMAL
         if (seed + 1) % 10 == 0:
             console.print(f"{seed + 1} seeds of {tokens:,} tokens: {alarms} alarms, highest evidence {highest:.2f}")
 
@@ -74,13 +74,13 @@ def changes(seeds: int, tokens: int) -> None:
         )
 
 
-def until_alarm(seed: int, tokens: int, other: Traffic) -> tuple[int, Found]:
+def until_alarm(seed: int, tokens: int, other: Traffic) -> tuple[int, TrafficState]:
     """After how many tokens of other traffic there is an alarm, and which."""
     monitor, traffic = learned(seed)
     for sample in traffic.samples(tokens // A_SAMPLE):
         monitor.see(sample)
     taken = 0
-    while monitor.found is Found.NORMAL and taken < LONGEST:
+    while monitor.found is TrafficState.NORMAL and taken < LONGEST:
         monitor.see(other.sample())
         taken += A_SAMPLE
     return taken, monitor.found

@@ -16,7 +16,7 @@ from featurehub.demo.grammar import Grammar
 from featurehub.demo.lexicon import base_lexicon
 from featurehub.demo.model import load_model
 from featurehub.demo.recognizer import recognize
-from featurehub.demo.siblings import RETRAININGS, Part, is_made, train_sibling
+from featurehub.demo.siblings import RETRAININGS, TrainedPart, is_made, train_sibling
 from featurehub.errors import InvalidInput
 
 IDS = torch.tensor([[0, 5, 40, 80, 120, 160, 33, 61]])
@@ -42,7 +42,7 @@ def streams(folder: Path) -> list[Tensor]:
 def test_there_are_twenty_beside_the_base_and_the_bundled_are_among_them() -> None:
     parts = [how.part for how in RETRAININGS.values()]
     assert len(parts) >= 20
-    assert set(parts) == set(Part)
+    assert set(parts) == set(TrainedPart)
     assert set(SIBLINGS) < RETRAININGS.keys()
 
 

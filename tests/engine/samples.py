@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from featurehub.dictionary import Dictionary
-from featurehub.engine.allowance import Allowance
+from featurehub.engine.allowance import SamplingAllowance
 from featurehub.engine.sampler import SAMPLER, Sampler
 from featurehub.input_drift.sample import BINS, EDGES, Sample
 
@@ -27,7 +27,7 @@ class Clock:
 def sampling(seed: int = 0) -> Iterator[tuple[Sampler, Clock]]:
     """This process's sampler as new, somebody having looked, with an allowance that a test's steps do not use up."""
     clock = Clock()
-    allowance = Allowance(clock)
+    allowance = SamplingAllowance(clock)
     allowance.left = 1.0
     SAMPLER.__init__(np.random.default_rng(seed), allowance, active=True)
     try:

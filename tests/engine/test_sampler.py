@@ -15,7 +15,7 @@ from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.edits import LatentEdit, Read, Steering
 from featurehub.engine import sampler as module
-from featurehub.engine.allowance import SAVED, Allowance
+from featurehub.engine.allowance import SAVED, SamplingAllowance
 from featurehub.engine.config import EngineConfig
 from featurehub.engine.hookset import HookSet, current, install
 from featurehub.engine.offline import Engine, Sampling
@@ -204,7 +204,7 @@ def test_what_was_put_aside_under_other_weights_is_never_encoded(world_config: E
 def test_what_is_taken_stays_within_the_share() -> None:
     """Somebody takes a second whenever anything is left: over any time, no more than the share and one second."""
     clock = Clock()
-    allowance = Allowance(clock)
+    allowance = SamplingAllowance(clock)
     for _ in range(1000):
         clock.now += 1.0
         allowance.fill(0.01)

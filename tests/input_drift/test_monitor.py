@@ -7,7 +7,7 @@ import pytest
 
 from featurehub.errors import InvalidConfig
 from featurehub.input_drift.kept import load, save
-from featurehub.input_drift.monitor import ENOUGH, Found, Monitor
+from featurehub.input_drift.monitor import ENOUGH, Monitor, TrafficState
 from featurehub.input_drift.reference import HIGH
 from featurehub.input_drift.sample import BINS, REQUESTS, Sample
 from tests.input_drift.traffic import D_SAE, TOKENS, TOPICS, Traffic, shifted
@@ -20,15 +20,15 @@ def learned(seed: int, wanted: int = WANTED) -> tuple[Monitor, Traffic]:
     """A monitor that knows what is normal, and the traffic that it learned from."""
     monitor, traffic = Monitor(D_SAE, wanted), Traffic(seed)
     found = [monitor.see(sample) for sample in traffic.samples(wanted // REQUESTS)]
-    assert set(found[:-1]) <= {Found.LEARNING}
-    assert found[-1] is Found.NORMAL
+    assert set(found[:-1]) <= {TrafficState.LEARNING}
+    assert found[-1] is TrafficState.NORMAL
     return monitor, traffic
 
 
 def until_alarm(monitor: Monitor, traffic: Traffic, most: int = 400) -> int:
     """How many samples an alarm takes."""
     for taken in range(1, most + 1):
-        if monitor.see(traffic.sample()) is not Found.NORMAL:
+        if monitor.see(traffic.sample()) is not TrafficState.NORMAL:
             return taken
     raise AssertionError(monitor.evidence)
 
@@ -38,14 +38,14 @@ def test_without_a_change_there_is_no_alarm_in_99_of_100_seeds() -> None:
     alarms = 0
     for seed in range(SEEDS):
         monitor, traffic = learned(seed)
-        alarms += any(monitor.see(sample) is not Found.NORMAL for sample in traffic.samples(160))
+        alarms += any(monitor.see(sample) is not TrafficState.NORMAL for sample in traffic.samples(160))
     assert alarms <= 1
 
 
 def test_other_topics_are_told_from_what_the_sae_cannot_express() -> None:
     monitor, _ = learned(0)
     assert until_alarm(monitor, Traffic(1000, shifted(0.6))) <= 40
-    assert monitor.found is Found.TOPICS
+    assert monitor.found is TrafficState.TOPICS
     moved = monitor.moved(5)
     # The latents of the first topic, whose requests came more often.
     assert moved
@@ -53,7 +53,7 @@ def test_other_topics_are_told_from_what_the_sae_cannot_express() -> None:
     assert moved == sorted(moved, key=lambda each: -each.evidence)
     strange, _ = learned(1)
     assert until_alarm(strange, Traffic(1001, strange=0.6)) <= 20
-    assert strange.found is Found.OUTSIDE
+    assert strange.found is TrafficState.OUTSIDE
     assert strange.moved(5) == []
     assert strange.recent.error > 3 * HIGH
 
@@ -61,10 +61,10 @@ def test_other_topics_are_told_from_what_the_sae_cannot_express() -> None:
 def test_an_alarm_stays_and_one_about_topics_may_become_the_graver_one() -> None:
     monitor, traffic = learned(2)
     until_alarm(monitor, Traffic(1002, shifted(0.7)))
-    assert {monitor.see(sample) for sample in traffic.samples(100)} == {Found.TOPICS}
+    assert {monitor.see(sample) for sample in traffic.samples(100)} == {TrafficState.TOPICS}
     for sample in Traffic(1003, strange=0.8).samples(30):
         monitor.see(sample)
-    assert monitor.found is Found.OUTSIDE
+    assert monitor.found is TrafficState.OUTSIDE
     assert monitor.evidence[0] >= ENOUGH
 
 
@@ -72,13 +72,13 @@ def test_other_weights_are_the_model_s_change_and_nothing_is_tested_meanwhile() 
     monitor, traffic = learned(3)
     before = monitor.evidence
     other = Traffic(1004, strange=1.0)
-    assert {monitor.see(other.sample("others")) for _ in range(50)} == {Found.MODEL}
+    assert {monitor.see(other.sample("others")) for _ in range(50)} == {TrafficState.MODEL}
     assert monitor.evidence == before
-    assert monitor.see(traffic.sample()) is Found.NORMAL
+    assert monitor.see(traffic.sample()) is TrafficState.NORMAL
     assert monitor.requests == REQUESTS
     young = Monitor(D_SAE, WANTED)
     young.see(traffic.sample())
-    assert young.see(other.sample("others")) is Found.MODEL
+    assert young.see(other.sample("others")) is TrafficState.MODEL
     assert young.reference.requests == REQUESTS
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from featurehub.artifacts.artifact import WEIGHTS, Artifact, seal
 from featurehub.artifacts.fingerprint import identify
 from featurehub.artifacts.manifest import HookPoint
-from featurehub.decisions import Decision, Outcome
+from featurehub.decisions import Decision, Ruling
 from featurehub.demo.bundle import bundled_model
 from featurehub.dictionary import Dictionary
 from featurehub.errors import ArtifactNotFound, BudgetExceeded, InvalidInput, ModelNotFound, StoreBusy
@@ -22,7 +22,7 @@ from featurehub.features import State
 from featurehub.refreshes import Fate, RefreshedFeature, RefreshReport
 from featurehub.runs.checkpoints import newest_checkpoint
 from featurehub.runs.decision_log import open_log
-from featurehub.runs.watch import Watch, WatchPlan
+from featurehub.runs.watch import CheckpointWatch, WatchPlan
 from featurehub.store import open_store
 from featurehub.verdicts import DriftReport
 
@@ -98,12 +98,12 @@ class World:
         )  # fmt: skip
 
     @contextmanager
-    def watch(self, **options: object) -> Iterator[Watch]:
+    def watch(self, **options: object) -> Iterator[CheckpointWatch]:
         plan = WatchPlan.model_validate(
             {"models": str(self.models), "database": self.database, "aliases": (ALIAS,), **options}
         )
         with open_log(self.log) as log:
-            yield Watch(plan, log, self.check, self.refresh)
+            yield CheckpointWatch(plan, log, self.check, self.refresh)
 
     def decide(self, **options: object) -> list[Decision]:
         with self.watch(**options) as watch:
@@ -123,7 +123,7 @@ def world(tmp_path: Path) -> World:
 def test_one_that_holds_leaves_the_alias_where_it_is_and_is_decided_about_once(world: World) -> None:
     folder = world.checkpoint("step-1")
     (decision,) = world.decide()
-    assert (decision.outcome, decision.checkpoint) == (Outcome.HOLDS, str(folder))
+    assert (decision.outcome, decision.checkpoint) == (Ruling.HOLDS, str(folder))
     assert (decision.before, decision.after, decision.report) == (
         world.first.manifest.id,
         world.first.manifest.id,
@@ -137,13 +137,11 @@ def test_one_that_holds_leaves_the_alias_where_it_is_and_is_decided_about_once(w
 @pytest.mark.parametrize(
     ("state", "outcome", "code"),
     [
-        (State.STALE, Outcome.STALE, 4),
-        (State.UNCHECKED, Outcome.KEPT_BACK, 3),
+        (State.STALE, Ruling.STALE, 4),
+        (State.UNCHECKED, Ruling.KEPT_BACK, 3),
     ],
 )
-def test_what_is_stale_or_was_not_checked_moves_nothing(
-    world: World, state: State, outcome: Outcome, code: int
-) -> None:
+def test_what_is_stale_or_was_not_checked_moves_nothing(world: World, state: State, outcome: Ruling, code: int) -> None:
     world.state = state
     world.checkpoint("step-1")
     (decision,) = world.decide()
@@ -157,7 +155,7 @@ def test_a_suspect_one_is_refreshed_and_the_alias_follows(world: World) -> None:
     world.state, world.fates = State.SUSPECT, [Fate.KEPT] * 9 + [Fate.RETIRED]
     world.checkpoint("step-1")
     (decision,) = world.decide()
-    assert decision.outcome is Outcome.REFRESHED
+    assert decision.outcome is Ruling.REFRESHED
     assert "9 of 10 features kept" in decision.reason
     assert world.production == decision.after != decision.before
     assert world.decide() == []
@@ -180,7 +178,7 @@ def test_where_too_many_names_are_lost_the_alias_stays_and_the_log_says_where_th
     world.state, world.fates = State.SUSPECT, [Fate.KEPT] * 7 + [lost] * 3
     world.checkpoint("step-1")
     (decision,) = world.decide()
-    assert decision.outcome is Outcome.KEPT_BACK
+    assert decision.outcome is Ruling.KEPT_BACK
     assert "70% of the names mean what they meant, but 80% are asked for" in decision.reason
     assert world.production == world.first.manifest.id
     world.fates = [Fate.KEPT] * 7 + [lost] * 3
@@ -191,14 +189,14 @@ def test_where_scratch_is_better_it_says_so(world: World) -> None:
     world.state, world.scratch = State.SUSPECT, "it explains 0.2 of the variance"
     world.checkpoint("step-1")
     (decision,) = world.decide()
-    assert (decision.outcome, decision.reason) == (Outcome.STALE, world.scratch)
+    assert (decision.outcome, decision.reason) == (Ruling.STALE, world.scratch)
 
 
 def test_without_refresh_what_is_suspect_is_only_reported(world: World) -> None:
     world.state = State.SUSPECT
     world.checkpoint("step-1")
     (decision,) = world.decide(refresh=False)
-    assert (decision.outcome, world.refreshed) == (Outcome.KEPT_BACK, [])
+    assert (decision.outcome, world.refreshed) == (Ruling.KEPT_BACK, [])
 
 
 def test_a_refresh_that_cannot_be_done_is_a_decision_with_its_reason(
@@ -212,7 +210,7 @@ def test_a_refresh_that_cannot_be_done_is_a_decision_with_its_reason(
     monkeypatch.setattr(world, "refresh", refused)
     (decision,) = world.decide()
     assert (decision.outcome, decision.reason) == (
-        Outcome.KEPT_BACK,
+        Ruling.KEPT_BACK,
         "it is suspect; not refreshed: the budget is too small for any training",
     )
 
@@ -238,7 +236,7 @@ def test_one_that_was_stopped_decides_again_and_a_torn_line_is_no_decision(
             world.decide()
     world.log.write_text('{"at": "2026-01-0')
     (decision,) = world.decide()
-    assert decision.outcome is Outcome.HOLDS
+    assert decision.outcome is Ruling.HOLDS
     assert world.decide() == []
 
 
@@ -265,7 +263,7 @@ def test_files_that_change_later_are_decided_about_anew(world: World) -> None:
     shutil.rmtree(folder)
     world.checkpoint("step-1", shift=0.5)
     world.state = State.STALE
-    assert [each.outcome for each in world.decide()] == [Outcome.STALE]
+    assert [each.outcome for each in world.decide()] == [Ruling.STALE]
 
 
 def test_an_alias_that_a_person_moved_is_decided_about_anew(world: World) -> None:
@@ -276,7 +274,7 @@ def test_an_alias_that_a_person_moved_is_decided_about_anew(world: World) -> Non
     with closing(open_store(world.database)) as store, store.write() as writer:
         writer.put_artifact_alias(trained_anew.manifest.id, ALIAS)
     world.state = State.FRESH
-    assert [each.outcome for each in world.decide()] == [Outcome.HOLDS]
+    assert [each.outcome for each in world.decide()] == [Ruling.HOLDS]
 
 
 def test_a_checkpoint_that_cannot_be_read_is_said_and_not_tried_again(world: World) -> None:
@@ -284,7 +282,7 @@ def test_a_checkpoint_that_cannot_be_read_is_said_and_not_tried_again(world: Wor
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     (decision,) = world.decide()
-    assert (decision.outcome, decision.outcome.exit_code) == (Outcome.UNREADABLE, 4)
+    assert (decision.outcome, decision.outcome.exit_code) == (Ruling.UNREADABLE, 4)
     assert "model.safetensors" in decision.reason
     assert (world.decide(), world.checked) == ([], [])
 

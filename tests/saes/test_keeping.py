@@ -12,7 +12,7 @@ from featurehub.dictionary import Dictionary
 from saes.activations import encode_documents
 from saes.documents import Document
 from saes.drift.check import CheckConfig, answer_prompts
-from saes.drift.keeping import NEAR, Kept, Said, fires_by_half, judge_label, successor, verify_labels
+from saes.drift.keeping import NEAR, JudgedLabel, Said, fires_by_half, judge_label, successor, verify_labels
 from saes.drift.rules import FeatureMeasures, Thresholds
 from saes.drift.scores import best_threshold
 from saes.observed import observe
@@ -28,7 +28,7 @@ def sae(order: Sequence[int] = range(TOPICS), scale: float = 1.0) -> Dictionary:
     return Dictionary(scale * rows.T, rows / scale, zeros, zeros, torch.full((TOPICS,), 0.5 * scale))
 
 
-def verified(dictionary: Dictionary, says: dict[int, int] | None = None) -> dict[int, Kept]:
+def verified(dictionary: Dictionary, says: dict[int, int] | None = None) -> dict[int, JudgedLabel]:
     """The old SAE and model are those with a latent per topic that answer with the topic that they are asked for."""
     old, new, config = Small(), Small(says=says), CheckConfig()
     first = answer_prompts(old, sae(), PROMPTS, config)
