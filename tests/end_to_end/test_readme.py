@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,8 +75,13 @@ def test_its_short_commands_run(command: str, built: Any, tmp_path: Path) -> Non
     # Of a latent that is no feature, so that what other tests share keeps its names.
     label = {"modelId": "m", "layer": "1-res", "index": 1 << 20, "description": "nothing of ours"}
     (tmp_path / "labels.json").write_text(json.dumps([label]))
-    if words[1] in ("drift", "features", "saes") and words[2] != "catalog":
+    if words[1] in ("drift", "features", "saes", "watch") and words[2] != "catalog":
         words += ["--db", built.database]
+    if words[1] == "watch":
+        shutil.copytree(bundled_model(), tmp_path / "models" / "step-1")
+        names["MODELS"] = str(tmp_path / "models")
+        words += ["--log", str(tmp_path / "decisions.jsonl")]
+        assert run(["featurehub", "saes", "alias", names["SAE"], "production", "--db", built.database]).returncode == 0
     done = run([names.get(word, word) for word in words])
     # A drift check's exit code is its verdict.
     assert done.returncode in ((0, 3, 4) if words[1] == "drift" else (0,)), done.stderr
