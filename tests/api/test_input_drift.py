@@ -58,6 +58,12 @@ def client(serve: Callable[..., TestClient], traffic: Traffic) -> TestClient:
     return client
 
 
+@pytest.fixture(autouse=True)
+def logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Whichever level an engine that ran in this process has left behind."""
+    caplog.set_level(logging.INFO, "vllm.featurehub")
+
+
 def said(client: TestClient) -> dict[str, Any]:
     found = client.get("/v1/saes/demo-l2/input_drift")
     assert found.status_code == 200, found.text
@@ -71,7 +77,6 @@ def events(traffic: Traffic) -> list[dict[str, Any]]:
 def test_an_alarm_names_the_features_that_moved_and_stays(
     client: TestClient, traffic: Traffic, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "vllm.featurehub")
     assert (said(client)["state"], said(client)["since"]) == ("learning", "")
     traffic.take(samples(0, WANTED // REQUESTS), 0.5)
     learned = said(client)
