@@ -192,6 +192,6 @@ def test_serve_takes_names_too_and_serves_under_them(
     monkeypatch.setattr(featurehub.cli.registry.location, "folder_of", lambda *_: tmp_path)
     outcome = CliRunner().invoke(app, command)
     assert outcome.exit_code == 0, outcome.output
-    [(model, *_, options)] = served
+    [(model, *_, options, _)] = served
     assert model == there
     assert options.served_model_name == "owner/name"
