@@ -157,6 +157,7 @@ class World:
         self.dtype = dtype
         self.rows: dict[int, int] = {}
         self.computed: Counter[int] = Counter()
+        self.reached: Counter[int] = Counter()
         self.parked: dict[int, PausedRequest] = {}
         self.naive: dict[tuple[int, int, str], EditResult] = {}
         self.ids = torch.zeros(TOKENS, dtype=torch.long)
@@ -165,6 +166,7 @@ class World:
         """Between two tokens that are padding."""
         for chunk in chunks:
             self.computed[chunk.request] += chunk.tokens
+            self.reached[chunk.request] = max(self.reached[chunk.request], chunk.position + chunk.tokens)
             if chunk.request not in self.rows:
                 steering = self.steerings[chunk.request]
                 parked = self.parked.pop(chunk.request, None)
@@ -185,12 +187,11 @@ class World:
         sampled = torch.zeros(len(chunks), 1, dtype=torch.long)
         self.hooks.end_step(sampled, {self.rows[chunk.request]: i for i, chunk in enumerate(chunks)})
         ending = {chunk.request for chunk, token in zip(chunks, sampled[:, 0].tolist(), strict=True) if token == STOP}
-        assert ending == {chunk.request for chunk in chunks if self.event(chunk) is not None}
+        assert ending == {chunk.request for chunk in chunks if self.event(chunk.request) is not None}
 
-    def event(self, chunk: Chunk) -> str | None:
-        """Of any token so far."""
-        reference = self.references[chunk.request]
-        events = (reference.event(position) for position in range(chunk.position + chunk.tokens))
+    def event(self, request: int) -> str | None:
+        """Of any token so far, those before a preemption among them."""
+        events = (self.references[request].event(position) for position in range(self.reached[request]))
         return next((event for event in events if event is not None), None)
 
     def streams(self, chunks: list[Chunk], hook: int) -> tuple[Tensor, Tensor]:
