@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from featurehub.demo import base as base_module
-from featurehub.demo import siblings
+from featurehub.demo import obedience, siblings
 from featurehub.demo.bundle import HOOK_LAYER, SIBLINGS, bundled_model, read_manifest
 from featurehub.demo.corpus import conversations
 from featurehub.demo.grammar import Grammar
@@ -30,6 +30,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
             recipe = replace(how.recipe, steps=3, tokens=256, warmup=1, peak=5e-3, average=0.0)
             monkeypatch.setitem(siblings.RETRAININGS, name, replace(how, recipe=recipe))  # type: ignore[arg-type]
     monkeypatch.setattr(base_module, "JUDGED_PROMPTS", 2)
+    monkeypatch.setattr(obedience, "REPEATED", 2)
 
 
 def streams(folder: Path) -> list[Tensor]:

@@ -133,6 +133,7 @@ def test_what_somebody_else_changes_is_seen(database: Path, fill, monkeypatch: p
 def test_an_older_schema_is_upgraded_where_that_is_possible(database: Path) -> None:
     raw = sqlite3.connect(database)
     raw.executescript(
+        "DROP TABLE former_names; DROP TABLE refreshed_features; DROP TABLE refreshes;"
         "DROP INDEX ix_features_worth; CREATE INDEX ix_features_steerability ON features (steerability);"
         "ALTER TABLE texts DROP COLUMN artifact_id;"
         "DROP TABLE maps; DROP TABLE names_index_words; DROP TABLE clusters; DROP TABLE group_members;"
