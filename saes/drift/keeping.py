@@ -21,10 +21,10 @@ import numpy as np
 from featurehub.features import State
 from featurehub.records import Label
 from saes.activations import FeatureActivations
-from saes.drift.measures import Judge, World, judged, occurrences, world
+from saes.drift.measures import Judge, World, compare, judged, world
 from saes.drift.progress import Work, unheard
 from saes.drift.rules import FeatureMeasures, Thresholds, judge_feature
-from saes.drift.scores import best_threshold, correlation, f1, f1_pull
+from saes.drift.scores import best_threshold, correlation, f1
 from saes.observed import Observations, observe
 
 __all__ = ["JudgedLabel", "Successor", "fires_by_half", "verify_labels"]
@@ -147,23 +147,7 @@ def measured(
     """As ``saes.drift.measures.measure_feature``, at levels that are chosen anew."""
     truths = [truth for truth, _ in parts]
     fires = [fires_by_half(truth, each.peaks[:, latent]) for truth, each in parts]
-    text_old, text_new, world_old, world_new = map(f1, truths, fires)
-    pulls = list(map(f1_pull, truths, fires))
-    return FeatureMeasures(
-        latent=latent,
-        label=label.text,
-        f1_text_old=text_old,
-        f1_text_new=text_new,
-        f1_world_old=world_old,
-        f1_world_new=world_new,
-        f1_text_error=float(np.linalg.norm(pulls[0] - pulls[1])),
-        f1_world_error=float(np.hypot(np.linalg.norm(pulls[2]), np.linalg.norm(pulls[3]))),
-        positives_text=int(truths[0].sum()),
-        positives_world_old=occurrences(truths[2], fires[2]),
-        positives_world=occurrences(truths[3], fires[3]),
-        r=r,
-        firings=firings,
-    )
+    return compare(latent, label, truths, fires, r, firings)
 
 
 def judge_label(m: FeatureMeasures, t: Thresholds, said: Said) -> tuple[bool, str]:

@@ -16,7 +16,7 @@ from saes.drift.rules import FeatureMeasures
 from saes.drift.scores import best_threshold, correlation, f1, f1_pull
 from saes.observed import Observations, observe
 
-__all__ = ["Judge", "World", "measure", "world"]
+__all__ = ["Judge", "World", "compare", "judged", "measure", "world"]
 
 
 class Judge(Protocol):
@@ -92,7 +92,13 @@ def measure_feature(
     the new one's.
     """
     level = best_threshold(truths[0], peaks[0])
-    fires = [each > level for each in peaks]
+    return compare(latent, label, truths, [each > level for each in peaks], r, firings)
+
+
+def compare(
+    latent: int, label: Label, truths: Sequence[np.ndarray], fires: Sequence[np.ndarray], r: float, firings: int
+) -> FeatureMeasures:
+    """The same with where the feature fires, at whichever level."""
     text_old, text_new, world_old, world_new = map(f1, truths, fires)
     pulls = list(map(f1_pull, truths, fires))
     return FeatureMeasures(
