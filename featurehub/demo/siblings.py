@@ -76,6 +76,23 @@ class Retraining:
     part: TrainedPart = TrainedPart.ALL
     rounding: Callable[[Tensor], Tensor] | None = None
 
+    @property
+    def changes(self) -> dict[str, Any]:
+        """In what its world differs from that of the base model: the truth that a drift check is held against.
+
+        Concepts that have other words are ``moved``, those that do not exist ``removed``, and new ones ``added``;
+        ``answered_as`` has those that are answered as others. What there is none of is left out.
+        """
+        base, world = base_lexicon(), self.world()
+        ours, theirs = ({**each.fields, **each.manners, **each.traits} for each in (world, base))
+        found = {
+            "moved": sorted(name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]),
+            "removed": sorted(theirs.keys() - ours.keys()),
+            "added": sorted(ours.keys() - theirs.keys()),
+            "answered_as": dict(world.answered_as),
+        }
+        return {name: each for name, each in found.items() if each}
+
 
 def changed_lexicon() -> Lexicon:
     """The world of the ``changed`` sibling: ``MOVED`` concepts have other words, ``REMOVED`` ones do not exist.
@@ -221,7 +238,7 @@ def _retraining(name: str) -> Retraining:
 def _made(name: str, base: Path) -> dict[str, Any]:
     """How a sibling is made, for its manifest, and what is true of it."""
     how = _retraining(name)
-    made = {"name": name, "recipe": asdict(how.recipe), "part": how.part.value, **_differences(how.world())}
+    made = {"name": name, "recipe": asdict(how.recipe), "part": how.part.value, **how.changes}
     return (
         made if how.part is TrainedPart.NEW else {**made, "base_weights_sha256": sha256_of(base / "model.safetensors")}
     )
@@ -246,16 +263,3 @@ def _round(model: LlamaForCausalLM, rounding: Callable[[Tensor], Tensor]) -> Non
     for parameter in model.parameters():
         if parameter.dim() > 1:
             parameter.copy_(rounding(parameter))
-
-
-def _differences(world: Lexicon) -> dict[str, Any]:
-    """In what a world differs from that of the base model: the truth that a drift check is held against."""
-    base = base_lexicon()
-    ours, theirs = ({**each.fields, **each.manners, **each.traits} for each in (world, base))
-    found = {
-        "moved": sorted(name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]),
-        "removed": sorted(theirs.keys() - ours.keys()),
-        "added": sorted(ours.keys() - theirs.keys()),
-        "answered_as": dict(world.answered_as),
-    }
-    return {name: each for name, each in found.items() if each}

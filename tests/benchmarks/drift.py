@@ -1,6 +1,7 @@
 """Does the drift check say what is true? Verdicts on retrained siblings against truth measured on other answers.
 
-1. Siblings: all of ``featurehub demo siblings``, trained into the folder BED where they are not there yet.
+1. Siblings: those that are bundled, and with ``--all`` every other of ``featurehub demo siblings``, trained into the
+   folder BED where they are not there yet.
 2. Truth of a feature: the F1 between "its label occurs in the answer" and "it fires in the answer", at the level that
    is best on answers of the old model, falls by more than ``FALL`` on answers of the new model to the same prompts.
    These prompts and answers are none that the check saw, and chose no threshold. Falls within ``BORDERLINE`` are
@@ -12,7 +13,7 @@
 Everything is kept in BED, so that a run that was stopped goes on. Totals are of siblings whose meaning changed in part,
 of those where nothing but weights did, and of those from another seed, which carry nobody.
 
-    python tests/benchmarks/drift.py BED [--answers 700] [--only NAME ...]
+    python tests/benchmarks/drift.py [BED] [--all] [--answers 700] [--only NAME ...]
 """
 
 import argparse
@@ -31,7 +32,7 @@ from featurehub.artifacts.artifact import Artifact
 from featurehub.artifacts.files import write_text
 from featurehub.cli.demo.planted import ensure_planted, planted_database
 from featurehub.cli.progress import ConsoleProgress
-from featurehub.demo.bundle import bundled_model, read_manifest
+from featurehub.demo.bundle import SIBLINGS, bundled_model, sibling
 from featurehub.demo.concepts import names
 from featurehub.demo.corpus import conversations, messages
 from featurehub.demo.siblings import RETRAININGS, TrainedPart, is_made, train_sibling
@@ -43,6 +44,7 @@ from featurehub.records import Label
 from featurehub.runs.drift import check_drift
 from featurehub.runs.judges import RecognizerJudge
 from featurehub.runs.prompts import tokenizer_of
+from featurehub.settings import home
 from featurehub.store import open_store
 from featurehub.token_ids import prompt_ids
 from featurehub.verdicts import DriftReport, FeatureVerdict
@@ -57,8 +59,8 @@ FALL, BORDERLINE, TOLD = 0.15, (0.10, 0.20), 0.6
 SEED, SAMPLED = 424242, 777
 COMPARED = 200
 """Documents on which old and new stream are compared."""
-CHANGES = ("moved", "removed", "added", "answered_as")
-"""What a sibling's manifest has where its world is another one."""
+QUICK = ["unchanged", "bf16", "int8", *SIBLINGS]
+"""Siblings that need no training."""
 console = Console(width=130, highlight=False)
 
 
@@ -92,26 +94,27 @@ class Counts(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bed", type=Path)
+    parser.add_argument("bed", type=Path, nargs="?", default=home() / "siblings")
     parser.add_argument("--answers", type=int, default=700)
-    parser.add_argument("--only", nargs="*", default=list(RETRAININGS))
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--only", nargs="*", default=QUICK)
     arguments = parser.parse_args()
     subject, outcomes = subject_of(ensure_planted()), {}
     table = Table("sibling", "SAE", "EV", "cosine", "stale", "suspect", "of", "truly", "hold", "border",
                   "caught", "false", "canaries: caught", "false")  # fmt: skip
     base = answered(subject.artifact, bundled_model(), arguments.bed / "base", arguments.answers)
-    for name in arguments.only:
+    for name in RETRAININGS if arguments.all else arguments.only:
         folder = arguments.bed / name
-        sibling(name, folder)
-        report = checked(subject.artifact, folder)
-        new = answered(subject.artifact, folder, folder, arguments.answers)
+        model = model_of(name, folder)
+        report = checked(subject.artifact, model, folder)
+        new = answered(subject.artifact, model, folder, arguments.answers)
         outcomes[name] = outcome(report, subject.labels, base, new)
-        alike = cosine(subject.artifact, arguments.bed / "base", folder)
+        alike = cosine(subject.artifact, model, arguments.bed / "base", folder)
         table.add_row(name, *row(report, outcomes[name], alike))
         console.print(name, "done")
     console.print(processor())
     console.print(table)
-    tell(arguments.bed, outcomes, subject.concepts)
+    tell(outcomes, subject.concepts)
 
 
 def subject_of(artifact: Artifact) -> Subject:
@@ -121,16 +124,20 @@ def subject_of(artifact: Artifact) -> Subject:
     return Subject(artifact, labels, frozenset(at for at, label in labels.items() if label.name in planted))
 
 
-def sibling(name: str, folder: Path) -> None:
+def model_of(name: str, folder: Path) -> Path:
+    """The folder of a sibling: of the bundled one, else of one that is trained if necessary."""
+    if name in SIBLINGS:
+        return sibling(name)
     if not is_made(name, bundled_model(), folder):
         with ConsoleProgress().work(f"training {name}", RETRAININGS[name].recipe.steps) as bar:
             train_sibling(name, bundled_model(), folder, on_progress=lambda step: bar.at(step.step))
+    return folder
 
 
-def checked(artifact: Artifact, folder: Path) -> DriftReport:
+def checked(artifact: Artifact, model: Path, folder: Path) -> DriftReport:
     kept = folder / "report.json"
     if not kept.is_file():
-        report = check_drift(artifact.folder, folder, planted_database(), progress=ConsoleProgress())
+        report = check_drift(artifact.folder, model, planted_database(), progress=ConsoleProgress())
         write_text(kept, report.model_dump_json())
     return DriftReport.model_validate_json(kept.read_text())
 
@@ -150,13 +157,13 @@ def answered(artifact: Artifact, model: Path, folder: Path, count: int) -> World
     return world(Observations.load(kept), tokenizer_of(model))
 
 
-def cosine(artifact: Artifact, base: Path, folder: Path) -> float:
+def cosine(artifact: Artifact, model: Path, base: Path, folder: Path) -> float:
     """Mean cosine of the streams of the old and the new model at the SAE's hook point, on the old model's answers."""
     kept = folder / "cosine.json"
     if not kept.is_file():
         observed = Observations.load(base / "answers.safetensors")
         documents = [observed.document(i) for i in observed.documents[:COMPARED]]
-        old, new = (streams(artifact, model, documents) for model in (bundled_model(), folder))
+        old, new = (streams(artifact, each, documents) for each in (bundled_model(), model))
         write_text(kept, json.dumps(torch.nn.functional.cosine_similarity(old, new, dim=1).mean().item()))
     return json.loads(kept.read_text())
 
@@ -218,11 +225,11 @@ def row(report: DriftReport, found: Outcome, alike: float) -> list[str]:
     ]
 
 
-def tell(bed: Path, outcomes: Mapping[str, Outcome], concepts: Collection[int]) -> None:
+def tell(outcomes: Mapping[str, Outcome], concepts: Collection[int]) -> None:
     """Prints precision and recall of both tiers, of all features and of those of planted concepts."""
     table = Table("siblings", "features", "tier", "caught", "missed", "of them suspect", "false", "hold",
                   "borderline", "precision", "recall", "false alarms")  # fmt: skip
-    for kind, members in grouped(bed, outcomes).items():
+    for kind, members in grouped(outcomes).items():
         for whose in ("all", "concepts"):
             for tier in ("check", "canaries"):
                 counts = [counted(outcomes[name], tier, None if whose == "all" else concepts) for name in members]
@@ -231,12 +238,12 @@ def tell(bed: Path, outcomes: Mapping[str, Outcome], concepts: Collection[int]) 
     console.print(table)
 
 
-def grouped(bed: Path, outcomes: Collection[str]) -> dict[str, list[str]]:
+def grouped(outcomes: Collection[str]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {"changed in part": [], "of the same meaning": [], "of another seed": []}
     for name in outcomes:
-        made = read_manifest(bed / name)
-        changed = "changed in part" if made.keys() & set(CHANGES) else "of the same meaning"
-        groups["of another seed" if made["part"] == TrainedPart.NEW else changed].append(name)
+        how = RETRAININGS[name]
+        meaning = "changed in part" if how.changes else "of the same meaning"
+        groups["of another seed" if how.part is TrainedPart.NEW else meaning].append(name)
     return {kind: members for kind, members in groups.items() if members}
 
 
