@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+import featurehub.cli.first_check
+import featurehub.cli.serve
 from featurehub.artifacts.artifact import open_artifact
 from featurehub.artifacts.fingerprint import identify
 from featurehub.cli.first_check import check_first
+from featurehub.cli.main import app
 from featurehub.demo.bundle import bundled_model, sibling
 from featurehub.errors import EngineUnavailable
 from featurehub.features import State
@@ -94,3 +98,17 @@ def test_a_check_that_breaks_off_stops_the_server_before_it_starts(
         return
     with pytest.raises(EngineUnavailable, match=f"the check of sae ended with exit code {code}"):
         check_first(sibling("changed"), [sae], database, "90s")
+
+
+@pytest.mark.parametrize(("options", "first"), [([], []), (["--drift-budget", "90s"], ["checked within 90s"])])
+def test_serve_checks_first_where_a_budget_is_given(
+    sae: Path, database: str, options: list[str], first: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(
+        featurehub.cli.first_check, "check_first", lambda *given: done.append(f"checked within {given[3]}")
+    )
+    monkeypatch.setattr(featurehub.cli.serve, "serve_model", lambda *_: done.append("served"))
+    result = CliRunner().invoke(app, ["serve", str(bundled_model()), "--sae", str(sae), "--db", database, *options])
+    assert result.exit_code == 0, result.output
+    assert done == [*first, "served"]
