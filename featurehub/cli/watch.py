@@ -92,10 +92,15 @@ def refreshing(
 
 
 def follow(watched: "CheckpointWatch", every: float) -> None:
+    from featurehub.errors import ModelNotFound
+
     console.print("watching; end with Ctrl-C")
     while True:
-        for decision in watched.look():
-            show(decision)
+        try:
+            for decision in watched.look():
+                show(decision)
+        except ModelNotFound as error:  # A hub that cannot be reached now may be later.
+            console.print(f"{error.message} Looking again in {every:g} s.", soft_wrap=True)
         time.sleep(every)
 
 

@@ -54,6 +54,27 @@ def test_a_dry_run_says_what_is_new_and_writes_nothing(world: World) -> None:
     assert run(world, "--dry-run").output == "nothing is new\n"
 
 
+def test_it_goes_on_looking_where_what_is_watched_is_away_for_a_while(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = world.models.rename(world.folder / "away")
+    looks = 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            away.rename(world.models)
+            world.checkpoint("step-1")
+        elif looks == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("featurehub.cli.watch.time.sleep", sleep)
+    result = run(world, "--every", "5")
+    assert "Looking again in 5 s." in result.output
+    assert [json.loads(line)["outcome"] for line in world.log.read_text().splitlines()] == ["holds"]
+
+
 def test_options_that_cannot_be_are_refused(world: World) -> None:
     assert run(world, "--refresh-budget", "much").exit_code != 0
     assert run(world, "--names", "1.5").exit_code == 2
