@@ -23,6 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -49,7 +50,7 @@ from featurehub.store import open_store
 from featurehub.token_ids import prompt_ids
 from featurehub.verdicts import DriftReport, FeatureVerdict
 from saes.drift.check import CheckConfig, answer_prompts
-from saes.drift.measures import World, world
+from saes.drift.measures import judged, world
 from saes.drift.rules import Thresholds
 from saes.drift.scores import best_threshold, f1
 from saes.observed import Observations, observe
@@ -70,6 +71,13 @@ class Subject(NamedTuple):
     artifact: Artifact
     labels: Mapping[int, Label]
     concepts: frozenset[int]
+
+
+class Judged(NamedTuple):
+    """A model's answers: by latent in which of them its label occurs, and every latent's peak in each."""
+
+    truth: Mapping[int, np.ndarray]
+    peaks: np.ndarray
 
 
 class Outcome(NamedTuple):
@@ -102,12 +110,12 @@ def main() -> None:
     subject, outcomes = subject_of(ensure_planted()), {}
     table = Table("sibling", "SAE", "EV", "cosine", "stale", "suspect", "of", "truly", "hold", "border",
                   "caught", "false", "canaries: caught", "false")  # fmt: skip
-    base = answered(subject.artifact, bundled_model(), arguments.bed / "base", arguments.answers)
+    base = answered(subject, bundled_model(), arguments.bed / "base", arguments.answers)
     for name in RETRAININGS if arguments.all else arguments.only:
         folder = arguments.bed / name
         model = model_of(name, folder)
         report = checked(subject.artifact, model, folder)
-        new = answered(subject.artifact, model, folder, arguments.answers)
+        new = answered(subject, model, folder, arguments.answers)
         outcomes[name] = outcome(report, subject.labels, base, new)
         alike = cosine(subject.artifact, model, arguments.bed / "base", folder)
         table.add_row(name, *row(report, outcomes[name], alike))
@@ -142,9 +150,9 @@ def checked(artifact: Artifact, model: Path, folder: Path) -> DriftReport:
     return DriftReport.model_validate_json(kept.read_text())
 
 
-def answered(artifact: Artifact, model: Path, folder: Path, count: int) -> World:
+def answered(subject: Subject, model: Path, folder: Path, count: int) -> Judged:
     """The model's answers to prompts that nothing else used, with what the features did on them."""
-    kept = folder / "answers.safetensors"
+    artifact, kept = subject.artifact, folder / "answers.safetensors"
     if not kept.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with Engine(model, EngineConfig.capturing(artifact.manifest.hook), EngineOptions()) as engine:
@@ -154,7 +162,8 @@ def answered(artifact: Artifact, model: Path, folder: Path, count: int) -> World
             observed = observe(answer_prompts(engine, Dictionary.load(artifact.weights), prompts, config))
             observed.save(writing := kept.with_suffix(".part"))
             writing.rename(kept)
-    return world(Observations.load(kept), tokenizer_of(model))
+    answers = world(Observations.load(kept), tokenizer_of(model))
+    return Judged(judged(answers, subject.labels, RecognizerJudge(), lambda _: None), answers.peaks)
 
 
 def cosine(artifact: Artifact, model: Path, base: Path, folder: Path) -> float:
@@ -174,15 +183,14 @@ def streams(artifact: Artifact, model: Path, documents: Sequence[list[int]]) -> 
         return torch.cat([stream[1:] for stream in engine.capture(documents)])
 
 
-def outcome(report: DriftReport, labels: Mapping[int, Label], old: World, new: World) -> Outcome:
+def outcome(report: DriftReport, labels: Mapping[int, Label], old: Judged, new: Judged) -> Outcome:
     """Of all labelled features that told their label on the old model's answers."""
-    judge, falls = RecognizerJudge(), {}
-    for latent, label in labels.items():
-        before_truth, after_truth = (judge.mentions(label, each.texts) for each in (old, new))
-        level = best_threshold(before_truth, old.peaks[:, latent])
-        before = f1(before_truth, old.peaks[:, latent] > level)
+    falls: dict[int, float] = {}
+    for latent in labels:
+        level = best_threshold(old.truth[latent], old.peaks[:, latent])
+        before, after = (f1(each.truth[latent], each.peaks[:, latent] > level) for each in (old, new))
         if before >= TOLD:
-            falls[latent] = before - f1(after_truth, new.peaks[:, latent] > level)
+            falls[latent] = before - after
     said = {verdict.latent: verdict for verdict in report.features}
     return Outcome(falls, {at: said[at].reads for at in falls}, {at: by_canaries(said[at], report) for at in falls})
 
