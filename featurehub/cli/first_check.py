@@ -3,15 +3,13 @@
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from featurehub.artifacts.artifact import Artifact, open_artifact
 from featurehub.artifacts.fingerprint import identify
 from featurehub.cli.progress import console
 from featurehub.errors import EngineUnavailable
-from featurehub.features import State
-from featurehub.store import open_store
+from featurehub.runs.known_reports import known_report
 
 __all__ = ["check_first", "unknown"]
 
@@ -55,6 +53,4 @@ def unknown(sae: Artifact, model: Path, database: str) -> bool:
     identity = identify(model, sae.manifest.hook)
     if sae.manifest.model.same_function(identity):
         return False
-    with closing(open_store(database)) as store, store.read() as reader:
-        report = reader.latest_report(sae.manifest.id, identity.function)
-    return report is None or report.state is State.UNCHECKED
+    return known_report(sae.manifest.id, identity.function, database) is None

@@ -10,10 +10,10 @@ label        the rest of a build, for one of these artifacts
 calibrate    strengths of features that are registered
 adopt        an SAE of another project becomes an artifact, labelled and calibrated
 transcoder   sparse stand-ins for MLPs
-harvest      the residual stream over a whole text, written to disk
-measure      an SAE on held-out texts, for the database
+harvest      the residual stream over a whole text, written to disk;  measure: an SAE on held-out texts
 drift        whether an SAE still holds on a model; ``usage``: which features come first
 refresh      an SAE for a retrained model: ``refresh_plan``, what ``verify`` finds, ``renaming``
+watch        an alias follows ``checkpoints``: ``decision_log``, ``known_reports``, ``affected`` variants
 
 Steps that several pipelines share:
 recipes      which SAEs to train, by default or with a parent

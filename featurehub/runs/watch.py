@@ -34,6 +34,7 @@ from featurehub.refreshes import Fate, RefreshReport
 from featurehub.runs.affected import affected_variants
 from featurehub.runs.checkpoints import ModelCheckpoint, newest_checkpoint
 from featurehub.runs.decision_log import DecisionLog
+from featurehub.runs.known_reports import known_report
 from featurehub.settings import Frozen
 from featurehub.store import open_store
 from featurehub.verdicts import DriftReport
@@ -175,16 +176,11 @@ class CheckpointWatch:
         folder = pending.checkpoint.folder
         try:
             function = self.identity(pending).function
-            report = self._known(pending.artifact, function) or self.check(pending.artifact, folder)
+            known = known_report(pending.artifact.manifest.id, function, self.plan.database)
+            report = known or self.check(pending.artifact, folder)
         except (ModelNotFound, UnsupportedModel, IncompatibleArtifact, InvalidInput) as error:
             return Conclusion(Ruling.UNREADABLE, error.message)
         return self._after_check(pending, report)
-
-    def _known(self, artifact: Artifact, function: str) -> DriftReport | None:
-        """The report of an earlier check of the same SAE on the same function, if it said anything."""
-        with closing(open_store(self.plan.database)) as store, store.read() as reader:
-            report = reader.latest_report(artifact.manifest.id, function)
-        return None if report is None or report.state is State.UNCHECKED else report
 
     def _after_check(self, pending: Pending, report: DriftReport) -> Conclusion:
         """Steps 3 to 5."""

@@ -21,11 +21,11 @@ import numpy as np
 from featurehub.features import State
 from featurehub.records import Label
 from saes.activations import FeatureActivations
-from saes.drift.measures import Judge, World, compare, judged, world
+from saes.drift.measures import Judge, compare, read_worlds
 from saes.drift.progress import Work, unheard
 from saes.drift.rules import FeatureMeasures, Thresholds, judge_feature
-from saes.drift.scores import best_threshold, correlation, f1
-from saes.observed import Observations, observe
+from saes.drift.scores import best_threshold, f1
+from saes.observed import Observations
 
 __all__ = ["JudgedLabel", "Successor", "fires_by_half", "verify_labels"]
 
@@ -103,22 +103,18 @@ def verify_labels(
     Returns:
         What was found, by latent.
     """
-    seen = observe(new_texts)
-    r, firings = correlation(old_texts.matrix, seen.matrix), old_texts.matrix.getnnz(axis=0)
-    text, before, now = (world(each, tokenizer) for each in (old_texts, old_answers, new_answers))
-    again = text._replace(peaks=seen.answer_max())
-    with progress("judging", 3 * len(labels), "labels") as advance:
-        truths = [judged(each, labels, judge, advance) for each in (text, before, now)]
+    read = read_worlds(old_texts, old_answers, new_texts, new_answers, labels, judge, tokenizer, progress)
     found: dict[int, JudgedLabel] = {}
     for latent, label in labels.items():
-        in_text, in_before, in_now = (truth[latent] for truth in truths)
-        parts = [(in_text, text), (in_text, again), (in_before, before), (in_now, now)]
-        measures = measured(latent, label, parts, float(r[latent]), int(firings[latent]))
+        truths, peaks = read.truths_of(latent), read.peaks_of(latent)
+        *_, in_before, in_now = truths
+        fires = [fires_by_half(*each) for each in zip(truths, peaks, strict=True)]
+        measures = compare(latent, label, truths, fires, float(read.r[latent]), int(read.firings[latent]))
         holds, reason = judge_label(measures, thresholds, Said(int(in_before.sum()), int(in_now.sum())))
-        level = best_threshold(in_now, now.peaks[:, latent])
+        level = best_threshold(in_now, peaks[-1])
         bar = max(thresholds.f1_min, measures.f1_world_old - thresholds.fall_world)
         enough = not holds and int(in_now.sum()) >= thresholds.positives_min
-        heir = successor(latent, in_now, now.peaks, bar) if enough else None
+        heir = successor(latent, in_now, read.worlds[-1].peaks, bar) if enough else None
         found[latent] = JudgedLabel(latent, holds, reason, measures, level, heir)
     return found
 
@@ -139,15 +135,6 @@ def fires_by_half(truth: np.ndarray, peaks: np.ndarray) -> np.ndarray:
     for half, other in ((0, 1), (1, 0)):
         fires[half::2] = peaks[half::2] > best_threshold(truth[other::2], peaks[other::2])
     return fires
-
-
-def measured(
-    latent: int, label: Label, parts: list[tuple[np.ndarray, World]], r: float, firings: int
-) -> FeatureMeasures:
-    """As ``saes.drift.measures.measure_feature``, at levels that are chosen anew."""
-    truths = [truth for truth, _ in parts]
-    fires = [fires_by_half(truth, each.peaks[:, latent]) for truth, each in parts]
-    return compare(latent, label, truths, fires, r, firings)
 
 
 def judge_label(m: FeatureMeasures, t: Thresholds, said: Said) -> tuple[bool, str]:

@@ -16,7 +16,7 @@ from saes.drift.rules import FeatureMeasures
 from saes.drift.scores import best_threshold, correlation, f1, f1_pull
 from saes.observed import Observations, observe
 
-__all__ = ["Judge", "World", "compare", "judged", "measure", "world"]
+__all__ = ["Judge", "World", "compare", "judged", "measure", "read_worlds", "world"]
 
 
 class Judge(Protocol):
@@ -45,26 +45,68 @@ def measure(
     progress: Work = unheard,
 ) -> list[FeatureMeasures]:
     """Returns all statistics of all labelled features. Only answers are judged, not the prompts before them."""
-    new_observed = observe(new_texts)
-    r = correlation(old_texts.matrix, new_observed.matrix)
-    firings = old_texts.matrix.getnnz(axis=0)
-    text_old, world_old, world_new = (world(each, tokenizer) for each in (old_texts, old_answers, new_answers))
-    # The texts are the same, whichever model reads them.
-    worlds = [text_old, text_old._replace(peaks=new_observed.answer_max()), world_old, world_new]
-    # World by world, since a judge may keep an index of the texts.
-    with progress("judging", 3 * len(labels), "labels") as advance:
-        text, old, new = (judged(each, labels, judge, advance) for each in (text_old, world_old, world_new))
+    read = read_worlds(old_texts, old_answers, new_texts, new_answers, labels, judge, tokenizer, progress)
     return [
         measure_feature(
             latent,
             label,
-            [truth[latent] for truth in (text, text, old, new)],
-            [each.peaks[:, latent] for each in worlds],
-            float(r[latent]),
-            int(firings[latent]),
+            read.truths_of(latent),
+            read.peaks_of(latent),
+            float(read.r[latent]),
+            int(read.firings[latent]),
         )
         for latent, label in labels.items()
     ]
+
+
+class ReadWorlds(NamedTuple):
+    """What old and new model, each with its SAE, made of the old texts and of their own answers.
+
+    Attributes:
+        worlds: The old texts read by the old model, the same read by the new one, the old model's answers, and the new
+            one's.
+        truths: Of each of these, by latent in which of the texts its label occurs.
+        r: [d_sae] correlation of old and new activations on the old texts.
+        firings: [d_sae] on how many of their tokens each latent fired.
+    """
+
+    worlds: tuple[World, World, World, World]
+    truths: tuple[Mapping[int, np.ndarray], ...]
+    r: np.ndarray
+    firings: np.ndarray
+
+    def truths_of(self, latent: int) -> list[np.ndarray]:
+        """In which texts of each world a latent's label occurs."""
+        return [truth[latent] for truth in self.truths]
+
+    def peaks_of(self, latent: int) -> list[np.ndarray]:
+        """How strongly a latent fires in each text of each world."""
+        return [each.peaks[:, latent] for each in self.worlds]
+
+
+def read_worlds(
+    old_texts: Observations,
+    old_answers: Observations,
+    new_texts: FeatureActivations,
+    new_answers: Observations,
+    labels: Mapping[int, Label],
+    judge: Judge,
+    tokenizer: Any,
+    progress: Work = unheard,
+) -> ReadWorlds:
+    """Judges the labels on the old texts and on each model's own answers."""
+    seen = observe(new_texts)
+    text, before, now = (world(each, tokenizer) for each in (old_texts, old_answers, new_answers))
+    # World by world, since a judge may keep an index of the texts.
+    with progress("judging", 3 * len(labels), "labels") as advance:
+        in_text, in_before, in_now = (judged(each, labels, judge, advance) for each in (text, before, now))
+    return ReadWorlds(
+        # The texts are the same, whichever model reads them.
+        worlds=(text, text._replace(peaks=seen.answer_max()), before, now),
+        truths=(in_text, in_text, in_before, in_now),
+        r=correlation(old_texts.matrix, seen.matrix),
+        firings=old_texts.matrix.getnnz(axis=0),
+    )
 
 
 def world(observed: Observations, tokenizer: Any) -> World:
